@@ -7,6 +7,7 @@ by hash, so that one machine always gives the same texts in the same order.
 from __future__ import annotations
 
 import ast
+import csv
 import functools
 import importlib.metadata
 import re
@@ -56,7 +57,8 @@ class Passage:
     text: str
 
 
-def standard_library_files() -> list[tuple[str, Path]]:
+@functools.cache
+def standard_library_files() -> tuple[tuple[str, Path], ...]:
     """Return (module name, path) of the standard library's public modules, by name."""
     root = Path(sysconfig.get_path("stdlib"))
     files = []
@@ -64,7 +66,7 @@ def standard_library_files() -> list[tuple[str, Path]]:
         parts = path.relative_to(root).with_suffix("").parts
         if not any(part in _SKIPPED_FOLDERS or part.startswith(("_", "config-")) for part in parts[:-1] or parts):
             files.append((".".join(parts).removesuffix(".__init__"), path))
-    return sorted(pair for pair in files if not pair[0].rpartition(".")[2].startswith("_"))
+    return tuple(sorted(pair for pair in files if not pair[0].rpartition(".")[2].startswith("_")))
 
 
 @functools.cache
@@ -80,6 +82,18 @@ def distributions() -> tuple[tuple[str, importlib.metadata.Distribution], ...]:
 
 
 @functools.cache
+def installed_files(dist: importlib.metadata.Distribution) -> tuple[str, ...]:
+    """Return what a package installed, as relative paths with slashes.
+
+    Read from its RECORD where it has one: `dist.files` builds an object per file, which takes seconds over a whole environment.
+    """
+    record = dist.read_text("RECORD")
+    if record is None:
+        return tuple(file.as_posix() for file in dist.files or ())
+    return tuple(row[0] for row in csv.reader(record.splitlines()) if row)
+
+
+@functools.cache
 def standard_library_modules() -> tuple[Documented, ...]:
     """Read the standard library's modules, by name; some have no documentation and are left out."""
     texts = ((name, read_text(path)) for name, path in standard_library_files())
@@ -89,8 +103,8 @@ def standard_library_modules() -> tuple[Documented, ...]:
 
 def package_modules(name: str, dist: importlib.metadata.Distribution) -> Iterator[Documented]:
     """Read a package's modules in hash order, up to a number of bytes."""
-    listed = [file for file in dist.files or () if file.suffix == ".py" and not _SKIPPED_FOLDERS & set(file.parts)]
-    listed.sort(key=lambda file: digest16(name, file.as_posix()))
+    listed = [file for file in installed_files(dist) if file.endswith(".py") and not _SKIPPED_FOLDERS & set(file.split("/"))]
+    listed.sort(key=lambda file: digest16(name, file))
     taken = 0
     for file in listed[:_PACKAGE_FILES]:
         path = Path(str(dist.locate_file(file)))
@@ -100,7 +114,7 @@ def package_modules(name: str, dist: importlib.metadata.Distribution) -> Iterato
         source = read_text(path)
         if source.count('"""') * _CHARACTERS_PER_DOCSTRING >= 2 * len(source):
             taken += size
-            module = read_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"), source)
+            module = read_module(file.removesuffix(".py").replace("/", ".").removesuffix(".__init__"), source)
             yield from [module] if module else []
 
 
@@ -135,8 +149,8 @@ def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 def descriptions() -> Iterator[Passage]:
     """Yield installed packages' long descriptions."""
     for name, dist in distributions():
-        text = dist.metadata.json.get("description", "")
-        if isinstance(text, str) and len(text) > 500:
+        text = str(dist.metadata["Description"] or "")
+        if len(text) > 500:
             yield Passage(f"description:{name}", name, _clean(text))
 
 
@@ -145,7 +159,7 @@ def licences() -> Iterator[Passage]:
     own = Path(sysconfig.get_path("stdlib"), "LICENSE.txt")
     files = [("Python", own)] if own.is_file() else []
     for name, dist in distributions():
-        listed = sorted(file.as_posix() for file in dist.files or () if _LICENCE.search(file.as_posix()) and file.suffix != ".py")
+        listed = sorted(file for file in installed_files(dist) if _LICENCE.search(file) and not file.endswith(".py"))
         files += [(name, Path(str(dist.locate_file(file)))) for file in listed]
     seen: dict[bytes, None] = {}
     for owner, path in files:
