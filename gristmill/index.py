@@ -33,9 +33,18 @@ def write_index(path: Path, keys: pa.Array) -> int:
     return len(records)
 
 
-def open_index(path: Path) -> npt.NDArray[np.void]:
-    """Map a sidecar: an array of `PAIR`, sorted by key; an empty file cannot be mapped and is an empty array."""
-    return np.memmap(path, dtype=PAIR, mode="r") if path.stat().st_size else np.empty(0, PAIR)
+def read_range(path: Path, first: int, end: int) -> npt.NDArray[np.void]:
+    """Read the records whose key's first 64 bits lie in [first, end): no file stays open, however many are read from."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        num_records = os.fstat(descriptor).st_size // PAIR.itemsize
+        start, stop = (
+            num_records if bound >> 64 else _first_place(descriptor, num_records, bound.to_bytes(8, "big") + bytes(8))
+            for bound in (first, end)
+        )
+    finally:
+        os.close(descriptor)
+    return np.fromfile(path, PAIR, stop - start, offset=start * PAIR.itemsize)
 
 
 def find_rows(path: Path, key: bytes) -> list[int]:
