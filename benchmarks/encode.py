@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter, read_tables
-from gristmill.tokenize import mix, shards, train
+from gristmill.tokenize import gather, mix, train
 from gristmill.tokenize.encode import INDEX, encode
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
@@ -118,7 +118,7 @@ def shuffling(folder: Path, num_documents: int, tokens_each: int = 64, per_file:
     out = folder / "shards"
     out.mkdir()
     for shard in range(take.num_shards):
-        shards.write_shard([shards.Part(part, shard) for part in parts], out / f"{shard:05d}", "<u2", 1)
+        gather.write_shard([gather.Part(part, shard) for part in parts], out / f"{shard:05d}", "<u2", 1)
     wall, cpu = wall + time.perf_counter() - begun[0], cpu + time.process_time() - begun[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"documents": num_documents, "tokens": total, "wall_seconds": wall, "cpu_seconds": cpu, "peak_bytes": peak}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gristmill.lock import hold_lock
 from gristmill.manifest import MANIFEST, read_manifest, read_record
-from gristmill.pipeline.run import read_run
+from gristmill.pipeline.run_folder import read_run
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from gristmill.manifest import Manifest, Record, put_manifest, read_manifest, re
 from gristmill.pipeline.engine import Engine, EngineSettings, Failure, open_engine
 from gristmill.pipeline.job import Job, Phase, finished
 from gristmill.pipeline.progress import Progress, spell_seconds
+from gristmill.pipeline.run_folder import PROGRESS
 from gristmill.pipeline.steps import Step
 from gristmill.storage import write_atomic
 
 _SHOWN_FAILURES = 5
-PROGRESS = "progress.json"  # which phase is at work and how many tasks it has, for `status`
 
 
 class Engines:

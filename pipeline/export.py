@@ -14,7 +14,7 @@ import pyarrow as pa
 from gristmill.errors import UsageError
 from gristmill.manifest import MANIFEST, read_manifest
 from gristmill.pipeline.final import SourceFiles, final_documents, outlet
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 from gristmill.storage import ParquetWriter, read_tables
 
 Kind = Literal["documents", "removed", "failed"]

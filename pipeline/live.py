@@ -11,8 +11,7 @@ import orjson
 from gristmill.errors import GristmillError
 from gristmill.lock import read_holder
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
-from gristmill.pipeline.execute import PROGRESS
-from gristmill.pipeline.run import read_run
+from gristmill.pipeline.run_folder import PROGRESS, read_run
 
 _STRAGGLES = 2.0  # times the phase's median
 

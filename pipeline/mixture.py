@@ -14,7 +14,8 @@ from gristmill.manifest import Manifest
 from gristmill.pipeline.final import final_documents
 from gristmill.pipeline.plan import build_plan
 from gristmill.pipeline.recipe import Recipe
-from gristmill.pipeline.run import RUN_FILE, finished_steps, states
+from gristmill.pipeline.run import states
+from gristmill.pipeline.run_folder import RUN_FILE, finished_steps
 from gristmill.pipeline.tables import print_table
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings

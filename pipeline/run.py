@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from gristmill import __version__
-from gristmill.errors import IntegrityError, UsageError
+from gristmill.errors import UsageError
 from gristmill.lock import hold_lock
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.engine import EngineSettings, inside_job
 from gristmill.pipeline.execute import Engines, execute
 from gristmill.pipeline.job import Job
 from gristmill.pipeline.progress import Progress
+from gristmill.pipeline.run_folder import RUN_FILE, read_run
 from gristmill.pipeline.signals import stopped_by_signals
 from gristmill.pipeline.steps import Step, differences, identity, ingredients, step_folder
 from gristmill.storage import write_atomic
-
-RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +102,6 @@ def states(plan: Plan, out: Path) -> list[StepState]:
         else:
             found.append(StepState(step, "to run"))
     return found
-
-
-def read_run(out: Path) -> dict[str, Any]:
-    """Read the run file of an output folder; raises UsageError when there is none."""
-    try:
-        return dict(json.loads((out / RUN_FILE).read_bytes()))
-    except FileNotFoundError:
-        kind = (
-            "is empty"
-            if out.is_dir() and not any(out.iterdir())
-            else "is not an output of gristmill"
-            if out.exists()
-            else "does not exist"
-        )
-        raise UsageError(f"`{out}` {kind}: it holds no {RUN_FILE}", hint="name the folder given to `--out`") from None
-    except json.JSONDecodeError as error:
-        raise IntegrityError(
-            f"`{out / RUN_FILE}` is damaged: {error}", hint="run the recipe again: finished steps are found and reused"
-        ) from None
-
-
-def finished_steps(out: Path) -> dict[str, Manifest]:
-    """Open the manifests of every step the run file names as finished, in the order they ran."""
-    return {entry["name"]: read_manifest(out / entry["folder"]) for entry in read_run(out)["steps"]}
 
 
 def check_folder(out: Path, name: str) -> None:

@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gristmill.manifest import Manifest
 from gristmill.pipeline.live import read_status, step_row
 from gristmill.pipeline.progress import spell_seconds
-from gristmill.pipeline.run import StepState, finished_steps
+from gristmill.pipeline.run_folder import finished_steps
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.run import StepState
 
 _WIDTH = 80
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from gristmill.errors import UsageError
 from gristmill.index import find_rows
 from gristmill.manifest import Manifest
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 from gristmill.tokenize.shards import mapped, read_documents, read_manifest
 from gristmill.tokenize.tokenizers import open_tokenizer
 

@@ -13,7 +13,7 @@ from gristmill.errors import BooksError, IntegrityError
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_record
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 
 TEXT_STAGES = ("filter", "dedup-exact", "dedup-fuzzy", "dedup-pieces", "dedup-substring", "dedup-decontaminate", "classify-score")
 

@@ -6,7 +6,7 @@ How a stage calls this, with one encoded file per source here:
     plan = make_plan(settings, {name: counts.training ...})                   # refuses what cannot be met
     bound = find_bound([levels], row.tokens, row.size.tokens, weighted=False) # per source
     assign(payload, index, dtype, settings, Take(...), seed, out)             # per file: copies, grouped by shard
-    shards.write_shard([Part(out, 0)], folder / "00000", dtype, num_sources)  # per shard
+    gather.write_shard([Part(out, 0)], folder / "00000", dtype, num_sources)  # per shard
 
 Which copies a budget takes: copy k of a document enters at level (k - 1 + u) / weight, with u drawn by hash. A mixture takes
 the longest prefix in level order that fits its tokens, so that a larger budget extends a smaller one.

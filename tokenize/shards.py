@@ -19,8 +19,6 @@ import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
 from gristmill.hashing import sha256_file
-from gristmill.tokenize.mix import ENTRY
-from gristmill.tokenize.ranges import copy_ranges
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -28,43 +26,6 @@ SUFFIXES = (".bin", ".idx", ".bin.index", ".bytes", ".source", ".ids")
 _MAGIC = b"MMIDIDX\x00\x00"
 _CODES = {2: 8, 4: 4}  # Megatron has no uint32: int32 reads the same bytes for ids below 2^31
 _HEADER = struct.Struct("<9sQBQQ")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one map task left for a shard: its files (by stem), and which of its shards this is."""
-
-    stem: Path
-    position: int
-
-
-def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) -> dict[str, Any]:
-    """Gather one shard's documents from all map tasks in key order, write its six files, and return its manifest entry.
-
-    Memory is that of the shard. `per_source` in the result counts copies, tokens and bytes by source number.
-    """
-    pieces = [_piece(part, dtype) for part in parts]
-    entries = np.concatenate([entries for entries, _ in pieces]) if pieces else np.empty(0, ENTRY)
-    ids = entries["id"].view("V16")
-    halves = np.frombuffer(ids.tobytes(), ">u8").reshape(-1, 2)
-    order = np.lexsort((halves[:, 1], halves[:, 0], entries["key"]))
-    lengths = entries["tokens"].astype(np.int64)
-    ends = np.cumsum(lengths[order])
-    places = np.empty_like(ends)
-    places[order] = ends - lengths[order]
-    tokens = np.empty(int(lengths.sum()), dtype)
-    at = 0
-    for piece, payload in pieces:
-        part = slice(at, at + len(piece))
-        starts = np.cumsum(lengths[part]) - lengths[part]
-        if len(piece):
-            copy_ranges(payload, starts, tokens, places[part], lengths[part])
-        at += len(piece)
-    ordered = entries[order]
-    write_files(out, tokens, ordered["tokens"], ordered["bytes"], ordered["source"], ordered["id"].tobytes())
-    entry = shard_entry(out, len(tokens), len(ordered), int(ordered["bytes"].sum(dtype=np.int64)))
-    sums = {name: [int(x) for x in np.bincount(ordered["source"], ordered[name], num_sources)] for name in ("tokens", "bytes")}
-    return {**entry, "per_source": {"docs": np.bincount(ordered["source"], minlength=num_sources).tolist(), **sums}}
 
 
 def write_files(
@@ -202,15 +163,6 @@ def _inconsistencies(folder: Path, manifest: dict[str, Any], shard: dict[str, An
 def mapped(path: Path, dtype: Any) -> npt.NDArray[Any]:
     """Map a file of numbers; an empty one cannot be mapped."""
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
-
-
-def _piece(part: Part, dtype: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    cuts = np.fromfile(part.stem.with_suffix(".cuts"), "<u8").reshape(-1, 2)[part.position : part.position + 2].astype(np.int64)
-    (first, start), (last, stop) = cuts.tolist()
-    return (
-        mapped(part.stem.with_suffix(".entries"), ENTRY)[first:last],
-        mapped(part.stem.with_suffix(".bin"), dtype)[start:stop],
-    )
 
 
 def _file(stem: Path, suffix: str) -> Path:

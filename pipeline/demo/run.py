@@ -12,7 +12,7 @@ from gristmill.pipeline.demo.corpus import build_corpus
 from gristmill.pipeline.demo.show import show_run
 from gristmill.pipeline.invoke import Options, exit_code, load_recipe, run_recipe
 from gristmill.pipeline.progress import Progress, spell_seconds
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 from gristmill.storage import write_atomic
 
 SEED = 1

@@ -17,7 +17,7 @@ from gristmill.pipeline.observe import domain
 from gristmill.pipeline.report.inplace import Pass, passes_of
 from gristmill.pipeline.report.lookup import OUTLETS, Found, find_id, read_row
 from gristmill.pipeline.report.reading import read_body
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 from gristmill.storage import read_tables
 
 Outlet = Literal["kept", "removed", "failed"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gristmill.pipeline.report.page import write_report
-from gristmill.pipeline.run import RUN_FILE
+from gristmill.pipeline.run_folder import RUN_FILE
 
 EVERY_SECONDS = 60.0
 _SHARE = 20  # a report that takes long to draw is drawn rarely: at most a twentieth of the time goes into it

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from gristmill.classifiers.keep import PURPOSE as KEEP_DRAW
 from gristmill.errors import UsageError
 from gristmill.hashing import uniform
 from gristmill.manifest import Manifest
 from gristmill.pipeline.report.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 from gristmill.storage import read_tables
 
 ENTRY = ("extract", "adopt")
@@ -94,6 +92,8 @@ def _as_id(asked: str) -> bytes | None:
 
 
 def _search(manifest: Manifest, text: str) -> Found | None:
+    import pyarrow.compute as pc  # slow to import, and ids and URLs need none of it
+
     numbers: dict[str | None, int] = {}
     for entry in manifest.named("documents"):
         number = numbers[entry.source] = numbers.get(entry.source, -1) + 1
@@ -163,12 +163,16 @@ def _passed(manifest: Manifest, before: Found, found: Found, id_: bytes) -> Even
         number = edit["rule"]
         event.edits.append({**edit, "rule": names[number] if number < len(names) else str(number)})
     if scored := find_side(manifest, "scores", id_, before.source, before.position, before.row):
-        event.facts |= {
-            "score": scored["score"],
-            "draw": float(uniform(manifest.ingredients["seed"], KEEP_DRAW, pa.array([id_], pa.binary(16)))[0]),
-        }
+        event.facts |= {"score": scored["score"], "draw": _draw(manifest, id_)}
     event.facts |= {"shard": found.path.name, "row": found.row}
     return event
+
+
+def _draw(manifest: Manifest, id_: bytes) -> float:
+    """The number that a document's score had to meet."""
+    from gristmill.classifiers.keep import PURPOSE  # brings pydantic: most questions are answered without
+
+    return float(uniform(manifest.ingredients["seed"], PURPOSE, pa.array([id_], pa.binary(16)))[0])
 
 
 def _name_survivor(event: Event, manifest: Manifest, id_: bytes) -> None:

@@ -15,7 +15,7 @@ from gristmill.errors import GristmillError, IntegrityError
 from gristmill.lock import read_holder
 from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.report.totals import Totals
-from gristmill.pipeline.run import RUN_FILE, read_run
+from gristmill.pipeline.run_folder import RUN_FILE, read_run
 
 RUN_FORMAT = 1
 

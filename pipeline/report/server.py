@@ -19,7 +19,7 @@ from gristmill.pipeline.report.figures import inert
 from gristmill.pipeline.report.life import look_up
 from gristmill.pipeline.report.markup import Html, tag
 from gristmill.pipeline.report.telling import as_json
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 
 HOST = "127.0.0.1"
 _HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.final import SourceFiles, final_documents
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.outputs import DocumentOutputs
-from gristmill.pipeline.run import RUN_FILE, finished_steps
+from gristmill.pipeline.run_folder import RUN_FILE, finished_steps
 from gristmill.storage import read_tables
 
 

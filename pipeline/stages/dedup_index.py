@@ -12,7 +12,7 @@ from gristmill.errors import UsageError
 from gristmill.hashing import sha256_json
 from gristmill.manifest import MANIFEST, Manifest, Record, read_manifest
 from gristmill.pipeline.job import Attempt, Job, Phase, Task
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 
 
 @dataclass(frozen=True, slots=True)

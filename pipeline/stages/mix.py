@@ -16,10 +16,11 @@ from gristmill.ledger import Books
 from gristmill.manifest import Record
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.gather import Part, write_shard
 from gristmill.tokenize.mix import Take
 from gristmill.tokenize.plan import MixPlan, Row, Size, make_plan
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
-from gristmill.tokenize.shards import SUFFIXES, Part, manifest_body, write_shard
+from gristmill.tokenize.shards import SUFFIXES, manifest_body
 from gristmill.tokenize.tokenizers import open_tokenizer, token_dtype, tokenizer_sha256
 
 BUDGET = "mix.budget"

@@ -16,7 +16,8 @@ from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.cuts import CutObserver
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.outputs import DocumentOutputs
-from gristmill.pipeline.run import Plan, finished_steps, read_run
+from gristmill.pipeline.run import Plan
+from gristmill.pipeline.run_folder import finished_steps, read_run
 from gristmill.pipeline.slices import FilterSlice, RecutSlice
 from gristmill.pipeline.stages.adopt import extra_fields
 from gristmill.pipeline.stages.filter import SideFiles, book

@@ -40,7 +40,7 @@ def finish(folder: Path, out: str, engine: str = "inline", workers: int = 2, **m
 
 def data_files(out: Path) -> dict[str, str]:
     """Every file that a manifest of the run names, with its digest, under the step that wrote it."""
-    from gristmill.pipeline.run import finished_steps
+    from gristmill.pipeline.run_folder import finished_steps
 
     return {f"{name}:{entry.path}": entry.sha256 for name, manifest in finished_steps(out).items() for entry in manifest.files}
 

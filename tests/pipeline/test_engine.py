@@ -6,7 +6,8 @@ from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 from gristmill.errors import StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.engine import EngineSettings
-from gristmill.pipeline.run import Plan, read_run, run_plan, states
+from gristmill.pipeline.run import Plan, run_plan, states
+from gristmill.pipeline.run_folder import read_run
 
 
 def test_a_second_run_reuses_every_step_and_a_changed_setting_names_itself(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from ledgers import books, record, write_run, write_run_file, write_step
 
-from gristmill.pipeline.execute import PROGRESS
 from gristmill.pipeline.live import read_status
+from gristmill.pipeline.run_folder import PROGRESS
 from gristmill.pipeline.tables import print_status
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gristmill.tokenize import gather, shards
 from gristmill.tokenize import mix as mixing
-from gristmill.tokenize import shards
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.tokenizers import Tokenizer, token_dtype, tokenizer_sha256
@@ -47,7 +47,7 @@ def run_mix(files: Mapping[str, Sequence[Any]], settings: MixSettings, tokenizer
                 mixing.assign(part.payload, part.index, dtype, settings, take, seed, stem)
                 parts.append(stem)
         written = [
-            shards.write_shard([shards.Part(stem, shard) for stem in parts], folder / f"{shard:05d}", dtype, len(plan.rows))
+            gather.write_shard([gather.Part(stem, shard) for stem in parts], folder / f"{shard:05d}", dtype, len(plan.rows))
             for shard in range(num_shards)
         ]
         totals = [
