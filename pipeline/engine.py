@@ -17,19 +17,29 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import gristmill
 from gristmill.errors import GristmillError, Interrupted, UsageError
-from gristmill.pipeline import signals
+from gristmill.pipeline import signals, steps
 from gristmill.pipeline.job import Phase, Task, attempt, function_name
 
 _OBJECT_STORE_BYTES = 100 << 20  # tasks return a path: the default of 30 % of memory would be taken for nothing
 _POLL_SECONDS = 0.2
+
+
+class StageNeeds(BaseModel):
+    """What one task of a stage takes, where the stage's own figures do not fit the machines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_cpus: float | None = Field(None, gt=0, description="CPUs a task holds")
+    memory_bytes: int | None = Field(None, ge=1, description="memory a task holds: Ray starts no more than fit a node")
+    window: int | None = Field(None, ge=1, description="tasks in flight")
 
 
 class EngineSettings(BaseModel):
@@ -45,6 +55,20 @@ class EngineSettings(BaseModel):
     retries: int = Field(2, ge=0, description="further attempts at a task that raised")
     retry_seconds: float = Field(0.5, ge=0, description="pause before the first further attempt; doubles each time")
     window: int | None = Field(None, ge=1, description="tasks in flight; twice the CPUs and two when unset")
+    stages: dict[str, StageNeeds] = Field({}, description="what tasks of a stage take, by its name, such as `extract`")
+
+    @field_validator("stages")
+    @classmethod
+    def _names_of_stages(cls, stages: dict[str, StageNeeds]) -> dict[str, StageNeeds]:
+        for name in stages:
+            if name not in steps.STAGES:
+                raise ValueError(f"there is no stage `{name}`; the stages are {', '.join(steps.STAGES)}")
+        return stages
+
+    def provide(self, stage: str, phase: Phase) -> Phase:
+        """Return the phase with what the settings say of its stage."""
+        needs = self.stages.get(stage, StageNeeds()).model_dump(exclude_none=True)
+        return replace(phase, **needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +149,12 @@ class RayEngine:
             _share_import_path()
             with _own_signal_handlers():
                 ray.init(**_init_arguments(settings))
-        self.num_cpus = int(ray.cluster_resources().get("CPU", 1))
-        self.window = settings.window or 2 * self.num_cpus + 2
+        self.window = settings.window or 2 * int(ray.cluster_resources().get("CPU", 1)) + 2
 
     def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone) -> list[Failure]:
+        most = self._check_fits(phase)
         remote = self._ray.remote(attempt).options(
-            num_cpus=min(phase.num_cpus or self.num_cpus, self.num_cpus),
+            num_cpus=min(phase.num_cpus or most, most),
             memory=phase.memory_bytes,
             max_retries=3,  # of a worker or node that died; what a task raises is retried below
             name=f"{folder.name}:{phase.name}",
@@ -157,8 +181,22 @@ class RayEngine:
                     self._ray.cancel(reference, force=True)  # without force, extractor children would live on
         return failures
 
+    def _check_fits(self, phase: Phase) -> float:
+        """Return the CPUs of the largest node; a task that no node can hold would wait for ever, so it is refused."""
+        nodes = [node["Resources"] for node in self._nodes()]
+        memory = max(node.get("memory", 0) for node in nodes)
+        if phase.memory_bytes and phase.memory_bytes > memory:
+            raise UsageError(
+                f"a task of phase `{phase.name}` is to hold {phase.memory_bytes:,} bytes, the largest node offers {memory:,.0f}",
+                hint="lower `memory_bytes` of its stage in `engine.stages`, or start Ray's nodes with more `--memory`",
+            )
+        return float(max(node.get("CPU", 1) for node in nodes))
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
     def check_shared(self, out: Path) -> None:
-        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        nodes = self._nodes()
         if len(nodes) < 2:
             return
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -188,7 +226,7 @@ class RayEngine:
     def _submit(self, remote: Any, folder: Path, phase: Phase, waiting: list[Any], running: dict[Any, tuple[Task, int]]) -> None:
         now = time.monotonic()
         for position in range(len(waiting) - 1, -1, -1):
-            if len(running) >= self.window:
+            if len(running) >= (phase.window or self.window):
                 return
             not_before, task, number = waiting[position]
             if not_before <= now:

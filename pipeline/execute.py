@@ -60,7 +60,8 @@ def execute(
     records: list[Record] | None = None
     try:
         while True:
-            phase = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
+            asked = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
+            phase = engines.settings.provide(step.stage, asked)
             records = run_phase(step, job.folder, phase, engines, progress, failures, allowed_failures)
             done += [record for record in records if "quarantined" not in record.extra]
     except StopIteration as finish:

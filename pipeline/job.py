@@ -42,12 +42,16 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Tasks that may run at the same time, in any order; `num_cpus` 0 means all the machine has."""
+    """Tasks that may run at the same time, in any order.
+
+    `num_cpus` 0 means all that one machine has; `window` bounds the tasks in flight where the engine's own bound does not suit.
+    """
 
     name: str
     tasks: Sequence[Task]
     num_cpus: float = 1
     memory_bytes: int | None = None
+    window: int | None = None
 
 
 # The value a stage returns becomes the `extra` facts of its manifest.

@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
 from gristmill.errors import StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.job import Phase
 from gristmill.pipeline.run import Plan, run_plan, states
 from gristmill.pipeline.run_folder import read_run
 
@@ -58,3 +60,19 @@ def test_ray_gives_the_same_manifest_as_the_inline_engine_even_when_a_worker_is_
     inline = run_plan(plan(**settings), tmp_path / "inline", INLINE, QUIET).manifests["toy/a"]
     assert ray.content_digest == inline.content_digest
     assert read_manifest(ray.folder).files == inline.files
+
+
+def test_a_task_that_no_node_can_hold_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    needs = {"toy": {"num_cpus": 0.5, "memory_bytes": 1 << 60}}
+    settings = EngineSettings.model_validate({"kind": "ray", "workers": 2, "stages": needs})
+    with pytest.raises(UsageError, match=r"phase `map` is to hold 1,152,921,504,606,846,976 bytes, the largest node offers"):
+        run_plan(plan(), tmp_path / "out", settings, QUIET)
+
+
+def test_what_a_stage_takes_is_said_in_the_recipe_and_names_are_checked() -> None:
+    settings = EngineSettings.model_validate({"stages": {"toy": {"num_cpus": 2, "window": 7}}})
+    phase = Phase("map", [], memory_bytes=5)
+    assert settings.provide("toy", phase) == Phase("map", [], num_cpus=2, memory_bytes=5, window=7)
+    assert settings.provide("extract", phase) == phase
+    with pytest.raises(ValidationError, match="there is no stage `extrakt`; the stages are extract, "):
+        EngineSettings.model_validate({"stages": {"extrakt": {"window": 7}}})
