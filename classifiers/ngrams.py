@@ -1,8 +1,8 @@
 """Count n-grams of words by map and reduce, and pack them into a table that is looked up in mapped memory.
 
-    count_file(settings, documents, run, seed, heldout_fraction)     # map: one sorted run per file of documents
+    count_file(settings, documents, folder, seed, heldout_fraction)  # map: sorted runs, a few per file of documents
     merge_runs(settings, runs, part, parts, out)                     # reduce: one range of keys over all runs, pruned
-    write_table(settings, merged, folder)                            # 9 bytes per n-gram: keys and quantised counts
+    write_table(settings, merged, folder, num_words)                 # 9 bytes per n-gram: keys and quantised counts
 
 An n-gram is known by 64 bits: a hash of its words' folded hashes, with its length in the lowest three bits. At 10^9 distinct
 n-grams the chance that a given one meets another is below 10^-9.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +21,56 @@ import numpy.typing as npt
 
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.heldout import for_training
-from gristmill.storage import read_tables
+from gristmill.storage import cut_by_bytes, read_tables
 from gristmill.text.words import words_of
 
 U64 = npt.NDArray[np.uint64]
 COUNT = np.dtype([("key", "<u8"), ("count", "<u8")])
 KEYS, CODES, CARD = "ngrams.keys", "ngrams.codes", "ngrams.json"
+PART_RECORDS = 8_000_000  # of all runs together, that one merge should read: 128 MB, of which it holds a few copies
+_RUN_RECORDS = 4_000_000  # counted before a run is written
+_BATCH_BYTES = 4 << 20  # of text, counted at once
 _LENGTH_BITS = 3
 _CODES_PER_DOUBLING = 8  # a count is kept to within 4.5 %; 255 codes reach 2^31
 _MULTIPLY, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
-def count_file(settings: NgramSettings, documents: Path, run: Path, seed: int, heldout_fraction: float) -> dict[str, int]:
-    """Count the n-grams of one file's training documents; n-grams do not cross documents."""
-    parts, num_words = [], 0
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one file of documents gave: its words, and runs of its n-grams."""
+
+    num_words: int
+    runs: tuple[Path, ...]
+    num_records: int
+
+
+def count_file(settings: NgramSettings, documents: Path, folder: Path, seed: int, heldout_fraction: float) -> Counted:
+    """Count the n-grams of one file's training documents; n-grams do not cross documents.
+
+    Memory is that of one run, however large the file.
+    """
+    pending: list[npt.NDArray[Any]] = []
+    runs: list[Path] = []
+    num_words = num_records = 0
+
+    def flush() -> None:
+        nonlocal num_records
+        merged = _merged(pending)
+        runs.append(folder / f"{len(runs):05d}.run")
+        merged.tofile(runs[-1])
+        num_records += len(merged)
+        pending.clear()
+
     for table in read_tables(documents):
-        words = words_of(for_training(table, seed, heldout_fraction)["text"])
-        num_words += len(words.hash_folded)
-        for keys in keys_by_length(words.hash_folded, words.rows, settings.order):
-            parts.append(_counted(keys, np.ones(len(keys), np.uint64)))
-    merged = _merged(parts)
-    merged.tofile(run)
-    return {"words": num_words, "ngrams": len(merged)}
+        for batch in cut_by_bytes(for_training(table, seed, heldout_fraction), _BATCH_BYTES):
+            words = words_of(batch["text"])
+            num_words += len(words.hash_folded)
+            pending.append(_distinct(np.concatenate(keys_by_length(words.hash_folded, words.rows, settings.order))))
+            if sum(map(len, pending)) >= _RUN_RECORDS:
+                flush()
+    if pending:
+        flush()
+    return Counted(num_words, tuple(runs), num_records)
 
 
 def keys_by_length(hashes: U64, rows: npt.NDArray[np.int64], order: int) -> list[U64]:
@@ -123,17 +152,31 @@ def read_run(path: Path) -> npt.NDArray[Any]:
     return np.memmap(path, COUNT, "r") if path.stat().st_size else np.empty(0, COUNT)
 
 
-def _counted(keys: U64, counts: npt.NDArray[np.uint64]) -> npt.NDArray[Any]:
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else np.empty(0, np.int64)
+def _distinct(keys: U64) -> npt.NDArray[Any]:
+    """Count equal keys."""
+    ordered = np.sort(keys)
+    starts = _starts(ordered)
     found = np.empty(len(starts), COUNT)
     found["key"] = ordered[starts]
-    found["count"] = np.add.reduceat(counts[order], starts) if len(starts) else 0
+    found["count"] = np.diff(np.append(starts, len(ordered)))
     return found
 
 
 def _merged(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Add up the counts of equal keys over sorted runs."""
     if not parts:
         return np.empty(0, COUNT)
-    return _counted(np.concatenate([part["key"] for part in parts]), np.concatenate([part["count"] for part in parts]))
+    keys = np.concatenate([part["key"] for part in parts])
+    order = np.argsort(keys)
+    keys = keys[order]
+    starts = _starts(keys)
+    found = np.empty(len(starts), COUNT)
+    found["key"] = keys[starts]
+    counts = np.concatenate([part["count"] for part in parts])[order]
+    found["count"] = np.add.reduceat(counts, starts) if len(starts) else 0
+    return found
+
+
+def _starts(ordered: U64) -> npt.NDArray[np.int64]:
+    """Where each stretch of equal keys begins."""
+    return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else np.empty(0, np.int64)

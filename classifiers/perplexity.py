@@ -7,7 +7,7 @@ seen has one count in all words. Scores do not sum to one, so bits per byte from
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.classifiers.ngrams import CARD, CODES, KEYS, code_values, keys_by_length
-from gristmill.classifiers.settings import NgramSettings
+from gristmill.classifiers.settings import BucketSettings
 from gristmill.errors import InputError
+from gristmill.storage import cut_by_bytes
 from gristmill.text.words import words_of
 
 Floats = npt.NDArray[np.float64]
+_BATCH_BYTES = 4 << 20  # of text, scored at once
 
 
 class NgramModel:
@@ -29,9 +31,7 @@ class NgramModel:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / CARD).is_file():
-            raise InputError(
-                f"there is no n-gram model in `{folder}`", hint="make one with `gristmill.classifiers.ngrams` (docs/classifier.md)"
-            )
+            raise InputError(f"there is no n-gram model in `{folder}`", hint="make one with `gristmill ngram train`")
         self.card: dict[str, Any] = json.loads((folder / CARD).read_text())
         size = self.card["ngrams"]
         self.keys: npt.NDArray[np.uint64] = np.memmap(folder / KEYS, "<u8", "r") if size else np.empty(0, "<u8")
@@ -40,10 +40,14 @@ class NgramModel:
 
     def counts(self, keys: npt.NDArray[np.uint64]) -> Floats:
         """Look keys up: the counts as quantised, 0 for n-grams that are not in the table."""
+        found = np.zeros(len(keys))
         if not len(self.keys):
-            return np.zeros(len(keys))
-        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[place] == keys, self.values[self.codes[place]], 0.0)
+            return found
+        order = np.argsort(keys)  # in order, neighbours are found on the same pages
+        ordered = keys[order]
+        place = np.minimum(np.searchsorted(self.keys, ordered), len(self.keys) - 1)
+        found[order] = np.where(self.keys[place] == ordered, self.values[self.codes[place]], 0.0)
+        return found
 
     def log2_scores(self, hashes: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64]) -> Floats:
         """The score of every word given the words before it in its text, in bits (log2, at most 0)."""
@@ -75,41 +79,66 @@ class NgramModel:
         totals = np.concatenate(([0.0], np.cumsum(scores)))
         return totals[words.rows[:-1]] - totals[words.rows[1:]], np.diff(words.rows)
 
-    def perplexity(self, documents: pa.Table) -> Floats:
-        """Perplexity per word; a document without words is infinitely surprising."""
+    def perplexity(self, documents: pa.Table) -> pa.Array:
+        """Perplexity per word, in float32; null for a document without words."""
         bits, words = self.score(documents)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(words > 0, np.exp2(np.minimum(bits / words, 1000.0)), np.inf)
+        return pa.array(np.exp2(bits / np.maximum(words, 1)), pa.float32(), mask=words == 0)
 
 
-def heldout_bits(model: NgramModel, tables: Mapping[str, Sequence[pa.Table]]) -> list[dict[str, Any]]:
-    """Bits per byte of each source's held-out documents, in the form of the transformer's evaluation rows."""
-    rows = []
-    for source, parts in tables.items():
-        bits, words, num_bytes, docs = 0.0, 0, 0, 0
-        for table in parts:
-            found, counts = model.score(table)
-            bits, words, docs = bits + float(found.sum()), words + int(counts.sum()), docs + table.num_rows
-            num_bytes += int(pc.sum(pc.binary_length(table["text"])).as_py() or 0)
-        if docs:
-            per_byte = bits / num_bytes if num_bytes else None
-            rows.append({"source": source, "docs": docs, "words": words, "bytes": num_bytes, "bits_per_byte": per_byte})
-    return rows
+@dataclass(slots=True)
+class Tally:
+    """What a model says of some documents, in sums that add up over files."""
+
+    docs: int = 0
+    words: int = 0
+    bytes: int = 0
+    bits: float = 0.0
+
+    def add(self, model: NgramModel, documents: pa.Table) -> None:
+        for batch in cut_by_bytes(documents, _BATCH_BYTES):
+            bits, words = model.score(batch)
+            self.docs += batch.num_rows
+            self.words += int(words.sum())
+            self.bytes += int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0)
+            self.bits += float(bits.sum())
+
+    def row(self, source: str) -> dict[str, Any]:
+        """Bits per byte and perplexity per word, in the form of the transformer's evaluation rows."""
+        return {
+            "source": source,
+            **asdict(self),
+            "bits_per_byte": self.bits / self.bytes if self.bytes else None,
+            "perplexity": float(np.exp2(self.bits / self.words)) if self.words else None,
+        }
 
 
-def bucket_bounds(settings: NgramSettings, perplexities: Floats, languages: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Per language, the perplexities up to which a document is head, and above which it is tail (CCNet's thirds)."""
-    names = np.array(languages)
-    return {
-        language: (
-            float(np.quantile(part, settings.head_fraction, method="lower")),
-            float(np.quantile(part, 1 - settings.tail_fraction, method="lower")),
-        )
-        for language in sorted(set(languages))
-        for part in [perplexities[names == language]]
-    }
+Bounds = dict[str, tuple[float, float]]
 
 
-def bucket(perplexity: float, bounds: tuple[float, float]) -> str:
-    """Name a document's bucket."""
-    return "head" if perplexity <= bounds[0] else "middle" if perplexity <= bounds[1] else "tail"
+def bucket_bounds(settings: BucketSettings, perplexities: pa.ChunkedArray, languages: pa.ChunkedArray) -> Bounds:
+    """Per language, the perplexities up to which a document is head, and above which it is tail (CCNet's thirds).
+
+    Documents without words have no perplexity, and no say. 16 bytes per document are held while values are sorted.
+    """
+    has_words = pc.is_valid(perplexities)
+    names = pc.fill_null(languages.filter(has_words), "").combine_chunks().dictionary_encode()
+    codes = names.indices.to_numpy()
+    values = perplexities.filter(has_words).to_numpy()
+    ordered = values[np.lexsort((values, codes))]
+    ends = np.cumsum(np.bincount(codes, minlength=len(names.dictionary)))
+    bounds = {}
+    for language, begin, end in zip(names.dictionary.to_pylist(), [0, *ends], ends, strict=False):
+        size = int(end - begin)
+        cuts = [int(size * fraction + 1e-6) for fraction in (settings.head_fraction, 1 - settings.tail_fraction)]
+        # A part that holds no document ends below every perplexity, which is at least 1.
+        head, middle = (float(ordered[begin + cut - 1]) if cut else 0.0 for cut in cuts)
+        bounds[language] = (head, middle)
+    return dict(sorted(bounds.items()))
+
+
+def buckets(perplexities: pa.ChunkedArray, languages: pa.ChunkedArray, bounds: Bounds) -> pa.Array:
+    """Name each document's bucket; one without words is tail."""
+    limits = np.array([bounds.get(language or "", (0.0, 0.0)) for language in languages.to_pylist()]).reshape(-1, 2)
+    values = pc.fill_null(perplexities, np.inf).to_numpy()
+    named = np.where(values <= limits[:, 0], "head", np.where(values <= limits[:, 1], "middle", "tail"))
+    return pa.array(named.tolist(), pa.string())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import date
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Settings(BaseModel):
@@ -86,5 +87,40 @@ class NgramSettings(_Settings):
     order: int = Field(default=5, ge=1, le=8, description="longest n-gram; Brants et al. and CCNet: 5")
     min_count: int = Field(default=2, ge=1, description="rarer n-grams of two words and more are pruned")
     backoff: float = Field(default=0.4, gt=0, le=1, description="Brants et al. 2007: 0.4, for every order")
-    head_fraction: float = Field(default=1 / 3, gt=0, lt=1, description="CCNet: the third of lowest perplexity is head")
-    tail_fraction: float = Field(default=1 / 3, gt=0, lt=1, description="CCNet: the third of highest perplexity is tail")
+
+
+Bucket = Literal["head", "middle", "tail"]
+
+
+class BucketSettings(_Settings):
+    """CCNet's buckets: a source's documents of one language, cut in three by perplexity."""
+
+    head_fraction: float = Field(default=1 / 3, ge=0, le=1, description="CCNet: the third of lowest perplexity is head")
+    tail_fraction: float = Field(default=1 / 3, ge=0, le=1, description="CCNet: the third of highest perplexity is tail")
+    keep: tuple[Bucket, ...] = Field(
+        default=("head", "middle", "tail"),
+        min_length=1,
+        description="buckets that stay; CCNet's users keep head, or head and middle",
+    )
+
+    @model_validator(mode="after")
+    def _parts_of_a_whole(self) -> Self:
+        if self.head_fraction + self.tail_fraction > 1:
+            raise ValueError(f"head and tail together are {self.head_fraction + self.tail_fraction:g} of a language, at most 1")
+        return self
+
+
+class CoverageSettings(_Settings):
+    """Which documents a source gives by age and domain; nothing set removes nothing."""
+
+    oldest: date | None = Field(default=None, description="documents from before this day are removed")
+    newest: date | None = Field(default=None, description="documents from after this day are removed")
+    undated: bool = Field(default=False, description="whether documents without a date stay where a day is set")
+    max_per_domain: int | None = Field(
+        default=None, ge=1, description="the most documents of one host, chosen by hash; those without a URL stay"
+    )
+
+    @property
+    def selects(self) -> bool:
+        """Whether any document can be removed."""
+        return any(bound is not None for bound in (self.oldest, self.newest, self.max_per_domain))

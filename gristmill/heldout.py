@@ -30,6 +30,11 @@ def for_training(documents: pa.Table, seed: int, fraction: float) -> pa.Table:
     return documents.filter(pa.array(~is_heldout(seed, fraction, units(documents)))) if fraction else documents
 
 
+def only_heldout(documents: pa.Table, seed: int, fraction: float) -> pa.Table:
+    """Return the documents that nothing is trained on."""
+    return documents.filter(pa.array(is_heldout(seed, fraction, units(documents))))
+
+
 def _flat(column: pa.ChunkedArray) -> pa.Array:
     combined = column.combine_chunks()
     return combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)

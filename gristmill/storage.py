@@ -7,11 +7,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.errors import GristmillError
@@ -94,6 +97,19 @@ def read_tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Tab
     with pq.ParquetFile(path, memory_map=True) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns, use_threads=False)
+
+
+def cut_by_bytes(table: pa.Table, num_bytes: int, column: str = "text") -> Iterator[pa.Table]:
+    """Cut a table into runs of rows with about so many bytes of text, so that books take no more memory than pages.
+
+    A row is never cut: one longer than `num_bytes` is a run of its own, or ends one.
+    """
+    sizes = pc.fill_null(pc.binary_length(table[column]), 0).to_numpy().astype(np.int64)
+    bins = (np.cumsum(sizes) - sizes) // num_bytes
+    starts = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(sizes)]
+    for start, stop in pairwise(starts):
+        if stop > start:
+            yield table.slice(start, stop - start)
 
 
 def publish(

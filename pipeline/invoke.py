@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ class Options:
     address: str | None = None
     quiet: bool = False
     json: bool = False
+    overrides: tuple[str, ...] = ()
 
 
 def is_recipe(inputs: Sequence[str]) -> bool:
@@ -54,6 +57,16 @@ def plain_recipe(
     return validate({"name": name, "sources": sources, **sections}, Recipe, overrides)
 
 
+def named_recipe(name: str, sources: Mapping[str, str], sections: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Build the recipe of a verb that takes each plain input as a source of its own."""
+    from gristmill.pipeline.recipe import Recipe
+    from gristmill.pipeline.recipe_file import validate
+
+    return validate(
+        {"name": name, "sources": {key: {"inputs": path} for key, path in sources.items()}, **sections}, Recipe, overrides
+    )
+
+
 def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> RunResult:
     """Run a recipe's steps, all or up to one stage, and narrate.
 
@@ -76,6 +89,31 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
     reused = f", {len(result.reused)} reused" if result.reused else ""
     progress.note(f"{len(result.ran)} steps run{reused}, {spell_seconds(result.seconds)}; results in {out}")
     return result
+
+
+def source_names(paths: Sequence[str]) -> dict[str, str]:
+    """Name plain inputs after their files or folders, so that reports can tell them apart; a name taken gets a number."""
+    named: dict[str, str] = {}
+    for path in paths:
+        whole = next((part for part in reversed(Path(path).parts) if "*" not in part and part != "/"), "input")
+        plain = re.sub(r"[^A-Za-z0-9_]+", "-", whole.partition(".")[0]).strip("-") or "input"
+        number = next(n for n in itertools.count(1) if (plain if n == 1 else f"{plain}-{n}") not in named)
+        named[plain if number == 1 else f"{plain}-{number}"] = path
+    return named
+
+
+def model_folder(place: Path, step: str) -> Path:
+    """Where a model lies: a path as it is, or the model that a step of the run in this folder made."""
+    from gristmill.pipeline.run import RUN_FILE, finished_steps
+
+    if not place.exists():
+        raise UsageError(f"there is no model at `{place}`")
+    if not (place / RUN_FILE).exists():
+        return place
+    steps = finished_steps(place)
+    if step not in steps:
+        raise UsageError(f"the run in `{place}` has no step `{step}`", hint="name a model's own folder or file")
+    return steps[step].folder / "model"
 
 
 def output_folder(recipe: Recipe, out: Path | None) -> Path:

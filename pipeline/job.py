@@ -60,13 +60,17 @@ Stage = Generator[Phase, list[Record], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A step about to run: its slice of the recipe and the manifests of the steps it reads."""
+    """A step about to run: its slice of the recipe and the manifests of the steps it reads.
+
+    `holders` names, for a source that several inputs have documents of, the one that counts.
+    """
 
     name: str
     settings: Any
     inputs: Mapping[str, Manifest]
     seed: int
     folder: Path
+    holders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def input(self) -> Manifest:
@@ -76,8 +80,12 @@ class Job:
 
     def files(self, kind: str, source: str | None = None) -> list[tuple[Path, FileEntry]]:
         """Every file of one kind over all inputs, in the order of inputs and of their manifests; of one source, if named."""
-        found = [(manifest.folder / entry.path, entry) for manifest in self.inputs.values() for entry in manifest.named(kind)]
-        return [(path, entry) for path, entry in found if source is None or entry.source == source]
+        return [
+            (manifest.folder / entry.path, entry)
+            for name, manifest in self.inputs.items()
+            for entry in manifest.named(kind)
+            if source in (None, entry.source) and self.holders.get(entry.source or "", name) == name
+        ]
 
     def paths(self, kind: str, source: str | None = None) -> list[Path]:
         return [path for path, _ in self.files(kind, source)]

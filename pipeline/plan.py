@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from gristmill.classifiers.settings import CoverageSettings, Pareto
 from gristmill.dedup.settings import (
     DecontaminateSettings,
     ExactSettings,
@@ -26,7 +27,18 @@ from gristmill.pipeline.run import Plan
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.steps import Step
 
-ORDER: tuple[StageName, ...] = ("extract", "filter", "dedup", "classify", "tokenizer", "encode", "mix", "train")
+ORDER: tuple[StageName, ...] = (
+    "extract",
+    "filter",
+    "dedup",
+    "classify",
+    "ngram",
+    "coverage",
+    "tokenizer",
+    "encode",
+    "mix",
+    "train",
+)
 
 
 # For a preflight: per source, the size of its ranges and the numbers of those to read.
@@ -52,12 +64,18 @@ class _Building:
     steps: list[Step]
     last: dict[str, str]
     samples: Samples
+    adopted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the sources within an output folder that a recipe names
 
     def add(
         self, name: str, stage: str, slice_: BaseModel, inputs: tuple[str, ...] = (), external: dict[str, str] | None = None
     ) -> str:
-        self.steps.append(Step(name, stage, slice_, inputs, external or {}))
+        holders = {source: step for source, step in self.last.items() if step in inputs}
+        self.steps.append(Step(name, stage, slice_, inputs, external or {}, holders))
         return name
+
+    def sources(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Sources as a recipe names them: one that is an output folder stands for the sources in it."""
+        return tuple(dict.fromkeys(part for name in names for part in self.adopted.get(name, (name,))))
 
     def inputs(self, sources: tuple[str, ...]) -> tuple[str, ...]:
         """The steps that hold these sources' documents, each once."""
@@ -68,7 +86,7 @@ def build_plan(recipe: Recipe, until: str | None = None, samples: Samples | None
     """Resolve a recipe into its steps, all or up to and with one stage; lists inputs, reads none of them."""
     building = _Building(recipe, [], {}, samples or {})
     last = ORDER.index(until) if until in ORDER else len(ORDER) - 1  # type: ignore[arg-type]
-    makers = (_extract, _filter, _dedup, _classify, _tokenizer, _encode, _mix, _train)
+    makers = (_extract, _filter, _dedup, _classify, _ngram, _coverage, _tokenizer, _encode, _mix, _train)
     for maker in makers[: last + 1]:
         maker(building)
     shown = recipe.model_dump(mode="json", exclude_none=True)
@@ -87,7 +105,9 @@ def _extract(building: _Building) -> None:
             raise UsageError(
                 f"the source `{name}` mixes an output folder of gristmill with other inputs", hint="make it a source of its own"
             )
-        for part in adoptable(folders[0]):
+        parts = adoptable(folders[0])
+        building.adopted[name] = tuple(part.source for part in parts)
+        for part in parts:
             digest = sha256_json([entry.sha256 for _, entry in part.files])
             adopted = slices.AdoptSlice(source=part.source, folder=folders[0])
             building.last[part.source] = building.add(f"adopt/{part.source}", "adopt", adopted, external={"documents": digest})
@@ -159,7 +179,7 @@ def _classify(building: _Building) -> None:
         external = {"model": _file_digest(settings.classifier.model, "classify.classifier.model")}
     else:
         model = (_classify_train(building, settings),)
-    for source in settings.targets:
+    for source in building.sources(settings.targets):
         score = slices.ClassifyScoreSlice(source=source, classifier=settings.classifier, keep_removed=recipe.keep_removed)
         building.last[source] = building.add(
             f"classify-score/{source}", "classify-score", score, (building.last[source], *model), external
@@ -173,13 +193,60 @@ def _classify_train(building: _Building, settings: ClassifySettings) -> str:
             raise RecipeError(
                 f"`classify.{role}` must name at least one source", hint=f"the recipe has {', '.join(recipe.sources)}"
             )
+    positives, negatives = building.sources(settings.positives), building.sources(settings.negatives)
     piece = slices.ClassifyTrainSlice(
-        classifier=settings.classifier,
-        positives=settings.positives,
-        negatives=settings.negatives,
+        classifier=settings.classifier.model_copy(update={"keep": Pareto()}),  # another rule needs no other model
+        positives=positives,
+        negatives=negatives,
         heldout_fraction=_heldout(recipe),
     )
-    return building.add("classify-train", "classify-train", piece, building.inputs((*settings.positives, *settings.negatives)))
+    return building.add("classify-train", "classify-train", piece, building.inputs((*positives, *negatives)))
+
+
+def _ngram(building: _Building) -> None:
+    """Count a model, score sources with it, and measure it on what is held out of the sources that end in the mixture."""
+    settings, recipe = building.recipe.ngram, building.recipe
+    if settings is None:
+        return
+    fraction = _heldout(recipe) if recipe.mix else settings.heldout_fraction
+    model: tuple[str, ...] = ()
+    external: dict[str, str] = {}
+    if settings.path:
+        external = {"model": _file_digest(settings.path, "ngram.path")}
+    else:
+        sources = building.sources(settings.train_on)
+        piece = slices.NgramTrainSlice(model=settings.model, sources=sources, heldout_fraction=fraction)
+        model = (building.add("ngram-train", "ngram-train", piece, building.inputs(sources)),)
+    for source in building.sources(settings.apply_to):
+        score = slices.NgramScoreSlice(
+            source=source, path=settings.path, buckets=settings.buckets, keep_removed=recipe.keep_removed
+        )
+        inputs = (building.last[source], *model)
+        building.last[source] = building.add(f"ngram-score/{source}", "ngram-score", score, inputs, external)
+
+
+def _ngram_heldout(building: _Building) -> None:
+    """Lay the n-gram model beside the transformer: the same documents, as they are after all that removes some."""
+    settings, recipe = building.recipe.ngram, building.recipe
+    if settings is None or settings.path:
+        return
+    fraction = _heldout(recipe) if recipe.mix else settings.heldout_fraction
+    sources = _mixed_sources(recipe, building) if recipe.mix else building.sources((*settings.train_on, *settings.apply_to))
+    piece = slices.NgramHeldoutSlice(sources=sources, heldout_fraction=fraction)
+    building.add("ngram-heldout", "ngram-heldout", piece, (*building.inputs(sources), "ngram-train"))
+
+
+def _coverage(building: _Building) -> None:
+    """Tables of what each source covers; a selection by age or domain makes its documents the source's."""
+    settings, recipe = building.recipe.coverage, building.recipe
+    if settings is not None:
+        selection = CoverageSettings(**{name: getattr(settings, name) for name in CoverageSettings.model_fields})
+        for source in building.sources(settings.apply_to or building.last):
+            piece = slices.CoverageSlice(source=source, coverage=selection, keep_removed=recipe.keep_removed)
+            step = building.add(f"coverage/{source}", "coverage", piece, (building.last[source],))
+            if selection.selects:
+                building.last[source] = step
+    _ngram_heldout(building)
 
 
 def _file_digest(name: str, where: str) -> str:

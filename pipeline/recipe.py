@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gristmill.classifiers.settings import ClassifierSettings
+from gristmill.classifiers.settings import BucketSettings, ClassifierSettings, CoverageSettings, NgramSettings
 from gristmill.dedup.settings import DedupSettings
 from gristmill.errors import GristmillError
 from gristmill.filters.settings import FilterSettings
@@ -41,6 +41,33 @@ class ClassifySettings(_Section):
         return self.apply_to or self.negatives
 
 
+class NgramSection(_Section):
+    """An n-gram language model counted on sources, and the sources whose documents it scores."""
+
+    train_on: tuple[str, ...] = Field((), description="sources to count n-grams of")
+    apply_to: tuple[str, ...] = Field((), description="sources whose documents get a perplexity and a bucket, and can be removed")
+    path: str | None = Field(None, description="the folder of a model to score with instead of counting one")
+    model: NgramSettings = NgramSettings()
+    buckets: BucketSettings = BucketSettings()
+    heldout_fraction: float = Field(
+        0.005, ge=0, lt=1, description="share of documents kept from counting, to score instead; that of `mix` where there is one"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> Self:
+        if bool(self.train_on) == bool(self.path):
+            raise ValueError("give either `train_on`, to count a model, or `path`, to use one")
+        if self.path and not self.apply_to:
+            raise ValueError("a model by `path` needs `apply_to`: the sources to score")
+        return self
+
+
+class CoverageSection(CoverageSettings):
+    """Selection by age and domain, and tables of domains, years, languages and lengths, for some sources or all."""
+
+    apply_to: tuple[str, ...] = Field((), description="all sources when unset")
+
+
 class Limits(_Section):
     """How much may be lost before a run counts as failed or as done with losses."""
 
@@ -62,6 +89,8 @@ class Recipe(_Section):
     filter: FilterSettings | None = None
     dedup: DedupSettings = DedupSettings()
     classify: ClassifySettings | None = None
+    ngram: NgramSection | None = None
+    coverage: CoverageSection | None = None
     tokenizer: TokenizerSettings | None = None
     mix: MixSettings | None = None
     train: dict[str, Any] | None = Field(None, description="settings of the trainer (docs/trainer.md)")
@@ -90,10 +119,14 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:
-        if self.classify:
-            for role in ("positives", "negatives", "apply_to"):
-                for name in getattr(self.classify, role):
-                    self._known(name, f"classify.{role}")
+        for section, roles in (
+            ("classify", ("positives", "negatives", "apply_to")),
+            ("ngram", ("train_on", "apply_to")),
+            ("coverage", ("apply_to",)),
+        ):
+            for role in roles if getattr(self, section) else ():
+                for name in getattr(getattr(self, section), role):
+                    self._known(name, f"{section}.{role}")
         if self.mix:
             for name in self.mix.proportions:
                 self._known(name, "mix.proportions")
@@ -108,4 +141,4 @@ class Recipe(_Section):
             raise ValueError(f"`{where}` names the source `{name}`, the recipe has {', '.join(self.sources)}")
 
 
-StageName = Literal["extract", "filter", "dedup", "classify", "tokenizer", "encode", "mix", "train"]
+StageName = Literal["extract", "filter", "dedup", "classify", "ngram", "coverage", "tokenizer", "encode", "mix", "train"]

@@ -71,7 +71,7 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
                 result.manifests[step.name] = read_manifest(folder)
                 result.reused.append(step.name)
                 continue
-            job = Job(step.name, step.slice, inputs, plan.seed, folder)
+            job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders)
             result.manifests[step.name] = execute(step, job, facts, key, engines, progress, plan.allowed_failures)
             result.ran.append(step.name)
             _write_run(out, plan, result, complete=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from gristmill.classifiers.settings import ClassifierSettings
+from gristmill.classifiers.settings import BucketSettings, ClassifierSettings, CoverageSettings, NgramSettings
 from gristmill.dedup.settings import DecontaminateSettings, ExactSettings, FuzzySettings, PieceSettings, SubstringSettings
 from gristmill.filters.settings import FilterSettings
 from gristmill.pipeline.extract.settings import ExtractSettings
@@ -87,6 +87,30 @@ class ClassifyTrainSlice(_Slice):
 class ClassifyScoreSlice(_Slice):
     source: str
     classifier: ClassifierSettings
+    keep_removed: KeepRemoved
+
+
+class NgramTrainSlice(_Slice):
+    model: NgramSettings
+    sources: tuple[str, ...]
+    heldout_fraction: float
+
+
+class NgramScoreSlice(_Slice):
+    source: str
+    path: str | None
+    buckets: BucketSettings
+    keep_removed: KeepRemoved
+
+
+class NgramHeldoutSlice(_Slice):
+    sources: tuple[str, ...]
+    heldout_fraction: float
+
+
+class CoverageSlice(_Slice):
+    source: str
+    coverage: CoverageSettings
     keep_removed: KeepRemoved
 
 

@@ -45,7 +45,11 @@ STAGES: Mapping[str, StageKind] = {
     "dedup-decontaminate": StageKind(f"{_STAGES}.decontaminate:decontaminate_stage", 1, ("pyarrow", "numba")),
     "classify-train": StageKind(f"{_STAGES}.classify:train", 1, ("fasttext-wheel", "scikit-learn", "pyarrow")),
     "classify-score": StageKind(f"{_STAGES}.classify:score", 2, ("fasttext-wheel", "scikit-learn", "pyarrow")),
-    "tokenizer": StageKind(f"{_STAGES}.tokenizer:train", 2, ("sentencepiece",)),
+    "ngram-train": StageKind(f"{_STAGES}.ngram:train", 1, ("numba",)),
+    "ngram-score": StageKind(f"{_STAGES}.ngram_score:score", 1, ("pyarrow", "numba")),
+    "ngram-heldout": StageKind(f"{_STAGES}.ngram:heldout", 1, ("numba",)),
+    "coverage": StageKind(f"{_STAGES}.coverage:coverage", 1, ("pyarrow",)),
+    "tokenizer": StageKind(f"{_STAGES}.tokenizer:train", 3, ("sentencepiece",)),
     "encode": StageKind(f"{_STAGES}.encode:encode", 1, ("sentencepiece", "tokenizers")),
     "mix": StageKind(f"{_STAGES}.mix:mix", 1),
     "train": StageKind(f"{_STAGES}.train:train", 1, ("torch",)),
@@ -56,7 +60,8 @@ STAGES: Mapping[str, StageKind] = {
 class Step:
     """One node of the plan: a stage with its slice of the recipe, reading the steps named in `inputs`.
 
-    `external` digests what lies outside the recipe: listings of source files, user code, models.
+    `external` digests what lies outside the recipe: listings of source files, user code, models. `holders` says for each source
+    which of the inputs has its documents as they are now: two inputs may both have some, one from before and one from after a step.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Step:
     slice: BaseModel
     inputs: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
+    holders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kind(self) -> StageKind:

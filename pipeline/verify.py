@@ -15,7 +15,17 @@ from gristmill.ledger import Books
 from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_record
 from gristmill.pipeline.run_folder import finished_steps
 
-TEXT_STAGES = ("filter", "dedup-exact", "dedup-fuzzy", "dedup-pieces", "dedup-substring", "dedup-decontaminate", "classify-score")
+TEXT_STAGES = (
+    "filter",
+    "dedup-exact",
+    "dedup-fuzzy",
+    "dedup-pieces",
+    "dedup-substring",
+    "dedup-decontaminate",
+    "classify-score",
+    "ngram-score",
+    "coverage",
+)
 
 
 @dataclass(frozen=True, slots=True)

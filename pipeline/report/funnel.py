@@ -17,6 +17,8 @@ LEVELS = {
     "dedup-fuzzy": "near dedup",
     "dedup-pieces": "pieces cut",
     "classify-score": "quality",
+    "ngram-score": "perplexity",
+    "coverage": "coverage",
     "encode": "encoded",
     "mix": "mixed",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.figures import count, number, short
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
 from gristmill.pipeline.report.reading import RunView, StepView, read_training_log
 
 _STEP_CHARTS = (
@@ -17,19 +17,27 @@ _STEP_CHARTS = (
     ("lr", "Learning rate"),
 )
 
+_NGRAM_NOTE = (
+    "The n-gram model (Stupid Backoff) scores the same held-out documents, word by word. Its scores do not sum to one, and it need "
+    "not spell a word it never saw: its bits per byte are lower than a model's that does, and bound nothing."
+)
+
 
 def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[drawing.Point]:
     return [(float(row[x]), float(row[key])) for row in rows if row.get(key) is not None and row.get(x) is not None]
 
 
 def training_section(view: RunView) -> Section | None:
-    made = [block for step in view.of_stage("train") if (block := _step(step))]
+    ngrams = {row["source"]: row for step in view.of_stage("ngram-heldout") for row in step.extra.get("heldout", ())}
+    made = [block for step in view.of_stage("train") if (block := _step(step, ngrams))]
+    if ngrams and not made:
+        made.append(_ngram_rows(ngrams))
     return (
         Section("training", "Training", join(made), "Curves are thinned to 400 points; the log holds every step.") if made else None
     )
 
 
-def _step(step: StepView) -> Html | None:
+def _step(step: StepView, ngrams: Mapping[str, Mapping[str, Any]]) -> Html | None:
     rows = read_training_log(step)
     steps = [row for row in rows if row.get("event") == "step"]
     evaluations = [row for row in rows if row.get("event") == "eval"]
@@ -45,7 +53,9 @@ def _step(step: StepView) -> Html | None:
         charts.insert(1, bits)
     body.append(tag("div", *charts, class_="cards"))
     if evaluations:
-        body.append(_last_evaluation(evaluations))
+        body.append(_last_evaluation(evaluations, ngrams))
+    elif ngrams:
+        body.append(_ngram_rows(ngrams))
     body += [_generated(sample) for sample in step.extra.get("samples", ())]
     return tag("div", *body, class_="block")
 
@@ -86,19 +96,47 @@ def _bits(evaluations: Sequence[Mapping[str, Any]]) -> Html | None:
     return _figure(title, drawing.lines(title, curves, "step", dots=True), legend)
 
 
-def _last_evaluation(evaluations: Sequence[Mapping[str, Any]]) -> Html:
+def _last_evaluation(evaluations: Sequence[Mapping[str, Any]], ngrams: Mapping[str, Mapping[str, Any]]) -> Html:
     last = {row["source"]: row for row in evaluations}
+    beside = {**ngrams, "all": _together(ngrams)} if ngrams else {}
     rows = [
         [
             tag("bdi", name),
-            Cell(number(row.get("bits_per_byte")), row.get("bits_per_byte")),
-            Cell(number(row.get("perplexity")), row.get("perplexity")),
+            _number(row, "bits_per_byte"),
+            *([_number(beside.get(name, {}), "bits_per_byte")] if ngrams else []),
+            _number(row, "perplexity"),
             Cell(count(row.get("docs") or 0), row.get("docs")),
             Cell(count(row.get("bytes") or 0), row.get("bytes")),
         ]
         for name, row in last.items()
     ]
-    return table(["held-out source", "bits per byte", "perplexity", "documents", "bytes"], rows)
+    head = ["held-out source", "bits per byte", *(["of the n-gram model"] if ngrams else []), "perplexity", "documents", "bytes"]
+    return join([table(head, rows), note(_NGRAM_NOTE) if ngrams else ""])
+
+
+def _ngram_rows(ngrams: Mapping[str, Mapping[str, Any]]) -> Html:
+    """The n-gram model alone, where no transformer has been evaluated."""
+    rows = [
+        [
+            tag("bdi", name),
+            _number(row, "bits_per_byte"),
+            _number(row, "perplexity"),
+            *(Cell(count(row[key]), row[key]) for key in ("docs", "words", "bytes")),
+        ]
+        for name, row in {**ngrams, "all": _together(ngrams)}.items()
+    ]
+    head = ["held-out source", "n-gram bits per byte", "perplexity per word", "documents", "words", "bytes"]
+    return join([table(head, rows), note(_NGRAM_NOTE)])
+
+
+def _together(ngrams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    sums = {key: sum(row[key] for row in ngrams.values()) for key in ("docs", "words", "bytes", "bits")}
+    per_byte = sums["bits"] / sums["bytes"] if sums["bytes"] else None
+    return {**sums, "bits_per_byte": per_byte, "perplexity": 2 ** (sums["bits"] / sums["words"]) if sums["words"] else None}
+
+
+def _number(row: Mapping[str, Any], key: str) -> Cell:
+    return Cell(number(row.get(key)), row.get(key))
 
 
 def _generated(sample: Mapping[str, Any]) -> Html:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.classifiers import keep as keeping
 from gristmill.classifiers import quality
 from gristmill.classifiers.settings import ClassifierSettings, TopFraction
-from gristmill.document import removed_schema
-from gristmill.ledger import Books
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.outputs import DocumentOutputs
-from gristmill.pipeline.stages.adopt import extra_fields, text_bytes
+from gristmill.pipeline.outputs import KeepRemoved
+from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
 
 SCORES = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("score", pa.float32(), nullable=False)])
@@ -103,33 +101,22 @@ def keep_file(
     model: str,
     source: str,
     seed: int,
-    keep_removed: Any,
+    keep_removed: KeepRemoved,
     cut: Sequence[float] | None,
 ) -> None:
     """Keep or remove the documents of one file by their scores; the removed name the score they would have needed."""
     rule = quality.Scorer(settings, Path(model)).keep
-    outputs = DocumentOutputs(task, source, seed, [*_other_fields(path), SCORE], keep_removed=keep_removed)
+    sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=[SCORE])
     known = pq.read_table(scores)["score"].to_numpy()
-    books, row = Books(), 0
     kept_scores, removed_scores = [], []
     for table in read_tables(Path(path)):
-        values = known[row : row + table.num_rows]
-        row += table.num_rows
+        values = known[sieve.num_rows : sieve.num_rows + table.num_rows]
         decided = keeping.decide(rule, table["id"].combine_chunks(), values, seed, keeping.Cut(*cut) if cut else None)
-        table = table.select([name for name in table.column_names if name != SCORE.name]).append_column(SCORE, pa.array(values))
-        kept, gone = table.filter(pa.array(decided.mask)), table.filter(pa.array(~decided.mask))
-        outputs.keep(kept)
-        outputs.remove(_removed(gone, decided.rule, values[~decided.mask], decided.bounds[~decided.mask]))
-        books.items_in += table.num_rows
-        books.bytes_in += text_bytes(table)
-        books.items_out.update(kept=kept.num_rows, removed=gone.num_rows)
-        books.bytes_out.update(kept=text_bytes(kept), removed=text_bytes(gone))
-        books.by_rule_first[decided.rule] += gone.num_rows
-        books.by_rule_any[decided.rule] += gone.num_rows
+        rules = pc.if_else(pa.array(decided.mask), None, decided.rule)
+        sieve.decide(table, rules, pa.array(values), pa.array(decided.bounds), {SCORE.name: pa.array(values)})
         kept_scores.append(values[decided.mask])
         removed_scores.append(values[~decided.mask])
-    task.record.books = books
-    outputs.publish()
+    sieve.publish()
     task.record.histograms["classify.score"] = {
         "bins": SCORE_BINS,
         "kept": _histogram(kept_scores),
@@ -137,20 +124,6 @@ def keep_file(
     }
 
 
-def _other_fields(path: str) -> list[pa.Field]:
-    return [field for field in extra_fields(Path(path)) if field.name != SCORE.name]
-
-
 def _histogram(parts: Sequence[np.ndarray]) -> list[int]:
     values = np.concatenate(parts) if parts else np.empty(0)
     return [int(count) for count in np.histogram(values, SCORE_BINS)[0]]
-
-
-def _removed(table: pa.Table, rule: str, values: np.ndarray, bounds: np.ndarray) -> pa.Table:
-    columns = [
-        pa.array([rule] * table.num_rows),
-        pa.array(values, pa.float64()),
-        pa.array(bounds, pa.float64()),
-        pa.array([[rule]] * table.num_rows, pa.list_(pa.string())),
-    ]
-    return pa.table([*table.columns, *columns], schema=removed_schema(table.schema))

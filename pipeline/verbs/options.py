@@ -1,11 +1,19 @@
-"""Options that many verbs share, spelled once."""
+"""Options that many verbs share, spelled once, and what a verb that runs steps does with them."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from gristmill.pipeline.invoke import Options
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe import Recipe as LoadedRecipe
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe in YAML.", show_default=False)]
 Inputs = Annotated[
@@ -21,3 +29,46 @@ Address = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+
+
+def _said(
+    out: OutOption = None,
+    set_: Overrides = [],  # noqa: B006  # typer reads it, nobody writes it
+    engine: EngineKind = None,
+    workers: Workers = None,
+    address: Address = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> Options:
+    return Options(out, engine, workers, address, quiet, json, tuple(set_))
+
+
+def running(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb that runs steps the options that all of them take; it gets them as its argument `said`."""
+    own = [item for name, item in inspect.signature(verb, eval_str=True).parameters.items() if name != "said"]
+    shared = inspect.signature(_said, eval_str=True).parameters
+
+    @functools.wraps(verb)
+    def command(**values: Any) -> None:
+        said = _said(**{name: values.pop(name) for name in shared})
+        verb(**values, said=said)
+
+    parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in (*own, *shared.values())]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {item.name: item.annotation for item in parameters}
+    return command
+
+
+def carry_out(
+    recipe: LoadedRecipe, said: Options, until: str | None = None, show: Callable[[Path], None] | None = None
+) -> NoReturn:
+    """Run a recipe's steps up to a stage, print the funnel and what else there is to show, and leave with the run's exit code."""
+    from gristmill.pipeline.invoke import exit_code, output_folder, run_recipe
+    from gristmill.pipeline.tables import print_run
+
+    result = run_recipe(recipe, said, until=until)
+    out = output_folder(recipe, said.out)
+    print_run(out, as_json=said.json)
+    if show and not said.json:
+        show(out)
+    raise typer.Exit(exit_code(recipe, result))

@@ -13,8 +13,8 @@ import pytest
 from classified import TEXTS, write_documents  # type: ignore[import-not-found]
 
 from gristmill.classifiers import ngrams
-from gristmill.classifiers.perplexity import NgramModel, bucket, bucket_bounds, heldout_bits
-from gristmill.classifiers.settings import NgramSettings
+from gristmill.classifiers.perplexity import NgramModel, Tally, bucket_bounds, buckets
+from gristmill.classifiers.settings import BucketSettings, NgramSettings
 from gristmill.errors import InputError
 from gristmill.text.words import words_of
 
@@ -24,11 +24,14 @@ SETTINGS = NgramSettings(min_count=1)
 def build(folder: Path, texts: list[str], settings: NgramSettings, files: int, parts: int) -> Path:
     """Count, merge and pack, over any number of files and key ranges."""
     folder.mkdir()
-    runs, num_words = [], 0
+    runs: list[Path] = []
+    num_words = 0
     for number in range(files):
         documents = write_documents(folder / f"{number}.parquet", f"s{number}", texts[number::files])
-        runs.append(folder / f"{number}.run")
-        num_words += ngrams.count_file(settings, documents, runs[-1], seed=1, heldout_fraction=0.0)["words"]
+        (folder / str(number)).mkdir()
+        counted = ngrams.count_file(settings, documents, folder / str(number), seed=1, heldout_fraction=0.0)
+        runs += counted.runs
+        num_words += counted.num_words
     merged = [folder / f"{part}.merged" for part in range(parts)]
     for part, out in enumerate(merged):
         ngrams.merge_runs(settings, runs, part, parts, out)
@@ -61,6 +64,15 @@ def test_counts_equal_brute_force_exactly(tmp_path: Path, files: int, parts: int
     counted = dict(zip(merged["key"].tolist(), merged["count"].tolist(), strict=True))
     assert counted == {key(gram): count for gram, count in brute_force(texts).items()}
     assert (np.diff(merged["key"].astype(object)) > 0).all()
+
+
+def test_a_file_counted_in_many_runs_counts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = build(tmp_path / "whole", TEXTS[:12], SETTINGS, 1, 1) / "table"
+    monkeypatch.setattr(ngrams, "_RUN_RECORDS", 1000)
+    monkeypatch.setattr(ngrams, "_BATCH_BYTES", 5000)
+    cut = build(tmp_path / "cut", TEXTS[:12], SETTINGS, 1, 1)
+    assert len(list((cut / "0").glob("*.run"))) > 3
+    assert all((cut / "table" / name).read_bytes() == (whole / name).read_bytes() for name in (ngrams.KEYS, ngrams.CODES))
 
 
 def test_rare_ngrams_are_pruned_and_single_words_stay(tmp_path: Path) -> None:
@@ -106,24 +118,34 @@ def test_known_text_is_less_surprising_than_shuffled_words(tmp_path: Path) -> No
     known = TEXTS[10]
     shuffled = " ".join(sorted(known.split()))
     table = pa.table({"text": pa.array([known, shuffled, None], pa.large_string())})
-    scores = model.perplexity(table)
-    assert scores[0] < scores[1] / 3 and np.isinf(scores[2])
+    known_score, shuffled_score, none = model.perplexity(table).to_pylist()
+    assert known_score < shuffled_score / 3 and none is None
 
 
 def test_held_out_rows_have_the_form_of_the_transformers(tmp_path: Path) -> None:
     model = NgramModel(build(tmp_path / "lm", TEXTS[:40], NgramSettings(), 2, 2) / "table")
     table = pa.table({"text": pa.array(TEXTS[40:42], pa.large_string())})
-    (row,) = heldout_bits(model, {"docs": [table], "empty": []})
-    assert row["source"] == "docs" and row["bytes"] == sum(len(text.encode()) for text in TEXTS[40:42])
-    assert 0.5 < row["bits_per_byte"] < 8
+    tally = Tally()
+    tally.add(model, table)
+    row = tally.row("docs")
+    assert row["source"] == "docs" and row["docs"] == 2 and row["bytes"] == sum(len(text.encode()) for text in TEXTS[40:42])
+    assert 0.5 < row["bits_per_byte"] < 8 and row["perplexity"] == pytest.approx(2 ** (row["bits"] / row["words"]))
 
 
 def test_buckets_are_thirds_of_each_language() -> None:
-    perplexities = np.concatenate([np.arange(1.0, 31.0), np.arange(100.0, 130.0)])
-    bounds = bucket_bounds(SETTINGS, perplexities, ["en"] * 30 + ["de"] * 30)
-    names = [bucket(value, bounds["en"]) for value in perplexities[:30]]
-    assert Counter(names) == {"head": 10, "middle": 10, "tail": 10}
-    assert bounds["de"][0] > bounds["en"][1]
+    perplexities = pa.chunked_array([pa.array([*range(1, 31), *range(100, 130), None], pa.float32())])
+    languages = pa.chunked_array([pa.array(["en"] * 30 + ["de"] * 30 + [None])])
+    bounds = bucket_bounds(BucketSettings(), perplexities, languages)
+    assert bounds == {"de": (109.0, 119.0), "en": (10.0, 20.0)}
+    names = buckets(perplexities, languages, bounds).to_pylist()
+    assert Counter(names[:30]) == Counter(names[30:60]) == {"head": 10, "middle": 10, "tail": 10} and names[60] == "tail"
+
+
+def test_a_bucket_may_be_empty_or_all() -> None:
+    perplexities, languages = (pa.chunked_array([pa.array(part)]) for part in ([5.0, 6.0, 7.0], ["en"] * 3))
+    for head, tail, expected in ((0, 0, ["middle"] * 3), (1, 0, ["head"] * 3), (0, 1, ["tail"] * 3)):
+        bounds = bucket_bounds(BucketSettings(head_fraction=head, tail_fraction=tail), perplexities, languages)
+        assert buckets(perplexities, languages, bounds).to_pylist() == expected
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

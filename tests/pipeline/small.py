@@ -74,6 +74,8 @@ def recipe(**changes: Any) -> dict[str, Any]:
         "filter": {"presets": ["gopher", "c4-code"]},
         "dedup": {"exact": {}, "fuzzy": {}},
         "classify": {"positives": ["prose"], "negatives": ["web"], "classifier": {"keep": {"rule": "pareto", "alpha": 0.5}}},
+        "ngram": {"train_on": ["prose"], "apply_to": ["web"], "buckets": {"tail_fraction": 0.1, "keep": ["head", "middle"]}},
+        "coverage": {"apply_to": ["web"], "max_per_domain": 25},
         "tokenizer": {"vocab_size": 512},
         "mix": {"proportions": {"web": 0.5, "prose": 0.5}, "tokens": 24_000, "heldout_fraction": 0.1},
     }

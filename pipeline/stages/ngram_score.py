@@ -1,0 +1,108 @@
+"""Score a source by an n-gram model: perplexity and bucket become columns, and buckets that are not kept are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gristmill.classifiers import perplexity
+from gristmill.classifiers.settings import BucketSettings
+from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.outputs import KeepRemoved
+from gristmill.pipeline.stages.dedup import files, passed_on
+from gristmill.pipeline.stages.ngram import model_folder
+from gristmill.pipeline.stages.sieve import Sieve
+from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
+
+PERPLEXITY = pa.field("perplexity", pa.float32())  # per word; null without words
+BUCKET = pa.field("bucket", pa.string())
+SCORES = pa.schema([pa.field("id", pa.binary(16), nullable=False), PERPLEXITY, pa.field("language", pa.string())])
+PERPLEXITY_BINS = [0.0, *(float(2 ** (step / 2)) for step in range(2, 41))]  # half doublings, 2 to 2^20
+_BATCH_BYTES = 16 << 20
+
+
+def score(job: Job) -> Stage:
+    """Score every file, find each language's thirds over all of them, then keep or remove."""
+    piece = job.settings
+    model = str(piece.path or model_folder(job))
+    paths = job.paths("documents", piece.source)
+    tasks = [Task(f"{n:05d}", score_file, {"path": str(path), "model": model}) for n, path in enumerate(paths)]
+    scored = yield Phase("score", tasks)
+    scores = files(job, scored, "perplexities")
+    (cut,) = yield Phase("bounds", [Task("all", find_bounds, {"scores": scores, "settings": piece.buckets})])
+    common = {
+        "settings": piece.buckets,
+        "bounds": cut.extra["bounds"],
+        "source": piece.source,
+        "seed": job.seed,
+        "keep_removed": piece.keep_removed,
+    }
+    yield Phase(
+        "keep",
+        [Task(f"{n:05d}", keep_file, {"path": str(path), "scores": scores[n], **common}) for n, path in enumerate(paths)],
+    )
+    return {"language_bounds": cut.extra["bounds"], **passed_on(job, scored)}
+
+
+def score_file(task: Attempt, path: str, model: str) -> None:
+    opened = perplexity.NgramModel(Path(model))
+    with ParquetWriter(task.scratch / "perplexities.parquet", SCORES) as writer:
+        for table in read_tables(Path(path), ["id", "text", "language"]):
+            for batch in cut_by_bytes(table, _BATCH_BYTES):
+                writer.write(pa.table([batch["id"], opened.perplexity(batch), batch["language"]], schema=SCORES))
+    task.publish(writer.path, "perplexities", writer.num_rows)
+
+
+def find_bounds(task: Attempt, scores: Sequence[str], settings: BucketSettings) -> None:
+    tables = [pq.read_table(path, columns=["perplexity", "language"]) for path in scores]
+    both = pa.concat_tables(tables) if tables else SCORES.empty_table()
+    task.record.extra["bounds"] = perplexity.bucket_bounds(settings, both["perplexity"], both["language"])
+
+
+def keep_file(
+    task: Attempt,
+    path: str,
+    scores: str,
+    settings: BucketSettings,
+    bounds: perplexity.Bounds,
+    source: str,
+    seed: int,
+    keep_removed: KeepRemoved,
+) -> None:
+    """Keep the buckets asked for; the removed name the perplexity at which the nearest kept bucket ends or begins."""
+    columns = (PERPLEXITY, BUCKET)
+    sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=columns, noted=columns)
+    known = pq.read_table(scores)
+    counts = {outlet: np.zeros(len(PERPLEXITY_BINS) - 1, np.int64) for outlet in ("kept", "removed")}
+    for table in read_tables(Path(path)):
+        mine = known.slice(sieve.num_rows, table.num_rows)
+        values, named = mine["perplexity"].combine_chunks(), perplexity.buckets(mine["perplexity"], mine["language"], bounds)
+        stays = pc.is_in(named, pa.array(settings.keep, pa.string()))
+        rules = pc.if_else(stays, None, pc.binary_join_element_wise("ngram", named, "."))
+        limits = pa.array(nearest_bounds(settings, bounds, mine["language"].to_pylist(), named.to_pylist()), pa.float64())
+        sieve.decide(table, rules, values.cast(pa.float64()), limits, {"perplexity": values, "bucket": named})
+        for outlet, part in (("kept", values.filter(stays)), ("removed", values.filter(pc.invert(stays)))):
+            finite = part.drop_null().to_numpy()
+            counts[outlet] += np.histogram(np.minimum(finite, PERPLEXITY_BINS[-1]), PERPLEXITY_BINS)[0]
+    sieve.publish()
+    task.record.histograms["ngram.perplexity"] = {
+        "bins": PERPLEXITY_BINS,
+        **{outlet: [int(count) for count in part] for outlet, part in counts.items()},
+    }
+
+
+def nearest_bounds(
+    settings: BucketSettings, bounds: perplexity.Bounds, languages: Sequence[str | None], named: Sequence[str]
+) -> list[float]:
+    """The cut between each document's bucket and the kept one beside it; a kept document's own upper cut."""
+    found = []
+    for language, bucket in zip(languages, named, strict=True):
+        head, middle = bounds.get(language or "", (0.0, 0.0))
+        upper = bucket == "tail" or (bucket == "middle" and "head" not in settings.keep)
+        found.append(middle if upper else head)
+    return found

@@ -1,0 +1,57 @@
+"""`ngram`: count an n-gram language model, or score and keep documents with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gristmill.pipeline.invoke import Options
+from gristmill.pipeline.verbs import options
+
+
+def register(app: typer.Typer) -> None:
+    ngram = typer.Typer(help="Count an n-gram language model, or score with one.", no_args_is_help=True)
+    ngram.command("train")(train)
+    ngram.command("score")(score)
+    app.add_typer(ngram, name="ngram")
+
+
+@options.running
+def train(
+    inputs: options.Inputs,
+    said: Options,
+    order: Annotated[int | None, typer.Option(help="The longest n-gram; 5 when unset.", min=1, max=8, show_default=False)] = None,
+) -> None:
+    """Count words' n-grams, or run a recipe up to its `ngram` section; held-out documents are scored, not counted.
+
+    Each input is a source of its own, named after its file or folder.
+
+    Example: gristmill ngram train wiki books --out lm
+    """
+    from gristmill.pipeline.invoke import is_recipe, load_recipe, named_recipe, source_names
+    from gristmill.pipeline.measures import print_heldout
+
+    if is_recipe(inputs):
+        options.carry_out(load_recipe(Path(inputs[0]), said.overrides), said, "coverage", print_heldout)
+    sources = source_names(inputs)
+    section = {"train_on": list(sources), "model": {"order": order} if order else {}}
+    options.carry_out(named_recipe("ngram", sources, {"ngram": section}, said.overrides), said, "coverage", print_heldout)
+
+
+@options.running
+def score(
+    model: Annotated[Path, typer.Argument(help="The output of `ngram train`, or a folder with ngrams.json.", show_default=False)],
+    inputs: Annotated[list[str], typer.Argument(help="Files, globs or folders written by gristmill.", show_default=False)],
+    said: Options,
+    keep: Annotated[str, typer.Option(help="Buckets that stay, of head, middle and tail.")] = "head,middle,tail",
+) -> None:
+    """Give documents a perplexity and CCNet's bucket, and keep some buckets.
+
+    Example: gristmill ngram score lm crawl.parquet --keep head,middle --out fluent
+    """
+    from gristmill.pipeline.invoke import model_folder, plain_recipe
+
+    section = {"path": str(model_folder(model, "ngram-train")), "apply_to": ["input"], "buckets": {"keep": keep.split(",")}}
+    options.carry_out(plain_recipe("perplexity", inputs, {"ngram": section}, said.overrides), said, "ngram")
