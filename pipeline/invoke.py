@@ -104,7 +104,7 @@ def source_names(paths: Sequence[str]) -> dict[str, str]:
 
 def model_folder(place: Path, step: str) -> Path:
     """Where a model lies: a path as it is, or the model that a step of the run in this folder made."""
-    from gristmill.pipeline.run import RUN_FILE, finished_steps
+    from gristmill.pipeline.run_folder import RUN_FILE, finished_steps
 
     if not place.exists():
         raise UsageError(f"there is no model at `{place}`")

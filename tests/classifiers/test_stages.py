@@ -21,7 +21,7 @@ from gristmill.heldout import for_training, only_heldout
 from gristmill.manifest import Manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.final import final_documents
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 
 RECIPE: dict[str, Any] = {
     "name": "small",
