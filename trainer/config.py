@@ -140,6 +140,7 @@ class Settings:
     device: str = "auto"  # auto, cpu, cuda
     dtype: Literal["auto", "bf16", "fp32"] = "auto"  # of the computation; weights, gradients and moments stay fp32
     compile: Literal["auto", "on", "off"] = "auto"  # auto: on CUDA
+    attention: Literal["auto", "varlen", "flex", "sdpa"] = "auto"  # the kernel inside documents; auto: the first that runs here
     float8: bool = False
     checkpointing: bool = False  # recompute activations per block
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # with several ranks; auto: fsdp from 1B parameters

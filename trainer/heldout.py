@@ -62,9 +62,9 @@ class HeldOut:
         sums = torch.zeros(3, len(self.names), dtype=torch.float64)
         rounds = -(-len(self.samples) // (rows * group.world))  # equal on every rank: a forward pass may be collective
         for turn in range(rounds):
-            batch = self.batch((turn * group.world + group.rank) * rows, rows).to(group.device)
+            batch = self.batch((turn * group.world + group.rank) * rows, rows)
             nats, entropy = (part.double().cpu() for part in score(batch))
-            sources = batch.sources.flatten().cpu()
+            sources = batch.sources.flatten()
             valid = sources >= 0
             for row, values in enumerate((nats, entropy, torch.ones_like(nats))):
                 sums[row].index_add_(0, sources[valid], values[valid])

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from gristmill.errors import UsageError
-from gristmill.trainer import attention, float8, moe
-from gristmill.trainer.attention import Segments, attend, document_mask
+from gristmill.trainer import float8, moe
+from gristmill.trainer.attention import DocumentMasks
 from gristmill.trainer.config import LossSettings, ModelConfig
 from gristmill.trainer.model import Linear, Model, flops_per_token, init_weights, num_parameters
 from gristmill.trainer.presets import PRESETS, preset
@@ -69,25 +69,11 @@ def test_weights_do_not_depend_on_the_order_or_sharding_of_other_weights() -> No
     assert torch.equal(*same)
 
 
-@pytest.mark.parametrize("kv_heads", [4, 2, 1])
-@pytest.mark.filterwarnings("ignore:flex_attention called without")
-def test_a_document_attends_to_itself_only(kv_heads: int) -> None:
-    q = torch.randn(2, 12, 4, 8, generator=DRAW)
-    k, v = (torch.randn(2, 12, kv_heads, 8, generator=DRAW) for _ in range(2))
-    positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 0, 1], list(range(12))])
-    mask = document_mask(positions)
-    assert mask == Segments([3, 7, 2, 12])
-    place = torch.arange(12)
-    dense = (place[None, :] <= place[:, None]) & (place[None, :] >= place[:, None] - positions[:, :, None])
-    torch.testing.assert_close(attend(q, k, v, mask), attend(q, k, v, dense[:, None]))
-    torch.testing.assert_close(attend(q, k, v, attention._block_mask(positions)), attend(q, k, v, mask), atol=1e-5, rtol=1e-5)
-
-
 def test_documents_of_one_row_are_scored_as_if_alone() -> None:
     model = tiny()
     a, b = torch.randint(0, 50, (1, 9), generator=DRAW), torch.randint(0, 50, (1, 14), generator=DRAW)
     positions = torch.cat([torch.arange(9), torch.arange(14)])[None]
-    together = model(torch.cat([a, b], 1), positions, mask=document_mask(positions))
+    together = model(torch.cat([a, b], 1), positions, mask=DocumentMasks("sdpa", torch.device("cpu"))(positions))
     torch.testing.assert_close(together, torch.cat([model(a), model(b)], 1), atol=1e-5, rtol=1e-5)
 
 
