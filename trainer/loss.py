@@ -61,16 +61,22 @@ def chunk_rows(num_tokens: int, weight: Tensor) -> int:
     return max(1, -(-num_tokens // num_chunks))
 
 
-def loss_and_gradient(logits: Tensor, targets: Tensor, z: float, s: float, b: float) -> tuple[Tensor, ...]:
-    """Return the summed loss, the plain nats, and the gradient by the fp32 logits (n, V) of one chunk."""
-    valid = targets != IGNORED
-    index = torch.where(valid, targets, 0)[:, None]
+def loss_and_gradient(logits: Tensor, targets: Tensor, vocab: int, z: float, s: float, b: float) -> tuple[Tensor, ...]:
+    """Return per token of one chunk the loss, the plain nats, and the gradient by the logits (n, >= vocab), in their type.
+
+    Columns beyond the vocabulary take no part. Ignored tokens are the caller's: their rows hold values of token 0.
+    """
+    compiled, kind, padding = torch.compiler.is_compiling(), logits.dtype, logits.shape[1] - vocab
+    logits = logits[:, :vocab].float()
+    index = targets.clamp(min=0)[:, None]
+    chosen = logits.gather(1, index)[:, 0]
     p = logits.softmax(-1)
-    lse = logits.amax(-1) - p.amax(-1).log()  # without a second pass of exponentials, and the largest p cannot be 0
-    nll = lse - logits.gather(1, index)[:, 0]
+    # Compiled, the sum is at hand. Else two maxima are cheaper than exponentials again, and the largest p cannot be 0.
+    lse = logits.logsumexp(-1) if compiled else logits.amax(-1) - p.amax(-1).log()
+    nll = lse - chosen
     loss, gradient = nll, p
     if s:
-        loss = loss + s * (logits.gather(1, index)[:, 0] - logits.mean(-1))
+        loss = loss + s * (chosen - logits.mean(-1))
     if z:
         loss = loss + z * lse.square()
     if b:
@@ -80,9 +86,13 @@ def loss_and_gradient(logits: Tensor, targets: Tensor, z: float, s: float, b: fl
     elif z:
         gradient = p * (1 + 2 * z * lse)[:, None]
     if s:
-        gradient = gradient - s / logits.shape[1]
-    gradient = gradient.scatter_add_(1, index, torch.full_like(index, -(1 - s), dtype=p.dtype)).mul_(valid[:, None])
-    return (loss * valid).sum(), (nll * valid).sum(), gradient
+        gradient = gradient - s / vocab
+    if compiled:  # a comparison fuses with the rest, a scattered write does not
+        gradient = gradient - (1 - s) * (torch.arange(vocab, device=logits.device) == index)
+    else:
+        gradient.scatter_add_(1, index, torch.full_like(index, -(1 - s), dtype=p.dtype))
+    gradient = F.pad(gradient, (0, padding)) if padding else gradient
+    return loss, nll, gradient.to(kind)
 
 
 @functools.cache
@@ -108,22 +118,23 @@ class _ChunkedLoss(torch.autograd.Function):
         d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         total = nll = torch.zeros((), device=hidden.device)
         for h, y, out in zip(*(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets, d_hidden)), strict=True):
-            logits = (h @ head.t())[:, :vocab].float()
-            loss, nats, gradient = step(logits, y, settings.z, settings.smoothing, settings.entropy)
-            total, nll = total + loss, nll + nats
-            gradient = gradient.to(h.dtype)
-            torch.mm(gradient, head[:vocab], out=out)
+            loss, nats, gradient = step(h @ head.t(), y, vocab, settings.z, settings.smoothing, settings.entropy)
+            valid = y != IGNORED
+            total, nll = total + (loss * valid).sum(), nll + (nats * valid).sum()
+            torch.mm(gradient, head, out=out)
+            out *= valid[:, None]  # here and not on the gradient, which is wider by far
+            h = h * valid[:, None]
             if gradient.dtype == d_weight.dtype:
-                d_weight[:vocab].addmm_(gradient.t(), h)
+                d_weight.addmm_(gradient.t(), h)
             else:
-                d_weight[:vocab] += gradient.t() @ h
-        ctx.save_for_backward(d_hidden, d_weight)
-        ctx.scale = scale
+                d_weight += gradient.t() @ h
+        ctx.gradients, ctx.scale = (d_hidden, d_weight), scale
         ctx.mark_non_differentiable(nll)
         return total * scale, nll
 
     @staticmethod
     def backward(ctx: Any, d_total: Tensor, d_nll: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        d_hidden, d_weight = ctx.saved_tensors
+        d_hidden, d_weight = ctx.gradients
+        ctx.gradients = None  # they are scaled in place and handed on: the weight's is never held twice
         factor = d_total * ctx.scale
-        return d_hidden * factor, d_weight * factor, None, None, None, None, None
+        return d_hidden.mul_(factor), d_weight.mul_(factor), None, None, None, None, None
