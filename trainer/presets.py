@@ -8,65 +8,26 @@ import difflib
 from gristmill.errors import UsageError
 from gristmill.trainer.config import ModelConfig
 
+# vocabulary (0: the shards'), layers, width, heads, key-value heads, ffn, context, tied head, rope theta
+_LLAMA: dict[str, tuple[int, int, int, int, int, int, int, bool, float]] = {
+    # Small shapes of ours (15m: 13.8 M with a vocabulary of 8,192, 15.3 M with 12,288).
+    "llama-15m": (0, 6, 384, 6, 6, 1024, 512, True, 1e4),
+    "llama-60m": (0, 8, 640, 10, 5, 1792, 1024, True, 1e4),
+    "llama-124m": (0, 12, 768, 12, 12, 2048, 1024, True, 1e4),
+    "llama-350m": (0, 24, 1024, 16, 16, 2816, 2048, True, 1e4),
+    "llama-1b": (0, 16, 2048, 32, 8, 8192, 2048, True, 5e5),  # Llama 3.2 1B
+    # Grattafiori et al. 2024, table 3 (Llama 3): 8.03, 70.6 and 405.9 billion (8 KV heads).
+    "llama-8b": (128256, 32, 4096, 32, 8, 14336, 8192, False, 5e5),
+    "llama-70b": (128256, 80, 8192, 64, 8, 28672, 8192, False, 5e5),
+    "llama-405b": (128256, 126, 16384, 128, 8, 53248, 8192, False, 5e5),
+    # Jiang et al. 2024: 46.7 billion, 12.9 of them active.
+    "mixtral-8x7b": (32000, 32, 4096, 32, 8, 14336, 8192, False, 1e6),
+}
+
 PRESETS: dict[str, ModelConfig] = {
     # Radford et al. 2019: 124,439,808 parameters.
     "gpt2-124m": ModelConfig("gpt2", vocab=50257, num_layers=12, width=768, num_heads=12, ffn=3072, context=1024),
-    # Small LLaMA shapes of ours; the vocabulary comes from the shards (15m: 13.8 M with 8,192 tokens, 15.3 M with 12,288).
-    "llama-15m": ModelConfig(num_layers=6, width=384, num_heads=6, ffn=1024, context=512),
-    "llama-60m": ModelConfig(num_layers=8, width=640, num_heads=10, num_kv_heads=5, ffn=1792, context=1024),
-    "llama-124m": ModelConfig(num_layers=12, width=768, num_heads=12, ffn=2048, context=1024),
-    "llama-350m": ModelConfig(num_layers=24, width=1024, num_heads=16, ffn=2816, context=2048),
-    "llama-1b": ModelConfig(
-        num_layers=16, width=2048, num_heads=32, num_kv_heads=8, ffn=8192, context=2048, rope_theta=500000.0, tied=True
-    ),
-    # Grattafiori et al. 2024, table 3 (Llama 3), vocabulary 128,256: 8.03, 70.6 and 405.9 billion (8 KV heads).
-    "llama-8b": ModelConfig(
-        vocab=128256,
-        num_layers=32,
-        width=4096,
-        num_heads=32,
-        num_kv_heads=8,
-        ffn=14336,
-        context=8192,
-        rope_theta=500000.0,
-        tied=False,
-    ),
-    "llama-70b": ModelConfig(
-        vocab=128256,
-        num_layers=80,
-        width=8192,
-        num_heads=64,
-        num_kv_heads=8,
-        ffn=28672,
-        context=8192,
-        rope_theta=500000.0,
-        tied=False,
-    ),
-    "llama-405b": ModelConfig(
-        vocab=128256,
-        num_layers=126,
-        width=16384,
-        num_heads=128,
-        num_kv_heads=8,
-        ffn=53248,
-        context=8192,
-        rope_theta=500000.0,
-        tied=False,
-    ),
-    # Jiang et al. 2024 (Mixtral 8x7B), vocabulary 32,000: 46.7 billion, 12.9 of them active.
-    "mixtral-8x7b": ModelConfig(
-        vocab=32000,
-        num_layers=32,
-        width=4096,
-        num_heads=32,
-        num_kv_heads=8,
-        ffn=14336,
-        context=8192,
-        rope_theta=1e6,
-        tied=False,
-        num_experts=8,
-        experts_per_token=2,
-    ),
+    **{name: ModelConfig("llama", *row, num_experts=8 if name.startswith("mixtral") else 0) for name, row in _LLAMA.items()},
 }
 
 
