@@ -69,6 +69,7 @@ def execute(
     if failures:
         extra["quarantined"] = [failure.task.key for failure in failures]
     replaced = set(extra.pop("replaced_files", ()))  # a later phase wrote these anew
+    timing = extra.pop("timing", {})  # facts that differ from run to run
     manifest = Manifest(
         job.folder,
         step.name,
@@ -78,7 +79,7 @@ def execute(
         [_record_entry(job.folder, record) for record in done],
         Books.total(record.books for record in done if record.books) if any(record.books for record in done) else None,
         extra,
-        {"seconds": round(time.perf_counter() - began, 3), "ended": round(time.time(), 1)},
+        {**timing, "seconds": round(time.perf_counter() - began, 3), "ended": round(time.time(), 1)},
     )
     put_manifest(manifest)
     progress.note(f"  {step.name}: done in {spell_seconds(time.perf_counter() - began)}")

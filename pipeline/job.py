@@ -131,7 +131,7 @@ def attempt(folder: Path, phase: str, key: str, function: str, arguments: Mappin
         _resolve(function)(Attempt(folder, scratch, record), **arguments)
         if record.books:
             record.books.balance(f"{folder.name}, {phase} {key}")
-        record.timing = {
+        record.timing |= {
             "seconds": round(time.perf_counter() - start, 3),
             "peak_bytes": _peak_bytes(),
             "ended": round(time.time(), 1),

@@ -52,7 +52,7 @@ STAGES: Mapping[str, StageKind] = {
     "tokenizer": StageKind(f"{_STAGES}.tokenizer:train", 3, ("sentencepiece",)),
     "encode": StageKind(f"{_STAGES}.encode:encode", 1, ("sentencepiece", "tokenizers")),
     "mix": StageKind(f"{_STAGES}.mix:mix", 1),
-    "train": StageKind(f"{_STAGES}.train:train", 1, ("torch",)),
+    "train": StageKind(f"{_STAGES}.train:train", 2, ("torch",)),
 }
 
 

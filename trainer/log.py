@@ -33,6 +33,13 @@ class Log:
     def evaluation(self, **values: Any) -> None:
         self._write({"event": "eval"} | {key: values[key] for key in EVAL_KEYS})
 
+    def rows(self, event: str) -> list[dict[str, Any]]:
+        """Return what was logged so far of one kind, by this process or by the ones it continues."""
+        if not self.active:
+            return []
+        rows = map(json.loads, self.path.read_text("utf-8").splitlines())
+        return [row for row in rows if row["event"] == event]
+
     def say(self, text: str, live: bool = False) -> None:
         """Write a line to stderr; a live one is overwritten by the next on a terminal."""
         if not self.active:

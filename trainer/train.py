@@ -19,6 +19,7 @@ import json
 import shutil
 import signal
 import time
+from collections import defaultdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
-from gristmill.trainer.attention import document_mask
+from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load, refuse_other, write_atomic
 from gristmill.trainer.config import ModelConfig, Settings
 from gristmill.trainer.heldout import HeldOut
@@ -119,17 +120,21 @@ class Training:
         self.rows = settings.batch // group.world
         self.micro = min(settings.micro_batch or self.rows, self.rows)
         self.model, self.module = self._build()
+        kernel = document_kernel(settings.attention, group.device, self.model.dtype, self.config.head_dim)
+        self.masks = DocumentMasks(kernel, group.device)
         self.optimizer = Optimizer(self.model, settings.optimizer, self.model.dtype)
         self.spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, group.device)
         background = settings.async_save and group.device.type == "cuda"
         self.checkpoints = Checkpoints(self.folder, group, background)
         self.step = self._resume()
         self.log = Log(self.folder / "log.jsonl", group.rank == 0, self.step if self.step else None)
-        self.evaluations: dict[str, list[dict[str, Any]]] = {}
 
     def train(self) -> dict[str, Any]:
         """Run the remaining steps, evaluate, save, and return the summary."""
         began, first = time.perf_counter(), self.step
+        ended = self._ended()
+        if self.group.any(ended is not None):
+            return ended or {}
         self.log.say(
             f"train: {num_parameters(self.model):,} parameters, {self.model.dtype}, {self.steps} steps of "
             f"{self.settings.batch} x {self.config.context} tokens on {self.group.world} x {self.group.device.type}"
@@ -137,13 +142,13 @@ class Training:
         if self.settings.data.packing == "bestfit":
             self.log.say(f"packing: {self.loader.pad_fraction:.2%} padding, nothing cropped, {self.loader.num_cut:,} documents cut")
         if self.step == 0 and self.heldout is not None:
-            self._evaluate("before")
+            self._evaluate()
         with Signals() as signals:
             for batch in prefetch(self._batch, range(self.step, self.steps)):
                 self._train_step(batch)
                 self._after_step(signals)
-        if self.heldout is not None:
-            self._evaluate("after")
+        if self.heldout is not None and not self.group.any(self.step in self._evaluations()):
+            self._evaluate()
         self._save(permanent=True)
         self.checkpoints.wait()
         return self._summary(time.perf_counter() - began, self.step - first)
@@ -156,7 +161,7 @@ class Training:
         scale = group.world / max(1, num_targets)  # gradients are averaged over ranks, so each is scaled up by their number
         nats = torch.zeros((), device=group.device)
         for start in range(0, self.rows, self.micro):
-            part = batch.rows(start, start + self.micro).to(group.device)
+            part = batch.rows(start, start + self.micro)
             with accumulate(self.module, last=start + self.micro >= self.rows):
                 loss = self._forward(part, scale=scale, loss=settings.loss)
                 loss.total.backward()
@@ -175,7 +180,7 @@ class Training:
         if step % settings.log_every == 0 or step == self.steps or step == 1:
             self._log_step()
         if settings.eval_every and step % settings.eval_every == 0 and step < self.steps and self.heldout is not None:
-            self._evaluate("during")
+            self._evaluate()
         ask = self.group.world == 1 or step % ASK_EVERY == 0
         if ask and self.group.any(signals.received is not None):
             self._stop(signals.received or signal.SIGTERM)
@@ -223,14 +228,14 @@ class Training:
         return self.loader.batch(step * batch, batch, self.group.rank, self.group.world)
 
     def _forward(self, batch: Batch, **how: Any) -> Any:
-        positions = batch.positions if self.settings.data.document_mask else None
-        mask = None if positions is None else document_mask(positions)
-        return self.module(batch.inputs, positions, batch.targets, mask=mask, **how)
+        masked = self.settings.data.document_mask
+        mask = self.masks(batch.positions) if masked else None
+        batch = batch.to(self.group.device)
+        return self.module(batch.inputs, batch.positions if masked else None, batch.targets, mask=mask, **how)
 
-    def _evaluate(self, when: str) -> None:
+    def _evaluate(self) -> None:
         assert self.heldout is not None
         rows = self.heldout.evaluate(self._forward, self.micro, self.group)
-        self.evaluations[when] = rows
         for row in rows:
             self.log.evaluation(step=self.step, **row)
         last = rows[-1]
@@ -297,18 +302,36 @@ class Training:
         error.exit_code = 128 + number
         raise error
 
+    def _evaluations(self) -> dict[int, list[dict[str, Any]]]:
+        """Return the evaluations of the run so far, also those before it was interrupted, by step."""
+        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for row in self.log.rows("eval"):
+            found[row["step"]].append({key: value for key, value in row.items() if key not in ("event", "step")})
+        return found
+
+    def _ended(self) -> dict[str, Any] | None:
+        """Return the summary of a run that has nothing left to do, as rank 0 finds it."""
+        path = self.folder / "summary.json"
+        if self.group.rank or self.step < self.steps or not path.is_file():
+            return None
+        summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        complete = summary["steps"] == self.steps and (self.heldout is None or "after" in summary["evaluations"])
+        return summary if complete else None
+
     def _summary(self, seconds: float, steps: int) -> dict[str, Any]:
         tokens = steps * self.settings.batch * self.config.context
+        evaluations = self._evaluations()
+        logged = self.log.rows("step")
         summary = {
             "parameters": num_parameters(self.model),
             "steps": self.step,
             "tokens": self.tokens,
-            "seconds": seconds,
+            "training_seconds": seconds,
             "tokens_per_s": tokens / seconds,
-            "loss": float(self.last[0]) if steps else None,
+            "loss": logged[-1]["loss"] if logged else None,
             "skipped": int(self.spikes.state["skipped"]),
             "checkpoint": str(self.checkpoints.newest()),
-            "evaluations": self.evaluations,
+            "evaluations": {when: evaluations[step] for when, step in (("before", 0), ("after", self.step)) if step in evaluations},
             "model": dataclasses.asdict(self.config),
             "device": str(self.group.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),

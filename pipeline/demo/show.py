@@ -87,7 +87,7 @@ def mixture(mixed: Manifest) -> Table:
 def model(trained: Manifest) -> Table:
     """Loss and bits per byte on held-out documents of each source, before and after training."""
     summary = trained.extra
-    size, speed = f"{summary['parameters'] / 1e6:.1f} M parameters", f"{summary['tokens_per_s']:,.0f} tokens/s"
+    size, speed = f"{summary['parameters'] / 1e6:.1f} M parameters", f"{trained.timing['tokens_per_s']:,.0f} tokens/s"
     table = _table(
         f"The model: {size}, {summary['tokens']:,} tokens in {summary['steps']} steps, {speed}",
         ["held out", "documents", "loss before", "after", "bits/byte before", "after"],

@@ -14,6 +14,7 @@ from gristmill.errors import StepFailed
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 
 RUN = "train/run"
+TIMINGS = ("training_seconds", "tokens_per_s")
 _PROMPT, _TEMPERATURE = "The", 0.7
 _SAMPLED_PARAMETERS = 2e9  # a larger model is not read into one process for a sample
 
@@ -28,7 +29,7 @@ def train(job: Job) -> Stage:
         "run": str(job.folder / RUN),
     }
     (record,) = yield Phase("train", [Task("run", run_trainer, {"settings": settings})], num_cpus=0)
-    return dict(record.extra)
+    return {**record.extra, "timing": {name: record.timing[name] for name in TIMINGS}}
 
 
 def run_trainer(task: Attempt, settings: Mapping[str, Any]) -> None:
@@ -50,7 +51,11 @@ def run_trainer(task: Attempt, settings: Mapping[str, Any]) -> None:
     if code:
         tail = (run / "output.txt").read_text(errors="replace").strip().splitlines()[-8:]
         raise StepFailed(f"the trainer ended with exit code {code}:\n" + "\n".join(tail), where=str(run / "output.txt"))
-    task.record.extra = json.loads((run / "summary.json").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    for name in TIMINGS:  # they differ from run to run, so they belong outside the record's digest
+        task.record.timing[name] = summary.pop(name)
+    checkpoint = Path(summary["checkpoint"]).absolute().relative_to(task.folder.absolute())
+    task.record.extra = summary | {"checkpoint": checkpoint.as_posix()}
     if task.record.extra["parameters"] <= _SAMPLED_PARAMETERS:
         task.record.extra["samples"] = [sample(run)]
 

@@ -161,12 +161,26 @@ def test_of_ephemeral_checkpoints_only_the_newest_is_kept(corpus: Corpus, tmp_pa
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*")) == ["step-00000006", "step-00000009"]
 
 
-def test_an_ended_run_is_not_trained_again(corpus: Corpus, tmp_path: Path) -> None:
-    how = settings(corpus(), tmp_path / "run")
-    run(how)
+def test_an_ended_run_is_neither_trained_nor_evaluated_again(corpus: Corpus, tmp_path: Path) -> None:
+    how = settings(corpus(), tmp_path / "run", heldout=str(corpus("heldout", (10,), split="heldout")))
+    summary = run(how)
     before = (tmp_path / "run" / "log.jsonl").read_text()
-    assert run(how)["steps"] == 6
+    assert run(how) == json.loads(json.dumps(summary))
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
+
+
+def test_an_interrupted_run_sums_up_as_one_that_was_not(corpus: Corpus, tmp_path: Path) -> None:
+    how = {"heldout": str(corpus("heldout", (10,), split="heldout")), "save_every": 3}
+    mix, summaries = corpus(), []
+    for name, gone in (("straight", ""), ("before the summary", "summary.json"), ("half way", "checkpoints/step-00000006")):
+        run(settings(mix, tmp_path / name, **how))
+        if gone:
+            (tmp_path / name / gone).rename(tmp_path / f"gone {name}")
+        summary = run(settings(mix, tmp_path / name, **how))
+        summary["checkpoint"] = Path(summary["checkpoint"]).name
+        summaries.append({key: value for key, value in summary.items() if key not in ("training_seconds", "tokens_per_s")})
+    assert set(summaries[0]["evaluations"]) == {"before", "after"} and summaries[0]["loss"] is not None
+    assert summaries[0] == summaries[1] == summaries[2]
 
 
 def test_a_checkpoint_cut_in_half_is_named_and_removing_it_falls_back(corpus: Corpus, tmp_path: Path) -> None:
