@@ -1,11 +1,12 @@
 """Tokens per second, MFU and memory of the trainer, beside a plain nanoGPT-style loop and transformers' Llama.
 
-    python benchmarks/train.py [--preset llama-15m] [--batch 4] [--context 512] [--steps 10] [--quick] [--json] [--memory]
+    python benchmarks/train.py [--presets llama-124m,llama-1b] [--threads 1,2] [--rounds 9] [--quick] [--json] [--record]
 
-All three train the same shape on the same batches in the same precision, taking turns step by step in one process; the
-best step of each counts. On a GPU all are compiled and the clock is the wall's; on a CPU each runs on one thread and the
-clock is CPU time, so that a busy machine does not decide. There the trainer and the plain loop run as they are by default,
-the trainer and transformers compiled too. `--memory` measures instead the peak memory of the loss alone over vocabularies.
+All loops train the same shape on the same batches in the same precision, each as it is and compiled. On a GPU one call
+measures every preset below, each loop alone on the device, and for two of them what each of the trainer's tricks gives;
+a batch that one of the loops cannot hold is halved for all. On a CPU the loops take turns step by step in one process, so
+that whatever else the machine does meets all alike, and a ratio is the median over rounds. The memory of the loss over
+vocabularies is measured too. `--record` writes results/train.json.
 """
 
 from __future__ import annotations
@@ -14,174 +15,187 @@ import argparse
 import json
 import os
 import platform
-import resource
-import subprocess
+import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from train_baselines import plain_step, transformers_step
+from train_measure import Case, run_apart
 
-from gristmill.trainer.config import LossSettings, ModelConfig, OptimizerSettings, Settings
-from gristmill.trainer.loss import chunked_loss
-from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
-from gristmill.trainer.optimizer import Optimizer
-from gristmill.trainer.parallel import Group, compute_dtype, torch_device, wrap
-from gristmill.trainer.presets import preset
-from gristmill.trainer.spikes import SpikeFilter
+RESULTS = Path(__file__).parent / "results" / "train.json"
+FORMULA = "MFU = tokens/s x (6 N + 12 L H Q T) / peak; N with the head, without embedding lookups; causality is not taken off"
+NO_GPU = (
+    "No GPU was at hand: figures of MFU and of memory on a GPU are absent. On one, the same command without options takes them."
+)
 
-Step = Callable[[Tensor, Tensor], float]
+# Samples per step and vocabulary on a GPU: about 32,768 tokens a step.
+ON_GPU = {
+    "llama-15m": (64, 32768), "llama-60m": (32, 32768), "gpt2-124m": (32, 50257), "llama-124m": (32, 32768),
+    "llama-350m": (16, 32768), "llama-1b": (16, 32768),
+}  # fmt: skip
+GPU_STEPS = 10  # per round, between two looks at the clock
+ON_CPU = {"llama-15m": (4, 8192)}
+CPU_CONTEXT = 512
+
+LOOPS = ("gristmill", "plain loop", "transformers")
+OURS = "gristmill, compiled"
+
+# What is taken from the trainer, or put on top, each measured beside the compiled trainer as it is by default.
+TRICKED = ("llama-124m", "llama-1b")
+TRICKS: dict[str, dict[str, Any]] = {
+    "the loss not compiled": {"compile_loss": False},
+    "documents masked, varlen": {"attention": "varlen", "documents": True},
+    "documents masked, flex": {"attention": "flex", "documents": True},
+    "activations recomputed": {"checkpointing": True},
+    "8-bit products": {"float8": True},
+    "Muon": {"optimizer": {"name": "muon", "lr": 1e-4}},
+}
+
+VOCABULARIES = (8_192, 32_768, 131_072)
+
+Found = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="llama-15m")
-    parser.add_argument("--vocab", type=int, default=8192)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--context", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--quick", action="store_true", help="nothing compiled on a CPU")
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--presets", help="comma-separated; default: all of the table on a GPU, llama-15m on a CPU")
+    parser.add_argument("--threads", default="1,2", help="of a CPU, comma-separated")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="one preset, few rounds, on a CPU nothing compiled")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--loss", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.loss:
-        print(loss_memory(arguments.loss[0], int(arguments.loss[1])))
-    elif arguments.memory:
-        report_memory(arguments.json)
+    parser.add_argument("--record", action="store_true", help="write results/train.json")
+    options = parser.parse_args()
+    on_gpu = torch.cuda.is_available()
+    presets = options.presets.split(",") if options.presets else list(ON_GPU if on_gpu else ON_CPU)
+    rounds = 3 if options.quick else options.rounds
+    if on_gpu:
+        rows = [row for name in (presets[:1] if options.quick else presets) for row in on_a_gpu(name, rounds)]
     else:
-        report_speed(arguments)
+        threads = [int(part) for part in options.threads.split(",")]
+        rows = [row for name in presets for count in threads for row in on_a_cpu(name, count, rounds, not options.quick)]
+    result = summary(rows, memory_of_the_loss(), on_gpu)
+    if options.record:
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(result))
 
 
-def ours_step(config: ModelConfig, device: torch.device, dtype: torch.dtype, compiled: str = "auto") -> tuple[Step, Model]:
-    model = Model(config).to(device)
-    init_weights(model, 0)
-    model.dtype = dtype
-    module = wrap(model, Settings(compile=compiled), Group(0, 1, device))  # type: ignore[arg-type]
-    optimizer = Optimizer(model, OptimizerSettings(lr=1e-4), dtype)
-    spikes = SpikeFilter(128, 6.0, device)
-
-    def step(tokens: Tensor, targets: Tensor) -> float:
-        loss = module(tokens, None, targets, scale=1 / targets.numel(), loss=LossSettings())
-        loss.total.backward()
-        norm = optimizer.grad_norm()
-        optimizer.step(1.0, norm, spikes.judge(loss.total.detach(), norm))
-        return float(loss.nll / targets.numel())
-
-    return step, model
+def on_a_cpu(name: str, threads: int, rounds: int, compiled: bool) -> list[Found]:
+    """Measure all loops in one process, step by step in turn."""
+    rows, vocab = ON_CPU.get(name, (4, 8192))
+    loops = {loop: {"loop": loop, "compiled": False} for loop in LOOPS}
+    loops |= {f"{loop}, compiled": {"loop": loop, "compiled": True} for loop in LOOPS if compiled}
+    found = run_apart(Case(name, rows, vocab, CPU_CONTEXT, threads, rounds, 1, loops))
+    return list(report(found))
 
 
-def report_speed(arguments: argparse.Namespace) -> None:
-    device = torch_device("auto")
-    dtype = compute_dtype(arguments.dtype, device)
-    on_cpu = device.type == "cpu"
-    if on_cpu:
-        torch.set_num_threads(1)
-    config = preset(arguments.preset, vocab=arguments.vocab, context=arguments.context)
-    ours, model = ours_step(config, device, dtype)
-    steps: dict[str, Step] = {
-        "gristmill": ours,
-        "plain loop (nanoGPT style)": plain_step(config, device, dtype, compiled=not on_cpu),
-    }
-    if on_cpu:
-        steps["transformers"] = transformers_step(config, device, dtype, compiled=False)
-    if not (on_cpu and arguments.quick):
-        if on_cpu:
-            steps["gristmill, compiled"] = ours_step(config, device, dtype, "on")[0]
-        steps["transformers, compiled"] = transformers_step(config, device, dtype, compiled=True)
-    seconds, memory, losses = take_turns(steps, config, arguments, device)
-    tokens = arguments.batch * config.context
-    rates = {name: tokens / min(times) for name, times in seconds.items()}
-    peak = Group(0, 1, device).peak_flops
-    clock = "CPU second on one thread" if on_cpu else "second"
-    flops = flops_per_token(model)
-    n = num_parameters(model)
-    print(f"{arguments.preset}: {n:,} parameters, {dtype}, {arguments.batch} x {config.context} tokens a step")
-    print(f"{flops:,} FLOPs per token: 6 N + 12 L H Q T, N with the head and without embedding lookups")
-    for name, rate in rates.items():
-        mfu = f"  MFU {rate * flops / peak:.1%} of {peak / 1e12:.0f} TFLOP/s" if peak else ""
-        peak_memory = f"  peak {memory[name] / 2**30:.2f} GiB" if name in memory else ""
-        print(f"{name:28} {rate:12,.0f} tokens per {clock}{mfu}{peak_memory}  loss {losses[name]:.4f}")
-    if arguments.json:
-        mine, compiled = rates.pop("gristmill"), rates.pop("gristmill, compiled", None)
-        if compiled is not None:
-            alike = {"transformers, compiled": rates["transformers, compiled"]}
-            print(json.dumps(summary(f"training {arguments.preset} in {dtype}, compiled", f"tokens per {clock}", compiled, alike)))
-        print(json.dumps(summary(f"training {arguments.preset} in {dtype}", f"tokens per {clock}", mine, rates)))
+def on_a_gpu(name: str, rounds: int) -> list[Found]:
+    """Measure each loop in a process of its own, at the largest batch that all of them hold; then the tricks."""
+    rows, vocab = ON_GPU.get(name, (16, 32768))
+    loops: dict[str, Found] = {}
+    for kind in LOOPS:
+        if not (name.startswith("gpt2") and kind != "gristmill"):  # the two others are LLaMA's shape
+            loops |= {f"{kind}, compiled" if on else kind: {"loop": kind, "compiled": on} for on in (True, False)}
+    parts: list[Found] = []
+    while rows and len(parts) < len(loops):
+        case = Case(name, rows, vocab, 0, 0, rounds, GPU_STEPS)
+        parts = []
+        for loop, how in loops.items():
+            parts.append(run_apart(replace(case, loops={loop: how})))
+            if parts[-1].get("error") == "out of memory":
+                print(f"{name}: {loop} cannot hold {rows} x {vocab:,}: half of it for all", file=sys.stderr)
+                parts, rows = [], rows // 2
+                break
+    if name in TRICKED and parts:
+        for trick, changes in TRICKS.items():
+            parts.append(run_apart(replace(case, loops={f"{OURS}, {trick}": {"loop": "gristmill", "compiled": True, **changes}})))
+    return [row for part in parts for row in report(part)]
 
 
-def take_turns(
-    steps: dict[str, Step], config: ModelConfig, arguments: argparse.Namespace, device: torch.device
-) -> tuple[dict[str, list[float]], dict[str, int], dict[str, float]]:
-    """Run the loops step by step in turn on the same batches; the first two rounds warm up."""
-    draw = torch.Generator().manual_seed(0)
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    memory: dict[str, int] = {}
-    losses: dict[str, float] = {}
-    for turn in range(2 + arguments.steps):
-        batch = torch.randint(0, config.vocab, (arguments.batch, config.context + 1), generator=draw).to(device)
-        for name, step in steps.items():
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-                held = torch.cuda.memory_allocated(device)
-            start = clock()
-            losses[name] = step(batch[:, :-1], batch[:, 1:])
-            if turn >= 2:
-                seconds[name].append(clock() - start)
-            if device.type == "cuda":
-                memory[name] = torch.cuda.max_memory_allocated(device) - held
-    return seconds, memory, losses
+def report(found: Found) -> Iterator[Found]:
+    """Print and yield one row per loop of a measurement."""
+    if "error" in found:
+        print(f"a measurement failed: {found['error']}", file=sys.stderr)
+        return
+    tokens = found["rows"] * found["context"] * found["steps"]
+    peak = found["peak_flops"]
+    print(
+        f"{found['preset']}: {found['flops_per_token']:,} FLOPs per token, {found['parameters']:,} parameters, "
+        f"{found['dtype']}, {found['rows']} x {found['context']} tokens a step, {found['device']}"
+    )
+    for name, loop in found["loops"].items():
+        rates = [tokens / seconds for seconds in loop["seconds"]]
+        low, middle, high = statistics.quantiles(rates, n=4)
+        row = {
+            **{key: value for key, value in found.items() if key not in ("loops", "steps", "peak_flops")},
+            "loop": name, "tokens_per_s": round(middle), "quartiles": [round(low), round(high)], "rounds": len(rates),
+            "tokens_per_cpu_s": round(tokens / statistics.median(loop["cpu_seconds"])), "loss": round(loop["loss"], 4),
+            "mfu": round(middle * found["flops_per_token"] / peak, 4) if peak else None, "peak_bytes": loop.get("peak_bytes"),
+            "seconds": [round(seconds, 4) for seconds in loop["seconds"]],
+        }  # fmt: skip
+        mfu = f"  MFU {row['mfu']:.1%} of {peak / 1e12:.0f} TFLOP/s" if peak else ""
+        memory = f"  peak {row['peak_bytes'] / 2**30:.2f} GiB" if peak and row["peak_bytes"] else ""
+        print(f"  {name:42} {middle:10,.0f} tokens/s ({low:,.0f} to {high:,.0f}){mfu}{memory}  loss {row['loss']}")
+        yield row
 
 
-def report_memory(as_json: bool) -> None:
-    """Peak memory that the loss of 1,024 tokens adds, forward and backward, each measured in a process of its own."""
-    vocabularies = (8_192, 32_768, 131_072)
-    found: dict[str, list[float]] = {}
+def memory_of_the_loss() -> Found:
+    """Measure what the loss of 1,024 tokens adds in memory at each vocabulary, chunked and with full logits, in MiB."""
+    found: Found = {}
     for kind in ("chunked", "full"):
-        command = [sys.executable, __file__, "--loss", kind]
-        found[kind] = [float(subprocess.check_output([*command, str(vocab)])) / 2**20 for vocab in vocabularies]
-        print(
-            f"{kind:8} " + "  ".join(f"V={vocab:,}: {mib:,.0f} MiB" for vocab, mib in zip(vocabularies, found[kind], strict=True))
-        )
-    if as_json:
-        what = f"memory of the loss at a vocabulary of {vocabularies[-1]:,}"
-        print(
-            json.dumps(
-                summary(what, "MiB above the weight and its gradient", found["chunked"][-1], {"full logits": found["full"][-1]})
-            )
-        )
+        found[kind] = {f"{vocab}": round(run_apart({"kind": kind, "vocab": vocab})["bytes"] / 2**20) for vocab in VOCABULARIES}
+        print(f"memory of the loss, {kind:8}", "  ".join(f"V={vocab}: {mib:,} MiB" for vocab, mib in found[kind].items()))
+    return found
 
 
-def loss_memory(kind: str, vocab: int) -> float:
-    torch.set_num_threads(1)
-    hidden = torch.randn(1024, 64).requires_grad_()
-    weight = torch.randn(vocab, 64).mul_(0.02).requires_grad_()
-    targets = torch.randint(0, vocab, (1024,))
-    gradients = 2 * weight.nbytes  # the gradient itself, and its copy scaled in backward
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if kind == "chunked":
-        chunked_loss(hidden, weight, targets, vocab, 1.0, LossSettings()).total.backward()
-    else:
-        torch.nn.functional.cross_entropy((hidden @ weight.t()).float(), targets, reduction="sum").backward()
-    return max(0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before - gradients)
+def ratios(rows: list[Found]) -> Iterator[Found]:
+    """Compare the trainer's loop with the others of a measurement, as they are and compiled: medians over rounds, and quartiles."""
+    for ours in rows:
+        if ours["loop"] not in ("gristmill", OURS):
+            continue
+        compiled = ours["loop"] == OURS
+        alike = [row for row in rows if all(row[key] == ours[key] for key in ("preset", "threads", "rows"))]
+        for peer in alike:
+            if peer["loop"].startswith("gristmill") or peer["loop"].endswith("compiled") != compiled:
+                continue
+            each = [theirs / mine for mine, theirs in zip(ours["seconds"], peer["seconds"], strict=True)]
+            low, middle, high = (round(part, 3) for part in statistics.quantiles(each, n=4))
+            yield {
+                "preset": ours["preset"],
+                "threads": ours["threads"],
+                "peer": peer["loop"],
+                "ratio": middle,
+                "quartiles": [low, high],
+            }
 
 
-def summary(what: str, unit: str, ours: float, peers: dict[str, float]) -> dict[str, Any]:
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+def summary(rows: list[Found], memory: Found, on_gpu: bool) -> Found:
+    """Return one object: the first preset's rates and ratios as every bench gives them, and all that was measured."""
+    compared = list(ratios(rows))
+    for line in compared:
+        low, high = line["quartiles"]
+        print(f"{line['preset']}, {line['threads']} threads: {line['ratio']:.3f} x {line['peer']} ({low} to {high})")
+    mine = {row["loop"]: row for row in rows if all(row[key] == rows[0][key] for key in ("preset", "threads", "rows"))}
+    peers = {loop: row["tokens_per_s"] for loop, row in mine.items() if not loop.startswith("gristmill")}
+    best = max((loop for loop in mine if loop in ("gristmill", OURS)), key=lambda loop: mine[loop]["tokens_per_s"])
     return {
-        "what": what,
-        "unit": unit,
-        "ours": round(ours, 2),
-        "peers": {name: round(value, 2) for name, value in peers.items()},
-        "ratio": {name: round(ours / value, 3) for name, value in peers.items()},
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}{gpu}",
+        "what": f"training {rows[0]['preset']} in {rows[0]['dtype']}",
+        "unit": f"tokens per second, {rows[0]['threads']} CPU threads" if not on_gpu else "tokens per second",
+        "ours": mine[best]["tokens_per_s"],
+        "peers": peers,
+        "ratio": {loop: round(mine[best]["tokens_per_s"] / rate, 3) for loop, rate in peers.items()},
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {rows[0]['device']}",
         "versions": {name: version(name) for name in ("torch", "transformers")},
+        "command": " ".join(["python", "benchmarks/train.py", *sys.argv[1:]]),
+        "formula": FORMULA,
+        **({} if on_gpu else {"note": NO_GPU}),
+        "ratios": compared,
+        "loops": rows,
+        "memory_of_the_loss_mib": memory,
     }
 
 

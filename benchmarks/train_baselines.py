@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gristmill.trainer.config import ModelConfig
 
-Step = Callable[[Tensor, Tensor], float]
+Step = Callable[[Tensor, Tensor], Tensor]
 
 
 class RMSNorm(nn.Module):
@@ -102,13 +102,13 @@ def transformers_step(config: ModelConfig, device: torch.device, dtype: torch.dt
 def _loop(model: nn.Module, loss_of: Callable[..., Any], device: torch.device, dtype: torch.dtype) -> Step:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
-    def step(tokens: Tensor, targets: Tensor) -> float:
+    def step(tokens: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             loss = loss_of(tokens, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
+        return loss.detach()
 
     return step
