@@ -9,6 +9,7 @@ GristmillError             a person reads it: what failed, on what, value and bo
   BooksError               documents or bytes went missing in a step     (exit 1)
   LockedError              another run holds the output folder           (exit 1)
   StepFailed               a step ended with quarantined shards          (exit 1)
+  EngineError              Ray did not start, or was not found       (exit 1)
   Interrupted              a signal stopped the run; it can be resumed   (exit 130, 143)
 """
 
@@ -73,6 +74,10 @@ class LockedError(GristmillError):
 
 
 class StepFailed(GristmillError):
+    pass
+
+
+class EngineError(GristmillError):
     pass
 
 

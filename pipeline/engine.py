@@ -24,7 +24,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import gristmill
-from gristmill.errors import GristmillError, Interrupted, UsageError
+from gristmill.errors import EngineError, GristmillError, Interrupted, UsageError
 from gristmill.pipeline import signals, steps
 from gristmill.pipeline.job import Phase, Task, attempt, function_name
 
@@ -115,7 +115,7 @@ class InlineEngine:
     def _run_task(self, folder: Path, phase: Phase, task: Task) -> Failure | None:
         for number in range(self.settings.retries + 1):
             try:
-                attempt(folder, phase.name, task.key, function_name(task.function), task.arguments)
+                attempt(folder, phase.name, task.key, function_name(task.function), task.arguments, phase.common)
                 return None
             except (Interrupted, UsageError):
                 raise
@@ -148,7 +148,7 @@ class RayEngine:
         if self._owns:
             _share_import_path()
             with _own_signal_handlers():
-                ray.init(**_init_arguments(settings))
+                _start(ray, _init_arguments(settings))
         self.window = settings.window or 2 * int(ray.cluster_resources().get("CPU", 1)) + 2
 
     def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone) -> list[Failure]:
@@ -159,13 +159,14 @@ class RayEngine:
             max_retries=3,  # of a worker or node that died; what a task raises is retried below
             name=f"{folder.name}:{phase.name}",
         )
+        common = self._ray.put(dict(phase.common))
         running: dict[Any, tuple[Task, int]] = {}
         waiting = [(0.0, task, 0) for task in reversed(tasks)]  # (not before, task, attempts so far); the next one is last
         failures: list[Failure] = []
         try:
             while waiting or running:
                 signals.check()
-                self._submit(remote, folder, phase, waiting, running)
+                self._submit(remote, folder, phase, common, waiting, running)
                 for reference in self._wait(list(running)):
                     task, number = running.pop(reference)
                     failure = self._outcome(reference, task)
@@ -223,7 +224,9 @@ class RayEngine:
         except self._ray.exceptions.RayError:
             return True  # the node left meanwhile; its tasks go elsewhere
 
-    def _submit(self, remote: Any, folder: Path, phase: Phase, waiting: list[Any], running: dict[Any, tuple[Task, int]]) -> None:
+    def _submit(
+        self, remote: Any, folder: Path, phase: Phase, common: Any, waiting: list[Any], running: dict[Any, tuple[Task, int]]
+    ) -> None:
         now = time.monotonic()
         for position in range(len(waiting) - 1, -1, -1):
             if len(running) >= (phase.window or self.window):
@@ -231,7 +234,8 @@ class RayEngine:
             not_before, task, number = waiting[position]
             if not_before <= now:
                 del waiting[position]
-                reference = remote.remote(folder, phase.name, task.key, function_name(task.function), dict(task.arguments))
+                function = function_name(task.function)
+                reference = remote.remote(folder, phase.name, task.key, function, dict(task.arguments), common)
                 running[reference] = (task, number)
 
     def _wait(self, references: list[Any]) -> list[Any]:
@@ -274,6 +278,28 @@ def open_engine(settings: EngineSettings, *, num_tasks: int) -> Iterator[Engine]
         yield engine
     finally:
         engine.close()
+
+
+def _start(ray: Any, arguments: dict[str, Any]) -> None:
+    """Start or join Ray. A node of one's own gets three tries: Ray gives it 30 s, too few on a machine under heavy load."""
+    own = arguments["address"] == "local"
+    tries = 3 if own else 1
+    for number in range(1, tries + 1):
+        try:
+            ray.init(**arguments)
+            return
+        except Interrupted:
+            raise
+        except Exception as error:
+            ray.shutdown()
+            if number == tries:
+                hint = (
+                    "run without it: `--engine inline`"
+                    if own
+                    else "is a cluster running there? without `--address`, one starts here"
+                )
+                said = "start on this machine" if own else f"answer at `{arguments['address']}`"
+                raise EngineError(f"Ray did not {said}: {_first_line(error)}", hint=hint) from error
 
 
 def _init_arguments(settings: EngineSettings) -> dict[str, Any]:

@@ -44,11 +44,13 @@ class Task:
 class Phase:
     """Tasks that may run at the same time, in any order.
 
-    `num_cpus` 0 means all that one machine has; `window` bounds the tasks in flight where the engine's own bound does not suit.
+    `common` holds arguments that all tasks share: it travels once, so that a list of every shard costs a cluster no more than a
+    list. `num_cpus` 0 means all that one machine has; `window` bounds the tasks in flight where the engine's own does not suit.
     """
 
     name: str
     tasks: Sequence[Task]
+    common: Mapping[str, Any] = field(default_factory=dict)
     num_cpus: float = 1
     memory_bytes: int | None = None
     window: int | None = None
@@ -118,8 +120,10 @@ def finished(folder: Path, phase: str, task: Task) -> Record | None:
     return read_record(path, slim=True) if path.exists() else None
 
 
-def attempt(folder: Path, phase: str, key: str, function: str, arguments: Mapping[str, Any]) -> str:
-    """Run one task to its committed record and return the record's path.
+def attempt(
+    folder: Path, phase: str, key: str, function: str, arguments: Mapping[str, Any], common: Mapping[str, Any] | None = None
+) -> str:
+    """Run one task to its committed record and return the record's path; `common` are arguments its whole phase shares.
 
     Both engines call this and nothing else. Raises what the task raises; its scratch folder is removed either way.
     """
@@ -128,7 +132,7 @@ def attempt(folder: Path, phase: str, key: str, function: str, arguments: Mappin
     scratch.mkdir(parents=True)
     record = Record(phase, key)
     try:
-        _resolve(function)(Attempt(folder, scratch, record), **arguments)
+        _resolve(function)(Attempt(folder, scratch, record), **arguments, **(common or {}))
         if record.books:
             record.books.balance(f"{folder.name}, {phase} {key}")
         record.timing |= {

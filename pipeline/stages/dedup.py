@@ -48,14 +48,15 @@ def shards_of(job: Job) -> list[Shard]:
     return shards
 
 
-def over_shards(name: str, function: Any, shards: Sequence[Shard], **arguments: Any) -> Phase:
+def over_shards(name: str, function: Any, shards: Sequence[Shard], **common: Any) -> Phase:
     """A phase of one task for each shard."""
-    return Phase(name, [Task(f"{number:05d}", function, {"shard": shard, **arguments}) for number, shard in enumerate(shards)])
+    return Phase(name, [Task(f"{number:05d}", function, {"shard": shard}) for number, shard in enumerate(shards)], common)
 
 
-def over_parts(name: str, function: Any, parts: int, **arguments: Any) -> Phase:
+def over_parts(name: str, function: Any, parts: int, **common: Any) -> Phase:
     """A phase of one task for each part of the key space."""
-    return Phase(name, [Task(f"{part:05d}", function, {"part": part, "parts": parts, **arguments}) for part in range(parts)])
+    common["parts"] = parts
+    return Phase(name, [Task(f"{part:05d}", function, {"part": part}) for part in range(parts)], common)
 
 
 def files(job: Job, records: Iterable[Record], kind: str) -> list[str]:
@@ -113,7 +114,7 @@ def fuzzy_stage(job: Job) -> Stage:
         gathered = gathered + (yield dedup_index.gather_phase(old, components))
     runs = {"components": components, "members": files(job, gathered, "members"), "old_row": num_rows, "settings": settings}
     groups = merged[-1].counts["groups"]
-    verified = yield Phase("verify", [Task(f"{group:05d}", verify_group, {"group": group, **runs}) for group in range(groups)])
+    verified = yield Phase("verify", [Task(f"{group:05d}", verify_group, {"group": group}) for group in range(groups)], runs)
     common = {"decisions": files(job, verified, "clusters"), "seed": job.seed, "keep_removed": job.settings.keep_removed}
     applied = yield over_shards("apply", apply_shard, shards, settings=settings, **common)
     check_alarm(settings, shards, applied, verified)

@@ -15,8 +15,8 @@ def encode(job: Job) -> Stage:
     source = job.settings.source
     common = {"tokenizer": str(tokenizer), "settings": job.settings.tokenizer, "source": source}
     files = job.files("documents", source)
-    tasks = [Task(f"{number:05d}", encode_shard, {"path": str(path), **common}) for number, (path, _) in enumerate(files)]
-    records = yield Phase("encode", tasks)
+    tasks = [Task(f"{number:05d}", encode_shard, {"path": str(path)}) for number, (path, _) in enumerate(files)]
+    records = yield Phase("encode", tasks, common)
     return {name: sum(record.counts[name] for record in records) for name in ("documents", "tokens", "bytes", "lossy")}
 
 

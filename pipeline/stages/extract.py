@@ -28,9 +28,8 @@ def extract(job: Job) -> Stage:
         "seed": job.seed,
         "keep_removed": piece.keep_removed,
     }
-    records = yield Phase(
-        "extract", [Task(f"{number:05d}", extract_shard, {"shard": shard, **common}) for number, shard in enumerate(shards)]
-    )
+    tasks = [Task(f"{number:05d}", extract_shard, {"shard": shard}) for number, shard in enumerate(shards)]
+    records = yield Phase("extract", tasks, common)
     if piece.only is None:
         check_ranges_meet(RangeEnd(**end) for record in records for end in record.extra.get("ends", ()))
     if len(records) < 2:

@@ -50,8 +50,7 @@ def mix(job: Job) -> Stage:
     assigned = yield over_files("assign", assign_file, encoded, **common, dtype=dtype, takes=takes)
     written = {}
     for split in SPLITS:
-        tasks = shard_tasks(job, split, encoded, assigned, takes[split], dtype)
-        written[split] = yield Phase(f"write-{split}", tasks)
+        written[split] = yield write_phase(job, split, encoded, assigned, takes[split], dtype)
     check_tokens(assigned, written["train"])
     tables = {split: realised(split, names, sizes[split], written[split], plan, settings) for split in SPLITS}
     arguments = {"tokenizer": str(tokenizer), "tokenizer_settings": job.settings.tokenizer, "kind": settings.kind, "dtype": dtype}
@@ -78,8 +77,8 @@ def encoded_files(job: Job) -> list[Encoded]:
     return [Encoded(str(payload), str(index), entry.source or "") for (payload, entry), (index, _) in pairs]
 
 
-def over_files(name: str, function: Any, encoded: Sequence[Encoded], **arguments: Any) -> Phase:
-    return Phase(name, [Task(f"{number:05d}", function, {"part": part, **arguments}) for number, part in enumerate(encoded)])
+def over_files(name: str, function: Any, encoded: Sequence[Encoded], **common: Any) -> Phase:
+    return Phase(name, [Task(f"{number:05d}", function, {"part": part}) for number, part in enumerate(encoded)], common)
 
 
 def measure_file(task: Attempt, part: Encoded, settings: MixSettings, seed: int) -> None:
@@ -152,25 +151,23 @@ def assign_file(
     }
 
 
-def shard_tasks(
+def write_phase(
     job: Job, split: str, encoded: Sequence[Encoded], assigned: Sequence[Record], takes: Mapping[str, Take], dtype: str
-) -> list[Task]:
-    """One task per shard, with the map tasks that have copies for it."""
+) -> Phase:
+    """One task per shard; all are told of every map task's files, and pick those that have copies for their shard."""
     stems = [
-        (takes[part.source], str(job.folder / "passing" / f"{record.task}-{split}"))
+        (str(job.folder / "passing" / f"{record.task}-{split}"), takes[part.source].first_shard, takes[part.source].num_shards)
         for part, record in zip(encoded, assigned, strict=True)
     ]
-    tasks = []
-    for number in range(max(take.first_shard + take.num_shards for take in takes.values())):
-        parts = [(stem, number - take.first_shard) for take, stem in stems if 0 <= number - take.first_shard < take.num_shards]
-        arguments = {"number": number, "parts": parts, "split": split, "dtype": dtype, "num_sources": len(takes)}
-        tasks.append(Task(f"{number:05d}", write_one, arguments))
-    return tasks
+    num_shards = max(take.first_shard + take.num_shards for take in takes.values())
+    tasks = [Task(f"{number:05d}", write_one, {"number": number}) for number in range(num_shards)]
+    return Phase(f"write-{split}", tasks, {"stems": stems, "split": split, "dtype": dtype, "num_sources": len(takes)})
 
 
-def write_one(task: Attempt, number: int, parts: Sequence[tuple[str, int]], split: str, dtype: str, num_sources: int) -> None:
+def write_one(task: Attempt, number: int, stems: Sequence[tuple[str, int, int]], split: str, dtype: str, num_sources: int) -> None:
     out = task.scratch / f"{number:05d}"
-    entry = write_shard([Part(Path(stem), position) for stem, position in parts], out, dtype, num_sources)
+    parts = [Part(Path(stem), number - first) for stem, first, num in stems if 0 <= number - first < num]
+    entry = write_shard(parts, out, dtype, num_sources)
     task.record.extra["entry"] = entry
     task.record.counts = {name: entry[name] for name in ("tokens", "docs", "bytes")}
     for suffix in SUFFIXES:

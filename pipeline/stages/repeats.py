@@ -34,8 +34,8 @@ def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: A
     sidecars = [entry for record in records for entry in record.named("documents-index")]
     parts = max(1, -(-sum(entry.rows for entry in sidecars) // _IDS_PER_TASK))
     paths = [str(job.folder / entry.path) for entry in sidecars]
-    tasks = [Task(f"{part:05d}", find_repeats, {"sidecars": paths, "part": part, "parts": parts}) for part in range(parts)]
-    found = yield Phase("repeats", tasks)
+    tasks = [Task(f"{part:05d}", find_repeats, {"part": part}) for part in range(parts)]
+    found = yield Phase("repeats", tasks, {"sidecars": paths, "parts": parts})
     listed = [entry for record in found for entry in record.named("repeats")]
     named = [int(record.extra["shards"], 16) for record in found]
     losers = [shard for shard in range(len(records)) if any(shards >> shard & 1 for shards in named)]
@@ -47,13 +47,8 @@ def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: A
     }
     if losers:
         documents = {shard: str(job.folder / records[shard].named("documents")[0].path) for shard in losers}
-        yield Phase(
-            "once",
-            [
-                Task(records[shard].task, let_repeats_go, {"path": path, "shard": shard, **common})
-                for shard, path in documents.items()
-            ],
-        )
+        again = [Task(records[shard].task, let_repeats_go, {"path": path, "shard": shard}) for shard, path in documents.items()]
+        yield Phase("once", again, common)
     rewritten = [entry for shard in losers for entry in records[shard].files if entry.kind.startswith("documents")]
     return {"replaced_files": [entry.path for entry in [*rewritten, *listed]]}
 

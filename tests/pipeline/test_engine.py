@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
-from gristmill.errors import StepFailed, UsageError
+from gristmill.errors import EngineError, StepFailed, UsageError
 from gristmill.manifest import read_manifest
+from gristmill.pipeline import engine
 from gristmill.pipeline.engine import EngineSettings
 from gristmill.pipeline.job import Phase
 from gristmill.pipeline.run import Plan, run_plan, states
@@ -76,3 +77,28 @@ def test_what_a_stage_takes_is_said_in_the_recipe_and_names_are_checked() -> Non
     assert settings.provide("extract", phase) == phase
     with pytest.raises(ValidationError, match="there is no stage `extrakt`; the stages are extract, "):
         EngineSettings.model_validate({"stages": {"extrakt": {"window": 7}}})
+
+
+class Slow:
+    """A Ray that starts at the third try."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def init(self, **arguments: object) -> None:
+        self.tries += 1
+        if self.tries < 3:
+            raise Exception("The current node timed out during startup.\nMore.")
+
+    def shutdown(self) -> None:
+        pass
+
+
+def test_ray_on_a_busy_machine_is_started_again_and_a_cluster_that_is_not_there_is_named() -> None:
+    slow = Slow()
+    engine._start(slow, {"address": "local"})
+    assert slow.tries == 3
+    with pytest.raises(
+        EngineError, match=r"Ray did not answer at `10\.0\.0\.1:6379`: .*timed out during startup\.\nhint: is a cluster up"
+    ):
+        engine._start(Slow(), {"address": "10.0.0.1:6379"})

@@ -12,7 +12,7 @@ import pytest
 
 from gristmill.index import PAIR, read_range
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.run import finished_steps
+from gristmill.pipeline.run_folder import finished_steps
 from gristmill.pipeline.stages import repeats
 from gristmill.pipeline.verify import verify
 
