@@ -30,6 +30,7 @@ from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter, read_tables
 from gristmill.tokenize import gather, mix, train
 from gristmill.tokenize.encode import INDEX, encode
+from gristmill.tokenize.places import Take
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
 
@@ -98,7 +99,7 @@ def shuffling(folder: Path, num_documents: int, tokens_each: int = 64, per_file:
     """Assign and write synthetic documents, one file after another, then one shard after another."""
     settings = MixSettings(method="natural", heldout_fraction=0.0, shard_tokens=1 << 26)
     total = num_documents * tokens_each
-    take = mix.Take("s", 0, "train", 0, max(1, -(-total // settings.shard_tokens)), (1 << 53) - 1)
+    take = Take("s", 0, "train", 0, max(1, -(-total // settings.shard_tokens)), (1 << 53) - 1, 1)
     parts = []
     wall = cpu = 0.0
     for number, start in enumerate(range(0, num_documents, per_file)):

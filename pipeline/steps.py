@@ -51,7 +51,7 @@ STAGES: Mapping[str, StageKind] = {
     "coverage": StageKind(f"{_STAGES}.coverage:coverage", 1, ("pyarrow",)),
     "tokenizer": StageKind(f"{_STAGES}.tokenizer:train", 3, ("sentencepiece",)),
     "encode": StageKind(f"{_STAGES}.encode:encode", 1, ("sentencepiece", "tokenizers")),
-    "mix": StageKind(f"{_STAGES}.mix:mix", 1),
+    "mix": StageKind(f"{_STAGES}.mix:mix", 2),
     "train": StageKind(f"{_STAGES}.train:train", 2, ("torch",)),
 }
 

@@ -1,26 +1,42 @@
-"""From a token back to its record: the shard's index names the document, sidecars find its row in every step."""
+"""From a token back to its record: the shard's index names the document, and its whole life in the run is told."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from gristmill.errors import UsageError
-from gristmill.index import find_rows
-from gristmill.manifest import Manifest
+from gristmill.pipeline.report.life import Life, look_up
 from gristmill.pipeline.run_folder import finished_steps
-from gristmill.tokenize.shards import mapped, read_documents, read_manifest
-from gristmill.tokenize.tokenizers import open_tokenizer
+from gristmill.storage import read_tables
+from gristmill.tokenize.shards import mapped, read_manifest
 
 _EXCERPT_CHARACTERS = 300
 
 
-def trace_token(out: Path, split: str, token: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A document that was asked for by one of its tokens or by its text: where, and what became of it."""
+
+    place: dict[str, Any]
+    life: Life
+
+    def as_json(self) -> dict[str, Any]:
+        """The place, then the record it came from, then every decision; events are those of `gristmill why`."""
+        facts = self.life.events[0].facts if self.life.events else {}
+        record = {name: facts.get(name) for name in ("source", "file", "offset", "date")}
+        return {**self.place, "id": self.life.id, "url": self.life.url, **record, **asdict(self.life)}
+
+
+def trace_token(out: Path, split: str, token: str) -> Traced:
     """Trace `SHARD:TOKEN`, such as 00000:1234."""
+    from gristmill.tokenize.tokenizers import open_tokenizer
+
     folder = shard_folder(out, split)
     name, _, number = token.partition(":")
     manifest = read_manifest(folder)
@@ -34,74 +50,57 @@ def trace_token(out: Path, split: str, token: str) -> dict[str, Any]:
     ends = mapped(folder / f"{name}.bin.index", "<u8")
     row = int(np.searchsorted(ends, int(number), side="right"))
     start, stop = int(ends[row - 1]) if row else 0, int(ends[row])
-    id_ = (folder / f"{name}.ids").read_bytes()[16 * row : 16 * row + 16]
+    id_ = np.memmap(folder / f"{name}.ids", "V16", "r")[row].tobytes()
     tokens = mapped(folder / f"{name}.bin", np.dtype(manifest["dtype"]).newbyteorder("<"))[start:stop]
-    text = open_tokenizer(folder / manifest["tokenizer"]).decode(tokens[: len(tokens) - 1].tolist())
+    tokenizer = open_tokenizer(folder / manifest["tokenizer"])
     place = {
         "token": f"{name}:{number}",
-        "document": f"tokens {start:,} to {stop:,} of the shard",
-        "text": text[:_EXCERPT_CHARACTERS],
+        "piece": tokenizer.piece(int(tokens[int(number) - start])),
+        "document": f"tokens {start:,} to {stop:,} of the {split} shard",
+        "text": tokenizer.decode(tokens[: len(tokens) - 1].tolist())[:_EXCERPT_CHARACTERS],
     }
-    return {**place, **trace_id(finished_steps(out), id_)}
+    return Traced(place, look_up(out, id_.hex()))
 
 
-def trace_text(out: Path, split: str, text: str, limit: int) -> list[dict[str, Any]]:
-    """Trace every document of the shards whose text holds `text`; all shards are decoded, one document at a time."""
+def trace_text(out: Path, split: str, text: str, limit: int) -> list[Traced]:
+    """Trace the documents of a split's shards whose text holds `text`, up to `limit`.
+
+    The documents that were encoded are searched, in Arrow; which of them lie in the shards is known by hash.
+    """
     folder = shard_folder(out, split)
-    tokenizer = open_tokenizer(folder / read_manifest(folder)["tokenizer"])
-    steps, seen, found = finished_steps(out), set(), []
-    for document in read_documents(folder):
-        if document.id in seen:
-            continue
-        seen.add(document.id)
-        decoded = tokenizer.decode(document.tokens[:-1].tolist())
-        at = decoded.find(text)
-        if at >= 0:
-            found.append({"text": decoded[max(0, at - 100) : at + 200], **trace_id(steps, document.id)})
-            if len(found) == limit:
-                break
+    found = list(itertools.islice(_in_split(out, split, text), limit))
     if not found:
         raise UsageError(f"no document in `{folder}` holds {text!r}")
     return found
 
 
-def trace_id(steps: dict[str, Manifest], id_: bytes) -> dict[str, Any]:
-    """Where a document came from and which steps kept it, newest last."""
-    places = list(_places(steps, id_))
-    facts: dict[str, Any] = {"id": id_.hex()}
-    for _, path, row in places[:1]:
-        document = _row(path, row, ["url", "source", "origin", "date"])
-        origin = document["origin"]
-        facts |= {
-            "url": document["url"],
-            "source": document["source"],
-            "date": str(document["date"] or ""),
-            "file": origin["file"],
-            "offset": origin["offset"],
-        }
-    return {**facts, "steps": [f"{step}: kept, row {row} of {path.name}" for step, path, row in places]}
-
-
 def shard_folder(out: Path, split: str) -> Path:
-    """The shards of a run, or the folder itself when it is one."""
+    """Where the shards of a run's split lie."""
     steps = finished_steps(out)
     if "mix" not in steps:
         raise UsageError(f"`{out}` holds no shards", hint="run its recipe up to `mix`")
-    return steps["mix"].folder / "shards" / split
+    folder = steps["mix"].folder / "shards" / split
+    if not folder.is_dir():
+        raise UsageError(f"`--split` must be one of {', '.join(steps['mix'].extra['places'])}, got {split!r}")
+    return folder
 
 
-def _places(steps: dict[str, Manifest], id_: bytes) -> Iterator[tuple[str, Path, int]]:
-    for name, manifest in steps.items():
-        for data, index in zip(manifest.named("documents"), manifest.named("documents-index"), strict=True):
-            for row in find_rows(manifest.folder / index.path, id_):
-                yield name, manifest.folder / data.path, row
+def _in_split(out: Path, split: str, text: str) -> Iterator[Traced]:
+    for id_, excerpt in _holding(out, text):
+        life = look_up(out, id_.hex())
+        if any(event.outcome == "in shard" and event.facts["split"] == split for event in life.events):
+            yield Traced({"text": excerpt}, life)
 
 
-def _row(path: Path, row: int, columns: list[str]) -> dict[str, Any]:
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            size = file.metadata.row_group(group).num_rows
-            if row < size:
-                return dict(file.read_row_group(group, columns=columns).slice(row, 1).to_pylist()[0])
-            row -= size
-    raise IndexError(row)
+def _holding(out: Path, text: str) -> Iterator[tuple[bytes, str]]:
+    """The documents a run ends with that hold a text, with what stands around it."""
+    import pyarrow.compute as pc
+
+    from gristmill.pipeline.final import final_documents
+
+    for part in final_documents(finished_steps(out)):
+        for path, _ in part.files:
+            for table in read_tables(path, ["id", "text"]):
+                for row in table.filter(pc.fill_null(pc.match_substring(table["text"], text), False)).to_pylist():
+                    at = row["text"].find(text)
+                    yield row["id"], row["text"][max(0, at - 100) : at + 200]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.heldout import UNIT_COLUMN, units
-from gristmill.storage import ParquetWriter, read_tables
+from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 from gristmill.tokenize.tokenizers import SentencePiece, Tokenizer, checked
 
 # A document's tokens include the EOS that ends it, which counts no byte; `unit` is what the held-out split draws on.
@@ -41,23 +41,21 @@ def encode(tokenizer: Tokenizer, documents: Path, payload: Path, index: Path) ->
     columns = ["id", "text", *(name for name in (UNIT_COLUMN, *extra) if name in names)]
     schema = pa.schema([*INDEX, *(pa.field(name, pa.float64()) for name in extra)])
     counts = {"documents": 0, "tokens": 0, "bytes": 0, "lossy": 0}
+    batches = (
+        batch for table in read_tables(documents, list(dict.fromkeys(columns))) for batch in cut_by_bytes(table, _BATCH_BYTES)
+    )
     with payload.open("wb") as file, ParquetWriter(index, schema) as writer:
-        for table in read_tables(documents, list(dict.fromkeys(columns))):
-            table = table.combine_chunks()
-            texts = pc.fill_null(table["text"], "")
-            sizes = pc.binary_length(texts).to_numpy()
-            lengths = []
-            for start, stop in _batches(sizes):
-                tokens, ends = flat(tokenizer.encode_batch(texts.slice(start, stop - start).to_pylist()), tokenizer.eos_id)
-                checked(tokens, tokenizer.vocab_size, str(documents)).tofile(file)
-                lengths.append(np.diff(ends, prepend=0))
-            tokens_of = np.concatenate(lengths) if lengths else np.empty(0, np.int64)
-            values = {"id": table["id"], "unit": units(table), "tokens": tokens_of.astype("u4"), "bytes": sizes.astype("u4")}
-            values |= {name: table[name].cast(pa.float64()) for name in extra}
+        for batch in batches:
+            texts = pc.fill_null(batch["text"], "")
+            tokens, ends = flat(tokenizer.encode_batch(texts.to_pylist()), tokenizer.eos_id)
+            checked(tokens, tokenizer.vocab_size, str(documents)).tofile(file)
+            sizes = pc.binary_length(texts).cast(pa.uint32())
+            values = {"id": batch["id"], "unit": units(batch), "tokens": np.diff(ends, prepend=0).astype("u4"), "bytes": sizes}
+            values |= {name: batch[name].cast(pa.float64()) for name in extra}
             writer.write(pa.table(values, schema=schema))
-            counts["documents"] += len(sizes)
-            counts["tokens"] += int(tokens_of.sum())
-            counts["bytes"] += int(sizes.sum())
+            counts["documents"] += batch.num_rows
+            counts["tokens"] += len(tokens)
+            counts["bytes"] += int(pc.sum(sizes).as_py() or 0)
             if isinstance(tokenizer, SentencePiece):
                 counts["lossy"] += int(pc.sum(pc.count_substring(texts, _META_SYMBOL)).as_py() or 0)
     return counts
@@ -79,10 +77,3 @@ def numeric_columns(documents: Path) -> list[str]:
     kinds = (pa.types.is_integer, pa.types.is_floating)
     own = {*INDEX.names, "language_score"}
     return [f.name for f in pq.read_schema(documents) if f.name not in own and any(kind(f.type) for kind in kinds)]
-
-
-def _batches(sizes: npt.NDArray[Any]) -> list[tuple[int, int]]:
-    """Cut rows into runs of about `_BATCH_BYTES` of text, so that a row group of books takes no more memory than one of pages."""
-    bins = (np.cumsum(sizes, dtype=np.int64) - sizes) // _BATCH_BYTES
-    cuts = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(sizes)] if len(sizes) else [0]
-    return list(pairwise(cuts))

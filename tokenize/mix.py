@@ -27,6 +27,7 @@ from gristmill.errors import InputError
 from gristmill.hashing import keyed_hash
 from gristmill.heldout import is_heldout
 from gristmill.tokenize.encode import INDEX
+from gristmill.tokenize.places import Take, order_of, shard_of
 from gristmill.tokenize.plan import Size
 from gristmill.tokenize.ranges import copy_ranges
 from gristmill.tokenize.settings import MixSettings
@@ -79,16 +80,11 @@ def find_bound(levels: Sequence[Path], tokens: int, available: int, *, weighted:
     return (whole << _DRAW_BITS) + first - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
-    """What a set of shards takes: a split of a source, by its name and number, spread over a range of shards."""
-
-    source: str
-    number: int
-    split: str
-    first_shard: int
-    num_shards: int
-    bound: int
+def most_copies(settings: MixSettings, source: str, bound: int) -> int:
+    """How often a document of a source can be taken up to a level."""
+    if bound < 0:
+        return 0
+    return settings.weight_copies if source in settings.weights else (bound >> _DRAW_BITS) + 1
 
 
 def assign(payload: Path, index: Path, dtype: str, settings: MixSettings, take: Take, seed: int, out: Path) -> dict[str, int]:
@@ -112,7 +108,9 @@ def assign(payload: Path, index: Path, dtype: str, settings: MixSettings, take: 
     if len(row):
         copy_ranges(np.memmap(payload, dtype, "r"), starts[row], ordered, ends - tokens[row], tokens[row])
     ordered.tofile(out.with_suffix(".bin"))
-    first = np.searchsorted(shard_of(key, take), np.arange(take.first_shard, take.first_shard + take.num_shards + 1))
+    first = np.searchsorted(
+        shard_of(key, take.first_shard, take.num_shards), np.arange(take.first_shard, take.first_shard + take.num_shards + 1)
+    )
     np.stack([first, np.concatenate(([0], ends))[first]], axis=1).astype("<u8").tofile(out.with_suffix(".cuts"))
     taken = np.unique(row)
     return {
@@ -124,12 +122,6 @@ def assign(payload: Path, index: Path, dtype: str, settings: MixSettings, take: 
     }
 
 
-def shard_of(keys: U64, take: Take) -> npt.NDArray[np.int64]:
-    """Spread keys evenly over the shards, in order."""
-    number = ((keys >> np.uint64(32)) * np.uint64(take.num_shards)) >> np.uint64(32)
-    return np.asarray(number, np.int64) + take.first_shard
-
-
 def _shuffled(table: pa.Table, settings: MixSettings, take: Take, seed: int, index: Path) -> tuple[npt.NDArray[np.int64], U64]:
     """The row of each copy taken and its place in the shuffle, in the order of places."""
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
@@ -138,7 +130,7 @@ def _shuffled(table: pa.Table, settings: MixSettings, take: Take, seed: int, ind
     rows, keys = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
     for copy in range(1, int(copies.max(initial=0)) + 1):
         rows.append(np.flatnonzero(copies >= copy))
-        keys.append(keyed_hash(seed, f"mix.order.{copy}", ids.take(pa.array(rows[-1]))))
+        keys.append(order_of(ids.take(pa.array(rows[-1])), copy, seed))
     row, key = np.concatenate(rows), np.concatenate(keys)
     order = np.argsort(key, kind="stable")
     return row[order], key[order]
@@ -150,8 +142,7 @@ def _copies(table: pa.Table, settings: MixSettings, take: Take, seed: int, index
     if take.bound < 0 or not table.num_rows:
         return copies
     draws, weights = _draws(table, seed), _weights(table, settings, take.source, index)
-    most = settings.weight_copies if weights is not None else (take.bound >> _DRAW_BITS) + 1
-    for copy in range(1, most + 1):
+    for copy in range(1, take.copies + 1):
         copies += _level(draws, weights, copy) <= np.uint64(take.bound)
     return copies
 

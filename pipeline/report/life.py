@@ -130,7 +130,7 @@ def _events(manifests: Mapping[str, Manifest], start: Found, row: Mapping[str, A
         yield event
         at = found
     if at.outlet == "documents":
-        yield from _in_shards(manifests, row["id"])
+        yield from _in_shards(manifests, at.source, row["id"])
 
 
 def _entered(found: Found, row: Mapping[str, Any]) -> Event:
@@ -214,16 +214,27 @@ def _encoded(manifest: Manifest, at: Found, id_: bytes) -> Event:
     return Event(manifest.step, "encoded", {"tokens": row["tokens"], "bytes": row["bytes"], "row": at.row})
 
 
-def _in_shards(manifests: Mapping[str, Manifest], id_: bytes) -> Iterator[Event]:
+def _in_shards(manifests: Mapping[str, Manifest], source: str, id_: bytes) -> Iterator[Event]:
     """Where a document's tokens lie in the mixed shards, copy by copy."""
     for manifest in manifests.values():
         if manifest.ingredients["stage"] != "mix":
             continue
-        copies = [place for ids in sorted(manifest.folder.glob("shards/*/*.ids")) for place in _places(ids, id_)]
+        copies = [place for ids in _candidates(manifest, source, id_) for place in _places(ids, id_)]
         if not copies:
             yield Event(manifest.step, "not drawn", {"note": "its source's epochs or the budget left it out"})
         for copy in copies:
             yield Event(manifest.step, "in shard", copy)
+
+
+def _candidates(manifest: Manifest, source: str, id_: bytes) -> Iterator[Path]:
+    """The lists of ids of the few shards in which a document can lie."""
+    from gristmill.tokenize.places import possible_shards
+
+    for split, places in manifest.extra["places"].items():
+        if source in places:
+            first, num_shards, copies = places[source]
+            for number in possible_shards(id_, first, num_shards, copies, manifest.ingredients["seed"]):
+                yield manifest.folder / "shards" / split / f"{number:05d}.ids"
 
 
 def _places(ids: Path, id_: bytes) -> Iterator[dict[str, Any]]:

@@ -17,10 +17,11 @@ _SHOWN_EDITS, _SHOWN_OTHERS = 12, 5
 
 
 def as_json(life: Life) -> str:
-    return json.dumps(asdict(life), ensure_ascii=True, default=_plain)  # ASCII: no escape sequence reaches a terminal
+    return json.dumps(asdict(life), ensure_ascii=True, default=plain)  # ASCII: no escape sequence reaches a terminal
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """What JSON has no form for: dates, and paths."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 

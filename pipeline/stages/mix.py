@@ -17,7 +17,7 @@ from gristmill.manifest import Record
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.gather import Part, write_shard
-from gristmill.tokenize.mix import Take
+from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Row, Size, make_plan
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.shards import SUFFIXES, manifest_body
@@ -67,6 +67,10 @@ def mix(job: Job) -> Stage:
         "table": tables["train"],
         "heldout": tables["heldout"],
         "tokens": plan.tokens,
+        "places": {
+            split: {name: [take.first_shard, take.num_shards, take.copies] for name, take in takes[split].items()}
+            for split in SPLITS
+        },
         "replaced_files": passing,
     }
 
@@ -118,7 +122,9 @@ def plan_takes(
         for number, name in enumerate(names):
             tokens = held.get(name, 0) if apart else total[split]
             count = max(1, -(-tokens // settings.shard_tokens))
-            takes[split][name] = Take(name, number, split, first, count, limits.get(name, -1))
+            bound = limits.get(name, -1)
+            copies = mixing.most_copies(settings, name, bound) if split == "train" else 1
+            takes[split][name] = Take(name, number, split, first, count, bound, copies)
             first += count if apart else 0
     return takes
 

@@ -89,21 +89,27 @@ def trace(
     limit: Annotated[int, typer.Option(help="Documents shown at most, with --text.", min=1)] = 10,
     json: options.Json = False,
 ) -> None:
-    """Say which document a token of a run's shards came from: its URL, file and offset, and every step it passed.
+    """Say which document a token of a run's shards came from: its URL, file and offset, and every decision taken on it.
 
     Example: gristmill trace out/web 00000:1234
     """
-    import orjson
+    import json as json_module
 
+    from gristmill.pipeline.report.figures import one_line
+    from gristmill.pipeline.report.telling import plain, tell
     from gristmill.pipeline.tracing import trace_text, trace_token
 
     if (token is None) == (text is None):
         raise UsageError("name a token such as 00000:1234, or give --text")
     found = [trace_token(out, split, token)] if token is not None else trace_text(out, split, text or "", limit)
-    for item in found:
+    for number, traced in enumerate(found):
         if json:
-            print(orjson.dumps(item).decode())
+            print(json_module.dumps(traced.as_json(), default=plain))
             continue
-        for name, value in item.items():
-            print(f"{name:10} {value}" if not isinstance(value, list) else f"{name:10} " + "\n           ".join(value))
+        if number:
+            print()
+        for name, value in traced.place.items():
+            print(f"{name:9} {one_line(str(value), 300)}")
         print()
+        for line in tell(traced.life):
+            print(line)

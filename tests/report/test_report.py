@@ -209,3 +209,27 @@ def test_a_thousand_shards_of_ten_million_documents_take_under_thirty_seconds_an
     assert cpu < 30
     assert peak < 1e9
     assert size < 5_000_000
+
+
+def test_the_n_gram_model_lies_beside_the_transformer_or_alone(tmp_path: Path) -> None:
+    heldout = {
+        "source": "web",
+        "docs": 2,
+        "words": 100,
+        "bytes": 800,
+        "bits": 1234.0,
+        "bits_per_byte": 1.5425,
+        "perplexity": 5163.0,
+    }
+    steps = {"ngram-heldout": write_step(tmp_path, "ngram-heldout", "ngram-heldout", [], extra={"heldout": [heldout]})}
+    write_run_file(tmp_path, steps, list(steps))
+    page = render(read_view(tmp_path))
+    assert "n-gram bits per byte" in page and ">1.542<" in page and "bound nothing" in page
+    steps["train"] = write_step(tmp_path, "train", "train", [], extra={"parameters": 1000})
+    rows = [{"event": "eval", "step": 5, "source": name, "docs": 2, "bytes": 800, "bits_per_byte": 1.25} for name in ("web", "all")]
+    log = tmp_path / steps["train"] / "train" / "run" / "log.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("\n".join(map(json.dumps, rows)))
+    write_run_file(tmp_path, steps, list(steps))
+    page = render(read_view(tmp_path))
+    assert "of the n-gram model" in page and page.count(">1.542<") == 2

@@ -9,6 +9,7 @@ from typing import Any
 
 from gristmill.tokenize import gather, shards
 from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.tokenizers import Tokenizer, token_dtype, tokenizer_sha256
@@ -41,7 +42,8 @@ def run_mix(files: Mapping[str, Sequence[Any]], settings: MixSettings, tokenizer
         num_shards = max(1, -(-total // settings.shard_tokens))
         parts = []
         for number, row in enumerate(plan.rows):
-            take = mixing.Take(row.source, number, split, 0, num_shards, bounds[row.source])
+            copies = mixing.most_copies(settings, row.source, bounds[row.source]) if split == "train" else 1
+            take = Take(row.source, number, split, 0, num_shards, bounds[row.source], copies)
             for index, part in enumerate(files[row.source]):
                 stem = out / f"{split}-{row.source}-{index}"
                 mixing.assign(part.payload, part.index, dtype, settings, take, seed, stem)

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from gristmill.errors import RecipeError
 from gristmill.pipeline import cli
+from gristmill.pipeline.report.life import look_up
+from gristmill.tokenize.shards import read_documents
 from gristmill.trainer.shards import ShardSet, Stream
 
 RECIPE = """
@@ -34,6 +36,32 @@ def gristmill(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, list(arguments))
 
 
+def check_traces(step: Path) -> None:
+    """A token leads to its document and all that was decided on it; every copy is found where the shards have it."""
+    traced = json.loads(gristmill("trace", "out", "00000:100", "--json").stdout)
+    assert traced["url"].startswith("http://") and traced["file"].endswith(".jsonl") and traced["offset"] >= 0
+    steps = [event["step"] for event in traced["events"]]
+    assert steps[0].startswith("extract/") and steps[-2:] == [f"encode/{traced['source']}", "mix"]
+    last = traced["events"][-1]
+    assert last["outcome"] == "in shard" and last["facts"]["first token"] <= 100 < last["facts"]["end"]
+    for split in ("train", "heldout"):
+        ids = {path.stem: read_ids(path) for path in sorted((step / "shards" / split).glob("*.ids"))}
+        for document in list(read_documents(step / "shards" / split))[::7]:
+            copies = [
+                event.facts["shard"] for event in look_up(Path("out"), document.id.hex()).events if event.outcome == "in shard"
+            ]
+            assert copies == [f"{name}.bin" for name, own in ids.items() for _ in range(own.count(document.id))]
+    text = traced["text"][10:70]
+    (found,) = gristmill("trace", "out", "--text", text, "--json", "--limit", "1").stdout.splitlines()
+    assert text in json.loads(found)["text"] and json.loads(found)["id"] == traced["id"]
+    assert gristmill("trace", "out", "--text", "no text has this in it").exit_code == 1
+
+
+def read_ids(path: Path) -> list[bytes]:
+    raw = path.read_bytes()
+    return [raw[at : at + 16] for at in range(0, len(raw), 16)]
+
+
 @pytest.mark.parametrize("kind", ["mixed", "sources"])
 def test_a_recipe_is_mixed_verified_and_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -53,8 +81,7 @@ def test_a_recipe_is_mixed_verified_and_traced(tmp_path: Path, monkeypatch: pyte
         assert sum(run.length for run in runs) == source.tokens > 0
         assert (len(runs) == len({run.shard for run in runs})) == (kind == "sources")
     assert gristmill("shards", "verify", str(step / "shards" / "heldout")).exit_code == 0
-    traced = gristmill("trace", "out", "00000:100", "--json")
-    assert json.loads(traced.stdout)["url"].startswith("http://")
+    check_traces(step)
     planned = json.loads(gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--json").stdout)
     assert planned["exact"] and [row["source"] for row in planned["sources"]] == ["a", "b"]
     refused = gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--set", "mix.tokens=99999999")
