@@ -56,6 +56,11 @@ class Phase:
     window: int | None = None
 
 
+def over_paths(name: str, function: Callable[..., None], paths: Sequence[Path], **common: Any) -> Phase:
+    """A phase of one task for each file, which gets it as `path`."""
+    return Phase(name, [Task(f"{number:05d}", function, {"path": str(path)}) for number, path in enumerate(paths)], common)
+
+
 # The value a stage returns becomes the `extra` facts of its manifest.
 Stage = Generator[Phase, list[Record], dict[str, Any]]
 

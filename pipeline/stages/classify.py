@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from gristmill.classifiers import keep as keeping
 from gristmill.classifiers import quality
 from gristmill.classifiers.settings import ClassifierSettings, TopFraction
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.outputs import KeepRemoved
+from gristmill.pipeline.stages.dedup import files
 from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
 
@@ -62,11 +63,9 @@ def score(job: Job) -> Stage:
     piece = job.settings
     model = next((path.parent for path in job.paths("classifier")), None)
     common = {"settings": piece.classifier, "model": str(model or piece.classifier.model)}
-    files = job.files("documents", piece.source)
-    scored = yield Phase(
-        "score", [Task(f"{n:05d}", score_file, {"path": str(path), **common}) for n, (path, _) in enumerate(files)]
-    )
-    scores = [str(job.folder / entry.path) for record in scored for entry in record.named("scores")]
+    paths = job.paths("documents", piece.source)
+    scored = yield over_paths("score", score_file, paths, **common)
+    scores = files(job, scored, "scores")
     cut = None
     if isinstance(piece.classifier.keep, TopFraction):
         (record,) = yield Phase(
@@ -74,8 +73,8 @@ def score(job: Job) -> Stage:
         )
         cut = record.extra["cut"]
     common |= {"source": piece.source, "seed": job.seed, "keep_removed": piece.keep_removed, "cut": cut}
-    tasks = [Task(f"{n:05d}", keep_file, {"path": str(path), "scores": scores[n], **common}) for n, (path, _) in enumerate(files)]
-    yield Phase("keep", tasks)
+    pairs = enumerate(zip(map(str, paths), scores, strict=True))
+    yield Phase("keep", [Task(f"{n:05d}", keep_file, {"path": path, "scores": score}) for n, (path, score) in pairs], common)
     return {"rule": piece.classifier.keep.rule}
 
 

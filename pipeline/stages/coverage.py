@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from gristmill.classifiers import coverage as covering
 from gristmill.classifiers.settings import CoverageSettings
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.outputs import KeepRemoved
-from gristmill.pipeline.stages.dedup import files, passed_on
+from gristmill.pipeline.stages.dedup import files, over_parts, passed_on
 from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
 
@@ -25,16 +25,16 @@ NOTED = (pa.field("domain", pa.string()), pa.field("draw", pa.float64()))
 def coverage(job: Job) -> Stage:
     """Tally domains over all files; where something is selected, keep or remove documents; last, the table of what is left."""
     piece, settings = job.settings, job.settings.coverage
-    paths = [str(path) for path in job.paths("documents", piece.source)]
+    paths = job.paths("documents", piece.source)
     common = {"settings": settings, "seed": job.seed}
-    tallied = yield Phase("tally", [Task(f"{n:05d}", tally_file, {"path": path, **common}) for n, path in enumerate(paths)])
+    tallied = yield over_paths("tally", tally_file, paths, **common)
     parts = max(1, -(-sum(record.counts["with_domain"] for record in tallied) // covering.PART_RECORDS))
     runs = {"runs": files(job, tallied, "domain-run"), "names": files(job, tallied, "domain-names"), "settings": settings}
-    merged = yield Phase("merge", [Task(f"{n:05d}", merge_part, {"part": n, "parts": parts, **runs}) for n in range(parts)])
+    merged = yield over_parts("merge", merge_part, parts, **runs)
     left = tallied
     if settings.selects:
         common |= {"bounds": files(job, merged, "domain-bounds"), "source": piece.source, "keep_removed": piece.keep_removed}
-        left = yield Phase("keep", [Task(f"{n:05d}", keep_file, {"path": path, **common}) for n, path in enumerate(paths)])
+        left = yield over_paths("keep", keep_file, paths, **common)
     arguments = {
         "source": piece.source,
         "domains": [record.extra["domains"] for record in merged],

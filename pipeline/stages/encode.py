@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.job import Attempt, Job, Stage, over_paths
 from gristmill.tokenize.encode import encode as encode_file
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
@@ -14,9 +14,7 @@ def encode(job: Job) -> Stage:
     (tokenizer,) = job.paths("tokenizer")
     source = job.settings.source
     common = {"tokenizer": str(tokenizer), "settings": job.settings.tokenizer, "source": source}
-    files = job.files("documents", source)
-    tasks = [Task(f"{number:05d}", encode_shard, {"path": str(path)}) for number, (path, _) in enumerate(files)]
-    records = yield Phase("encode", tasks, common)
+    records = yield over_paths("encode", encode_shard, job.paths("documents", source), **common)
     return {name: sum(record.counts[name] for record in records) for name in ("documents", "tokens", "bytes", "lossy")}
 
 

@@ -12,8 +12,8 @@ from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import InputError
 from gristmill.hashing import canonical_json
 from gristmill.heldout import only_heldout
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.stages.dedup import files, passed_on
+from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.pipeline.stages.dedup import files, over_parts, passed_on
 from gristmill.storage import read_tables
 
 HELDOUT = "heldout.json"
@@ -24,9 +24,7 @@ def train(job: Job) -> Stage:
     piece = job.settings
     common = {"settings": piece.model, "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
     documents = [path for source in piece.sources for path in job.paths("documents", source)]
-    counted = yield Phase(
-        "count", [Task(f"{n:05d}", count_file, {"path": str(path), **common}) for n, path in enumerate(documents)]
-    )
+    counted = yield over_paths("count", count_file, documents, **common)
     num_words = sum(record.counts["words"] for record in counted)
     if not num_words:
         raise InputError(
@@ -34,8 +32,7 @@ def train(job: Job) -> Stage:
             hint="see with `gristmill status` what removed their documents",
         )
     parts = -(-sum(record.counts["records"] for record in counted) // ngrams.PART_RECORDS)
-    runs = {"settings": piece.model, "runs": files(job, counted, "ngram-run"), "parts": parts}
-    merged = yield Phase("merge", [Task(f"{part:05d}", merge_part, {"part": part, **runs}) for part in range(parts)])
+    merged = yield over_parts("merge", merge_part, parts, settings=piece.model, runs=files(job, counted, "ngram-run"))
     arguments = {"settings": piece.model, "merged": files(job, merged, "ngram-range"), "num_words": num_words}
     yield Phase("table", [Task("model", write_model, arguments)])
     facts = {name: sum(record.counts[name] for record in merged) for name in ("ngrams", "kept")}
@@ -67,8 +64,7 @@ def heldout(job: Job) -> Stage:
     piece = job.settings
     common = {"model": str(model_folder(job)), "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
     documents = [(source, path) for source in piece.sources for path in job.paths("documents", source)]
-    tasks = [Task(f"{n:05d}", score_heldout, {"path": str(path), **common}) for n, (_, path) in enumerate(documents)]
-    scored = yield Phase("score", tasks)
+    scored = yield over_paths("score", score_heldout, [path for _, path in documents], **common)
     totals = {source: Tally() for source in piece.sources}
     for (source, _), record in zip(documents, scored, strict=True):
         part, total = record.extra["tally"], totals[source]

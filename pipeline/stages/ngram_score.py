@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.outputs import KeepRemoved
 from gristmill.pipeline.stages.dedup import files, passed_on
 from gristmill.pipeline.stages.ngram import model_folder
@@ -31,8 +31,7 @@ def score(job: Job) -> Stage:
     piece = job.settings
     model = str(piece.path or model_folder(job))
     paths = job.paths("documents", piece.source)
-    tasks = [Task(f"{n:05d}", score_file, {"path": str(path), "model": model}) for n, path in enumerate(paths)]
-    scored = yield Phase("score", tasks)
+    scored = yield over_paths("score", score_file, paths, model=model)
     scores = files(job, scored, "perplexities")
     (cut,) = yield Phase("bounds", [Task("all", find_bounds, {"scores": scores, "settings": piece.buckets})])
     common = {
@@ -42,10 +41,8 @@ def score(job: Job) -> Stage:
         "seed": job.seed,
         "keep_removed": piece.keep_removed,
     }
-    yield Phase(
-        "keep",
-        [Task(f"{n:05d}", keep_file, {"path": str(path), "scores": scores[n], **common}) for n, path in enumerate(paths)],
-    )
+    pairs = enumerate(zip(map(str, paths), scores, strict=True))
+    yield Phase("keep", [Task(f"{n:05d}", keep_file, {"path": path, "scores": score}) for n, (path, score) in pairs], common)
     return {"language_bounds": cut.extra["bounds"], **passed_on(job, scored)}
 
 
