@@ -65,8 +65,10 @@ class Progress:
 
 
 def spell_seconds(seconds: float) -> str:
-    """Spell a duration: `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
-    if seconds < 60:
+    """Spell a duration: `40 ms`, `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 0.095:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"

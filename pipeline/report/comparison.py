@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.report import drawing
+from gristmill.pipeline.report.curves import Line, Point, lines, thin
 from gristmill.pipeline.report.figures import count, number, one_line, share, short
 from gristmill.pipeline.report.funnel import Funnel, build_funnel
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, note, table, tag
 from gristmill.pipeline.report.page import page
 from gristmill.pipeline.report.reading import RunView, read_training_log, read_view, written
 from gristmill.pipeline.report.sides import Moved, changed_sides
@@ -64,11 +64,11 @@ def mixtures(found: Comparison) -> list[tuple[str, list[dict[str, Any] | None]]]
     return [(name, [own.get(name) for own in tables]) for name in dict.fromkeys([*tables[0], *tables[1]])]
 
 
-def losses(found: Comparison) -> list[list[drawing.Point]]:
+def losses(found: Comparison) -> list[list[Point]]:
     made = []
     for view in found.views:
         log = [row for step in view.of_stage("train") for row in read_training_log(step) if row.get("event") == "step"]
-        made.append(drawing.thin(curve(log, "loss", "tokens")))
+        made.append(thin(curve(log, "loss", "tokens")))
     return made
 
 
@@ -202,12 +202,11 @@ def _mixture(found: Comparison) -> Section | None:
 
 def _loss(found: Comparison) -> Section | None:
     curves = [
-        drawing.Line(name, points, f"s{side}")
-        for side, (name, points) in enumerate(zip(NAMES, losses(found), strict=True))
-        if points
+        Line(name, points, f"s{side}") for side, (name, points) in enumerate(zip(NAMES, losses(found), strict=True)) if points
     ]
     if not curves:
         return None
-    legend = tag("p", *(tag("span", item.name, class_=f"key {item.class_}") for item in curves), class_="legend")
-    chart = drawing.lines("Training loss", curves, "tokens", width=720, height=260)
-    return Section("loss", "Training loss", join([legend, chart]), "Nats per token over tokens trained on.")
+    chart = lines("Training loss", curves, "tokens", width=640, height=260)
+    keys = legend((item.class_, item.name) for item in curves)
+    body = join([keys, tag("figure", chart, class_="card")])
+    return Section("loss", "Training loss", body, "Nats per token over tokens trained on.")

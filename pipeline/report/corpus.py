@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.figures import count, share
 from gristmill.pipeline.report.funnel import Funnel
-from gristmill.pipeline.report.markup import Cell, Html, Section, details, join, note, table, tag
+from gristmill.pipeline.report.histograms import histogram as draw_histogram
+from gristmill.pipeline.report.histograms import without_empty_ends
+from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, legend, note, table, tag
 from gristmill.pipeline.report.totals import Totals
 
-TOP = 25
+TOP = 12
 _SHOWN_DOMAINS = 300  # as many as a shard keeps
 
 
@@ -24,11 +27,14 @@ class Corpus:
     num_shards: int = 0
 
 
-def corpus_sections(funnel: Funnel) -> list[Section]:
+def corpus_section(funnel: Funnel) -> Section | None:
     """Describe the documents that are left, source by source as the last step over documents kept them."""
     corpus = read_corpus(funnel)
-    made = (_languages(corpus), _domains(corpus), _years(corpus), _lengths(corpus))
-    return [section for section in made if section]
+    parts = [part for part in (_languages(corpus), _domains(corpus), _years(corpus), _lengths(corpus)) if part]
+    if not parts:
+        return None
+    lead = "The documents that are left, as the last stage over documents saw them."
+    return Section("corpus", "What is kept", tag("div", *parts, class_="cards wide"), lead, "Kept")
 
 
 def read_corpus(funnel: Funnel) -> Corpus:
@@ -48,6 +54,13 @@ def read_corpus(funnel: Funnel) -> Corpus:
     return corpus
 
 
+def _ranked(tally: Counter[str], name: str, whole: int) -> list[Html]:
+    """The largest of a tally in a table, more of them to unfold."""
+    following = Counter(dict(sorted(tally.items(), key=lambda item: (-item[1], item[0]))[TOP:_SHOWN_DOMAINS]))
+    more = [details(f"the next {len(following)}", _top(following, name, _SHOWN_DOMAINS, whole))] if following else []
+    return [_top(tally, name, TOP, whole), *more]
+
+
 def _top(tally: Counter[str], name: str, most: int, whole: int) -> Html:
     rows = []
     ordered = sorted(tally.items(), key=lambda item: (-item[1], item[0]))[:most]
@@ -59,66 +72,42 @@ def _top(tally: Counter[str], name: str, most: int, whole: int) -> Html:
     return table([name, "documents", "", "share"], rows)
 
 
-def _languages(corpus: Corpus) -> Section | None:
+def _languages(corpus: Corpus) -> Html | None:
     tally = corpus.tallies.get("kept.language", Counter())
     whole = sum(tally.values())
-    if not whole:
-        return None
-    return Section(
-        "languages",
-        "Languages",
-        _top(tally, "language", TOP, whole),
-        f"{len(tally)} language{'s' if len(tally) > 1 else ''} among {count(whole)} kept documents.",
-    )
+    return figure(f"Languages: {count(len(tally))}", *_ranked(tally, "language", whole)) if whole else None
 
 
-def _domains(corpus: Corpus) -> Section | None:
+def _domains(corpus: Corpus) -> Html | None:
     tally = corpus.tallies.get("kept.domain", Counter())
     with_url = sum(tally.values())
     if not with_url:
         return None
-    body: list[Html] = [_top(tally, "domain", TOP, with_url)]
-    if len(tally) > TOP:
-        rest = Counter(dict(sorted(tally.items(), key=lambda item: (-item[1], item[0]))[TOP:_SHOWN_DOMAINS]))
-        body.append(details(f"the next {len(rest)}", _top(rest, "domain", _SHOWN_DOMAINS, with_url)))
-    lead = f"Every shard tells its {_SHOWN_DOMAINS} largest domains; counts of smaller ones may be low where there are many shards."
-    return Section("domains", "Domains", join(body), lead if corpus.num_shards > 1 else "")
+    several = corpus.num_shards > 1
+    said = f"Every shard tells its {_SHOWN_DOMAINS} largest; counts of smaller ones may be low where there are many shards."
+    return figure(f"Domains: {count(len(tally))}", *_ranked(tally, "domain", with_url), note(said) if several else "")
 
 
-def _years(corpus: Corpus) -> Section | None:
+def _years(corpus: Corpus) -> Html | None:
     tally = corpus.tallies.get("kept.year", Counter())
     dated = sorted((year, number) for year, number in tally.items() if year != "None")
     if not dated:
         return None
     undated = tally.get("None", 0)
-    said = note(f"{count(undated)} documents carry no date.") if undated else ""
-    return Section(
-        "years",
-        "Years",
-        join([drawing.columns("Kept documents by year", dated), said]),
-        "When pages were fetched or texts published.",
+    said = (
+        f"When pages were fetched or texts published. {count(undated)} documents carry no date."
+        if undated
+        else ("When pages were fetched or texts published.")
     )
+    return figure("Years", drawing.columns("Kept documents by year", dated, width=460, height=170), note(said))
 
 
-def _lengths(corpus: Corpus) -> Section | None:
+def _lengths(corpus: Corpus) -> Html | None:
     histogram = corpus.lengths
     if "kept" not in histogram:
         return None
-    seen: list[tuple[str, list[float]]] = [(outlet, histogram[outlet]) for outlet in ("kept", "removed") if outlet in histogram]
-    bins, series = _without_empty_ends(histogram["bins"], seen)
-    chart = drawing.histogram("Length of documents in bytes", bins, series, width=720, height=180)
-    return Section(
-        "lengths", "Lengths", chart, "Bytes of UTF-8 per document, as the last stage saw them: kept below, removed on top."
-    )
-
-
-def _without_empty_ends(
-    bins: list[float], series: list[tuple[str, list[float]]]
-) -> tuple[list[float], list[tuple[str, list[float]]]]:
-    used = [index for index in range(len(bins)) if any(values[index] for _, values in series)]
-    if not used:
-        return bins, series
-    stop = used[-1] + 1
-    if stop < len(bins):  # the bins that follow are empty: the last shown one has an upper edge
-        return bins[used[0] : stop + 1], [(name, values[used[0] : stop]) for name, values in series]
-    return bins[used[0] :], [(name, values[used[0] :]) for name, values in series]
+    seen: list[tuple[str, Sequence[float]]] = [(outlet, histogram[outlet]) for outlet in ("kept", "removed") if outlet in histogram]
+    bins, series = without_empty_ends(histogram["bins"], seen)
+    chart = draw_histogram("Length of documents in bytes", bins, series, width=460, height=170)
+    keys = legend((name, name) for name, _ in series)
+    return figure("Lengths", keys, chart, note("Bytes of UTF-8 in a document; each bar is twice as wide as the one before."))

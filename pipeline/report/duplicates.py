@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import count, number, share
-from gristmill.pipeline.report.markup import Cell, Html, Section, details, join, note, table, tag
+from gristmill.pipeline.report.figures import count, share
+from gristmill.pipeline.report.histograms import histogram, without_empty_ends
+from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, join, note, table, tag
 from gristmill.pipeline.report.reading import RunView, StepView
 
 _SHOWN_MEMBERS = 4
@@ -38,25 +39,24 @@ def _step(step: StepView) -> Html:
     body: list[Html] = [tag("h3", step.name), tag("p", "; ".join(facts) + ".")]
     charts = []
     if sizes := step.totals.histograms.get("cluster_size"):
-        charts.append(
-            _figure("Clusters by number of documents", drawing.columns("Clusters by number of documents", _sizes(sizes), width=340))
-        )
+        title = "Clusters by number of documents"
+        charts.append(figure(title, drawing.columns(title, _sizes(sizes))))
     if scores := step.totals.histograms.get("jaccard"):
-        chart = drawing.histogram(
-            "Verified similarity of removed documents", scores["bins"], [("removed", scores["removed"])], scores.get("cuts", ())
-        )
-        charts.append(_figure("Verified Jaccard similarity of removed documents to the one kept", chart))
+        bins, series = without_empty_ends(scores["bins"], [("removed", scores["removed"])])
+        title = "Verified Jaccard similarity of removed documents to the one kept"
+        charts.append(figure(title, histogram(title, bins, series, scores.get("cuts", ()))))
     if charts:
         body.append(tag("div", *charts, class_="cards"))
     if pairs := _pairs(step):
         body.append(pairs)
-    for index, cluster in enumerate(step.totals.clusters):
-        body.append(_cluster(cluster, open_=index == 0 and step.stage == "dedup-fuzzy"))
+    # Exact copies look alike; it is near ones whose differences tell whether the threshold is right.
+    shown = 1 if step.stage == "dedup-fuzzy" else 0
+    first, rest = step.totals.clusters[:shown], step.totals.clusters[shown:]
+    body += [_cluster(cluster, open_=True) for cluster in first]
+    if rest:
+        more = f"{len(rest)} {'more ' if first else ''}clusters, chosen by hash"
+        body.append(details(more, *(_cluster(cluster, open_=False) for cluster in rest)))
     return tag("div", *body, class_="block")
-
-
-def _figure(caption: str, chart: Html) -> Html:
-    return tag("figure", chart, tag("figcaption", caption), class_="card")
 
 
 def _sizes(histogram: Mapping[str, Sequence[float]]) -> list[tuple[str, float]]:
@@ -88,7 +88,7 @@ def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
         [
             tag("bdi", member.get("url") or member["id"], class_="url"),
             "removed" if member.get("removed") else "kept",
-            Cell(number(member.get("jaccard")), member.get("jaccard")),
+            Cell(_similarity(member), member.get("jaccard")),
         ]
         for member in members
     ]
@@ -97,8 +97,12 @@ def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
     return details(f"a cluster of {count(cluster['size'])}: {first.get('url') or first['id']}", listed, *shown, more, open_=open_)
 
 
+def _similarity(member: Mapping[str, Any]) -> str:
+    return "–" if member.get("jaccard") is None else f"{member['jaccard']:.3f}"
+
+
 def _member(member: Mapping[str, Any], text: Html) -> Html:
-    score = f", similarity {number(member['jaccard'])}" if member.get("jaccard") is not None else ""
+    score = f", similarity {_similarity(member)}" if member.get("jaccard") is not None else ""
     said = f"{'removed' if member.get('removed') else 'kept'}{score}"
     return tag(
         "article",

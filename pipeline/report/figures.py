@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 # C0 and C1 controls but tab and newline, and the characters that reorder what follows them (Unicode TR 9, TR 36).
@@ -36,6 +38,21 @@ def short(number: float, unit: str = "") -> str:
     return f"{value:.{digits}f} {_UNITS[power]}{unit}".rstrip()
 
 
+def amount(number: float) -> str:
+    """Spell a number in full as long as a reader takes it in at a glance, then short."""
+    return count(number) if abs(number) < 1_000_000 else short(number)
+
+
+def tick(value: float) -> str:
+    """Spell a number on an axis: no more digits than it needs."""
+    if 0 < abs(value) < 0.001:
+        return f"{value:.1e}".replace("e-0", "e-").replace(".0e", "e")
+    if abs(value) < 10_000:
+        return number(value)
+    digits, _, unit = short(value).partition(" ")
+    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} {unit}"
+
+
 def size(num_bytes: float) -> str:
     return short(num_bytes, "B")
 
@@ -55,3 +72,9 @@ def number(value: object) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{value:,.0f}"
     return f"{value:.4g}"
+
+
+def bound(of: Mapping[str, Any]) -> str:
+    """Spell what a value must be for its document to stay."""
+    signs = {"min": "≥", "above": ">", "max": "≤", "below": "<"}
+    return ", ".join(f"{sign} {number(of[side])}" for side, sign in signs.items() if of[side] is not None)

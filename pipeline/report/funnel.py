@@ -44,6 +44,10 @@ class Level:
     steps: list[StepView] = field(default_factory=list)
 
     @property
+    def entered(self) -> int:
+        return self.documents + self.removed + self.failed + self.not_documents
+
+    @property
     def name(self) -> str:
         return LEVELS.get(self.stage, self.stage)
 
@@ -70,8 +74,13 @@ class Funnel:
         return self.last.text_bytes if self.last else 0
 
     @property
+    def tokenized(self) -> Level | None:
+        """The last level that counted tokens."""
+        return next((level for level in reversed(self.levels) if level.num_tokens is not None), None)
+
+    @property
     def num_tokens(self) -> int | None:
-        return next((level.num_tokens for level in reversed(self.levels) if level.num_tokens is not None), None)
+        return self.tokenized.num_tokens if self.tokenized else None
 
 
 def build_funnel(view: RunView) -> Funnel:

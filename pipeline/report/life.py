@@ -13,6 +13,7 @@ import pyarrow as pa
 from gristmill.errors import UsageError
 from gristmill.hashing import uniform
 from gristmill.manifest import Manifest
+from gristmill.pipeline.report.figures import bound as spell_bound
 from gristmill.pipeline.report.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
 from gristmill.pipeline.run_folder import finished_steps
 from gristmill.storage import read_tables
@@ -187,7 +188,7 @@ def judge(bounds: Sequence[Mapping[str, Any]], signals: Mapping[str, Any]) -> It
     for bound in bounds:
         numerator = signals.get(bound["signal"])
         denominator = signals.get(bound["per"]) if bound["per"] else 1
-        row = {"rule": bound["rule"], "value": None, "bound": _bound(bound), "fails": False, "applies": True}
+        row = {"rule": bound["rule"], "value": None, "bound": spell_bound(bound), "fails": False, "applies": True}
         if bound["applies"] is not None and not signals.get(bound["applies"], True):
             row["applies"] = False
         if numerator is not None and denominator is not None:
@@ -200,11 +201,6 @@ def _fails(bound: Mapping[str, Any], value: float) -> bool:
     tests = {"min": value < (bound["min"] or 0), "max": value > (bound["max"] or 0)}
     tests |= {"above": value <= (bound["above"] or 0), "below": value >= (bound["below"] or 0)}
     return any(bound[side] is not None and tests[side] for side in _SIDES)
-
-
-def _bound(bound: Mapping[str, Any]) -> str:
-    signs = {"min": "≥", "above": ">", "max": "≤", "below": "<"}
-    return ", ".join(f"{signs[side]} {bound[side]:g}" for side in _SIDES if bound[side] is not None)
 
 
 def _encoded(manifest: Manifest, at: Found, id_: bytes) -> Event:

@@ -50,11 +50,12 @@ class Cell:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, sortable: bool = True, caption: str | None = None) -> Html:
-    """Build a table that scrolls by itself where the page is narrow; a column is numeric if its first value is."""
+    """Build a table that scrolls by itself where the page is narrow; a column is numeric if any of its values is."""
     numeric = [any(_is_number(row[column]) for row in rows) for column in range(len(head))]
     heads = []
     for column, title in enumerate(head):
-        sort = tag("button", title, type="button", class_="sort") if sortable and len(rows) > 1 else escape(title)
+        sorts = sortable and len(rows) > 1 and title  # what has no title only illustrates the column beside it
+        sort = tag("button", title, type="button", class_="sort") if sorts else escape(title)
         heads.append(tag("th", sort, scope="col", class_="num" if numeric[column] else None))
     body = [tag("tr", *(_cell(cell, numeric[column]) for column, cell in enumerate(row))) for row in rows]
     inner = [tag("caption", caption)] if caption else []
@@ -75,16 +76,32 @@ def _cell(cell: object, numeric: bool) -> Html:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of the page; `data` joins the page's one block of JSON under the section's key."""
+    """One part of the page; `short` is its name in the bar of links where the title is long."""
 
     key: str
     title: str
     body: Html
-    lead: str = ""
+    lead: str | Html = ""
+    short: str = ""
 
 
 def note(text: object) -> Html:
     return tag("p", text, class_="note")
+
+
+def figure(title: object, *children: object) -> Html:
+    """A card with a chart or table under its title."""
+    return tag("figure", tag("figcaption", title), *children, class_="card")
+
+
+def legend(keys: Iterable[tuple[str, str]]) -> Html:
+    """What colours stand for: CSS class and name."""
+    return tag("p", *(tag("span", name, class_=f"key {class_}") for class_, name in keys), class_="legend")
+
+
+def command(*words: object) -> Html:
+    """A command to copy: a click takes all of it."""
+    return tag("code", " ".join(str(word) for word in words), class_="command")
 
 
 def details(summary: object, *children: object, open_: bool = False) -> Html:

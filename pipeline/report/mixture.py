@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import count, number, share, short, size
+from gristmill.pipeline.report.figures import amount, count, share, size
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
 from gristmill.pipeline.report.reading import RunView, StepView, read_tokenizer_report
 
@@ -47,7 +47,7 @@ def _row(step: StepView, best: float) -> list[object]:
     rate = extra["bytes"] / extra["tokens"]
     return [
         tag("bdi", step.name.partition("/")[2] or step.name),
-        Cell(number(rate), rate),
+        Cell(f"{rate:.2f}", rate),
         drawing.bar(rate, best),
         Cell(count(extra["documents"]), extra["documents"]),
         Cell(count(extra["tokens"]), extra["tokens"]),
@@ -59,7 +59,10 @@ def mixture_section(view: RunView) -> Section | None:
     made = [_mix(step) for step in view.of_stage("mix") if step.extra.get("table")]
     if not made:
         return None
-    lead = "LLaMA's form: what share of the training tokens each source was to give, how often it is seen, and what came out."
+    lead = (
+        "As LLaMA's table 1 has it: each source's share of the training tokens, how often its text is seen, and how much there is "
+        "of it; as planned and as it came out. The line in a bar is the plan."
+    )
     return Section("mixture", "Mixture", join(made), lead)
 
 
@@ -68,8 +71,8 @@ def _mix(step: StepView) -> Html:
     realised = step.extra["table"]
     whole = sum(row["tokens"] for row in realised)
     rows = [_mixed(row, planned.get(row["name"], {}), whole) for row in realised]
-    said = f"{short(step.extra.get('tokens', 0))} training tokens planned, {short(whole)} written."
-    head = ["source", "planned", "realised", "", "epochs planned", "epochs", "tokens", "documents", "text"]
+    said = f"{amount(step.extra.get('tokens', 0))} training tokens planned, {amount(whole)} written."
+    head = ["source", "share planned", "written", "", "epochs planned", "written", "tokens", "documents", "text there"]
     parts = [tag("p", said), table(head, rows)]
     if heldout := step.extra.get("heldout"):
         parts.append(note(_heldout(heldout)))
@@ -82,15 +85,15 @@ def _mixed(row: Mapping[str, Any], plan: Mapping[str, Any], whole: int) -> list[
         tag("bdi", row["name"]),
         Cell("" if proportion is None else share(proportion, 1), proportion),
         Cell(share(row["tokens"], whole), row["tokens"] / whole if whole else 0.0),
-        drawing.bar(row["tokens"], whole),
+        drawing.bar(row["tokens"], whole, mark=None if proportion is None else proportion * whole),
         Cell("" if epochs is None else f"{epochs:.2f}", epochs),
         Cell(f"{row['epochs']:.2f}", row["epochs"]),
         Cell(count(row["tokens"]), row["tokens"]),
         Cell(count(row["docs"]), row["docs"]),
-        Cell(size(row["bytes"]), row["bytes"]),
+        Cell(size(plan["bytes"]) if "bytes" in plan else "", plan.get("bytes")),
     ]
 
 
 def _heldout(rows: Sequence[Mapping[str, Any]]) -> str:
-    listed = ", ".join(f"{row['name']} {count(row['docs'])} documents, {short(row['tokens'])} tokens" for row in rows)
+    listed = ", ".join(f"{row['name']} {count(row['docs'])} documents, {amount(row['tokens'])} tokens" for row in rows)
     return f"Held out of everything that is trained: {listed}."

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import count, share, short, size
+from gristmill.pipeline.report.figures import amount, count, share, size
 from gristmill.pipeline.report.funnel import TOKENS, Funnel, Level
-from gristmill.pipeline.report.markup import Cell, Html, Section, details, join, note, table, tag
-from gristmill.pipeline.report.reading import RunView
+from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, table, tag
+from gristmill.pipeline.report.narrowing import Amount, Column, narrow_funnel
+from gristmill.pipeline.report.narrowing import funnel as draw_funnel
+from gristmill.pipeline.report.reading import RunView, last_bits_per_byte
 
 _LEGEND = (
-    *(("kept", "kept"), ("removed", "removed"), ("failed", "failed")),
-    *(("edited", "edited out"), ("other", "no documents, or held out")),
+    *(("kept", "left"), ("removed", "removed"), ("failed", "failed")),
+    *(("edited", "edited out"), ("other", "not documents, or held out")),
 )
 _STATES = {
     "complete": "complete",
@@ -21,7 +23,7 @@ _STATES = {
 
 
 def verdict(view: RunView, funnel: Funnel) -> str:
-    """Say in one sentence what entered, what is left, and what became of it."""
+    """Say in a sentence or two what entered, what is left, what took most of it, and what a model made of it."""
     if not view.steps:
         return "This run has no steps yet."
     if not funnel.records:
@@ -33,9 +35,24 @@ def verdict(view: RunView, funnel: Funnel) -> str:
         )
     part = share(funnel.documents, funnel.records)
     kept = f"{count(funnel.documents)} of {count(funnel.records)} records are left as documents ({part})"
-    text = f", {size(funnel.text_bytes)} of text"
-    tokens = f", {short(funnel.num_tokens)} tokens to train on" if funnel.num_tokens is not None else ""
-    return f"{kept}{text}{tokens}."
+    text = f": {size(funnel.text_bytes)} of text"
+    tokens = f", {amount(funnel.num_tokens)} tokens to train on" if funnel.num_tokens is not None else ""
+    return f"{kept}{text}{tokens}.{_largest_loss(funnel)}{_model(view)}"
+
+
+def _largest_loss(funnel: Funnel) -> str:
+    rules = [item for level in funnel.levels if level.stage not in TOKENS for item in level.by_rule_first.items()]
+    if not any(number for _, number in rules):
+        return ""
+    rule, most = max(rules, key=lambda item: item[1])
+    return f" The rule that took most is {rule}, with {count(most)}."
+
+
+def _model(view: RunView) -> str:
+    """How well the last trained model foretells held-out text, over all sources."""
+    steps = [step for step in view.of_stage("train") if step.manifest]
+    bits = last_bits_per_byte(steps[-1]) if steps else None
+    return "" if bits is None else f" The model needs {bits:.2f} bits for a byte of held-out text."
 
 
 def state_line(view: RunView) -> str:
@@ -57,14 +74,15 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
     failed = sum(level.failed for level in funnel.levels)
     removed = sum(level.removed for level in funnel.levels if level.stage not in TOKENS)
     tiles = [
-        ("records in", short(funnel.records), size(funnel.record_bytes)),
-        ("documents kept", short(funnel.documents), share(funnel.documents, funnel.records)),
-        ("removed by rule", short(removed), share(removed, funnel.records)),
-        ("failed", short(failed), share(failed, funnel.records)),
-        ("text", size(funnel.text_bytes), ""),
+        ("records in", amount(funnel.records), size(funnel.record_bytes)),
+        ("documents kept", amount(funnel.documents), share(funnel.documents, funnel.records)),
+        ("removed by rule", amount(removed), share(removed, funnel.records)),
+        ("failed", amount(failed), share(failed, funnel.records)),
+        ("text", size(funnel.text_bytes), f"{size(funnel.text_bytes / max(1, funnel.documents))} each"),
     ]
-    if funnel.num_tokens is not None:
-        tiles.append(("tokens", short(funnel.num_tokens), ""))
+    if funnel.tokenized and funnel.num_tokens is not None:
+        each = f"{funnel.tokenized.text_bytes / max(1, funnel.num_tokens):.2f} bytes each"
+        tiles.append(("tokens", amount(funnel.num_tokens), each))
     shown = [
         tag("div", tag("dt", name), tag("dd", value), tag("dd", extra, class_="sub") if extra else "", class_="tile")
         for name, value, extra in tiles
@@ -83,38 +101,32 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
 
 
 def funnel_section(funnel: Funnel) -> Section:
-    documents = [drawing.Level("records in", funnel.records)]
-    text: list[drawing.Level] = []
-    for level in funnel.levels:
-        lost = (
-            ("removed", "removed", level.removed),
-            ("failed", "failed", level.failed),
-            ("other", "no documents", level.not_documents),
-        )
-        documents.append(drawing.Level(level.name, level.documents, lost))
-        gone = (
-            () if not text else (("removed", "removed", level.removed_bytes), ("edited", "edited out", max(0, level.edited_bytes)))
-        )
-        text.append(drawing.Level(level.name, level.text_bytes, gone))
-    views = [
-        _view("documents", "Documents", documents, short),
-        _view("bytes", "Bytes of text", text, size),
-        _table_of(funnel),
+    names = ["records in", *(level.name for level in funnel.levels)]
+    columns = [
+        Column("documents", [Amount(funnel.records, amount(funnel.records)), *map(_documents, funnel.levels)]),
+        Column("bytes of text", [None, *(_bytes(level, first=index == 0) for index, level in enumerate(funnel.levels))]),
     ]
-    legend = tag(
-        "p",
-        *(tag("span", name, class_=f"key {class_}") for class_, name in _LEGEND),
-        class_="legend",
-    )
-    return Section(
-        "funnel", "Funnel", join([legend, *views]), "From records to tokens: each bar is what was left, what left stands beside it."
-    )
+    if funnel.num_tokens is not None:
+        columns.append(Column("tokens", [None, *map(_tokens, funnel.levels)]))
+    chart = tag("figure", draw_funnel(names, columns), *(narrow_funnel(names, column) for column in columns))
+    lead = "From records to tokens: each bar is what was left after a stage, and beside it what that stage let go."
+    return Section("funnel", "Funnel", join([legend(_LEGEND), chart, _table_of(funnel)]), lead)
 
 
-def _view(key: str, title: str, levels: list[drawing.Level], spell: object) -> Html:
-    assert callable(spell)
-    charts = [drawing.funnel(f"{title} after every stage", levels, spell, narrow=narrow) for narrow in (False, True)]
-    return tag("figure", tag("figcaption", title), *charts, class_="funnel", data_view=key)
+def _documents(level: Level) -> Amount:
+    other = "held out" if level.stage == "mix" else "not documents"
+    lost = (("removed", "removed", level.removed), ("failed", "failed", level.failed), ("other", other, level.not_documents))
+    return Amount(level.documents, amount(level.documents), [(class_, name, value, amount(value)) for class_, name, value in lost])
+
+
+def _bytes(level: Level, *, first: bool) -> Amount:
+    """Text is made by the first stage, out of payload: nothing of it is lost there."""
+    lost = () if first else (("removed", "removed", level.removed_bytes), ("edited", "edited out", max(0, level.edited_bytes)))
+    return Amount(level.text_bytes, size(level.text_bytes), [(class_, name, value, size(value)) for class_, name, value in lost])
+
+
+def _tokens(level: Level) -> Amount | None:
+    return None if level.num_tokens is None else Amount(level.num_tokens, amount(level.num_tokens))
 
 
 def _table_of(funnel: Funnel) -> Html:
@@ -139,61 +151,25 @@ def _table_of(funnel: Funnel) -> Html:
 
 
 def rules_section(funnel: Funnel) -> Section | None:
+    most = max((number for level in funnel.levels for number in (level.by_rule_any | level.by_rule_first).values()), default=0)
     rows: list[list[object]] = []
     for level in funnel.levels:
-        entered = level.documents + level.removed + level.failed + level.not_documents
-        rows += [_rule_row(level, rule, entered) for rule in level.by_rule_any | level.by_rule_first]
+        rows += [_rule_row(level, rule, most) for rule in level.by_rule_any | level.by_rule_first]
     if not rows:
         return None
     rows.sort(key=lambda row: -float(row[2].value or 0))  # type: ignore[attr-defined]
-    head = ["rule", "stage", "first", "", "any", "of documents there"]
-    lead = "First: documents this rule let go. Any: documents that fail it, whichever let them go."
+    head = ["rule", "stage", "removed first", "", "fail at all", "of those that came"]
+    lead = "A document that fails several rules is removed by the first of them; in pale, all that fail a rule."
     return Section("rules", "Rules", table(head, rows), lead)
 
 
-def _rule_row(level: Level, rule: str, entered: int) -> list[object]:
+def _rule_row(level: Level, rule: str, most: int) -> list[object]:
     first, any_ = level.by_rule_first[rule], level.by_rule_any[rule]
-    most = max(level.by_rule_first.values(), default=0)
     return [
-        tag("code", rule),
-        level.name,
+        tag("code", rule, class_="name"),
+        tag("span", level.name, class_="name"),
         Cell(count(first), first),
-        drawing.bar(first, most, "removed"),
+        drawing.bar(first, most, "removed", within=any_),
         Cell(count(any_), any_),
-        Cell(share(first, entered), first / entered if entered else 0.0),
+        Cell(share(first, level.entered), first / level.entered if level.entered else 0.0),
     ]
-
-
-def failures_section(funnel: Funnel, view: RunView) -> Section | None:
-    causes: list[list[object]] = []
-    samples: list[list[object]] = []
-    for level in funnel.levels:
-        for step in level.steps:
-            for error, number in sorted(step.totals.books.by_error.items(), key=lambda item: (-item[1], item[0])):
-                causes.append([tag("code", error), step.name, Cell(count(number), number)])
-            for sample in step.totals.samples.get("failed", ()):
-                origin = sample.get("origin") or {}
-                place = f"{origin.get('file', '')} @ {origin['offset']:,}" if "offset" in origin else ""
-                shown = [
-                    tag("code", sample.get("error") or ""),
-                    tag("bdi", sample.get("url") or sample.get("id") or "", class_="url"),
-                ]
-                samples.append([*shown, tag("bdi", place, class_="url"), tag("bdi", (sample.get("message") or "")[:300])])
-    lost = [[step.name, tag("code", shard), said] for step in view.steps for shard, said in step.quarantine.items()]
-    if not causes and not lost:
-        return Section("failures", "Failures", note("No record failed and no shard was lost."))
-    body = []
-    if causes:
-        body.append(table(["cause", "step", "records"], causes))
-    if samples:
-        body.append(
-            details(f"{len(samples)} of them, chosen by hash", table(["cause", "page", "file and offset", "message"], samples))
-        )
-    if lost:
-        body.append(table(["step", "shard that failed on every attempt", "last line of its traceback"], lost))
-    return Section(
-        "failures",
-        "Failures",
-        join(body),
-        "Records that could not be read or extracted, by cause; every one has a row in the failed files.",
-    )

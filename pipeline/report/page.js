@@ -50,7 +50,9 @@ function show(into, sample) {
   if (sample.error) into.append(element("p", "why", `${sample.error}: ${sample.message || ""}`));
   const text = element("bdi", "text", sample.text === undefined ? "(no text was kept)" : sample.text);
   text.dir = "auto";
-  into.append(text);
+  const ask = element("p", "note", "its whole life: ");
+  ask.append(element("code", "command", `${data.why} ${sample.id}`));
+  into.append(text, ask);
 }
 
 const group = document.getElementById("group");
@@ -74,6 +76,14 @@ if (group) {
   });
   start();
 }
+
+// Paper has no clicks: what is folded is unfolded for it, but not what is folded in there again.
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not([open]):not(details details)")];
+  for (const folded of unfolded) folded.open = true;
+});
+addEventListener("afterprint", () => { for (const folded of unfolded) folded.open = false; });
 
 for (const button of document.querySelectorAll("button.near")) {
   button.setAttribute("aria-expanded", "false");

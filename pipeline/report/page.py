@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.report.corpus import corpus_sections
+from gristmill.pipeline.report.asking import asking_section
+from gristmill.pipeline.report.corpus import corpus_section
 from gristmill.pipeline.report.duplicates import duplicates_section
+from gristmill.pipeline.report.failures import failures_section
+from gristmill.pipeline.report.figures import inert
 from gristmill.pipeline.report.funnel import build_funnel
 from gristmill.pipeline.report.markup import Html, Section, tag
 from gristmill.pipeline.report.mixture import mixture_section, tokenizer_section
-from gristmill.pipeline.report.overview import failures_section, funnel_section, hero, rules_section
+from gristmill.pipeline.report.overview import funnel_section, hero, rules_section
 from gristmill.pipeline.report.provenance import provenance_section
 from gristmill.pipeline.report.quality import quality_section
 from gristmill.pipeline.report.reading import RunView, read_view, written
@@ -43,13 +47,13 @@ def render(view: RunView) -> str:
     samples = collect_samples(view)
     made: list[Section | None] = []
     if funnel.levels:
-        made += [funnel_section(funnel), rules_section(funnel), signals_section(funnel), *corpus_sections(funnel)]
+        made += [funnel_section(funnel), rules_section(funnel), signals_section(funnel), corpus_section(funnel)]
     made += [duplicates_section(view), quality_section(view), tokenizer_section(view), mixture_section(view)]
     made += [training_section(view), samples_section(view, samples)]
-    made += [failures_section(funnel, view) if funnel.levels else None, stages_section(view), provenance_section(view)]
-    return page(
-        f"{view.name} · gristmill", hero(view, funnel, written()), [section for section in made if section], {"samples": samples}
-    )
+    made += [failures_section(funnel, view) if funnel.levels else None, stages_section(view)]
+    made += [asking_section(view, funnel), provenance_section(view)]
+    data = {"samples": samples, "why": f"gristmill why {shlex.quote(inert(str(view.out)))}"}
+    return page(f"{view.name} · gristmill", hero(view, funnel, written()), [section for section in made if section], data)
 
 
 def page(title: str, head: Html, sections: Sequence[Section], data: Mapping[str, Any]) -> str:
@@ -57,7 +61,7 @@ def page(title: str, head: Html, sections: Sequence[Section], data: Mapping[str,
     style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     sources = f"style-src {_digest(style)}; script-src {_digest(script)}; img-src data:"
     policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
-    links = [tag("a", section.title, href=f"#{section.key}") for section in sections]
+    links = [tag("a", section.short or section.title, href=f"#{section.key}") for section in sections]
     body = [
         tag(
             "nav",

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from gristmill.pipeline.report.markup import Cell, Section, details, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Section, command, details, join, note, table, tag
 from gristmill.pipeline.report.reading import RunView
 
 
@@ -25,21 +25,18 @@ def provenance_section(view: RunView) -> Section:
         for step in view.steps
         if step.manifest
     ]
-    command = f"gristmill run recipe.yaml --out {shlex.quote(str(view.out))}"
+    versions = sorted({**libraries, "gristmill": view.version}.items())
     recipe = yaml.safe_dump(plain(view.recipe), sort_keys=False, allow_unicode=True, width=100)
     body = [
         tag("p", "Save the recipe below as ", tag("code", "recipe.yaml"), ", then:"),
-        tag("pre", tag("code", command), class_="command"),
+        tag("pre", command("gristmill run recipe.yaml --out", shlex.quote(str(view.out)))),
         note("The same recipe and inputs give the same bytes, for any number of workers; compare the digests."),
         details("The resolved recipe", tag("pre", tag("code", recipe)), open_=len(recipe.splitlines()) < 30),
         details("Steps and digests", table(["step", "identity", "content", "files"], steps)) if steps else "",
-        table(
-            ["library", "version"],
-            [[name, version] for name, version in sorted({**libraries, "gristmill": view.version}.items())],
-            sortable=False,
-        ),
+        tag("h3", "Versions"),
+        tag("dl", *(tag("div", tag("dt", name), tag("dd", version)) for name, version in versions), class_="versions"),
     ]
-    return Section("recipe", "Recipe and versions", join(body), "What made this, to the letter.")
+    return Section("recipe", "Recipe and versions", join(body), "What made this, to the letter.", "Recipe")
 
 
 def plain(value: Any) -> Any:

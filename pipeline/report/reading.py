@@ -194,6 +194,12 @@ def read_training_log(step: StepView) -> list[dict[str, Any]]:
     return rows
 
 
+def last_bits_per_byte(step: StepView) -> float | None:
+    """Bits per byte of all held-out text, after the last step of a finished training."""
+    after = step.extra.get("evaluations", {}).get("after", ())
+    return next((row["bits_per_byte"] for row in after if row["source"] == "all"), None)
+
+
 def read_tokenizer_report(step: StepView) -> dict[str, Any]:
     """What a tokenizer's own report says; nothing for one of an older version."""
     entries = step.manifest.named("tokenizer-report") if step.manifest else []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from gristmill.pipeline.report.figures import count, inert
 from gristmill.pipeline.report.funnel import LEVELS
-from gristmill.pipeline.report.markup import Html, Section, tag
+from gristmill.pipeline.report.markup import Html, Section, command, join, tag
 from gristmill.pipeline.report.reading import RunView
 from gristmill.pipeline.report.signals import near_cut, sample_title, trimmed
 
@@ -60,17 +61,31 @@ def in_script(value: Any) -> str:
     )
 
 
+def _by_kind(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[str, str, int]]]:
+    """Key, title and size of groups under headings; of those kept, what the last step kept first."""
+    kinds: dict[str, list[tuple[str, str, int]]] = {"Kept": [], "Removed": [], "Near a cut": [], "Failed": []}
+    for key, group in reversed(list(groups.items())):
+        label = key.rpartition(" ")[2]
+        kind = "Near a cut" if near_cut(key) else label.capitalize() if label in ("kept", "failed") else "Removed"
+        kinds[kind].append((key, group["title"], len(group["samples"])))
+    return {kind: listed for kind, listed in kinds.items() if listed}
+
+
 def samples_section(view: RunView, groups: Mapping[str, Mapping[str, Any]]) -> Section | None:
     browsable = {key: group for key, group in groups.items() if group["samples"]}
     if not browsable:
         return None
     num = sum(len(group["samples"]) for group in browsable.values())
     longest = max(group["characters"] for group in browsable.values())
-    lead = (
+    said = (
         f"{count(num)} documents, per step and rule those with the smallest hash of their id: a fair sample, the same every time. "
-        f"Texts are cut at {count(longest)} characters; `gristmill inspect {view.out}` shows all documents in full."
+        f"Texts are cut at {count(longest)} characters; in full, and all of them: "
     )
-    options = [tag("option", f"{group['title']} ({len(group['samples'])})", value=key) for key, group in browsable.items()]
+    lead = join([said, command("gristmill inspect", shlex.quote(str(view.out)))])
+    options = [
+        tag("optgroup", *(tag("option", f"{title} ({num})", value=key) for key, title, num in listed), label=kind)
+        for kind, listed in _by_kind(browsable).items()
+    ]
     body = tag(
         "div",
         tag(

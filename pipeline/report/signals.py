@@ -2,57 +2,78 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gristmill.pipeline.report import drawing
+from gristmill.pipeline.report import histograms
+from gristmill.pipeline.report.figures import bound as spell_bound
 from gristmill.pipeline.report.figures import count, number, share
 from gristmill.pipeline.report.funnel import Funnel
-from gristmill.pipeline.report.markup import Html, Section, tag
+from gristmill.pipeline.report.markup import Html, Section, details, join, legend, tag
 from gristmill.pipeline.report.totals import Totals
 
 PREFIX = "rule:"
 NEAR = "near:"
+OUTLETS = ("kept", "removed")
 
 
 def signals_section(funnel: Funnel) -> Section | None:
-    """One card per rule with a histogram, those that fail most first."""
+    """One card per rule with a histogram, those that fail most first; rules that nothing fails fold away."""
     totals = Totals()
+    bounds: dict[str, Mapping[str, Any]] = {}
     for level in funnel.levels:
         for step in level.steps:
             totals.merge(step.totals)
-    cards = [
-        _card(name.removeprefix(PREFIX), histogram, totals)
-        for name, histogram in sorted(totals.histograms.items(), key=lambda item: (-_fails(item[0], totals), item[0]))
-        if name.startswith(PREFIX) and any(sum(histogram.get(outlet, ())) for outlet in ("kept", "removed"))
-    ]
-    if not cards:
+            bounds |= {bound["rule"]: bound for bound in step.extra.get("bounds", ())}
+    cards: dict[bool, list[Html]] = {True: [], False: []}
+    for name, histogram in sorted(totals.histograms.items(), key=lambda item: (-_fails(item[0], totals), item[0])):
+        if name.startswith(PREFIX) and any(sum(histogram.get(outlet, ())) for outlet in OUTLETS):
+            rule = name.removeprefix(PREFIX)
+            cards[_fails(name, totals) > 0].append(_card(rule, histogram, totals, bounds.get(rule)))
+    if not any(cards.values()):
         return None
-    lead = "Each bar is a bin declared with the rule: kept below, on top what any rule removed; the line is the cut."
-    return Section("signals", "Signals", tag("div", *cards, class_="cards"), lead)
+    body = [tag("div", *cards[True], class_="cards")]
+    if cards[False]:
+        idle = f"{len(cards[False])} rules that no document fails"
+        body.append(details(idle, tag("div", *cards[False], class_="cards"), open_=not cards[True]))
+    lead = (
+        "What every rule measured on the documents it saw: kept ones below, on top those that any rule removed. "
+        "The dashed line is the cut; the tinted side fails."
+    )
+    return Section("signals", "Signals", join([legend((name, name) for name in OUTLETS), *body]), lead)
 
 
 def _fails(name: str, totals: Totals) -> int:
     return totals.books.by_rule_any[name.removeprefix(PREFIX)]
 
 
-def _card(rule: str, histogram: dict[str, list[float]], totals: Totals) -> Html:
-    series = [(outlet, histogram[outlet]) for outlet in ("kept", "removed") if outlet in histogram]
+def _card(rule: str, histogram: Mapping[str, Sequence[float]], totals: Totals, bound: Mapping[str, Any] | None) -> Html:
+    series = [(outlet, histogram[outlet]) for outlet in OUTLETS if outlet in histogram]
     cuts = histogram.get("cuts", [])
     measured = sum(sum(values) for _, values in series)
     failed = totals.books.by_rule_any[rule]
-    near = [f"{NEAR}{rule}:{side}" for side in ("kept", "removed")]
+    kept_if = f"stays if {spell_bound(bound)}" if bound else f"cut at {' and '.join(map(number, cuts))}"
+    preset, _, name = rule.rpartition(".")
+    near = [f"{NEAR}{rule}:{side}" for side in OUTLETS]
     samples = sum(len(totals.samples.get(label, ())) for label in near)
-    bound = ", ".join(number(cut) for cut in cuts)
     return tag(
         "article",
-        tag("h3", tag("code", rule)),
-        tag("p", f"cut {bound} · fails {count(failed)} of {count(measured)} ({share(failed, measured)})", class_="note"),
-        drawing.histogram(f"{rule}: kept and removed", histogram["bins"], series, cuts),
+        tag("h3", tag("span", f"{preset}.", class_="preset"), Html("<wbr>"), name),
+        tag("p", f"{kept_if} · {count(failed)} of {count(measured)} fail ({share(failed, measured)})", class_="note"),
+        histograms.histogram(f"{rule}: kept and removed", histogram["bins"], series, cuts, gone=_gone(bound) if bound else ()),
         tag("button", f"{samples} documents nearest the cut", type="button", class_="near", data_labels=" ".join(near))
         if samples
         else "",
-        class_="card",
+        class_="card signal",
     )
+
+
+def _gone(bound: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """The stretches of values that fail."""
+    low = next((bound[side] for side in ("min", "above") if bound[side] is not None), None)
+    high = next((bound[side] for side in ("max", "below") if bound[side] is not None), None)
+    return [*([(-math.inf, low)] if low is not None else []), *([(high, math.inf)] if high is not None else [])]
 
 
 def near_cut(label: str) -> tuple[str, str] | None:

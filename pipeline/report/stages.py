@@ -32,10 +32,11 @@ def stragglers(step: StepView) -> list[tuple[TaskTime, float]]:
 
 
 def stages_section(view: RunView) -> Section | None:
-    rows = [_row(step) for step in view.steps if step.totals.tasks or step.state != "waiting"]
+    longest = max((step.seconds for step in view.steps if step.manifest), default=0.0)
+    rows = [_row(step, longest) for step in view.steps if step.totals.tasks or step.state != "waiting"]
     if not rows:
         return None
-    head = ["step", "state", "wall time", "work", "shards", "median", "slowest", "records/s", "bytes/s", "peak memory"]
+    head = ["step", "wall time", "", "work", "shards", "median", "slowest", "records/s", "bytes/s", "memory"]
     body: list[Html] = [table(head, rows)]
     slow = [(step, task, usual) for step in view.steps for task, usual in stragglers(step)]
     if slow:
@@ -58,16 +59,11 @@ def stages_section(view: RunView) -> Section | None:
         )
     else:
         body.append(note("No shard took more than twice its phase's median and over a second."))
-    body.append(_timeline(view))
-    return Section(
-        "stages",
-        "Throughput and stragglers",
-        join(body),
-        "Work is the sum over shards; rates are per second of work, that is per core.",
-    )
+    lead = "Work is the sum over shards; rates are per second of work, that is per core."
+    return Section("stages", "Throughput and stragglers", join(body), lead, "Throughput")
 
 
-def _row(step: StepView) -> list[object]:
+def _row(step: StepView, longest: float) -> list[object]:
     tasks = step.totals.tasks
     work = sum(task.seconds for task in tasks)
     slowest = max((task.seconds for task in tasks), default=0.0)
@@ -76,9 +72,9 @@ def _row(step: StepView) -> list[object]:
     books = step.totals.books
     item_rate, byte_rate = (books.items_in / work, books.bytes_in / work) if work else (0.0, 0.0)
     return [
-        step.name,
-        tag("span", step.state, class_=f"chip {step.state}"),
+        tag("span", step.name, "" if step.state == "done" else tag("b", f" {step.state}", class_=step.state), class_="name"),
         Cell(spell_seconds(step.seconds) if step.manifest else "", step.seconds),
+        drawing.bar(step.seconds, longest, "accent", width=72) if step.manifest else "",
         Cell(spell_seconds(work), work),
         Cell(count(step.totals.num_records), step.totals.num_records),
         Cell(spell_seconds(usual), usual),
@@ -87,13 +83,3 @@ def _row(step: StepView) -> list[object]:
         Cell(size(byte_rate) if byte_rate else "", byte_rate),
         Cell(size(peak) if peak else "", peak),
     ]
-
-
-def _timeline(view: RunView) -> Html:
-    """How long every step took, as bars."""
-    done = [(step.name, step.seconds) for step in view.steps if step.manifest]
-    if not done:
-        return Html("")
-    longest = max(seconds for _, seconds in done)
-    rows = [[name, drawing.bar(seconds, longest, "accent", 240), spell_seconds(seconds)] for name, seconds in done]
-    return table(["step", "wall time", ""], rows, sortable=False)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gristmill.pipeline.report import drawing
+from gristmill.pipeline.report.curves import Line, Point, lines, thin
 from gristmill.pipeline.report.figures import count, number, short
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, Section, figure, join, legend, note, table, tag
 from gristmill.pipeline.report.reading import RunView, StepView, read_training_log
 
-_STEP_CHARTS = (
-    ("loss", "Training loss, nats per token"),
-    ("grad_norm", "Gradient norm"),
-    ("tokens_per_s", "Tokens per second"),
-    ("lr", "Learning rate"),
+_STEP_CHARTS = (  # key in the log, title, and the value its axis starts from where not from the lowest
+    ("loss", "Training loss, nats per token", None),
+    ("grad_norm", "Gradient norm", 0.0),
+    ("tokens_per_s", "Throughput, tokens per second", 0.0),
+    ("mfu", "Model FLOPs utilisation", 0.0),
+    ("lr", "Learning rate", 0.0),
 )
 
 _NGRAM_NOTE = (
@@ -23,7 +24,7 @@ _NGRAM_NOTE = (
 )
 
 
-def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[drawing.Point]:
+def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[Point]:
     return [(float(row[x]), float(row[key])) for row in rows if row.get(key) is not None and row.get(x) is not None]
 
 
@@ -45,8 +46,8 @@ def _step(step: StepView, ngrams: Mapping[str, Mapping[str, Any]]) -> Html | Non
         return None
     body: list[Html] = [tag("p", _facts(step, steps))]
     charts = [
-        _figure(title, drawing.lines(title, [drawing.Line(title, drawing.thin(points))], "step"))
-        for key, title in _STEP_CHARTS
+        figure(title, lines(title, [Line(title, thin(points))], "step", low=low))
+        for key, title, low in _STEP_CHARTS
         if (points := curve(steps, key))
     ]
     if bits := _bits(evaluations):
@@ -58,10 +59,6 @@ def _step(step: StepView, ngrams: Mapping[str, Mapping[str, Any]]) -> Html | Non
         body.append(_ngram_rows(ngrams))
     body += [_generated(sample) for sample in step.extra.get("samples", ())]
     return tag("div", *body, class_="block")
-
-
-def _figure(caption: str, chart: Html, *more: Html) -> Html:
-    return tag("figure", chart, tag("figcaption", caption), *more, class_="card")
 
 
 def _facts(step: StepView, steps: Sequence[Mapping[str, Any]]) -> str:
@@ -85,15 +82,15 @@ def _bits(evaluations: Sequence[Mapping[str, Any]]) -> Html | None:
     """Held-out bits per byte over steps, a curve per source."""
     sources = list(dict.fromkeys(row["source"] for row in evaluations))
     curves = [
-        drawing.Line(name, points, f"s{index % 6}")
+        Line(name, points, f"s{index % 6}")
         for index, name in enumerate(sources)
         if (points := curve([row for row in evaluations if row["source"] == name], "bits_per_byte"))
     ]
     if not curves:
         return None
     title = "Held-out bits per byte by source"
-    legend = tag("p", *(tag("span", item.name, class_=f"key {item.class_}") for item in curves), class_="legend")
-    return _figure(title, drawing.lines(title, curves, "step", dots=True), legend)
+    keys = legend((item.class_, item.name) for item in curves)
+    return figure(title, keys, lines(title, curves, "step", dots=True))
 
 
 def _last_evaluation(evaluations: Sequence[Mapping[str, Any]], ngrams: Mapping[str, Mapping[str, Any]]) -> Html:
@@ -136,17 +133,13 @@ def _together(ngrams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _number(row: Mapping[str, Any], key: str) -> Cell:
-    return Cell(number(row.get(key)), row.get(key))
+    """All of a column with as many digits, so that they stand under each other."""
+    value, digits = row.get(key), {"bits_per_byte": 3, "perplexity": 1}[key]
+    return Cell("–" if value is None else f"{value:,.{digits}f}", value)
 
 
 def _generated(sample: Mapping[str, Any]) -> Html:
     prompt, text = str(sample.get("prompt", "")), str(sample.get("text", ""))
-    return tag(
-        "figure",
-        tag("article", tag("bdi", tag("b", prompt), text.removeprefix(prompt), class_="text"), class_="sample"),
-        tag(
-            "figcaption",
-            f"Written by the model, temperature {number(sample.get('temperature'))}"
-            + (", after the words in bold." if prompt else "."),
-        ),
-    )
+    after = ", after the words in bold" if prompt else ""
+    said = f"Written by the model at temperature {number(sample.get('temperature'))}{after}"
+    return figure(said, tag("bdi", tag("b", prompt), text.removeprefix(prompt), class_="text", dir="auto"))

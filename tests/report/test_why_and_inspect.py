@@ -81,7 +81,7 @@ def test_a_kept_document_tells_its_whole_life(out: Path) -> None:
     assert [event.step for event in life.events] == ["extract/web", "filter/web", "dedup-exact"]
     assert life.events[0].facts["file"].endswith("web-0.warc.gz") and life.events[0].facts["offset"] == 0
     words = next(rule for rule in life.events[1].rules if rule["rule"] == "gopher.words")
-    assert words["value"] > 50 and words["bound"] == "≥ 50, ≤ 100000" and not words["fails"]
+    assert words["value"] > 50 and words["bound"] == "≥ 50, ≤ 100,000" and not words["fails"]
     assert life.verdict == "kept at dedup-exact, the last step that handled it" or "removed at dedup-exact" in life.verdict
     assert look_up(out, life.id or "").events == life.events
 
