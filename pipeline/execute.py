@@ -97,8 +97,10 @@ def run_phase(
     progress.phase(f"{step.name} {phase.name}", done=len(phase.tasks) - len(pending), total=len(phase.tasks))
     if pending:
         write_atomic(folder / PROGRESS, canonical_json({"phase": phase.name, "total": len(phase.tasks)}))
-        new = engines.for_tasks(len(pending)).run(folder, phase, pending, lambda task: progress.advance())
-        progress.end()
+        try:
+            new = engines.for_tasks(len(pending)).run(folder, phase, pending, lambda task: progress.advance())
+        finally:
+            progress.end()
         failures += new
         if new:
             _quarantine(folder, phase.name, new)

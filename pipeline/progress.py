@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TextIO
 
 _PLAIN_SECONDS = 30.0
 _LIVE_SECONDS = 0.1
+_BEAT_SECONDS = 1.0  # how often a live line is renewed while no task ends
 
 
 class Progress:
-    """Say how far a phase has come; silent when quiet."""
+    """Say how far a phase has come; silent when quiet.
+
+    A phase may be one long task, such as training: a line is renewed by the clock, too, not only when a task ends.
+    """
 
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.quiet = quiet
         self.live = not quiet and self.stream.isatty()
+        self._lock = threading.Lock()
+        self._beat: threading.Timer | None = None
         self._start_phase("", 0, 0)
 
     def _start_phase(self, title: str, done: int, total: int) -> None:
@@ -24,19 +31,26 @@ class Progress:
         self.began = self.spoke = time.monotonic()
 
     def phase(self, title: str, *, done: int, total: int) -> None:
-        """Begin a phase of which `done` of `total` tasks were finished before."""
-        self._start_phase(title, done, total)
-        self._speak(force=False)
+        """Begin a phase of which `done` of `total` tasks were finished before; `end` ends it."""
+        with self._lock:
+            self._start_phase(title, done, total)
+            self._speak()
+            self._arm()
 
     def advance(self) -> None:
-        self.done += 1
-        self._speak(force=False)
+        with self._lock:
+            self.done += 1
+            self._speak()
 
     def end(self) -> None:
         """Leave the line to what comes next."""
-        if self.live:
-            self.stream.write("\r\x1b[2K")
-            self.stream.flush()
+        with self._lock:
+            if self._beat:
+                self._beat.cancel()
+                self._beat = None
+            if self.live:
+                self.stream.write("\r\x1b[2K")
+                self.stream.flush()
 
     def note(self, line: str) -> None:
         """Say one line that stays."""
@@ -44,9 +58,25 @@ class Progress:
             self.end()
             print(line, file=self.stream, flush=True)
 
-    def _speak(self, *, force: bool) -> None:
+    def _arm(self) -> None:
+        """Speak again in a while, whatever happens until then."""
+        if self._beat:
+            self._beat.cancel()
+            self._beat = None
+        if not self.quiet and self.done < self.total:
+            self._beat = threading.Timer(_BEAT_SECONDS if self.live else _PLAIN_SECONDS, self._tick)
+            self._beat.daemon = True
+            self._beat.start()
+
+    def _tick(self) -> None:
+        with self._lock:
+            if self._beat:  # not ended meanwhile
+                self._speak()
+                self._arm()
+
+    def _speak(self) -> None:
         now = time.monotonic()
-        if self.quiet or (not force and now - self.spoke < (_LIVE_SECONDS if self.live else _PLAIN_SECONDS)):
+        if self.quiet or now - self.spoke < (_LIVE_SECONDS if self.live else _PLAIN_SECONDS):
             return
         self.spoke = now
         line = f"  {self.title}: {self.done}/{self.total} shards{self._remaining(now)}"
@@ -59,7 +89,7 @@ class Progress:
     def _remaining(self, now: float) -> str:
         fresh = self.done - self.started
         if not fresh:
-            return ""
+            return f", {spell_seconds(now - self.began)} so far"
         seconds = (now - self.began) / fresh * (self.total - self.done)
         return f", {spell_seconds(seconds)} to go"
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from gristmill.manifest import Manifest
 from gristmill.pipeline.live import read_status, step_row
 from gristmill.pipeline.progress import spell_seconds
+from gristmill.pipeline.report.terminal import Paper
+from gristmill.pipeline.report.terminal import rows as table_lines
 from gristmill.pipeline.run_folder import finished_steps
 
 if TYPE_CHECKING:
     from gristmill.pipeline.run import StepState
-
-_WIDTH = 80
 
 
 def print_states(states: Sequence[StepState], *, as_json: bool) -> None:
@@ -84,16 +84,9 @@ def _shown(row: Mapping[str, Any]) -> list[str]:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print columns as wide as their widest cell; the last one is cut where it would pass 80 characters."""
-    widths = [max(len(line[column]) for line in [head, *rows]) for column in range(len(head))]
-    for number, line in enumerate([head, *rows]):
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        text = "  ".join(cells).rstrip()
-        if sys.stdout.isatty():
-            text = text[:_WIDTH]
-        print(text)
-        if number == 0:
-            print("-" * min(_WIDTH, sum(widths) + 2 * (len(widths) - 1)))
+    """Print columns as wide as their widest cell; on a terminal the widest column gives way, a pipe gets all of it."""
+    paper = Paper()
+    if not sys.stdout.isatty():
+        paper.width = sys.maxsize
+    for line in table_lines(paper, head, rows, right):
+        print(line)

@@ -5,7 +5,7 @@ Everything is read from manifests; nothing is printed in colour where there is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -26,16 +26,15 @@ _OUTLETS = ("kept", "removed", "failed")
 def show_run(manifests: Mapping[str, Manifest], out: Path, prompt: str, stream: TextIO | None = None) -> None:
     """Print what the steps of a finished run did; the sample is drawn where a model was trained."""
     console = Console(file=stream, width=_WIDTH, highlight=False, soft_wrap=False)
-    console.print(funnel(manifests))
-    console.print(reasons(manifests))
     mixed, trained = manifests.get("mix"), manifests.get("train")
-    if mixed:
-        console.print(mixture(mixed))
+    shown: list[Table | Text] = [funnel(manifests), reasons(manifests), *([mixture(mixed)] if mixed else [])]
     if trained:
-        console.print(model(trained))
-        for line in sample(trained, prompt):
-            console.print(line)
-    console.print(places(manifests, out))
+        shown += [model(trained), *sample(trained, prompt)]
+    with console.capture() as captured:
+        for part in shown:
+            console.print(part)
+    for line in [*captured.get().splitlines(), *places(manifests, out)]:
+        print(line.rstrip(), file=stream)  # tables are padded to their width, which a pipe or a copy has no use for
 
 
 def funnel(manifests: Mapping[str, Manifest]) -> Table:
@@ -111,19 +110,20 @@ def sample(trained: Manifest, prompt: str) -> list[Text]:
     return [Text("A sample", "bold"), words, Text("")]
 
 
-def places(manifests: Mapping[str, Manifest], out: Path) -> Table:
-    """Where the results lie, each as the path to open."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for what, step, below in (
+def places(manifests: Mapping[str, Manifest], out: Path) -> Iterator[str]:
+    """Where the results lie, each as the path to open: on a line of its own, never broken."""
+    listed = [
         ("trained model and log", "train", "train/run"),
         ("token shards", "mix", "shards/train"),
         ("tokenizer", "tokenizer", "data"),
         ("documents, removed ones and reasons", "", "steps"),
-    ):
+        ("all of it on a page", "", "report.html"),
+    ]
+    for what, step, below in listed:
         if not step or step in manifests:
             folder = manifests[step].folder if step else out
-            table.add_row(what, Text(str(folder / below), overflow="fold"))
-    return table
+            yield what
+            yield f"  {folder / below}"
 
 
 def spell_bytes(count: int) -> str:

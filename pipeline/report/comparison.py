@@ -12,7 +12,7 @@ from gristmill.pipeline.report.figures import count, number, one_line, share, sh
 from gristmill.pipeline.report.funnel import Funnel, build_funnel
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, note, table, tag
 from gristmill.pipeline.report.page import page
-from gristmill.pipeline.report.reading import RunView, read_training_log, read_view, written
+from gristmill.pipeline.report.reading import RunView, last_evaluation, read_training_log, read_view, written
 from gristmill.pipeline.report.sides import Moved, changed_sides
 from gristmill.pipeline.report.terminal import Paper, rows
 from gristmill.pipeline.report.training import curve
@@ -72,6 +72,29 @@ def losses(found: Comparison) -> list[list[Point]]:
     return made
 
 
+def heldout(found: Comparison) -> list[tuple[str, list[float | None]]]:
+    """Bits per byte of held-out text by source, after training; they compare whatever the tokenizers."""
+    both = [
+        {row["source"]: row["bits_per_byte"] for step in view.of_stage("train") for row in last_evaluation(step)}
+        for view in found.views
+    ]
+    return [(name, [own.get(name) for own in both]) for name in dict.fromkeys([*both[0], *both[1]])]
+
+
+def better(found: Comparison) -> str | None:
+    """Which run's model foretells held-out text better, over all sources of both; None where they cannot be compared."""
+    pairs = [pair for name, pair in heldout(found) if name == "all"]
+    if not pairs or None in pairs[0]:
+        return None
+    one, other = (round(value or 0.0, 4) for value in pairs[0])
+    if one == other:
+        return f"Both models need {one:.3f} bits for a byte of held-out text."
+    name, less, more = (NAMES[0], one, other) if one < other else (NAMES[1], other, one)
+    same = {name for name, pair in heldout(found) if None not in pair} == {name for name, _ in heldout(found)}
+    caution = "" if same else " But their held-out sources differ: compare source by source."
+    return f"{name} trains the better model: {less:.3f} bits for a byte of held-out text against {more:.3f}.{caution}"
+
+
 def as_json(found: Comparison) -> dict[str, Any]:
     return {
         "a": str(found.views[0].out),
@@ -82,6 +105,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "only_b_keeps": asdict(found.moved[1]),
         "mixture": [{"source": name, "a": pair[0], "b": pair[1]} for name, pair in mixtures(found)],
         "last_loss": [points[-1][1] if points else None for points in losses(found)],
+        "bits_per_byte": [{"source": name, "a": pair[0], "b": pair[1]} for name, pair in heldout(found)],
     }
 
 
@@ -100,16 +124,16 @@ def tell(found: Comparison, paper: Paper | None = None) -> Iterator[str]:
         yield from rows(paper, ["removed by", "A", "B", "B - A"], shown, right=(1, 2, 3))
     for name, other, moved in zip(NAMES, reversed(NAMES), found.moved, strict=True):
         yield ""
+        if not moved.count:
+            yield f"{other} keeps every document that {name} keeps"
+            continue
         yield f"{count(moved.count)} documents only {name} keeps; in {other} they are"
         for reason, num in sorted(moved.because.items(), key=lambda item: (-item[1], item[0])):
             yield f"  {num:>9,}  {reason}"
         for example in moved.examples:
             yield f"    {one_line(example['url'] or example['id'], paper.width - 40)}  {example['because']}"
     yield from _tell_mixture(found, paper)
-    ends = [points[-1][1] if points else None for points in losses(found)]
-    if any(end is not None for end in ends):
-        yield ""
-        yield f"last training loss: {', '.join(f'{name} {number(end)}' for name, end in zip(NAMES, ends, strict=True))}"
+    yield from _tell_models(found, paper)
 
 
 def _tell_mixture(found: Comparison, paper: Paper) -> Iterator[str]:
@@ -120,6 +144,18 @@ def _tell_mixture(found: Comparison, paper: Paper) -> Iterator[str]:
             shown.append([name, *epochs, *(_count(row["tokens"] if row else None) for row in pair)])
         yield ""
         yield from rows(paper, ["source", "epochs A", "epochs B", "tokens A", "tokens B"], shown, right=(1, 2, 3, 4))
+
+
+def _tell_models(found: Comparison, paper: Paper) -> Iterator[str]:
+    if bits := heldout(found):
+        yield ""
+        shown = [[name, *("–" if value is None else f"{value:.3f}" for value in pair)] for name, pair in bits]
+        yield from rows(paper, ["held out", "bits per byte A", "B"], shown, right=(1, 2))
+        if said := better(found):
+            yield paper.paint(said, "bold")
+    ends = [points[-1][1] if points else None for points in losses(found)]
+    if any(end is not None for end in ends):
+        yield f"last training loss: {', '.join(f'{name} {number(end)}' for name, end in zip(NAMES, ends, strict=True))}"
 
 
 def _count(value: int | None) -> str:
@@ -142,11 +178,12 @@ def render(found: Comparison) -> str:
         "header",
         tag("p", tag("span", "gristmill", class_="mark"), tag("span", "two runs", class_="chip"), class_="top"),
         tag("h1", title),
+        tag("p", better(found), class_="verdict") if better(found) else "",
         tag("ul", *named),
         tag("p", f"Written {written()}.", class_="note"),
         class_="hero",
     )
-    made = (_funnel(found), _rules(found), _sides(found), _mixture(found), _loss(found))
+    made = (_funnel(found), _rules(found), _sides(found), _mixture(found), _models(found), _loss(found))
     return page(f"{title} · gristmill", head, [section for section in made if section], {})
 
 
@@ -198,6 +235,16 @@ def _mixture(found: Comparison) -> Section | None:
         if lines
         else None
     )
+
+
+def _models(found: Comparison) -> Section | None:
+    bits = heldout(found)
+    if not bits:
+        return None
+    cells = [[tag("bdi", name), *(Cell("–" if value is None else f"{value:.3f}", value) for value in pair)] for name, pair in bits]
+    lead = "After training, on text that neither tokenizer nor model saw."
+    shown = table(["held-out source", "bits per byte A", "bits per byte B"], cells)
+    return Section("models", "Held-out text", shown, lead, "Models")
 
 
 def _loss(found: Comparison) -> Section | None:

@@ -83,7 +83,9 @@ def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
     first, rest = members[0], members[1:_SHOWN_MEMBERS]
     shown = [_member(first, tag("bdi", (first.get("text") or "")[:2000], class_="text"))]
     for member in rest:
-        shown.append(_member(member, differences(first.get("text") or "", member.get("text") or "")))
+        before, after = first.get("text") or "", member.get("text") or ""
+        alike = before.split()[:_COMPARED_WORDS] == after.split()[:_COMPARED_WORDS]
+        shown.append(_member(member, note("No word differs in what is shown of it.") if alike else differences(before, after)))
     rows = [
         [
             tag("bdi", member.get("url") or member["id"], class_="url"),

@@ -24,7 +24,7 @@ def tokenizer_section(view: RunView) -> Section | None:
         body.append(table(["source", "bytes per token", "", "documents", "tokens", "text"], [_row(step, best) for step in encoded]))
         lossy = sum(step.extra.get("lossy", 0) for step in encoded)
         if lossy:
-            body.append(note(f"{count(lossy)} characters U+2581 were encoded as blanks: this tokenizer cannot tell them apart."))
+            body.append(note(f"U+2581 was encoded as a blank {count(lossy)} times: this tokenizer cannot tell them apart."))
     return Section("tokenizer", "Tokenizer", join(body), "Bytes per token: the higher, the fewer tokens a text takes.")
 
 
@@ -86,12 +86,16 @@ def _mixed(row: Mapping[str, Any], plan: Mapping[str, Any], whole: int) -> list[
         Cell("" if proportion is None else share(proportion, 1), proportion),
         Cell(share(row["tokens"], whole), row["tokens"] / whole if whole else 0.0),
         drawing.bar(row["tokens"], whole, mark=None if proportion is None else proportion * whole),
-        Cell("" if epochs is None else f"{epochs:.2f}", epochs),
-        Cell(f"{row['epochs']:.2f}", row["epochs"]),
+        Cell("" if epochs is None else _epochs(epochs), epochs),
+        Cell(_epochs(row["epochs"]), row["epochs"]),
         Cell(count(row["tokens"]), row["tokens"]),
         Cell(count(row["docs"]), row["docs"]),
         Cell(size(plan["bytes"]) if "bytes" in plan else "", plan.get("bytes")),
     ]
+
+
+def _epochs(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.095 or not value else f"{value:.2g}"
 
 
 def _heldout(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from gristmill.pipeline.report.funnel import TOKENS, Funnel, Level
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, table, tag
 from gristmill.pipeline.report.narrowing import Amount, Column, narrow_funnel
 from gristmill.pipeline.report.narrowing import funnel as draw_funnel
-from gristmill.pipeline.report.reading import RunView, last_bits_per_byte
+from gristmill.pipeline.report.reading import RunView, last_evaluation
 
 _LEGEND = (
     *(("kept", "left"), ("removed", "removed"), ("failed", "failed")),
@@ -51,8 +51,8 @@ def _largest_loss(funnel: Funnel) -> str:
 def _model(view: RunView) -> str:
     """How well the last trained model foretells held-out text, over all sources."""
     steps = [step for step in view.of_stage("train") if step.manifest]
-    bits = last_bits_per_byte(steps[-1]) if steps else None
-    return "" if bits is None else f" The model needs {bits:.2f} bits for a byte of held-out text."
+    bits = [row["bits_per_byte"] for row in last_evaluation(steps[-1]) if row["source"] == "all"] if steps else []
+    return f" The model needs {bits[0]:.2f} bits for a byte of held-out text." if bits else ""
 
 
 def state_line(view: RunView) -> str:

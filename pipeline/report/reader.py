@@ -40,10 +40,10 @@ def print_all(shelf: Shelf, limit: int) -> None:
 def page(shown: Shown, paper: Paper) -> Iterator[str]:
     """A document's head, what became of it, and its text with edits in place."""
     row = shown.row
-    yield paper.paint(one_line(row.get("url") or row["id"].hex(), paper.width), "bold")
+    yield paper.paint(one_line(row.get("url") or row["id"].hex()), "bold")
     origin = row.get("origin") or {}
     place = f"{origin.get('file')} @ {origin.get('offset'):,}" if origin.get("offset") is not None else ""
-    yield paper.paint(one_line(f"{row['id'].hex()} · {row['source']} · {place}", paper.width), "dim")
+    yield paper.paint(one_line(f"{row['id'].hex()} · {row['source']} · {place}"), "dim")
     style = "green" if shown.outlet == "kept" else "red"
     for line in paper.wrap(outcome(shown), ""):
         yield paper.paint(line, style)

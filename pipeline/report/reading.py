@@ -194,10 +194,9 @@ def read_training_log(step: StepView) -> list[dict[str, Any]]:
     return rows
 
 
-def last_bits_per_byte(step: StepView) -> float | None:
-    """Bits per byte of all held-out text, after the last step of a finished training."""
-    after = step.extra.get("evaluations", {}).get("after", ())
-    return next((row["bits_per_byte"] for row in after if row["source"] == "all"), None)
+def last_evaluation(step: StepView) -> list[dict[str, Any]]:
+    """What a finished training measured on held-out text after its last step, a row per source and one of all."""
+    return list(step.extra.get("evaluations", {}).get("after", ()))
 
 
 def read_tokenizer_report(step: StepView) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def plain(value: Any) -> str:
 def tell(life: Life, paper: Paper | None = None) -> Iterator[str]:
     """Say the verdict first, then step by step how it came about."""
     paper = paper or Paper()
-    yield paper.paint(one_line(life.url or life.id or life.asked, paper.width), "bold")
+    yield paper.paint(one_line(life.url or life.id or life.asked), "bold")
     if life.url and life.id:
         yield paper.paint(f"id {life.id}", "dim")
     yield life.verdict

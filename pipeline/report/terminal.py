@@ -13,6 +13,7 @@ from gristmill.pipeline.report.figures import inert, number, one_line
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "struck": "9;31"}
 MOST_COLUMNS = 100
+_COPIED = ("url", "file", "shard", "survivor")
 
 
 class Paper:
@@ -34,10 +35,10 @@ class Paper:
 
 
 def facts(paper: Paper, values: Mapping[str, Any], indent: str = "    ") -> Iterator[str]:
-    """One `name  value` line each; long values are cut to the width."""
+    """One `name  value` line each; long values are cut to the width, but what people copy stays whole."""
     wide = max((len(name) for name in values), default=0)
     for name, value in values.items():
-        room = max(20, paper.width - len(indent) - wide - 2)
+        room = None if name in _COPIED else max(20, paper.width - len(indent) - wide - 2)
         shown = number(value) if isinstance(value, float) else one_line(str(value), room)
         yield f"{indent}{paper.paint(name.ljust(wide), 'dim')}  {shown}"
 
