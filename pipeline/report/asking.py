@@ -23,7 +23,7 @@ def _questions(view: RunView, funnel: Funnel) -> Iterator[tuple[str, Html]]:
     out = shlex.quote(str(view.out))
     if rule := _largest_rule(funnel):
         name, sample = rule
-        yield "Why was this page dropped?", command("gristmill why", out, sample or "URL")
+        yield "Why was this page dropped?", command("gristmill why", out, sample)
         yield f"What does {name} take?", command("gristmill inspect", out, "--removed-by", shlex.quote(name))
     if cut := _busiest_cut(funnel):
         yield f"Is the bound of {cut} right?", command("gristmill inspect", out, "--near-cut", shlex.quote(cut))
@@ -37,14 +37,16 @@ def _questions(view: RunView, funnel: Funnel) -> Iterator[tuple[str, Html]]:
         yield "How far is it?", command("gristmill status", out)
 
 
-def _largest_rule(funnel: Funnel) -> tuple[str, str | None] | None:
-    """The rule that let most documents go, with the id of one of them."""
-    rules = [(number, name, level) for level in funnel.levels for name, number in level.by_rule_first.items() if number]
-    if not rules:
-        return None
-    _, name, level = max(rules, key=lambda item: (item[0], item[1]))
-    samples = [sample for step in level.steps for sample in step.totals.samples.get(name, ())]
-    return name, samples[0]["id"] if samples else None
+def _largest_rule(funnel: Funnel) -> tuple[str, str] | None:
+    """Of the rules of which a document was sampled, the one that let most go, with the id of that document."""
+    rules = [
+        (level.by_rule_first[name], name, samples[0]["id"])
+        for level in funnel.levels
+        for step in level.steps
+        for name, samples in step.totals.samples.items()
+        if samples and level.by_rule_first[name]
+    ]
+    return max(rules)[1:] if rules else None
 
 
 def _busiest_cut(funnel: Funnel) -> str | None:

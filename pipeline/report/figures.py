@@ -10,6 +10,7 @@ _UNITS = ("", "k", "M", "G", "T", "P")
 # C0 and C1 controls but tab and newline, and the characters that reorder what follows them (Unicode TR 9, TR 36).
 _CONTROLS = {code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)] if code not in (0x09, 0x0A)}
 _REORDERING = {code: f"\\u{code:04x}" for code in [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
+_MARKS = {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, 0x061C)}
 _INERT = _CONTROLS | _REORDERING | {code: "\ufffd" for code in range(0xD800, 0xE000)}
 
 
@@ -19,8 +20,11 @@ def inert(text: str) -> str:
 
 
 def one_line(text: str, most: int | None = None) -> str:
-    """Make text inert and put it on one line, cut with an ellipsis after `most` characters."""
-    line = " ".join(inert(text).split())
+    """Make text inert and put it on one line, cut with an ellipsis after `most` characters.
+
+    Marks that only hint at a direction are at home in running text of some scripts; in a name or an address they mislead.
+    """
+    line = " ".join(inert(text).translate(_MARKS).split())
     return line if most is None or len(line) <= most else line[: most - 1] + "…"
 
 

@@ -49,7 +49,7 @@ def _trained(report: Mapping[str, Any]) -> Html:
     if ngrams := report.get("ngrams"):
         body.append(details("the most telling words", _ngrams(ngrams)))
     if deciles := report.get("deciles"):
-        body.append(details("samples of every tenth of the scores", *(_decile(part) for part in deciles)))
+        body.append(details("samples of every tenth of the scores", *(_decile(part) for part in deciles if part["samples"])))
     return tag("div", *body, class_="block")
 
 

@@ -155,3 +155,62 @@ def write_run(out: Path, *, num_shards: int = 3, per_shard: int = 100, text: str
     steps["filter/web"] = write_step(out, "filter/web", "filter", filtering)
     write_run_file(out, steps, list(steps))
     return out
+
+
+def write_hostile_run(out: Path, text: str) -> Path:
+    """A run of all stages that carries `text` wherever a text of the web, or a name somebody gave, can stand in a record."""
+    write_run(out, text=text)
+    run = json.loads((out / "run.json").read_text())
+    steps = {entry["name"]: entry["folder"] for entry in run["steps"]}
+    fuzzy = record("apply", 0, books(50, 10, 0), "web", text)
+    members = [
+        {"id": f"{n:032x}", "url": text, "removed": n > 0, "jaccard": 0.9 if n else None, "text": f"{text} {n}"} for n in range(3)
+    ]
+    fuzzy.extra["clusters"] = [{"cluster_id": "0" * 32, "hash": 1, "size": 3, "members": members}]
+    fuzzy.histograms["cluster_size"] = {"bins": [2, 3, 4], "clusters": [1, 1, 0]}
+    fuzzy.histograms["jaccard"] = {"bins": [0.0, 0.5, 1.0], "removed": [0, 10], "cuts": [0.5]}
+    scored = record("keep", 0, books(40, 10, 0), text, text)
+    scored.histograms["classify.score"] = {"bins": [0.0, 0.5, 1.0], "kept": [1, 39], "removed": [9, 1]}
+    row = {"name": text, "source": text, "tokens": 300, "bytes": 950, "docs": 3, "epochs": 1.25, "weight": 0.5, "proportion": 1.0}
+    bits = {"source": text, "docs": 3, "words": 30, "bytes": 99, "bits": 300.0, "bits_per_byte": 3.1, "perplexity": 8.0}
+    ngram = {"ngram": text, "score": 1.0, "passages": 3}
+    report = {
+        "f1": 0.9,
+        "heldout": {"positives": 3, "negatives": 3},
+        "histograms": {text: [1, 2], "web": [2, 1]},
+        "calibration": [{"score": 0.2, "curated": 0.1}],
+        "ngrams": {"top": [ngram], "bottom": [ngram]},
+        "deciles": [{"decile": 1, "samples": [{"id": "0" * 32, "score": 0.1, "source": text, "text": text}]}],
+    }
+    sizes = {"documents": 3, "bytes": 900, "tokens": 300}
+    made: dict[str, tuple[str, list[Record], dict[str, Any]]] = {
+        "dedup-fuzzy": ("dedup-fuzzy", [fuzzy], {"clusters": 2, "compared": 20}),
+        "classify-train": ("classify-train", [], {"report": report}),
+        "classify-score/web": ("classify-score", [scored], {"rule": text}),
+        "ngram-heldout": ("ngram-heldout", [], {"heldout": [bits]}),
+        "tokenizer": (
+            "tokenizer",
+            [],
+            {"vocab": 512, "sha256": text, "sampled_bytes": {text: 900}, "longest": [text], "unused": 3},
+        ),
+        f"encode/{text}": ("encode", [], sizes),
+        "mix": ("mix", [], {"table": [row], "planned": [row], "heldout": [row], "tokens": 300}),
+    }
+    evaluated = {**bits, "loss": 3.0}
+    training = {"device": text, "dtype": text, "parameters": 9, "samples": [{"prompt": text, "text": text, "temperature": 0.7}]}
+    made["train"] = ("train", [], {**training, "evaluations": {"after": [evaluated, {**evaluated, "source": "all"}]}})
+    for number, (name, (stage, records, extra)) in enumerate(made.items()):
+        folder = f"{stage}-{number}"
+        steps[name] = write_step(out, folder, stage, records, extra=extra)
+    log = out / steps["train"] / "train" / "run" / "log.jsonl"
+    log.parent.mkdir(parents=True)
+    step = {"event": "step", "step": 1, "tokens": 9, "loss": 3.0, "grad_norm": 1.0, "lr": 0.1, "tokens_per_s": 9.0}
+    log.write_text(
+        "".join(json.dumps(line) + "\n" for line in (step, {**step, "step": 2}, {"event": "eval", "step": 2, **evaluated}))
+    )
+    lost = out / "steps" / f"verify-{'ab' * 6}" / "quarantine"
+    lost.mkdir(parents=True)
+    (lost / "verify-00001.txt").write_text(f"Traceback\nValueError: {text}\n")
+    holder = {"name": text, "sources": {text: {"inputs": [text]}}, "note": text}
+    write_run_file(out, steps, [*steps, "verify", text], complete=False, recipe_name=text, gristmill=text, recipe=holder)
+    return out

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import pytest
 from chromium import Tab
-from ledgers import NASTY, RULES, write_run
+from ledgers import NASTY, RULES, write_hostile_run, write_run
+from walk import asks_for_nothing, choose
 
 from gristmill.pipeline.report.page import write_report
 
@@ -15,14 +16,9 @@ def opened(tab: Tab, out: Path) -> None:
     tab.open(write_report(out).as_uri())
 
 
-def choose(tab: Tab, group: str) -> None:
-    tab.run(f"(g => {{ g.value = {json.dumps(group)}; g.dispatchEvent(new Event('change')) }})(document.getElementById('group'))")
-
-
 def test_the_page_opens_without_a_word_in_the_console_and_asks_for_nothing(tab: Tab, tmp_path: Path) -> None:
     opened(tab, write_run(tmp_path))
-    assert tab.complaints() == []
-    assert [url for url in tab.requests() if not url.startswith(("file://", "data:"))] == []
+    asks_for_nothing(tab)
     empty = tab.run(
         "[...document.querySelectorAll('section')].filter(s => s.innerText.trim().split('\\n').length < 2).map(s => s.id)"
     )
@@ -68,18 +64,57 @@ def test_documents_near_a_cut_open_beside_its_histogram(tab: Tab, tmp_path: Path
     assert tab.run("document.querySelector('.card .pair')") is None
 
 
-def test_nothing_that_a_document_holds_can_run_or_ask(tab: Tab, tmp_path: Path) -> None:
-    opened(tab, write_run(tmp_path, text=NASTY))
+# Each is alone in its place, so that it meets the page as a whole value of an attribute, a cell, a script's text.
+ATTACKS = (
+    NASTY,
+    "</script><script>document.title='owned'</script>",
+    "</style><style>*{display:none}</style>",
+    "</title><script>document.title='owned'</script>",
+    "'\" onmouseover=document.title='owned' autofocus onfocus=document.title='owned' x='",
+    "<svg><animate onbegin=document.title='owned' attributeName=x dur=1s>",
+    "<svg><script>document.title='owned'</script></svg><math><mi//xlink:href='data:x,<script>document.title=1</script>'>",
+    "<iframe srcdoc='<script>top.document.title=1</script>'></iframe><object data='http://127.0.0.1:9/'></object>",
+    "<link rel=stylesheet href=http://127.0.0.1:9/x.css><meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
+    "<base href=http://127.0.0.1:9/><form action=http://127.0.0.1:9/><input autofocus onfocus=document.title=1></form>",
+    "<!--<script>",
+    "]]><![CDATA[<script>document.title=1</script>",
+    "&lt;script&gt;document.title=1&lt;/script&gt;&#60;img src=x onerror=document.title=1&#62;",
+    "\x1b]0;owned\x07\x1b[2J\x1b[31m\x9b31m\x85\x7f",
+    "\u202egnirts\u2066\u2069\u200f\u061c",
+    "=cmd|'/c calc'!A0",
+    "@SUM(1+1)*cmd|'/c calc'!A0",
+    "javascript:document.title='owned'",
+    "a" * 3000,
+    "__proto__",
+    "constructor",
+)
+
+
+@pytest.mark.parametrize("attack", [0, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, *range(5, len(ATTACKS))))])
+def test_nothing_that_a_record_holds_can_run_or_ask_or_disfigure(tab: Tab, tmp_path: Path, attack: int) -> None:
+    text = ATTACKS[attack]
+    opened(tab, write_hostile_run(tmp_path, text))
     title = tab.run("document.title")
-    for group in tab.run("[...document.getElementById('group').options].map(o => o.value)"):
+    groups = tab.run("[...document.getElementById('group').options].map(o => o.value)")
+    assert groups
+    for group in groups:
         choose(tab, group)
-    assert tab.run("document.title") == title == "made · gristmill"
-    assert tab.complaints() == []
-    assert [url for url in tab.requests() if not url.startswith(("file://", "data:"))] == []
-    assert tab.run("document.querySelectorAll('img, iframe, object, embed, section script, svg [onload], [onerror]').length") == 0
-    body = tab.run("document.body.innerText")
-    assert "\x1b" not in body and "\u202e" not in body
-    assert "\\u202egnirts" in body and "</script>" in body
+    tab.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    tab.run("document.querySelectorAll('button').forEach(b => b.click())")
+    tab.run("document.querySelectorAll('*').forEach(e => e.dispatchEvent(new MouseEvent('mouseover', {bubbles: false})))")
+    assert tab.run("document.title") == title and title.endswith(" · gristmill") and title != "owned"
+    asks_for_nothing(tab)
+    made = "img, iframe, object, embed, form, base, main link, main style, main script, svg script, animate, math, input, main meta"
+    assert tab.run(f"document.querySelectorAll('{made}').length") == 0
+    handlers = "[...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on')).length"
+    assert tab.run(handlers) == 0
+    assert tab.run("[...document.querySelectorAll('a')].every(a => a.getAttribute('href').startsWith('#'))")
+    body = tab.run("document.documentElement.textContent")
+    assert not any(character in body for character in "\x1b\x07\x9b\x85\x7f\u202e\u2066")
+    assert tab.run("[...document.querySelectorAll('section')].length") >= 12
+    for width in (390, 1200):
+        tab.look(width=width)
+        assert tab.run("document.documentElement.scrollWidth") <= width
 
 
 def test_the_policy_stops_a_script_that_somebody_adds(tab: Tab, tmp_path: Path) -> None:
