@@ -293,11 +293,7 @@ def _start(ray: Any, arguments: dict[str, Any]) -> None:
         except Exception as error:
             ray.shutdown()
             if number == tries:
-                hint = (
-                    "run without it: `--engine inline`"
-                    if own
-                    else "is a cluster running there? without `--address`, one starts here"
-                )
+                hint = "run without it: `--engine inline`" if own else "is a cluster up there? Without `--address` one starts here"
                 said = "start on this machine" if own else f"answer at `{arguments['address']}`"
                 raise EngineError(f"Ray did not {said}: {_first_line(error)}", hint=hint) from error
 
