@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ class Kept:
 
 
 def decide(keep: Keep, ids: pa.Array, scores: npt.NDArray[np.float32], seed: int, cut: Cut | None = None) -> Kept:
-    """Decide on documents; `cut` is the global quantile that `top_fraction` needs (`find_cut`)."""
+    """Decide on documents; `cut` is the global quantile that `top_fraction` needs (`crossing`, then `find_cut`)."""
     values = scores.astype(np.float64)
     rule = f"classify.{keep.rule}"
     if isinstance(keep, Threshold):
@@ -59,20 +59,38 @@ def pareto_bounds(draws: Floats, alpha: float) -> Floats:
     return 2.0 - np.maximum(draws, 2.0**-53) ** (-1.0 / alpha)
 
 
-def find_cut(parts: Iterable[tuple[pa.Array, npt.NDArray[np.float32]]], fraction: float, seed: int) -> Cut:
-    """Find the last of the best `ceil(fraction x n)` documents over all parts, exactly; 12 bytes per document are held."""
-    scores, draws = [], []
-    for ids, part in parts:
-        scores.append(part)
-        draws.append(uniform(seed, PURPOSE, ids))
-    values = np.concatenate(scores) if scores else np.empty(0, np.float32)
-    if not len(values):
+def tally(scores: npt.NDArray[np.float32]) -> dict[int, int]:
+    """Count scores by the upper 16 bits of their place in the order of floats: a thousand bins at most between 0.0001 and 1."""
+    bins, counts = np.unique(_bins(scores), return_counts=True)
+    return dict(zip(bins.tolist(), counts.tolist(), strict=True))
+
+
+def crossing(counts: Mapping[int, int], fraction: float) -> tuple[int, int]:
+    """Return the bin in which the best `ceil(fraction x n)` documents end, and how many of it belong to them."""
+    left = max(1, int(np.ceil(round(fraction * sum(counts.values()), 6))))
+    for each in sorted(counts, reverse=True):
+        if left <= counts[each]:
+            return each, left
+        left -= counts[each]
+    return 0, 0
+
+
+def in_bin(scores: npt.NDArray[np.float32], which: int) -> npt.NDArray[np.bool_]:
+    return np.equal(_bins(scores), which)
+
+
+def find_cut(scores: npt.NDArray[np.float32], draws: Floats, wanted: int) -> Cut:
+    """Find the `wanted`-th of documents that share a bin, in the order of (score down, draw up)."""
+    if not wanted:
         return Cut(0.0, 0.0)
-    wanted = max(1, int(np.ceil(round(fraction * len(values), 6))))
-    bound = float(-np.partition(-values, wanted - 1)[wanted - 1])
-    tied = np.sort(np.concatenate(draws)[values == np.float32(bound)])
-    above = int((values > np.float32(bound)).sum())
-    return Cut(bound, float(tied[wanted - above - 1]))
+    last = np.lexsort((draws, -scores))[wanted - 1]
+    return Cut(float(scores[last]), float(draws[last]))
+
+
+def _bins(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+    """The upper half of an integer that is ordered as the float is: the sign bit flipped, all bits of a negative."""
+    bits = np.ascontiguousarray(scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> np.uint32(16)
 
 
 def fit_alpha(crawled: Floats, curated: Floats) -> float:

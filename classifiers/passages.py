@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristmill.classifiers.settings import ClassifierSettings, Preparation, Window
 from gristmill.errors import InputError
@@ -78,6 +79,47 @@ def sample(
     return sorted(chosen)
 
 
+def num_passages(documents: pa.Table, settings: ClassifierSettings, seed: int) -> dict[str, int]:
+    """Count the passages of documents, those of the classifier's training part and of its held-out part; blank ones too."""
+    heldout = is_heldout(seed, settings.heldout_fraction, _classifier_units(documents))
+    chars = np.asarray(pc.fill_null(pc.utf8_length(documents["text"]), 0)).astype(np.int64)
+    counts = {}
+    for part, mine, size in (("training", ~heldout, settings.passage_chars), ("heldout", heldout, settings.window_chars)):
+        own = chars[mine & (chars > 0)]
+        counts[part] = int((-(-np.maximum(own - size // 2, 1) // size)).sum())
+    return counts
+
+
+def quotas(settings: ClassifierSettings) -> dict[str, int]:
+    """How many passages of one class each part is to have."""
+    return {"training": settings.examples, "heldout": max(1000, int(settings.examples * settings.heldout_fraction))}
+
+
+def sample_bounds(settings: ClassifierSettings, counts: Mapping[str, int], num_sources: int) -> dict[str, int]:
+    """For each part, an order below which a source of that many passages has its share of the quota, and few more.
+
+    Orders are hashes: seven standard deviations are added to what is needed, and a twentieth for passages that are blank.
+    """
+    bounds = {}
+    for part, quota in quotas(settings).items():
+        share = max(1, quota // num_sources)
+        needed = 1.05 * share + 7 * share**0.5 + 50
+        bounds[part] = 1 << 64 if needed >= counts.get(part, 0) else int((1 << 64) * needed / counts[part])
+    return bounds
+
+
+def with_passages_below(documents: pa.Table, settings: ClassifierSettings, seed: int, bounds: Mapping[str, int]) -> pa.Table:
+    """Return the documents that have a passage with an order below the bound of their part: no other can be sampled."""
+    heldout = is_heldout(seed, settings.heldout_fraction, _classifier_units(documents))
+    sizes = {True: settings.window_chars, False: settings.passage_chars}
+    limits = {True: bounds["heldout"], False: bounds["training"]}
+    wanted = []
+    for document, text, out in zip(documents["id"].to_pylist(), documents["text"].to_pylist(), heldout.tolist(), strict=True):
+        orders = _orders(document, len(_starts(text or "", sizes[out])), seed)
+        wanted.append(bool(text) and any(order < limits[out] for order in orders))
+    return documents.filter(pa.array(wanted, pa.bool_()))
+
+
 def smallest(passages: Iterable[Passage], count: int) -> list[Passage]:
     """Keep the `count` first in order, holding at most twice as many."""
     kept: list[Passage] = []
@@ -122,8 +164,13 @@ def _classifier_units(table: pa.Table) -> pa.Array:
 
 def _cut(text: str, size: int, settings: ClassifierSettings) -> list[str]:
     """Cut a text into passages, so that a book is many examples and none is longer than what is scored of a page."""
-    pieces = [prepare(text[start : start + size], settings.prepare) for start in range(0, max(len(text) - size // 2, 1), size)]
+    pieces = [prepare(text[start : start + size], settings.prepare) for start in _starts(text, size)]
     return [piece for piece in pieces if piece]
+
+
+def _starts(text: str, size: int) -> range:
+    """Where a text is cut: a rest of half a passage or less belongs to none."""
+    return range(0, max(len(text) - size // 2, 1), size)
 
 
 def _orders(document: bytes, count: int, seed: int) -> list[int]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from gristmill.classifiers import calibrate
 from gristmill.classifiers.keep import fit_alpha
-from gristmill.classifiers.passages import Passage, Sources, balanced, lines, sample
+from gristmill.classifiers.passages import Passage, Sources, balanced, lines, quotas, sample
 from gristmill.classifiers.report import quality_report
 from gristmill.classifiers.settings import ClassifierSettings, Keep, Pareto
 from gristmill.errors import InputError
@@ -44,7 +44,7 @@ def train(
     `excluded_fraction` is the corpus's held-out split, which is never read. Raises InputError for a class without examples.
     """
     model = _train_fasttext(settings, positives, negatives, folder, seed, excluded_fraction)
-    quota = max(1000, int(settings.examples * settings.heldout_fraction))
+    quota = quotas(settings)["heldout"]
     heldout = [sample(side, settings, seed, excluded_fraction, heldout=True, quota=quota) for side in (positives, negatives)]
     good, bad = balanced(*heldout)
     passages = [*good, *bad]
@@ -60,9 +60,8 @@ def train(
 def _train_fasttext(
     settings: ClassifierSettings, positives: Sources, negatives: Sources, folder: Path, seed: int, excluded: float
 ) -> Any:
-    good, bad = balanced(
-        *(sample(side, settings, seed, excluded, heldout=False, quota=settings.examples) for side in (positives, negatives))
-    )
+    quota = quotas(settings)["training"]
+    good, bad = balanced(*(sample(side, settings, seed, excluded, heldout=False, quota=quota) for side in (positives, negatives)))
     folder.mkdir(parents=True, exist_ok=True)
     examples = folder / "examples.txt"
     labelled = sorted([*((_place(p), p.text, POSITIVE) for p in good), *((_place(p), p.text, NEGATIVE) for p in bad)])

@@ -1,4 +1,10 @@
-"""Train a SentencePiece BPE tokenizer on a deterministic sample that has the mixture's proportions in bytes."""
+"""Train a SentencePiece BPE tokenizer on a deterministic sample that has the mixture's proportions in bytes.
+
+sizes = {"web": sum(text_bytes(path, seed, 0.01) for path in files)}     # every file by itself
+chosen = fractions(settings, sizes, {"web": 1.0})
+tables = sample(path, chosen["web"], seed, 0.01)                         # every file by itself, written as Parquet
+train(settings, {"web": [Path("sample.parquet")]}, Path("tokenizer.model"))
+"""
 
 from __future__ import annotations
 
@@ -37,23 +43,49 @@ _FIXED: dict[str, Any] = {
 }
 
 
-def train(
-    settings: TokenizerSettings, sources: Sources, proportions: Mapping[str, float], out: Path, seed: int, excluded_fraction: float
-) -> dict[str, int]:
-    """Write a `.model` file and return the bytes taken per source; the same input gives the same bytes.
+def text_bytes(path: Path, seed: int, excluded_fraction: float) -> int:
+    """Return the bytes of text in a file that may be trained on; the held-out split may not."""
+    tables = (for_training(table, seed, excluded_fraction) for table in read_tables(path))
+    return sum(pc.sum(pc.binary_length(table["text"])).as_py() or 0 for table in tables)
 
-    Documents are taken by hash; the held-out split is never read. Raises InputError when there is not enough text.
+
+def fractions(settings: TokenizerSettings, sizes: Mapping[str, int], proportions: Mapping[str, float]) -> dict[str, float]:
+    """The share of each source's documents to sample, so that its bytes have the proportion asked for.
+
+    Raises InputError for a source that is to give text and has none.
+    """
+    empty = [name for name, size in sizes.items() if not size and proportions.get(name, 0.0)]
+    if empty or not any(sizes.values()):
+        name = empty[0] if empty else next(iter(sizes), "")
+        raise InputError(f"the source `{name}` has no text to train a tokenizer on", hint="see what removed its documents")
+    shares = {name: proportions.get(name, 0.0) for name in sizes} if proportions else sizes
+    total = sum(shares.values())
+    wanted = min(settings.sample_bytes, *(int(size * total / shares[name]) for name, size in sizes.items() if shares[name]))
+    return {name: wanted * shares[name] / total / size if size else 0.0 for name, size in sizes.items()}
+
+
+def sample(path: Path, fraction: float, seed: int, excluded_fraction: float) -> Iterator[pa.Table]:
+    """Yield the documents of a file that are trained on: chosen by hash, so that neither files nor order sway the choice."""
+    for table in read_tables(path):
+        table = for_training(table, seed, excluded_fraction)
+        draws = uniform(seed, "tokenizer.sample", table["id"].combine_chunks())
+        yield table.filter(pa.array(draws < fraction)).select(["id", "text"])
+
+
+def train(settings: TokenizerSettings, samples: Sources, out: Path) -> dict[str, int]:
+    """Write a `.model` file trained on all texts of the samples and return their bytes per source.
+
+    The same samples give the same bytes. Raises InputError when there is not enough text.
     """
     import sentencepiece
 
-    fractions = _fractions(settings, sources, proportions, seed, excluded_fraction)
     vocab = -(-settings.vocab_size // _MULTIPLE) * _MULTIPLE
     for coverage in (settings.character_coverage, *(lower for lower in _COVERAGES if lower < settings.character_coverage)):
-        taken: dict[str, int] = dict.fromkeys(sources, 0)
+        taken: dict[str, int] = dict.fromkeys(samples, 0)
         buffer = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=_lines(sources, fractions, taken, seed, excluded_fraction),
+                sentence_iterator=_lines(samples, taken),
                 model_writer=buffer,
                 vocab_size=vocab,
                 character_coverage=coverage,
@@ -73,37 +105,12 @@ def train(
     return taken
 
 
-def _fractions(
-    settings: TokenizerSettings, sources: Sources, proportions: Mapping[str, float], seed: int, excluded_fraction: float
-) -> dict[str, float]:
-    """The share of each source's documents to sample, so that its bytes have the proportion asked for."""
-    sizes = {name: sum(_text_bytes(paths, seed, excluded_fraction)) for name, paths in sources.items()}
-    empty = [name for name, size in sizes.items() if not size and proportions.get(name, 0.0)]
-    if empty or not any(sizes.values()):
-        name = empty[0] if empty else next(iter(sources), "")
-        raise InputError(f"the source `{name}` has no text to train a tokenizer on", hint="see what removed its documents")
-    shares = {name: proportions.get(name, 0.0) for name in sources} if proportions else sizes
-    total = sum(shares.values())
-    wanted = min(settings.sample_bytes, *(int(size * total / shares[name]) for name, size in sizes.items() if shares[name]))
-    return {name: wanted * shares[name] / total / sizes[name] if sizes[name] else 0.0 for name in sources}
-
-
-def _text_bytes(paths: Sequence[Path], seed: int, excluded_fraction: float) -> Iterator[int]:
-    for path in paths:
-        for table in read_tables(path):
-            yield pc.sum(pc.binary_length(for_training(table, seed, excluded_fraction)["text"])).as_py() or 0
-
-
-def _lines(
-    sources: Sources, fractions: Mapping[str, float], taken: dict[str, int], seed: int, excluded_fraction: float
-) -> Iterator[str]:
-    """Yield sampled texts in pieces of whole lines; the order is that of the files, which training does not depend on."""
-    for name, paths in sources.items():
+def _lines(samples: Sources, taken: dict[str, int]) -> Iterator[str]:
+    """Yield texts in pieces of whole lines; the order is that of the files, which training does not depend on."""
+    for name, paths in samples.items():
         for path in paths:
-            for table in read_tables(path):
-                table = for_training(table, seed, excluded_fraction)
-                draws = uniform(seed, "tokenizer.sample", table["id"].combine_chunks())
-                for text in table.filter(pa.array(draws < fractions[name]))["text"].to_pylist():
+            for table in read_tables(path, ["text"]):
+                for text in table["text"].to_pylist():
                     taken[name] += len((text or "").encode())
                     yield from pieces(text or "")
 

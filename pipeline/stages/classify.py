@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,35 +13,70 @@ import pyarrow.parquet as pq
 
 from gristmill.classifiers import keep as keeping
 from gristmill.classifiers import quality
+from gristmill.classifiers.passages import num_passages, sample_bounds, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings, TopFraction
+from gristmill.hashing import uniform
+from gristmill.heldout import UNIT_COLUMN, for_training
+from gristmill.manifest import Record
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.outputs import KeepRemoved
-from gristmill.pipeline.stages.dedup import files
 from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
 
 SCORES = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("score", pa.float32(), nullable=False)])
 SCORE = pa.field("quality_score", pa.float32())  # the column that scored documents carry on, kept or removed
 SCORE_BINS = [round(step / 20, 2) for step in range(21)]
+Cut = tuple[list[float], list[str]]  # score and draw of the last document kept, and the files that led there
 MODEL_FILES = (quality.MODEL, quality.CARD)
 
 
 def train(job: Job) -> Stage:
-    """Train one model; its report becomes the step's facts."""
+    """Train one model; its report becomes the step's facts.
+
+    Files are counted and sampled each by itself: the task that trains reads the documents it may need, not the corpus.
+    """
     piece = job.settings
-
-    def paths(sources: Sequence[str]) -> dict[str, list[str]]:
-        return {name: [str(path) for path in job.paths("documents", name)] for name in sources}
-
-    arguments = {
-        "settings": piece.classifier,
-        "positives": paths(piece.positives),
-        "negatives": paths(piece.negatives),
-        "heldout_fraction": piece.heldout_fraction,
-        "seed": job.seed,
+    sides = {"positives": list(piece.positives), "negatives": list(piece.negatives)}
+    names = list(dict.fromkeys([*sides["positives"], *sides["negatives"]]))
+    files = [(path, name) for name in names for path in job.paths("documents", name)]
+    common = {"settings": piece.classifier, "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
+    counted = yield over_paths("count", count_file, [path for path, _ in files], **common)
+    totals = {name: Counter[str]() for name in names}
+    for record, (_, name) in zip(counted, files, strict=True):
+        totals[name].update(record.counts)
+    # A source that stands on both sides is sampled for the larger of its two shares.
+    sources = min(len(side) for side in sides.values()) or 1
+    bounds = {name: sample_bounds(piece.classifier, totals[name], sources) for name in names}
+    tasks = [Task(f"{n:05d}", sample_file, {"path": str(path), "bounds": bounds[name]}) for n, (path, name) in enumerate(files)]
+    sampled = yield Phase("sample", tasks, common)
+    found = [(name, entry.path) for record, (_, name) in zip(sampled, files, strict=True) for entry in record.named("sample")]
+    samples = {
+        side: {name: [str(job.folder / path) for own, path in found if own == name] for name in members}
+        for side, members in sides.items()
     }
-    (record,) = yield Phase("train", [Task("model", train_model, arguments)])
-    return dict(record.extra)
+    (record,) = yield Phase("train", [Task("model", train_model, {**samples, **common})])
+    return {**record.extra, "replaced_files": [path for _, path in found]}
+
+
+def count_file(task: Attempt, path: str, settings: ClassifierSettings, heldout_fraction: float, seed: int) -> None:
+    counts = Counter[str]()
+    for table in read_tables(Path(path)):
+        counts.update(num_passages(for_training(table, seed, heldout_fraction), settings, seed))
+    task.record.counts = dict(counts)
+
+
+def sample_file(
+    task: Attempt, path: str, bounds: Mapping[str, int], settings: ClassifierSettings, heldout_fraction: float, seed: int
+) -> None:
+    writer = None
+    for table in read_tables(Path(path)):
+        wanted = with_passages_below(for_training(table, seed, heldout_fraction), settings, seed, bounds)
+        wanted = wanted.select([name for name in ("id", UNIT_COLUMN, "text") if name in wanted.schema.names])
+        writer = writer or ParquetWriter(task.scratch / "sample.parquet", wanted.schema)
+        writer.write(wanted)
+    if writer:
+        writer.close()
+        task.publish(writer.path, "sample", writer.num_rows)
 
 
 def train_model(
@@ -65,30 +101,60 @@ def score(job: Job) -> Stage:
     common = {"settings": piece.classifier, "model": str(model or piece.classifier.model)}
     paths = job.paths("documents", piece.source)
     scored = yield over_paths("score", score_file, paths, **common)
-    scores = files(job, scored, "scores")
-    cut = None
+    scores = {record.task: str(job.folder / entry.path) for record in scored for entry in record.named("scores")}
+    cut: list[float] | None = None
+    passing: list[str] = []
     if isinstance(piece.classifier.keep, TopFraction):
-        (record,) = yield Phase(
-            "cut", [Task("all", cut_scores, {"scores": scores, "fraction": piece.classifier.keep.fraction, "seed": job.seed})]
-        )
-        cut = record.extra["cut"]
+        cut, passing = yield from cut_phases(job, piece.classifier.keep, scored)
     common |= {"source": piece.source, "seed": job.seed, "keep_removed": piece.keep_removed, "cut": cut}
-    pairs = enumerate(zip(map(str, paths), scores, strict=True))
-    yield Phase("keep", [Task(f"{n:05d}", keep_file, {"path": path, "scores": score}) for n, (path, score) in pairs], common)
-    return {"rule": piece.classifier.keep.rule}
+    tasks = [Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()]
+    yield Phase("keep", tasks, common)
+    return {"rule": piece.classifier.keep.rule, "replaced_files": passing}
+
+
+def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generator[Phase, list[Record], Cut]:
+    """Find the exact quantile in two passes: the tallies say in which bin it lies, then only that bin's scores are compared."""
+    counts = Counter[int]()
+    for record in scored:
+        counts.update({int(each): count for each, count in record.extra.get("tally", {}).items()})
+    which, wanted = keeping.crossing(counts, keep.fraction)
+    tasks = [
+        Task(record.task, near_cut, {"scores": str(job.folder / entry.path)})
+        for record in scored
+        for entry in record.named("scores")
+    ]
+    near = yield Phase("near", tasks, {"which": which, "seed": job.seed})
+    left = [entry.path for record in near for entry in record.named("near")]
+    paths = [str(job.folder / path) for path in left]
+    (record,) = yield Phase("cut", [Task("all", cut_scores, {"near": paths, "wanted": wanted})])
+    return record.extra["cut"], left
 
 
 def score_file(task: Attempt, path: str, settings: ClassifierSettings, model: str) -> None:
     scorer = quality.Scorer(settings, Path(model))
+    tally = Counter[str]()
     with ParquetWriter(task.scratch / "scores.parquet", SCORES) as writer:
         for table in read_tables(Path(path)):
-            writer.write(pa.table([table["id"], pa.array(scorer.score(table), pa.float32())], schema=SCORES))
+            scores = scorer.score(table)
+            writer.write(pa.table([table["id"], pa.array(scores, pa.float32())], schema=SCORES))
+            tally.update({str(each): count for each, count in keeping.tally(scores).items()})
     task.publish(writer.path, "scores", writer.num_rows)
+    if isinstance(settings.keep, TopFraction):
+        task.record.extra["tally"] = dict(tally)
 
 
-def cut_scores(task: Attempt, scores: Sequence[str], fraction: float, seed: int) -> None:
-    tables = (pq.read_table(path) for path in scores)
-    cut = keeping.find_cut(((table["id"].combine_chunks(), table["score"].to_numpy()) for table in tables), fraction, seed)
+def near_cut(task: Attempt, scores: str, which: int, seed: int) -> None:
+    """Leave the scores and draws of one bin for the task that compares them."""
+    table = pq.read_table(scores)
+    table = table.filter(pa.array(keeping.in_bin(table["score"].to_numpy(), which)))
+    path = task.scratch / "near.npy"
+    np.save(path, np.stack([table["score"].to_numpy(), uniform(seed, keeping.PURPOSE, table["id"].combine_chunks())]))
+    task.publish(path, "near", table.num_rows)
+
+
+def cut_scores(task: Attempt, near: Sequence[str], wanted: int) -> None:
+    scores, draws = np.concatenate([np.load(path) for path in near], axis=1) if near else np.empty((2, 0))
+    cut = keeping.find_cut(scores.astype(np.float32), draws, wanted)
     task.record.extra["cut"] = [cut.score, cut.draw]
 
 

@@ -1,4 +1,7 @@
-"""Train the tokenizer, or take one in by path: one task, one file."""
+"""Train the tokenizer on a sample of the documents, or take one in by path.
+
+Files are measured and sampled each by itself; only the task that trains reads more than one, and what it reads is the sample.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +9,69 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from gristmill.hashing import canonical_json
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.storage import ParquetWriter
+from gristmill.tokenize import train as training
 from gristmill.tokenize.report import tokenizer_report
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer, tokenizer_sha256
-from gristmill.tokenize.train import train as train_model
+
+SAMPLE = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("text", pa.large_string())])
 
 
 def train(job: Job) -> Stage:
     piece = job.settings
-    sources: dict[str, list[str]] = {name: [] for name in piece.sources}
-    for path, entry in job.files("documents"):
-        if entry.source in sources:
-            sources[entry.source].append(str(path))
-    arguments = {
-        "settings": piece.tokenizer,
-        "sources": sources,
-        "proportions": piece.proportions or dict.fromkeys(sources, 1 / len(sources)),
-        "heldout_fraction": piece.heldout_fraction,
-        "seed": job.seed,
-    }
-    (record,) = yield Phase("train", [Task("model", make_tokenizer, arguments)])
-    return dict(record.extra)
+    files = [(path, entry.source or "") for path, entry in job.files("documents") if entry.source in piece.sources]
+    texts = {name: [str(path) for path, source in files if source == name] for name in piece.sources}
+    samples = texts
+    if not piece.tokenizer.path:
+        common = {"seed": job.seed, "excluded": piece.heldout_fraction}
+        measured = yield over_paths("measure", measure_file, [path for path, _ in files], **common)
+        sizes = dict.fromkeys(piece.sources, 0)
+        for record, (_, source) in zip(measured, files, strict=True):
+            sizes[source] += record.counts.get("bytes", 0)
+        proportions = piece.proportions or dict.fromkeys(piece.sources, 1 / len(piece.sources))
+        chosen = training.fractions(piece.tokenizer, sizes, proportions)
+        tasks = [
+            Task(f"{number:05d}", sample_file, {"path": str(path), "fraction": chosen[source]})
+            for number, (path, source) in enumerate(files)
+        ]
+        sampled = yield Phase("sample", tasks, common)
+        found = [(source, entry) for record, (_, source) in zip(sampled, files, strict=True) for entry in record.named("sample")]
+        samples = {name: [str(job.folder / entry.path) for source, entry in found if source == name] for name in texts}
+    (record,) = yield Phase(
+        "train", [Task("model", make_tokenizer, {"settings": piece.tokenizer, "samples": samples, "texts": texts})]
+    )
+    passing = [] if piece.tokenizer.path else [entry.path for _, entry in found]
+    return {**record.extra, "replaced_files": passing}
+
+
+def measure_file(task: Attempt, path: str, seed: int, excluded: float) -> None:
+    task.record.counts["bytes"] = training.text_bytes(Path(path), seed, excluded)
+
+
+def sample_file(task: Attempt, path: str, fraction: float, seed: int, excluded: float) -> None:
+    with ParquetWriter(task.scratch / "sample.parquet", SAMPLE) as writer:
+        for table in training.sample(Path(path), fraction, seed, excluded):
+            writer.write(table.cast(SAMPLE))
+    if writer.num_rows:
+        task.publish(writer.path, "sample", writer.num_rows)
 
 
 def make_tokenizer(
-    task: Attempt,
-    settings: TokenizerSettings,
-    sources: Mapping[str, Sequence[str]],
-    proportions: Mapping[str, float],
-    heldout_fraction: float,
-    seed: int,
+    task: Attempt, settings: TokenizerSettings, samples: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]]
 ) -> None:
     """Publish the tokenizer under the name that shards carry it by, and record what it is."""
-    paths = {name: [Path(item) for item in items] for name, items in sources.items()}
+    taken: dict[str, int] = {}
     if settings.path:
         path = task.scratch / f"tokenizer{Path(settings.path).suffix}"
         shutil.copyfile(settings.path, path)
-        taken: dict[str, int] = {}
     else:
         path = task.scratch / "tokenizer.model"
-        taken = train_model(settings, paths, proportions, path, seed, heldout_fraction)
+        taken = training.train(settings, {name: [Path(item) for item in items] for name, items in samples.items()}, path)
     tokenizer = open_tokenizer(path, settings)
     task.record.extra = {
         "file": path.name,
@@ -57,6 +81,7 @@ def make_tokenizer(
         "sampled_bytes": taken,
     }
     report = task.scratch / "report.json"
-    report.write_bytes(canonical_json(tokenizer_report(tokenizer, paths)) + b"\n")
+    counted = tokenizer_report(tokenizer, {name: [Path(item) for item in items] for name, items in texts.items()})
+    report.write_bytes(canonical_json(counted) + b"\n")
     task.publish(report, "tokenizer-report", name="report.json")
     task.publish(path, "tokenizer", name=path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from classified import CODE, TEXTS, write_documents  # type: ignore[import-not-found]
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from gristmill.classifiers import calibrate, keep, quality
-from gristmill.classifiers.passages import prepare, smallest, window
+from gristmill.classifiers.passages import num_passages, prepare, sample, sample_bounds, smallest, window, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings, Pareto, Threshold, TopFraction
 from gristmill.document import document_id
 from gristmill.errors import InputError
+from gristmill.hashing import uniform
 
 SETTINGS = ClassifierSettings(buckets=10_000, heldout_fraction=0.25)
 IDS = pa.array([document_id("s", str(n)) for n in range(20_000)], pa.binary(16))
@@ -97,11 +101,42 @@ def test_what_is_kept_depends_on_no_order(rule: Any) -> None:
 
 def test_the_top_tenth_is_exact_and_ties_go_by_hash() -> None:
     scores = (np.arange(len(IDS)) % 7).astype(np.float32)
-    parts = [(IDS[:500], scores[:500]), (IDS[500:], scores[500:])]
-    cut = keep.find_cut(parts, 0.1, seed=1)
-    assert cut == keep.find_cut(parts[::-1], 0.1, seed=1)
+    counts = Counter(keep.tally(scores[:500])) + Counter(keep.tally(scores[500:]))
+    which, wanted = keep.crossing(counts, 0.1)
+    near = keep.in_bin(scores, which)
+    draws = uniform(1, keep.PURPOSE, IDS)[near]
+    cut = keep.find_cut(scores[near], draws, wanted)
+    assert cut == keep.find_cut(scores[near][::-1], draws[::-1], wanted)
     kept = keep.decide(TopFraction(rule="top_fraction"), IDS, scores, 1, cut).mask
     assert kept.sum() == 2000 and scores[kept].min() == 6.0
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=200), st.floats(0.001, 1.0))
+def test_a_quantile_found_by_bins_is_the_one_that_sorting_finds(scores: list[float], fraction: float) -> None:
+    values = np.array(scores, np.float32)
+    draws = np.random.default_rng(0).random(len(values))
+    which, wanted = keep.crossing(keep.tally(values), fraction)
+    near = keep.in_bin(values, which)
+    cut = keep.find_cut(values[near], draws[near], wanted)
+    best = sorted(zip(-(values + np.float32(0)), draws, strict=True))[: max(1, int(np.ceil(round(fraction * len(values), 6))))]
+    assert (cut.score, cut.draw) == (-best[-1][0], best[-1][1])
+
+
+def test_only_documents_that_can_be_sampled_are_passed_on_and_the_sample_is_the_same(tmp_path: Path) -> None:
+    settings = ClassifierSettings(examples=40, passage_chars=200, window_chars=400)
+    path = write_documents(tmp_path / "all.parquet", "prose", TEXTS * 3)
+    table = pq.read_table(path)
+    bounds = sample_bounds(settings, num_passages(table, settings, 1), 1)
+    bounds["heldout"] = 1 << 62  # the quota of the held-out part is larger than this corpus
+    passed = with_passages_below(table, settings, 1, bounds)
+    pq.write_table(passed, tmp_path / "some.parquet")
+    assert 0 < passed.num_rows < table.num_rows
+    for heldout, quota in ((False, 40), (True, 20)):
+        whole, part = (
+            sample({"prose": [tmp_path / name]}, settings, 1, 0.0, heldout=heldout, quota=quota)
+            for name in ("all.parquet", "some.parquet")
+        )
+        assert part == whole and len(whole) == quota
 
 
 def test_alpha_is_fitted_to_the_curated_scores() -> None:

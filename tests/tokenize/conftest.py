@@ -11,10 +11,9 @@ import pytest
 from gristmill.tokenize.encode import encode
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
-from gristmill.tokenize.train import train
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small_corpus import TEXTS, write_documents  # type: ignore[import-not-found]
+from small_corpus import TEXTS, train_tokenizer, write_documents  # type: ignore[import-not-found]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class EncodedFile:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     documents = write_documents(folder / "docs.parquet", "docs", list(TEXTS))
-    train(TokenizerSettings(vocab_size=500), {"docs": [documents]}, {}, folder / "tokenizer.model", 1, 0.0)
+    train_tokenizer(TokenizerSettings(vocab_size=500), {"docs": [documents]}, {}, folder / "tokenizer.model")
     return folder / "tokenizer.model"
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_corpus import TEXTS, write_documents  # type: ignore[import-not-found]
+from small_corpus import TEXTS, train_tokenizer, write_documents  # type: ignore[import-not-found]
 
 from gristmill.errors import InputError
 from gristmill.tokenize.encode import encode, flat
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, checked, open_tokenizer, token_dtype
-from gristmill.tokenize.train import pieces, train
+from gristmill.tokenize.train import pieces
 
 VALID = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))
 
@@ -36,7 +36,7 @@ def test_the_meta_symbol_does_not_come_back_and_is_counted(tokenizer: Tokenizer,
 
 def test_the_same_input_trains_the_same_bytes(model: Path, tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "docs.parquet", "docs", list(TEXTS))
-    taken = train(TokenizerSettings(vocab_size=500), {"docs": [documents]}, {}, tmp_path / "again.model", 1, 0.0)
+    taken = train_tokenizer(TokenizerSettings(vocab_size=500), {"docs": [documents]}, {}, tmp_path / "again.model")
     assert (tmp_path / "again.model").read_bytes() == model.read_bytes()
     assert taken == {"docs": sum(len(text.encode()) for text in TEXTS)}
 
@@ -49,21 +49,21 @@ def test_the_vocabulary_is_a_multiple_of_64_and_spells_special_text(tokenizer: T
 def test_a_sample_has_the_mixtures_proportions_in_bytes(tmp_path: Path) -> None:
     halves = {"a": TEXTS[::2] * 3, "b": TEXTS[1::2]}
     paths = {name: [write_documents(tmp_path / f"{name}.parquet", name, list(texts))] for name, texts in halves.items()}
-    taken = train(TokenizerSettings(vocab_size=400), paths, {"a": 0.25, "b": 0.75}, tmp_path / "m.model", 1, 0.0)
+    taken = train_tokenizer(TokenizerSettings(vocab_size=400), paths, {"a": 0.25, "b": 0.75}, tmp_path / "m.model")
     assert taken["a"] / sum(taken.values()) == pytest.approx(0.25, abs=0.08)
 
 
 def test_too_little_text_for_the_vocabulary_says_what_to_do(tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "d.parquet", "s", ["three words here"])
     with pytest.raises(InputError, match="cannot be trained to 32000 pieces on 16 bytes") as caught:
-        train(TokenizerSettings(), {"s": [documents]}, {}, tmp_path / "m.model", 1, 0.0)
+        train_tokenizer(TokenizerSettings(), {"s": [documents]}, {}, tmp_path / "m.model")
     assert "lower `tokenizer.vocab_size`" in str(caught.value)
 
 
 def test_a_source_without_text_is_named(tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "d.parquet", "s", [])
     with pytest.raises(InputError, match="the source `s` has no text"):
-        train(TokenizerSettings(), {"s": [documents]}, {"s": 1.0}, tmp_path / "m.model", 1, 0.0)
+        train_tokenizer(TokenizerSettings(), {"s": [documents]}, {"s": 1.0}, tmp_path / "m.model")
 
 
 @given(VALID)
