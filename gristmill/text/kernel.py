@@ -1,39 +1,84 @@
 """Where compiled kernels are cached, and the argument types they share.
 
-Import this module before any `@njit`: numba stamps a cached kernel with its own file only, so a helper changed in
-another file would keep the old machine code. The cache folder is therefore named by the digest of every kernel source.
+numba stamps a cached kernel with its own file only: after a change to a helper or a table in another file it would go on
+running the old machine code. So the kernels of each module are cached in a folder of their own, named by the digest of that
+module and of all it imports from this package, directly or not. Import this module before any `@njit`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numba
 from numba import types
-
-_ROOT = Path(__file__).resolve().parent.parent
-_PARTS = ("text", "filters", "dedup", "classifiers", "tokenize", "pipeline")
-
-
-def kernel_sources(root: Path = _ROOT) -> list[Path]:
-    """List the sources whose change must invalidate compiled kernels: every module that mentions njit, and what they share."""
-    found = (path for part in _PARTS for path in sorted((root / part).rglob("*.py")))
-    return [path for path in found if b"njit" in path.read_bytes()]
-
-
-def cache_folder(root: Path = _ROOT) -> Path:
-    """Return the folder for machine code compiled from exactly these sources by exactly this numba."""
-    state = hashlib.sha256(numba.__version__.encode())
-    for path in kernel_sources(root):
-        state.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "gristmill" / "kernels" / state.hexdigest()[:16]
-
-
-numba.config.CACHE_DIR = str(cache_folder())
+from numba.core.caching import InTreeCacheLocator
 
 # Arrow buffers that are memory-mapped are read-only; the plain `uint8[::1]` would reject them.
 BYTES = types.Array(types.uint8, 1, "C", readonly=True)
 OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
+
+_PACKAGE = __name__.partition(".")[0]
+_ROOT = Path(__file__).parent.parent
+_IMPORT = re.compile(rf"^[ \t]*(?:from|import) ({_PACKAGE}[\w.]*)(?: import (?:\(([^)]*)\)|(.*)))?", re.MULTILINE)
+
+
+def import_closure(module: str) -> tuple[str, ...]:
+    """Name a module and all modules of this package that it imports, directly or not."""
+    found = {module}
+    open_ends = [module]
+    while open_ends:
+        fresh = set(_imports(open_ends.pop())) - found
+        found |= fresh
+        open_ends += fresh
+    return tuple(sorted(found))
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    found = (_named(*match.groups(default="")) for match in _IMPORT.finditer(_source(module).decode()))
+    return tuple(name for names in found for name in names if _source(name))
+
+
+def _named(module: str, several: str, one: str) -> Iterator[str]:
+    """Yield what an import statement may mean: the module, and each name that could be a module in it."""
+    yield module
+    yield from (f"{module}.{name}" for name in re.findall(r"\w+", several + one))
+
+
+@cache
+def _source(module: str) -> bytes:
+    """Read a module, empty where there is none of that name."""
+    path = _ROOT.joinpath(*module.split(".")[1:])
+    files = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file.read_bytes() for file in files if file.is_file()), b"")
+
+
+def cache_folder(module: str) -> Path:
+    """Return the folder for machine code that this numba makes of a module and what it imports."""
+    state = hashlib.sha256(numba.__version__.encode())
+    for name in import_closure(module):
+        state.update(name.encode() + b"\0" + _source(name) + b"\0")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "gristmill" / "kernels" / f"{module.rpartition('.')[2]}-{state.hexdigest()[:16]}"
+
+
+class KernelCacheLocator(InTreeCacheLocator):  # type: ignore[misc]  # numba carries no types
+    """Tells numba where this package's kernels are cached; of other functions it says nothing."""
+
+    def __init__(self, function: Callable[..., Any], path: str) -> None:
+        super().__init__(function, path)
+        self._cache_path = str(cache_folder(function.__module__))
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], path: str) -> Any:
+        return super().from_function(function, path) if function.__module__.startswith(f"{_PACKAGE}.") else None
+
+
+_OTHERS = "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator,ZipCacheLocator"
+numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelCacheLocator,{numba.config.CACHE_LOCATOR_CLASSES or _OTHERS}"
