@@ -294,8 +294,13 @@ def _trim_back(data, a, b, edits, first, last, n, doc, base):  # type: ignore[no
     return n
 
 
-@njit([types.int64(OFFSETS, OFFSETS, BYTES, types.int64, types.int64, types.boolean, _U8, _OUT, _OUT)], cache=True, nogil=True)
-def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, out, edits):  # type: ignore[no-untyped-def]
+@njit(
+    [types.int64(OFFSETS, OFFSETS, BYTES, types.int64, types.int64, types.boolean, _U8, BYTES, _OUT, _OUT)],
+    cache=True,
+    nogil=True,
+)
+def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, cleaned, out, edits):  # type: ignore[no-untyped-def]
+    """Clean pages; `cleaned` reads what is written to `scratch`, so that `_judge` is compiled for one type of array."""
     n = 0
     for doc in range(len(starts)):
         base, stop = starts[doc], stops[doc]
@@ -312,7 +317,7 @@ def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, ou
                 reason = _LONG_WORD
             elif bracket:
                 size, n = _clean_line(data, a, b, scratch, edits, n, doc, base)
-                reason = _judge(scratch, 0, size, min_words, end_mark, row)
+                reason = _judge(cleaned, np.int64(0), size, min_words, end_mark, row)
             else:
                 reason = _judge(data, a, b, min_words, end_mark, row)
             if reason >= 0:
@@ -345,7 +350,9 @@ def measure_c4(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     rows = batch.scratch.empty("edits", _most_edits(starts, stops, batch.data) * 5, np.int64).reshape(-1, 5)
     scratch = batch.scratch.empty("cleaned_line", int((stops - starts).max(initial=0)), np.uint8)
     limits = (int(parameters["min_words_per_line"]), int(parameters["max_word_chars"]), bool(parameters["end_mark"]))
-    count = _clean(starts, stops, batch.data, *limits, scratch, out, rows)
+    cleaned = scratch.view()
+    cleaned.flags.writeable = False
+    count = _clean(starts, stops, batch.data, *limits, scratch, cleaned, out, rows)
     edits = _sorted(rows[:count], too_long)
     signals = {name: out[:, index] for index, name in enumerate(_COUNTED)}
     if parameters["sentence_model"]:

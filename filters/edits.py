@@ -88,6 +88,15 @@ _I64, _U8 = types.Array(types.int64, 1, "C"), types.Array(types.uint8, 1, "C")
 _READ = types.Array(types.int64, 1, "C", readonly=True)
 
 
+@njit(cache=True)
+def _copy(data, start, stop, out, at):  # type: ignore[no-untyped-def]
+    """Copy byte by byte, which the compiler makes one move: assigning slices compiles numba's check of shapes, for seconds."""
+    for i in range(start, stop):
+        out[at] = data[i]
+        at += 1
+    return at
+
+
 @njit([types.void(OFFSETS, OFFSETS, BYTES, _READ, _READ, _READ, _READ, _READ, BYTES, _READ, _U8)], cache=True, nogil=True)
 def _apply(starts, stops, data, document, first, last, text, bounds, replacements, offsets, out):  # type: ignore[no-untyped-def]
     edit = 0
@@ -95,16 +104,11 @@ def _apply(starts, stops, data, document, first, last, text, bounds, replacement
     for doc in range(len(starts)):
         position = starts[doc]
         while edit < len(document) and document[edit] == doc:
-            start = starts[doc] + first[edit]
-            out[at : at + start - position] = data[position:start]
-            at += start - position
-            for i in range(bounds[text[edit]], bounds[text[edit] + 1]):
-                out[at] = replacements[i]
-                at += 1
+            at = _copy(data, position, starts[doc] + first[edit], out, at)
+            at = _copy(replacements, bounds[text[edit]], bounds[text[edit] + 1], out, at)
             position = starts[doc] + last[edit]
             edit += 1
-        out[at : at + stops[doc] - position] = data[position : stops[doc]]
-        at += stops[doc] - position
+        at = _copy(data, position, stops[doc], out, at)
 
 
 def apply_edits(starts: Int64s, stops: Int64s, data: npt.NDArray[np.uint8], edits: Edits) -> tuple[Int64s, npt.NDArray[np.uint8]]:
