@@ -1,9 +1,11 @@
 """Filters: our kernels, our plain reference and datatrove's blocks over the same texts, one core; and who decides what.
 
-    python benchmarks/filters.py [texts.jsonl.gz ...] [--quick] [--json] [--peers PYTHON]
+    python benchmarks/filters.py [texts.jsonl.gz ...] [--quick] [--json] [--save] [--peers PYTHON] [--c4 PYTHON --nltk-data FOLDER]
 
 Texts are the `text` or `gold_text` of each row; without any, the documentation of Python's own modules is used. `--peers` names an
-interpreter that has datatrove and spaCy (`pip install datatrove spacy nltk regex`); without it only ours is measured.
+interpreter that has datatrove and spaCy (`pip install datatrove spacy nltk regex numba pyarrow`), which run on the first `--limit`
+texts; `--c4` one that has `tensorflow-datasets tensorflow-cpu nltk`, whose cleaning of pages runs on every text of each file, with
+the punkt_tab model under `--nltk-data`. What is not named is left out.
 Speeds are MB of UTF-8 text per CPU second. A disagreement belongs to the class `words` if it is gone once datatrove is
 given our words: spaCy splits punctuation off and cuts hyphenated words, the definition here goes by white space.
 """
@@ -15,8 +17,10 @@ import gzip
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from filters_c4 import compare_c4
 
 from gristmill.document import DOCUMENT, document_id
 from gristmill.filters import reference
@@ -35,6 +40,7 @@ from gristmill.filters.settings import FilterSettings
 from gristmill.text.words import Scratch
 
 PRESETS_MEASURED = ("gopher", "gopher-repetition", "fineweb", "c4-code")
+RESULT = Path(__file__).parent / "results" / "filters.json"
 PEER_PRESETS = ("gopher", "gopher-repetition", "fineweb", "c4-paper")
 
 
@@ -44,9 +50,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="100 texts")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--limit", type=int, default=1200)
+    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results/filters.json")
     parser.add_argument("--peers", default=None, help="the interpreter that has datatrove and spaCy")
+    parser.add_argument("--c4", default=None, help="the interpreter that has tensorflow-datasets")
+    parser.add_argument("--nltk-data", type=Path, default=None, help="a folder with tokenizers/punkt_tab/english")
     arguments = parser.parse_args()
-    texts = list(read_texts(arguments.texts))[: 100 if arguments.quick else arguments.limit]
+    texts = [text for text in read_texts(arguments.texts) if len(text) > 200]
+    texts = texts[: 100 if arguments.quick else arguments.limit]
     size = sum(len(text.encode()) for text in texts)
     table = documents(texts)
     report(f"{len(texts):,} texts, {size / 1e6:.1f} MB")
@@ -72,25 +82,62 @@ def main() -> None:
         report(f"{name}: {speed:.3f} MB/s, ours is {first / speed:.0f} times as fast")
     for name, row in agreement.items():
         report(f"{name}: {json.dumps(row)}")
+    c4 = {}
+    if arguments.c4:
+        for path in arguments.texts:
+            c4[path.name] = compare_c4(documents(list(read_texts([path]))), arguments.c4, arguments.nltk_data)
+            report(f"c4-code beside its source, {path.name}: {json.dumps(c4[path.name])}")
+    compiling = first_use()
+    report(f"first use: {json.dumps(compiling)}")
+    result = {
+        "what": "all signals of c4-code, gopher, gopher-repetition and fineweb",
+        "unit": "MB/s per core",
+        "ours": round(first, 2),
+        "peers": {name: round(speed, 4) for name, speed in peers.items()},
+        "ratio": {name: round(first / speed, 1) for name, speed in peers.items()},
+        "parts": {name.strip(): round(speed, 2) for name, speed in ours.items()},
+        "texts": {"texts": len(texts), "megabytes": round(size / 1e6, 2)},
+        "agreement": agreement,
+        "c4-code beside its source": c4,
+        "first_use": compiling,
+        "machine": machine(),
+        "versions": {name: version(name) for name in ("numba", "numpy", "pyarrow", "datatrove")}
+        | {"python": platform.python_version()},
+        "command": " ".join(["python", "benchmarks/filters.py", *map(plain_argument, sys.argv[1:])]),
+    }
+    if arguments.save:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.json:
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
-        versions = {name: version(name) for name in ("numba", "numpy", "pyarrow", "datatrove")}
-        ratio = {name: round(first / speed, 1) for name, speed in peers.items()}
-        print(
-            json.dumps(
-                {
-                    "what": "all signals of c4-code, gopher, gopher-repetition and fineweb",
-                    "unit": "MB/s per core",
-                    "ours": round(first, 2),
-                    "peers": {name: round(speed, 4) for name, speed in peers.items()},
-                    "ratio": ratio,
-                    "parts": {name.strip(): round(speed, 2) for name, speed in ours.items()},
-                    "agreement": agreement,
-                    "machine": machine,
-                    "versions": versions,
-                }
-            )
-        )
+        print(json.dumps(result))
+
+
+def plain_argument(argument: str) -> str:
+    """Name a file without the folders of this machine, an interpreter as the help does."""
+    name = Path(argument).name
+    return "PYTHON" if name.startswith("python") else name
+
+
+def machine() -> str:
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = next(
+        (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), platform.machine()
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return f"one core of {os.cpu_count()}, {model}, {memory:.0f} GiB"
+
+
+def first_use() -> dict[str, float]:
+    """Time the import of everything that filters compile, with an empty cache and again with what it has been filled with."""
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("empty_cache", "filled_cache"):
+            start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            environment = {**os.environ, "XDG_CACHE_HOME": folder}
+            subprocess.run([sys.executable, "-c", "import gristmill.filters.run"], env=environment, check=True)
+            now = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds[f"{name}_seconds"] = round(time.perf_counter() - start, 1)
+            seconds[f"{name}_cpu_seconds"] = round(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, 1)
+    return seconds
 
 
 def read_texts(paths: list[Path]) -> Iterator[str]:
@@ -99,7 +146,7 @@ def read_texts(paths: list[Path]) -> Iterator[str]:
             for line in file:
                 row = json.loads(line)
                 text = row.get("text") or row.get("gold_text")
-                if text and len(text) > 200:
+                if text:
                     yield text.encode("utf-8", "replace").decode()
     if not paths:
         import pydoc_data.topics
