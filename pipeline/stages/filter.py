@@ -14,30 +14,23 @@ from gristmill.filters.run import FilterOutcome, Filters, compile_filters
 from gristmill.filters.settings import FilterSettings
 from gristmill.ledger import Books
 from gristmill.pipeline.cuts import CutObserver
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.outputs import DocumentOutputs
+from gristmill.pipeline.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.outputs import DocumentOutputs, KeepRemoved
 from gristmill.pipeline.stages.adopt import extra_fields, text_bytes
-from gristmill.storage import ParquetWriter, read_tables
+from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
+
+_TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold thousands of books
 
 
 def filter_documents(job: Job) -> Stage:
-    settings = job.settings.filter.model_dump(mode="json")
-    tasks = [
-        Task(
-            f"{number:05d}",
-            filter_file,
-            {
-                "path": str(path),
-                "source": entry.source,
-                "settings": settings,
-                "seed": job.seed,
-                "keep_removed": job.settings.keep_removed,
-            },
-        )
-        for number, (path, entry) in enumerate(job.files("documents", job.settings.source))
-    ]
-    yield Phase("filter", tasks)
-    filters = compile_filters(job.settings.filter, job.seed)
+    piece = job.settings
+    common = {"source": piece.source, "settings": piece.filter, "seed": job.seed, "keep_removed": piece.keep_removed}
+    yield over_paths("filter", filter_file, job.paths("documents", piece.source), **common)
+    return described(compile_filters(piece.filter, job.seed))
+
+
+def described(filters: Filters) -> dict[str, Any]:
+    """Say in a manifest what the numbers in decisions mean, how signals are judged and which version of the text edits are of."""
     versions = {name: part.version for part in filters.passes for block in part.blocks for name in block.edits}
     return {"rules": list(filters.rules), "bounds": [*bounds(filters)], "edit_versions": versions}
 
@@ -52,54 +45,55 @@ def bounds(filters: Filters) -> Iterator[dict[str, Any]]:
                 yield {"rule": rule.name, **columns, "applies": applies, **asdict(rule.bound), "source": rule.source}
 
 
-def filter_file(task: Attempt, path: str, source: str, settings: dict[str, Any], seed: int, keep_removed: Any) -> None:
+def filter_file(task: Attempt, path: str, source: str, settings: FilterSettings, seed: int, keep_removed: KeepRemoved) -> None:
     """Filter one file; decisions and signals keep a row for every document, kept or removed."""
-    filters = compile_filters(FilterSettings.model_validate(settings), seed)
-    outputs = DocumentOutputs(task, source, seed, extra_fields(Path(path)), keep_removed=keep_removed)
-    sides = SideFiles(task, source)
-    cuts = CutObserver(filters, seed)
-    books = Books()
+    filters = compile_filters(settings, seed)
+    outputs = FilterOutputs(task, filters, Path(path), source, keep_removed)
     row = 0
-    for table in read_tables(Path(path)):
-        outcome = filters.apply(table, first_row=row)
-        row += table.num_rows
-        outputs.keep(outcome.kept)
-        outputs.remove(outcome.removed)
-        sides.write(outcome)
-        cuts.see(table, outcome)
-        book(books, table, outcome)
-    task.record.books = books
-    sides.publish()
+    for group in read_tables(Path(path)):
+        for table in cut_by_bytes(group, _TABLE_BYTES):
+            outputs.add(table, filters.apply(table, first_row=row))
+            row += table.num_rows
     outputs.publish()
-    cuts.into(task.record)
 
 
-class SideFiles:
-    """The decisions and signals of one task, in a file each."""
+class FilterOutputs:
+    """What a task leaves behind that decides by rules: documents, decisions, signals, books, and what lies near the cuts."""
 
-    def __init__(self, task: Attempt, source: str) -> None:
-        self.task, self.source = task, source
+    def __init__(self, task: Attempt, filters: Filters, path: Path, source: str, keep_removed: KeepRemoved) -> None:
+        self.task, self.source, self.books = task, source, Books()
+        self.documents = DocumentOutputs(task, source, filters.seed, extra_fields(path), keep_removed=keep_removed)
+        self.cuts = CutObserver(filters, filters.seed)
         self._writers: dict[str, ParquetWriter] = {}
 
-    def write(self, outcome: FilterOutcome) -> None:
-        for kind, table in (("decisions", outcome.decisions), ("signals", outcome.signals)):
-            if kind not in self._writers:
-                self._writers[kind] = ParquetWriter(self.task.scratch / f"{kind}.parquet", table.schema)
-            self._writers[kind].write(table)
+    def add(self, documents: pa.Table, outcome: FilterOutcome) -> None:
+        """Write what became of a table of documents, given as they came in."""
+        self.documents.keep(outcome.kept)
+        self.documents.remove(outcome.removed)
+        self._write("decisions", outcome.decisions)
+        self._write("signals", outcome.signals)
+        self.cuts.see(documents, outcome)
+        self._book(documents, outcome)
 
     def publish(self) -> None:
+        self.task.record.books = self.books
         for kind, writer in self._writers.items():
             writer.close()
             self.task.publish(writer.path, kind, writer.num_rows, source=self.source)
+        self.documents.publish()
+        self.cuts.into(self.task.record)
 
+    def _write(self, kind: str, table: pa.Table) -> None:
+        if kind not in self._writers:
+            self._writers[kind] = ParquetWriter(self.task.scratch / f"{kind}.parquet", table.schema)
+        self._writers[kind].write(table)
 
-def book(books: Books, table: pa.Table, outcome: FilterOutcome) -> None:
-    books.items_in += table.num_rows
-    books.bytes_in += text_bytes(table)
-    books.items_out.update(kept=outcome.kept.num_rows, removed=outcome.removed.num_rows)
-    books.bytes_out.update(
-        kept=text_bytes(outcome.kept), removed=text_bytes(outcome.removed), deleted=outcome.counts["deleted_bytes"]
-    )
-    books.inserted_bytes += outcome.counts["inserted_bytes"]
-    books.by_rule_first.update(Counter(outcome.counts["by_rule_first"]))
-    books.by_rule_any.update(Counter(outcome.counts["by_rule_any"]))
+    def _book(self, documents: pa.Table, outcome: FilterOutcome) -> None:
+        self.books.items_in += documents.num_rows
+        self.books.bytes_in += text_bytes(documents)
+        self.books.items_out.update(kept=outcome.kept.num_rows, removed=outcome.removed.num_rows)
+        sizes = {"kept": text_bytes(outcome.kept), "removed": text_bytes(outcome.removed)}
+        self.books.bytes_out.update(sizes, deleted=outcome.counts["deleted_bytes"])
+        self.books.inserted_bytes += outcome.counts["inserted_bytes"]
+        self.books.by_rule_first.update(Counter(outcome.counts["by_rule_first"]))
+        self.books.by_rule_any.update(Counter(outcome.counts["by_rule_any"]))

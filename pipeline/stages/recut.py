@@ -5,23 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from gristmill.filters.recut import recut, recut_filters
-from gristmill.filters.run import FilterOutcome
-from gristmill.filters.settings import FilterSettings
-from gristmill.ledger import Books
 from gristmill.manifest import Manifest, read_manifest
-from gristmill.pipeline.cuts import CutObserver
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.outputs import DocumentOutputs
 from gristmill.pipeline.run import Plan
 from gristmill.pipeline.run_folder import finished_steps, read_run
 from gristmill.pipeline.slices import FilterSlice, RecutSlice
-from gristmill.pipeline.stages.adopt import extra_fields
-from gristmill.pipeline.stages.filter import SideFiles, book
+from gristmill.pipeline.stages.filter import FilterOutputs, described
 from gristmill.pipeline.steps import Step
+from gristmill.storage import read_tables
 
 
 def recut_plan(run: Path, change: Any) -> Plan:
@@ -63,33 +55,20 @@ def recut_documents(job: Job) -> Stage:
     tasks = []
     for record in filtered.read_records():
         files = {entry.kind: str(filtered.folder / entry.path) for entry in record.files}
-        paths = {"documents": str(inputs[int(record.task)]), "decisions": files.get("decisions"), "signals": files.get("signals")}
-        arguments = settings.model_dump(mode="json", exclude={"folder", "documents"})
-        tasks.append(Task(record.task, recut_file, {"paths": paths, "seed": job.seed, "settings": arguments}))
-    yield Phase("recut", tasks)
-    pair = recut_filters(settings.before, settings.filter, job.seed)
-    return {"rules": list(pair.new.rules)}
+        sides = {kind: files.get(kind) for kind in ("decisions", "signals")}
+        tasks.append(Task(record.task, recut_file, {"path": str(inputs[int(record.task)]), **sides}))
+    yield Phase("recut", tasks, {"settings": settings, "seed": job.seed})
+    return described(recut_filters(settings.before, settings.filter, job.seed).new)
 
 
-def recut_file(task: Attempt, paths: dict[str, Any], seed: int, settings: dict[str, Any]) -> None:
-    """Decide one file anew; a file without documents has no decisions."""
-    before, after = (FilterSettings.model_validate(settings[name]) for name in ("before", "filter"))
-    filters = recut_filters(before, after, seed)
-    source, path = settings["source"], Path(paths["documents"])
-    outputs = DocumentOutputs(task, source, seed, extra_fields(path), keep_removed=settings["keep_removed"])
-    sides = SideFiles(task, source)
-    cuts = CutObserver(filters.new, seed)
-    books = Books()
-    if paths["decisions"]:
-        table: pa.Table = pq.read_table(path)
-        decisions, signals = (pq.read_table(paths[name]) for name in ("decisions", "signals"))
-        outcome: FilterOutcome = recut(filters, table, decisions, signals)
-        outputs.keep(outcome.kept)
-        outputs.remove(outcome.removed)
-        sides.write(outcome)
-        cuts.see(table, outcome)
-        book(books, table, outcome)
-    task.record.books = books
-    sides.publish()
+def recut_file(task: Attempt, path: str, decisions: str | None, signals: str | None, settings: RecutSlice, seed: int) -> None:
+    """Decide one file anew; a file without documents has no decisions.
+
+    All three files were written by one writer, row by row beside each other: so are their groups of rows.
+    """
+    filters = recut_filters(settings.before, settings.filter, seed)
+    outputs = FilterOutputs(task, filters.new, Path(path), settings.source, settings.keep_removed)
+    if decisions and signals:
+        for tables in zip(*(read_tables(Path(file)) for file in (path, decisions, signals)), strict=True):
+            outputs.add(tables[0], recut(filters, *tables))
     outputs.publish()
-    cuts.into(task.record)

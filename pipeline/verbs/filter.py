@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
 
 if TYPE_CHECKING:
@@ -19,34 +20,36 @@ def register(app: typer.Typer) -> None:
     app.command("url-list")(url_list)
 
 
+@options.running
 def filter_(
     inputs: options.Inputs,
+    said: Options,
     preset: Annotated[str | None, typer.Option(help="Presets in order, such as gopher,c4-code.", show_default=False)] = None,
     language: Annotated[str | None, typer.Option(help="Languages to keep, such as en,de.", show_default=False)] = None,
-    out: options.OutOption = None,
-    set_: options.Overrides = [],  # noqa: B006
-    engine: options.EngineKind = None,
-    workers: options.Workers = None,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
 ) -> None:
     """Keep documents that pass published rules; a preset's bounds are `--set filter.set.gopher.words.min=20`.
 
     Example: gristmill filter docs --preset gopher,c4-code --out kept
     """
-    from gristmill.pipeline.invoke import Options, exit_code, is_recipe, load_recipe, output_folder, plain_recipe, run_recipe
-    from gristmill.pipeline.tables import print_run
+    from gristmill.errors import UsageError
+    from gristmill.pipeline.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
-        recipe = load_recipe(Path(inputs[0]), set_)
+        if preset or language:
+            raise UsageError(
+                "a recipe names its filters itself", hint="say `--set filter.presets=[gopher]`, or leave the option off"
+            )
+        recipe = load_recipe(Path(inputs[0]), said.overrides)
     else:
-        section: dict[str, Any] = {"presets": preset.split(",") if preset else []}
+        section: dict[str, Any] = {"presets": _names(preset or "")}
         if language:
-            section["language"] = {"keep": language.split(",")}
-        recipe = plain_recipe("filter", inputs, {"filter": section}, set_)
-    result = run_recipe(recipe, Options(out, engine, workers, None, quiet, json), until="filter")
-    print_run(output_folder(recipe, out), as_json=json)
-    raise typer.Exit(exit_code(recipe, result))
+            section["language"] = {"keep": _names(language)}
+        recipe = plain_recipe("filter", inputs, {"filter": section}, said.overrides)
+    options.carry_out(recipe, said, "filter")
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def recut(

@@ -9,6 +9,7 @@ import pytest
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.cli import main
+from gristmill.pipeline.run_folder import finished_steps
 
 FIVE = "One two three four five."
 
@@ -45,6 +46,8 @@ def test_a_recut_writes_the_bytes_that_a_run_with_the_new_bound_writes(
     arguments = ["--preset", "c4-code", "--set", f"filter.set.{change}", "--out", str(tmp_path / "run"), *said]
     assert call("filter", str(filtered / "in.jsonl"), *arguments) == 0
     assert documents(tmp_path / "recut") == documents(tmp_path / "run") != documents(filtered / "kept")
+    facts = [finished_steps(tmp_path / name)["filter/input"].extra for name in ("recut", "run")]
+    assert facts[0]["bounds"] == facts[1]["bounds"]  # what `why` and `report` judge signals by
 
 
 def test_a_recut_that_needs_the_text_is_refused_before_anything_is_written(
@@ -56,6 +59,12 @@ def test_a_recut_that_needs_the_text_is_refused_before_anything_is_written(
     )
     assert "needs a run of the filter stage" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+def test_options_beside_a_recipe_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "web.yaml").write_text("name: web\n")
+    assert call("filter", str(tmp_path / "web.yaml"), "--preset", "gopher") == UsageError.exit_code
+    assert "--set filter.presets" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["c4-code.sentenses.min=1", "c4-code.sentences.min", "c4-code.sentences.min=few"])
