@@ -196,7 +196,7 @@ def plain(texts: list[str]) -> None:
         reference.c4(text, reference.C4Settings())
 
 
-def best(call: Callable[[], object], rounds: int = 5) -> float:
+def best(call: Callable[[], object], rounds: int = 20) -> float:
     """Return the least CPU seconds of several calls: other processes can only add."""
     call()
     seconds = []
