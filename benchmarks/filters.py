@@ -13,7 +13,6 @@ given our words: spaCy splits punctuation off and cuts hyphenated words, the def
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
 import platform
@@ -23,15 +22,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from filters_c4 import compare_c4
+from filters_texts import documents, machine, plain_argument, read_texts
 
-from gristmill.document import DOCUMENT, document_id
 from gristmill.filters import reference
 from gristmill.filters.block import Batch
 from gristmill.filters.presets import PRESETS
@@ -111,21 +110,6 @@ def main() -> None:
         print(json.dumps(result))
 
 
-def plain_argument(argument: str) -> str:
-    """Name a file without the folders of this machine, an interpreter as the help does."""
-    name = Path(argument).name
-    return "PYTHON" if name.startswith("python") else name
-
-
-def machine() -> str:
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next(
-        (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), platform.machine()
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    return f"one core of {os.cpu_count()}, {model}, {memory:.0f} GiB"
-
-
 def first_use() -> dict[str, float]:
     """Time the import of everything that filters compile, with an empty cache and again with what it has been filled with."""
     seconds = {}
@@ -138,38 +122,6 @@ def first_use() -> dict[str, float]:
             seconds[f"{name}_seconds"] = round(time.perf_counter() - start, 1)
             seconds[f"{name}_cpu_seconds"] = round(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, 1)
     return seconds
-
-
-def read_texts(paths: list[Path]) -> Iterator[str]:
-    for path in paths:
-        with gzip.open(path, "rt") as file:
-            for line in file:
-                row = json.loads(line)
-                text = row.get("text") or row.get("gold_text")
-                if text:
-                    yield text.encode("utf-8", "replace").decode()
-    if not paths:
-        import pydoc_data.topics
-
-        yield from pydoc_data.topics.topics.values()
-
-
-def documents(texts: list[str]) -> pa.Table:
-    rows = len(texts)
-    origin = {"file": "bench", "offset": 0, "length": 0}
-    return pa.table(
-        {
-            "id": [document_id("bench", str(number)) for number in range(rows)],
-            "url": [None] * rows,
-            "source": ["bench"] * rows,
-            "date": [None] * rows,
-            "text": texts,
-            "language": [None] * rows,
-            "language_score": [None] * rows,
-            "origin": [origin] * rows,
-        },
-        schema=DOCUMENT,
-    )
 
 
 def measure_speed(table: pa.Table, presets: tuple[str, ...]) -> float:

@@ -38,6 +38,7 @@ def _file_digest(path: str) -> str:
 def load_fasttext(path: str) -> Any:
     import fasttext
 
+    fasttext.FastText.eprint = lambda *_: None  # load_model prints a note on stderr
     if not Path(path).is_file():
         raise InputError(f"there is no fastText model at `{path}`")
     try:

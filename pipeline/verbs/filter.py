@@ -45,6 +45,10 @@ def filter_(
         if language:
             section["language"] = {"keep": _names(language)}
         recipe = plain_recipe("filter", inputs, {"filter": section}, said.overrides)
+        if recipe.filter is None or not recipe.filter.names:
+            raise UsageError(
+                "no filter is named", hint="say which by `--preset gopher,c4-code`, `--language en` or `--set filter.…`"
+            )
     options.carry_out(recipe, said, "filter")
 
 

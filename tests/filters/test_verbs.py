@@ -67,6 +67,11 @@ def test_options_beside_a_recipe_are_refused(tmp_path: Path, capsys: pytest.Capt
     assert "--set filter.presets" in capsys.readouterr().err
 
 
+def test_filtering_by_nothing_is_refused(filtered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("filter", str(filtered / "in.jsonl"), "--out", str(tmp_path / "no")) == UsageError.exit_code
+    assert "--preset" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", ["c4-code.sentenses.min=1", "c4-code.sentences.min", "c4-code.sentences.min=few"])
 def test_an_override_that_means_nothing_is_a_usage_error(filtered: Path, tmp_path: Path, change: str) -> None:
     assert call("recut", str(filtered / "kept"), "--set", change, "--out", str(tmp_path / "no")) == UsageError.exit_code
