@@ -1,7 +1,7 @@
 """Train a model on token shards; resume it to the bit.
 
-    python -m gristmill.trainer.train --shards mix --run train/a --heldout heldout --set model.preset=llama-15m --set steps=200
-    torchrun --nproc-per-node 8 -m gristmill.trainer.train --shards mix --run train/a --set model.preset=llama-1b
+    python -m gristmill.trainer.train --shards mix --out train/a --heldout heldout --set model.preset=llama-15m --set steps=200
+    torchrun --nproc-per-node 8 -m gristmill.trainer.train --shards mix --out train/a --set model.preset=llama-1b
 
 From Python, in a process of its own (the trainer imports torch and numpy only):
 
@@ -49,7 +49,7 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
     """Train as the settings say and return a summary; raises Interrupted when a signal stopped it, resumably."""
     settings = settings if isinstance(settings, Settings) else Settings.from_dict(settings)
     if not settings.shards or not settings.run:
-        raise UsageError("`shards` and `run` must be given", hint="name the shard folder to read and the run folder to write")
+        raise UsageError("`shards` and `run` must be given", hint="name the shard folder to read (--shards) and the run folder to write (--out)")
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with process_group(settings.device) as group:

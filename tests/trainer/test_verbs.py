@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -72,6 +73,16 @@ def test_every_rank_knows_its_place(tmp_path: Path) -> None:
     places = [(tmp_path / str(rank)).read_text().split() for rank in range(3)]
     assert [place[:2] for place in places] == [["3", "0"], ["3", "1"], ["3", "2"]]
     assert len({place[2] for place in places}) == 1
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_trainer(corpus: Corpus, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "gristmill.trainer.train"]
+    how = ["--shards", str(corpus()), "--out", str(tmp_path / "run"), "--set", f"model={SHAPE}", "--set", "steps=2"]
+    how += ["--set", "device=cpu", "--set", "batch=4"]
+    done = subprocess.run([*command, *how], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert summary(done.stdout)["steps"] == 2
 
 
 @pytest.mark.slow
