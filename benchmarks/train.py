@@ -5,8 +5,8 @@
 All loops train the same shape on the same batches in the same precision, each as it is and compiled. On a GPU one call
 measures every preset below, each loop alone on the device, and for two of them what each of the trainer's tricks gives;
 a batch that one of the loops cannot hold is halved for all. On a CPU the loops take turns step by step in one process, so
-that whatever else the machine does meets all alike, and a ratio is the median over rounds. The memory of the loss over
-vocabularies is measured too. `--record` writes results/train.json.
+that whatever else the machine does meets all alike, and a ratio is the median over rounds of that of their CPU seconds. The
+memory of the loss over vocabularies is measured too. `--record` writes results/train.json.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ def main() -> None:
     else:
         threads = [int(part) for part in options.threads.split(",")]
         rows = [row for name in presets for count in threads for row in on_a_cpu(name, count, rounds, not options.quick)]
+    if not rows:
+        sys.exit("nothing could be measured; the reasons are above")
     result = summary(rows, memory_of_the_loss(), on_gpu)
     if options.record:
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
@@ -136,6 +138,7 @@ def report(found: Found) -> Iterator[Found]:
             "tokens_per_cpu_s": round(tokens / statistics.median(loop["cpu_seconds"])), "loss": round(loop["loss"], 4),
             "mfu": round(middle * found["flops_per_token"] / peak, 4) if peak else None, "peak_bytes": loop.get("peak_bytes"),
             "seconds": [round(seconds, 4) for seconds in loop["seconds"]],
+            "cpu_seconds": [round(seconds, 4) for seconds in loop["cpu_seconds"]],
         }  # fmt: skip
         mfu = f"  MFU {row['mfu']:.1%} of {peak / 1e12:.0f} TFLOP/s" if peak else ""
         memory = f"  peak {row['peak_bytes'] / 2**30:.2f} GiB" if peak and row["peak_bytes"] else ""
@@ -162,11 +165,10 @@ def ratios(rows: list[Found]) -> Iterator[Found]:
         for peer in alike:
             if peer["loop"].startswith("gristmill") or peer["loop"].endswith("compiled") != compiled:
                 continue
-            each = [theirs / mine for mine, theirs in zip(ours["seconds"], peer["seconds"], strict=True)]
+            clock = "seconds" if torch.cuda.is_available() else "cpu_seconds"  # a CPU is never one's own alone
+            each = [theirs / mine for mine, theirs in zip(ours[clock], peer[clock], strict=True)]
             low, middle, high = (round(part, 3) for part in statistics.quantiles(each, n=4))
-            yield {
-                "preset": ours["preset"],
-                "threads": ours["threads"],
+            yield {key: ours[key] for key in ("preset", "threads")} | {
                 "peer": peer["loop"],
                 "ratio": middle,
                 "quartiles": [low, high],

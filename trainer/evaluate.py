@@ -198,12 +198,16 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _check(row: dict[str, Any]) -> None:
+def _check(row: Any) -> None:
+    if not isinstance(row, dict):
+        raise TypeError("it is no object")
     kind = _kind(row)
     for shot in [row, *row.get("examples", [])]:
         if kind == "text" and not isinstance(shot["text"], str):
             raise TypeError("`text` is no string")
         if kind == "answer" and not (isinstance(shot["prompt"], str) and isinstance(shot["answer"], str)):
             raise TypeError("`prompt` and `answer` must be strings")
-        if kind == "choices":
-            shot["prompt"], shot["choices"][shot["answer"]]
+        if kind == "choices" and not (isinstance(shot["prompt"], str) and 0 <= shot["answer"] < len(shot["choices"])):
+            raise TypeError(
+                f"`answer` must be the number, from 0, of one of {len(shot['choices'])} choices, got {shot['answer']!r}"
+            )

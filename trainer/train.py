@@ -49,7 +49,9 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
     """Train as the settings say and return a summary; raises Interrupted when a signal stopped it, resumably."""
     settings = settings if isinstance(settings, Settings) else Settings.from_dict(settings)
     if not settings.shards or not settings.run:
-        raise UsageError("`shards` and `run` must be given", hint="name the shard folder to read (--shards) and the run folder to write (--out)")
+        raise UsageError(
+            "`shards` and `run` must be given", hint="name the shard folder to read (--shards) and the run folder to write (--out)"
+        )
     if settings.threads:
         torch.set_num_threads(settings.threads)
     with process_group(settings.device) as group:

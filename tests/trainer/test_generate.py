@@ -175,7 +175,17 @@ def test_a_file_of_texts_answers_and_choices_is_scored(trained: Path, tmp_path: 
     assert found["answer"]["rows"] == found["choices"]["rows"] == 1
 
 
-@pytest.mark.parametrize("row", ["{", '{"prompt": "x"}', '{"prompt": "x", "choices": ["a"], "answer": 3}', '{"text": 3}'])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "{",
+        "[1]",
+        '{"prompt": "x"}',
+        '{"prompt": "x", "choices": ["a"], "answer": 3}',
+        '{"prompt": "x", "choices": ["a"], "answer": -1}',
+        '{"text": 3}',
+    ],
+)
 def test_a_row_that_cannot_be_scored_is_named_by_line(row: str, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n' + row + "\n")
     with pytest.raises(InputError) as caught:
