@@ -96,8 +96,7 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     if wide:
         return _clean(body.decode(wide, "replace")), wide
     text = _strict_utf8(body)
-    shifts = b"\x1b" in body or b"~{" in body  # seven-bit charsets look like ASCII
-    if text is not None and not shifts:
+    if text is not None and not _may_shift(body, header_charset):
         return _clean(text), "utf-8"
     declared = [codec for label in (header_charset, _declared_in_page(body)) if (codec := python_codec(label))]
     if declared and declared[0] in _SHIFTED:
@@ -112,6 +111,35 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     if name == "utf-8" and not _mostly_valid(body.decode("utf-8", "replace"), body):
         name = "cp1252"
     return _clean(body.decode(name, "replace")), name
+
+
+def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, str]:
+    """Return what `decode` returns with the text as UTF-8: most pages are that already, and are only checked."""
+    if _is_clean_utf8(body) and not _may_shift(body, header_charset):
+        return body, "utf-8"
+    text, charset = decode(body, header_charset)
+    return text.encode(), charset
+
+
+def _is_clean_utf8(body: bytes) -> bool:
+    """Tell whether a body is valid UTF-8 without a byte order mark or NUL."""
+    if b"\0" in body or body.startswith(_BOMS[0][0]):
+        return False
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _may_shift(body: bytes, header_charset: str | None) -> bool:
+    """Tell whether what looks like ASCII may be in one of the charsets that shift by seven-bit sequences."""
+    if b"\x1b" in body:
+        return True
+    named = "hz" in (header_charset or "").lower() or b"hz" in body[:PRESCAN_BYTES].lower()
+    return named and b"~{" in body
 
 
 def python_codec(label: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The extractors by name: a decoded page in, `Extracted` out. Each imports what it needs only when it is asked for."""
+"""The extractors by name: a page in valid UTF-8 in, `Extracted` out. Each imports what it needs only when it is asked for."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from gristmill.pipeline.extract.extracted import Extracted
 
-Extractor = Callable[[str, str | None], Extracted]
+Extractor = Callable[[bytes, str | None], Extracted]
 
-_WARM_UP = "<html><body><article><p>So that all is loaded and compiled before the first deadline runs.</p></article></body></html>"
+_WARM_UP = b"<html><body><article><p>So that all is loaded and compiled before the first deadline runs.</p></article></body></html>"
 
 
 def load_extractor(name: str, favor: str = "balanced", metadata: bool = False) -> Extractor:
@@ -34,9 +34,9 @@ def _trafilatura(favor: str, metadata: bool) -> Extractor:
     logging.getLogger("htmldate").setLevel(logging.CRITICAL)
     options = {f"favor_{favor}": True} if favor != "balanced" else {}
 
-    def extract(html: str, url: str | None) -> Extracted:
+    def extract(html: bytes, url: str | None) -> Extracted:
         # `deduplicate` stays off: its cache makes the text of a page depend on the pages before.
-        page = trafilatura.bare_extraction(html, url=url, with_metadata=metadata, **options)
+        page = trafilatura.bare_extraction(html.decode(), url=url, with_metadata=metadata, **options)
         if page is None:
             return Extracted("")
         if not metadata:
@@ -58,8 +58,8 @@ def _resiliparse(favor: str, metadata: bool) -> Extractor:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    def extract(html: str, url: str | None) -> Extracted:
-        tree = HTMLTree.parse(html)
+    def extract(html: bytes, url: str | None) -> Extracted:
+        tree = HTMLTree.parse(html.decode())
         text = extract_plain_text(tree, main_content=favor != "recall", preserve_formatting=True)
         return Extracted(text.strip(), (tree.title or None) if metadata else None)
 
@@ -73,7 +73,7 @@ def _blocks(favor: str, metadata: bool) -> Extractor:
     settings = BlocksSettings(recall_weight=RECALL_WEIGHT[favor], metadata=metadata)
     blocks.extract(_WARM_UP, None, settings)
 
-    def extract(html: str, url: str | None) -> Extracted:
+    def extract(html: bytes, url: str | None) -> Extracted:
         return blocks.extract(html, url, settings)
 
     return extract
@@ -90,7 +90,7 @@ def _auto(favor: str, metadata: bool) -> Extractor:
         return blocks
     trafilatura = _trafilatura(favor, metadata)
 
-    def extract(html: str, url: str | None) -> Extracted:
+    def extract(html: bytes, url: str | None) -> Extracted:
         found = blocks(html, url)
         return trafilatura(html, url) if detect(found.text)[0] in languages else found
 

@@ -31,14 +31,17 @@ def _detect(text: str, is_plain: bool) -> tuple[str | None, float | None]:
     if pycld2 is None:
         return _fallback(text)
     try:
-        _, _, details = pycld2.detect(_REFUSED.sub(" ", text), isPlainText=is_plain)
+        return _best(pycld2.detect(text, isPlainText=is_plain))
+    except (pycld2.error, ValueError):
+        pass  # it refuses the whole text for one such character
+    try:
+        return _best(pycld2.detect(_REFUSED.sub(" ", text), isPlainText=is_plain))
     except (pycld2.error, ValueError):
         return None, None
-    return _best(details)
 
 
-def _best(details: Any) -> tuple[str | None, float | None]:
-    _, code, percent, _ = details[0]
+def _best(found: Any) -> tuple[str | None, float | None]:
+    _, code, percent, _ = found[2][0]
     code = _RENAMED.get(code, code)
     return (code, percent / 100) if code else (None, None)
 

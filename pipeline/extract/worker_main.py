@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.extract.charset import decode_utf8
 from gristmill.pipeline.extract.content import TooLarge, decode_content
 from gristmill.pipeline.extract.extracted import Extracted
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
@@ -76,12 +76,12 @@ def _process(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
 
 def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     body = decode_content(page.payload, page.content_encoding, options["max_page_bytes"]) if page.content_encoding else page.payload
-    html, charset = decode(body, page.charset or None)
+    html, charset = decode_utf8(body, page.charset or None)
     if options["html_languages"]:
-        language, score = detect_html(html)
+        language, score = detect_html(html.decode())
         if language not in options["html_languages"]:
             return LANGUAGE, {"language": language, "score": score}, b""
-    found = Extracted(html.strip()) if page.content_type == "text/plain" else extract(html, page.url or None)
+    found = Extracted(html.decode().strip()) if page.content_type == "text/plain" else extract(html, page.url or None)
     text = clean_text(found.text)
     if not text and _was_near_limit():
         # Libraries turn a failed allocation into an empty tree.

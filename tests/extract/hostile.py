@@ -14,12 +14,13 @@ from gristmill.pipeline.extract.extractors import Extractor
 def hostile() -> Extractor:
     """Return an extractor that does what `<meta name="do" content="...">` says, else returns the page."""
 
-    def extract(html: str, url: str | None) -> Extracted:
-        found = re.search(r'name="do" content="(\w+)"', html)
+    def extract(html: bytes, url: str | None) -> Extracted:
+        page = html.decode()
+        found = re.search(r'name="do" content="(\w+)"', page)
         if found:
             _ACTS[found[1]]()
         print("noise on stdout")  # must not end up between the frames
-        return Extracted(re.sub(r"<[^>]*>", " ", html).strip())
+        return Extracted(re.sub(r"<[^>]*>", " ", page).strip())
 
     return extract
 

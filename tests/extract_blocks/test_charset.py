@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.pipeline.extract.charset import decode, python_codec
+from gristmill.pipeline.extract.charset import decode, decode_utf8, python_codec
 
 RUSSIAN = "<html><body>Все счастливые семьи похожи друг на друга</body></html>"
 
@@ -89,6 +89,24 @@ def test_labels_are_read_as_browsers_read_them(label: str, codec: str | None) ->
     st.sampled_from([None, "utf-8", "utf-16", "gb18030", "shift_jis", "iso-2022-jp", "hz", "big5", "euc-kr", "x"]),
 )
 def test_any_bytes_decode_to_text_that_encodes(body: bytes, header: str | None) -> None:
-    text, _ = decode(body, header)
-    text.encode()
+    text, charset = decode(body, header)
     assert "\0" not in text
+    assert decode_utf8(body, header) == (text.encode(), charset)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        RUSSIAN.encode(),
+        b"<p>ascii only",
+        b"\xef\xbb\xbf<p>a",
+        b"<p>a\0b",
+        "é".encode() * 9 + b"\xc3",
+        b"<meta charset=hz-gb-2312>~{<:Ky2;S{~}",
+        b"\x1b$B!!\x1b(B",
+    ],
+)
+@pytest.mark.parametrize("header", [None, "hz-gb-2312", "iso-2022-jp", "windows-1251"])
+def test_decoding_to_utf8_is_decoding_and_encoding(body: bytes, header: str | None) -> None:
+    text, charset = decode(body, header)
+    assert decode_utf8(body, header) == (text.encode(), charset)

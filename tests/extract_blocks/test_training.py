@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from gristmill.errors import InputError
+from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore
 from gristmill.pipeline.extract.blocks.training.export import round_down
-from gristmill.pipeline.extract.blocks.training.labels import label_blocks
+from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
 from gristmill.pipeline.extract.blocks.training.page import read_pages, registered_domain
-from gristmill.pipeline.extract.blocks.training.report import bootstrap
-from gristmill.pipeline.extract.blocks.training.scores import score, snippet_score, split_words
+from gristmill.pipeline.extract.blocks.training.report import bootstrap, mean_score
+from gristmill.pipeline.extract.blocks.training.scores import count_snippets, score, split_words
 
 
 def test_every_han_and_kana_character_is_a_word() -> None:
@@ -25,10 +26,29 @@ def test_scores_compare_four_grams_as_multisets() -> None:
     assert score("", "a b c d") == (0.0, 0.0, 0.0)
 
 
-def test_snippets_are_right_when_wanted_ones_are_there_and_unwanted_ones_are_not() -> None:
-    assert snippet_score("The quick fox.", ["quick fox"], ["lazy dog"]) == 1.0
-    assert snippet_score("The quick fox.", ["quick fox", "red"], ["the quick"]) == 0.25
-    assert snippet_score("x", [], []) is None
+def test_snippets_count_as_parts_of_the_text_whatever_its_white_space() -> None:
+    assert count_snippets("The quick\n brown fox.", ["uick brown"], ["lazy dog"]) == (1, 0, 0)
+    assert count_snippets("The quick fox.", ["quick fox", "red"], ["The quick", "the quick"]) == (1, 1, 1)
+    assert count_snippets("Klimawandel", ["Klima\u00adwandel"], []).f1 == 1.0
+
+
+def test_snippets_of_many_pages_have_one_f1() -> None:
+    pages = [count_snippets("a b", ["a", "b"], ["c"]), count_snippets("a c", ["b"], ["c"]), count_snippets("a", [], ["c"])]
+    assert mean_score([PageScore(None, one.f1, weight=one.weight) for one in pages]) == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))  # type: ignore[arg-type]
+
+
+def test_a_repeated_line_is_gold_where_the_text_around_it_is() -> None:
+    text = "one two three four five six"
+    labels, _ = label_blocks([text, "menu " * 120, "some more of the main text", text, "and the end of it all"], "\n".join(
+        ["some more of the main text", text, "and the end of it all"]))  # fmt: skip
+    assert labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_a_block_that_holds_a_snippet_is_labelled_and_no_other() -> None:
+    blocks = ["The quick fox jumps.", "Share this", "Something else", "A long paragraph that says, among other things, share this."]
+    labels, weights = label_snippets(blocks, ["quick fox"], ["Share this", "share this"])
+    assert labels.tolist() == [1, 0, 0, 0]
+    assert (weights > 0).tolist() == [True, True, False, False]
 
 
 def test_a_block_is_labelled_with_its_share_of_gold_words() -> None:
@@ -58,7 +78,7 @@ def test_pages_are_grouped_by_registered_domain(url: str, domain: str) -> None:
 
 
 def test_the_interval_of_equal_values_is_their_value() -> None:
-    assert bootstrap(np.full(10, 0.5), [str(k) for k in range(10)]) == (0.5, 0.5)
+    assert bootstrap([0.5] * 10, [str(k) for k in range(10)]) == (0.5, 0.5)
 
 
 def test_archives_without_gold_are_an_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.compiled import njit_borrowing
+from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, wrapping_product
 
 _KEYS, _VALUES = T.ATTRIBUTE_KEYS, T.ATTRIBUTE_VALUES
 _ROLE_KEYS, _ROLE_VALUES = T.ROLE_KEYS, T.ROLE_VALUES
@@ -18,11 +18,6 @@ _ARTICLE_BODY = T.name_hash("articlebody")
 _NONE = T.name_hash("none")
 _HIDDEN = T.name_hash("hidden")
 _TOKEN_MASK = 0x7FFFFFFF
-
-
-@njit_borrowing
-def is_space(c):
-    return c == 32 or c == 10 or c == 9 or c == 13 or c == 12
 
 
 @njit_borrowing
@@ -43,7 +38,7 @@ def hash_folded(data, start, end):
     key = np.int64(T.FNV_START)
     for i in range(start, end):
         c = np.int64(data[i])
-        key = (key ^ (c | 32 if 65 <= c <= 90 else c)) * T.FNV_PRIME
+        key = wrapping_product(key ^ (c | 32 if 65 <= c <= 90 else c), T.FNV_PRIME)
     return key
 
 
@@ -88,7 +83,7 @@ def scan_attributes(data, i, n, spans):
             c = np.int64(data[i])
             if c == 62 or c == 47 or is_space(c) or (c == 61 and i > first):
                 break
-            key = (key ^ (c | 32 if 65 <= c <= 90 else c)) * T.FNV_PRIME
+            key = wrapping_product(key ^ (c | 32 if 65 <= c <= 90 else c), T.FNV_PRIME)
             i += 1
         while i < n and is_space(data[i]):
             i += 1
@@ -135,9 +130,9 @@ def _tokens_of(data, start, end, seed, tokens, state, first):
             name, part, part_length, num_parts = seed, seed, 0, 0
         else:
             folded = c | 32 if upper else c
-            name = (name ^ folded) * T.FNV_PRIME
+            name = wrapping_product(name ^ folded, T.FNV_PRIME)
             if upper or lower:
-                part = (part ^ folded) * T.FNV_PRIME
+                part = wrapping_product(part ^ folded, T.FNV_PRIME)
                 part_length += 1
         previous_lower = lower
 

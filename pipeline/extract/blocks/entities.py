@@ -7,7 +7,7 @@ from html.entities import html5
 
 import numpy as np
 
-from gristmill.pipeline.extract.blocks.compiled import njit_borrowing
+from gristmill.pipeline.extract.blocks.compiled import njit_borrowing, wrapping_product
 from gristmill.pipeline.extract.blocks.tags import FNV_PRIME, FNV_START, name_hash
 
 _SLOTS = 8192
@@ -88,13 +88,13 @@ def character_reference(data, i, n):
         c = np.int64(data[j])
         if not (48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122):
             break
-        key = (key ^ c) * FNV_PRIME
+        key = wrapping_product(key ^ c, FNV_PRIME)
         j += 1
         slot = _find(key)
         if slot >= 0:
             best, best_end = slot, j
     if j < n and data[j] == _SEMICOLON:
-        slot = _find((key ^ _SEMICOLON) * FNV_PRIME)
+        slot = _find(wrapping_product(key ^ _SEMICOLON, FNV_PRIME))
         if slot >= 0:
             best, best_end = slot, j + 1
     if best < 0:

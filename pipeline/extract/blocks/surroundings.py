@@ -8,13 +8,14 @@ from numba import njit
 
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.compiled import njit_borrowing
+from gristmill.pipeline.extract.blocks.compiled import njit_borrowing, wrapping_product
 from gristmill.pipeline.extract.blocks.tags import FNV_START
 from gristmill.pipeline.extract.blocks.writing import end_word, write_run
 
 PROSE_WORDS, PROSE_LINKS = 15, 0.34  # a block of prose: at least so many words, at most so many of them in links
 ALIKE_SLOTS = 4096
 _DECAY = 0.6
+_LOGS = np.log1p(np.arange(4096)).astype(np.float32)
 
 
 @njit_borrowing
@@ -31,7 +32,8 @@ def fraction(part, whole):
 
 @njit_borrowing
 def log(value):
-    return np.float32(np.log(1.0 + value))
+    """Return log(1 + value) of a count, from a table where it is small."""
+    return _LOGS[value] if value < _LOGS.size else np.float32(np.log(1.0 + value))
 
 
 @njit_borrowing
@@ -96,7 +98,7 @@ def alike(blocks, elements, table, slots, siblings):
     for b in range(blocks.shape[0]):
         element, key = np.int64(blocks[b, L.ELEMENT]), np.int64(0)
         for _ in range(3):
-            key = key * 1000003 + elements[element, L.SIGNATURE]
+            key = wrapping_product(key, 1000003) + elements[element, L.SIGNATURE]
             element = elements[element, L.PARENT]
         slot = (key ^ (key >> 29)) & (ALIKE_SLOTS - 1)
         slots[b] = slot

@@ -14,8 +14,8 @@ from numba import njit
 
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.attributes import collect_tokens, context_of, hash_folded, is_space, lookup, scan_attributes
-from gristmill.pipeline.extract.blocks.compiled import njit_borrowing
+from gristmill.pipeline.extract.blocks.attributes import collect_tokens, context_of, hash_folded, lookup, scan_attributes
+from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, wrapping_product
 from gristmill.pipeline.extract.blocks.writing import GAP, LINE, NOTHING, end_word, write_run
 
 _META_KEYS, _META_VALUES = T.hash_table(L.META_NAMES, 256)
@@ -93,7 +93,7 @@ def _push(tag, key, context, first_token, elements, tokens, stack, open_count, s
     elements[number, L.CELL] = number if tag in (_TD, _TH) else elements[parent, L.CELL]
     signature = tag + 1
     for k in range(first_token, min(first_token + _SIGNATURE_TOKENS, state[L.NUM_TOKENS])):
-        signature = signature * T.FNV_PRIME + tokens[k]
+        signature = wrapping_product(signature, T.FNV_PRIME) + tokens[k]
     elements[number, L.SIGNATURE] = signature & 0x7FFFFFFF
     stack[depth] = number
     state[L.STACK], state[L.NUM_ELEMENTS], state[L.CURRENT] = depth + 1, number + 1, number
@@ -313,7 +313,7 @@ def _markup(data, i, n, text, blocks, elements, tokens, words, marks, stack, ope
         c = np.int64(data[i])
         if c == 62 or c == 47 or is_space(c):
             break
-        key = (key ^ (c | 32 if 65 <= c <= 90 else c)) * T.FNV_PRIME
+        key = wrapping_product(key ^ (c | 32 if 65 <= c <= 90 else c), T.FNV_PRIME)
         i += 1
     tag = max(lookup(T.TAG_KEYS, T.TAG_VALUES, key), 0)
     if not ends:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.compiled import njit_borrowing
+from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, wrapping_product
 from gristmill.pipeline.extract.blocks.entities import character_reference
 from gristmill.pipeline.extract.blocks.tags import FNV_PRIME, FNV_START
 
@@ -186,7 +186,7 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
             text[out] = c
             out += 1
             num_chars += 1
-            key = (key ^ c) * FNV_PRIME
+            key = wrapping_product(key ^ c, FNV_PRIME)
             last = c
             i += 1
             continue
@@ -200,6 +200,8 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
                 end_word(b, blocks, words, state)
                 key, in_word = FNV_START, False
             out = _space(cp, preformatted, start, text, out, state)
+            while not preformatted and i < n and is_space(data[i]):
+                i += 1
             continue
         if kind == _CONTROL:
             continue
@@ -225,7 +227,7 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
         last = cp
         counts[kind] += 1
         if kind <= _DIGIT:
-            key = (key ^ (cp | 32 if kind == _UPPER and cp < 128 else cp)) * FNV_PRIME
+            key = wrapping_product(key ^ (cp | 32 if kind == _UPPER and cp < 128 else cp), FNV_PRIME)
             if kind == _DIGIT:
                 state[L.NUMERIC] = 1
         if wide:

@@ -16,19 +16,20 @@ from gristmill.pipeline.extract.blocks.features import measure
 from gristmill.pipeline.extract.blocks.rendering import plain_text
 from gristmill.pipeline.extract.blocks.training.fit import fit, fold_of
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage
-from gristmill.pipeline.extract.blocks.training.scores import score, snippet_score
+from gristmill.pipeline.extract.blocks.training.scores import count_snippets, score
 
 NUM_FOLDS = 5
 _CALIBRATION_BINS = 10
 
 
 class PageScore(NamedTuple):
-    """One page: F1, precision and recall against full gold, or its snippet score as `f1` (precision and recall then are NaN)."""
+    """One page: F1, precision and recall against full gold; of snippets F1 alone, and its weight in the F1 over all snippets."""
 
     page: LabelledPage
     f1: float
-    precision: float
-    recall: float
+    precision: float = float("nan")
+    recall: float = float("nan")
+    weight: int = 1
 
 
 class Calibration(NamedTuple):
@@ -43,8 +44,8 @@ def judge(page: LabelledPage, text: str) -> PageScore:
     """Score a text against a page's gold."""
     if page.kind == "full":
         return PageScore(page, *score(text, page.gold))
-    found = snippet_score(text, page.wanted, page.unwanted)
-    return PageScore(page, float("nan") if found is None else found, float("nan"), float("nan"))
+    found = count_snippets(text, page.wanted, page.unwanted)
+    return PageScore(page, found.f1, weight=found.weight)
 
 
 def apply(page: LabelledPage, model: Model, recall_weight: float = 1.0) -> tuple[str, npt.NDArray[np.float32]]:
@@ -58,11 +59,11 @@ def apply(page: LabelledPage, model: Model, recall_weight: float = 1.0) -> tuple
 def cross_validate(
     pages: Sequence[LabelledPage], say: Callable[[str], None] = lambda line: None
 ) -> tuple[list[PageScore], Calibration]:
-    """Score every page by a model that saw no page of its registered domain; fitted to full gold only."""
+    """Score every page by a model that saw no page of its registered domain."""
     scores: dict[int, PageScore] = {}
     sums = np.zeros((3, _CALIBRATION_BINS))
     for fold in range(NUM_FOLDS):
-        model = fit([page for page in pages if page.kind == "full" and fold_of(page, "cross-validation", NUM_FOLDS) != fold])
+        model = fit([page for page in pages if fold_of(page, "cross-validation", NUM_FOLDS) != fold])
         for i, page in enumerate(pages):
             if fold_of(page, "cross-validation", NUM_FOLDS) != fold:
                 continue

@@ -52,7 +52,7 @@ def features_of(page: LabelledPage, names: Odds, words: Odds) -> npt.NDArray[np.
 
 
 def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS) -> Model:
-    """Fit a model to pages with full gold.
+    """Fit a model to labelled pages; the tables are learned from those with full gold.
 
     The trees see each training page under tables learned from other domains, as they will see new pages; the model carries the
     tables learned from all of them.
@@ -62,13 +62,14 @@ def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS) -> Model:
     x: list[npt.NDArray[np.float32]] = [np.empty((0, 0), dtype=np.float32)] * len(pages)
     inner = [fold_of(page, "tables", INNER_FOLDS) for page in pages]
     for fold in range(INNER_FOLDS):
-        others = [page for page, own in zip(pages, inner, strict=True) if own != fold]
+        others = [page for page, own in zip(pages, inner, strict=True) if own != fold and page.kind == "full"]
         names, words = learn_name_odds(others), learn_word_odds(others)
         for i, page in enumerate(pages):
             if inner[i] == fold:
-                x[i] = features_of(page, names, words)
-    labels = np.concatenate([page.labels for page in pages])
-    weights = np.concatenate([page.weights for page in pages])
+                x[i] = features_of(page, names, words)[page.weights > 0]
+    labels = np.concatenate([page.labels[page.weights > 0] for page in pages])
+    weights = np.concatenate([page.weights[page.weights > 0] for page in pages])
     data = lightgbm.Dataset(np.concatenate(x), labels, weight=weights / weights.mean())
     booster = lightgbm.train(PARAMETERS, data, num_rounds)
-    return export(booster.dump_model(), learn_name_odds(pages), learn_word_odds(pages))
+    full = [page for page in pages if page.kind == "full"]
+    return export(booster.dump_model(), learn_name_odds(full), learn_word_odds(full))

@@ -15,7 +15,7 @@ import orjson
 
 from gristmill.errors import InputError
 from gristmill.pipeline.extract.blocks.tokenizer import tokenize
-from gristmill.pipeline.extract.blocks.training.labels import label_blocks
+from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
 from gristmill.pipeline.extract.charset import decode
 
 MIN_ON_PAGE = 0.5  # gold of which less is found on the page lies in scripts: nothing to learn
@@ -94,9 +94,11 @@ def label_page(url: str, html: bytes, gold: dict[str, Any], collection: str) -> 
         value.copy() if isinstance(value, np.ndarray) else value for value in tokenize(data)
     )
     joined = text.tobytes()
-    full = gold["gold_kind"] == "full"
-    none = np.zeros(len(blocks))
-    labels, weights = label_blocks([joined[a:b].decode() for a, b in blocks[:, :2]], gold["gold_text"]) if full else (none, none)
+    texts = [joined[start:end].decode() for start, end in blocks[:, :2].tolist()]
+    if gold["gold_kind"] == "full":
+        labels, weights = label_blocks(texts, gold["gold_text"])
+    else:
+        labels, weights = label_snippets(texts, gold.get("with") or (), gold.get("without") or ())
     return LabelledPage(
         url, data, registered_domain(url), gold["gold_kind"], f"{collection}/{gold.get('source')}", gold.get("page_type") or "",
         gold.get("lang") or "", gold.get("gold_text") or "", tuple(gold.get("with") or ()), tuple(gold.get("without") or ()),

@@ -15,21 +15,43 @@ _MIN_LANGUAGE_PAGES = 3
 _NUM_WORST = 20
 
 
-def bootstrap(values: npt.NDArray[np.float64], domains: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """Return a 95 % interval of the mean, resampling registered domains rather than pages."""
+def bootstrap(values: Sequence[float], domains: Sequence[str], weights: Sequence[float] | None = None) -> tuple[float, float]:
+    """Return a 95 % interval of the mean, resampling registered domains rather than pages; weighted where weights are given."""
+    low, high = np.percentile(_resampled(values, domains, weights), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _resampled(values: Sequence[float], domains: Sequence[str], weights: Sequence[float] | None = None) -> npt.NDArray[np.float64]:
+    """Return the (weighted) means of resampled domains, the same domains for each call with the same ones."""
     numbers: dict[str, int] = {}
     group = np.array([numbers.setdefault(domain, len(numbers)) for domain in domains])
-    sums, counts = np.bincount(group, values), np.bincount(group)
-    draws = np.random.default_rng(seed).integers(0, len(sums), (_NUM_RESAMPLES, len(sums)))
-    low, high = np.percentile(sums[draws].sum(1) / counts[draws].sum(1), (2.5, 97.5))
-    return float(low), float(high)
+    each = np.ones(len(group)) if weights is None else np.asarray(weights, dtype=np.float64)
+    sums, totals = np.bincount(group, np.asarray(values) * each), np.bincount(group, each)
+    draws = np.random.default_rng(0).integers(0, len(sums), (_NUM_RESAMPLES, len(sums)))
+    means: npt.NDArray[np.float64] = sums[draws].sum(1) / np.maximum(totals[draws].sum(1), 1e-9)
+    return means
+
+
+def mean_score(scores: Sequence[PageScore]) -> float:
+    """Return the mean F1 of pages; of snippets F1 over all snippets."""
+    counted = [one for one in scores if one.weight]
+    return sum(one.f1 * one.weight for one in counted) / max(sum(one.weight for one in counted), 1)
+
+
+def intervals(ours: Sequence[PageScore], peer: Sequence[PageScore]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return 95 % intervals of our mean score and of its gain over a peer's on the same pages."""
+    domains = [one.page.domain for one in ours]
+    own, other = (_resampled([one.f1 if one.weight else 0.0 for one in scores], domains, [one.weight for one in scores])
+                  for scores in (ours, peer))  # fmt: skip
+    (low, high), (worst, best) = (np.percentile(means, (2.5, 97.5)) for means in (own, own - other))
+    return (float(low), float(high)), (float(worst), float(best))
 
 
 def summarise(ours: Sequence[PageScore], peer: Sequence[PageScore] | None, calibration: Calibration) -> dict[str, Any]:
     """Collect the scores a model card carries; `peer` are trafilatura's on the same pages."""
     summary: dict[str, Any] = {"calibration": calibration._asdict()}
     for kind in ("full", "snippets"):
-        rows = [i for i, one in enumerate(ours) if one.page.kind == kind and np.isfinite(one.f1)]
+        rows = [i for i, one in enumerate(ours) if one.page.kind == kind]
         if not rows:
             continue
         summary[kind] = _scores(rows, ours, peer)
@@ -42,17 +64,16 @@ def summarise(ours: Sequence[PageScore], peer: Sequence[PageScore] | None, calib
 
 
 def _scores(rows: Sequence[int], ours: Sequence[PageScore], peer: Sequence[PageScore] | None) -> dict[str, Any]:
-    values = np.array([ours[i].f1 for i in rows])
-    found: dict[str, Any] = {"pages": len(rows), "f1": round(float(values.mean()), 4)}
-    if ours[rows[0]].page.kind == "full":
-        found["precision"] = round(float(np.mean([ours[i].precision for i in rows])), 4)
-        found["recall"] = round(float(np.mean([ours[i].recall for i in rows])), 4)
-    domains = [ours[i].page.domain for i in rows]
-    found["f1_interval"] = [round(bound, 4) for bound in bootstrap(values, domains)]
+    own = [ours[i] for i in rows]
+    found: dict[str, Any] = {"pages": len(rows), "f1": round(mean_score(own), 4)}
+    if own[0].page.kind == "full":
+        found["precision"] = round(float(np.mean([one.precision for one in own])), 4)
+        found["recall"] = round(float(np.mean([one.recall for one in own])), 4)
+    interval, gain = intervals(own, [peer[i] for i in rows] if peer else own)
+    found["f1_interval"] = [round(bound, 4) for bound in interval]
     if peer:
-        theirs = np.array([peer[i].f1 for i in rows])
-        found["trafilatura_f1"] = round(float(theirs.mean()), 4)
-        found["gain_interval"] = [round(bound, 4) for bound in bootstrap(values - theirs, domains)]
+        found["trafilatura_f1"] = round(mean_score([peer[i] for i in rows]), 4)
+        found["gain_interval"] = [round(bound, 4) for bound in gain]
     return found
 
 
@@ -64,12 +85,17 @@ def _split(rows: Sequence[int], ours: Sequence[PageScore], peer: Sequence[PageSc
 
 
 def worse_languages(ours: Sequence[PageScore], peer: Sequence[PageScore]) -> list[str]:
-    """List the languages in which trafilatura's text is better on average, over all gold of at least three pages."""
-    gains: dict[str, list[float]] = {}
-    for own, other in zip(ours, peer, strict=True):
-        if np.isfinite(own.f1) and own.page.language not in ("", "und"):
-            gains.setdefault(own.page.language, []).append(own.f1 - other.f1)
-    return sorted(name for name, values in gains.items() if len(values) >= _MIN_LANGUAGE_PAGES and float(np.mean(values)) < 0)
+    """List the languages in which trafilatura's text scores better: on full gold of at least three pages, else on snippets of as
+    many."""
+    worse = []
+    for language in sorted({one.page.language for one in ours} - {"", "und", "zxx"}):
+        for kind in ("full", "snippets"):
+            rows = [i for i, one in enumerate(ours) if (one.page.language, one.page.kind) == (language, kind)]
+            if len(rows) >= _MIN_LANGUAGE_PAGES:
+                if mean_score([ours[i] for i in rows]) < mean_score([peer[i] for i in rows]):
+                    worse.append(language)
+                break
+    return worse
 
 
 def table(summary: dict[str, Any]) -> str:

@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 SHINGLE_WORDS = 4
 _WIDE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_LAYOUT = {0xAD: None, 0x200B: None, 0x2060: None, 0xFEFF: None}
 _WORD = re.compile(rf"[{_WIDE}]|[^\W{_WIDE}]+")
 
 
@@ -20,6 +19,24 @@ class Score(NamedTuple):
     f1: float
     precision: float
     recall: float
+
+
+class Snippets(NamedTuple):
+    """Wanted snippets found and missed, and unwanted ones found."""
+
+    found: int
+    missed: int
+    leaked: int
+
+    @property
+    def weight(self) -> int:
+        """What a page's F1 weighs in the F1 over all snippets of many pages."""
+        return 2 * self.found + self.missed + self.leaked
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; NaN without any."""
+        return 2 * self.found / self.weight if self.weight else float("nan")
 
 
 def split_words(text: str) -> list[str]:
@@ -44,13 +61,14 @@ def score(text: str, gold: str) -> Score:
     return Score(2 * precision * recall / (precision + recall), precision, recall)
 
 
-def snippet_score(text: str, wanted: Sequence[str], unwanted: Sequence[str]) -> float | None:
-    """Return the share of right answers: wanted snippets found and unwanted ones absent, half each when both exist."""
-    words = f" {' '.join(split_words(text))} "
-    parts = []
-    for snippets, expected in ((wanted, True), (unwanted, False)):
-        folded = [" ".join(split_words(snippet)) for snippet in snippets]
-        answers = [(f" {snippet} " in words) == expected for snippet in folded if snippet]
-        if answers:
-            parts.append(float(np.mean(answers)))
-    return float(np.mean(parts)) if parts else None
+def as_one_line(text: str) -> str:
+    """Collapse white space and drop what only steers layout (soft hyphens, zero-width spaces), as snippets are compared."""
+    return " ".join(text.translate(_LAYOUT).split())
+
+
+def count_snippets(text: str, wanted: Sequence[str], unwanted: Sequence[str]) -> Snippets:
+    """Count the wanted and unwanted snippets that are in a text, as parts of it: many are cut within a word."""
+    line = as_one_line(text)
+    inside = [as_one_line(snippet) in line for snippet in wanted if snippet.strip()]
+    outside = [as_one_line(snippet) in line for snippet in unwanted if snippet.strip()]
+    return Snippets(sum(inside), len(inside) - sum(inside), sum(outside))

@@ -34,17 +34,17 @@ def train(
     (data, licences, date, command) goes into the card as it is.
     """
     pages = read_pages(archives, gold_files)
-    full = [page for page in pages if page.kind == "full"]
-    say(f"{len(full)} pages with full gold, {len(pages) - len(full)} with snippets, {len({page.domain for page in pages})} domains")
+    num_full = sum(page.kind == "full" for page in pages)
+    say(f"{num_full} pages with full gold, {len(pages) - num_full} with snippets, {len({page.domain for page in pages})} domains")
     ours, calibration = cross_validate(pages, say)
     peer = score_trafilatura(pages) if compare else None
     summary = summarise(ours, peer, calibration)
     say(table(summary))
-    model = fit(full)
+    model = fit(pages)
     card = {
         "about": about or {},
         "gold": {f"{path.parent.name}/{path.name}": sha256_file(path) for path in gold_files},
-        "pages": {"full": len(full), "snippets": len(pages) - len(full), "domains": len({page.domain for page in pages})},
+        "pages": {"full": num_full, "snippets": len(pages) - num_full, "domains": len({page.domain for page in pages})},
         "trees": {"rounds": NUM_ROUNDS, **PARAMETERS},
         "versions": {name: importlib.metadata.version(name) for name in ("lightgbm", "numba", "numpy", "trafilatura")},
         "cross_validation": summary,
