@@ -1,8 +1,9 @@
 """Main text: how good and how fast, beside trafilatura and resiliparse, and from archive to filtered text beside datatrove.
 
-    python benchmarks/extract.py pages/*.warc.gz --gold pages/gold.jsonl.gz [--unseen] [--quick] [--json] [--peers PYTHON]
+    python benchmarks/extract.py pages/*.warc.gz --gold pages/gold.jsonl.gz [--heavy heavy/*.warc.gz] [--unseen] [--quick] [--json]
+        [--peers PYTHON]
 
-Quality is F1 of word 4-gram multisets against full gold (macro over pages) and the share of right snippets, with 95 % intervals by
+Quality is F1 of word 4-gram multisets against full gold (macro over pages) and F1 over all snippets, with 95 % intervals by
 bootstrap over registered domains. The shipped model has seen its training pages: unless `--unseen` says that these
 are others, our scores come from models that saw no page of the same domain (five fits: minutes). Speed is pages per CPU second,
 page by page in turn: ours with charset decoding and output, the peers on decoded pages. `--peers` names an interpreter that has
@@ -16,13 +17,14 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -32,14 +34,15 @@ from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore, cross_validate, judge
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_pages
-from gristmill.pipeline.extract.blocks.training.report import bootstrap
-from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.extract.blocks.training.report import intervals, mean_score
+from gristmill.pipeline.extract.charset import decode, decode_utf8
 
 PRESETS = ("gopher", "c4-code", "fineweb")
 Way = Callable[[str, str], str]
+_WAYS: dict[str, Literal["blocks", "auto"]] = {"gristmill": "blocks", "gristmill auto": "auto"}
 
 
-def ours(html: str, url: str) -> str:
+def ours(html: str | bytes, url: str) -> str:
     return extract(html, url, BlocksSettings(metadata=False)).text
 
 
@@ -72,21 +75,29 @@ def quality(pages: Sequence[LabelledPage], unseen: bool) -> dict[str, list[PageS
     return scores
 
 
-def print_quality(scores: dict[str, list[PageScore]]) -> dict[str, float]:
-    """Print F1 and snippet scores with intervals; returns F1 by name."""
-    f1 = {}
+def summarise_quality(scores: dict[str, list[PageScore]]) -> dict[str, Any]:
+    """Return and print the mean scores of each way by kind of gold, with intervals, and our gain over each peer."""
+    found: dict[str, Any] = {}
     for kind in ("full", "snippets"):
-        rows = [i for i, one in enumerate(scores["blocks"]) if one.page.kind == kind and np.isfinite(one.f1)]
-        domains = [scores["blocks"][i].page.domain for i in rows]
-        for name, judged in scores.items():
-            values = np.array([judged[i].f1 for i in rows])
-            if len(values):
-                low, high = bootstrap(values, domains)
-                print(f"{kind:9} {name:12} {values.mean():.4f} ({low:.4f} to {high:.4f}) over {len(rows)} pages", end="")
-                more = [np.mean([judged[i][k] for i in rows]) for k in (2, 3)] if kind == "full" else []
-                print(f"  precision {more[0]:.3f} recall {more[1]:.3f}" if more else "")
-                f1[f"{name} {kind}"] = float(values.mean())
-    return f1
+        rows = [i for i, one in enumerate(scores["blocks"]) if one.page.kind == kind]
+        for name in scores if rows else ():
+            own = [scores[name][i] for i in rows]
+            interval, gain = intervals([scores["blocks"][i] for i in rows], own)
+            if name != "blocks":
+                interval = intervals(own, own)[0]
+            row: dict[str, Any] = {"pages": len(rows), "f1": round(mean_score(own), 4), "f1_interval": _rounded(interval)}
+            if kind == "full":
+                row |= {"precision": round(float(np.mean([one.precision for one in own])), 4)}
+                row |= {"recall": round(float(np.mean([one.recall for one in own])), 4)}
+            if name != "blocks":
+                row["gain_of_blocks_interval"] = _rounded(gain)
+            found.setdefault(kind, {})[name] = row
+            print(f"{kind:9} {name:12} " + ", ".join(f"{key} {value}" for key, value in row.items()))
+    return found
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 4) for value in values]
 
 
 def responses(archives: Sequence[Path], limit: int | None) -> list[tuple[str, str | None, bytes]]:
@@ -102,20 +113,20 @@ def responses(archives: Sequence[Path], limit: int | None) -> list[tuple[str, st
 
 
 def speed(pages: Sequence[tuple[str, str | None, bytes]]) -> dict[str, float]:
-    """Return pages per CPU second of each way, page by page in turn."""
+    """Return pages per CPU second of each way, page by page in turn; ours with decoding."""
     seconds = dict.fromkeys(("blocks", *PEERS), 0.0)
     for way in (ours, *PEERS.values()):
         way("<p>imports and compilation are nobody's page time</p>", "https://example.org/")
     for url, charset, body in pages:
         started = time.process_time()
-        ours(decode(body, charset)[0], url)
+        ours(decode_utf8(body, charset)[0], url)
         seconds["blocks"] += time.process_time() - started
         html = decode(body, charset)[0]
         for name, way in PEERS.items():
             started = time.process_time()
             way(html, url)
             seconds[name] += time.process_time() - started
-    return {name: len(pages) / spent for name, spent in seconds.items()}
+    return {name: round(len(pages) / spent, 1) for name, spent in seconds.items()}
 
 
 def cpu_seconds(work: Callable[[], int]) -> tuple[float, int]:
@@ -131,7 +142,7 @@ def cpu_seconds(work: Callable[[], int]) -> tuple[float, int]:
     return now() - before, result
 
 
-def filtered_by_gristmill(archive: Path, limit: int | None) -> int:
+def filtered_by_gristmill(archive: Path, limit: int | None, extractor: Literal["blocks", "auto"]) -> int:
     """Archive to documents to filters, as the stages do it; returns the number of documents kept."""
     from gristmill.filters.run import compile_filters
     from gristmill.filters.settings import FilterSettings
@@ -143,7 +154,7 @@ def filtered_by_gristmill(archive: Path, limit: int | None) -> int:
     source = SourceSettings(inputs=[str(archive)], limit=limit)
     filters, kept = compile_filters(FilterSettings(presets=PRESETS), seed=0), 0
     for shard in plan_shards(source, 1 << 40):
-        for batch in Extraction(shard, "web", source, ExtractSettings(extractor="blocks")):
+        for batch in Extraction(shard, "web", source, ExtractSettings(extractor=extractor)):
             if batch.documents.num_rows:
                 kept += filters.apply(batch.documents, first_row=0).kept.num_rows
     return kept
@@ -157,52 +168,82 @@ def filtered_by_datatrove(python: str, archive: Path, limit: int | None) -> floa
 
 
 def end_to_end(archives: Sequence[Path], limit: int | None, peers: str | None) -> dict[str, float]:
-    """Return pages per CPU second from archive to filtered text."""
-    seconds = {"gristmill": 0.0} | ({"datatrove": 0.0} if peers else {})
+    """Return pages per CPU second from archive to filtered text, over up to `limit` records of each archive."""
+    seconds = {"gristmill": 0.0, "gristmill auto": 0.0} | ({"datatrove": 0.0} if peers else {})
     num_pages = 0
-    filtered_by_gristmill(archives[0], 3)
     for archive in archives:
         num_pages += len(responses([archive], limit))
-        seconds["gristmill"] += cpu_seconds(lambda: filtered_by_gristmill(archive, limit))[0]  # noqa: B023 - called at once
+        for name, extractor in _WAYS.items():
+            filtered_by_gristmill(archive, 3, extractor)  # a worker keeps its extractor's process from task to task
+            seconds[name] += cpu_seconds(lambda: filtered_by_gristmill(archive, limit, extractor))[0]  # noqa: B023 - called at once
         if peers:
             seconds["datatrove"] += filtered_by_datatrove(peers, archive, limit)
-    return {name: num_pages / spent for name, spent in seconds.items()}
+    return {"pages": num_pages} | {name: round(num_pages / spent, 1) for name, spent in seconds.items()}
+
+
+def describe(pages: Sequence[tuple[str, str | None, bytes]], rates: dict[str, float]) -> dict[str, Any]:
+    """Return what a speed was measured on, the speeds and their ratios."""
+    row: dict[str, Any] = {"pages": len(pages), "mean_bytes": round(float(np.mean([len(body) for _, _, body in pages])))}
+    row |= {"pages_per_cpu_second": rates, "ratio": {name: round(rates["blocks"] / rates[name], 2) for name in PEERS}}
+    print(", ".join(f"{key} {value}" for key, value in row.items()))
+    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archives", nargs="+", type=Path)
     parser.add_argument("--gold", action="append", type=Path, default=[])
+    parser.add_argument("--heavy", action="append", type=Path, default=[], help="archives of heavy pages, timed by themselves")
     parser.add_argument("--unseen", action="store_true", help="the shipped model was not trained on these pages")
     parser.add_argument("--peers", help="an interpreter that has datatrove")
+    parser.add_argument("--filtered", type=int, default=200, help="records of each archive taken from archive to filtered text")
     parser.add_argument("--quick", action="store_true", help="60 pages of each archive, speed only")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     limit = 60 if options.quick else None
-    f1 = {}
-    if options.gold and not options.quick:
-        f1 = print_quality(quality(read_pages(options.archives, options.gold), options.unseen))
+    found: dict[str, Any] = {}
     pages = responses(options.archives, limit)
-    rates = speed(pages)
-    print(f"{len(pages)} pages, one process: " + ", ".join(f"{name} {rate:.0f} pages/s" for name, rate in rates.items()))
-    whole = end_to_end(options.archives, limit, options.peers)
-    print("archive to filtered text: " + ", ".join(f"{name} {rate:.0f} pages/s" for name, rate in whole.items()))
+    found["pages"] = describe(pages, speed(pages))
+    if options.heavy:
+        heavy = responses(options.heavy, limit)
+        found["heavy"] = describe(heavy, speed(heavy))
+    found["archive_to_filtered_text"] = end_to_end(
+        options.archives, min(limit or options.filtered, options.filtered), options.peers
+    )
+    print(f"archive to filtered text: {found['archive_to_filtered_text']}")
+    if options.gold and not options.quick:
+        found["quality"] = summarise_quality(quality(read_pages([*options.archives, *options.heavy], options.gold), options.unseen))
     if options.json:
-        print(json.dumps(summary(rates, whole, f1)))
+        print(json.dumps(summary(found)))
 
 
-def summary(rates: dict[str, float], whole: dict[str, float], f1: dict[str, float]) -> dict[str, Any]:
+def summary(found: dict[str, Any]) -> dict[str, Any]:
+    first = next(iter(found.values()))
+    rates = first["pages_per_cpu_second"]
     return {
         "what": "main text of a page",
         "unit": "pages per CPU second",
-        "ours": round(rates["blocks"], 1),
-        "peers": {name: round(rates[name], 1) for name in PEERS},
-        "ratio": {name: round(rates["blocks"] / rates[name], 2) for name in PEERS},
-        "archive_to_filtered_text": {name: round(rate, 1) for name, rate in whole.items()},
-        "f1": {name: round(value, 4) for name, value in f1.items()},
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "ours": rates["blocks"],
+        "peers": {name: rates[name] for name in PEERS},
+        "ratio": first["ratio"],
+        **found,
+        "machine": machine(),
         "versions": {name: version(name) for name in ("trafilatura", "resiliparse", "datatrove", "numba")},
+        "command": shlex.join(["python", "benchmarks/extract.py", *(_without_folder(part) for part in sys.argv[1:])]),
     }
+
+
+def machine() -> str:
+    """Name the processor, its cores and the memory."""
+    model = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
+    return f"{os.cpu_count()} cores of {model or platform.machine()}, {psutil.virtual_memory().total >> 30} GB"
+
+
+def _without_folder(argument: str) -> str:
+    """Shorten a path to its last folder and name."""
+    return "/".join(Path(argument).parts[-2:]) if "/" in argument else argument
 
 
 if __name__ == "__main__":

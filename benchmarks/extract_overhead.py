@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import sys
 import tempfile
 import time
@@ -28,7 +29,7 @@ from typing import Any
 
 import psutil
 
-from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.extract.charset import decode_utf8
 from gristmill.pipeline.extract.content import decode_content
 from gristmill.pipeline.extract.extractors import load_extractor
 from gristmill.pipeline.extract.run import Extraction
@@ -76,18 +77,23 @@ def report(arguments: argparse.Namespace, num_pages: int, totals: dict[str, floa
         print(f"datatrove {rates['datatrove']:.1f} pages/s ({totals['datatrove'] / totals['bare'] - 1:+.1%})")
     if arguments.json:
         peers = {f"{arguments.extractor} alone": rates["bare"]} | {name: rates[name] for name in ("datatrove",) if name in rates}
-        print(json.dumps(summary(arguments.extractor, rates["ours"], peers)))
+        print(json.dumps(summary(arguments.extractor, rates["ours"], peers, num_pages, overhead)))
 
 
-def summary(extractor: str, ours: float, peers: dict[str, float]) -> dict[str, Any]:
+def summary(extractor: str, ours: float, peers: dict[str, float], num_pages: int, overhead: float) -> dict[str, Any]:
     return {
         "what": f"archive to documents with {extractor}",
         "unit": "pages per CPU second",
         "ours": round(ours, 2),
         "peers": {name: round(value, 2) for name, value in peers.items()},
         "ratio": {name: round(ours / value, 3) for name, value in peers.items()},
+        "pages": num_pages,
+        "overhead_fraction": round(overhead, 4),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {name: version(name) for name in ("trafilatura", "resiliparse", "datatrove", "pycld2")},
+        "command": shlex.join(
+            ["python", "benchmarks/extract_overhead.py", *("/".join(Path(part).parts[-2:]) for part in sys.argv[1:])]
+        ),
     }
 
 
@@ -109,17 +115,17 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return now() - before
 
 
-def decoded_pages(source: SourceSettings) -> list[tuple[str, str | None]]:
+def decoded_pages(source: SourceSettings) -> list[tuple[bytes, str | None]]:
     pages = []
     for shard in plan_shards(source, 1 << 40):
         for item in read_records(shard, source):
             if isinstance(item, Record) and item.payload and item.status in (200, None):
                 body = decode_content(item.payload, item.content_encoding, 20_000_000)
-                pages.append((decode(body, item.charset)[0], item.url))
+                pages.append((decode_utf8(body, item.charset)[0], item.url))
     return pages
 
 
-def run_bare(extractor: str, pages: list[tuple[str, str | None]]) -> None:
+def run_bare(extractor: str, pages: list[tuple[bytes, str | None]]) -> None:
     extract = load_extractor(extractor)
     for html, url in pages:
         extract(html, url)

@@ -34,7 +34,9 @@ class StageKind:
 
 _STAGES = "gristmill.pipeline.stages"
 STAGES: Mapping[str, StageKind] = {
-    "extract": StageKind(f"{_STAGES}.extract:extract", 1, ("trafilatura", "resiliparse", "fastwarc", "pycld2", "lxml", "pyarrow")),
+    "extract": StageKind(
+        f"{_STAGES}.extract:extract", 2, ("trafilatura", "resiliparse", "fastwarc", "pycld2", "lxml", "pyarrow", "numba")
+    ),
     "adopt": StageKind(f"{_STAGES}.adopt:adopt", 1, ("pyarrow",)),
     "filter": StageKind(f"{_STAGES}.filter:filter_documents", 1, ("pyarrow", "numba", "pycld2")),
     "recut": StageKind(f"{_STAGES}.recut:recut_documents", 1, ("pyarrow", "numba")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from gristmill.pipeline.extract.extracted import Extracted
@@ -92,6 +93,7 @@ def _auto(favor: str, metadata: bool) -> Extractor:
 
     def extract(html: bytes, url: str | None) -> Extracted:
         found = blocks(html, url)
-        return trafilatura(html, url) if detect(found.text)[0] in languages else found
+        language = detect(found.text) if found.text else (None, None)
+        return trafilatura(html, url) if language[0] in languages else replace(found, language=language)
 
     return extract

@@ -13,7 +13,7 @@ class ExtractSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    extractor: Literal["trafilatura", "resiliparse", "blocks", "auto"] = "trafilatura"
+    extractor: Literal["trafilatura", "resiliparse", "blocks", "auto"] = "auto"
     favor: Literal["balanced", "precision", "recall"] = Field(default="balanced", description="What the extractor leans to.")
     statuses: list[int] = Field(default=[200], description="HTTP status codes kept; records without HTTP pass.")
     content_types: list[str] = Field(

@@ -86,7 +86,7 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     if not text and _was_near_limit():
         # Libraries turn a failed allocation into an empty tree.
         return _failed("memory", f"no text, and about {options['memory_bytes']} bytes taken")
-    language, score = detect(text) if text else (None, None)
+    language, score = found.language or (detect(text) if text else (None, None))
     said: dict[str, Any] = {"language": language, "score": score, "charset": charset}
     if options["metadata"]:
         said |= {"title": found.title, "author": found.author, "site_name": found.site_name, "canonical_url": found.canonical_url}

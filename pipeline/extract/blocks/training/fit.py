@@ -15,15 +15,15 @@ from gristmill.pipeline.extract.blocks.training.export import export
 from gristmill.pipeline.extract.blocks.training.odds import Odds, learn_name_odds, learn_word_odds
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage
 
-NUM_ROUNDS = 120
+NUM_ROUNDS = 180
 INNER_FOLDS = 4
 PARAMETERS: dict[str, Any] = {
     "objective": "cross_entropy",  # labels are shares
     "num_leaves": 31,
     "max_depth": 10,
-    "learning_rate": 0.1,
-    "min_data_in_leaf": 40,
-    "feature_fraction": 0.5,
+    "learning_rate": 0.07,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.35,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "lambda_l2": 5.0,

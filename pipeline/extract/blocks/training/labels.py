@@ -11,8 +11,8 @@ from gristmill.pipeline.extract.blocks.training.scores import SHINGLE_WORDS, as_
 
 _MAX_PAGE_WEIGHT = 3.0  # in gold texts: keeps pages with a lot beside little gold from ruling the fit
 _NEAR_WORDS = 100  # on each side of a place, to tell the text itself from a teaser that repeats its words
-_SNIPPET_WEIGHT = 0.3  # of a block that a snippet tells of; a whole gold text weighs about one
-_MAX_SNIPPET_WEIGHT = 1.8  # of a page
+_SNIPPET_WEIGHT = 0.5  # of a block that a snippet tells of; a whole gold text weighs about one
+_MAX_SNIPPET_WEIGHT = 2.5  # of a page
 _MIN_SNIPPET_FRACTION = 0.3  # of a block's characters an unwanted snippet must be, if shorter than:
 _LONG_SNIPPET_CHARS = 40
 _MIN_PART_CHARS = 30  # a block may also be a part of a wanted snippet, if it is no shorter
