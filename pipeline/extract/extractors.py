@@ -1,4 +1,4 @@
-"""The extractors by name: a page in valid UTF-8 in, `Extracted` out. Each imports what it needs only when it is asked for."""
+"""The extractors by name: a decoded page in, as text or UTF-8, `Extracted` out. Each imports what it needs when it is asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from gristmill.pipeline.extract.extracted import Extracted
 
-Extractor = Callable[[bytes, str | None], Extracted]
+Extractor = Callable[[str | bytes, str | None], Extracted]
 
 _WARM_UP = b"<html><body><article><p>So that all is loaded and compiled before the first deadline runs.</p></article></body></html>"
 
@@ -28,6 +28,10 @@ def load_extractor(name: str, favor: str = "balanced", metadata: bool = False) -
     raise ValueError(f"no extractor `{name}`")
 
 
+def _text(html: str | bytes) -> str:
+    return html if isinstance(html, str) else html.decode()
+
+
 def _trafilatura(favor: str, metadata: bool) -> Extractor:
     import trafilatura
 
@@ -35,9 +39,9 @@ def _trafilatura(favor: str, metadata: bool) -> Extractor:
     logging.getLogger("htmldate").setLevel(logging.CRITICAL)
     options = {f"favor_{favor}": True} if favor != "balanced" else {}
 
-    def extract(html: bytes, url: str | None) -> Extracted:
+    def extract(html: str | bytes, url: str | None) -> Extracted:
         # `deduplicate` stays off: its cache makes the text of a page depend on the pages before.
-        page = trafilatura.bare_extraction(html.decode(), url=url, with_metadata=metadata, **options)
+        page = trafilatura.bare_extraction(_text(html), url=url, with_metadata=metadata, **options)
         if page is None:
             return Extracted("")
         if not metadata:
@@ -59,8 +63,8 @@ def _resiliparse(favor: str, metadata: bool) -> Extractor:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    def extract(html: bytes, url: str | None) -> Extracted:
-        tree = HTMLTree.parse(html.decode())
+    def extract(html: str | bytes, url: str | None) -> Extracted:
+        tree = HTMLTree.parse(_text(html))
         text = extract_plain_text(tree, main_content=favor != "recall", preserve_formatting=True)
         return Extracted(text.strip(), (tree.title or None) if metadata else None)
 
@@ -74,7 +78,7 @@ def _blocks(favor: str, metadata: bool) -> Extractor:
     settings = BlocksSettings(recall_weight=RECALL_WEIGHT[favor], metadata=metadata)
     blocks.extract(_WARM_UP, None, settings)
 
-    def extract(html: bytes, url: str | None) -> Extracted:
+    def extract(html: str | bytes, url: str | None) -> Extracted:
         return blocks.extract(html, url, settings)
 
     return extract
@@ -91,7 +95,7 @@ def _auto(favor: str, metadata: bool) -> Extractor:
         return blocks
     trafilatura = _trafilatura(favor, metadata)
 
-    def extract(html: bytes, url: str | None) -> Extracted:
+    def extract(html: str | bytes, url: str | None) -> Extracted:
         found = blocks(html, url)
         language = detect(found.text) if found.text else (None, None)
         return trafilatura(html, url) if language[0] in languages else replace(found, language=language)

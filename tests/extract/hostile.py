@@ -14,8 +14,8 @@ from gristmill.pipeline.extract.extractors import Extractor
 def hostile() -> Extractor:
     """Return an extractor that does what `<meta name="do" content="...">` says, else returns the page."""
 
-    def extract(html: bytes, url: str | None) -> Extracted:
-        page = html.decode()
+    def extract(html: str | bytes, url: str | None) -> Extracted:
+        page = html if isinstance(html, str) else html.decode()
         found = re.search(r'name="do" content="(\w+)"', page)
         if found:
             _ACTS[found[1]]()
