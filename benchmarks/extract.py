@@ -34,7 +34,7 @@ from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore, cross_validate, judge
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_pages
-from gristmill.pipeline.extract.blocks.training.report import intervals, mean_score
+from gristmill.pipeline.extract.blocks.training.report import gain_interval, interval, mean_score
 from gristmill.pipeline.extract.charset import decode, decode_utf8
 
 PRESETS = ("gopher", "c4-code", "fineweb")
@@ -82,22 +82,15 @@ def summarise_quality(scores: dict[str, list[PageScore]]) -> dict[str, Any]:
         rows = [i for i, one in enumerate(scores["blocks"]) if one.page.kind == kind]
         for name in scores if rows else ():
             own = [scores[name][i] for i in rows]
-            interval, gain = intervals([scores["blocks"][i] for i in rows], own)
-            if name != "blocks":
-                interval = intervals(own, own)[0]
-            row: dict[str, Any] = {"pages": len(rows), "f1": round(mean_score(own), 4), "f1_interval": _rounded(interval)}
+            row: dict[str, Any] = {"pages": len(rows), "f1": round(mean_score(own), 4), "f1_interval": interval(own)}
             if kind == "full":
                 row |= {"precision": round(float(np.mean([one.precision for one in own])), 4)}
                 row |= {"recall": round(float(np.mean([one.recall for one in own])), 4)}
             if name != "blocks":
-                row["gain_of_blocks_interval"] = _rounded(gain)
+                row["gain_of_blocks_interval"] = gain_interval([scores["blocks"][i] for i in rows], own)
             found.setdefault(kind, {})[name] = row
             print(f"{kind:9} {name:12} " + ", ".join(f"{key} {value}" for key, value in row.items()))
     return found
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 4) for value in values]
 
 
 def responses(archives: Sequence[Path], limit: int | None) -> list[tuple[str, str | None, bytes]]:

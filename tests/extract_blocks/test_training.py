@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -12,7 +13,7 @@ from gristmill.pipeline.extract.blocks.training.cross_validation import PageScor
 from gristmill.pipeline.extract.blocks.training.export import round_down
 from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
 from gristmill.pipeline.extract.blocks.training.page import read_pages, registered_domain
-from gristmill.pipeline.extract.blocks.training.report import bootstrap, mean_score
+from gristmill.pipeline.extract.blocks.training.report import gain_interval, interval, mean_score
 from gristmill.pipeline.extract.blocks.training.scores import count_snippets, score, split_words
 
 
@@ -77,8 +78,11 @@ def test_pages_are_grouped_by_registered_domain(url: str, domain: str) -> None:
     assert registered_domain(url) == domain
 
 
-def test_the_interval_of_equal_values_is_their_value() -> None:
-    assert bootstrap([0.5] * 10, [str(k) for k in range(10)]) == (0.5, 0.5)
+def test_intervals_are_of_mean_scores_over_domains() -> None:
+    pages = [SimpleNamespace(domain=str(k)) for k in range(10)]
+    scores = [PageScore(page, 0.5) for page in pages]  # type: ignore[arg-type]
+    assert interval(scores) == [0.5, 0.5]
+    assert gain_interval(scores, [one._replace(f1=0.2) for one in scores]) == [0.3, 0.3]
 
 
 def test_archives_without_gold_are_an_error(tmp_path: Path) -> None:

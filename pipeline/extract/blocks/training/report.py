@@ -15,36 +15,35 @@ _MIN_LANGUAGE_PAGES = 3
 _NUM_WORST = 20
 
 
-def bootstrap(values: Sequence[float], domains: Sequence[str], weights: Sequence[float] | None = None) -> tuple[float, float]:
-    """Return a 95 % interval of the mean, resampling registered domains rather than pages; weighted where weights are given."""
-    low, high = np.percentile(_resampled(values, domains, weights), (2.5, 97.5))
-    return float(low), float(high)
-
-
-def _resampled(values: Sequence[float], domains: Sequence[str], weights: Sequence[float] | None = None) -> npt.NDArray[np.float64]:
-    """Return the (weighted) means of resampled domains, the same domains for each call with the same ones."""
-    numbers: dict[str, int] = {}
-    group = np.array([numbers.setdefault(domain, len(numbers)) for domain in domains])
-    each = np.ones(len(group)) if weights is None else np.asarray(weights, dtype=np.float64)
-    sums, totals = np.bincount(group, np.asarray(values) * each), np.bincount(group, each)
-    draws = np.random.default_rng(0).integers(0, len(sums), (_NUM_RESAMPLES, len(sums)))
-    means: npt.NDArray[np.float64] = sums[draws].sum(1) / np.maximum(totals[draws].sum(1), 1e-9)
-    return means
-
-
 def mean_score(scores: Sequence[PageScore]) -> float:
     """Return the mean F1 of pages; of snippets F1 over all snippets."""
     counted = [one for one in scores if one.weight]
     return sum(one.f1 * one.weight for one in counted) / max(sum(one.weight for one in counted), 1)
 
 
-def intervals(ours: Sequence[PageScore], peer: Sequence[PageScore]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return 95 % intervals of our mean score and of its gain over a peer's on the same pages."""
-    domains = [one.page.domain for one in ours]
-    own, other = (_resampled([one.f1 if one.weight else 0.0 for one in scores], domains, [one.weight for one in scores])
-                  for scores in (ours, peer))  # fmt: skip
-    (low, high), (worst, best) = (np.percentile(means, (2.5, 97.5)) for means in (own, own - other))
-    return (float(low), float(high)), (float(worst), float(best))
+def interval(scores: Sequence[PageScore]) -> list[float]:
+    """Return a 95 % interval of the mean score, resampling registered domains rather than pages."""
+    return _middle(_resampled(scores))
+
+
+def gain_interval(ours: Sequence[PageScore], peer: Sequence[PageScore]) -> list[float]:
+    """Return a 95 % interval of what our mean score is above a peer's on the same pages."""
+    return _middle(_resampled(ours) - _resampled(peer))
+
+
+def _middle(means: npt.NDArray[np.float64]) -> list[float]:
+    return [round(float(bound), 4) for bound in np.percentile(means, (2.5, 97.5))]
+
+
+def _resampled(scores: Sequence[PageScore]) -> npt.NDArray[np.float64]:
+    """Return mean scores of resampled domains, the same domains in each call with the same pages."""
+    numbers: dict[str, int] = {}
+    group = np.array([numbers.setdefault(one.page.domain, len(numbers)) for one in scores])
+    sums = np.bincount(group, [one.f1 * one.weight if one.weight else 0.0 for one in scores])
+    weights = np.bincount(group, [one.weight for one in scores])
+    draws = np.random.default_rng(0).integers(0, len(sums), (_NUM_RESAMPLES, len(sums)))
+    means: npt.NDArray[np.float64] = sums[draws].sum(1) / np.maximum(weights[draws].sum(1), 1)
+    return means
 
 
 def summarise(ours: Sequence[PageScore], peer: Sequence[PageScore] | None, calibration: Calibration) -> dict[str, Any]:
@@ -69,11 +68,11 @@ def _scores(rows: Sequence[int], ours: Sequence[PageScore], peer: Sequence[PageS
     if own[0].page.kind == "full":
         found["precision"] = round(float(np.mean([one.precision for one in own])), 4)
         found["recall"] = round(float(np.mean([one.recall for one in own])), 4)
-    interval, gain = intervals(own, [peer[i] for i in rows] if peer else own)
-    found["f1_interval"] = [round(bound, 4) for bound in interval]
+    found["f1_interval"] = interval(own)
     if peer:
-        found["trafilatura_f1"] = round(mean_score([peer[i] for i in rows]), 4)
-        found["gain_interval"] = [round(bound, 4) for bound in gain]
+        theirs = [peer[i] for i in rows]
+        found["trafilatura_f1"] = round(mean_score(theirs), 4)
+        found["gain_interval"] = gain_interval(own, theirs)
     return found
 
 
