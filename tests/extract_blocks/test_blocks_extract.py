@@ -40,7 +40,7 @@ def test_a_page_describes_itself() -> None:
 
 
 def test_markdown_marks_headings_lists_and_code() -> None:
-    text = extract(PAGE, settings=BlocksSettings(format="markdown")).text
+    text = extract(PAGE, settings=BlocksSettings(format="markdown", recall_weight=1.7)).text
     assert "# The mill" in text and "```\ndef turn(wheel):\n    return wheel + 1\n```" in text
 
 
