@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=list(arguments) if arguments is not None else None)
     except GristmillError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from gristmill.pipeline.report.figures import inert  # an error may quote a file or a page
+
+        print(f"error: {inert(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our stdout, such as `head`, has seen enough
         sys.stderr.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gristmill.manifest import Manifest
 from gristmill.pipeline.live import read_status, step_row
 from gristmill.pipeline.progress import spell_seconds
+from gristmill.pipeline.report.figures import one_line
 from gristmill.pipeline.report.terminal import Paper
 from gristmill.pipeline.report.terminal import rows as table_lines
 from gristmill.pipeline.run_folder import finished_steps
@@ -64,9 +65,9 @@ def print_status(out: Path, *, as_json: bool) -> bool:
     )
     for row in status["steps"]:
         if row.get("failed_shards"):
-            print(f"{row['step']}: failed on every attempt: {', '.join(row['failed_shards'][:5])}")
+            print(one_line(f"{row['step']}: failed on every attempt: {', '.join(row['failed_shards'][:5])}"))
         if row.get("stragglers"):
-            print(f"{row['step']}: {len(row['stragglers'])} stragglers, such as {', '.join(row['stragglers'][:5])}")
+            print(one_line(f"{row['step']}: {len(row['stragglers'])} stragglers, such as {', '.join(row['stragglers'][:5])}"))
     holder = status["holder"]
     ended = "complete" if status["complete"] else "not complete, not running"
     print(f"running, pid {holder['pid']} on {holder['host']}" if holder and not status["complete"] else ended)

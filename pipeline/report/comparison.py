@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,19 +101,24 @@ def as_json(found: Comparison) -> dict[str, Any]:
         "b": str(found.views[1].out),
         "funnel": [{"after": name, "documents": documents, "tokens": tokens} for name, documents, tokens in levels(found)],
         "rules": [{"rule": rule, "a": a, "b": b} for rule, a, b in rules(found)],
-        "only_a_keeps": asdict(found.moved[0]),
-        "only_b_keeps": asdict(found.moved[1]),
+        "only_a_keeps": _moved(found.moved[0]),
+        "only_b_keeps": _moved(found.moved[1]),
         "mixture": [{"source": name, "a": pair[0], "b": pair[1]} for name, pair in mixtures(found)],
         "last_loss": [points[-1][1] if points else None for points in losses(found)],
         "bits_per_byte": [{"source": name, "a": pair[0], "b": pair[1]} for name, pair in heldout(found)],
     }
 
 
+def _moved(moved: Moved) -> dict[str, Any]:
+    # Not by dataclasses.asdict: it makes pairs of a Counter's entries and counts those.
+    return {"count": moved.count, "because": dict(moved.because), "examples": moved.examples}
+
+
 def tell(found: Comparison, paper: Paper | None = None) -> Iterator[str]:
     """The comparison in 80 columns."""
     paper = paper or Paper()
     for name, view in zip(NAMES, found.views, strict=True):
-        yield f"{paper.paint(name, 'bold')}  {view.out}  ({view.state})"
+        yield f"{paper.paint(name, 'bold')}  {one_line(str(view.out))}  ({view.state})"
     yield ""
     shown = [[name, *map(_count, documents), _difference(documents)] for name, documents, _ in levels(found)]
     yield from rows(paper, ["after", "A", "B", "B - A"], shown, right=(1, 2, 3))
@@ -129,9 +134,9 @@ def tell(found: Comparison, paper: Paper | None = None) -> Iterator[str]:
             continue
         yield f"{count(moved.count)} documents only {name} keeps; in {other} they are"
         for reason, num in sorted(moved.because.items(), key=lambda item: (-item[1], item[0])):
-            yield f"  {num:>9,}  {reason}"
+            yield f"  {num:>9,}  {one_line(reason)}"
         for example in moved.examples:
-            yield f"    {one_line(example['url'] or example['id'], paper.width - 40)}  {example['because']}"
+            yield f"    {one_line(example['url'] or example['id'], paper.width - 40)}  {one_line(example['because'])}"
     yield from _tell_mixture(found, paper)
     yield from _tell_models(found, paper)
 

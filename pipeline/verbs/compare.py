@@ -24,7 +24,7 @@ def compare(
 
     Example: gristmill compare out/strict out/loose --html comparison.html
     """
-    import orjson
+    import json as json_module
 
     from gristmill.pipeline.report import comparison
     from gristmill.storage import write_atomic
@@ -33,7 +33,7 @@ def compare(
     if html:
         write_atomic(html, comparison.render(found).encode())
     if json:
-        print(orjson.dumps(comparison.as_json(found)).decode())
+        print(json_module.dumps(comparison.as_json(found)))  # ASCII: a terminal obeys none of it
     else:
         for line in comparison.tell(found):
             print(line)

@@ -18,6 +18,30 @@ NASTY = (
     '=HYPERLINK("http://evil.example") '
     "{{7*7}} <!-- --> ]]> \u2028 \x00 javascript:alert(1)"
 )
+# Each is alone in its place, so that it meets the page as a whole value of an attribute, a cell, a script's text.
+ATTACKS = (
+    NASTY,
+    "</script><script>document.title='owned'</script>",
+    "</style><style>*{display:none}</style>",
+    "</title><script>document.title='owned'</script>",
+    "'\" onmouseover=document.title='owned' autofocus onfocus=document.title='owned' x='",
+    "<svg><animate onbegin=document.title='owned' attributeName=x dur=1s>",
+    "<svg><script>document.title='owned'</script></svg><math><mi//xlink:href='data:x,<script>document.title=1</script>'>",
+    "<iframe srcdoc='<script>top.document.title=1</script>'></iframe><object data='http://127.0.0.1:9/'></object>",
+    "<link rel=stylesheet href=http://127.0.0.1:9/x.css><meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
+    "<base href=http://127.0.0.1:9/><form action=http://127.0.0.1:9/><input autofocus onfocus=document.title=1></form>",
+    "<!--<script>",
+    "]]><![CDATA[<script>document.title=1</script>",
+    "&lt;script&gt;document.title=1&lt;/script&gt;&#60;img src=x onerror=document.title=1&#62;",
+    "\x1b]0;owned\x07\x1b[2J\x1b[31m\x9b31m\x85\x7f",
+    "\u202egnirts\u2066\u2069\u200f\u061c",
+    "=cmd|'/c calc'!A0",
+    "@SUM(1+1)*cmd|'/c calc'!A0",
+    "javascript:document.title='owned'",
+    "a" * 3000,
+    "__proto__",
+    "constructor",
+)
 RULES = ("gopher.words", "c4-code.sentences")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from chromium import Tab
-from ledgers import NASTY, RULES, write_hostile_run, write_run
+from ledgers import ATTACKS, RULES, write_hostile_run, write_run
 from walk import asks_for_nothing, choose
 
 from gristmill.pipeline.report.page import write_report
@@ -62,32 +62,6 @@ def test_documents_near_a_cut_open_beside_its_histogram(tab: Tab, tmp_path: Path
     assert "51, the cut is 50" in shown and "49, the cut is 50" in shown
     tab.run("document.querySelector('button.near').click()")
     assert tab.run("document.querySelector('.card .pair')") is None
-
-
-# Each is alone in its place, so that it meets the page as a whole value of an attribute, a cell, a script's text.
-ATTACKS = (
-    NASTY,
-    "</script><script>document.title='owned'</script>",
-    "</style><style>*{display:none}</style>",
-    "</title><script>document.title='owned'</script>",
-    "'\" onmouseover=document.title='owned' autofocus onfocus=document.title='owned' x='",
-    "<svg><animate onbegin=document.title='owned' attributeName=x dur=1s>",
-    "<svg><script>document.title='owned'</script></svg><math><mi//xlink:href='data:x,<script>document.title=1</script>'>",
-    "<iframe srcdoc='<script>top.document.title=1</script>'></iframe><object data='http://127.0.0.1:9/'></object>",
-    "<link rel=stylesheet href=http://127.0.0.1:9/x.css><meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
-    "<base href=http://127.0.0.1:9/><form action=http://127.0.0.1:9/><input autofocus onfocus=document.title=1></form>",
-    "<!--<script>",
-    "]]><![CDATA[<script>document.title=1</script>",
-    "&lt;script&gt;document.title=1&lt;/script&gt;&#60;img src=x onerror=document.title=1&#62;",
-    "\x1b]0;owned\x07\x1b[2J\x1b[31m\x9b31m\x85\x7f",
-    "\u202egnirts\u2066\u2069\u200f\u061c",
-    "=cmd|'/c calc'!A0",
-    "@SUM(1+1)*cmd|'/c calc'!A0",
-    "javascript:document.title='owned'",
-    "a" * 3000,
-    "__proto__",
-    "constructor",
-)
 
 
 @pytest.mark.parametrize("attack", [0, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, *range(5, len(ATTACKS))))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +49,7 @@ def test_documents_that_changed_sides_name_the_rule(tmp_path: Path) -> None:
     assert only_a.because == {"gopher.words": 1, "c4-code.sentences": 1, "not in the input": 1}
     assert {example["url"] for example in only_a.examples} == {"http://x.example/2", "http://x.example/3"}
     assert only_b.count == 1 and only_b.because == {"gopher.words": 1}
+    assert json.loads(json.dumps(comparison.as_json(found)))["only_a_keeps"]["because"] == dict(only_a.because)
     lines = list(comparison.tell(found, Paper(colour=False)))
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80, "a path is shown whole, so that it can be copied"
     assert "3 documents only A keeps; in B they are" in lines
