@@ -1,19 +1,21 @@
-"""Does it scale? Throughput and peak memory at 1x, 10x, 100x input, and the driver at many thousand shards.
+"""Does it scale? Throughput and peak memory at 1x, 10x, 100x input, planning and dispatching a hundred thousand shards.
 
-    python benchmarks/scale.py [--quick] [--json]
+    python benchmarks/scale.py [--quick] [--json] [--save] [--only lines,archives,dispatch,planning]
 
-The peer is the same work in one plain loop that reads and writes Parquet with pyarrow and commits nothing: what the
-manifest, the index sidecars, the books and the fsyncs cost on top.
+`lines`: JSON lines to committed documents; `archives`: web archives to documents through an extractor. Both run on Ray with one
+worker; a shard is small, so that 1x already has several. The peer of `lines` is the same work in one plain loop that reads and
+writes Parquet with pyarrow and commits nothing: what the manifest, the index sidecars, the books and the fsyncs cost on top.
+`dispatch`: empty tasks on Ray. `planning`: listing and cutting inputs that are not opened.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib.metadata
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,107 +25,187 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+RESULT = ROOT / "benchmarks" / "results" / "scale.json"
+PARTS = ("lines", "archives", "planning", "dispatch")
 TEXT_BYTES = 4000
+FACTORS = (1, 10, 100)
 
 
-def write_input(path: Path, num_documents: int) -> None:
-    words = __doc__.split()
-    with path.open("w") as file:
+def write_lines(folder: Path, num_documents: int) -> str:
+    with (folder / "in.jsonl").open("w") as file:
         for number in range(num_documents):
-            text = " ".join(words[(number * 7 + k * k) % len(words)] for k in range(TEXT_BYTES // 5))
-            file.write(json.dumps({"id": str(number), "text": f"{number} {text}"}) + "\n")
+            file.write(json.dumps({"id": str(number), "text": f"{number} {text(number)}"}) + "\n")
+    return "in.jsonl"
 
 
-def mill(folder: Path, num_documents: int) -> dict[str, float]:
-    """Run JSON lines to documents in a process of its own and return its seconds and peak memory."""
-    write_input(folder / "in.jsonl", num_documents)
+def write_archives(folder: Path, num_pages: int, pages_per_file: int = 100) -> str:
+    """Write web archives of pages that are all different, a gzip member each."""
+    for first in range(0, num_pages, pages_per_file):
+        with (folder / f"web-{first:08d}.warc.gz").open("wb") as file:
+            for number in range(first, min(first + pages_per_file, num_pages)):
+                paragraphs = "".join(f"<p>{text(number + 31 * part)}</p>" for part in range(1 + number % 5))
+                page = f"<html><head><title>{number}</title></head><body><article>{paragraphs}</article></body></html>"
+                body = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{page}".encode()
+                head = (
+                    f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{number:032x}>\r\n"
+                    f"WARC-Date: 2025-01-15T12:00:00Z\r\nWARC-Target-URI: http://example.org/{number}\r\n"
+                    f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(body)}\r\n\r\n"
+                )
+                file.write(gzip.compress(head.encode() + body + b"\r\n\r\n", 1))
+    return "web-*.warc.gz"
+
+
+def text(number: int) -> str:
+    words = __doc__.split()
+    return " ".join(words[(number * 7 + k * k) % len(words)] for k in range(TEXT_BYTES // 5))
+
+
+def mill(folder: Path, inputs: str, shard_bytes: int, num_documents: int) -> dict[str, float]:
+    """Extract on Ray with one worker, in a process of its own; return seconds, rates, and peak memory on both sides."""
     code = (
-        "import resource, sys, time, json\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import resource, sys, time, json, pathlib\n"
         "from gristmill.pipeline.cli import register, app\n"
+        "from gristmill.pipeline.run import finished_steps\n"
         "register(); began = time.perf_counter()\n"
-        "try: app(args=['extract', 'in.jsonl', '--out', 'out', '--engine', 'inline', '--quiet', '--json',\n"
-        "          '--set', 'shard_bytes=8000000'])\n"
-        "except SystemExit: pass\n"
+        f"try: app(args=['extract', {inputs!r}, '--out', 'out', '--engine', 'ray', '--workers', '1', '--quiet', '--json',\n"
+        f"          '--set', 'shard_bytes={shard_bytes}', '--set', 'extract.extractor=resiliparse'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "seconds = time.perf_counter() - began\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "print(json.dumps({'seconds': time.perf_counter() - began, 'peak_bytes': peak}))\n"
+        "(step,) = finished_steps(pathlib.Path('out')).values()\n"
+        "timings = [record.timing for record in step.read_records() if record.phase == 'extract']\n"
+        "print(json.dumps({'shards': len(timings), 'seconds': round(seconds, 2), 'documents': step.rows('documents'),\n"
+        "                  'work_seconds': round(sum(timing['seconds'] for timing in timings), 2), 'driver_peak_bytes': peak,\n"
+        "                  'worker_peak_bytes': max(timing['peak_bytes'] for timing in timings)}))\n"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout.splitlines()[-1])
-    result["mb_per_s"] = num_documents * TEXT_BYTES / 1e6 / result["seconds"]
+    result = run_code(folder, code)
+    if result["documents"] != num_documents:
+        raise RuntimeError(f"{result['documents']} documents came of {num_documents}")
     return result
 
 
+def run_code(folder: Path, code: str) -> dict[str, Any]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
 def plain_loop(folder: Path) -> float:
-    """The peer: orjson and pyarrow in one loop; returns MB/s."""
+    """The peer: orjson and pyarrow in one loop; returns seconds."""
     import orjson
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path, began, rows = folder / "in.jsonl", time.perf_counter(), []
-    writer = None
-    with path.open("rb") as file:
+    began, rows, writer = time.perf_counter(), [], None
+    with (folder / "in.jsonl").open("rb") as file:
         for line in file:
             rows.append(orjson.loads(line))
             if len(rows) == 2048:
-                table = pa.Table.from_pylist(rows)
-                writer = writer or pq.ParquetWriter(folder / "plain.parquet", table.schema, compression="zstd")
-                writer.write_table(table)
+                writer = writer or pq.ParquetWriter(folder / "plain.parquet", pa.Table.from_pylist(rows).schema, compression="zstd")
+                writer.write_table(pa.Table.from_pylist(rows))
                 rows = []
     if rows:
-        table = pa.Table.from_pylist(rows)
-        writer = writer or pq.ParquetWriter(folder / "plain.parquet", table.schema, compression="zstd")
-        writer.write_table(table)
+        writer = writer or pq.ParquetWriter(folder / "plain.parquet", pa.Table.from_pylist(rows).schema, compression="zstd")
+        writer.write_table(pa.Table.from_pylist(rows))
     if writer:
         writer.close()
-    return path.stat().st_size / 1e6 / (time.perf_counter() - began)
+    return time.perf_counter() - began
 
 
-def dispatch(folder: Path, num_shards: int) -> dict[str, float]:
-    """Give `num_shards` tasks that do nothing to Ray and return the driver's rate and peak memory."""
+def growth(sizes: dict[str, dict[str, float]], key: str) -> float:
+    return round(sizes["100x"][key] / sizes["1x"][key], 3)
+
+
+def lines(folder: Path, quick: bool) -> dict[str, Any]:
+    base = 200 if quick else 2000
+    sizes = {}
+    for factor in FACTORS:
+        place = folder / f"lines-{factor}"
+        place.mkdir()
+        sizes[f"{factor}x"] = mill(place, write_lines(place, base * factor), base * TEXT_BYTES // 8, base * factor)
+        print(f"lines {factor}x: {sizes[f'{factor}x']}", file=sys.stderr)
+    mega = base * 100 * TEXT_BYTES / 1e6
+    ours, peer = mega / sizes["100x"]["work_seconds"], mega / plain_loop(place)
+    return {
+        "unit": "MB/s of text, one worker, 100x",
+        "ours": round(ours, 1),
+        "peers": {"plain pyarrow loop": round(peer, 1)},
+        "ratio": {"plain pyarrow loop": round(ours / peer, 3)},
+        "driver_growth_1x_to_100x": growth(sizes, "driver_peak_bytes"),
+        "worker_growth_1x_to_100x": growth(sizes, "worker_peak_bytes"),
+        "sizes": sizes,
+    }
+
+
+def archives(folder: Path, quick: bool) -> dict[str, Any]:
+    base = 20 if quick else 200
+    sizes = {}
+    for factor in FACTORS:
+        place = folder / f"archives-{factor}"
+        place.mkdir()
+        inputs = write_archives(place, base * factor, base // 4)
+        shard_bytes = sum(path.stat().st_size for path in place.glob(inputs)) // (8 * factor)
+        sizes[f"{factor}x"] = mill(place, inputs, shard_bytes, base * factor)
+        print(f"archives {factor}x: {sizes[f'{factor}x']}", file=sys.stderr)
+    return {
+        "unit": "pages/s, one worker, 100x",
+        "ours": round(base * 100 / sizes["100x"]["work_seconds"], 1),
+        "driver_growth_1x_to_100x": growth(sizes, "driver_peak_bytes"),
+        "worker_growth_1x_to_100x": growth(sizes, "worker_peak_bytes"),
+        "sizes": sizes,
+    }
+
+
+def dispatch(folder: Path, quick: bool) -> dict[str, Any]:
+    """Give tasks that do nothing to Ray and return the driver's rate and peak memory."""
+    num_shards = 200 if quick else 100_000
+    code = f"import json, pathlib, scale_task\nprint(json.dumps(scale_task.drive(pathlib.Path('many'), {num_shards})))\n"
+    return run_code(folder, code)
+
+
+def planning(folder: Path, quick: bool) -> dict[str, Any]:
+    """Plan a hundred thousand small inputs."""
+    num_inputs = 1000 if quick else 100_000
+    for number in range(num_inputs):
+        place = folder / "inputs" / f"{number // 1000:03d}"
+        if number % 1000 == 0:
+            place.mkdir(parents=True)
+        (place / f"{number:06d}.warc.gz").write_bytes(b"x" * (number % 7))
     code = (
-        "import resource, sys, time, json, pathlib\n"
-        f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'benchmarks')!r}]\n"
-        "import scale_task\n"
-        f"result = scale_task.drive(pathlib.Path('many'), {num_shards})\n"
-        "print(json.dumps(result))\n"
+        "import json, resource, time\n"
+        "from gristmill.pipeline.recipe import Recipe\n"
+        "from gristmill.pipeline.plan import build_plan\n"
+        "from gristmill.pipeline.sources.plan import plan_shards\n"
+        "recipe = Recipe(name='many', sources={'web': {'inputs': ['inputs/*/*.warc.gz']}})\n"
+        "began = time.perf_counter(); build_plan(recipe); planned = time.perf_counter()\n"
+        "shards = plan_shards(recipe.sources['web'], recipe.shard_bytes)\n"
+        "print(json.dumps({'inputs': sum(len(shard.ranges) for shard in shards), 'shards': len(shards),\n"
+        "    'plan_seconds': round(planned - began, 2), 'shards_seconds': round(time.perf_counter() - planned, 2),\n"
+        "    'peak_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}"}
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    return run_code(folder, code)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--save", action="store_true", help="keep the result beside those of other benches; parts not run stay")
+    parser.add_argument("--only", default=",".join(PARTS), help="some of " + ", ".join(PARTS))
     options = parser.parse_args()
-    base = 100 if options.quick else 1000
-    sizes: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        for factor in (1, 10, 100):
-            folder = Path(name) / str(factor)
-            folder.mkdir()
-            sizes[f"{factor}x"] = mill(folder, base * factor)
-            peer = plain_loop(folder)
-            print(f"{factor:>4}x: {sizes[f'{factor}x']}, plain loop {peer:.0f} MB/s", file=sys.stderr)
-        shards = dispatch(Path(name), 200 if options.quick else 100_000)
-        print(f"dispatch: {shards}", file=sys.stderr)
-    ours = sizes["100x"]["mb_per_s"]
-    line = {
-        "what": "JSON lines to committed documents, 100x input",
-        "unit": "MB/s",
-        "ours": round(ours, 2),
-        "peers": {"plain pyarrow loop": round(peer, 2)},
-        "ratio": {"plain pyarrow loop": round(ours / peer, 3)},
-        "memory_growth_1x_to_100x": round(sizes["100x"]["peak_bytes"] / sizes["10x"]["peak_bytes"], 3),
-        "sizes": sizes,
-        "dispatch": shards,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: importlib.metadata.version(name) for name in ("ray", "pyarrow")} | {"python": platform.python_version()},
-        "own_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
+    functions = {"lines": lines, "archives": archives, "dispatch": dispatch, "planning": planning}
+    line: dict[str, Any] = json.loads(RESULT.read_text()) if options.save and RESULT.exists() else {}
+    line["what"] = "memory and speed from 1x to 100x input; a hundred thousand shards planned and dispatched"
+    versions = {name: importlib.metadata.version(name) for name in ("ray", "pyarrow")} | {"python": platform.python_version()}
+    for name in options.only.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            part = functions[name](Path(folder), options.quick)
+        command = f"python benchmarks/scale.py --only {name}{' --quick' if options.quick else ''}"
+        line[name] = {**part, "command": command, "machine": f"{os.cpu_count()} cores, {platform.machine()}", "versions": versions}
+        print(f"{name}: {line[name]}", file=sys.stderr)
+    if options.save:
+        RESULT.write_text(json.dumps(line, indent=1) + "\n")
     print(json.dumps(line) if options.json else json.dumps(line, indent=1))
 
 
