@@ -1,13 +1,15 @@
 """Preflight: mill a deterministic sample in earnest and scale what it took to the whole input.
 
-Each source is cut into small ranges and a few of them, chosen by hash, go through every step but training. A stage's
-tasks then give seconds and bytes per input byte; the spread between tasks gives the interval (bootstrap, 90 %).
+Each source is cut into small ranges and some of them, chosen by hash, go through every step but training, in a few tasks that
+hold many ranges each, and a few that hold none: those tell what a task costs that has nothing to do. What the others took above
+that grows with the input; the engine's start, imports and compiled kernels do not. The tasks of the whole run, as large as its
+shards will be, are then given to the CPUs one by one. The spread between tasks gives the interval (bootstrap, 90 %).
 Duplicates are rarer in a sample than in the whole, so keep rates of deduplication are upper bounds, and said to be.
 """
 
 from __future__ import annotations
 
-import heapq
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,20 +18,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.errors import UsageError
 from gristmill.hashing import digest16
+from gristmill.location import RemotePath
 from gristmill.manifest import Manifest, Record
 from gristmill.pipeline.engine import EngineSettings
-from gristmill.pipeline.plan import build_plan, input_settings
+from gristmill.pipeline.plan import Sample, build_plan, input_settings
 from gristmill.pipeline.progress import Progress
 from gristmill.pipeline.recipe import Recipe
 from gristmill.pipeline.run import run_plan
+from gristmill.pipeline.schedule import makespan
 from gristmill.pipeline.sources.plan import plan_shards
 
-SAMPLE_FRACTION = 0.02
-MIN_SHARDS = 8  # a spread needs several
-_RANGES = 100  # a source is cut into about this many ranges to sample from
-_MIN_RANGE_BYTES = 1 << 20
+SAMPLE_FRACTION = 0.01
+MIN_SAMPLE_BYTES = 16 << 20  # stored; some eight hundred pages, whose keep rates are known to about three points
+_RANGES = 400  # a source is cut into about this many ranges to sample from
+_MIN_RANGE_BYTES = 256 << 10
+_TASKS = 16  # that the ranges of a sample are spread over; a spread needs several
+_EMPTY_TASKS = 4
 _RESAMPLES = 1000
 
 
@@ -44,55 +49,79 @@ class Interval:
     def scaled(self, factor: float) -> Interval:
         return Interval(self.value * factor, self.low * factor, self.high * factor)
 
+    def plus(self, other: float) -> Interval:
+        return Interval(self.value + other, self.low + other, self.high + other)
+
 
 @dataclass(frozen=True, slots=True)
 class StepEstimate:
-    """What one step is expected to take on the whole input."""
+    """What one step is expected to take on the whole input: on one CPU, on those of this run, and what the sample took on them."""
 
     step: str
     kept_fraction: Interval | None
     cpu_seconds: Interval
+    wall_seconds: Interval
+    sample_seconds: float
     peak_bytes: int
     disk_bytes: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """How much of a source the sample holds."""
+    """How much of a source the sample holds, in how many tasks, and the sizes of the shards of the whole."""
 
     source: str
     sample_bytes: int
-    total_bytes: int
+    num_tasks: int
+    shards: tuple[int, ...]
 
     @property
-    def factor(self) -> float:
-        return self.total_bytes / self.sample_bytes
+    def total_bytes(self) -> int:
+        return sum(self.shards)
 
 
-Prediction = tuple[list[StepEstimate], list[Sampled], list[float]]
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """`seconds` is the whole run's; `shard_seconds` are those of the sample's extraction tasks."""
+
+    steps: list[StepEstimate]
+    sampled: list[Sampled]
+    seconds: Interval
+    shard_seconds: list[float]
 
 
-def sample_ranges(recipe: Recipe, name: str) -> tuple[int, tuple[int, ...], Sampled]:
-    """Choose a source's ranges to mill: their size, their numbers, and the share of the source they are."""
+def choose_sample(recipe: Recipe, name: str) -> tuple[Sample, Sampled]:
+    """Choose a source's ranges to mill and spread them over tasks of one format each; the first tasks hold none."""
     settings = input_settings(recipe.sources[name])
     whole = plan_shards(settings, recipe.shard_bytes)
     total = sum(shard.num_bytes for shard in whole)
     range_bytes = max(_MIN_RANGE_BYTES, total // _RANGES)
     shards = plan_shards(settings, range_bytes)
-    count = min(len(shards), max(MIN_SHARDS, round(SAMPLE_FRACTION * len(shards))))
-    order = sorted(range(len(shards)), key=lambda number: digest16(str(recipe.seed), "estimate", name, str(number)))
-    chosen = tuple(sorted(order[:count]))
-    return range_bytes, chosen, Sampled(name, sum(shards[number].num_bytes for number in chosen), total)
+    wanted = max(SAMPLE_FRACTION * total, min(total, MIN_SAMPLE_BYTES))
+    chosen: list[int] = []
+    sample_bytes = 0
+    for number in sorted(range(len(shards)), key=lambda number: digest16(str(recipe.seed), "estimate", name, str(number))):
+        if sample_bytes >= wanted:
+            break
+        chosen.append(number)
+        sample_bytes += shards[number].num_bytes
+    by_format: dict[str, list[int]] = {}
+    for number in sorted(chosen):
+        by_format.setdefault(shards[number].format, []).append(number)
+    per_task = -(-len(chosen) // _TASKS)
+    groups = [tuple(part[at : at + per_task]) for part in by_format.values() for at in range(0, len(part), per_task)]
+    groups = [*[()] * _EMPTY_TASKS, *groups]
+    return Sample(range_bytes, tuple(groups)), Sampled(name, sample_bytes, len(groups), tuple(shard.num_bytes for shard in whole))
 
 
-def estimate(recipe: Recipe, scratch: Path, engine: EngineSettings, progress: Progress) -> Prediction:
-    """Run the sample in `scratch` (removed afterwards); predict every step but training, and return the shards' seconds."""
-    plans = {name: sample_ranges(recipe, name) for name in recipe.sources}
-    samples = {name: (range_bytes, chosen) for name, (range_bytes, chosen, _) in plans.items()}
-    sampled = {name: part for name, (_, _, part) in plans.items()}
+def estimate(recipe: Recipe, scratch: Path, engine: EngineSettings, num_cpus: int, progress: Progress) -> Prediction:
+    """Run the sample in `scratch` (removed afterwards); predict every step but training."""
+    chosen = {name: choose_sample(recipe, name) for name in recipe.sources}
+    samples = {name: sample for name, (sample, _) in chosen.items()}
+    sampled = {name: part for name, (_, part) in chosen.items()}
     try:
         result = run_plan(build_plan(recipe, "encode", samples=samples), scratch, engine, progress)
-        steps = [_step(name, manifest, sampled) for name, manifest in result.manifests.items()]
+        steps = [_step(name, manifest, sampled, num_cpus) for name, manifest in result.manifests.items()]
         times = [
             record.timing["seconds"]
             for name, part in result.manifests.items()
@@ -101,23 +130,56 @@ def estimate(recipe: Recipe, scratch: Path, engine: EngineSettings, progress: Pr
         ]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return steps, list(sampled.values()), times
+    # What the sample's run took besides its tasks, the run of the whole takes as well.
+    besides = result.seconds - sum(step.sample_seconds for step in steps)
+    return Prediction(steps, list(sampled.values()), total([step.wall_seconds for step in steps]).plus(besides), times)
 
 
-def _step(name: str, manifest: Manifest, sampled: Mapping[str, Sampled]) -> StepEstimate:
+def total(parts: Sequence[Interval]) -> Interval:
+    return Interval(sum(part.value for part in parts), sum(part.low for part in parts), sum(part.high for part in parts))
+
+
+def _step(name: str, manifest: Manifest, sampled: Mapping[str, Sampled], num_cpus: int) -> StepEstimate:
     source = name.partition("/")[2]
     parts = [sampled[source]] if source in sampled else list(sampled.values())
     factor = sum(part.total_bytes for part in parts) / max(1, sum(part.sample_bytes for part in parts))
     records = manifest.read_records()
-    seconds = np.array([record.timing["seconds"] for record in records])
+    phases: dict[str, list[float]] = {}
+    for record in records:
+        phases.setdefault(record.phase, []).append(record.timing["seconds"])
+    idle = min((seconds for times in phases.values() for seconds in times), default=0.0)
+    whole = [_phase(np.array(times), parts, idle, factor, num_cpus) for times in phases.values()]
     disk = np.array([sum(entry.bytes for entry in record.files) for record in records], float)
     return StepEstimate(
         name,
         _kept(records),
-        _sum_interval(_without_warm_up(seconds)).scaled(factor * len(seconds) / max(1, len(_without_warm_up(seconds)))),
+        total([cpu for cpu, _ in whole]),
+        total([wall for _, wall in whole]),
+        sum(makespan(times, num_cpus) for times in phases.values()),
         int(max((record.timing["peak_bytes"] for record in records), default=0)),
         _sum_interval(disk).scaled(factor),
     )
+
+
+def _phase(
+    seconds: npt.NDArray[np.float64], parts: Sequence[Sampled], idle: float, factor: float, num_cpus: int
+) -> tuple[Interval, Interval]:
+    """Predict the CPU and wall seconds of a phase: what each task takes at least, and what grows with its bytes."""
+    has_work = np.concatenate([np.arange(part.num_tasks) >= _EMPTY_TASKS for part in parts])
+    by_shard = len(seconds) == len(has_work)
+    least = float(seconds[~has_work].min()) if by_shard else idle
+    working = seconds[has_work] if by_shard else seconds
+    steady = _without_warm_up(working)
+    grows = _sum_interval(np.maximum(steady - least, 0.0)).scaled(factor * len(working) / max(1, len(steady)))
+    sizes = [size for part in parts for size in part.shards] if by_shard else [1] * len(seconds)
+    shares = np.array(sizes) / max(1, sum(sizes))
+
+    def spread(amount: float) -> tuple[float, float]:
+        times = least + amount * shares
+        return float(times.sum()), makespan(times.tolist(), num_cpus)
+
+    (cpu, wall), (cpu_low, wall_low), (cpu_high, wall_high) = map(spread, (grows.value, grows.low, grows.high))
+    return Interval(cpu, cpu_low, cpu_high), Interval(wall, wall_low, wall_high)
 
 
 def _without_warm_up(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -152,10 +214,10 @@ def warnings(steps: Sequence[StepEstimate], out: Path, memory_bytes: int, num_cp
     """Say what will not fit: disk in the output folder, memory of workers side by side."""
     said = []
     here = out.resolve()
-    while not here.exists():
+    while not isinstance(here, RemotePath) and not here.exists():
         here = here.parent
-    free = shutil.disk_usage(here).free
     disk = sum(step.disk_bytes.high for step in steps)
+    free = math.inf if isinstance(here, RemotePath) else shutil.disk_usage(here).free
     if disk > free:
         said.append(f"the outputs may take {disk / 1e9:.1f} GB, `{here}` has {free / 1e9:.1f} GB free")
     for step in steps:
@@ -165,29 +227,3 @@ def warnings(steps: Sequence[StepEstimate], out: Path, memory_bytes: int, num_cp
                 f"the machine has {memory_bytes / 1e9:.1f} GB: use fewer with `--workers`"
             )
     return said
-
-
-def simulate(seconds: Sequence[float], num_shards: int, num_nodes: int, cpus_per_node: int, seed: int) -> dict[str, float]:
-    """Schedule `num_shards` tasks, their times drawn from measured ones, on a cluster: makespan, stragglers, use.
-
-    Tasks go to the first free CPU in order, as the engine's window does; a draw per shard keeps the measured tail.
-    """
-    if not seconds:
-        raise UsageError("no shard was measured", hint="name a run that has finished a step, or use `--estimate` first")
-    draw = np.random.Generator(np.random.PCG64(seed))
-    times = draw.choice(np.asarray(seconds), num_shards)
-    free = np.zeros(num_nodes * cpus_per_node)
-    ends = np.empty(num_shards)
-    heap = free.tolist()
-    for number, took in enumerate(times.tolist()):
-        end = heapq.heappop(heap) + took
-        ends[number] = end
-        heapq.heappush(heap, end)
-    makespan = float(ends.max())
-    busy = float(times.sum())
-    return {
-        "makespan_seconds": makespan,
-        "cpu_seconds": busy,
-        "used_fraction": busy / (makespan * len(free)),
-        "last_percent_seconds": makespan - float(np.quantile(ends, 0.99)),
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
@@ -41,9 +42,14 @@ ORDER: tuple[StageName, ...] = (
 )
 
 
-# For a preflight: per source, the size of its ranges and the numbers of those to read.
-Samples = Mapping[str, tuple[int, tuple[int, ...]]]
+class Sample(NamedTuple):
+    """For a preflight: the size of a source's ranges, and for each task the numbers of those it reads."""
 
+    range_bytes: int
+    tasks: tuple[tuple[int, ...], ...]
+
+
+Samples = Mapping[str, Sample]
 
 _DEDUP_SLICES: dict[type, tuple[type[BaseModel], str]] = {
     ExactSettings: (slices.ExactSlice, "exact"),
@@ -97,7 +103,7 @@ def _extract(building: _Building) -> None:
     from gristmill.pipeline.stages.adopt import adoptable, is_output
 
     for name, source in building.recipe.sources.items():
-        folders = [path for path in source.inputs if is_output(path)]
+        folders = [path for path in source.inputs if is_output(path, source.access())]
         if not folders:
             building.last[name] = _extract_source(building, name, source)
             continue

@@ -12,27 +12,29 @@ from typing import Any
 import psutil
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.estimate import Interval, StepEstimate, estimate, simulate, warnings
+from gristmill.pipeline.estimate import Interval, StepEstimate, estimate, total, warnings
 from gristmill.pipeline.invoke import Options, engine_settings, output_folder
 from gristmill.pipeline.progress import Progress, spell_seconds
 from gristmill.pipeline.recipe import Recipe
+from gristmill.pipeline.schedule import simulate
 from gristmill.pipeline.tables import print_table
 
 
 def preflight(recipe: Recipe, options: Options, price: float, cluster: str | None, num_shards: int | None) -> None:
     """Mill a sample, print the prediction per step, its warnings, and the simulated schedule if one is asked for."""
     nodes, cpus = _cluster(cluster)
+    engine = engine_settings(recipe, options)
+    num_cpus = 1 if engine.kind == "inline" else engine.workers or os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="gristmill-estimate-") as folder:
-        scratch = Path(folder) / "sample"
-        steps, sampled, seconds = estimate(recipe, scratch, engine_settings(recipe, options), Progress(quiet=options.quiet))
-    num_cpus = options.workers or os.cpu_count() or 1
+        found = estimate(recipe, Path(folder) / "sample", engine, num_cpus, Progress(quiet=options.quiet or options.json))
+    steps, sampled = found.steps, found.sampled
     said = warnings(steps, output_folder(recipe, options.out), psutil.virtual_memory().total, num_cpus)
     result: dict[str, Any] = {"num_cpus": num_cpus, "warnings": said, "steps": [_as_json(step) for step in steps]}
-    result["seconds"] = _total(steps).scaled(1 / num_cpus).value
-    result["cost"] = _total(steps).value / 3600 * price
+    result["seconds"] = [found.seconds.value, found.seconds.low, found.seconds.high]
+    result["cost"] = total([step.cpu_seconds for step in steps]).value / 3600 * price
     result["sample_fraction"] = sum(part.sample_bytes for part in sampled) / max(1, sum(part.total_bytes for part in sampled))
     if cluster:
-        result["cluster"] = simulate(seconds, num_shards or len(seconds), nodes, cpus, recipe.seed)
+        result["cluster"] = simulate(found.shard_seconds, num_shards or len(found.shard_seconds), nodes, cpus, recipe.seed)
     print(json.dumps(result)) if options.json else _print(result, steps, price)
 
 
@@ -50,9 +52,9 @@ def _print(result: dict[str, Any], steps: list[StepEstimate], price: float) -> N
             ]
         )
     print_table(["step", "kept", "CPU time", "peak MB", "disk MB"], rows, right=(1, 2, 3, 4))
-    total = _total(steps).scaled(1 / result["num_cpus"])
+    seconds = Interval(*result["seconds"])
     share = 100 * result["sample_fraction"]
-    print(f"about {_seconds(total)} on {result['num_cpus']} CPUs, from a sample of {share:.1f} %; 90 % intervals")
+    print(f"about {_seconds(seconds)} on {result['num_cpus']} CPUs, from a sample of {share:.1f} %; 90 % intervals")
     print("duplicates are rarer in a sample: what deduplication keeps, and all after it, are upper bounds")
     if price:
         print(f"about {result['cost']:,.2f} at {price} per core and hour")
@@ -62,11 +64,6 @@ def _print(result: dict[str, Any], steps: list[StepEstimate], price: float) -> N
         print(f"on the cluster: {took}, {use:.0f} % used; the last percent of shards: {tail}")
     for line in result["warnings"]:
         print(f"warning: {line}")
-
-
-def _total(steps: list[StepEstimate]) -> Interval:
-    parts = [step.cpu_seconds for step in steps]
-    return Interval(sum(part.value for part in parts), sum(part.low for part in parts), sum(part.high for part in parts))
 
 
 def _seconds(interval: Interval) -> str:
@@ -81,6 +78,7 @@ def _as_json(step: StepEstimate) -> dict[str, Any]:
         "step": step.step,
         "kept_fraction": spread(step.kept_fraction),
         "cpu_seconds": spread(step.cpu_seconds),
+        "wall_seconds": spread(step.wall_seconds),
         "peak_bytes": step.peak_bytes,
         "disk_bytes": spread(step.disk_bytes),
     }

@@ -24,7 +24,7 @@ class ExtractSlice(_Slice):
     inputs: SourceSettings
     extract: ExtractSettings
     shard_bytes: int
-    only: tuple[int, ...] | None = None  # numbers of the shards to read; a preflight's sample
+    only: tuple[tuple[int, ...], ...] | None = None  # for each task the numbers of the shards it reads; a preflight's sample
     keep_removed: KeepRemoved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gristmill.pipeline.extract.run import Extraction
@@ -20,7 +21,7 @@ def extract(job: Job) -> Stage:
     piece: ExtractSlice = job.settings
     shards = plan_shards(piece.inputs, piece.shard_bytes)
     if piece.only is not None:
-        shards = [shards[number] for number in piece.only]
+        shards = [_together([shards[number] for number in task], shards[0].format) for task in piece.only]
     common = {
         "source": piece.source,
         "inputs": piece.inputs,
@@ -35,6 +36,12 @@ def extract(job: Job) -> Stage:
     if len(records) < 2:
         return {}
     return (yield from keep_first(job, records, piece.source, piece.keep_removed))
+
+
+def _together(shards: Sequence[InputShard], otherwise: str) -> InputShard:
+    """Several shards of one format as one; none of them as one without ranges."""
+    ranges = tuple(range_ for shard in shards for range_ in shard.ranges)
+    return InputShard(shards[0].format if shards else otherwise, ranges, shards[0].limit if shards else None)
 
 
 def extract_shard(
