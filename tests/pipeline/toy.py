@@ -25,6 +25,7 @@ class Toy(BaseModel):
     flaky: str | None = None
     poison: int | None = None
     kill: str | None = None
+    starts: str | None = None  # a folder in which each attempt leaves a file
     seconds: float = 0.01
 
 
@@ -39,7 +40,11 @@ def squares(job: Job) -> Stage:
     return {"total": total.counts["total"]}
 
 
-def square(task: Attempt, number: int, flaky: str | None, poison: int | None, kill: str | None, seconds: float) -> None:
+def square(
+    task: Attempt, number: int, flaky: str | None, poison: int | None, kill: str | None, starts: str | None, seconds: float
+) -> None:
+    if starts:
+        Path(starts, f"{number}-{task.scratch.name}").touch()
     if flaky and not Path(flaky).exists():
         Path(flaky).touch()
         raise RuntimeError("flaky once")
