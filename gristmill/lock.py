@@ -11,16 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gristmill.errors import LockedError
+from gristmill.lease import hold_lease, read_lease
+from gristmill.location import RemotePath
 
 LOCK = ".lock"
 
 
 @contextlib.contextmanager
 def hold_lock(out: Path) -> Iterator[None]:
-    """Hold `out` for this process; the kernel lets go when the process dies, however it dies.
+    """Hold `out` for this process; on a local disk the kernel lets go when the process dies, however it dies.
 
     Raises LockedError naming the holder's pid and host.
     """
+    if isinstance(out, RemotePath):
+        with hold_lease(out / LOCK):
+            yield
+        return
     out.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -44,6 +50,8 @@ def hold_lock(out: Path) -> Iterator[None]:
 
 def read_holder(out: Path) -> dict[str, object] | None:
     """Return who holds the folder; None when nobody does, whatever a killed run left written there."""
+    if isinstance(out, RemotePath):
+        return read_lease(out / LOCK)
     try:
         with (out / LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ seconds and memory differ from run to run, so they lie outside the digest.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ import orjson
 from gristmill.errors import IntegrityError
 from gristmill.hashing import canonical_json, sha256_json
 from gristmill.ledger import Books
-from gristmill.storage import FileEntry, fsync_folder, put_if_absent
+from gristmill.location import remember_output
+from gristmill.storage import FileEntry, put_if_absent
+from gristmill.stores import store_of
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -36,7 +38,8 @@ class Record:
     histograms: dict[str, Any] = field(default_factory=dict)
     samples: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
-    timing: dict[str, float] = field(default_factory=dict)
+    timing: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""  # of the body, once it has been read back
 
     def body(self) -> dict[str, Any]:
         return {
@@ -62,18 +65,34 @@ def record_path(folder: Path, phase: str, task: str) -> Path:
 def put_record(folder: Path, record: Record) -> bool:
     """Publish a task's record unless another attempt has; all files it names must be in place."""
     for place in sorted({(folder / entry.path).parent for entry in record.files}):
-        if place.is_dir():
-            fsync_folder(place)
+        store_of(folder).settle(place)
     path = record_path(folder, record.phase, record.task)
     return put_if_absent(path, _envelope(record.body(), record.timing))
 
 
-def read_record(path: Path, *, slim: bool = False) -> Record:
-    """Read a shard record, checking its digest.
+def finished_keys(folder: Path, phase: str) -> set[str]:
+    """Return the keys of the tasks of a phase that have a record."""
+    return {path.stem for path in (folder / "records" / phase).glob("*.json")}
+
+
+def read_record(path: Path) -> Record:
+    """Read a shard record, checking its digest."""
+    (record,) = read_records([path])
+    return record
+
+
+def read_records(paths: Sequence[Path], *, slim: bool = False) -> Iterator[Record]:
+    """Read shard records of one step in order, checking their digests.
 
     `slim` leaves out histograms, samples and tallies: a driver holds a hundred thousand records at once.
     """
-    body, timing = _open(path)
+    if paths:
+        for path, raw in zip(paths, store_of(paths[0]).read_all(paths), strict=True):
+            yield _record(path, raw, slim=slim)
+
+
+def _record(path: Path, raw: bytes, *, slim: bool) -> Record:
+    body, timing, digest = _open(path, raw)
     if slim:
         body |= {
             "histograms": {},
@@ -90,6 +109,7 @@ def read_record(path: Path, *, slim: bool = False) -> Record:
         body["samples"],
         body["extra"],
         timing,
+        digest,
     )
 
 
@@ -127,7 +147,7 @@ class Manifest:
 
     def read_records(self) -> list[Record]:
         """Read every shard record, in the order of phases and tasks."""
-        return [read_record(self.folder / entry["path"]) for entry in self.records]
+        return list(read_records([self.folder / entry["path"] for entry in self.records]))
 
 
 def put_manifest(manifest: Manifest) -> None:
@@ -148,9 +168,10 @@ def put_manifest(manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest:
     """Open a step's manifest, checking its digest; raises IntegrityError when it is absent or altered."""
     path = folder / MANIFEST
+    remember_output(folder)
     if not path.exists():
         raise IntegrityError(f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of gristmill")
-    body, timing = _open(path)
+    body, timing, _ = _open(path, path.read_bytes())
     if body["format"] != FORMAT_VERSION:
         raise IntegrityError(f"`{path}` has format {body['format']}, this version reads format {FORMAT_VERSION}")
     return Manifest(
@@ -166,25 +187,19 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def stored_digest(path: Path) -> str:
-    """The digest a record or manifest carries, without checking it again."""
-    return str(orjson.loads(path.read_bytes())["sha256"])
-
-
 def _envelope(body: dict[str, Any], timing: dict[str, Any]) -> bytes:
     return canonical_json({"body": body, "sha256": sha256_json(body), "timing": timing}) + b"\n"
 
 
-def _open(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _open(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
     try:
-        raw = path.read_bytes()
         data = orjson.loads(raw)
         body, digest = data["body"], data["sha256"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise IntegrityError(f"`{path}` is not a whole record: {error}", hint="remove the step's folder and run again") from error
     if not _is_canonical(raw, digest) and sha256_json(body) != digest:
         raise IntegrityError(f"`{path}` was altered: its body hashes to {sha256_json(body)[:12]}…, it says {digest[:12]}…")
-    return body, data["timing"]
+    return body, data["timing"], digest
 
 
 def _is_canonical(raw: bytes, digest: str) -> bool:

@@ -1,10 +1,12 @@
-"""Files that are either whole or absent: atomic writes, content-addressed publishing, and the one Parquet writer."""
+"""Files that are either whole or absent: atomic writes, content-addressed publishing, and the one Parquet writer.
+
+Whoever writes calls the functions here; whether the output lies on this machine or elsewhere is its path's affair
+(`gristmill.location`, `gristmill.stores`).
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -17,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gristmill.errors import GristmillError
 from gristmill.hashing import sha256_file
+from gristmill.stores import fsync_file, store_of
 
 ROW_GROUP_ROWS = 2048
 _DICTIONARY_COLUMNS = ("source", "language", "rule", "error", "origin.file", "rules.list.element")
@@ -122,63 +124,16 @@ def publish(
     fsync_file(scratch)
     digest = sha256_file(scratch)
     target = folder / (name or f"data/{stem}-{digest[:12]}{''.join(scratch.suffixes[-2:])}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     size = scratch.stat().st_size
-    scratch.replace(target)  # the folder is synced once, before the record that names the file is put
+    store_of(folder).place(scratch, target, digest)
     return FileEntry(kind, target.relative_to(folder).as_posix(), digest, size, rows, source)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace a file's content so that a reader sees the old bytes or the new ones, never a mixture."""
-    aside = _write_aside(path, data)
-    aside.replace(path)
-    fsync_folder(path.parent)
+    store_of(path).write(path, data)
 
 
 def put_if_absent(path: Path, data: bytes) -> bool:
     """Create a file with this content unless it is there already; say whether it was created."""
-    aside = _write_aside(path, data)
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return False
-    finally:
-        aside.unlink()
-    fsync_folder(path.parent)
-    return True
-
-
-def _write_aside(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / f".{path.name}.{secrets.token_hex(6)}.aside"
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise storage_error(error, path) from error
-    return aside
-
-
-def storage_error(error: OSError, path: Path) -> GristmillError:
-    """Turn an operating-system error on an output into one that says what to do."""
-    if error.errno == 28:  # ENOSPC
-        stats = os.statvfs(path.parent)
-        return GristmillError(
-            f"no space left to write `{path}`: {stats.f_bavail * stats.f_frsize:,} bytes are free",
-            hint="free some space (`gristmill gc OUT` removes what no manifest names), then run the same command: it resumes",
-        )
-    return GristmillError(f"cannot write `{path}`: {error.strerror or error}")
-
-
-def fsync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-fsync_folder = fsync_file
+    return store_of(path).put_if_absent(path, data)

@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -35,7 +36,22 @@ def register() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def version(show: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    storage_option: Annotated[
+        list[str],
+        typer.Option(
+            "--storage-option", metavar="KEY=VALUE", help="For outputs at URLs: an option of fsspec. Repeatable; never shown."
+        ),
+    ] = [],  # noqa: B006  # typer reads it, nobody writes it
+) -> None:
+    if storage_option:
+        from gristmill.location import use_storage
+        from gristmill.pipeline.recipe_file import dotted
+        from gristmill.remote import Access
+        from gristmill.remote_store import StorageSettings
+
+        use_storage("", StorageSettings(Access(dotted(storage_option))))
     if show:
         from gristmill import __version__
 

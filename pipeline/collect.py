@@ -1,31 +1,28 @@
-"""Remove what no manifest names: scratch of killed attempts, files of quarantined work, steps of older recipes."""
+"""Remove what no manifest names: scratch of killed attempts, unfinished uploads, files of quarantined work, old steps."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gristmill.lock import hold_lock
 from gristmill.manifest import MANIFEST, read_manifest, read_record
 from gristmill.pipeline.run_folder import read_run
+from gristmill.s3_uploads import Leftover
+from gristmill.stores import store_of
 
 
-@dataclass(frozen=True, slots=True)
-class Garbage:
-    path: Path
-    bytes: int
-
-
-def collect(out: Path, *, dry_run: bool = False) -> list[Garbage]:
+def collect(out: Path, *, dry_run: bool = False) -> list[Leftover]:
     """Find what can go and remove it, unless `dry_run`; raises LockedError while a run is at work there."""
     read_run(out)
     with hold_lock(out):
-        garbage = [Garbage(path, _size(path)) for path in _unnamed(out)]
+        store = store_of(out)
+        garbage = [Leftover(str(path), _size(path), partial(store.remove, path)) for path in _unnamed(out)]
+        garbage += store.unfinished(out)
         if not dry_run:
             for item in garbage:
-                shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink()
+                item.remove()
     return garbage
 
 
@@ -51,10 +48,9 @@ def _unnamed_in_step(folder: Path) -> Iterator[Path]:
     for path in sorted((folder / "data").glob("*")):
         if path.relative_to(folder).as_posix() not in named:
             yield path
-    yield from sorted(path for path in folder.rglob(".*.aside") if path.is_file())
 
 
 def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.suffix != ".aside")

@@ -25,8 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import gristmill
 from gristmill.errors import EngineError, GristmillError, Interrupted, UsageError
+from gristmill.location import Roots, roots, use_storage
 from gristmill.pipeline import signals, steps
 from gristmill.pipeline.job import Phase, Task, attempt, function_name
+from gristmill.storage import write_atomic
 
 _OBJECT_STORE_BYTES = 100 << 20  # tasks return a path: the default of 30 % of memory would be taken for nothing
 _POLL_SECONDS = 0.2
@@ -203,11 +205,11 @@ class RayEngine:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         probe = out / f".probe-{secrets.token_hex(6)}"
-        probe.write_bytes(b"seen")
+        write_atomic(probe, b"seen")
         try:
             look = self._ray.remote(_sees)
             strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-            asked = [look.options(num_cpus=0, scheduling_strategy=strategy).remote(probe) for strategy in strategies]
+            asked = [look.options(num_cpus=0, scheduling_strategy=strategy).remote(probe, roots()) for strategy in strategies]
             seen = [self._answer(reference) for reference in asked]
         finally:
             probe.unlink()
@@ -234,8 +236,8 @@ class RayEngine:
             not_before, task, number = waiting[position]
             if not_before <= now:
                 del waiting[position]
-                function = function_name(task.function)
-                reference = remote.remote(folder, phase.name, task.key, function, dict(task.arguments), common)
+                named = (folder, phase.name, task.key, function_name(task.function), dict(task.arguments))
+                reference = remote.remote(*named, common, roots())
                 running[reference] = (task, number)
 
     def _wait(self, references: list[Any]) -> list[Any]:
@@ -375,7 +377,9 @@ def inside_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def _sees(path: Path) -> bool:
+def _sees(path: Path, storage: Roots) -> bool:
+    for root, settings in storage:
+        use_storage(root, settings)
     return path.exists()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -12,13 +11,14 @@ from typing import Any, Self
 from gristmill.errors import StepFailed
 from gristmill.hashing import canonical_json
 from gristmill.ledger import Books
-from gristmill.manifest import Manifest, Record, put_manifest, read_manifest, record_path, stored_digest
+from gristmill.manifest import Manifest, Record, finished_keys, put_manifest, read_manifest, read_records, record_path
 from gristmill.pipeline.engine import Engine, EngineSettings, Failure, open_engine
-from gristmill.pipeline.job import Job, Phase, finished
+from gristmill.pipeline.job import Job, Phase
 from gristmill.pipeline.progress import Progress, spell_seconds
 from gristmill.pipeline.run_folder import PROGRESS
 from gristmill.pipeline.steps import Step
 from gristmill.storage import write_atomic
+from gristmill.stores import store_of
 
 _SHOWN_FAILURES = 5
 
@@ -53,7 +53,7 @@ def execute(
     Raises StepFailed when more than `allowed_failures` tasks failed on every attempt; what succeeded stays done.
     """
     began = time.perf_counter()
-    shutil.rmtree(job.folder / ".scratch", ignore_errors=True)  # left by a killed run; its attempts are not resumed
+    store_of(job.folder).clear_scratch(job.folder)  # left by a killed run; its attempts are not resumed
     stage = step.kind.load()(job)
     done: list[Record] = []
     failures: list[Failure] = []
@@ -93,7 +93,8 @@ def run_phase(
 
     A quarantined task that is allowed stands as an empty record marked so.
     """
-    pending = [task for task in phase.tasks if not record_path(folder, phase.name, task.key).exists()]
+    there = finished_keys(folder, phase.name)
+    pending = [task for task in phase.tasks if task.key not in there]
     progress.phase(f"{step.name} {phase.name}", done=len(phase.tasks) - len(pending), total=len(phase.tasks))
     if pending:
         write_atomic(folder / PROGRESS, canonical_json({"phase": phase.name, "total": len(phase.tasks)}))
@@ -106,11 +107,11 @@ def run_phase(
             _quarantine(folder, phase.name, new)
         if len(failures) > allowed:
             raise _step_failed(step, folder, failures, allowed)
-    records = []
-    for task in phase.tasks:
-        record = finished(folder, phase.name, task)
-        records.append(record or Record(phase.name, task.key, extra={"quarantined": True}))
-    return records
+        there = finished_keys(folder, phase.name)
+    records = {task.key: Record(phase.name, task.key, extra={"quarantined": True}) for task in phase.tasks}
+    paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]
+    records.update((record.task, record) for record in read_records(paths, slim=True))
+    return list(records.values())
 
 
 def _record_entry(folder: Path, record: Record) -> dict[str, str]:
@@ -119,7 +120,7 @@ def _record_entry(folder: Path, record: Record) -> dict[str, str]:
         "phase": record.phase,
         "task": record.task,
         "path": path.relative_to(folder).as_posix(),
-        "sha256": stored_digest(path),
+        "sha256": record.digest,
     }
 
 

@@ -117,7 +117,12 @@ def model_folder(place: Path, step: str) -> Path:
 
 
 def output_folder(recipe: Recipe, out: Path | None) -> Path:
-    return out or Path("out") / recipe.name
+    """Where a recipe's results go, reached as its `output` section says."""
+    from gristmill.location import use_storage
+
+    folder = out or Path("out") / recipe.name
+    use_storage(folder, recipe.output.settings())
+    return folder
 
 
 def engine_settings(recipe: Recipe, options: Options) -> Any:
@@ -135,7 +140,18 @@ def engine_settings(recipe: Recipe, options: Options) -> Any:
 def resume_command() -> str:
     """The command line of this process: running it again resumes."""
     program = "gristmill" if Path(sys.argv[0]).name in {"gristmill", "cli.py", "__main__.py"} else sys.argv[0]
-    return shlex.join([program, *sys.argv[1:]])
+    return shlex.join([program, *without_secrets(sys.argv[1:])])
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Command-line arguments with the values of storage options struck out."""
+    shown = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        key, equals, _ = argument.removeprefix("--storage-option=").partition("=")
+        secret = before == "--storage-option" or argument.startswith("--storage-option=") or "storage_options" in key
+        prefix = "--storage-option=" if argument.startswith("--storage-option=") else ""
+        shown.append(f"{prefix}{key}=***" if secret and equals else argument)
+    return shown
 
 
 def exit_code(recipe: Recipe, result: RunResult) -> int:

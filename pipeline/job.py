@@ -10,8 +10,9 @@ A stage is a generator. It yields phases, receives their shard records in task o
     def count_rows(task: Attempt, path: str) -> None:
         task.record.counts["rows"] = ...
 
-A task's output is a function of its arguments alone, so that a second attempt writes the same bytes. Files are written
-into `task.scratch` and handed over with `task.publish`; nothing else is visible to readers. The record is committed last.
+A task's output is a function of its arguments alone, so that a second attempt writes the same bytes. Paths among them are on
+this machine, also where the output lies on remote storage. Files are written into `task.scratch` and handed over with
+`task.publish`; nothing else is visible to readers. The record is committed last.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gristmill.manifest import Manifest, Record, put_record, read_record, record_path
+from gristmill.location import Roots, staged, use_storage
+from gristmill.manifest import Manifest, Record, put_record, record_path
+from gristmill.remote import take_retries
 from gristmill.storage import FileEntry, publish
+from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,32 +123,41 @@ class Attempt:
         self.record.files.append(entry)
         return entry
 
-
-def finished(folder: Path, phase: str, task: Task) -> Record | None:
-    """Return the record of a task that has been done already, without what only reports need."""
-    path = record_path(folder, phase, task.key)
-    return read_record(path, slim=True) if path.exists() else None
+    def workspace(self, name: str) -> AbstractContextManager[Path]:
+        """Lend a local folder that outlives this attempt, for work that a later one resumes; it lies in the step's folder."""
+        return store_of(self.folder).workspace(self.folder / name)
 
 
 def attempt(
-    folder: Path, phase: str, key: str, function: str, arguments: Mapping[str, Any], common: Mapping[str, Any] | None = None
+    folder: Path,
+    phase: str,
+    key: str,
+    function: str,
+    arguments: Mapping[str, Any],
+    common: Mapping[str, Any] | None = None,
+    storage: Roots | None = None,
 ) -> str:
     """Run one task to its committed record and return the record's path; `common` are arguments its whole phase shares.
 
-    Both engines call this and nothing else. Raises what the task raises; its scratch folder is removed either way.
+    Both engines call this and nothing else; to another process they pass `storage`, how remote outputs are reached. Raises
+    what the task raises; its scratch folder is removed either way.
     """
     start = time.perf_counter()
-    scratch = folder / ".scratch" / f"{phase}-{key}-{secrets.token_hex(6)}"
-    scratch.mkdir(parents=True)
+    for root, settings in storage or ():
+        use_storage(root, settings)
+    take_retries()
+    scratch = store_of(folder).scratch(folder, f"{phase}-{key}-{secrets.token_hex(6)}")
     record = Record(phase, key)
     try:
-        _resolve(function)(Attempt(folder, scratch, record), **arguments, **(common or {}))
+        given = staged({**arguments, **(common or {})}, scratch / ".inputs")
+        _resolve(function)(Attempt(folder, scratch, record), **given)
         if record.books:
             record.books.balance(f"{folder.name}, {phase} {key}")
         record.timing |= {
             "seconds": round(time.perf_counter() - start, 3),
             "peak_bytes": _peak_bytes(),
             "ended": round(time.time(), 1),
+            **take_retries(),
         }
         put_record(folder, record)
     finally:

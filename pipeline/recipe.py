@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from gristmill.classifiers.settings import BucketSettings, ClassifierSettings, CoverageSettings, NgramSettings
 from gristmill.dedup.settings import DedupSettings
 from gristmill.errors import GristmillError
 from gristmill.filters.settings import FilterSettings
+from gristmill.location import default_storage
 from gristmill.pipeline.engine import EngineSettings
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.outputs import KeepRemoved
 from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.remote import Access
+from gristmill.remote_store import StorageSettings
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 
 
@@ -68,6 +71,27 @@ class CoverageSection(CoverageSettings):
     apply_to: tuple[str, ...] = Field((), description="all sources when unset")
 
 
+class OutputSettings(_Section):
+    """How an output on remote storage is reached; nothing here touches its bytes."""
+
+    storage_options: dict[str, Any] = Field(default={}, repr=False, description="for fsspec; never shown or stored")
+    cache: str | None = Field(
+        None, description="a folder of each machine for files on their way; GRISTMILL_CACHE, else one below the temporary folder"
+    )
+    cache_bytes: int = Field(10 << 30, ge=0, description="how much of what was read or written is kept there")
+    request_seconds: float = Field(60.0, gt=0, description="deadline of one request (16 MiB at most)")
+    request_attempts: int = Field(8, ge=1, description="attempts at one request, over about a minute")
+
+    @field_serializer("storage_options")
+    def _redacted(self, value: dict[str, Any]) -> dict[str, Any]:
+        return dict.fromkeys(sorted(value), "***")
+
+    def settings(self) -> StorageSettings:
+        """What the stores are told; options given on the command line hold where the recipe says nothing."""
+        options = {**default_storage().access.options, **self.storage_options}
+        return StorageSettings(Access(options, self.request_attempts, self.request_seconds), self.cache, self.cache_bytes)
+
+
 class Limits(_Section):
     """How much may be lost before a run counts as failed or as done with losses."""
 
@@ -95,6 +119,7 @@ class Recipe(_Section):
     mix: MixSettings | None = None
     train: dict[str, Any] | None = Field(None, description="settings of the trainer (docs/trainer.md)")
     engine: EngineSettings = EngineSettings()
+    output: OutputSettings = OutputSettings()
     limits: Limits = Limits()
 
     @field_validator("sources")

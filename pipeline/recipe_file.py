@@ -62,6 +62,14 @@ def validate(
         raise _recipe_error(details, model, places, path, node) from None
 
 
+def dotted(settings: Sequence[str]) -> dict[str, Any]:
+    """Read `a.b=c` settings into nested data."""
+    data: dict[str, Any] = {}
+    for setting in settings:
+        _apply(data, setting)
+    return data
+
+
 def _apply(data: dict[str, Any], override: str) -> Location:
     """Set a dotted key in place, copying the mappings on its way; the value is read as YAML."""
     key, equals, value = override.partition("=")

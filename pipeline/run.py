@@ -61,7 +61,6 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
     check_folder(out, plan.name)
     result = RunResult({}, [], [], 0.0)
     with hold_lock(out), stopped_by_signals(), Engines(engine, out) as engines:
-        _write_run(out, plan, result, complete=False)
         for step in plan.steps:
             inputs = {name: result.manifests[name] for name in step.inputs}
             facts = ingredients(step, inputs, plan.seed)
@@ -71,10 +70,10 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
                 result.manifests[step.name] = read_manifest(folder)
                 result.reused.append(step.name)
                 continue
+            _write_run(out, plan, result, complete=False)
             job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders)
             result.manifests[step.name] = execute(step, job, facts, key, engines, progress, plan.allowed_failures)
             result.ran.append(step.name)
-            _write_run(out, plan, result, complete=False)
         _write_run(out, plan, result, complete=True)
     result.seconds = time.perf_counter() - began
     return result

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from gristmill.errors import UsageError
+
 TOKEN = Path("~/.ray/auth_token")
 
 
@@ -39,6 +41,11 @@ def submit_job(recipe: Path, address: str, out: str, overrides: Sequence[str], *
 
     The working folder holds the recipe and the Python files beside it (a recipe may name rules in them), nothing else.
     """
+    if any("storage_options" in override.partition("=")[0] for override in overrides):
+        raise UsageError(
+            "a job's command line is shown to all who look at the cluster",
+            hint="put `storage_options` into the recipe, or access into the environment of the nodes",
+        )
     with tempfile.TemporaryDirectory(prefix="gristmill-job-") as name:
         folder = Path(name)
         for path in [recipe, *sorted(recipe.resolve().parent.glob("*.py"))]:

@@ -28,6 +28,7 @@ HIDDEN = [
 ]
 HIDDEN += ["sklearn", "tokenizers", "trafilatura", "transformers", "typer", "yaml"]
 FLOOR = {"errors", "hashing", "document", "storage", "manifest", "ledger", "index", "lock", "text"}
+FLOOR |= {"remote", "remote_store", "s3_uploads", "stores", "cache", "location", "lease", "workspace"}
 
 
 def modules(folder: Path) -> list[Path]:

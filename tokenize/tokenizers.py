@@ -42,7 +42,7 @@ class SentencePiece:
         import sentencepiece
 
         try:
-            self.processor: Any = sentencepiece.SentencePieceProcessor(model_file=str(file))
+            self.processor: Any = sentencepiece.SentencePieceProcessor(model_file=os.fspath(file))
         except (OSError, RuntimeError) as error:
             raise InputError(f"`{file}` is not a SentencePiece model: {error}") from error
         self.file, self.vocab_size = file, self.processor.vocab_size()
@@ -68,7 +68,7 @@ class HuggingFace:
         import tokenizers
 
         try:
-            self.tokenizer: Any = tokenizers.Tokenizer.from_file(str(file))
+            self.tokenizer: Any = tokenizers.Tokenizer.from_file(os.fspath(file))
         except Exception as error:  # the library raises bare Exception
             raise InputError(f"`{file}` is not a tokenizer.json: {error}") from error
         self.tokenizer.no_truncation()

@@ -24,7 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gristmill.errors import InputError, UsageError
 from gristmill.hashing import digest16
 from gristmill.pipeline.sources.record import InputRange
-from gristmill.pipeline.sources.remote import Access, list_remote, read_whole
+from gristmill.pipeline.sources.remote import list_remote, read_whole
+from gristmill.remote import Access
 
 _NUM_THREADS = 8
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serial
 
 from gristmill.document import FIELDS, REMOVAL_FIELDS
 from gristmill.pipeline.sources.commoncrawl import CommonCrawl
-from gristmill.pipeline.sources.remote import Access
+from gristmill.remote import Access
 
 Format = Literal["auto", "warc", "wet", "arc", "jsonl", "parquet", "text", "gristmill"]
 ColumnType = Literal["string", "int64", "float64", "bool", "json"]

@@ -12,22 +12,29 @@ from gristmill.document import FIELDS
 from gristmill.errors import IntegrityError
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
+from gristmill.location import location, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.final import SourceFiles, final_documents
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.outputs import DocumentOutputs
 from gristmill.pipeline.run_folder import RUN_FILE, finished_steps
+from gristmill.remote import Access
+from gristmill.remote_store import StorageSettings
 from gristmill.storage import read_tables
 
 
-def is_output(path: str) -> bool:
-    """Whether a path is a folder that gristmill wrote: of a run, or of one step."""
-    return any((Path(path) / name).exists() for name in (RUN_FILE, MANIFEST))
+def is_output(path: str, access: Access) -> bool:
+    """Whether a path is a folder that gristmill wrote: of a run, or of one step; a URL is asked only if it looks like one."""
+    if "://" in path and set(path.rpartition("/")[2]) & set(".*?["):
+        return False
+    if access.options:
+        use_storage(path.rstrip("/"), StorageSettings(access))
+    return any((location(path) / name).exists() for name in (RUN_FILE, MANIFEST))
 
 
 def adoptable(folder: str) -> list[SourceFiles]:
     """List the sources of an output folder with the files their documents ended in."""
-    path = Path(folder)
+    path = location(folder)
     if (path / MANIFEST).exists():
         manifest = read_manifest(path)
         manifests: dict[str, Manifest] = {manifest.step: manifest}

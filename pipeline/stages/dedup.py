@@ -21,6 +21,7 @@ from gristmill.dedup.decisions import DECISIONS, Applied, text_bytes
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.ledger import Books
+from gristmill.location import location
 from gristmill.manifest import Record
 from gristmill.pipeline.clusters import ClusterObserver
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
@@ -122,7 +123,7 @@ def fuzzy_stage(job: Job) -> Stage:
     facts["components"] = merged[-1].counts["components"]
     if settings.index:
         yield dedup_index.index_phase(job, settings, applied)
-        facts |= {"index": settings.shingling, "against": [str(Path(folder).resolve()) for folder in settings.against]}
+        facts |= {"index": settings.shingling, "against": [str(location(folder).resolve()) for folder in settings.against]}
     return facts | passed_on(job, signed, clustered, merged, gathered, verified, but=("pairs",))
 
 

@@ -10,6 +10,7 @@ from gristmill.dedup import index
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_json
+from gristmill.location import location
 from gristmill.manifest import MANIFEST, Manifest, Record, read_manifest
 from gristmill.pipeline.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.run_folder import finished_steps
@@ -32,7 +33,7 @@ def indexes(settings: FuzzySettings) -> list[Manifest]:
     """
     found: dict[Path, Manifest] = {}
     for folder in settings.against:
-        for manifest in _indexed(Path(folder)):
+        for manifest in _indexed(location(folder)):
             made = {**settings.shingling, **manifest.extra["index"]}
             if made != settings.shingling:
                 other = ", ".join(f"{name} {made[name]}" for name in made if made[name] != settings.shingling[name])

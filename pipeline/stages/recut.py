@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.filters.recut import recut, recut_filters
+from gristmill.location import location
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run import Plan
@@ -50,7 +51,7 @@ def _seed(manifests: dict[str, Manifest]) -> int:
 
 def recut_documents(job: Job) -> Stage:
     settings: RecutSlice = job.settings
-    filtered, documents = read_manifest(Path(settings.folder)), read_manifest(Path(settings.documents))
+    filtered, documents = read_manifest(location(settings.folder)), read_manifest(location(settings.documents))
     inputs = [documents.folder / entry.path for entry in documents.named("documents") if entry.source == settings.source]
     tasks = []
     for record in filtered.read_records():

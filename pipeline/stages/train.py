@@ -26,7 +26,6 @@ def train(job: Job) -> Stage:
         "seed": job.settings.train.get("seed", job.seed),
         "shards": str(job.input.folder / "shards" / "train"),
         "heldout": str(job.input.folder / "shards" / "heldout"),
-        "run": str(job.folder / RUN),
     }
     (record,) = yield Phase("train", [Task("run", run_trainer, {"settings": settings})], num_cpus=0)
     return {**record.extra, "timing": {name: record.timing[name] for name in TIMINGS}}
@@ -34,8 +33,18 @@ def train(job: Job) -> Stage:
 
 def run_trainer(task: Attempt, settings: Mapping[str, Any]) -> None:
     """Run the trainer to its end and record its summary; a half-trained run is resumed from its last checkpoint."""
-    run = Path(settings["run"])
-    run.mkdir(parents=True, exist_ok=True)
+    with task.workspace(RUN) as run:
+        _run(task, {**settings, "run": str(run)}, run)
+        summary = json.loads((run / "summary.json").read_text())
+        for name in TIMINGS:  # they differ from run to run, so they belong outside the record's digest
+            task.record.timing[name] = summary.pop(name)
+        checkpoint = Path(summary["checkpoint"]).absolute().relative_to(run.absolute())
+        task.record.extra = summary | {"checkpoint": f"{RUN}/{checkpoint.as_posix()}"}
+        if task.record.extra["parameters"] <= _SAMPLED_PARAMETERS:
+            task.record.extra["samples"] = [sample(run)]
+
+
+def _run(task: Attempt, settings: Mapping[str, Any], run: Path) -> None:
     config = task.scratch / "settings.json"
     config.write_text(json.dumps(dict(settings)))
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings.get("threads") or os.cpu_count() or 1)}
@@ -51,13 +60,6 @@ def run_trainer(task: Attempt, settings: Mapping[str, Any]) -> None:
     if code:
         tail = (run / "output.txt").read_text(errors="replace").strip().splitlines()[-8:]
         raise StepFailed(f"the trainer ended with exit code {code}:\n" + "\n".join(tail), where=str(run / "output.txt"))
-    summary = json.loads((run / "summary.json").read_text())
-    for name in TIMINGS:  # they differ from run to run, so they belong outside the record's digest
-        task.record.timing[name] = summary.pop(name)
-    checkpoint = Path(summary["checkpoint"]).absolute().relative_to(task.folder.absolute())
-    task.record.extra = summary | {"checkpoint": checkpoint.as_posix()}
-    if task.record.extra["parameters"] <= _SAMPLED_PARAMETERS:
-        task.record.extra["samples"] = [sample(run)]
 
 
 def sample(run: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gristmill.location import location
 from gristmill.pipeline.verbs import options
 
 
@@ -15,8 +16,12 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    one: Annotated[Path, typer.Argument(metavar="OUT_A", help="The output folder of a run.", show_default=False)],
-    other: Annotated[Path, typer.Argument(metavar="OUT_B", help="The output folder of another.", show_default=False)],
+    one: Annotated[
+        Path, typer.Argument(parser=location, metavar="OUT_A", help="The output folder of a run, or its URL.", show_default=False)
+    ],
+    other: Annotated[
+        Path, typer.Argument(parser=location, metavar="OUT_B", help="The output folder of another.", show_default=False)
+    ],
     html: Annotated[Path | None, typer.Option("--html", help="Write it as a page, too.", show_default=False)] = None,
     json: options.Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gristmill.location import location
 from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
 
@@ -58,7 +59,12 @@ def _names(listed: str) -> list[str]:
 
 def recut(
     run: options.Out,
-    out: Annotated[Path, typer.Option("--out", help="Where the documents of the new decisions go.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", parser=location, metavar="PATH", help="Where the documents of the new decisions go.", show_default=False
+        ),
+    ],
     set_: options.Overrides = [],  # noqa: B006
     engine: options.EngineKind = None,
     workers: options.Workers = None,

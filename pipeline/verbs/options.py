@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from gristmill.location import location
 from gristmill.pipeline.invoke import Options
 
 if TYPE_CHECKING:
@@ -19,8 +20,19 @@ Recipe = Annotated[Path, typer.Argument(help="A recipe in YAML.", show_default=F
 Inputs = Annotated[
     list[str], typer.Argument(help="A recipe (.yaml), or files, globs or folders written by gristmill.", show_default=False)
 ]
-Out = Annotated[Path, typer.Argument(help="The output folder of a run.", show_default=False)]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Where results go; `out/NAME` when unset.", show_default=False)]
+Out = Annotated[
+    Path, typer.Argument(parser=location, metavar="OUT", help="The output folder of a run, or its URL.", show_default=False)
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        parser=location,
+        metavar="PATH",
+        help="Where results go, a folder or URL; `out/NAME` when unset.",
+        show_default=False,
+    ),
+]
 Overrides = Annotated[list[str], typer.Option("--set", help="Override a recipe value: a.b=c. Repeatable.", metavar="KEY=VALUE")]
 EngineKind = Annotated[str | None, typer.Option("--engine", help="inline, ray or auto.", show_default=False)]
 Workers = Annotated[int | None, typer.Option("--workers", help="CPUs to use; all of them when unset.", min=1, show_default=False)]

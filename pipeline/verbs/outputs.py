@@ -82,7 +82,7 @@ def gc(
     out: options.Out,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
 ) -> None:
-    """Remove what no manifest names: scratch of killed runs and steps of older recipes.
+    """Remove what no manifest names: scratch and unfinished uploads of killed runs, and steps of older recipes.
 
     Example: gristmill gc out/web --dry-run
     """
@@ -90,6 +90,6 @@ def gc(
 
     garbage = collect(out, dry_run=dry_run)
     for item in garbage:
-        print(f"{item.bytes:>15,}  {item.path}")
+        print(f"{item.bytes:>15,}  {item.name}")
     verb = "would be freed" if dry_run else "freed"
     print(f"{sum(item.bytes for item in garbage):,} bytes {verb}", file=sys.stderr)

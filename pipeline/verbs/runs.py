@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -86,5 +85,5 @@ def status(
 
     from gristmill.pipeline.tables import print_status
 
-    while not print_status(Path(out), as_json=json) and watch:
+    while not print_status(out, as_json=json) and watch:
         time.sleep(2)

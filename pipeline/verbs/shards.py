@@ -8,9 +8,15 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import IntegrityError, UsageError
+from gristmill.location import location
 from gristmill.pipeline.verbs import options
 
-Folder = Annotated[Path, typer.Argument(help="A folder of shards, such as shards/train of a mix step.", show_default=False)]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        parser=location, metavar="FOLDER", help="A folder of shards, such as shards/train of a mix step.", show_default=False
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:

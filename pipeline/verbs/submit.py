@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
+from gristmill.location import location
 from gristmill.pipeline.verbs import options
 
 
@@ -18,7 +19,10 @@ def register(app: typer.Typer) -> None:
 def submit(
     recipe: options.Recipe,
     address: Annotated[str, typer.Option(help="The cluster's job server, such as http://127.0.0.1:8265.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="An absolute path or URL that every node sees.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(parser=location, metavar="PATH", help="An absolute path or URL that every node sees.", show_default=False),
+    ],
     set_: options.Overrides = [],  # noqa: B006
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job's output until it ends.")] = True,
 ) -> None:

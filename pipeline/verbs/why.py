@@ -24,12 +24,11 @@ def why(
 
     Example: gristmill why out/web https://example.org/page.html
     """
-    from pathlib import Path
 
     from gristmill.pipeline.report.life import look_up
     from gristmill.pipeline.report.telling import as_json, tell
 
-    life = look_up(Path(out), asked)
+    life = look_up(out, asked)
     if json:
         print(as_json(life))
     else:

@@ -1,6 +1,7 @@
-"""The toy stage, known to the pipeline while these tests run."""
+"""The toy stage, known to the pipeline while these tests run; the object store of the tests of sources is at hand."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from gristmill.pipeline import steps
 from gristmill.pipeline.steps import StageKind
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "sources"))
 
 
 @pytest.fixture(scope="session", autouse=True)

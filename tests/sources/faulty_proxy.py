@@ -5,19 +5,35 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 FAULTS = ("500", "503", "reset", "reset mid-body", "short body", "hang", "hang mid-body", "slow drip")
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+
+def reads_of_ranges(command: str, headers: object) -> bool:
+    """The requests that bring an object's bytes."""
+    return command == "GET" and "Range" in headers  # type: ignore[operator]
+
+
+def every_request(command: str, headers: object) -> bool:
+    return True
 
 
 class FaultyProxy:
-    """Passes requests on to `target`; every `period`-th GET of an object's bytes meets `fault`."""
+    """Passes requests on to `target`; of those that are `spoiled`, all but every `period`-th meet `fault`.
 
-    def __init__(self, target: str, fault: str = "", period: int = 2) -> None:
-        self.fault, self.period = fault, period
+    Every second spoiled write is not passed on; of the others the store has done what was asked, and the answer goes astray.
+    """
+
+    def __init__(
+        self, target: str, fault: str = "", period: int = 2, spoiled: Callable[[str, object], bool] = reads_of_ranges
+    ) -> None:
+        self.fault, self.period, self.spoiled = fault, period, spoiled
         self.num_requests = self.num_faults = 0
         self._target = urlsplit(target).netloc
         self._stop = threading.Event()
@@ -56,7 +72,29 @@ class FaultyProxy:
         self._server.server_close()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        fault = self._next_fault() if self.spoiled(request.command, request.headers) else ""
+        length = int(request.headers.get("Content-Length") or 0)
+        is_write = request.command not in ("GET", "HEAD")
+        if fault and is_write and self.num_faults % 2:
+            request.rfile.read(length // 2)  # the connection breaks with half of the body on its way
+            if fault in ("500", "503"):
+                request.rfile.read(length - length // 2)
+                self._respond(request, int(fault), [], b"<Error><Code>SlowDown</Code></Error>", "")
+            elif fault.startswith("hang"):
+                self._stop.wait(30)
+            request.close_connection = True
+            return
+        status, headers, data = self._ask(request, request.rfile.read(length))
+        if fault in ("500", "503"):
+            status, data, headers = int(fault), b"<Error><Code>SlowDown</Code></Error>", [("Content-Type", "application/xml")]
+        if fault == "reset" or (fault and not data):  # an answer without a body cannot be cut within it
+            if fault.startswith("hang"):
+                self._stop.wait(30)
+            request.close_connection = True
+            return
+        self._respond(request, status, headers, data, fault)
+
+    def _ask(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self._target, timeout=10)
         try:
             connection.request(request.command, request.path, body, dict(request.headers.items()))
@@ -65,15 +103,13 @@ class FaultyProxy:
             headers = [
                 (name, value) for name, value in answer.getheaders() if name.lower() not in ("connection", "transfer-encoding")
             ]
-            status = answer.status
+            return answer.status, headers, data
         finally:
             connection.close()
-        fault = self._next_fault() if request.command == "GET" and "Range" in request.headers else ""
-        if fault in ("500", "503"):
-            status, data, headers = int(fault), b"<Error><Code>SlowDown</Code></Error>", [("Content-Type", "application/xml")]
-        if fault == "reset":
-            request.close_connection = True
-            return
+
+    def _respond(
+        self, request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], data: bytes, fault: str
+    ) -> None:
         request.send_response_only(status)
         length = len(data)
         for name, value in headers:
@@ -81,7 +117,8 @@ class FaultyProxy:
                 request.send_header(name, value)
             elif request.command == "HEAD":
                 length = int(value)
-        request.send_header("Content-Length", str(length))
+        if status != 204:
+            request.send_header("Content-Length", str(length))
         request.end_headers()
         if request.command != "HEAD":
             self._send(request, data, fault)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import object_store
 import pytest
 from archives import failures, member, read_all, record, records, source_of
 from faulty_proxy import FAULTS, FaultyProxy
@@ -16,7 +16,8 @@ from gristmill.errors import InputError, UsageError
 from gristmill.pipeline.sources.plan import plan_shards
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import Item, RangeEnd, Record
-from gristmill.pipeline.sources.remote import Access, with_retries
+from gristmill.pipeline.sources.remote import with_retries
+from gristmill.remote import Access
 
 NUM_RECORDS = 60
 
@@ -89,37 +90,20 @@ def test_reads_are_tried_again_but_not_for_ever() -> None:
 
 
 @pytest.fixture(scope="module")
-def object_store() -> Iterator[str]:
-    """A real S3 server on loopback with one archive in it."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION="us-east-1")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    client = boto3.client("s3", endpoint_url=url)
-    client.create_bucket(Bucket="crawl")
-    client.put_object(Bucket="crawl", Key="2025/a.warc.gz", Body=archive())
-    yield url
-    server.stop()
+def store() -> Iterator[str]:
+    for url in object_store.serve("crawl"):
+        object_store.client(url).put_object(Bucket="crawl", Key="2025/a.warc.gz", Body=archive())
+        yield url
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("fault", ["", *FAULTS])
-def test_every_fault_of_an_object_store_is_survived(tmp_path: Path, object_store: str, fault: str) -> None:
+def test_every_fault_of_an_object_store_is_survived(tmp_path: Path, store: str, fault: str) -> None:
     (tmp_path / "a.warc.gz").write_bytes(archive())
     wanted = without_place(read_all(tmp_path / "a.warc.gz"))
-    with FaultyProxy(object_store, fault) as proxy:
-        options = {
-            "endpoint_url": proxy.url,
-            "key": "testing",
-            "secret": "testing",
-            "skip_instance_cache": True,
-            "config_kwargs": {"retries": {"max_attempts": 1}},
-        }
+    with FaultyProxy(store, fault) as proxy:
+        options = object_store.options(proxy.url)
         items = read_remote("s3://crawl/2025/*.warc.gz", storage_options=options, request_seconds=1.0)
         assert without_place(items) == wanted
         assert not failures(items)
@@ -128,8 +112,8 @@ def test_every_fault_of_an_object_store_is_survived(tmp_path: Path, object_store
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_an_object_store_that_never_answers_ends_in_an_error(object_store: str) -> None:
-    with FaultyProxy(object_store, "503", period=10**9) as proxy:
-        options = {"endpoint_url": proxy.url, "key": "testing", "secret": "testing", "skip_instance_cache": True}
+def test_an_object_store_that_never_answers_ends_in_an_error(store: str) -> None:
+    with FaultyProxy(store, "503", period=10**9) as proxy:
+        options = object_store.options(proxy.url)
         with pytest.raises(InputError, match="cannot read an input after 2 attempts"):
             read_remote("s3://crawl/2025/a.warc.gz", storage_options=options, request_seconds=5.0, request_attempts=2)

@@ -1,0 +1,145 @@
+"""The stores that outputs are put into: a file system of this machine, or remote storage behind the same few methods."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from gristmill.errors import GristmillError
+from gristmill.location import RemotePath
+from gristmill.s3_uploads import Leftover
+
+
+class Store(Protocol):
+    """What outputs are put into: a file system of this machine, or remote storage. Paths are below an output folder."""
+
+    def scratch(self, folder: Path, name: str) -> Path:
+        """Make a local folder for one attempt at a task of the step in `folder`."""
+
+    def clear_scratch(self, folder: Path) -> None:
+        """Remove what killed attempts left."""
+
+    def place(self, source: Path, target: Path, sha256: str) -> None:
+        """Make a finished local file appear at `target`, whole; it is no longer at `source`."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Replace a file's content so that a reader sees the old bytes or the new ones, never a mixture."""
+
+    def put_if_absent(self, path: Path, data: bytes) -> bool: ...
+
+    def settle(self, folder: Path) -> None:
+        """Make sure that the names of the files in a folder outlive a loss of power."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with all below it."""
+
+    def read_all(self, paths: Sequence[Path]) -> Iterator[bytes]:
+        """Read many small files, in order."""
+
+    def unfinished(self, folder: Path) -> list[Leftover]:
+        """List what was being put below `folder` when its writer died."""
+
+    def workspace(self, folder: Path) -> AbstractContextManager[Path]:
+        """Lend a local folder for work that goes on for long and is resumed; what is in it lies in `folder` afterwards."""
+
+
+class LocalStore:
+    """A file system: files are moved into place after they were synced."""
+
+    def scratch(self, folder: Path, name: str) -> Path:
+        path = folder / ".scratch" / name
+        path.mkdir(parents=True)
+        return path
+
+    def clear_scratch(self, folder: Path) -> None:
+        shutil.rmtree(folder / ".scratch", ignore_errors=True)
+
+    def place(self, source: Path, target: Path, sha256: str) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)  # the folder is synced once, before the record that names the file is put
+
+    def write(self, path: Path, data: bytes) -> None:
+        aside = _write_aside(path, data)
+        aside.replace(path)
+        fsync_folder(path.parent)
+
+    def put_if_absent(self, path: Path, data: bytes) -> bool:
+        aside = _write_aside(path, data)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            return False
+        finally:
+            aside.unlink()
+        fsync_folder(path.parent)
+        return True
+
+    def settle(self, folder: Path) -> None:
+        if folder.is_dir():
+            fsync_folder(folder)
+
+    def remove(self, path: Path) -> None:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def read_all(self, paths: Sequence[Path]) -> Iterator[bytes]:
+        return (path.read_bytes() for path in paths)
+
+    def unfinished(self, folder: Path) -> list[Leftover]:
+        asides = sorted(path for path in folder.rglob(".*.aside") if path.is_file())
+        return [Leftover(str(path), path.stat().st_size, partial(path.unlink, missing_ok=True)) for path in asides]
+
+    @contextlib.contextmanager
+    def workspace(self, folder: Path) -> Iterator[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+_LOCAL = LocalStore()
+
+
+def store_of(path: Path) -> Store:
+    """Return the store that a path lies in."""
+    return path.store if isinstance(path, RemotePath) else _LOCAL
+
+
+def _write_aside(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.parent / f".{path.name}.{secrets.token_hex(6)}.aside"
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
+    return aside
+
+
+def storage_error(error: OSError, path: Path) -> GristmillError:
+    """Turn an operating-system error on an output into one that says what to do."""
+    if error.errno == 28:  # ENOSPC
+        stats = os.statvfs(path.parent)
+        return GristmillError(
+            f"no space left to write `{path}`: {stats.f_bavail * stats.f_frsize:,} bytes are free",
+            hint="free some space (`gristmill gc OUT` removes what no manifest names), then run the same command: it resumes",
+        )
+    return GristmillError(f"cannot write `{path}`: {error.strerror or error}")
+
+
+def fsync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+fsync_folder = fsync_file

@@ -1,0 +1,237 @@
+"""A run whose output lies in an object store: the same bytes as on a disk, whatever the network does on the way."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import object_store
+import pytest
+from faulty_proxy import FAULTS, FaultyProxy
+from small import write_recipe  # type: ignore[import-not-found]
+from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
+
+from gristmill.errors import GristmillError
+from gristmill.hashing import sha256_file
+from gristmill.location import RemotePath, use_storage
+from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.pipeline.collect import collect
+from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.run import run_plan
+from gristmill.pipeline.run_folder import finished_steps
+from gristmill.pipeline.verify import verify
+from gristmill.remote import Access
+from gristmill.remote_store import StorageSettings
+from gristmill.stores import store_of
+
+SECRET = "hunter2hunter2"
+
+pytestmark = pytest.mark.filterwarnings("default")  # of the server and its client
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    yield from object_store.serve("mill")
+
+
+def reached(url: str, root: str, cache: Path, seconds: float = 20.0, attempts: int = 8) -> RemotePath:
+    options = {**object_store.options(url), "secret": SECRET}
+    use_storage(root, StorageSettings(Access(options, attempts, seconds), str(cache)))
+    return RemotePath(root)
+
+
+class TwoOfFour:
+    """Chooses two requests in a row of every four: the first may be made again by HTTP itself, on a new connection."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, command: str, headers: object) -> bool:
+        with self.lock:
+            self.count += 1
+            return self.count % 4 in (2, 3)
+
+
+class FromThe:
+    """Chooses the N-th request and all after it."""
+
+    def __init__(self, nth: int) -> None:
+        self.nth, self.count = nth, 0
+
+    def __call__(self, command: str, headers: object) -> bool:
+        self.count += 1
+        return self.count >= self.nth
+
+
+def retries_in(manifest: Manifest) -> int:
+    return sum(record.timing.get("retries", 0) for record in manifest.read_records())
+
+
+def test_a_run_in_an_object_store_is_the_run_on_a_disk(server: str, tmp_path: Path) -> None:
+    local = run_plan(plan(), tmp_path / "local", INLINE, QUIET).manifests["toy/a"]
+    out = reached(server, "s3://mill/plain", tmp_path / "cache")
+    result = run_plan(plan(), out, INLINE, QUIET)
+    assert result.manifests["toy/a"].content_digest == local.content_digest
+    assert result.manifests["toy/a"].identity == local.identity
+    assert list(verify(out)) == []
+    assert run_plan(plan(), out, INLINE, QUIET).reused == ["toy/a"]
+    assert retries_in(result.manifests["toy/a"]) == 0
+    assert not (out / ".lock").exists()
+
+
+def test_gc_ends_uploads_that_nobody_will_finish_and_removes_what_no_manifest_names(server: str, tmp_path: Path) -> None:
+    out = reached(server, "s3://mill/gc", tmp_path / "cache")
+    folder = run_plan(plan(), out, INLINE, QUIET).manifests["toy/a"].folder
+    client, key = object_store.client(server), str(folder / "data/lost.bin").removeprefix("s3://mill/")
+    begun = client.create_multipart_upload(Bucket="mill", Key=key)
+    client.upload_part(Bucket="mill", Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"x" * 1000)
+    client.create_multipart_upload(Bucket="mill", Key="gc-of-another/x")
+    client.put_object(Bucket="mill", Key=key, Body=b"never named")
+    assert [item.bytes for item in collect(out, dry_run=True)] == [11, 1000]
+    collect(out)
+    left = client.list_multipart_uploads(Bucket="mill").get("Uploads", [])
+    assert [upload["Key"] for upload in left] == ["gc-of-another/x"]
+    assert not (folder / "data/lost.bin").exists()
+    assert collect(out) == []
+    assert list(verify(out)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_of_an_object_store_is_survived_and_listed(server: str, tmp_path: Path, fault: str) -> None:
+    local = run_plan(plan(), tmp_path / "local", INLINE, QUIET).manifests["toy/a"]
+    with FaultyProxy(server, fault, period=10**9, spoiled=TwoOfFour()) as proxy:
+        seconds = 2.0 if "hang" in fault or "drip" in fault else 20.0
+        out = reached(proxy.url, f"s3://mill/{fault.replace(' ', '-')}", tmp_path / "cache", seconds)
+        made = run_plan(plan(), out, INLINE, QUIET).manifests["toy/a"]
+        assert made.content_digest == local.content_digest
+        assert list(verify(out)) == []
+        assert proxy.num_faults > 10
+        retried = [retry for record in made.read_records() for retry in record.timing.get("retried", ())]
+        assert retried
+        assert all(retry["where"].startswith(str(out)) and retry["error"] for retry in retried)
+    assert object_store.client(server).list_multipart_uploads(Bucket="mill", Prefix=out.name).get("Uploads", []) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_of_many_parts_arrives_whole_or_not_at_all(
+    server: str, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.s3_uploads.PART_BYTES", 5 << 20)
+    path = tmp_path / "large.bin"
+    path.write_bytes(bytes(range(256)) * (50 << 10))
+    digest = sha256_file(path)
+    with FaultyProxy(server, fault, period=10**9, spoiled=TwoOfFour()) as proxy:
+        out = reached(proxy.url, f"s3://mill/large-{fault.replace(' ', '-')}", tmp_path / "cache", 5.0)
+        store_of(out).place(path, out / "large.bin", digest)
+        assert proxy.num_faults
+        direct = reached(server, str(out), tmp_path / "other cache")
+        assert sha256_file(direct / "large.bin") == digest
+    assert object_store.client(server).list_multipart_uploads(Bucket="mill", Prefix=out.name).get("Uploads", []) == []
+
+
+@pytest.mark.slow
+def test_a_store_that_dies_at_any_request_leaves_a_run_that_resumes_to_the_same_result(server: str, tmp_path: Path) -> None:
+    expected = run_plan(plan(numbers=(1, 2)), tmp_path / "local", INLINE, QUIET).manifests["toy/a"]
+    once = EngineSettings(kind="inline", retries=0, retry_seconds=0)
+    for nth in range(1, 200):
+        root = f"s3://mill/dies-{nth}"
+        dying = FromThe(nth)
+        with FaultyProxy(server, "reset", period=10**9, spoiled=dying) as proxy:
+            out = reached(proxy.url, root, tmp_path / f"cache-{nth}", attempts=1)
+            try:
+                run_plan(plan(numbers=(1, 2)), out, once, QUIET)
+                came_through = True
+            except GristmillError as error:
+                came_through = not str(error)
+        out = reached(server, root, tmp_path / "another machine")
+        for path in out.glob(f"steps/*/{MANIFEST}"):
+            manifest = read_manifest(path.parent)
+            assert all((manifest.folder / entry.path).stat().st_size == entry.bytes for entry in manifest.files)
+        healed = run_plan(plan(numbers=(1, 2)), out, INLINE, QUIET).manifests["toy/a"]
+        assert healed.content_digest == expected.content_digest
+        assert list(verify(out)) == []
+        if came_through:
+            assert nth > 20, "the faults did not reach the run"
+            return
+    pytest.fail("the run never came to an end without a fault")
+
+
+@pytest.mark.slow
+def test_workers_on_ray_put_the_same_bytes(server: str, tmp_path: Path) -> None:
+    local = run_plan(plan(), tmp_path / "local", INLINE, QUIET).manifests["toy/a"]
+    out = reached(server, "s3://mill/ray", tmp_path / "cache")
+    made = run_plan(plan(), out, EngineSettings(kind="ray", workers=2), QUIET).manifests["toy/a"]
+    assert made.content_digest == local.content_digest
+
+
+TRAIN = {
+    "model": {"num_layers": 1, "width": 32, "num_heads": 2, "ffn": 64, "context": 32},
+    "batch": 4, "steps": 4, "ephemeral_every": 2, "eval_tokens": 200,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_stage_and_every_verb_works_in_an_object_store(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gristmill.pipeline.cli import app, register
+
+    options = {**object_store.options(server), "secret": SECRET}
+    write_recipe(tmp_path, output={"storage_options": options, "cache": str(tmp_path / "cache")}, train=TRAIN)
+    monkeypatch.chdir(tmp_path)
+    register()
+
+    def verb(*arguments: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            app(args=list(arguments))
+        assert (ended.value.code or 0) == code
+        return capsys.readouterr().out
+
+    out = "s3://mill/whole"
+    verb("run", "recipe.yaml", "--out", "local", "--engine", "inline", "-q")
+    verb("run", "recipe.yaml", "--out", out, "--engine", "inline", "-q")
+    local, remote = finished_steps(tmp_path / "local"), finished_steps(RemotePath(out))
+    assert list(local) == list(remote)
+    for name in set(local) - {"train"}:  # whose summary holds seconds
+        assert remote[name].content_digest == local[name].content_digest
+    assert (RemotePath(out) / "report.html").exists()
+    run = remote["train"].folder / "train/run"
+    assert "loss" in (run / "log.jsonl").read_text()
+
+    use_storage(out, StorageSettings(Access(options), str(tmp_path / "another machine")))  # as another user would reach it
+    assert "all is well" in verb("verify", out)
+    assert verb("status", out, "--json").count('"done"') == len(local)
+    assert "stale" not in verb("plan", "recipe.yaml", "--out", out)
+    assert verb("export", out) == verb("export", "local")
+    assert verb("why", out, "http://docs.example/if/0") == verb("why", "local", "http://docs.example/if/0").replace("local", out)
+    assert verb("trace", out, "00000:100", "--json") == verb("trace", "local", "00000:100", "--json")
+    assert verb("inspect", out, "--removed", "--json") == verb("inspect", "local", "--removed", "--json")
+    verb("compare", "local", out)
+    verb("report", out, "--to", str(tmp_path / "report.html"))
+    verb("recut", out, "--set", "gopher.words.min=10", "--out", "s3://mill/recut", "-q", "--engine", "inline")
+    verb("filter", out, "--preset", "gopher", "--out", "s3://mill/adopted", "-q", "--engine", "inline")
+    assert "0 bytes freed" in _err(capsys, "gc", out)
+    for key, data in _objects(server):
+        assert SECRET.encode() not in data, key
+
+
+def _err(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    from gristmill.pipeline.cli import app
+
+    with pytest.raises(SystemExit):
+        app(args=list(arguments))
+    return capsys.readouterr().err
+
+
+def _objects(server: str) -> Iterator[tuple[str, bytes]]:
+    client = object_store.client(server)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket="mill"):
+        for item in page.get("Contents", ()):
+            body = io.BytesIO()
+            client.download_fileobj("mill", item["Key"], body)
+            yield item["Key"], body.getvalue()
