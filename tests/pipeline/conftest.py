@@ -17,7 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "sources"))
 def toy() -> Iterator[None]:
     """Let plans name the toy stage, and workers import it."""
     before, steps.STAGES = steps.STAGES, {**steps.STAGES, "toy": StageKind("toy:squares", 1)}
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [path])])
     yield
     steps.STAGES = before
     del os.environ["PYTHONPATH"]
+    if path is not None:
+        os.environ["PYTHONPATH"] = path
