@@ -31,7 +31,7 @@ from toy import QUIET, plan
 from pathlib import Path
 steps.STAGES = {**steps.STAGES, "toy": StageKind("toy:squares", 1)}
 settings = EngineSettings(kind="ray", address=sys.argv[2], retry_seconds=0.1)
-toy = plan(numbers=tuple(range(60)), seconds=0.3, starts=sys.argv[4])
+toy = plan(numbers=tuple(range(60)), seconds=0.6, starts=sys.argv[4])
 manifest = run_plan(toy, Path(sys.argv[3]), settings, QUIET).manifests["toy/a"]
 print(json.dumps({"digest": manifest.content_digest}))
 """
@@ -59,19 +59,24 @@ def drive(address: str, out: Path, starts: Path) -> subprocess.Popen[bytes]:
 @pytest.mark.crash
 def test_a_killed_node_costs_only_its_shards(cluster: object, tmp_path: Path) -> None:
     """Ten runs with a node killed at a random moment: the same bytes, and less than a tenth of the tasks begun again."""
-    expected = run_plan(plan(numbers=tuple(range(60)), seconds=0.3), tmp_path / "undisturbed", INLINE, QUIET).manifests["toy/a"]
+    expected = run_plan(plan(numbers=tuple(range(60)), seconds=0.6), tmp_path / "undisturbed", INLINE, QUIET).manifests["toy/a"]
     for number in range(10):
         victim = cluster.add_node(num_cpus=2, object_store_memory=80 << 20)  # type: ignore[attr-defined]
         starts = tmp_path / f"starts-{number}"
         starts.mkdir()
         process = drive(cluster.address, tmp_path / f"out-{number}", starts)  # type: ignore[attr-defined]
-        time.sleep(2.0 + 4.0 * random.Random(number).random())
+        while not any(starts.iterdir()):  # the moment is drawn from the time of work, six seconds or so
+            assert process.poll() is None
+            time.sleep(0.05)
+        time.sleep(4.0 * random.Random(number).random())
+        at_work = process.poll() is None
         cluster.remove_node(victim, allow_graceful=False)  # type: ignore[attr-defined]
         said, _ = process.communicate(timeout=120)
         assert process.returncode == 0
         assert json.loads(said.splitlines()[-1])["digest"] == expected.content_digest
         begun = len(list(starts.iterdir()))
         print(f"run {number}: {begun} attempts at 60 tasks")
+        assert at_work
         assert begun < 66
 
 
