@@ -18,7 +18,7 @@ def read_lines(path: str) -> list[str]:
     except OSError as error:
         raise InputError(f"cannot read the list `{path}`: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the list `{path}` is not UTF-8", hint="convert it, or compile it with `build_list`") from error
+        raise InputError(f"the list `{path}` is not UTF-8", hint="convert it; a compiled list is called NAME.u64") from error
     return [entry for line in lines if (entry := line.strip()) and not entry.startswith("#")]
 
 
