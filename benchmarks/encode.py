@@ -2,9 +2,11 @@
 
     python benchmarks/encode.py [--quick] [--json]
 
+(Not `tokenize.py`: run as a script from its folder, that name would stand before the standard library's module.)
 Ours and sentencepiece alternate over the same text on one core and are timed in CPU seconds. datatrove's tokenizer step
 loads Hugging Face tokenizers only, so it is given a byte-level BPE of the same size, and ours runs that file too.
 The shuffle is timed on synthetic documents of 64 tokens, 10 million of them (100,000 with --quick), in one process.
+Memory is the peak of a process of its own that encodes, or mixes, once, ten times and a hundred times as much.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import pydoc_data.topics
 import resource
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -35,7 +39,8 @@ from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when the first tokenizer is used
-ROUNDS = 3
+ROUNDS = 5
+SCALES = (1, 10, 100)
 PEERS = ("sentencepiece", "tokenizers", "datatrove", "pyarrow", "numpy")
 
 
@@ -95,9 +100,11 @@ def huggingface(folder: Path, path: Path, texts: list[str], num_bytes: int) -> d
     return {name: num_bytes / statistics.median(values) / 1e6 for name, values in seconds.items()}
 
 
-def shuffling(folder: Path, num_documents: int, tokens_each: int = 64, per_file: int = 500_000) -> dict[str, float]:
+def shuffling(
+    folder: Path, num_documents: int, tokens_each: int = 64, per_file: int = 500_000, shard_tokens: int = 1 << 26
+) -> dict[str, float]:
     """Assign and write synthetic documents, one file after another, then one shard after another."""
-    settings = MixSettings(method="natural", heldout_fraction=0.0, shard_tokens=1 << 26)
+    settings = MixSettings(method="natural", heldout_fraction=0.0, shard_tokens=shard_tokens)
     total = num_documents * tokens_each
     take = Take("s", 0, "train", 0, max(1, -(-total // settings.shard_tokens)), (1 << 53) - 1, 1)
     parts = []
@@ -117,7 +124,7 @@ def shuffling(folder: Path, num_documents: int, tokens_each: int = 64, per_file:
         wall, cpu = wall + time.perf_counter() - begun[0], cpu + time.process_time() - begun[1]
     begun = time.perf_counter(), time.process_time()
     out = folder / "shards"
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     for shard in range(take.num_shards):
         gather.write_shard([gather.Part(part, shard) for part in parts], out / f"{shard:05d}", "<u2", 1)
     wall, cpu = wall + time.perf_counter() - begun[0], cpu + time.process_time() - begun[1]
@@ -125,22 +132,54 @@ def shuffling(folder: Path, num_documents: int, tokens_each: int = 64, per_file:
     return {"documents": num_documents, "tokens": total, "wall_seconds": wall, "cpu_seconds": cpu, "peak_bytes": peak}
 
 
+def peak_of(what: str, scale: int, folder: Path) -> int:
+    """Peak bytes of a new process that encodes one file of `scale` times the text, or mixes `scale` files."""
+    command = [sys.executable, __file__, "--measure", what, "--scale", str(scale), "--folder", str(folder)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure(what: str, scale: int, folder: Path) -> int:
+    if what == "mix":
+        return int(shuffling(folder, 20_000 * scale, per_file=20_000, shard_tokens=1 << 20)["peak_bytes"])
+    encode(open_tokenizer(folder / "tokenizer.model"), folder / f"{scale}.parquet", folder / "t.bin", folder / "i.parquet")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def memory(folder: Path) -> dict[str, dict[str, int]]:
+    """Peak bytes by scale; inputs of encoding are written before, by this process."""
+    train.train(TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, {}, folder / "tokenizer.model", 1, 0.0)
+    for scale in SCALES:
+        documents(folder, scale)[0].rename(folder / f"{scale}.parquet")
+    found = {}
+    for what in ("encode", "mix"):
+        found[what] = {f"{scale}x": peak_of(what, scale, folder) for scale in SCALES}
+        shutil.rmtree(folder / "shards", ignore_errors=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
+    for name in ("--measure", "--scale", "--folder"):  # how this script calls itself
+        parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.measure:
+        print(measure(options.measure, int(options.scale), Path(options.folder)))
+        return
     folder = Path(tempfile.mkdtemp())
     try:
         shuffle = shuffling(folder, 100_000 if options.quick else 10_000_000)
-        speeds = encoding(folder, 2 if options.quick else 20)
+        shutil.rmtree(folder / "shards")
+        speeds = encoding(folder, 2 if options.quick else 10)
+        peaks = {} if options.quick else memory(folder)
     finally:
         shutil.rmtree(folder)
     peers = {"sentencepiece": speeds["sentencepiece"], "datatrove": speeds["datatrove"]}
     ratio = {"sentencepiece": speeds["ours"] / peers["sentencepiece"], "datatrove": speeds["ours_huggingface"] / peers["datatrove"]}
     result: dict[str, Any] = {
         "what": "encode documents from Parquet to tokens", "unit": "MB/s of CPU time, one core", "ours": speeds["ours"],
-        "ours_huggingface": speeds["ours_huggingface"], "peers": peers, "ratio": ratio, "shuffle": shuffle,
+        "ours_huggingface": speeds["ours_huggingface"], "peers": peers, "ratio": ratio, "shuffle": shuffle, "peak_bytes": peaks,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {name: importlib.metadata.version(name) for name in PEERS},
     }  # fmt: skip
@@ -153,6 +192,8 @@ def main() -> None:
         f"shuffle and write of {shuffle['documents']:,} documents: {shuffle['wall_seconds']:.1f} s "
         f"({shuffle['cpu_seconds']:.1f} s of CPU), peak {shuffle['peak_bytes'] / 1e6:.0f} MB"
     )
+    for what, by_scale in peaks.items():
+        print(f"memory of {what}: " + ", ".join(f"{scale} {peak / 1e6:.0f} MB" for scale, peak in by_scale.items()))
 
 
 if __name__ == "__main__":

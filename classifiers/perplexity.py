@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from gristmill.classifiers.ngrams import CARD, CODES, KEYS, code_values, keys_by_length
 from gristmill.classifiers.settings import BucketSettings
-from gristmill.errors import InputError
+from gristmill.errors import UsageError
 from gristmill.storage import cut_by_bytes
 from gristmill.text.words import words_of
 
@@ -31,7 +31,7 @@ class NgramModel:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / CARD).is_file():
-            raise InputError(f"there is no n-gram model in `{folder}`", hint="make one with `gristmill ngram train`")
+            raise UsageError(f"there is no n-gram model in `{folder}`", hint="make one with `gristmill ngram train`")
         self.card: dict[str, Any] = json.loads((folder / CARD).read_text())
         size = self.card["ngrams"]
         self.keys: npt.NDArray[np.uint64] = np.memmap(folder / KEYS, "<u8", "r") if size else np.empty(0, "<u8")

@@ -23,7 +23,7 @@ from gristmill.classifiers.keep import fit_alpha
 from gristmill.classifiers.passages import Passage, Sources, balanced, lines, quotas, sample
 from gristmill.classifiers.report import quality_report
 from gristmill.classifiers.settings import ClassifierSettings, Keep, Pareto
-from gristmill.errors import InputError
+from gristmill.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
@@ -96,18 +96,18 @@ class Scorer:
         self.settings = settings
         path = place / MODEL if place.is_dir() else place
         if not path.is_file():
-            raise InputError(f"there is no classifier at `{path}`", hint="train one with `gristmill classify train`")
+            raise UsageError(f"there is no classifier at `{path}`", hint="train one with `gristmill classify train`")
         try:
             self.model = _fasttext().load_model(str(path))
         except ValueError as error:
-            raise InputError(f"`{path}` is not a fastText model: {error}") from error
+            raise UsageError(f"`{path}` is not a fastText model: {error}") from error
         card = json.loads((place / CARD).read_text()) if place.is_dir() else {}
         self.calibration: dict[str, Any] = card.get("calibration", {"kind": "none"})
         self.fitted_alpha: float | None = card.get("fitted_alpha")
         self.weights = card.get("label_weights") or settings.label_weights or {"__label__hq": 1.0}
         unknown = [label for label in self.weights if label not in self.model.get_labels()]
         if unknown:
-            raise InputError(
+            raise UsageError(
                 f"the classifier has no label {unknown[0]!r}, it has {', '.join(self.model.get_labels()[:8])}",
                 where=str(path),
                 hint="set `classify.classifier.label_weights`",
@@ -119,7 +119,7 @@ class Scorer:
         rule = self.settings.keep
         if isinstance(rule, Pareto) and rule.alpha == "fit":
             if self.fitted_alpha is None:
-                raise InputError("`alpha: fit` needs a model that gristmill trained", hint="give a number for alpha")
+                raise UsageError("`alpha: fit` needs a model that gristmill trained", hint="give a number for alpha")
             return Pareto(alpha=self.fitted_alpha)
         return rule
 

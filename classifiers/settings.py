@@ -16,9 +16,8 @@ class Pareto(_Settings):
     """Keep mostly what scores high, and some of everything: keep iff u(seed, id) < (2 - score)^-alpha."""
 
     rule: Literal["pareto"] = "pareto"
-    alpha: float | Literal["fit"] = Field(
+    alpha: Annotated[float, Field(gt=0)] | Literal["fit"] = Field(
         default=9.0,
-        gt=0,
         description="GPT-3 appendix A: 9; The Pile and NeMo Curator: 3; `fit` matches the positives' scores, as GPT-3 chose its 9",
     )
 

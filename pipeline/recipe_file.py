@@ -105,7 +105,7 @@ def _recipe_error(
 def _is_union_tag(part: str | int) -> bool:
     """Whether a location part names a member of a union, not a key: pydantic mixes both."""
     return isinstance(part, str) and (
-        part.endswith("Settings") or "[" in part or part in {"str", "int", "float", "bool", "list", "dict"}
+        part.endswith("Settings") or "[" in part or part in {"str", "int", "float", "bool", "list", "dict", "constrained-float"}
     )
 
 

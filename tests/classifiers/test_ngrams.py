@@ -15,7 +15,7 @@ from classified import TEXTS, write_documents  # type: ignore[import-not-found]
 from gristmill.classifiers import ngrams
 from gristmill.classifiers.perplexity import NgramModel, Tally, bucket_bounds, buckets
 from gristmill.classifiers.settings import BucketSettings, NgramSettings
-from gristmill.errors import InputError
+from gristmill.errors import UsageError
 from gristmill.text.words import words_of
 
 SETTINGS = NgramSettings(min_count=1)
@@ -149,7 +149,7 @@ def test_a_bucket_may_be_empty_or_all() -> None:
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no n-gram model"):
+    with pytest.raises(UsageError, match="there is no n-gram model"):
         NgramModel(tmp_path)
 
 

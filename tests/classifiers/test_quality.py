@@ -19,7 +19,7 @@ from gristmill.classifiers import calibrate, keep, quality
 from gristmill.classifiers.passages import num_passages, prepare, sample, sample_bounds, smallest, window, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings, Pareto, Threshold, TopFraction
 from gristmill.document import document_id
-from gristmill.errors import InputError
+from gristmill.errors import InputError, UsageError
 from gristmill.hashing import uniform
 
 SETTINGS = ClassifierSettings(buckets=10_000, heldout_fraction=0.25)
@@ -67,9 +67,9 @@ def test_a_class_without_examples_is_named(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_there_or_has_other_labels_is_refused(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, _ = trained
-    with pytest.raises(InputError, match="there is no classifier"):
+    with pytest.raises(UsageError, match="there is no classifier"):
         quality.Scorer(SETTINGS, tmp_path / "none.bin")
-    with pytest.raises(InputError, match=r"no label '__label__hq', it has __label__"):
+    with pytest.raises(UsageError, match=r"no label '__label__hq', it has __label__"):
         quality.Scorer(SETTINGS, folder / "model" / "model.bin")
 
 
@@ -144,6 +144,13 @@ def test_alpha_is_fitted_to_the_curated_scores() -> None:
     crawled = rng.random(50_000)
     curated = crawled[rng.random(50_000) < keep.pareto_rate(crawled, 6.0)]
     assert keep.fit_alpha(crawled, curated) == pytest.approx(6.0, abs=0.75)
+
+
+def test_alpha_may_be_fitted_or_above_zero_in_a_recipe() -> None:
+    assert Pareto.model_validate({"rule": "pareto", "alpha": "fit"}).alpha == "fit" and Pareto(alpha=3).alpha == 3.0
+    for wrong in (0, -1, "other"):
+        with pytest.raises(ValueError, match="alpha"):
+            Pareto.model_validate({"rule": "pareto", "alpha": wrong})
 
 
 @pytest.mark.parametrize("how", ["platt", "isotonic"])

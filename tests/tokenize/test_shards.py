@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from mixing_run import run_mix  # type: ignore[import-not-found]
 
@@ -40,12 +42,35 @@ def test_megatrons_index_reads_as_its_byte_table_says(folder: Path) -> None:
     assert found == documents
 
 
-def test_nanogpt_and_nanotron_read_payload_and_ends(folder: Path) -> None:
+def test_nanogpt_and_nanotron_read_payload_and_ends(folder: Path, encoded: Any, tokenizer: Tokenizer) -> None:
     """nanoGPT maps the payload as uint16; nanotron reads cumulative u64 ends, with no count and no leading zero."""
-    name = read_manifest(folder)["shards"][0]["name"]
-    tokens, ends = np.memmap(folder / f"{name}.bin", np.uint16, "r"), np.fromfile(folder / f"{name}.bin.index", np.uint64)
+    texts = {
+        row["id"]: row["text"] for parts in encoded.values() for part in parts for row in pq.read_table(part.documents).to_pylist()
+    }
     eos = read_manifest(folder)["eos_id"]
-    assert ends[-1] == len(tokens) and (tokens[ends.astype(int) - 1] == eos).all() and (np.diff(ends) > 0).all()
+    for shard in read_manifest(folder)["shards"]:
+        name = shard["name"]
+        tokens, ends = np.memmap(folder / f"{name}.bin", np.uint16, "r"), np.fromfile(folder / f"{name}.bin.index", np.uint64)
+        ids = (folder / f"{name}.ids").read_bytes()
+        assert ends[-1] == len(tokens) and (np.diff(ends) > 0).all()
+        for row, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
+            assert tokens[end - 1] == eos
+            assert tokenizer.decode(tokens[start : end - 1].tolist()) == texts[ids[16 * row : 16 * row + 16]]
+
+
+def test_datatroves_own_reader_which_is_nanotrons_too_finds_tokens_and_boundaries(folder: Path) -> None:
+    from datatrove.utils.dataset import DatatroveFileDataset
+
+    name, width = read_manifest(folder)["shards"][0]["name"], 64
+    tokens, ends = np.fromfile(folder / f"{name}.bin", "<u2"), np.fromfile(folder / f"{name}.bin.index", "<u8")
+    starts = {0, *ends.tolist()}
+    windows = DatatroveFileDataset(str(folder / f"{name}.bin"), width - 1, token_size=2, return_positions=True)
+    assert len(windows) == len(tokens) // width > 100
+    for number in range(len(windows)):
+        first, window = number * width, windows[number]
+        assert window["input_ids"].tolist() == tokens[first : first + width].tolist()
+        begins = {first + place for place, position in enumerate(window["positions"].tolist()) if position == 0}
+        assert begins == {first, *(place for place in range(first, first + width) if place in starts)}
 
 
 def test_bytes_are_those_of_the_texts(folder: Path, tokenizer: Tokenizer) -> None:
