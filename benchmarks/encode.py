@@ -59,7 +59,7 @@ def encoding(folder: Path, copies: int) -> dict[str, float]:
     """MB/s of CPU time: ours from Parquet to payload and index, and sentencepiece alone on texts in memory."""
     path, num_bytes = documents(folder, copies)
     model = folder / "tokenizer.model"
-    train.train(TokenizerSettings(vocab_size=8000), {"d": [path]}, {}, model, 1, 0.0)
+    train.train(TokenizerSettings(vocab_size=8000), {"d": [path]}, model)
     tokenizer = open_tokenizer(model)
     texts = [text for table in read_tables(path, ["text"]) for text in table["text"].to_pylist()]
     seconds: dict[str, list[float]] = {"ours": [], "sentencepiece": []}
@@ -147,7 +147,7 @@ def measure(what: str, scale: int, folder: Path) -> int:
 
 def memory(folder: Path) -> dict[str, dict[str, int]]:
     """Peak bytes by scale; inputs of encoding are written before, by this process."""
-    train.train(TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, {}, folder / "tokenizer.model", 1, 0.0)
+    train.train(TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, folder / "tokenizer.model")
     for scale in SCALES:
         documents(folder, scale)[0].rename(folder / f"{scale}.parquet")
     found = {}
