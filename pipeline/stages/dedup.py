@@ -30,6 +30,8 @@ from gristmill.pipeline.stages import dedup_index
 from gristmill.pipeline.stages.adopt import extra_fields
 from gristmill.storage import ParquetWriter
 
+CARRIED = (pa.field("cluster_id", pa.binary(16)), pa.field("cluster_size", pa.uint32()))
+
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -193,14 +195,17 @@ def apply_shard(
 def write_applied(
     task: Attempt, shard: Shard, batches: Iterable[Applied], decisions: pa.Schema, seed: int, keep_removed: Any
 ) -> None:
-    """Write and book batches of kept and removed documents and their decisions."""
-    outputs = DocumentOutputs(task, shard.source, seed, extra_fields(Path(shard.path)), keep_removed=keep_removed)
+    """Write and book batches of kept and removed documents and their decisions; documents carry the cluster they are in."""
     books, clusters = Books(), ClusterObserver(seed) if "cluster_size" in decisions.names else None
+    carried = CARRIED if clusters else ()
+    names = {field.name for field in carried}
+    before = [field for field in extra_fields(Path(shard.path)) if field.name not in names]
+    outputs = DocumentOutputs(task, shard.source, seed, [*before, *carried], keep_removed=keep_removed)
     with ParquetWriter(task.scratch / "decisions.parquet", decisions) as writer:
         for applied in batches:
             writer.write(applied.decisions)
-            outputs.keep(applied.kept)
-            outputs.remove(applied.removed)
+            outputs.keep(with_clusters(applied.kept, applied.decisions) if clusters else applied.kept)
+            outputs.remove(with_clusters(applied.removed, applied.decisions) if clusters else applied.removed)
             if clusters:
                 clusters.see(applied.decisions, both(applied))
             deleted = int(pc.sum(applied.decisions["deleted_bytes"]).as_py() or 0) if "deleted_bytes" in decisions.names else 0
@@ -217,6 +222,21 @@ def write_applied(
     outputs.publish()
     if clusters:
         clusters.into(task.record)
+
+
+def with_clusters(documents: pa.Table, decisions: pa.Table) -> pa.Table:
+    """Let documents carry their cluster: what is alike is held out together, and a mixture can weight by its size.
+
+    A document found to be alone keeps the cluster that an earlier step found it in.
+    """
+    mine = decisions.filter(pc.is_in(decisions["id"], documents["id"].combine_chunks()))
+    for field in CARRIED:
+        column = mine[field.name]
+        if field.name in documents.column_names:
+            column = pc.if_else(pc.greater(mine["cluster_size"], 1), column, documents[field.name])
+            documents = documents.drop_columns([field.name])
+        documents = documents.append_column(field, column)
+    return documents
 
 
 def both(applied: Applied) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from small_corpus import TEXTS  # type: ignore[import-not-found]
@@ -34,6 +35,33 @@ def verbs() -> None:
 
 def gristmill(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_near_duplicates_are_held_out_together_and_clusters_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In mode `mark` all copies stay: none may be trained on while another is held out."""
+    monkeypatch.chdir(tmp_path)
+    texts = [text for text in TEXTS[:30] for _ in range(3)]
+    lines = [json.dumps({"id": str(n), "text": f"{text}\nCopy {n}."}) for n, text in enumerate(texts)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    recipe = (
+        RECIPE.replace("  b: {inputs: [b.jsonl], dedup: false}\n", "")
+        .replace(", dedup: false", "")
+        .replace("{a: 0.5, b: 0.5}", "{a: 1.0}")
+    )
+    recipe = recipe.replace("KIND", "mixed, weights: {a: cluster_size}").replace("0.1", "0.3")
+    (tmp_path / "recipe.yaml").write_text(f"{recipe}\ndedup: {{fuzzy: {{mode: mark}}}}\n")
+    run = gristmill("mix", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet")
+    assert run.exit_code == 0, run.output
+    clusters: dict[str, set[str]] = {}
+    sizes = {}
+    for path in (tmp_path / "out" / "steps").glob("dedup-fuzzy-*/data/documents-*.parquet"):
+        for row in pq.read_table(path).to_pylist():
+            clusters.setdefault(row["cluster_id"].hex(), set()).add(row["id"].hex())
+            sizes[row["cluster_id"].hex()] = row["cluster_size"]
+    assert sizes == {cluster: len(members) for cluster, members in clusters.items()} and max(sizes.values()) == 3
+    (step,) = (tmp_path / "out" / "steps").glob("mix-*")
+    held = {document.id.hex() for document in read_documents(step / "shards" / "heldout")}
+    assert held and all(members <= held or not members & held for members in clusters.values())
 
 
 def check_traces(step: Path) -> None:
