@@ -1,12 +1,13 @@
 """Encoding from Parquet to tokens and shards, beside bare sentencepiece and datatrove; shuffle and write of many documents.
 
     python benchmarks/encode.py [--quick] [--json]
+    python benchmarks/encode.py --memory --json
 
 (Not `tokenize.py`: run as a script from its folder, that name would stand before the standard library's module.)
 Ours and sentencepiece alternate over the same text on one core and are timed in CPU seconds. datatrove's tokenizer step
 loads Hugging Face tokenizers only, so it is given a byte-level BPE of the same size, and ours runs that file too.
 The shuffle is timed on synthetic documents of 64 tokens, 10 million of them (100,000 with --quick), in one process.
-Memory is the peak of a process of its own that encodes, or mixes, once, ten times and a hundred times as much.
+`--memory` gives the peak of a process of its own that encodes, or mixes, once, ten times and a hundred times as much.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import os
 import platform
 import pydoc_data.topics
+import re
 import resource
 import shutil
 import statistics
@@ -140,9 +142,15 @@ def peak_of(what: str, scale: int, folder: Path) -> int:
 
 def measure(what: str, scale: int, folder: Path) -> int:
     if what == "mix":
-        return int(shuffling(folder, 20_000 * scale, per_file=20_000, shard_tokens=1 << 20)["peak_bytes"])
+        shuffling(folder, 20_000 * scale, per_file=20_000, shard_tokens=1 << 20)
+        return own_peak()
     encode(open_tokenizer(folder / "tokenizer.model"), folder / f"{scale}.parquet", folder / "t.bin", folder / "i.parquet")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return own_peak()
+
+
+def own_peak() -> int:
+    """Peak bytes of this process since it was started; `ru_maxrss` would begin with that of the process it was forked from."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024  # type: ignore[index]
 
 
 def memory(folder: Path) -> dict[str, dict[str, int]]:
@@ -157,31 +165,40 @@ def memory(folder: Path) -> dict[str, dict[str, int]]:
     return found
 
 
+def made_on() -> dict[str, Any]:
+    versions = {name: importlib.metadata.version(name) for name in PEERS}
+    return {"machine": f"{os.cpu_count()} cores, {platform.machine()}", "versions": versions}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--measure", "--scale", "--folder"):  # how this script calls itself
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
     if options.measure:
         print(measure(options.measure, int(options.scale), Path(options.folder)))
         return
     folder = Path(tempfile.mkdtemp())
+    if options.memory:
+        peaks = memory(folder)
+        shutil.rmtree(folder)
+        print(json.dumps({"what": "peak memory by scale of input", "unit": "bytes", "ours": peaks, **made_on()}))
+        return
     try:
         shuffle = shuffling(folder, 100_000 if options.quick else 10_000_000)
         shutil.rmtree(folder / "shards")
         speeds = encoding(folder, 2 if options.quick else 10)
-        peaks = {} if options.quick else memory(folder)
     finally:
         shutil.rmtree(folder)
     peers = {"sentencepiece": speeds["sentencepiece"], "datatrove": speeds["datatrove"]}
     ratio = {"sentencepiece": speeds["ours"] / peers["sentencepiece"], "datatrove": speeds["ours_huggingface"] / peers["datatrove"]}
     result: dict[str, Any] = {
         "what": "encode documents from Parquet to tokens", "unit": "MB/s of CPU time, one core", "ours": speeds["ours"],
-        "ours_huggingface": speeds["ours_huggingface"], "peers": peers, "ratio": ratio, "shuffle": shuffle, "peak_bytes": peaks,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: importlib.metadata.version(name) for name in PEERS},
+        "ours_huggingface": speeds["ours_huggingface"], "peers": peers, "ratio": ratio, "shuffle": shuffle,
+        **made_on(),
     }  # fmt: skip
     if options.json:
         print(json.dumps(result))
@@ -192,8 +209,6 @@ def main() -> None:
         f"shuffle and write of {shuffle['documents']:,} documents: {shuffle['wall_seconds']:.1f} s "
         f"({shuffle['cpu_seconds']:.1f} s of CPU), peak {shuffle['peak_bytes'] / 1e6:.0f} MB"
     )
-    for what, by_scale in peaks.items():
-        print(f"memory of {what}: " + ", ".join(f"{scale} {peak / 1e6:.0f} MB" for scale, peak in by_scale.items()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gristmill.tokenize.mix import ENTRY
 from gristmill.tokenize.ranges import copy_ranges
-from gristmill.tokenize.shards import mapped, shard_entry, write_files
+from gristmill.tokenize.shards import shard_entry, write_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,12 @@ class Part:
 def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) -> dict[str, Any]:
     """Gather one shard's documents from all map tasks in key order, write its six files, and return its manifest entry.
 
-    Memory is that of the shard. `per_source` in the result counts copies, tokens and bytes by source number.
+    Memory is that of the shard: of each part only the shard's stretch is read, none is mapped. `per_source` in the result
+    counts copies, tokens and bytes by source number.
     """
-    pieces = [_piece(part, dtype) for part in parts]
-    entries = np.concatenate([entries for entries, _ in pieces]) if pieces else np.empty(0, ENTRY)
+    cuts = [_cut(part) for part in parts]
+    found = [_read(part, ".entries", ENTRY, *rows) for part, (rows, _) in zip(parts, cuts, strict=True)]
+    entries = np.concatenate([np.empty(0, ENTRY), *found])
     ids = entries["id"].view("V16")
     halves = np.frombuffer(ids.tobytes(), ">u8").reshape(-1, 2)
     order = np.lexsort((halves[:, 1], halves[:, 0], entries["key"]))
@@ -39,12 +41,11 @@ def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) 
     places[order] = ends - lengths[order]
     tokens = np.empty(int(lengths.sum()), dtype)
     at = 0
-    for piece, payload in pieces:
-        part = slice(at, at + len(piece))
-        starts = np.cumsum(lengths[part]) - lengths[part]
-        if len(piece):
-            copy_ranges(payload, starts, tokens, places[part], lengths[part])
-        at += len(piece)
+    for part, ((first, last), stretch) in zip(parts, cuts, strict=True):
+        mine = slice(at, at + last - first)
+        starts = np.cumsum(lengths[mine]) - lengths[mine]
+        copy_ranges(_read(part, ".bin", np.dtype(dtype), *stretch), starts, tokens, places[mine], lengths[mine])
+        at += last - first
     ordered = entries[order]
     write_files(out, tokens, ordered["tokens"], ordered["bytes"], ordered["source"], ordered["id"].tobytes())
     entry = shard_entry(out, len(tokens), len(ordered), int(ordered["bytes"].sum(dtype=np.int64)))
@@ -52,10 +53,12 @@ def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) 
     return {**entry, "per_source": {"docs": np.bincount(ordered["source"], minlength=num_sources).tolist(), **sums}}
 
 
-def _piece(part: Part, dtype: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    cuts = np.fromfile(part.stem.with_suffix(".cuts"), "<u8").reshape(-1, 2)[part.position : part.position + 2].astype(np.int64)
+def _cut(part: Part) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The shard's rows of a part's entries, and its stretch of the part's tokens."""
+    cuts = np.fromfile(part.stem.with_suffix(".cuts"), "<u8").reshape(-1, 2)[part.position : part.position + 2]
     (first, start), (last, stop) = cuts.tolist()
-    return (
-        mapped(part.stem.with_suffix(".entries"), ENTRY)[first:last],
-        mapped(part.stem.with_suffix(".bin"), dtype)[start:stop],
-    )
+    return (first, last), (start, stop)
+
+
+def _read(part: Part, suffix: str, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
+    return np.fromfile(part.stem.with_suffix(suffix), dtype, stop - start, offset=start * dtype.itemsize)
