@@ -1,10 +1,11 @@
 """Deduplication: signatures against datatrove, datasketch and rensa; clustering of millions of made documents; real text.
 
-    python benchmarks/dedup.py [texts.jsonl.gz ...] [--quick] [--json] [--peers PYTHON] [--millions 1 10 50] [--workers 2]
+    python benchmarks/dedup.py [texts.jsonl.gz ...] [--only signatures,clustering] [--peers PYTHON] [--millions 1 10 50] [--save]
 
-Without texts, the documentation of Python's own modules is used. Peers run in this process's turn, one text batch each way,
-in the interpreter named by --peers (one that has datatrove, spacy, datasketch and rensa; those it lacks are left out). All
-speeds are MB of UTF-8 text per CPU second of one core. Clustering needs 330 bytes of disk per document and cleans up.
+Without texts, the documentation of Python's own modules is used. Peers run in this process's turn, one sample of texts each
+way, in the interpreter named by --peers (one that has datatrove, spacy, datasketch and rensa; those it lacks are left out).
+All speeds are MB of UTF-8 text per CPU second of one core. Clustering needs 330 bytes of disk per document and cleans up.
+`--save` writes what was measured to results/dedup.json, and leaves there what was not.
 """
 
 from __future__ import annotations
@@ -40,46 +41,80 @@ from gristmill.hashing import sha256_file
 
 SETTINGS = FuzzySettings()
 SHARD_DOCUMENTS = 500_000
+RESULTS = Path(__file__).parent / "results" / "dedup.json"
+PARTS = ("signatures", "clustering")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="*", type=Path)
+    parser.add_argument("--only", default="signatures,clustering")
     parser.add_argument("--quick", action="store_true", help="little text, 100,000 documents")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--save", action="store_true", help="write results/dedup.json")
     parser.add_argument("--peers", default=sys.executable, help="the interpreter that has the peers")
     parser.add_argument("--millions", type=float, nargs="*", default=[1.0])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scratch", type=Path, default=None)
     arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.millions = [0.1]
-    texts = list(read_texts(arguments.texts))
-    ours, peers = bench_signatures(texts, arguments.peers, 2 if arguments.quick else 5)
-    report(f"signatures, K = {SETTINGS.num_hashes}, raw text to band keys: {ours:.1f} MB/s")
+    parts: dict[str, Any] = {}
+    if "signatures" in arguments.only:
+        parts["signatures"] = signatures_row(arguments.texts, arguments.peers, 2 if arguments.quick else 5)
+    if "clustering" in arguments.only:
+        parts["clustering"] = []
+        for millions in [0.1] if arguments.quick else arguments.millions:
+            row = bench_clustering(int(millions * 1e6), arguments.workers, arguments.scratch)
+            report(
+                "  ".join(
+                    f"{name} {value:,}" if isinstance(value, (int, float)) else f"{name} {value}" for name, value in row.items()
+                )
+            )
+            parts["clustering"].append(row)
+            if arguments.save:  # the next size may take long
+                save(parts)
+    if arguments.save:
+        save(parts)
+    if arguments.json:
+        print(json.dumps(described(parts)))
+
+
+def described(parts: dict[str, Any]) -> dict[str, Any]:
+    """Each part with the command, machine and versions it was measured with."""
+    with_ = {
+        "command": " ".join(["python benchmarks/dedup.py", *(Path(word).name if "/" in word else word for word in sys.argv[1:])]),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
+        "versions": {name: version(name) for name in ("numba", "numpy", "pyarrow")},
+    }
+    return {name: {"rows": value, **with_} for name, value in parts.items()}
+
+
+def save(parts: dict[str, Any]) -> None:
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**{name: kept[name] for name in PARTS if name in kept}, **described(parts)}, indent=1) + "\n")
+
+
+def signatures_row(paths: list[Path], python: str, rounds: int) -> dict[str, Any]:
+    """Measure signatures beside the peers, and a whole map task, over the texts of files."""
+    texts = list(read_texts(paths))
+    ours, peers, sampled = bench_signatures(texts, python, rounds)
+    row = {
+        "what": f"raw text to band keys, K = {SETTINGS.num_hashes}, MB/s of one core",
+        "texts": {"files": [path.name for path in paths], "number": len(texts), "mb": round(sum(map(num_bytes, texts)) / 1e6, 1)},
+        "peers_read": sampled,
+        "ours": round(ours, 2),
+        "peers": {name: round(speed, 3) for name, speed in peers.items()},
+        "ratio": {name: round(ours / speed, 1) for name, speed in peers.items()},
+        "parquet_to_sorted_band_keys": round(bench_map(texts), 2),
+    }
+    report(f"{row['what']}: {ours:.1f}")
     for name, speed in peers.items():
         report(f"  {name}: {speed:.2f} MB/s, ours is {ours / speed:.0f} times as fast")
-    report(f"a shard of Parquet to sorted band keys on disk: {bench_map(texts):.1f} MB/s")
-    clustering = [bench_clustering(int(size * 1e6), arguments.workers, arguments.scratch) for size in arguments.millions]
-    for row in clustering:
-        report(
-            "  ".join(f"{name} {value:,}" if isinstance(value, (int, float)) else f"{name} {value}" for name, value in row.items())
-        )
-    if arguments.json:
-        print(
-            json.dumps(
-                {
-                    "what": "MinHash signatures, raw text to band keys",
-                    "unit": "MB/s per core",
-                    "ours": round(ours, 2),
-                    "peers": {name: round(speed, 3) for name, speed in peers.items()},
-                    "ratio": {name: round(ours / speed, 1) for name, speed in peers.items()},
-                    "clustering": clustering,
-                    "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
-                    "versions": {name: version(name) for name in ("numba", "numpy", "pyarrow")},
-                }
-            )
-        )
+    report(f"a shard of Parquet to sorted band keys on disk: {row['parquet_to_sorted_band_keys']:.1f} MB/s")
+    return row
+
+
+def num_bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def report(line: str) -> None:
@@ -90,7 +125,7 @@ def read_texts(paths: list[Path]) -> Iterator[str]:
     """Yield the texts of JSON lines, or what documentation this Python carries."""
     for path in paths:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            yield from (json.loads(line)["text"] for line in file)
+            yield from filter(None, (json.loads(line).get("text") for line in file))
     if not paths:
         from pydoc_data.topics import topics
 
@@ -103,12 +138,15 @@ def ours_on(batch: pa.ChunkedArray) -> None:
     band_keys(SETTINGS, signatures(SETTINGS, shingles, bounds), np.zeros(len(batch), np.uint64))
 
 
-def bench_signatures(texts: list[str], python: str, rounds: int) -> tuple[float, dict[str, float]]:
-    """Return MB/s of ours and of each peer: batches of ours and of the peers' process alternate, the median of each counts."""
-    column = pa.chunked_array([pa.array(texts, pa.large_string())])
-    batches = [column.slice(start, 1024) for start in range(0, len(texts), 1024)]
-    num_bytes = sum(len(text.encode()) for text in texts)
-    sample = texts[:: max(1, num_bytes // 3_000_000)]  # the peers are slow: some 3 MB spread over all
+def bench_signatures(texts: list[str], python: str, rounds: int) -> tuple[float, dict[str, float], str]:
+    """Return MB/s of ours and of each peer, and what the peers read.
+
+    Rounds of ours and of the peers' process alternate, over the same texts; the median of each counts. The peers are slow:
+    they get some 3 MB spread evenly over all texts, and stop after five seconds each.
+    """
+    size = sum(map(num_bytes, texts))
+    sample = texts[:: max(1, size // 3_000_000)]
+    batches = [pa.chunked_array([pa.array(texts[start : start + 1024], pa.large_string())]) for start in range(0, len(texts), 1024)]
     ours: list[float] = []
     peers: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -119,13 +157,14 @@ def bench_signatures(texts: list[str], python: str, rounds: int) -> tuple[float,
             began = time.process_time()
             for batch in batches:
                 ours_on(batch)
-            ours.append(num_bytes / 1e6 / (time.process_time() - began))
+            ours.append(size / 1e6 / (time.process_time() - began))
             run = subprocess.run([python, Path(__file__).with_name("dedup_peers.py"), path], capture_output=True, text=True)
             if run.returncode:
                 report(run.stderr)
             for name, speed in json.loads(run.stdout or "{}").items():
                 peers.setdefault(name, []).append(speed)
-    return float(np.median(ours)), {name: float(np.median(speeds)) for name, speeds in peers.items()}
+    read = f"{len(sample)} of the texts, {sum(map(num_bytes, sample)) / 1e6:.1f} MB"
+    return float(np.median(ours)), {name: float(np.median(speeds)) for name, speeds in peers.items()}, read
 
 
 def bench_map(texts: list[str]) -> float:
@@ -144,7 +183,7 @@ def bench_map(texts: list[str]) -> float:
         pq.write_table(table.cast(DOCUMENT), path, row_group_size=2048, compression="zstd")
         began = time.process_time()
         map_signatures(SETTINGS, path, 0, Path(folder) / "bands")
-        return sum(len(text.encode()) for text in texts) / 1e6 / (time.process_time() - began)
+        return sum(map(num_bytes, texts)) / 1e6 / (time.process_time() - began)
 
 
 def made_shard(folder: Path, shard: int, count: int, total: int) -> float:
@@ -172,14 +211,28 @@ def made_shard(folder: Path, shard: int, count: int, total: int) -> float:
     return time.process_time() - began
 
 
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def cluster_part(folder: Path, bands: list[Path], part: int, parts: int) -> tuple[float, int]:
     began = time.process_time()
     cluster_bands(bands, *key_range(part, parts), folder / f"0-{part}.forest")
-    return time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return time.process_time() - began, peak()
+
+
+def merge_group(folder: Path, level: int, number: int, group: list[int], last: bool) -> tuple[float, int, dict[str, int]]:
+    """Merge forests as the step's task does; the last one is completed to components."""
+    began = time.process_time()
+    forest = folder / f"{level}-{number}.forest"
+    counts = merge_forests([folder / f"{level - 1}-{leaf}.forest" for leaf in group], forest)
+    if last:
+        counts = write_components(forest, folder / "components", SETTINGS.group_documents)
+    return time.process_time() - began, peak(), counts
 
 
 def bench_clustering(count: int, workers: int, scratch: Path | None) -> dict[str, Any]:
-    """Cluster made documents; return CPU and wall seconds, peak memory of a process, and what was found."""
+    """Cluster made documents, every task in a pool's process; return CPU and wall seconds, peak memory, and what was found."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     try:
         sizes = [min(SHARD_DOCUMENTS, count - start) for start in range(0, count, SHARD_DOCUMENTS)]
@@ -187,26 +240,30 @@ def bench_clustering(count: int, workers: int, scratch: Path | None) -> dict[str
         with processes.Pool(workers) as pool:
             sorting = sum(pool.starmap(made_shard, [(folder, shard, size, count) for shard, size in enumerate(sizes)], 1))
         bands = sorted(folder.glob("*.bands"))
-        began = time.perf_counter()
         parts = num_parts(count * SETTINGS.bands, SETTINGS.part_records)
+        merged = []
+        began = time.perf_counter()
         with processes.Pool(workers) as pool:
-            results = pool.starmap(cluster_part, [(folder, bands, part, parts) for part in range(parts)], 1)
-        merging = time.process_time()
-        for level, groups in enumerate(merge_tree(parts), start=1):
-            for number, group in enumerate(groups):
-                merge_forests([folder / f"{level - 1}-{leaf}.forest" for leaf in group], folder / f"{level}-{number}.forest")
-        counts = write_components(folder / f"{level}-0.forest", folder / "components", SETTINGS.group_documents)
+            clustered = pool.starmap(cluster_part, [(folder, bands, part, parts) for part in range(parts)], 1)
+            for level, groups in enumerate(merge_tree(parts), start=1):
+                last = len(groups) == 1
+                merged += pool.starmap(
+                    merge_group, [(folder, level, number, group, last) for number, group in enumerate(groups)], 1
+                )
+        wall = time.perf_counter() - began
+        seconds = [sorting, sum(row[0] for row in clustered), sum(row[0] for row in merged)]
         return {
             "documents": count,
+            "workers": workers,
             "parts": parts,
-            "sort_cpu_s": round(sorting, 1),
-            "cluster_cpu_s": round(sum(seconds for seconds, _peak in results), 1),
-            "merge_cpu_s": round(time.process_time() - merging, 1),
-            "cluster_and_merge_wall_s": round(time.perf_counter() - began, 1),
-            "task_peak_mb": round(max(peak for _seconds, peak in results) / 1e6),
-            "driver_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6),
-            "components": counts["components"],
-            "clustered": counts["documents"],
+            **{f"{name}_cpu_s": round(value, 1) for name, value in zip(("sort", "cluster", "merge"), seconds, strict=True)},
+            "cpu_us_per_document": round(sum(seconds) / count * 1e6, 2),
+            "cluster_and_merge_wall_s": round(wall, 1),
+            "cluster_task_peak_mb": round(max(row[1] for row in clustered) / 1e6),
+            "merge_task_peak_mb": round(max(row[1] for row in merged) / 1e6),
+            "driver_peak_mb": round(peak() / 1e6),
+            "components": merged[-1][2]["components"],
+            "clustered": merged[-1][2]["documents"],
             "digest": sha256_file(folder / "components")[:12],
         }
     finally:

@@ -21,6 +21,8 @@ Bounds = npt.NDArray[np.int64]
 I64 = types.Array(types.int64, 1, "C")
 U32 = types.Array(types.uint32, 1, "C")
 _MERSENNE = (1 << 61) - 1
+_LANES = 16  # 32-bit numbers in the widest vector
+_BLOCK = 8  # shingles permuted together: more do not stay in registers
 
 
 @lru_cache(maxsize=8)
@@ -45,22 +47,28 @@ def fold32(shingle):  # type: ignore[no-untyped-def]
 
 @njit([types.void(U64, I64, U32, U32, types.Array(types.uint32, 2, "C"))], cache=True, nogil=True)
 def _signatures32(shingles, bounds, a, b, out):  # type: ignore[no-untyped-def]
-    num_hashes = len(a)
+    """Take minima of eight shingles at a time: one load and store of them, and of a and b, for eight multiplications.
+
+    `a` and `b` are padded to whole vectors, which spares a scalar remainder; the last shingle fills up the last eight.
+    """
+    minima = np.empty(len(a), np.uint32)
+    h = np.empty(_BLOCK, np.uint32)
     for doc in range(len(bounds) - 1):
-        signature = out[doc]
-        signature[:] = np.uint32(0xFFFFFFFF)
-        start, stop = bounds[doc], bounds[doc + 1]
-        whole = start + (stop - start) // 4 * 4
-        for i in range(start, whole, 4):  # four at a time: one load and store of the signature for four shingles
-            h0, h1, h2, h3 = fold32(shingles[i]), fold32(shingles[i + 1]), fold32(shingles[i + 2]), fold32(shingles[i + 3])
-            for k in range(num_hashes):
-                x0, x1 = np.uint32(a[k] * h0 + b[k]), np.uint32(a[k] * h1 + b[k])
-                x2, x3 = np.uint32(a[k] * h2 + b[k]), np.uint32(a[k] * h3 + b[k])
-                signature[k] = min(signature[k], min(min(x0, x1), min(x2, x3)))
-        for i in range(whole, stop):
-            h = fold32(shingles[i])
-            for k in range(num_hashes):
-                signature[k] = min(signature[k], np.uint32(a[k] * h + b[k]))
+        minima[:] = np.uint32(0xFFFFFFFF)
+        start, stop = np.uint64(bounds[doc]), np.uint64(bounds[doc + 1])
+        for block in range(start, stop, _BLOCK):
+            for i in range(_BLOCK):
+                h[i] = fold32(shingles[min(block + np.uint64(i), stop - np.uint64(1))])
+            h0, h1, h2, h3, h4, h5, h6, h7 = h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]
+            for k in range(len(a)):
+                factor, offset = a[k], b[k]
+                x0, x1 = np.uint32(factor * h0 + offset), np.uint32(factor * h1 + offset)
+                x2, x3 = np.uint32(factor * h2 + offset), np.uint32(factor * h3 + offset)
+                x4, x5 = np.uint32(factor * h4 + offset), np.uint32(factor * h5 + offset)
+                x6, x7 = np.uint32(factor * h6 + offset), np.uint32(factor * h7 + offset)
+                least = min(min(min(x0, x1), min(x2, x3)), min(min(x4, x5), min(x6, x7)))
+                minima[k] = min(minima[k], least)
+        out[doc] = minima[: out.shape[1]]
 
 
 @njit([types.void(U64, I64, U64, U64, types.Array(types.uint64, 2, "C"))], cache=True, nogil=True)
@@ -83,7 +91,10 @@ def signatures(settings: FuzzySettings, shingles: Numbers, bounds: Bounds) -> np
     """Return one row of `num_hashes` minima per document (u32, or u64 for fineweb); no shingles give the largest value."""
     a, b = permutations(settings.scheme, settings.num_hashes, settings.seed)
     out = np.empty((len(bounds) - 1, settings.num_hashes), a.dtype)
-    (_signatures32 if settings.scheme == "affine32" else _signatures61)(shingles, bounds, a, b, out)
+    if settings.scheme == "affine32":
+        _signatures32(shingles, bounds, *(np.pad(values, (0, -len(values) % _LANES)) for values in (a, b)), out)
+    else:
+        _signatures61(shingles, bounds, a, b, out)
     return out
 
 

@@ -22,46 +22,62 @@ from gristmill.text.words import text_spans
 I64 = types.Array(types.int64, 1, "C")
 
 
+# What the loop below asks of an ASCII byte, in one load: lower case in the low 8 bits, then whether it is of a core, then space.
+_ASCII = (ASCII_LOWER | ((ASCII_CLASS & CORE) != 0) * np.uint16(256) | ((ASCII_CLASS & SPACE) != 0) * np.uint16(512)).astype(
+    np.uint16
+)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
+
+
 @njit([types.int64(OFFSETS, OFFSETS, BYTES, U64, I64)], cache=True, nogil=True)
 def _folded_words(starts, stops, data, hashes, bounds):  # type: ignore[no-untyped-def]
     """Hash the folded core of every word that has one: `hash_folded` of the shared word pass, and nothing else of it.
 
-    A core's hash is taken when its last letter is read; marks after that count only if another letter follows.
+    A core's hash is stored anew at each of its letters; marks after that count only if another letter follows. ASCII takes no
+    branches (the end of a word is what a processor cannot guess): a byte that is no letter stores into the slot after, which
+    the next word overwrites, and outside of words the factor is 0 and the hash starts afresh. Unsigned indices, because
+    numba asks of signed ones whether they count from the end. `hashes` needs room for two more than there can be words.
     """
-    count = 0
+    count = _ZERO
     for doc in range(len(starts)):
-        bounds[doc] = count
-        i, stop = starts[doc], stops[doc]
-        h = done = FNV_OFFSET
-        has_core = False
+        bounds[doc] = np.int64(count)
+        i, stop = np.uint64(starts[doc]), np.uint64(stops[doc])
+        h, inside = FNV_OFFSET, _ZERO
         while i < stop:
             first = data[i]
             if first < 0x80:
-                point, width, bits = np.int64(ASCII_LOWER[first]), 1, np.int64(ASCII_CLASS[first])
-            else:
-                point, width = decode(data, i, stop)
-                bits = class_of(point)
+                entry = np.uint64(_ASCII[first])
+                core, space = (entry >> np.uint64(8)) & _ONE, entry >> np.uint64(9)
+                ended = inside & space
+                inside = core | (inside & (space ^ _ONE))
+                mask = _ZERO - inside
+                h = (h ^ (entry & np.uint64(255))) * (FNV_PRIME & mask) + (FNV_OFFSET & ~mask)
+                hashes[count + (core ^ _ONE)] = h
+                count += ended
+                i += _ONE
+                continue
+            point, width = decode(data, np.int64(i), np.int64(stop))
+            bits = class_of(point)
+            i += np.uint64(width)
             if bits & CORE:
-                if bits & UNIT and has_core:
-                    hashes[count] = finish(done)
-                    count += 1
-                    h, has_core = FNV_OFFSET, False
-                h = (h ^ np.uint64(point if first < 0x80 else lower_of(point))) * FNV_PRIME
+                if bits & UNIT and inside:
+                    count += _ONE
+                    h = FNV_OFFSET
+                h = (h ^ np.uint64(lower_of(point))) * FNV_PRIME
                 if point == 0x130:
                     h = (h ^ np.uint64(0x307)) * FNV_PRIME
-                done, has_core = h, True
-            elif has_core and not bits & SPACE:
+                hashes[count] = h
+                inside = _ONE
+            elif inside and not bits & SPACE:
                 h = (h ^ np.uint64(point)) * FNV_PRIME
-            if has_core and bits & (SPACE | UNIT):
-                hashes[count] = finish(done)
-                count += 1
-                h, has_core = FNV_OFFSET, False
-            i += width
-        if has_core:
-            hashes[count] = finish(done)
-            count += 1
-    bounds[len(starts)] = count
-    return count
+            if inside and bits & (SPACE | UNIT):
+                count += _ONE
+                h, inside = FNV_OFFSET, _ZERO
+        count += inside
+    bounds[len(starts)] = np.int64(count)
+    for place in range(count):
+        hashes[place] = finish(hashes[place])
+    return np.int64(count)
 
 
 @njit([U64(U64)], cache=True, nogil=True)
@@ -78,23 +94,23 @@ def _ngrams(items, bounds, n, shingles, shingle_bounds):  # type: ignore[no-unty
     outgoing = np.uint64(1)
     for _ in range(n):
         outgoing *= factor
-    count = 0
+    width, count = np.uint64(n), np.uint64(0)
     for doc in range(len(bounds) - 1):
-        shingle_bounds[doc] = count
-        start, stop = bounds[doc], bounds[doc + 1]
+        shingle_bounds[doc] = np.int64(count)
+        start, stop = np.uint64(bounds[doc]), np.uint64(bounds[doc + 1])
         h = np.uint64(0)
-        for i in range(start, stop):
+        full = min(start + width, stop)
+        for i in range(start, full):
             h = h * factor + items[i]
-            if i - start >= n:
-                h -= items[i - n] * outgoing
-            if i - start >= n - 1:
-                shingles[count] = finish(h)
-                count += 1
-        if 0 < stop - start < n:
-            shingles[count] = finish(h + np.uint64(stop - start) * outgoing)
-            count += 1
-    shingle_bounds[len(bounds) - 1] = count
-    return count
+        if start < stop:
+            shingles[count] = finish(h if full == start + width else h + np.uint64(stop - start) * outgoing)
+            count += np.uint64(1)
+        for i in range(full, stop):
+            h = h * factor + (items[i] - items[i - width] * outgoing)
+            shingles[count] = finish(h)
+            count += np.uint64(1)
+    shingle_bounds[len(bounds) - 1] = np.int64(count)
+    return np.int64(count)
 
 
 def shingle_texts(settings: FuzzySettings, text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
@@ -129,5 +145,5 @@ def _character_items(text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
 def word_items(text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
     """Return the folded hashes of all words with a core (a letter, mark or number), and where each text begins."""
     starts, stops, data = text_spans(text)
-    hashes, bounds = np.empty(int((stops - starts).sum()) // 2 + len(starts), np.uint64), np.empty(len(starts) + 1, np.int64)
+    hashes, bounds = np.empty(int((stops - starts).sum()) // 2 + len(starts) + 2, np.uint64), np.empty(len(starts) + 1, np.int64)
     return hashes[: _folded_words(starts, stops, data, hashes, bounds)], bounds
