@@ -41,10 +41,11 @@ def _step(step: StepView) -> Html:
     if sizes := step.totals.histograms.get("cluster_size"):
         title = "Clusters by number of documents"
         charts.append(figure(title, drawing.columns(title, _sizes(sizes))))
-    if scores := step.totals.histograms.get("jaccard"):
-        bins, series = without_empty_ends(scores["bins"], [("removed", scores["removed"])])
-        title = "Verified Jaccard similarity of removed documents to the one kept"
-        charts.append(figure(title, histogram(title, bins, series, scores.get("cuts", ()))))
+    if similarity := step.totals.histograms.get("pair_similarity"):
+        found = [("removed", similarity["accepted"]), ("kept", similarity["rejected"])]
+        bins, series = without_empty_ends(similarity["bins"], found)
+        title = "Jaccard similarity of compared texts: copies (removed) and pairs that were not (kept)"
+        charts.append(figure(title, histogram(title, bins, series)))
     if charts:
         body.append(tag("div", *charts, class_="cards"))
     if pairs := _pairs(step):
@@ -72,10 +73,27 @@ def _sizes(histogram: Mapping[str, Sequence[float]]) -> list[tuple[str, float]]:
 
 
 def _pairs(step: StepView) -> Html | None:
-    accepted, rejected = (step.totals.counts.get(f"pairs_{name}") for name in ("accepted", "rejected"))
-    if accepted is None or rejected is None:
+    """What was compared and with which outcome, and some pairs of either."""
+    counts = step.totals.counts
+    if "pairs_accepted" not in counts:
         return None
-    return note(f"{count(accepted)} pairs were verified as copies; {count(rejected)} shared a band and were not.")
+    said = (
+        f"{count(counts['pairs_accepted'])} pairs were verified as copies; {count(counts['pairs_rejected'])} shared a band and "
+        f"were not; of {count(counts['pairs_unread'])} more the signatures alone were too far apart to read the texts."
+    )
+    samples = [pair for outcome in ("accepted", "rejected") for pair in step.totals.pairs.get(outcome, ())]
+    rows = [
+        [
+            tag("code", pair["id"]),
+            tag("code", pair["kept_id"]),
+            "accepted" if pair["accepted"] else "rejected",
+            Cell(_score(pair["estimate"]), pair["estimate"]),
+            Cell(_score(pair["score"]), pair["score"]),
+        ]
+        for pair in samples
+    ]
+    listed = table(["document", "compared with", "outcome", "estimate", "score of the texts"], rows)
+    return tag("div", note(said), details("some compared pairs, chosen by hash", listed)) if rows else note(said)
 
 
 def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
@@ -90,7 +108,7 @@ def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
         [
             tag("bdi", member.get("url") or member["id"], class_="url"),
             "removed" if member.get("removed") else "kept",
-            Cell(_similarity(member), member.get("jaccard")),
+            Cell(_score(member.get("jaccard")), member.get("jaccard")),
         ]
         for member in members
     ]
@@ -99,12 +117,12 @@ def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
     return details(f"a cluster of {count(cluster['size'])}: {first.get('url') or first['id']}", listed, *shown, more, open_=open_)
 
 
-def _similarity(member: Mapping[str, Any]) -> str:
-    return "–" if member.get("jaccard") is None else f"{member['jaccard']:.3f}"
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _member(member: Mapping[str, Any], text: Html) -> Html:
-    score = f", similarity {_similarity(member)}" if member.get("jaccard") is not None else ""
+    score = f", similarity {_score(member['jaccard'])}" if member.get("jaccard") is not None else ""
     said = f"{'removed' if member.get('removed') else 'kept'}{score}"
     return tag(
         "article",

@@ -40,6 +40,7 @@ class Totals:
     histograms: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     clusters: list[dict[str, Any]] = field(default_factory=list)
+    pairs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # compared by deduplication, by outcome
     tasks: list[TaskTime] = field(default_factory=list)
     has_books: bool = False
 
@@ -67,7 +68,9 @@ class Totals:
                 self._add_histogram(self.histograms, name, histogram, without)
         for label, samples in body["samples"].items():
             if not (rewritten and label == "kept"):
-                self._add_samples(label, samples)
+                self._add_samples(self.samples, label, samples)
+        for outcome, pairs in body["extra"].get("pairs", {}).items():
+            self._add_samples(self.pairs, outcome, pairs)
         self._add_clusters(body["extra"].get("clusters", ()))
         self.tasks.append(
             TaskTime(
@@ -106,8 +109,9 @@ class Totals:
             else:
                 mine[outlet] = [a + b for a, b in zip(before, values, strict=True)]
 
-    def _add_samples(self, label: str, samples: list[dict[str, Any]]) -> None:
-        mine = self.samples.setdefault(label, [])
+    @staticmethod
+    def _add_samples(found: dict[str, list[dict[str, Any]]], label: str, samples: list[dict[str, Any]]) -> None:
+        mine = found.setdefault(label, [])
         mine[:] = heapq.nsmallest(SAMPLES, [*mine, *samples], key=_sample_order)
 
     def _add_clusters(self, clusters: list[dict[str, Any]]) -> None:
@@ -134,8 +138,9 @@ class Totals:
         for mine, theirs in ((self.histograms, other.histograms), (self.lengths, other.lengths)):
             for name, histogram in theirs.items():
                 self._add_histogram(mine, name, histogram, set())
-        for label, samples in other.samples.items():
-            self._add_samples(label, samples)
+        for kept, added in ((self.samples, other.samples), (self.pairs, other.pairs)):
+            for label, samples in added.items():
+                self._add_samples(kept, label, samples)
         self._add_clusters(other.clusters)
         self.tasks += other.tasks
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from gristmill.dedup import cluster, exact, fuzzy
 from gristmill.dedup.alarm import check_losses
@@ -23,7 +24,7 @@ from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.ledger import Books
 from gristmill.location import location
 from gristmill.manifest import Record
-from gristmill.pipeline.clusters import ClusterObserver
+from gristmill.pipeline.clusters import ClusterObserver, observe_pairs
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.outputs import DocumentOutputs
 from gristmill.pipeline.stages import dedup_index
@@ -108,7 +109,7 @@ def fuzzy_stage(job: Job) -> Stage:
     num_rows = sum(record.counts["documents"] for record in signed)
     old = dedup_index.old_shards(settings, num_rows)
     num_keys = sum(record.counts["band_keys"] for record in signed) + sum(shard.num_keys for shard in old)
-    runs = {"bands": files(job, signed, "bands"), "old": [(shard.bands, shard.first_row) for shard in old]}
+    runs: dict[str, Any] = {"bands": files(job, signed, "bands"), "old": [(shard.bands, shard.first_row) for shard in old]}
     clustered = yield over_parts("cluster", cluster_part, num_parts(num_keys, settings.part_records), **runs)
     merged = yield from merge_phases(job, settings, clustered)
     (components,) = files(job, merged, "components")
@@ -116,6 +117,7 @@ def fuzzy_stage(job: Job) -> Stage:
     if old:
         gathered = gathered + (yield dedup_index.gather_phase(old, components))
     runs = {"components": components, "members": files(job, gathered, "members"), "old_row": num_rows, "settings": settings}
+    runs["seed"] = job.seed
     groups = merged[-1].counts["groups"]
     verified = yield Phase("verify", [Task(f"{group:05d}", verify_group, {"group": group}) for group in range(groups)], runs)
     common = {"decisions": files(job, verified, "clusters"), "seed": job.seed, "keep_removed": job.settings.keep_removed}
@@ -173,11 +175,14 @@ def gather_shard(task: Attempt, shard: Shard, settings: FuzzySettings, component
     task.publish(out, "members", task.record.counts["members"])
 
 
-def verify_group(task: Attempt, group: int, members: list[str], components: str, old_row: int, settings: FuzzySettings) -> None:
+def verify_group(
+    task: Attempt, group: int, members: list[str], components: str, old_row: int, settings: FuzzySettings, seed: int
+) -> None:
     out, pairs = task.scratch / "clusters.run", task.scratch / "pairs.parquet"
     counts = fuzzy.verify_group(settings, [Path(path) for path in members], Path(components), group, out, pairs, old_row)
     task.record.extra["largest"] = counts.pop("largest")
     task.record.counts = counts
+    observe_pairs(task.record, pq.read_table(pairs), seed)
     task.publish(out, "clusters", counts["members"])
     task.publish(pairs, "pairs", counts["compared"])
 

@@ -5,7 +5,9 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from drive import documents, write_shards
@@ -18,6 +20,8 @@ from gristmill.manifest import Manifest
 from gristmill.pipeline import steps
 from gristmill.pipeline.engine import EngineSettings
 from gristmill.pipeline.progress import Progress
+from gristmill.pipeline.report.duplicates import duplicates_section
+from gristmill.pipeline.report.reading import read_view
 from gristmill.pipeline.run import Plan, run_plan
 from gristmill.pipeline.steps import StageKind, Step
 from gristmill.pipeline.verify import verify
@@ -76,6 +80,28 @@ def test_the_stages_keep_remove_decide_and_balance(tmp_path: Path) -> None:
     assert kinds == {"documents", "documents-index", "removed", "removed-index", "decisions", "pairs"}
     assert {path.suffix for manifest in (exact, fuzzy) for path in (manifest.folder / "data").iterdir()} == {".parquet", ".idx"}
     assert list(verify(tmp_path / "out")) == []
+
+
+def test_the_records_hold_what_was_compared_accepted_and_rejected(tmp_path: Path) -> None:
+    settings = SMALL.model_copy(update={"fuzzy": SMALL.fuzzy.model_copy(update={"bands": 100, "rows": 2})})
+    fuzzy = run(tmp_path / "out", TABLE, [100, 1, 120], settings)["dedup-fuzzy"]
+    view = read_view(tmp_path / "out")
+    (totals,) = (step.totals for step in view.steps if step.name == "dedup-fuzzy")
+    pairs = read(fuzzy, "pairs")
+    accepted, scored = np.asarray(pairs["accepted"]), np.asarray(pc.is_valid(pairs["score"]))
+    found = totals.histograms["pair_similarity"]
+    for kind, inside in (("accepted", accepted), ("rejected", scored & ~accepted), ("unread", ~scored)):
+        assert totals.counts[f"pairs_{kind}"] == sum(found[kind]) == inside.sum() > 0
+    bound = found["bins"].index(settings.fuzzy.threshold)
+    assert not any(found["accepted"][:bound]) and not any(found["rejected"][bound:])
+    known = {(row["id"].hex(), row["kept_id"].hex()): row for row in pairs.to_pylist()}
+    for outcome in ("accepted", "rejected"):
+        assert len(totals.pairs[outcome]) == 8
+        for pair in totals.pairs[outcome]:
+            row = known[pair["id"], pair["kept_id"]]
+            assert (pair["score"], pair["estimate"], pair["accepted"]) == (row["score"], row["estimate"], outcome == "accepted")
+    section = duplicates_section(view)
+    assert section is not None and all(pair["id"] in section.body for pair in totals.pairs["rejected"])
 
 
 def test_shuffled_and_cut_otherwise_the_same_documents_are_kept(tmp_path: Path) -> None:
