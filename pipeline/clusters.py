@@ -78,7 +78,8 @@ def observe_pairs(record: Record, pairs: pa.Table, seed: int) -> None:
     record.histograms["pair_similarity"] = {"bins": JACCARD_BINS, **counts}
     record.counts |= {f"pairs_{kind}": len(values) for kind, values in kinds.items()}
     hashes = keyed_hash(seed, "pair", pairs["id"].combine_chunks()) ^ keyed_hash(seed, "kept", pairs["kept_id"].combine_chunks())
-    sampled = record.extra["pairs"] = {}
+    sampled: dict[str, list[dict[str, Any]]] = {}
+    record.extra["pairs"] = sampled
     for outcome, inside in (("accepted", accepted), ("rejected", ~accepted)):
         places = np.flatnonzero(inside)
         chosen = places[np.argsort(hashes[places], kind="stable")[:PAIRS]]
