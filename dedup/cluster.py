@@ -127,11 +127,20 @@ def merge_tree(num_leaves: int) -> list[list[list[int]]]:
 
 
 def merge_forests(paths: Sequence[Path], out: Path) -> dict[str, int]:
-    """Merge spanning forests into one, one after the other: two are in memory, with about 100 bytes for each of their rows."""
+    """Merge spanning forests into one, in memory for about 100 bytes for each of the rows of the two largest.
+
+    Edges gather until they are as many as the forest so far has rows, so that merging costs what it reads and no more.
+    """
     row, root = np.empty(0, np.uint64), np.empty(0, np.uint64)
-    for path in paths:
-        run = Run(path)
-        row, root = spanning_forest(np.concatenate([row, run.key]), np.concatenate([root, run.columns["root"]]))
+    waiting: list[Run] = []
+    for number, path in enumerate(paths, start=1):
+        waiting.append(Run(path))
+        if number == len(paths) or sum(map(len, waiting)) >= len(row):
+            edges = zip((row, root), ("row", "root"), strict=True)
+            row, root = spanning_forest(
+                *(np.concatenate([before, *(run.columns[name] for run in waiting)]) for before, name in edges)
+            )
+            waiting = []
     write_run(out, {"row": row, "root": root})
     return {"joined": len(row)}
 
