@@ -149,7 +149,7 @@ class Settings:
     eval_every: int = 0  # 0: before and after only
     eval_tokens: int = 0  # tokens per source; 0: the whole held-out set
     save_every: int = 0  # permanent checkpoints; 0: only the last step's
-    ephemeral_every: int = 0  # checkpoints of which only the newest is kept
+    ephemeral_every: int = 500  # checkpoints of which only the newest is kept; 0: none
     async_save: bool = True  # write checkpoints while training goes on (CUDA)
     spike_window: int = 128  # steps (llm.c, OLMo-core)
     spike_sigmas: float = 6.0  # OLMo-core; 0: skip non-finite steps only
