@@ -80,6 +80,7 @@ class Failure:
     task: Task
     error: str
     traceback: str
+    hint: str | None = None
 
 
 OnDone = Callable[[Task], None]
@@ -123,7 +124,7 @@ class InlineEngine:
                 raise
             except Exception as error:
                 if number == self.settings.retries:
-                    return Failure(task, _first_line(error), traceback.format_exc())
+                    return Failure(task, _first_line(error), traceback.format_exc(), getattr(error, "hint", None))
                 time.sleep(self.settings.retry_seconds * 2**number)
         raise AssertionError("the loop returns")
 
@@ -260,7 +261,7 @@ class RayEngine:
             cause = getattr(error, "cause", None) or error
             if isinstance(cause, (UsageError, Interrupted)):
                 raise cause from None
-            return Failure(task, _first_line(cause), str(error))
+            return Failure(task, _first_line(cause), str(error), getattr(cause, "hint", None))
         return None
 
     def close(self) -> None:

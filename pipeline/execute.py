@@ -131,10 +131,11 @@ def _quarantine(folder: Path, phase: str, failures: Sequence[Failure]) -> None:
 
 def _step_failed(step: Step, folder: Path, failures: Sequence[Failure], allowed: int) -> StepFailed:
     shown = "\n".join(f"  shard {failure.task.key}: {failure.error}" for failure in failures[:_SHOWN_FAILURES])
+    hints = "".join(f"{hint}\n      " for hint in dict.fromkeys(failure.hint for failure in failures[:_SHOWN_FAILURES]) if hint)
     more = f"\n  and {len(failures) - _SHOWN_FAILURES} more" if len(failures) > _SHOWN_FAILURES else ""
     return StepFailed(
         f"step `{step.name}` failed: {len(failures)} shards failed on every attempt, {allowed} are allowed\n{shown}{more}",
         where=str(folder / "quarantine"),
-        hint="the tracebacks lie there; run the same command again to redo only these shards,\n"
+        hint=f"{hints}the tracebacks lie there; run the same command again to redo only these shards,\n"
         "      or allow losses with `--set limits.quarantined_shards=N`",
     )

@@ -115,7 +115,7 @@ def _list_local(pattern: str) -> list[InputRange]:
         raise UsageError(
             "an input is a folder, not a file",
             where=pattern,
-            hint=f"name its files, for instance '{pattern.rstrip('/')}/*.warc.gz'",
+            hint=f"name its files, for instance '{pattern.rstrip('/')}/*{_usual_suffix(Path(pattern))}'",
         )
     if Path(pattern).exists() or not glob.has_magic(pattern):
         return [_whole(pattern)]
@@ -126,6 +126,12 @@ def _list_local(pattern: str) -> list[InputRange]:
             "no file matches an input", where=pattern, hint="check the path; quote it so that the shell leaves it alone"
         )
     return files
+
+
+def _usual_suffix(folder: Path) -> str:
+    """The ending of the first file in a folder, `.warc.gz` where there is none."""
+    first = min((path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")), default="")
+    return first[first.index(".") :] if "." in first else ".warc.gz"
 
 
 def _whole(path: str) -> InputRange:

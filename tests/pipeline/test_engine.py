@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
-from gristmill.errors import EngineError, StepFailed, UsageError
+from gristmill.errors import EngineError, InputError, StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline import engine
 from gristmill.pipeline.engine import EngineSettings
@@ -103,3 +103,17 @@ def test_ray_on_a_busy_machine_is_started_again_and_a_cluster_that_is_not_there_
         match=r"Ray did not answer at `10\.0\.0\.1:6379`: .*timed out during startup\.\nhint: is a cluster",
     ):
         engine._start(Slow(), {"address": "10.0.0.1:6379"})
+
+
+def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import toy  # type: ignore[import-not-found]
+
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise InputError("the file has no text", hint="give it some")
+
+    monkeypatch.setattr(toy, "square", refuse)
+    monkeypatch.setattr(refuse, "__qualname__", "square")
+    monkeypatch.setattr(refuse, "__module__", "toy")
+    with pytest.raises(StepFailed) as caught:
+        run_plan(plan(), tmp_path / "out", INLINE, QUIET)
+    assert caught.value.hint and caught.value.hint.startswith("give it some\n      the tracebacks lie there; ")

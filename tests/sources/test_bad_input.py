@@ -305,3 +305,9 @@ def test_a_hundred_thousand_inputs_are_planned_in_seconds_and_little_memory(tmp_
     seconds, mebibytes = map(float, ran.stdout.split())
     assert seconds < 10
     assert mebibytes < 500
+
+
+def test_a_folder_is_answered_with_a_pattern_of_what_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.jsonl.gz").touch()
+    assert f"name its files, for instance '{tmp_path}/texts/*.jsonl.gz'" in fails(tmp_path / "texts", UsageError)
