@@ -17,60 +17,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Any, Protocol
 
 import gristmill
 from gristmill.errors import EngineError, GristmillError, Interrupted, UsageError
 from gristmill.location import Roots, roots, use_storage
-from gristmill.pipeline import signals, steps
+from gristmill.pipeline import signals
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.job import Phase, Task, attempt, function_name
 from gristmill.storage import write_atomic
 
 _OBJECT_STORE_BYTES = 100 << 20  # tasks return a path: the default of 30 % of memory would be taken for nothing
 _POLL_SECONDS = 0.2
-
-
-class StageNeeds(BaseModel):
-    """What one task of a stage takes, where the stage's own figures do not fit the machines."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    num_cpus: float | None = Field(None, gt=0, description="CPUs a task holds")
-    memory_bytes: int | None = Field(None, ge=1, description="memory a task holds: Ray starts no more than fit a node")
-    window: int | None = Field(None, ge=1, description="tasks in flight")
-
-
-class EngineSettings(BaseModel):
-    """How tasks are run; outside every identity, so that a change here redoes nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["auto", "inline", "ray"] = Field(
-        "auto", description="auto: Ray when a step has more than one task and more than one CPU is there"
-    )
-    workers: int | None = Field(None, ge=1, description="CPUs to use; all of them when unset")
-    address: str | None = Field(None, description="address of a running Ray cluster; RAY_ADDRESS when unset")
-    retries: int = Field(2, ge=0, description="further attempts at a task that raised")
-    retry_seconds: float = Field(0.5, ge=0, description="pause before the first further attempt; doubles each time")
-    window: int | None = Field(None, ge=1, description="tasks in flight; twice the CPUs and two when unset")
-    stages: dict[str, StageNeeds] = Field({}, description="what tasks of a stage take, by its name, such as `extract`")
-
-    @field_validator("stages")
-    @classmethod
-    def _names_of_stages(cls, stages: dict[str, StageNeeds]) -> dict[str, StageNeeds]:
-        for name in stages:
-            if name not in steps.STAGES:
-                raise ValueError(f"there is no stage `{name}`; the stages are {', '.join(steps.STAGES)}")
-        return stages
-
-    def provide(self, stage: str, phase: Phase) -> Phase:
-        """Return the phase with what the settings say of its stage."""
-        needs = self.stages.get(stage, StageNeeds()).model_dump(exclude_none=True)
-        return replace(phase, **needs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from gristmill.hashing import digest16
 from gristmill.location import RemotePath
 from gristmill.manifest import Manifest, Record
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.plan import Sample, build_plan, input_settings
 from gristmill.pipeline.progress import Progress
 from gristmill.pipeline.recipe import Recipe

@@ -12,7 +12,8 @@ from gristmill.errors import StepFailed
 from gristmill.hashing import canonical_json
 from gristmill.ledger import Books
 from gristmill.manifest import Manifest, Record, finished_keys, put_manifest, read_manifest, read_records, record_path
-from gristmill.pipeline.engine import Engine, EngineSettings, Failure, open_engine
+from gristmill.pipeline.engine import Engine, Failure, open_engine
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.job import Job, Phase
 from gristmill.pipeline.progress import Progress, spell_seconds
 from gristmill.pipeline.run_folder import PROGRESS

@@ -127,7 +127,7 @@ def output_folder(recipe: Recipe, out: Path | None) -> Path:
 
 def engine_settings(recipe: Recipe, options: Options) -> Any:
     """The recipe's engine section with what the command line says on top."""
-    from gristmill.pipeline.engine import EngineSettings
+    from gristmill.pipeline.engine_settings import EngineSettings
 
     said = {"kind": options.engine, "workers": options.workers, "address": options.address}
     merged = {**recipe.engine.model_dump(), **{name: value for name, value in said.items() if value is not None}}

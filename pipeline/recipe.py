@@ -11,7 +11,7 @@ from gristmill.dedup.settings import DedupSettings
 from gristmill.errors import GristmillError
 from gristmill.filters.settings import FilterSettings
 from gristmill.location import default_storage
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.outputs import KeepRemoved
 from gristmill.pipeline.sources.settings import SourceSettings

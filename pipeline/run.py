@@ -13,7 +13,8 @@ from gristmill import __version__
 from gristmill.errors import UsageError
 from gristmill.lock import hold_lock
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
-from gristmill.pipeline.engine import EngineSettings, inside_job
+from gristmill.pipeline.engine import inside_job
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.execute import Engines, execute
 from gristmill.pipeline.job import Job
 from gristmill.pipeline.progress import Progress

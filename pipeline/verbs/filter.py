@@ -75,7 +75,7 @@ def recut(
 
     Example: gristmill recut out/web --set gopher.mean_word_length.max=12 --out out/longer
     """
-    from gristmill.pipeline.engine import EngineSettings
+    from gristmill.pipeline.engine_settings import EngineSettings
     from gristmill.pipeline.progress import Progress
     from gristmill.pipeline.run import run_plan
     from gristmill.pipeline.stages.recut import recut_plan

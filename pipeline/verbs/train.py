@@ -165,7 +165,8 @@ def _in_group(values: dict[str, Any], ranks: int, use_gpus: bool, address: str |
     config.write_bytes(orjson.dumps(values | {"run": str(run)}))
     command = ["-m", "gristmill.trainer.train", "--config", str(config)]
     if address:
-        from gristmill.pipeline.engine import EngineSettings, run_ranks
+        from gristmill.pipeline.engine import run_ranks
+        from gristmill.pipeline.engine_settings import EngineSettings
 
         code = run_ranks(EngineSettings(kind="ray", address=address), command, ranks or 1, use_gpus=use_gpus)
     else:

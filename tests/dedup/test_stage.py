@@ -18,7 +18,7 @@ from gristmill.dedup.settings import ExactSettings, FuzzySettings, LineSettings
 from gristmill.errors import GristmillError
 from gristmill.manifest import Manifest
 from gristmill.pipeline import steps
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.progress import Progress
 from gristmill.pipeline.report.duplicates import duplicates_section
 from gristmill.pipeline.report.reading import read_view

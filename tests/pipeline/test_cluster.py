@@ -25,7 +25,7 @@ import json, sys
 sys.path[:0] = [sys.argv[1]]
 from gristmill.pipeline import steps
 from gristmill.pipeline.steps import StageKind
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.run import run_plan
 from toy import QUIET, plan
 from pathlib import Path

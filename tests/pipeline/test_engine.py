@@ -7,7 +7,7 @@ from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 from gristmill.errors import EngineError, InputError, StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline import engine
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.job import Phase
 from gristmill.pipeline.run import Plan, run_plan, states
 from gristmill.pipeline.run_folder import read_run

@@ -18,7 +18,7 @@ from gristmill.hashing import sha256_file
 from gristmill.location import RemotePath, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.collect import collect
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.run import run_plan
 from gristmill.pipeline.run_folder import finished_steps
 from gristmill.pipeline.verify import verify

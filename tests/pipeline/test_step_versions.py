@@ -16,7 +16,7 @@ import pytest
 from small import fixed_inputs, recipe  # type: ignore[import-not-found]
 
 from gristmill.hashing import sha256_json
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.plan import build_plan
 from gristmill.pipeline.progress import Progress
 from gristmill.pipeline.recipe import Recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.progress import Progress
 from gristmill.pipeline.run import Plan

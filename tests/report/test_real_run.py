@@ -18,7 +18,7 @@ from printed import Printed, integers
 from small import recipe, write_inputs  # type: ignore[import-not-found]
 from walk import FULL, walk
 
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.plan import build_plan
 from gristmill.pipeline.progress import Progress
 from gristmill.pipeline.recipe import Recipe

@@ -22,7 +22,7 @@ from gristmill.document import DOCUMENT
 from gristmill.errors import UsageError
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
-from gristmill.pipeline.engine import EngineSettings
+from gristmill.pipeline.engine_settings import EngineSettings
 from gristmill.pipeline.plan import build_plan
 from gristmill.pipeline.progress import Progress
 from gristmill.pipeline.recipe import Recipe
