@@ -137,7 +137,8 @@ def score_file(task: Attempt, path: str, settings: ClassifierSettings, model: st
         for table in read_tables(Path(path)):
             scores = scorer.score(table)
             writer.write(pa.table([table["id"], pa.array(scores, pa.float32())], schema=SCORES))
-            tally.update({str(each): count for each, count in keeping.tally(scores).items()})
+            if isinstance(settings.keep, TopFraction):
+                tally.update({str(each): count for each, count in keeping.tally(scores).items()})
     task.publish(writer.path, "scores", writer.num_rows)
     if isinstance(settings.keep, TopFraction):
         task.record.extra["tally"] = dict(tally)
