@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.classifiers.draw import draw
 from gristmill.classifiers.settings import Keep, Pareto, Threshold
-from gristmill.hashing import uniform
 
 Floats = npt.NDArray[np.float64]
-PURPOSE = "classify.keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def decide(keep: Keep, ids: pa.Array, scores: npt.NDArray[np.float32], seed: int
     rule = f"classify.{keep.rule}"
     if isinstance(keep, Threshold):
         return Kept(values >= keep.score, np.full(len(values), keep.score), rule)
-    draws = uniform(seed, PURPOSE, ids)
+    draws = draw(seed, ids)
     if isinstance(keep, Pareto):
         if keep.alpha == "fit":
             raise ValueError("`fit` must be replaced by the fitted alpha of the model's report before documents are kept")

@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gristmill.hashing import sha256_file
@@ -106,6 +105,8 @@ def cut_by_bytes(table: pa.Table, num_bytes: int, column: str = "text") -> Itera
 
     A row is never cut: one longer than `num_bytes` is a run of its own, or ends one.
     """
+    import pyarrow.compute as pc  # slow to import, and readers of single rows need none of it
+
     sizes = pc.fill_null(pc.binary_length(table[column]), 0).to_numpy().astype(np.int64)
     bins = (np.cumsum(sizes) - sizes) // num_bytes
     starts = [0, *(np.flatnonzero(np.diff(bins)) + 1).tolist(), len(sizes)]

@@ -1,4 +1,4 @@
-"""Edits shown in place: what filters took out of a text or put in, where it stood."""
+"""Edits shown in place: what filters and cutting dedup took out of a text or put in, where it stood."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Pass:
 
 
 def passes_of(manifests: Mapping[str, Manifest], found: Found, id_: bytes) -> list[Pass]:
-    """Return every edited version of a document's text, over all filter steps that saw it before or where it stands."""
+    """Return every edited version of a document's text, over all steps that saw it before or where it stands."""
     shown: list[Pass] = []
     steps = list(manifests.values())
     at: Found | None = None
     for manifest in steps:
-        if at is not None and manifest.extra.get("edit_versions") and found.source in manifest.sources("decisions"):
+        if at is not None and found.source in manifest.sources("decisions"):
             decision = find_side(manifest, "decisions", id_, found.source, at.position, at.row)
-            if decision and decision.get("edits"):
+            if edits := named_edits(manifest, decision or {}):
                 text = read_row(at.path, at.row, ("text",))["text"] or ""
-                shown += _versions(manifest, text, decision["edits"])
+                shown += _versions(manifest, text, edits)
         if found.source in manifest.sources("documents"):
             at = find_id(manifest, id_, at.position if at else None, found.source)
         if manifest.step == found.step or (at is not None and at.outlet != "documents"):
@@ -50,17 +50,26 @@ def passes_of(manifests: Mapping[str, Manifest], found: Found, id_: bytes) -> li
     return shown
 
 
+def named_edits(manifest: Manifest, decision: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a decision's edits with their rule by name; steps that only cut have one rule, the step's own."""
+    edits = decision.get("edits") or []
+    if "edit_versions" not in manifest.extra:
+        return [{**edit, "rule": manifest.step} for edit in edits]
+    names = manifest.extra["rules"]
+    return [{**edit, "rule": names[edit["rule"]]} for edit in edits]
+
+
 def _versions(manifest: Manifest, text: str, edits: Sequence[Mapping[str, Any]]) -> Iterator[Pass]:
     """Edits of one version address the text that the version before left."""
-    names, versions = manifest.extra["rules"], manifest.extra["edit_versions"]
-    for version in sorted({versions[names[edit["rule"]]] for edit in edits}):
-        own = [edit for edit in edits if versions[names[edit["rule"]]] == version]
-        pieces = list(cut(text.encode(), own, names))
+    versions = manifest.extra.get("edit_versions", {})
+    for version in sorted({versions.get(edit["rule"], 0) for edit in edits}):
+        own = [edit for edit in edits if versions.get(edit["rule"], 0) == version]
+        pieces = list(cut(text.encode(), own))
         text = "".join(piece.text for piece in pieces if piece.kind != "deleted")
         yield Pass(manifest.step, version, pieces)
 
 
-def cut(data: bytes, edits: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[Piece]:
+def cut(data: bytes, edits: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
     """Cut a text at its edits; neighbouring deletions by one rule are one piece."""
     at = 0
     pending: Piece | None = None
@@ -70,7 +79,7 @@ def cut(data: bytes, edits: Sequence[Mapping[str, Any]], names: Sequence[str]) -
                 yield pending
                 pending = None
             yield Piece("same", data[at : edit["start"]].decode("utf-8", "replace"))
-        rule, gone = names[edit["rule"]], data[edit["start"] : edit["end"]].decode("utf-8", "replace")
+        rule, gone = edit["rule"], data[edit["start"] : edit["end"]].decode("utf-8", "replace")
         if pending and pending.rule == rule:
             pending = Piece("deleted", pending.text + gone, rule)
         else:

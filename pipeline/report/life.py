@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gristmill.classifiers.draw import draw
 from gristmill.errors import UsageError
-from gristmill.hashing import uniform
 from gristmill.manifest import Manifest
 from gristmill.pipeline.report.figures import bound as spell_bound
+from gristmill.pipeline.report.inplace import named_edits
 from gristmill.pipeline.report.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
 from gristmill.pipeline.run_folder import finished_steps
 from gristmill.storage import read_tables
@@ -159,10 +160,7 @@ def _passed(manifest: Manifest, before: Found, found: Found, id_: bytes) -> Even
     if "bounds" in manifest.extra:
         signals = find_side(manifest, "signals", id_, before.source, before.position, before.row) or {}
         event.rules = list(judge(manifest.extra["bounds"], signals))
-    names = manifest.extra.get("rules", [])
-    for edit in decision.get("edits") or ():
-        number = edit["rule"]
-        event.edits.append({**edit, "rule": names[number] if number < len(names) else str(number)})
+    event.edits = named_edits(manifest, decision)
     if scored := find_side(manifest, "scores", id_, before.source, before.position, before.row):
         event.facts |= {"score": scored["score"], "draw": _draw(manifest, id_)}
     event.facts |= {"shard": found.path.name, "row": found.row}
@@ -171,9 +169,7 @@ def _passed(manifest: Manifest, before: Found, found: Found, id_: bytes) -> Even
 
 def _draw(manifest: Manifest, id_: bytes) -> float:
     """The number that a document's score had to meet."""
-    from gristmill.classifiers.keep import PURPOSE  # brings pydantic: most questions are answered without
-
-    return float(uniform(manifest.ingredients["seed"], PURPOSE, pa.array([id_], pa.binary(16)))[0])
+    return float(draw(manifest.ingredients["seed"], pa.array([id_], pa.binary(16)))[0])
 
 
 def _name_survivor(event: Event, manifest: Manifest, id_: bytes) -> None:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from gristmill.classifiers import keep as keeping
 from gristmill.classifiers import quality
+from gristmill.classifiers.draw import draw
 from gristmill.classifiers.passages import num_passages, sample_bounds, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings, TopFraction
-from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, for_training
 from gristmill.manifest import Record
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
@@ -149,7 +149,7 @@ def near_cut(task: Attempt, scores: str, which: int, seed: int) -> None:
     table = pq.read_table(scores)
     table = table.filter(pa.array(keeping.in_bin(table["score"].to_numpy(), which)))
     path = task.scratch / "near.npy"
-    np.save(path, np.stack([table["score"].to_numpy(), uniform(seed, keeping.PURPOSE, table["id"].combine_chunks())]))
+    np.save(path, np.stack([table["score"].to_numpy(), draw(seed, table["id"].combine_chunks())]))
     task.publish(path, "near", table.num_rows)
 
 

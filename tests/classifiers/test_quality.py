@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from gristmill.classifiers import calibrate, keep, quality
+from gristmill.classifiers.draw import draw
 from gristmill.classifiers.passages import num_passages, prepare, sample, sample_bounds, smallest, window, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings, Pareto, Threshold, TopFraction
 from gristmill.document import document_id
 from gristmill.errors import InputError, UsageError
-from gristmill.hashing import uniform
 
 SETTINGS = ClassifierSettings(buckets=10_000, heldout_fraction=0.25)
 IDS = pa.array([document_id("s", str(n)) for n in range(20_000)], pa.binary(16))
@@ -104,7 +104,7 @@ def test_the_top_tenth_is_exact_and_ties_go_by_hash() -> None:
     counts = Counter(keep.tally(scores[:500])) + Counter(keep.tally(scores[500:]))
     which, wanted = keep.crossing(counts, 0.1)
     near = keep.in_bin(scores, which)
-    draws = uniform(1, keep.PURPOSE, IDS)[near]
+    draws = draw(1, IDS)[near]
     cut = keep.find_cut(scores[near], draws, wanted)
     assert cut == keep.find_cut(scores[near][::-1], draws[::-1], wanted)
     kept = keep.decide(TopFraction(rule="top_fraction"), IDS, scores, 1, cut).mask

@@ -48,11 +48,12 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unlike = " ".join(
         f"It was on day {number} that the baker of the next village came to us with {number} loaves." for number in range(9)
     )
+    call = "Every page of this site asks you to read the paper of the valley on each day of the week."
     texts = {
-        "good": WORDS,
-        "copy": WORDS,
+        "good": f"{WORDS}</p><p>{call}",
+        "copy": f"{WORDS}</p><p>{call}",
         "short": "Buy the flour. It is the best of all that we have. Be quick.",
-        "edited": f"{unlike}</p><p>this line has no end mark and goes away</p><p>{unlike.replace('baker', 'smith')}",
+        "edited": f"{unlike}</p><p>this line has no end mark and goes away</p><p>{unlike.replace('baker', 'smith')}</p><p>{call}",
         "nasty": f"{unlike.replace('village', 'valley')} {NASTY.replace(chr(0), '').replace('<', '&lt;')}",
     }
     found = [
@@ -63,7 +64,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_warc(folder / "web-0.warc.gz", found[:3])
     write_warc(folder / "web-1.warc.gz", found[3:])
     said = recipe(
-        sources={"web": {"inputs": [str(folder / "web-*.warc.gz")]}}, dedup={"exact": {}}, filter={"presets": ["gopher", "c4-code"]}
+        sources={"web": {"inputs": [str(folder / "web-*.warc.gz")]}},
+        dedup={"exact": {}, "lines": {}},
+        filter={"presets": ["gopher", "c4-code"]},
     )
     later = ("classify", "ngram", "coverage", "tokenizer", "mix")
     plain = {name: value for name, value in said.items() if name not in later}
@@ -78,11 +81,11 @@ def url(name: str) -> str:
 
 def test_a_kept_document_tells_its_whole_life(out: Path) -> None:
     life = look_up(out, url("good"))
-    assert [event.step for event in life.events] == ["extract/web", "filter/web", "dedup-exact"]
+    assert [event.step for event in life.events] == ["extract/web", "filter/web", "dedup-exact", "dedup-lines"]
     assert life.events[0].facts["file"].endswith("web-0.warc.gz") and life.events[0].facts["offset"] == 0
     words = next(rule for rule in life.events[1].rules if rule["rule"] == "gopher.words")
     assert words["value"] > 50 and words["bound"] == "≥ 50, ≤ 100,000" and not words["fails"]
-    assert life.verdict == "kept at dedup-exact, the last step that handled it" or "removed at dedup-exact" in life.verdict
+    assert life.verdict == "kept at dedup-lines, the last step that handled it"
     assert look_up(out, life.id or "").events == life.events
 
 
@@ -130,22 +133,33 @@ def test_a_life_fits_the_terminal_and_is_harmless(out: Path) -> None:
 
 def test_a_removed_line_is_shown_in_place(out: Path) -> None:
     (shown,) = [found for found in find_documents(out, Query()) if found.row["url"] == url("edited")]
-    (part,) = shown.passes
+    part = shown.passes[0]
     gone = [piece for piece in part.pieces if piece.kind == "deleted"]
     assert any("this line has no end mark" in piece.text for piece in gone)
-    assert "".join(piece.text for piece in part.pieces if piece.kind != "deleted") == shown.text
+    assert "".join(piece.text for piece in shown.passes[-1].pieces if piece.kind != "deleted") == shown.text
     printed = "\n".join(page(shown, Paper(colour=False)))
     assert "[-" in printed and "this line has no end mark and goes away" in printed
+
+
+def test_a_line_that_two_pages_repeat_is_told_and_shown_where_it_was_cut(out: Path) -> None:
+    lives = {name: look_up(out, url(name)) for name in ("good", "copy", "edited")}
+    (name,) = [name for name, life in lives.items() if life.events[-1].edits]
+    (edit,) = lives[name].events[-1].edits
+    assert edit["rule"] == lives[name].events[-1].step == "dedup-lines"
+    (shown,) = [found for found in find_documents(out, Query()) if found.row["url"] == url(name)]
+    gone = [piece.text for piece in shown.passes[-1].pieces if piece.kind == "deleted"]
+    assert len(gone) == 1 and gone[0].strip().startswith("Every page of this site")
+    assert f"dedup-lines: bytes {edit['start']:,} to {edit['end']:,}, deleted" in "\n".join(tell(lives[name], Paper(colour=False)))
 
 
 def test_edits_are_cut_at_byte_offsets() -> None:
     text = "größe 1 und 2".encode()
     start = text.index(b"1")
     edits = [
-        {"start": start, "end": start + 1, "rule": 0, "replacement": "N"},
-        {"start": 0, "end": 8, "rule": 1, "replacement": ""},
+        {"start": start, "end": start + 1, "rule": "pii", "replacement": "N"},
+        {"start": 0, "end": 8, "rule": "line", "replacement": ""},
     ]
-    pieces = list(cut(text, edits, ["pii", "line"]))
+    pieces = list(cut(text, edits))
     assert [(piece.kind, piece.text) for piece in pieces] == [
         ("deleted", "größe "), ("deleted", "1"), ("inserted", "N"), ("same", " und 2"),
     ]  # fmt: skip
