@@ -72,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our stdout, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:  # then it is no path of the user's, and where it came from is what helps
+            raise
+        from gristmill.pipeline.report.figures import inert
+
+        print(f"error: {error.strerror}\n  --> {inert(str(error.filename))}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         manifest["shards"], manifest["sources"], manifest["dtype"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError("there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote") from None
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"the shard manifest is not readable: {error!r}", where=str(path)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,10 @@ from gristmill.pipeline.verbs import options
 Folder = Annotated[
     Path,
     typer.Argument(
-        parser=location, metavar="FOLDER", help="A folder of shards, such as shards/train of a mix step.", show_default=False
+        parser=location,
+        metavar="FOLDER",
+        help="A run, or a folder of shards (shards/train of its mix step).",
+        show_default=False,
     ),
 ]
 
@@ -31,14 +35,14 @@ def register(app: typer.Typer) -> None:
 def info(folder: Folder, json: options.Json = False) -> None:
     """Print what a shard set holds: sources with tokens, bytes, documents and epochs.
 
-    Example: gristmill shards info out/web/steps/mix-0123456789ab/shards/train
+    Example: gristmill shards info out/web
     """
     import orjson
 
     from gristmill.pipeline.tables import print_table
     from gristmill.tokenize.shards import read_manifest
 
-    manifest = read_manifest(folder)
+    manifest = read_manifest(_shards(folder))
     if json:
         print(orjson.dumps(manifest).decode())
         return
@@ -49,7 +53,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
     print_table(["source", "tokens", "bytes", "documents", "epochs"], rows, right=(1, 2, 3, 4))
     tokens = sum(shard["tokens"] for shard in manifest["shards"])
     print(
-        f"{manifest['split']}, {manifest['kind']}: {len(manifest['shards'])} shards, {tokens:,} tokens of {manifest['dtype']}, "
+        f"{manifest['split']}, {manifest['kind']}: {_counted(manifest['shards'])}, {tokens:,} tokens of {manifest['dtype']}, "
         f"vocabulary {manifest['vocab']:,}, {manifest['tokenizer']}"
     )
 
@@ -57,14 +61,15 @@ def info(folder: Folder, json: options.Json = False) -> None:
 def verify(folder: Folder) -> None:
     """Re-check every file of a shard set against its manifest.
 
-    Example: gristmill shards verify out/web/steps/mix-0123456789ab/shards/train
+    Example: gristmill shards verify out/web
     """
     from gristmill.tokenize.shards import read_manifest
     from gristmill.tokenize.shards import verify as check
 
+    folder = _shards(folder)
     if problems := check(folder):
         raise IntegrityError("the shards are damaged:\n" + "\n".join(f"  {problem}" for problem in problems), where=str(folder))
-    print(f"{len(read_manifest(folder)['shards'])} shards are as their manifest says")
+    print(f"checked {_counted(read_manifest(folder)['shards'])}: every file is as the manifest says")
 
 
 def export(
@@ -74,22 +79,30 @@ def export(
 ) -> None:
     """Write shards in the form another trainer wants.
 
-    Example: gristmill shards export shards/train --format mds --out mds
+    Example: gristmill shards export out/web --format mds --out mds
     """
     from gristmill.tokenize.export import FORMATS
     from gristmill.tokenize.export import export as write
 
     if format not in FORMATS:
         raise UsageError(f"`--format` must be one of {', '.join(FORMATS)}, got {format!r}")
-    for path in write(folder, out, format):
+    for path in write(_shards(folder), out, format):
         print(path)
+
+
+def _counted(shards: Sequence[object]) -> str:
+    return f"{len(shards):,} shard{'' if len(shards) == 1 else 's'}"
+
+
+def _shards(folder: Path) -> Path:
+    from gristmill.pipeline.run_folder import result_of
+
+    return result_of(folder, "mix", "shards/train")
 
 
 def trace(
     out: options.Out,
-    token: Annotated[
-        str | None, typer.Argument(help="A shard and the number of a token in it: 00000:1234.", show_default=False)
-    ] = None,
+    token: Annotated[str | None, typer.Argument(help="A token by its shard and number, 00000:1234.", show_default=False)] = None,
     text: Annotated[str | None, typer.Option(help="Find this text in the shards instead.", show_default=False)] = None,
     split: Annotated[str, typer.Option(help="train or heldout.")] = "train",
     limit: Annotated[int, typer.Option(help="Documents shown at most, with --text.", min=1)] = 10,
@@ -97,16 +110,21 @@ def trace(
 ) -> None:
     """Say which document a token of a run's shards came from: its URL, file and offset, and every decision taken on it.
 
+    A shard's own path and a number do as well: `gristmill trace .../shards/train/00000.bin 1234`.
+
     Example: gristmill trace out/web 00000:1234
     """
     import json as json_module
 
     from gristmill.pipeline.report.figures import one_line
     from gristmill.pipeline.report.telling import plain, tell
+    from gristmill.pipeline.run_folder import run_of
     from gristmill.pipeline.tracing import trace_text, trace_token
 
     if (token is None) == (text is None):
         raise UsageError("name a token such as 00000:1234, or give --text")
+    if out.suffix == ".bin":
+        split, token, out = out.parent.name, token and f"{out.stem}:{token}", run_of(out)
     found = [trace_token(out, split, token)] if token is not None else trace_text(out, split, text or "", limit)
     for number, traced in enumerate(found):
         if json:

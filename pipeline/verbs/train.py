@@ -11,7 +11,7 @@ import typer
 from gristmill.errors import StepFailed, UsageError
 from gristmill.pipeline.verbs import options
 
-Checkpoint = Annotated[Path, typer.Argument(help="A run folder, or one of its checkpoints.", show_default=False)]
+Checkpoint = Annotated[Path, typer.Argument(help="A run, a trainer's run folder, or one of its checkpoints.", show_default=False)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
@@ -23,9 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    input: Annotated[str, typer.Argument(help="A recipe (.yaml), or a shard folder or its URL.", show_default=False)],
+    input: Annotated[str, typer.Argument(help="A recipe (.yaml), a run, or a shard folder or its URL.", show_default=False)],
     out: options.OutOption = None,
-    heldout: Annotated[str | None, typer.Option(help="A shard folder with split heldout.", show_default=False)] = None,
+    heldout: Annotated[str | None, typer.Option(help="Shards of split heldout; a run has its own.", show_default=False)] = None,
     preset: Annotated[str | None, typer.Option(help="A model by name, such as llama-15m.", show_default=False)] = None,
     gpus: Annotated[int, typer.Option(help="GPUs to train on, one process each; 0: this process.", min=0)] = 0,
     ranks: Annotated[int, typer.Option(help="CPU processes to train in; 0: this process.", min=0)] = 0,
@@ -41,14 +41,15 @@ def train(
     `--set` takes a recipe's values, or the trainer's settings (docs/trainer.md). With `--address` the processes run on a
     Ray cluster that sees the folders.
 
-    Example: gristmill train out/web/shards --heldout out/web/heldout --out runs/a --preset llama-15m --set steps=500
+    Example: gristmill train out/web --out runs/a --preset llama-15m --set steps=500
     """
     if input.endswith((".yaml", ".yml")):
         _train_recipe(input, options_of_run=(out, engine, workers, address, quiet, json), overrides=set_)
     from gristmill.trainer.command import with_settings
     from gristmill.trainer.config import Settings
 
-    values = with_settings({"shards": input, "run": str(out or Path("out") / "train"), "heldout": heldout or ""}, set_)
+    shards, own_heldout = _shard_folders(input)
+    values = with_settings({"shards": shards, "run": str(out or Path("out") / "train"), "heldout": heldout or own_heldout}, set_)
     if preset:
         values.setdefault("model", {})["preset"] = preset
     if gpus:
@@ -81,7 +82,7 @@ def generate(
     from gristmill.trainer.generate import Sampling, complete
 
     sampling = Sampling(max_tokens, temperature, top_k, top_p, beams, seed=seed)
-    for prompt, text in zip(prompts, complete(checkpoint, prompts, sampling, device), strict=True):
+    for prompt, text in zip(prompts, complete(_trained(checkpoint), prompts, sampling, device), strict=True):
         print(orjson.dumps({"prompt": prompt, "text": text}).decode() if json else prompt + text)
 
 
@@ -99,7 +100,7 @@ def evaluate(
 
     from gristmill.trainer.evaluate import evaluate as scores
 
-    found = scores(checkpoint, file, device)
+    found = scores(_trained(checkpoint), file, device)
     if json:
         print(orjson.dumps(found).decode())
         return
@@ -121,7 +122,24 @@ def export_hf(
 
     if dtype not in ("fp32", "bf16"):
         raise UsageError(f"`--dtype` must be fp32 or bf16, got {dtype!r}")
-    print(write(checkpoint, out, dtype))
+    print(write(_trained(checkpoint), out, dtype))
+
+
+def _trained(checkpoint: Path) -> Path:
+    """The trainer's folder of a run, or what else was named."""
+    from gristmill.pipeline.run_folder import result_of
+    from gristmill.pipeline.stages.train import RUN
+
+    return result_of(checkpoint, "train", RUN)
+
+
+def _shard_folders(named: str) -> tuple[str, str]:
+    """The shards to train on and those held out: a run has both; of shards themselves nothing is known to be held out."""
+    from gristmill.location import location
+    from gristmill.pipeline.run_folder import result_of
+
+    shards = result_of(location(named), "mix", "shards/train")
+    return (str(shards), str(shards.parent / "heldout")) if shards != location(named) else (named, "")
 
 
 def _train_recipe(recipe: str, options_of_run: tuple[Any, ...], overrides: list[str]) -> None:

@@ -120,6 +120,14 @@ def test_status_counts_and_a_folder_that_is_no_output_says_so(here: Path, capfd:
     for verb in ("status", "verify", "gc", "export"):
         code, _, err = run(capfd, verb, "mine")
         assert code == 2 and "`mine` is empty: it holds no run.json" in err
+    code, _, err = run(capfd, "status", "out/run.json")
+    assert code == 2 and "`out/run.json` is a file: it holds no run.json" in err
+    code, _, err = run(capfd, "shards", "info", "out/run.json")
+    assert code == 1 and "there is no shard manifest" in err
+    code, _, err = run(capfd, "shards", "info", "out")
+    assert code == 2 and "`out` holds no finished step `mix`" in err
+    code, _, err = run(capfd, "trace", str(here / "00000.bin"), "3")
+    assert code == 2 and "lies in no output folder of gristmill" in err
     code, _, err = run(capfd, "status", "nowhere")
     assert code == 2 and "`nowhere` does not exist" in err
 

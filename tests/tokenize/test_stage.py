@@ -83,6 +83,8 @@ def check_traces(step: Path) -> None:
     (found,) = gristmill("trace", "out", "--text", text, "--json", "--limit", "1").stdout.splitlines()
     assert text in json.loads(found)["text"] and json.loads(found)["id"] == traced["id"]
     assert gristmill("trace", "out", "--text", "no text has this in it").exit_code == 1
+    own_path = json.loads(gristmill("trace", str(step / "shards" / "train" / "00000.bin"), "100", "--json").stdout)
+    assert own_path == traced
 
 
 def read_ids(path: Path) -> list[bytes]:
@@ -109,6 +111,8 @@ def test_a_recipe_is_mixed_verified_and_traced(tmp_path: Path, monkeypatch: pyte
         assert sum(run.length for run in runs) == source.tokens > 0
         assert (len(runs) == len({run.shard for run in runs})) == (kind == "sources")
     assert gristmill("shards", "verify", str(step / "shards" / "heldout")).exit_code == 0
+    for verb in ("info", "verify"):  # a run's own shards are found by its folder
+        assert gristmill("shards", verb, "out").stdout == gristmill("shards", verb, str(step / "shards" / "train")).stdout != ""
     check_traces(step)
     planned = json.loads(gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--json").stdout)
     assert planned["exact"] and [row["source"] for row in planned["sources"]] == ["a", "b"]

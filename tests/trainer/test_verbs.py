@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from gristmill.errors import UsageError
+from gristmill.manifest import Manifest, put_manifest
 from gristmill.pipeline import cli
 from gristmill.trainer.launch import launch
 
@@ -34,6 +36,15 @@ def summary(text: str) -> dict[str, Any]:
     return found
 
 
+def write_run(out: Path, *steps: str) -> None:
+    """Say in a run file which steps are finished; each in `steps/NAME-0`."""
+    for step in steps:
+        if not (out / "steps" / f"{step}-0" / "manifest.json").exists():
+            put_manifest(Manifest(out / "steps" / f"{step}-0", step, "0", {"stage": step}, [], [], None, {}))
+    finished = [{"name": step, "folder": f"steps/{step}-0"} for step in steps]
+    (out / "run.json").write_text(json.dumps({"steps": finished}))
+
+
 def test_shards_are_trained_and_exported_from_the_command_line(
     corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -43,6 +54,21 @@ def test_shards_are_trained_and_exported_from_the_command_line(
     assert summary(capsys.readouterr().out)["steps"] == 2
     assert gristmill("export-hf", tmp_path / "run", tmp_path / "hf") == 0
     assert (tmp_path / "hf" / "model.safetensors").is_file() and (tmp_path / "hf" / "config.json").is_file()
+
+
+def test_a_run_is_known_by_its_folder(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its mix step brings shards and those held out, its train step the model."""
+    for split, shards in (("train", corpus()), ("heldout", corpus("held", (9,), split="heldout"))):
+        shutil.copytree(shards, tmp_path / "out" / "steps" / "mix-0" / "shards" / split)
+    write_run(tmp_path / "out", "mix")
+    how = ["--set", f"model={SHAPE}", "--set", "steps=2", "--set", "device=cpu", "--set", "threads=1"]
+    assert gristmill("train", tmp_path / "out", "--out", tmp_path / "run", "--json", *how) == 0
+    assert summary(capsys.readouterr().out)["evaluations"]["after"]
+    assert gristmill("export-hf", tmp_path / "out", tmp_path / "hf") == UsageError.exit_code
+    assert "holds no finished step `train`" in capsys.readouterr().err
+    shutil.copytree(tmp_path / "run", tmp_path / "out" / "steps" / "train-0" / "train" / "run")
+    write_run(tmp_path / "out", "mix", "train")
+    assert gristmill("export-hf", tmp_path / "out", tmp_path / "hf") == 0
 
 
 def test_a_mistaken_setting_ends_with_the_usage_code(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
