@@ -43,6 +43,7 @@ from gristmill.tokenize.tokenizers import open_tokenizer
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when the first tokenizer is used
 ROUNDS = 5
 SCALES = (1, 10, 100)
+GROUP_COPIES = 26  # fills a row group with the documentation's topics: what a task holds at once, from 1x on
 PEERS = ("sentencepiece", "tokenizers", "datatrove", "pyarrow", "numpy")
 
 
@@ -157,7 +158,7 @@ def memory(folder: Path) -> dict[str, dict[str, int]]:
     """Peak bytes by scale; inputs of encoding are written before, by this process."""
     train.train(TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, folder / "tokenizer.model")
     for scale in SCALES:
-        documents(folder, scale)[0].rename(folder / f"{scale}.parquet")
+        documents(folder, GROUP_COPIES * scale)[0].rename(folder / f"{scale}.parquet")
     found = {}
     for what in ("encode", "mix"):
         found[what] = {f"{scale}x": peak_of(what, scale, folder) for scale in SCALES}
