@@ -8,6 +8,7 @@ seconds and memory differ from run to run, so they lie outside the digest.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,15 @@ class Record:
     extra: dict[str, Any] = field(default_factory=dict)
     timing: dict[str, Any] = field(default_factory=dict)
     digest: str = ""  # of the body, once it has been read back
+
+    @classmethod
+    def lost(cls, phase: str, task: str) -> Record:
+        """What stands for a task that failed on every attempt where the recipe allows it: no files, and nothing counted."""
+        return cls(phase, task, counts=Counter(), extra={"quarantined": True})
+
+    @property
+    def is_lost(self) -> bool:
+        return "quarantined" in self.extra
 
     def body(self) -> dict[str, Any]:
         return {

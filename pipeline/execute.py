@@ -64,7 +64,7 @@ def execute(
             asked = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
             phase = engines.settings.provide(step.stage, asked)
             records = run_phase(step, job.folder, phase, engines, progress, failures, allowed_failures)
-            done += [record for record in records if "quarantined" not in record.extra]
+            done += [record for record in records if not record.is_lost]
     except StopIteration as finish:
         extra = dict(finish.value or {})
     if failures:
@@ -92,7 +92,7 @@ def run_phase(
 ) -> list[Record]:
     """Run the tasks of a phase that have no record yet; return all records in task order.
 
-    A quarantined task that is allowed stands as an empty record marked so.
+    A quarantined task that is allowed stands as a lost record.
     """
     there = finished_keys(folder, phase.name)
     pending = [task for task in phase.tasks if task.key not in there]
@@ -106,10 +106,12 @@ def run_phase(
         failures += new
         if new:
             _quarantine(folder, phase.name, new)
+        if new and not phase.may_lose:
+            raise _step_failed(step, folder, new, None)
         if len(failures) > allowed:
             raise _step_failed(step, folder, failures, allowed)
         there = finished_keys(folder, phase.name)
-    records = {task.key: Record(phase.name, task.key, extra={"quarantined": True}) for task in phase.tasks}
+    records = {task.key: Record.lost(phase.name, task.key) for task in phase.tasks}
     paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]
     records.update((record.task, record) for record in read_records(paths, slim=True))
     return list(records.values())
@@ -130,13 +132,17 @@ def _quarantine(folder: Path, phase: str, failures: Sequence[Failure]) -> None:
         write_atomic(folder / "quarantine" / f"{phase}-{failure.task.key}.txt", failure.traceback.encode("utf-8", "replace"))
 
 
-def _step_failed(step: Step, folder: Path, failures: Sequence[Failure], allowed: int) -> StepFailed:
+def _step_failed(step: Step, folder: Path, failures: Sequence[Failure], allowed: int | None) -> StepFailed:
+    """`allowed` is None where every task of the phase is needed."""
     shown = "\n".join(f"  shard {failure.task.key}: {failure.error}" for failure in failures[:_SHOWN_FAILURES])
     hints = "".join(f"{hint}\n      " for hint in dict.fromkeys(failure.hint for failure in failures[:_SHOWN_FAILURES]) if hint)
     more = f"\n  and {len(failures) - _SHOWN_FAILURES} more" if len(failures) > _SHOWN_FAILURES else ""
+    spelled = "shards" if len(failures) != 1 else "shard"
+    bound = "and the step needs all of them" if allowed is None else f"{allowed} are allowed"
+    again = "the tracebacks lie there; run the same command again to redo only these shards"
+    allow = "" if allowed is None else ",\n      or allow losses with `--set limits.quarantined_shards=N`"
     return StepFailed(
-        f"step `{step.name}` failed: {len(failures)} shards failed on every attempt, {allowed} are allowed\n{shown}{more}",
+        f"step `{step.name}` failed: {len(failures)} {spelled} failed on every attempt, {bound}\n{shown}{more}",
         where=str(folder / "quarantine"),
-        hint=f"{hints}the tracebacks lie there; run the same command again to redo only these shards,\n"
-        "      or allow losses with `--set limits.quarantined_shards=N`",
+        hint=f"{hints}{again}{allow}",
     )

@@ -51,6 +51,7 @@ class Phase:
 
     `common` holds arguments that all tasks share: it travels once, so that a list of every shard costs a cluster no more than a
     list. `num_cpus` 0 means all that one machine has; `window` bounds the tasks in flight where the engine's own does not suit.
+    `may_lose`: a task that fails on every attempt costs the documents of its own file and nothing else, so a recipe can allow it.
     """
 
     name: str
@@ -59,11 +60,13 @@ class Phase:
     num_cpus: float = 1
     memory_bytes: int | None = None
     window: int | None = None
+    may_lose: bool = False
 
 
-def over_paths(name: str, function: Callable[..., None], paths: Sequence[Path], **common: Any) -> Phase:
+def over_paths(name: str, function: Callable[..., None], paths: Sequence[Path], *, may_lose: bool = False, **common: Any) -> Phase:
     """A phase of one task for each file, which gets it as `path`."""
-    return Phase(name, [Task(f"{number:05d}", function, {"path": str(path)}) for number, path in enumerate(paths)], common)
+    tasks = [Task(f"{number:05d}", function, {"path": str(path)}) for number, path in enumerate(paths)]
+    return Phase(name, tasks, common, may_lose=may_lose)
 
 
 # The value a stage returns becomes the `extra` facts of its manifest.

@@ -49,7 +49,7 @@ def adopt(job: Job) -> Stage:
         Task(f"{number:05d}", adopt_file, {"path": str(path), "sha256": entry.sha256, "source": part.source, "seed": job.seed})
         for number, (path, entry) in enumerate(part.files)
     ]
-    yield Phase("adopt", tasks)
+    yield Phase("adopt", tasks, may_lose=True)
     return {}
 
 

@@ -100,7 +100,7 @@ def score(job: Job) -> Stage:
     model = next((path.parent for path in job.paths("classifier")), None)
     common = {"settings": piece.classifier, "model": str(model or piece.classifier.model)}
     paths = job.paths("documents", piece.source)
-    scored = yield over_paths("score", score_file, paths, **common)
+    scored = yield over_paths("score", score_file, paths, may_lose=True, **common)
     scores = {record.task: str(job.folder / entry.path) for record in scored for entry in record.named("scores")}
     cut: list[float] | None = None
     passing: list[str] = []
@@ -108,7 +108,7 @@ def score(job: Job) -> Stage:
         cut, passing = yield from cut_phases(job, piece.classifier.keep, scored)
     common |= {"source": piece.source, "seed": job.seed, "keep_removed": piece.keep_removed, "cut": cut}
     tasks = [Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()]
-    yield Phase("keep", tasks, common)
+    yield Phase("keep", tasks, common, may_lose=True)
     return {"rule": piece.classifier.keep.rule, "replaced_files": passing}
 
 

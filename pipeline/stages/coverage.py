@@ -27,18 +27,20 @@ def coverage(job: Job) -> Stage:
     piece, settings = job.settings, job.settings.coverage
     paths = job.paths("documents", piece.source)
     common = {"settings": settings, "seed": job.seed}
-    tallied = yield over_paths("tally", tally_file, paths, **common)
+    tallied = yield over_paths("tally", tally_file, paths, may_lose=True, **common)
     parts = max(1, -(-sum(record.counts["with_domain"] for record in tallied) // covering.PART_RECORDS))
     runs = {"runs": files(job, tallied, "domain-run"), "names": files(job, tallied, "domain-names"), "settings": settings}
     merged = yield over_parts("merge", merge_part, parts, **runs)
     left = tallied
     if settings.selects:
         common |= {"bounds": files(job, merged, "domain-bounds"), "source": piece.source, "keep_removed": piece.keep_removed}
-        left = yield over_paths("keep", keep_file, paths, **common)
+        told = [(record.task, paths[int(record.task)]) for record in tallied if not record.is_lost]
+        tasks = [Task(key, keep_file, {"path": str(path)}) for key, path in told]
+        left = yield Phase("keep", tasks, common, may_lose=True)
     arguments = {
         "source": piece.source,
         "domains": [record.extra["domains"] for record in merged],
-        "tallies": [record.extra["coverage"] for record in left],
+        "tallies": [record.extra["coverage"] for record in left if not record.is_lost],
     }
     (table,) = yield Phase("table", [Task("all", write_table, arguments)])
     return {**table.counts, **passed_on(job, tallied, merged)}

@@ -14,7 +14,7 @@ def encode(job: Job) -> Stage:
     (tokenizer,) = job.paths("tokenizer")
     source = job.settings.source
     common = {"tokenizer": str(tokenizer), "settings": job.settings.tokenizer, "source": source}
-    records = yield over_paths("encode", encode_shard, job.paths("documents", source), **common)
+    records = yield over_paths("encode", encode_shard, job.paths("documents", source), may_lose=True, **common)
     return {name: sum(record.counts[name] for record in records) for name in ("documents", "tokens", "bytes", "lossy")}
 
 

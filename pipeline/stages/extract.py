@@ -30,7 +30,7 @@ def extract(job: Job) -> Stage:
         "keep_removed": piece.keep_removed,
     }
     tasks = [Task(f"{number:05d}", extract_shard, {"shard": shard}) for number, shard in enumerate(shards)]
-    records = yield Phase("extract", tasks, common)
+    records = yield Phase("extract", tasks, common, may_lose=True)
     if piece.only is None:
         check_ranges_meet(RangeEnd(**end) for record in records for end in record.extra.get("ends", ()))
     if len(records) < 2:

@@ -25,7 +25,7 @@ _TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold tho
 def filter_documents(job: Job) -> Stage:
     piece = job.settings
     common = {"source": piece.source, "settings": piece.filter, "seed": job.seed, "keep_removed": piece.keep_removed}
-    yield over_paths("filter", filter_file, job.paths("documents", piece.source), **common)
+    yield over_paths("filter", filter_file, job.paths("documents", piece.source), may_lose=True, **common)
     return described(compile_filters(piece.filter, job.seed))
 
 

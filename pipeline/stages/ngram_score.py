@@ -14,7 +14,7 @@ from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.outputs import KeepRemoved
-from gristmill.pipeline.stages.dedup import files, passed_on
+from gristmill.pipeline.stages.dedup import passed_on
 from gristmill.pipeline.stages.ngram import model_folder
 from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
@@ -31,9 +31,9 @@ def score(job: Job) -> Stage:
     piece = job.settings
     model = str(piece.path or model_folder(job))
     paths = job.paths("documents", piece.source)
-    scored = yield over_paths("score", score_file, paths, model=model)
-    scores = files(job, scored, "perplexities")
-    (cut,) = yield Phase("bounds", [Task("all", find_bounds, {"scores": scores, "settings": piece.buckets})])
+    scored = yield over_paths("score", score_file, paths, may_lose=True, model=model)
+    scores = {record.task: str(job.folder / entry.path) for record in scored for entry in record.named("perplexities")}
+    (cut,) = yield Phase("bounds", [Task("all", find_bounds, {"scores": [*scores.values()], "settings": piece.buckets})])
     common = {
         "settings": piece.buckets,
         "bounds": cut.extra["bounds"],
@@ -41,8 +41,8 @@ def score(job: Job) -> Stage:
         "seed": job.seed,
         "keep_removed": piece.keep_removed,
     }
-    pairs = enumerate(zip(map(str, paths), scores, strict=True))
-    yield Phase("keep", [Task(f"{n:05d}", keep_file, {"path": path, "scores": score}) for n, (path, score) in pairs], common)
+    tasks = [Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()]
+    yield Phase("keep", tasks, common, may_lose=True)
     return {"language_bounds": cut.extra["bounds"], **passed_on(job, scored)}
 
 

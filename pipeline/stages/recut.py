@@ -58,7 +58,7 @@ def recut_documents(job: Job) -> Stage:
         files = {entry.kind: str(filtered.folder / entry.path) for entry in record.files}
         sides = {kind: files.get(kind) for kind in ("decisions", "signals")}
         tasks.append(Task(record.task, recut_file, {"path": str(inputs[int(record.task)]), **sides}))
-    yield Phase("recut", tasks, {"settings": settings, "seed": job.seed})
+    yield Phase("recut", tasks, {"settings": settings, "seed": job.seed}, may_lose=True)
     return described(recut_filters(settings.before, settings.filter, job.seed).new)
 
 

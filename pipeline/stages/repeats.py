@@ -30,7 +30,7 @@ _ROW = np.dtype([("shard", "<u4"), ("row", "<u4")])
 
 def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: Any) -> Stage:
     """Let every repeated record of a step's shards go; the extra facts name the files that were written anew."""
-    records = [record for record in records if record.files]  # a quarantined shard has none
+    records = [record for record in records if not record.is_lost]
     sidecars = [entry for record in records for entry in record.named("documents-index")]
     parts = max(1, -(-sum(entry.rows for entry in sidecars) // _IDS_PER_TASK))
     paths = [str(job.folder / entry.path) for entry in sidecars]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -21,6 +23,7 @@ from gristmill.heldout import for_training, only_heldout
 from gristmill.manifest import Manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.final import final_documents
+from gristmill.pipeline.job import Attempt
 from gristmill.pipeline.run_folder import finished_steps
 
 RECIPE: dict[str, Any] = {
@@ -124,6 +127,34 @@ def test_caps_and_ages_are_in_the_books_and_in_the_table(steps: dict[str, Manife
     (path,) = steps["coverage/web"].paths("coverage")
     rows = [row for row in pq.read_table(path).to_pylist() if row["what"] == "domain"]
     assert {row["value"]: row["documents"] for row in rows} == left
+
+
+@pytest.mark.parametrize("step", ["ngram_score:score_file", "coverage:tally_file", "coverage:keep_file"])
+def test_a_file_that_is_lost_where_the_recipe_allows_it_costs_its_documents_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_inputs(tmp_path)
+    module, _, name = step.partition(":")
+    section = module.partition("_")[0]
+    recipe = {key: RECIPE[key] for key in ("name", "sources", section)} | {"shard_bytes": 20_000}
+    (tmp_path / "recipe.yaml").write_text(json.dumps({**recipe, "limits": {"quarantined_shards": 1}}))
+    function = getattr(importlib.import_module(f"gristmill.pipeline.stages.{module}"), name)
+
+    @functools.wraps(function)
+    def broken(task: Attempt, path: str, **arguments: Any) -> None:
+        if "-00001-" in Path(path).name:
+            raise OSError("gone")
+        function(task, path=path, **arguments)
+
+    monkeypatch.setattr(f"gristmill.pipeline.stages.{module}.{name}", broken)
+    gristmill("run", "recipe.yaml", "--out", "out", "--set", "engine.retries=0")
+    found = finished_steps(tmp_path / "out")
+    (lost,) = [manifest for manifest in found.values() if manifest.extra.get("quarantined")]
+    files = found["extract/web"].paths("documents")
+    assert lost.step == f"{module.replace('_', '-')}/web" and lost.extra["quarantined"] == ["00001"] and len(files) > 2
+    assert lost.books and lost.books.items_in == sum(pq.read_metadata(file).num_rows for file in files if file != files[1])
+    assert sum(table.num_rows for table in map(pq.read_table, lost.paths("documents"))) > 0
 
 
 def test_a_changed_rule_keeps_the_models(

@@ -30,7 +30,7 @@ def test_a_task_that_fails_once_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_poison_shard_fails_the_step_at_the_end_and_the_rest_stays_done(tmp_path: Path) -> None:
     with pytest.raises(
-        StepFailed, match=r"1 shards failed on every attempt, 0 are allowed\n  shard 00001: ValueError: cannot square 2"
+        StepFailed, match=r"1 shard failed on every attempt, 0 are allowed\n  shard 00001: ValueError: cannot square 2"
     ):
         run_plan(plan(poison=2), tmp_path / "out", INLINE, QUIET)
     (folder,) = (tmp_path / "out" / "steps").iterdir()
@@ -42,6 +42,12 @@ def test_a_poison_shard_fails_the_step_at_the_end_and_the_rest_stays_done(tmp_pa
 def test_an_allowed_loss_is_named_in_the_manifest(tmp_path: Path) -> None:
     result = run_plan(plan(1, poison=2), tmp_path / "out", INLINE, QUIET)
     assert result.manifests["toy/a"].extra == {"total": 10, "quarantined": ["00001"]}
+
+
+def test_a_task_that_the_whole_step_needs_cannot_be_lost(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match=r"1 shard failed on every attempt, and the step needs all of them") as failed:
+        run_plan(plan(9, fails=True), tmp_path / "out", INLINE, QUIET)
+    assert "cannot add" in str(failed.value) and "quarantined_shards" not in str(failed.value)
 
 
 def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:

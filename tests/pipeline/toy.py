@@ -24,6 +24,7 @@ class Toy(BaseModel):
     numbers: tuple[int, ...] = (1, 2, 3)
     flaky: str | None = None
     poison: int | None = None
+    fails: bool = False  # the sum, which every number is needed for
     kill: str | None = None
     starts: str | None = None  # a folder in which each attempt leaves a file
     seconds: float = 0.01
@@ -31,12 +32,12 @@ class Toy(BaseModel):
 
 def squares(job: Job) -> Stage:
     tasks = [
-        Task(f"{i:05d}", square, {"number": n, **job.settings.model_dump(exclude={"numbers"})})
+        Task(f"{i:05d}", square, {"number": n, **job.settings.model_dump(exclude={"numbers", "fails"})})
         for i, n in enumerate(job.settings.numbers)
     ]
-    records = yield Phase("map", tasks)
+    records = yield Phase("map", tasks, may_lose=True)
     paths = [str(job.folder / entry.path) for record in records for entry in record.named("number")]
-    (total,) = yield Phase("reduce", [Task("all", add, {"paths": paths})])
+    (total,) = yield Phase("reduce", [Task("all", add, {"paths": paths, "fails": job.settings.fails})])
     return {"total": total.counts["total"]}
 
 
@@ -59,7 +60,9 @@ def square(
     task.publish(path, "number", 1)
 
 
-def add(task: Attempt, paths: list[str]) -> None:
+def add(task: Attempt, paths: list[str], fails: bool) -> None:
+    if fails:
+        raise ValueError("cannot add")
     task.record.counts["total"] = sum(int(Path(path).read_text()) for path in paths)
 
 
