@@ -23,7 +23,7 @@ from gristmill.errors import RecipeError, UsageError
 from gristmill.hashing import sha256_file, sha256_json
 from gristmill.pipeline import slices
 from gristmill.pipeline.engine import inside_job
-from gristmill.pipeline.recipe import ClassifySettings, Recipe, RecipeSource, StageName
+from gristmill.pipeline.recipe import ClassifySettings, Recipe, RecipeSource, StageName, UnknownSource
 from gristmill.pipeline.run import Plan
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.steps import Step
@@ -100,10 +100,10 @@ def build_plan(recipe: Recipe, until: str | None = None, samples: Samples | None
 
 
 def _extract(building: _Building) -> None:
-    from gristmill.pipeline.stages.adopt import adoptable, is_output
+    from gristmill.pipeline.stages.adopt import adoptable
 
     for name, source in building.recipe.sources.items():
-        folders = [path for path in source.inputs if is_output(path, source.access())]
+        folders = building.recipe.outputs(source)
         if not folders:
             building.last[name] = _extract_source(building, name, source)
             continue
@@ -117,6 +117,10 @@ def _extract(building: _Building) -> None:
             digest = sha256_json([entry.sha256 for _, entry in part.files])
             adopted = slices.AdoptSlice(source=part.source, folder=folders[0])
             building.last[part.source] = building.add(f"adopt/{part.source}", "adopt", adopted, external={"documents": digest})
+    for location, name in building.recipe.named_sources():
+        if name not in building.last and (name not in building.adopted or location[0] == "mix"):
+            hint = f"`{name}` is an output folder with several sources" if name in building.adopted else None
+            raise RecipeError(str(UnknownSource(location, name, building.last)), hint=hint)
 
 
 def _extract_source(building: _Building, name: str, source: RecipeSource) -> str:

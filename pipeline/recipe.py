@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
@@ -18,6 +19,21 @@ from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
+
+_NAMING = {
+    "classify": ("positives", "negatives", "apply_to"),
+    "ngram": ("train_on", "apply_to"),
+    "coverage": ("apply_to",),
+    "mix": ("proportions", "max_epochs", "weights"),
+}
+
+
+class UnknownSource(ValueError):
+    """A section names a source that there is none of; `location` is the place in the recipe."""
+
+    def __init__(self, location: tuple[str, ...], name: str, known: Iterable[str]) -> None:
+        self.location = (*location, name)
+        super().__init__(f"`{'.'.join(location)}` names the source `{name}`, the recipe has {', '.join(known)}")
 
 
 class _Section(BaseModel):
@@ -144,26 +160,29 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:
-        for section, roles in (
-            ("classify", ("positives", "negatives", "apply_to")),
-            ("ngram", ("train_on", "apply_to")),
-            ("coverage", ("apply_to",)),
-        ):
-            for role in roles if getattr(self, section) else ():
-                for name in getattr(getattr(self, section), role):
-                    self._known(name, f"{section}.{role}")
-        if self.mix:
-            for name in self.mix.proportions:
-                self._known(name, "mix.proportions")
-            if self.tokenizer is None:
-                raise ValueError("`mix` needs a `tokenizer` section")
+        for location, name in self.named_sources():
+            if name not in self.sources and not any(self.outputs(source) for source in self.sources.values()):
+                raise UnknownSource(location, name, self.sources)
+        if self.mix and self.tokenizer is None:
+            raise ValueError("`mix` needs a `tokenizer` section")
         if self.train is not None and self.mix is None:
             raise ValueError("`train` needs a `mix` section: it reads the mixed shards")
         return self
 
-    def _known(self, name: str, where: str) -> None:
-        if name not in self.sources:
-            raise ValueError(f"`{where}` names the source `{name}`, the recipe has {', '.join(self.sources)}")
+    def named_sources(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """Yield every source that a section names, with the section and key that do."""
+        for section, roles in _NAMING.items():
+            for role in roles if getattr(self, section) else ():
+                named = getattr(getattr(self, section), role)
+                for name in named if isinstance(named, tuple | dict) else ():
+                    yield (section, role), name
+
+    @staticmethod
+    def outputs(source: RecipeSource) -> list[str]:
+        """Those of a source's inputs that are folders written by gristmill, whose sources go by their own names."""
+        from gristmill.pipeline.stages.adopt import is_output
+
+        return [path for path in source.inputs if is_output(path, source.access())]
 
 
 StageName = Literal["extract", "filter", "dedup", "classify", "ngram", "coverage", "tokenizer", "encode", "mix", "train"]

@@ -99,7 +99,8 @@ def _recipe_error(
 ) -> RecipeError:
     location = tuple(part for part in details["loc"] if not _is_union_tag(part))
     message, hint = _explain(details, location, model)
-    return RecipeError(message, where=_place(location, places, path, node), hint=hint)
+    place = getattr(details.get("ctx", {}).get("error"), "location", location)  # a section names what another one lacks
+    return RecipeError(message, where=_place(place, places, path, node), hint=hint)
 
 
 def _is_union_tag(part: str | int) -> bool:

@@ -132,6 +132,20 @@ def test_status_counts_and_a_folder_that_is_no_output_says_so(here: Path, capfd:
     assert code == 2 and "`nowhere` does not exist" in err
 
 
+def test_a_recipe_names_the_sources_inside_an_output_folder(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The folder's own name in the recipe stands for all of them, except where a mixture needs to know which."""
+    recipe = "name: again\nsources:\n  mine: {inputs: out}\ntokenizer: {vocab_size: 400}\nmix: {proportions: {SOURCE: 1.0}}\n"
+    for source, code in (("prose", 0), ("mine", 2), ("wiki", 2)):
+        (here / "again.yaml").write_text(recipe.replace("SOURCE", source))
+        ended, out, err = run(capfd, "plan", "again.yaml", "--out", "again", "--json")
+        assert ended == code
+        if code:
+            assert f"`mix.proportions` names the source `{source}`, the recipe has web, prose" in err
+        else:
+            assert [step["step"] for step in json.loads(out)][-2:] == ["encode/prose", "mix"]
+    assert "`mine` is an output folder with several sources" not in err
+
+
 def test_an_output_of_one_verb_is_the_input_of_the_next(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, _, _ = run(capfd, "dedup", "out", "--out", "again", "--engine", "inline", "--quiet")
     assert code == 0

@@ -43,6 +43,15 @@ def test_a_source_that_a_section_names_must_exist() -> None:
         validate({**base, "tokenizer": {}, "mix": {"proportions": {"web": 0.9}}}, Recipe)
 
 
+def test_a_source_that_there_is_none_of_is_shown_where_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "name: x\nsources:\n  web: {inputs: a.warc.gz}\ntokenizer: {}\nmix:\n  proportions:\n    web: .5\n    wiki: .5\n"
+    )
+    with pytest.raises(RecipeError, match=r"names the source `wiki`, the recipe has web\n  --> .*recipe.yaml:8"):
+        load(path, Recipe)
+
+
 def test_secrets_are_redacted_wherever_a_recipe_is_stored() -> None:
     source = {"inputs": "s3://bucket/a.jsonl", "storage_options": {"key": "AKIA", "secret": "hunter2"}}
     recipe = validate({"name": "x", "sources": {"web": source}}, Recipe)
