@@ -60,7 +60,7 @@ class Batch:
 
     @cached_property
     def words(self) -> Words:
-        return scan(self.starts, self.measured_stops, self.data, self.scratch)
+        return scan(self.starts, self.measured_stops, self.data, self.scratch, fold=False)
 
     @cached_property
     def characters(self) -> Int64s:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit, types
+from numba import types
 
-from gristmill.text.kernel import BYTES, OFFSETS
+from gristmill.text.kernel import BYTES, OFFSETS, kernel, part
 
 Int64s = npt.NDArray[np.int64]
 
@@ -88,7 +88,7 @@ _I64, _U8 = types.Array(types.int64, 1, "C"), types.Array(types.uint8, 1, "C")
 _READ = types.Array(types.int64, 1, "C", readonly=True)
 
 
-@njit(cache=True)
+@part
 def _copy(data, start, stop, out, at):  # type: ignore[no-untyped-def]
     """Copy byte by byte, which the compiler makes one move: assigning slices compiles numba's check of shapes, for seconds."""
     for i in range(start, stop):
@@ -97,7 +97,7 @@ def _copy(data, start, stop, out, at):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit([types.void(OFFSETS, OFFSETS, BYTES, _READ, _READ, _READ, _READ, _READ, BYTES, _READ, _U8)], cache=True, nogil=True)
+@kernel(types.void(OFFSETS, OFFSETS, BYTES, _READ, _READ, _READ, _READ, _READ, BYTES, _READ, _U8))
 def _apply(starts, stops, data, document, first, last, text, bounds, replacements, offsets, out):  # type: ignore[no-untyped-def]
     edit = 0
     at = 0

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 
 from gristmill.filters.block import Batch, Measured
 from gristmill.filters.constants import STOP_WORDS
 from gristmill.filters.linepass import line_signals
-from gristmill.text.kernel import OFFSETS
-from gristmill.text.reference import fnv1a
+from gristmill.text.kernel import BYTES, OFFSETS, kernel
+from gristmill.text.lanes import ZERO, eight_bytes, ones
 from gristmill.text.words import HAS_LETTER
 
 _LINE_SIGNALS = ("hashes", "ellipses", "lines", "bullet_lines", "ellipsis_lines")
@@ -24,36 +24,40 @@ FINEWEB_SIGNALS = (
 )
 MC4_SIGNALS = ("split_lines", "third_line_chars")
 
-_STOP_HASHES = np.array([fnv1a(word) for word in STOP_WORDS], np.uint64)
-_U64 = types.Array(types.uint64, 1, "C", readonly=True)
+# Stop words as integers of four bytes, and a table where each has the slot that its product's high bits name.
+# Letters of ASCII are in lower case there, and other bytes become none: what is set are the bits 0x20 of five bytes.
+_LOWER = np.uint64(0x2020202020)
+_STOP_CODES = [int.from_bytes(word.encode(), "little") | int(_LOWER) for word in STOP_WORDS]
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_SLOTS = np.zeros(32, np.uint64)
+for _code in _STOP_CODES:
+    _SLOTS[_code * int(_FACTOR) % (1 << 64) >> 59] = _code
+
 _I32, _U8 = types.Array(types.int32, 1, "C", readonly=True), types.Array(types.uint8, 1, "C", readonly=True)
 
 
-@njit([types.void(OFFSETS, _U64, _I32, _U8, _U64, types.Array(types.int64, 2, "C"))], cache=True, nogil=True)
-def _count_words(rows, folded, core_chars, flags, stop_hashes, out):  # type: ignore[no-untyped-def]
+@kernel(types.void(OFFSETS, BYTES, OFFSETS, OFFSETS, _I32, _U8, types.Array(types.int64, 2, "C")))
+def _count_words(rows, data, core_start, core_end, core_chars, flags, out):  # type: ignore[no-untyped-def]
     for doc in range(len(rows) - 1):
         content = chars = letters = 0
-        stops = 0
-        for i in range(rows[doc], rows[doc + 1]):
-            if core_chars[i]:
-                content += 1
-                chars += core_chars[i]
+        for i in range(np.uint64(rows[doc]), np.uint64(rows[doc + 1])):
+            content += core_chars[i] > 0
+            chars += core_chars[i]
             letters += flags[i] & HAS_LETTER
-            if core_chars[i] <= 4:
-                for stop in range(len(stop_hashes)):
-                    if folded[i] == stop_hashes[stop]:
-                        stops |= 1 << stop
-        distinct = 0
-        for stop in range(len(stop_hashes)):
-            distinct += (stops >> stop) & 1
+        stops = ZERO
+        for i in range(np.uint64(rows[doc]), np.uint64(rows[doc + 1])):
+            # Five bytes of a longer word are no stop word either; a branch here is one that the processor cannot guess.
+            code = eight_bytes(data, core_start[i], min(core_end[i] - core_start[i], 5)) | _LOWER
+            slot = (code * _FACTOR) >> np.uint64(59)
+            stops |= np.uint64(_SLOTS[slot] == code) << slot
         out[doc, 0], out[doc, 1], out[doc, 2] = rows[doc + 1] - rows[doc], content, chars
-        out[doc, 3], out[doc, 4] = letters, distinct
+        out[doc, 3], out[doc, 4] = letters, ones(stops)
 
 
 def measure_gopher(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     words = batch.words
     out = np.zeros((len(batch), len(_WORD_SIGNALS)), np.int64)
-    _count_words(words.rows, words.hash_folded, words.core_chars, words.flags, _STOP_HASHES, out)
+    _count_words(words.rows, batch.data, words.core_start, words.core_end, words.core_chars, words.flags, out)
     signals: dict[str, npt.NDArray[Any]] = {name: out[:, index] for index, name in enumerate(_WORD_SIGNALS)}
     lines = line_signals(batch)
     return Measured(signals | {name: lines[name] for name in _LINE_SIGNALS})

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 
 from gristmill.filters.block import Batch, Measured
 from gristmill.filters.linepass import line_signals
-from gristmill.text.kernel import OFFSETS
+from gristmill.text.kernel import OFFSETS, kernel, part
 from gristmill.text.points import finish
 
 _LINES = {
@@ -27,30 +27,71 @@ _TOP, _DUPLICATE = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 _NGRAMS = (*(f"top_{n}gram_chars" for n in _TOP), *(f"duplicate_{n}gram_chars" for n in _DUPLICATE))
 REPETITION_SIGNALS = (*_LINES, *_NGRAMS)
 
-_PRIME = np.uint64(0x9E3779B97F4A7C15)
+_PRIME, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC4CEB9FE1A85EC53)
+_ONE = np.uint64(1)
 _READ_U64, _READ_I32 = types.Array(types.uint64, 1, "C", readonly=True), types.Array(types.int32, 1, "C", readonly=True)
-_U64, _I32, _I64 = (types.Array(kind, 1, "C") for kind in (types.uint64, types.int32, types.int64))
+_U64, _I32, _I64, _U8 = (types.Array(kind, 1, "C") for kind in (types.uint64, types.int32, types.int64, types.uint8))
 
 
-@njit(cache=True)
-def _count_at(hashes, places, num_places, n, keys, counts, mask, slots):  # type: ignore[no-untyped-def]
+@part
+def _maybe_repeated(hashes, start, stop, marks, places):  # type: ignore[no-untyped-def]
+    """Find where bigrams begin that occur more than once, and one in eight of the others: those that share a mark.
+
+    Three in four bigrams of a page occur once. A byte each, counted without a branch, rules out most of them.
+    """
+    bits = 3
+    while 1 << bits < 8 * (stop - start):
+        bits += 1
+    shift = np.uint64(64 - bits)
+    for slot in range(1 << bits):
+        marks[slot] = 0
+    for i in range(start, stop - 1):
+        slot = ((hashes[i] * _PRIME + hashes[i + 1]) * _MIX) >> shift
+        marks[slot] += marks[slot] < 2
+    found = 0
+    for i in range(start, stop - 1):
+        places[found] = i
+        found += marks[((hashes[i] * _PRIME + hashes[i + 1]) * _MIX) >> shift] > 1
+    return found
+
+
+@part
+def _count_at(hashes, places, num_places, n, keys, counts, slots):  # type: ignore[no-untyped-def]
     """Count the n-grams that begin at some places; slots[k] says where that of places[k] is counted."""
-    for slot in range(mask + 1):
+    size = 8
+    while size < 2 * num_places:
+        size *= 2
+    for slot in range(size):
         counts[slot] = 0
+    mask = np.uint64(size - 1)
     for k in range(num_places):
         h = np.uint64(0)
         for i in range(places[k], places[k] + n):
             h = h * _PRIME + hashes[i]
         key = finish(h)
-        slot = np.int64(key) & mask
+        slot = key & mask
         while counts[slot] and keys[slot] != key:
-            slot = (slot + 1) & mask
+            slot = (slot + _ONE) & mask
         keys[slot] = key
         counts[slot] += 1
         slots[k] = slot
 
 
-@njit(cache=True)
+@part
+def _keep_repeated(places, num_places, counts, slots):  # type: ignore[no-untyped-def]
+    """Keep the places of n-grams that occur more than once; return how many, and the first of the most frequent, or -1."""
+    kept = 0
+    best, most = np.int64(-1), 1
+    for k in range(num_places):
+        count = counts[slots[k]]
+        if count > most:
+            best, most = places[k], count
+        places[kept], slots[kept] = places[k], slots[k]
+        kept += count > 1
+    return kept, best, most
+
+
+@part
 def _chars(chars, start, n):  # type: ignore[no-untyped-def]
     total = 0
     for i in range(start, start + n):
@@ -58,17 +99,7 @@ def _chars(chars, start, n):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True)
-def _top(chars, places, num_places, n, counts, slots):  # type: ignore[no-untyped-def]
-    """Return the characters of the most frequent n-gram, joined by spaces; of equally frequent ones, of the first."""
-    best = np.int64(-1)
-    for k in range(num_places):
-        if best < 0 or counts[slots[k]] > counts[slots[best]]:
-            best = np.int64(k)
-    return counts[slots[best]] * (_chars(chars, places[best], n) + n - 1)
-
-
-@njit(cache=True)
+@part
 def _duplicate(chars, places, num_places, n, counts, slots):  # type: ignore[no-untyped-def]
     """Return the characters of n-grams met before, walking on behind each one found; overwrites the counts."""
     total = 0
@@ -83,8 +114,8 @@ def _duplicate(chars, places, num_places, n, counts, slots):  # type: ignore[no-
     return total
 
 
-@njit([types.void(OFFSETS, _READ_U64, _READ_I32, _U64, _I32, _I64, _I64, types.Array(types.int64, 2, "C"))], cache=True, nogil=True)
-def _count_ngrams(rows, hashes, chars, keys, counts, places, slots, out):  # type: ignore[no-untyped-def]
+@kernel(types.void(OFFSETS, _READ_U64, _READ_I32, _U64, _I32, _I64, _U64, _U8, types.Array(types.int64, 2, "C")))
+def _count_ngrams(rows, hashes, chars, keys, counts, places, slots, marks, out):  # type: ignore[no-untyped-def]
     """Fill the n-gram columns.
 
     A repeated n-gram begins with a repeated (n - 1)-gram and so does what follows its first word: only places where both hold
@@ -92,46 +123,34 @@ def _count_ngrams(rows, hashes, chars, keys, counts, places, slots, out):  # typ
     """
     for doc in range(len(rows) - 1):
         start, stop = rows[doc], rows[doc + 1]
-        num_places = max(0, stop - start - 1)
-        for k in range(num_places):
-            places[k] = start + k
+        num_places = _maybe_repeated(hashes, start, stop, marks, places)
         for n in range(2, 11):
+            kept, best, most = 0, np.int64(-1), 1
             if num_places:
-                mask = 8
-                while mask < 2 * num_places:
-                    mask *= 2
-                _count_at(hashes, places, num_places, n, keys, counts, mask - 1, slots)
-                repeated = 0
-                for k in range(num_places):
-                    repeated += counts[slots[k]] > 1
-            if n < 5 and num_places and (n == 2 or repeated):
-                out[doc, n - 2] = _top(chars, places, num_places, n, counts, slots)
-            elif n < 5 and stop - start >= n:
-                out[doc, n - 2] = _chars(chars, start, n) + n - 1  # all occur once: the first
-            if num_places == 0:
-                continue
-            kept = 0
-            for k in range(num_places):
-                if counts[slots[k]] > 1:
-                    places[kept], slots[kept] = places[k], slots[k]
-                    kept += 1
+                _count_at(hashes, places, num_places, n, keys, counts, slots)
+                kept, best, most = _keep_repeated(places, num_places, counts, slots)
             if n >= 5:
                 out[doc, n - 2] = _duplicate(chars, places, kept, n, counts, slots)
+            elif stop - start >= n:  # of n-grams that all occur once, the first
+                out[doc, n - 2] = most * (_chars(chars, best if kept else start, n) + n - 1)
             num_places = 0
             for k in range(kept - 1):
-                if places[k + 1] == places[k] + 1:
-                    places[num_places] = places[k]
-                    num_places += 1
+                places[num_places] = places[k]
+                num_places += places[k + 1] == places[k] + 1
 
 
 def measure_repetition(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     words = batch.words
     most = int(np.diff(words.rows).max(initial=0))
-    slots = max(8, 1 << int(2 * most).bit_length())
+    slots = max(8, 1 << int(2 * most).bit_length())  # 12 bytes each, and 8 of marks: at most 40 a word
     keys, counts = batch.scratch.empty("ngram_keys", slots, np.uint64), batch.scratch.empty("ngram_counts", slots, np.int32)
-    places, chosen = (batch.scratch.empty(name, most, np.int64) for name in ("ngram_places", "ngram_slots"))
+    places, chosen = (
+        batch.scratch.empty("ngram_places", most + 1, np.int64),
+        batch.scratch.empty("ngram_slots", most + 1, np.uint64),
+    )
+    marks = batch.scratch.empty("bigram_marks", 4 * slots, np.uint8)
     out = np.zeros((len(batch), len(_NGRAMS)), np.int64)
-    _count_ngrams(words.rows, words.hash_exact, words.chars, keys, counts, places, chosen, out)
+    _count_ngrams(words.rows, words.hash_exact, words.chars, keys, counts, places, chosen, marks, out)
     lines = line_signals(batch)
     signals: dict[str, npt.NDArray[Any]] = {name: lines[column] for name, column in _LINES.items()}
     return Measured(signals | {name: out[:, index] for index, name in enumerate(_NGRAMS)})

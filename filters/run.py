@@ -158,7 +158,7 @@ class Filters:
         found: list[Edits] = []
         rows = np.arange(documents.num_rows)
         for part in self.passes:
-            batch = Batch(documents, self.scratch)
+            batch, kinds = Batch(documents, self.scratch), part.signals
             edits = Edits.none()
             fresh: dict[str, Any] = {}
             for block in part.blocks:
@@ -171,11 +171,13 @@ class Filters:
                     edits = measured.edits if applies is None else measured.edits.select(applies)
                     numbers = np.array([self.numbers[name] for name in block.edits], np.int64)
                     edits = replace(edits, rule=numbers[edits.rule])
-            columns |= {name: _scatter(values, rows, len(columns["id"]), part.signals[name]) for name, values in fresh.items()}
+            columns |= {name: _scatter(values, rows, len(columns["id"]), kinds[name]) for name, values in fresh.items()}
             found.append(_at_rows(edits, rows))
+            if part is self.passes[-1]:
+                break
             documents = _with_edits(batch, edits)
             if self.settings.measure == "survivors":
-                known = pa.table({name: pa.array(values, part.signals[name]) for name, values in fresh.items()})
+                known = pa.table({name: pa.array(values, kinds[name]) for name, values in fresh.items()})
                 alive = ~self._verdict(part, known).removed if fresh else np.ones(len(rows), bool)
                 documents, rows = documents.filter(pa.array(alive)), rows[alive]
         return pa.table(columns, schema=self.signals), found

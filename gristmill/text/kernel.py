@@ -82,3 +82,15 @@ class KernelCacheLocator(InTreeCacheLocator):  # type: ignore[misc]  # numba car
 
 _OTHERS = "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator,ZipCacheLocator"
 numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelCacheLocator,{numba.config.CACHE_LOCATOR_CLASSES or _OTHERS}"
+
+
+def kernel(*signatures: Any) -> Any:
+    """Compile a function for these signatures when its module is imported; it runs without the interpreter's lock.
+
+    It and its parts count no references to their arrays, and so cannot make any: two counts a call, with the bus locked, cost as
+    much as a word.
+    """
+    return numba.njit(list(signatures), cache=True, nogil=True, _nrt=False)
+
+
+part = numba.njit(cache=True, nogil=True, _nrt=False)  # of kernels: compiled for the types they call it with

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-import gristmill.text.kernel  # noqa: F401  sets the cache folder before any njit
+from gristmill.text.kernel import part
 from gristmill.text.tables import CLASS_INDEX, CLASS_PAGES, LOWER_INDEX, LOWER_PAGES, SPACE
 
 # Class and lower case of the ASCII bytes.
@@ -15,7 +14,7 @@ FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
 
 
-@njit(cache=True)
+@part
 def decode(data, i, stop):  # type: ignore[no-untyped-def]
     """Return (code point, width in bytes) at i; bytes that are not UTF-8 count one by one as U+FFFD."""
     first = np.int64(data[i])
@@ -31,17 +30,17 @@ def decode(data, i, stop):  # type: ignore[no-untyped-def]
     return 0xFFFD, 1
 
 
-@njit(cache=True)
+@part
 def class_of(point):  # type: ignore[no-untyped-def]
     return np.int64(CLASS_PAGES[np.int64(CLASS_INDEX[point >> 8]) * 256 + (point & 255)])
 
 
-@njit(cache=True)
+@part
 def lower_of(point):  # type: ignore[no-untyped-def]
     return point + np.int64(LOWER_PAGES[np.int64(LOWER_INDEX[point >> 8]) * 256 + (point & 255)])
 
 
-@njit(cache=True)
+@part
 def read(data, i, stop):  # type: ignore[no-untyped-def]
     """Return (code point, width, class) at i.
 
@@ -51,7 +50,7 @@ def read(data, i, stop):  # type: ignore[no-untyped-def]
     return point, width, class_of(point)
 
 
-@njit(cache=True)
+@part
 def back(data, i, start):  # type: ignore[no-untyped-def]
     """Return where the code point that ends before i begins."""
     i -= 1
@@ -60,7 +59,7 @@ def back(data, i, start):  # type: ignore[no-untyped-def]
     return i
 
 
-@njit(cache=True)
+@part
 def strip(data, start, stop):  # type: ignore[no-untyped-def]
     """Return the bounds of data[start:stop] without white space at its ends, as str.strip does."""
     while start < stop:
@@ -87,7 +86,7 @@ def strip(data, start, stop):  # type: ignore[no-untyped-def]
     return start, stop
 
 
-@njit(cache=True)
+@part
 def finish(h):  # type: ignore[no-untyped-def]
     """MurmurHash3's 64-bit finaliser: FNV-1a alone leaves its low bits poor."""
     h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
