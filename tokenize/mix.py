@@ -165,10 +165,20 @@ def _weights(table: pa.Table, settings: MixSettings, source: str, index: Path) -
         return None
     if column not in table.schema.names:
         carried = ", ".join(table.schema.names[len(INDEX) :]) or "no number"
-        raise InputError(f"`mix.weights` names `{column}` for `{source}`, its documents carry {carried}", where=str(index))
+        raise InputError(
+            f"`mix.weights` names `{column}` for `{source}`, its documents carry {carried}",
+            where=str(index),
+            hint=f"of rows read from files it comes along as a number with `passthrough: {{{column}: float64}}`",
+        )
     values: npt.NDArray[np.float64] = np.asarray(table[column].to_numpy(zero_copy_only=False), np.float64)
-    if not (np.isfinite(values) & (values > 0)).all():
-        raise InputError(f"the weight `{column}` of `{source}` must be above 0 for every document", where=str(index))
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if len(wrong):
+        first = f"{values[wrong[0]]:g} of document {table['id'][int(wrong[0])].as_py().hex()}"
+        raise InputError(
+            f"the weight `{column}` of `{source}` must be a number above 0, got {first} and of {len(wrong) - 1:,} more",
+            where=str(index),
+            hint="take out those documents before, or leave the source unweighted",
+        )
     return values
 
 

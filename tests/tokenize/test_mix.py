@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mixing_run import run_mix  # type: ignore[import-not-found]
 
 from gristmill.errors import InputError
 from gristmill.heldout import is_heldout
+from gristmill.tokenize.mix import measure
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.shards import read_documents, read_manifest
 from gristmill.tokenize.tokenizers import Tokenizer
@@ -112,6 +114,14 @@ def test_weights_repeat_what_weighs_more_and_keep_the_total(encoded: Any, tokeni
     assert averages[1] == pytest.approx(2 * averages[0], rel=0.25) and averages[2] == pytest.approx(3 * averages[0], rel=0.25)
     written = {source["name"]: source["tokens"] for source in read_manifest(tmp_path / "out" / "train")["sources"]}
     assert written["web"] == pytest.approx(plan.rows[0].tokens, rel=0.02)
+
+
+def test_a_weight_of_nothing_names_the_first_document_that_has_it(encoded: Any, tmp_path: Path) -> None:
+    table = pq.read_table(encoded["web"][0].index)
+    worth = table.schema.get_field_index("worth")
+    pq.write_table(table.set_column(worth, "worth", pa.array([0.0] + [1.0] * (len(table) - 1))), tmp_path / "i.parquet")
+    with pytest.raises(InputError, match=f"must be a number above 0, got 0 of document {table['id'][0].as_py().hex()}"):
+        measure(tmp_path / "i.parquet", settings(weights={"web": "worth"}, heldout_fraction=0), "web", 1, tmp_path / "levels")
 
 
 def test_a_weight_that_documents_do_not_carry_names_what_they_do(encoded: Any, tokenizer: Tokenizer, tmp_path: Path) -> None:
