@@ -94,8 +94,11 @@ class ParquetWriter:
 
 
 def read_tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Read a Parquet file one row group at a time, so that memory does not grow with the file."""
-    with pq.ParquetFile(path, memory_map=True) as file:
+    """Read a Parquet file one row group at a time, so that memory does not grow with the file.
+
+    It is not mapped: pages that were read would stay, and a task's size would seem to grow with its input.
+    """
+    with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=columns, use_threads=False)
 
