@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.report.curves import Line, Point, lines, thin
-from gristmill.pipeline.report.figures import count, number, one_line, share, short
+from gristmill.pipeline.report.curves import Point, thin
+from gristmill.pipeline.report.figures import count, number, one_line
 from gristmill.pipeline.report.funnel import Funnel, build_funnel
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, note, table, tag
-from gristmill.pipeline.report.page import page
-from gristmill.pipeline.report.reading import RunView, last_evaluation, read_training_log, read_view, written
+from gristmill.pipeline.report.reading import RunView, last_evaluation, read_training_log, read_view
 from gristmill.pipeline.report.sides import Moved, changed_sides
 from gristmill.pipeline.report.terminal import Paper, rows
 from gristmill.pipeline.report.training import curve
@@ -120,12 +118,12 @@ def tell(found: Comparison, paper: Paper | None = None) -> Iterator[str]:
     for name, view in zip(NAMES, found.views, strict=True):
         yield f"{paper.paint(name, 'bold')}  {one_line(str(view.out))}  ({view.state})"
     yield ""
-    shown = [[name, *map(_count, documents), _difference(documents)] for name, documents, _ in levels(found)]
+    shown = [[name, *map(spelled, documents), difference(documents)] for name, documents, _ in levels(found)]
     yield from rows(paper, ["after", "A", "B", "B - A"], shown, right=(1, 2, 3))
     differing = [row for row in rules(found) if row[1] != row[2]]
     if differing:
         yield ""
-        shown = [[rule, count(a), count(b), _difference([a, b])] for rule, a, b in differing]
+        shown = [[rule, count(a), count(b), difference([a, b])] for rule, a, b in differing]
         yield from rows(paper, ["removed by", "A", "B", "B - A"], shown, right=(1, 2, 3))
     for name, other, moved in zip(NAMES, reversed(NAMES), found.moved, strict=True):
         yield ""
@@ -146,7 +144,7 @@ def _tell_mixture(found: Comparison, paper: Paper) -> Iterator[str]:
         shown = []
         for name, pair in mixed:
             epochs = (f"{row['epochs']:.2f}" if row else "–" for row in pair)
-            shown.append([name, *epochs, *(_count(row["tokens"] if row else None) for row in pair)])
+            shown.append([name, *epochs, *(spelled(row["tokens"] if row else None) for row in pair)])
         yield ""
         yield from rows(paper, ["source", "epochs A", "epochs B", "tokens A", "tokens B"], shown, right=(1, 2, 3, 4))
 
@@ -163,102 +161,10 @@ def _tell_models(found: Comparison, paper: Paper) -> Iterator[str]:
         yield f"last training loss: {', '.join(f'{name} {number(end)}' for name, end in zip(NAMES, ends, strict=True))}"
 
 
-def _count(value: int | None) -> str:
+def spelled(value: int | None) -> str:
     return "–" if value is None else count(value)
 
 
-def _difference(pair: Sequence[int | None]) -> str:
+def difference(pair: Sequence[int | None]) -> str:
     one, other = pair
     return "" if one is None or other is None else f"{other - one:+,}" if one != other else "="
-
-
-def render(found: Comparison) -> str:
-    """The comparison as a page."""
-    title = f"{found.views[0].name} and {found.views[1].name}"
-    named = [
-        tag("li", tag("b", name), f" {view.out}: ", tag("span", view.state, class_=f"chip {view.state}"))
-        for name, view in zip(NAMES, found.views, strict=True)
-    ]
-    head = tag(
-        "header",
-        tag("p", tag("span", "gristmill", class_="mark"), tag("span", "two runs", class_="chip"), class_="top"),
-        tag("h1", title),
-        tag("p", better(found), class_="verdict") if better(found) else "",
-        tag("ul", *named),
-        tag("p", f"Written {written()}.", class_="note"),
-        class_="hero",
-    )
-    made = (_funnel(found), _rules(found), _sides(found), _mixture(found), _models(found), _loss(found))
-    return page(f"{title} · gristmill", head, [section for section in made if section], {})
-
-
-def _funnel(found: Comparison) -> Section:
-    lines = [
-        [name, *(Cell(_count(value), value) for value in documents), _difference(documents), *(Cell(_count(t), t) for t in tokens)]
-        for name, documents, tokens in levels(found)
-    ]
-    head = ["after", "documents A", "documents B", "B - A", "tokens A", "tokens B"]
-    return Section("funnel", "Funnel", table(head, lines, sortable=False))
-
-
-def _rules(found: Comparison) -> Section | None:
-    lines = [
-        [tag("code", rule), Cell(count(a), a), Cell(count(b), b), Cell(_difference([a, b]), b - a)] for rule, a, b in rules(found)
-    ]
-    lead = "Documents each rule let go, those that differ most first."
-    return Section("rules", "Rules", table(["rule", "A", "B", "B - A"], lines), lead) if lines else None
-
-
-def _sides(found: Comparison) -> Section:
-    parts: list[Html] = []
-    for name, other, moved in zip(NAMES, reversed(NAMES), found.moved, strict=True):
-        parts.append(tag("h3", f"{count(moved.count)} documents only {name} keeps"))
-        if not moved.count:
-            continue
-        reasons = sorted(moved.because.items(), key=lambda item: (-item[1], item[0]))
-        parts.append(
-            table([f"in {other} they are", "documents"], [[tag("code", reason), Cell(count(num), num)] for reason, num in reasons])
-        )
-        examples = [[tag("bdi", row["url"] or row["id"], class_="url"), tag("code", row["because"])] for row in moved.examples]
-        if examples:
-            parts.append(table(["for example", "because of"], examples))
-    parts.append(note("Ids were compared by the index sidecars; no text was read."))
-    return Section("sides", "Changed sides", join(parts), "What one run keeps and the other does not, and because of what.")
-
-
-def _mixture(found: Comparison) -> Section | None:
-    sums = [sum(row["tokens"] for _, pair in mixtures(found) if (row := pair[side])) for side in (0, 1)]
-    lines = [
-        [tag("bdi", name)]
-        + [Cell(share(row["tokens"], sums[side]) if row else "–", row["tokens"] if row else None) for side, row in enumerate(pair)]
-        + [Cell(f"{row['epochs']:.2f}" if row else "–", row["epochs"] if row else None) for row in pair]
-        for name, pair in mixtures(found)
-    ]
-    head = ["source", "share A", "share B", "epochs A", "epochs B"]
-    return (
-        Section("mixture", "Mixture", table(head, lines), f"{short(sums[0])} tokens in A, {short(sums[1])} in B.")
-        if lines
-        else None
-    )
-
-
-def _models(found: Comparison) -> Section | None:
-    bits = heldout(found)
-    if not bits:
-        return None
-    cells = [[tag("bdi", name), *(Cell("–" if value is None else f"{value:.3f}", value) for value in pair)] for name, pair in bits]
-    lead = "After training, on text that neither tokenizer nor model saw."
-    shown = table(["held-out source", "bits per byte A", "bits per byte B"], cells)
-    return Section("models", "Held-out text", shown, lead, "Models")
-
-
-def _loss(found: Comparison) -> Section | None:
-    curves = [
-        Line(name, points, f"s{side}") for side, (name, points) in enumerate(zip(NAMES, losses(found), strict=True)) if points
-    ]
-    if not curves:
-        return None
-    chart = lines("Training loss", curves, "tokens", width=640, height=260)
-    keys = legend((item.class_, item.name) for item in curves)
-    body = join([keys, tag("figure", chart, class_="card")])
-    return Section("loss", "Training loss", body, "Nats per token over tokens trained on.")

@@ -13,6 +13,7 @@ import pyarrow as pa
 from gristmill.classifiers.draw import draw
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
+from gristmill.pipeline.report.copies import copies_in_shards
 from gristmill.pipeline.report.figures import bound as spell_bound
 from gristmill.pipeline.report.inplace import named_edits
 from gristmill.pipeline.report.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
@@ -132,7 +133,7 @@ def _events(manifests: Mapping[str, Manifest], start: Found, row: Mapping[str, A
         yield event
         at = found
     if at.outlet == "documents":
-        yield from _in_shards(manifests, at.source, row["id"])
+        yield from _in_mixtures(manifests, at.source, row["id"])
 
 
 def _entered(found: Found, row: Mapping[str, Any]) -> Event:
@@ -206,44 +207,15 @@ def _encoded(manifest: Manifest, at: Found, id_: bytes) -> Event:
     return Event(manifest.step, "encoded", {"tokens": row["tokens"], "bytes": row["bytes"], "row": at.row})
 
 
-def _in_shards(manifests: Mapping[str, Manifest], source: str, id_: bytes) -> Iterator[Event]:
+def _in_mixtures(manifests: Mapping[str, Manifest], source: str, id_: bytes) -> Iterator[Event]:
     """Where a document's tokens lie in the mixed shards, copy by copy."""
     for manifest in manifests.values():
-        if manifest.ingredients["stage"] != "mix":
-            continue
-        copies = [place for ids in _candidates(manifest, source, id_) for place in _places(ids, id_)]
-        if not copies:
-            yield Event(manifest.step, "not drawn", {"note": "its source's epochs or the budget left it out"})
-        for copy in copies:
-            yield Event(manifest.step, "in shard", copy)
-
-
-def _candidates(manifest: Manifest, source: str, id_: bytes) -> Iterator[Path]:
-    """The lists of ids of the few shards in which a document can lie."""
-    from gristmill.tokenize.places import possible_shards
-
-    for split, places in manifest.extra["places"].items():
-        if source in places:
-            first, num_shards, copies = places[source]
-            for number in possible_shards(id_, first, num_shards, copies, manifest.ingredients["seed"]):
-                yield manifest.folder / "shards" / split / f"{number:05d}.ids"
-
-
-def _places(ids: Path, id_: bytes) -> Iterator[dict[str, Any]]:
-    """Rows of one shard that hold the document, with the range of its tokens."""
-    halves = np.memmap(ids, "<u8", "r") if ids.stat().st_size else np.empty(0, "<u8")
-    high, low = (int.from_bytes(id_[part], "little") for part in (slice(0, 8), slice(8, 16)))
-    for row in np.flatnonzero(halves[0::2] == np.uint64(high)):
-        if int(halves[2 * row + 1]) == low:
-            ends = np.memmap(ids.with_suffix(".bin.index"), "<u8", "r")
-            first = int(ends[row - 1]) if row else 0
-            yield {
-                "split": ids.parent.name,
-                "shard": f"{ids.stem}.bin",
-                "document": int(row),
-                "first token": first,
-                "end": int(ends[row]),
-            }
+        if manifest.ingredients["stage"] == "mix":
+            copies = list(copies_in_shards(manifest, source, id_))
+            if not copies:
+                yield Event(manifest.step, "not drawn", {"note": "its source's epochs or the budget left it out"})
+            for copy in copies:
+                yield Event(manifest.step, "in shard", copy)
 
 
 def _reason(row: Mapping[str, Any]) -> dict[str, Any]:

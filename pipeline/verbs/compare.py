@@ -32,11 +32,12 @@ def compare(
     import json as json_module
 
     from gristmill.pipeline.report import comparison
+    from gristmill.pipeline.report.comparison_page import render
     from gristmill.storage import write_atomic
 
     found = comparison.compare(one, other)
     if html:
-        write_atomic(html, comparison.render(found).encode())
+        write_atomic(html, render(found).encode())
     if json:
         print(json_module.dumps(comparison.as_json(found)))  # ASCII: a terminal obeys none of it
     else:

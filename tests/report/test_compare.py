@@ -13,6 +13,7 @@ from ledgers import books, record, write_run_file, write_step
 
 from gristmill.index import write_index
 from gristmill.pipeline.report import comparison
+from gristmill.pipeline.report.comparison_page import render
 from gristmill.pipeline.report.terminal import Paper
 from gristmill.storage import FileEntry
 
@@ -66,7 +67,7 @@ def test_the_comparison_is_a_page_that_asks_for_nothing(tab: Tab, tmp_path: Path
     one = write_sides(tmp_path / "a", [1, 2, 3], {5: "gopher.words"})
     other = write_sides(tmp_path / "b", [1], {2: "gopher.words", 3: "gopher.words"})
     path = tmp_path / "both.html"
-    path.write_text(comparison.render(comparison.compare(one, other)))
+    path.write_text(render(comparison.compare(one, other)))
     tab.open(path.as_uri())
     assert tab.complaints() == []
     assert [url for url in tab.requests() if not url.startswith(("file://", "data:"))] == []
