@@ -13,28 +13,29 @@ from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks.classifier import Model, load_card, load_model, save_model
 from gristmill.pipeline.extract.blocks.columns import FEATURES
 from gristmill.pipeline.extract.blocks.cut import MIN_REPEATED_WORDS, PRIOR_WORDS, choose
-from gristmill.pipeline.extract.blocks.trees import EARLY_TREES, FEATURE_BITS, MAX_STEPS
+from gristmill.pipeline.extract.blocks.trees import EARLY_TREES, MAX_LEAVES, MAX_STEPS, leaf_slot
 
 
 def plain_scores(model: Model, x: np.ndarray) -> np.ndarray:
-    """The trees as anyone would walk them, and the lean towards neighbours."""
+    """Each tree node by node, and the lean towards neighbours."""
     scores = np.zeros(len(x), dtype=np.float32)
     followed = np.ones(len(x), dtype=bool)
-    for t, root in enumerate(model.roots):
+    for t in range(len(model.starts) - 1):
         if t == EARLY_TREES:
             followed = scores > -2.5
             scores[~followed] *= 2
         for r in np.flatnonzero(followed):
-            node = root
-            while model.nodes[node] >> FEATURE_BITS != node:
-                node = (model.nodes[node] >> FEATURE_BITS) + (x[r, model.nodes[node] & 255] > model.thresholds[node])
-            scores[r] += model.leaves[node]
+            reachable = set(range(MAX_LEAVES))
+            for node in range(model.starts[t], model.starts[t + 1]):
+                if x[r, model.features[node]] > model.thresholds[node]:
+                    reachable &= {leaf for leaf in reachable if int(model.kept[node]) >> leaf & 1}
+            scores[r] += model.leaves[t, leaf_slot(min(reachable))]
     padded = np.concatenate([scores[:1], scores, scores[-1:]])
     return (scores + np.float32(0.1) * (padded[:-2] + padded[2:])) / np.float32(1.2)
 
 
 def test_the_compiled_trees_agree_with_a_plain_walk() -> None:
-    x = np.random.default_rng(1).normal(0, 3, (41, len(FEATURES))).astype(np.float32)
+    x = np.random.default_rng(1).normal(0, 3, (81, len(FEATURES))).astype(np.float32)
     model = load_model()
     found = model.probabilities(x)
     assert np.allclose(found, 1 / (1 + np.exp(-plain_scores(model, x))), atol=1e-5)
@@ -43,7 +44,7 @@ def test_the_compiled_trees_agree_with_a_plain_walk() -> None:
 def test_a_page_of_very_many_blocks_takes_fewer_trees() -> None:
     model, num_trees = load_model(), EARLY_TREES + 5
     x = np.random.default_rng(2).normal(0, 3, (MAX_STEPS // num_trees, len(FEATURES))).astype(np.float32)
-    fewer = model._replace(roots=model.roots[:num_trees], depths=model.depths[:num_trees])
+    fewer = model._replace(starts=model.starts[: num_trees + 1])
     assert np.array_equal(model.probabilities(x), fewer.probabilities(x))
 
 

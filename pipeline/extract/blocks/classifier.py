@@ -16,17 +16,17 @@ from gristmill.pipeline.extract.blocks.columns import FEATURES
 from gristmill.pipeline.extract.blocks.trees import probabilities
 
 SHIPPED = Path(__file__).resolve().parent / "model"
-FORMAT = 1
+FORMAT = 2
 
 
 class Model(NamedTuple):
-    """Trees (see `trees`), the tables of log-odds (see `features.odds`), and the names of the features they were fitted on."""
+    """Trees (see `trees`): the nodes of tree t are starts[t] to starts[t + 1]; and the tables of log-odds (see `features.odds`)."""
 
-    roots: npt.NDArray[np.int32]
-    depths: npt.NDArray[np.int32]
-    nodes: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int32]
+    features: npt.NDArray[np.uint8]
     thresholds: npt.NDArray[np.float32]
-    leaves: npt.NDArray[np.float32]
+    kept: npt.NDArray[np.uint32]  # a bit for each leaf that a block above the threshold can still reach
+    leaves: npt.NDArray[np.float32]  # (trees, 32), by `trees.leaf_slot`
     name_keys: npt.NDArray[np.int32]
     name_values: npt.NDArray[np.float32]
     word_keys: npt.NDArray[np.int32]
@@ -34,7 +34,7 @@ class Model(NamedTuple):
 
     def probabilities(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the probability of each row of features to be main text."""
-        found: npt.NDArray[np.float32] = probabilities(x, self.roots, self.depths, self.nodes, self.thresholds, self.leaves)
+        found: npt.NDArray[np.float32] = probabilities(x, self.starts, self.features, self.thresholds, self.kept, self.leaves)
         return found
 
     @property

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gristmill.pipeline.extract.blocks.classifier import Model
 from gristmill.pipeline.extract.blocks.training.odds import Odds
-from gristmill.pipeline.extract.blocks.trees import FEATURE_BITS
+from gristmill.pipeline.extract.blocks.trees import MAX_LEAVES, leaf_slot
 
 
 def round_down(threshold: float) -> np.float32:
@@ -18,46 +18,50 @@ def round_down(threshold: float) -> np.float32:
     return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
 
 
-def _flatten(
-    tree: dict[str, Any], feature: list[int], threshold: list[np.float32], left: list[int], leaf: list[float]
-) -> tuple[int, int]:
-    """Append a tree's nodes, brothers side by side; returns (root, depth)."""
+class _Nodes:
+    """The nodes of all trees, and the leaves of each, as they are found."""
 
-    def reserve() -> int:
-        for column, empty in ((feature, 0), (threshold, np.float32(np.inf)), (left, 0), (leaf, 0.0)):
-            column.append(empty)  # type: ignore[arg-type]
-        return len(feature) - 1
+    def __init__(self) -> None:
+        self.starts, self.features, self.thresholds, self.kept = [0], list[int](), list[np.float32](), list[int]()
+        self.leaves: list[npt.NDArray[np.float32]] = []
 
-    root, deepest = reserve(), 0
-    queue = [(tree, root, 0)]
-    for node, place, depth in queue:
-        deepest = max(deepest, depth)
+    def add(self, tree: dict[str, Any]) -> None:
+        """Append a tree."""
+        values: list[float] = []
+        self._add(tree, values)
+        if len(values) > MAX_LEAVES:
+            raise ValueError(f"a tree of {len(values)} leaves cannot be exported, at most {MAX_LEAVES} can")
+        leaves = np.zeros(MAX_LEAVES, dtype=np.float32)
+        leaves[[leaf_slot(leaf) for leaf in range(len(values))]] = values
+        self.leaves.append(leaves)
+        self.starts.append(len(self.features))
+
+    def _add(self, node: dict[str, Any], values: list[float]) -> None:
+        """Append a subtree's nodes, and its leaves to `values`, from left to right."""
         if "split_feature" not in node:
-            left[place], leaf[place] = place, float(node["leaf_value"])
-            continue
+            values.append(float(node["leaf_value"]))
+            return
         if node["decision_type"] != "<=" or node["missing_type"] != "None":
             raise ValueError(f"a split of type {node['decision_type']}/{node['missing_type']} cannot be exported")
-        child = reserve()
-        reserve()
-        feature[place], threshold[place], left[place] = node["split_feature"], round_down(node["threshold"]), child
-        queue += [(node["left_child"], child, depth + 1), (node["right_child"], child + 1, depth + 1)]
-    return root, deepest
+        first = len(values)
+        self._add(node["left_child"], values)
+        self.features.append(node["split_feature"])
+        self.thresholds.append(round_down(node["threshold"]))
+        self.kept.append(~((1 << len(values)) - (1 << first)) & 0xFFFFFFFF)
+        self._add(node["right_child"], values)
 
 
 def export(dumped: dict[str, Any], names: Odds, words: Odds) -> Model:
     """Build a `Model` from `Booster.dump_model()` and the two tables of log-odds."""
-    feature: list[int] = []
-    threshold: list[np.float32] = []
-    left: list[int] = []
-    leaf: list[float] = []
-    trees = [_flatten(tree["tree_structure"], feature, threshold, left, leaf) for tree in dumped["tree_info"]]
-    roots: npt.NDArray[np.int32] = np.array([root for root, _ in trees], dtype=np.int32)
+    nodes = _Nodes()
+    for tree in dumped["tree_info"]:
+        nodes.add(tree["tree_structure"])
     return Model(
-        roots,
-        np.array([depth for _, depth in trees], dtype=np.int32),
-        np.array(left, dtype=np.int32) << FEATURE_BITS | np.array(feature, dtype=np.int32),
-        np.array(threshold, dtype=np.float32),
-        np.array(leaf, dtype=np.float32),
+        np.array(nodes.starts, dtype=np.int32),
+        np.array(nodes.features, dtype=np.uint8),
+        np.array(nodes.thresholds, dtype=np.float32),
+        np.array(nodes.kept, dtype=np.uint32),
+        np.array(nodes.leaves, dtype=np.float32),
         names.keys,
         names.values.astype(np.float16).astype(np.float32),  # as stored
         words.keys,
