@@ -14,6 +14,9 @@ from gristmill.text import kernel
 # It is inlined, since an array is seven arguments to a call, and a tag would take ten calls with ten arrays each.
 njit_borrowing: Any = njit(cache=True, nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
+# The same for the two largest, called once for a tag or a run of text: what is inlined is compiled again in each caller.
+njit_called: Any = njit(cache=True, nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
 
 @njit_borrowing
 def wrapping_product(a, b):  # type: ignore[no-untyped-def]
@@ -30,4 +33,4 @@ def is_space(c):  # type: ignore[no-untyped-def]
     return c == 32 or c == 10 or c == 9 or c == 13 or c == 12
 
 
-__all__ = ["is_space", "kernel", "njit_borrowing", "wrapping_product"]
+__all__ = ["is_space", "kernel", "njit_borrowing", "njit_called", "wrapping_product"]

@@ -15,7 +15,7 @@ from numba import njit
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.attributes import collect_tokens, context_of, hash_folded, lookup, scan_attributes
-from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, wrapping_product
+from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, njit_called, wrapping_product
 from gristmill.pipeline.extract.blocks.writing import GAP, LINE, NOTHING, end_word, write_run
 
 _META_KEYS, _META_VALUES = T.hash_table(L.META_NAMES, 256)
@@ -262,7 +262,7 @@ def _phrase(data, tag, spans, b, blocks, tokens, state):
             blocks[b, L.TOKEN_START], blocks[b, L.TOKEN_END] = first, state[L.NUM_TOKENS]
 
 
-@njit_borrowing
+@njit_called
 def _start_tag(data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state):
     """Handle the start tag at `at`, whose name ended at i; returns the position after it (and after raw content)."""
     what = T.WHAT[tag]

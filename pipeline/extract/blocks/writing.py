@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, wrapping_product
+from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, njit_called, wrapping_product
 from gristmill.pipeline.extract.blocks.entities import character_reference
 from gristmill.pipeline.extract.blocks.tags import FNV_PRIME, FNV_START
 
@@ -167,7 +167,7 @@ def _space(cp, preformatted, start, text, out, state):
     return out
 
 
-@njit_borrowing
+@njit_called
 def write_run(data, i, n, preformatted, b, text, blocks, words, state):
     """Write the text from i up to the next markup into block b; returns the position of that markup or n.
 
