@@ -29,11 +29,13 @@ from typing import Any, Self
 import gristmill
 from gristmill.errors import GristmillError
 from gristmill.pipeline.extract.frames import FAILED, READY, RESULT, Page, write_batch
+from gristmill.pipeline.extract.processes import resident_bytes, run_delay_seconds
 from gristmill.pipeline.extract.settings import ExtractSettings
 
 _START_SECONDS = 900.0  # imports from a cold disk, kernels that are compiled for the first time, every core busy
 _POLL_SECONDS = 0.25
 _READ_BYTES = 1 << 18
+_BELLS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class _Process:
     """A running extractor and what it has sent that is not a whole frame yet."""
 
     popen: subprocess.Popen[bytes]
+    bell: int  # descriptor: rings when results are worth reading, closes with the process
     buffer: bytearray = field(default_factory=bytearray)
     num_pages: int = 0
     resident_bytes: int = 0  # when it was ready
@@ -89,7 +92,7 @@ class Child:
     def close(self) -> None:
         """End the process and everything it has started."""
         if self._process is not None:
-            _kill(self._process.popen)
+            _kill(self._process)
             self._process = None
 
     def extract(self, pages: Sequence[Page]) -> Iterator[Result]:
@@ -140,21 +143,29 @@ class Child:
                     return Result(kind, said, text)
             if self._receive(process):
                 continue
-            elapsed, delay = time.monotonic() - started, _run_delay_seconds(process.popen.pid)
+            elapsed, delay = time.monotonic() - started, run_delay_seconds(process.popen.pid)
             waited = waited or delay  # the delay of the pages before, from the first time this one is slow
             if elapsed - (delay - waited) > deadline_seconds:
                 raise _Late
 
     def _receive(self, process: _Process) -> bool:
-        """Read what has come, waiting a moment for it; False if nothing has."""
+        """Read what has come, waiting a moment for it; False if nothing has.
+
+        The wait is for the bell, so that results gather: to wake for each costs as much as the pages' passage itself. It also
+        rings before a result that may not fit the pipe. Of a result that has come in part, the rest is waited for.
+        """
         descriptor = process.popen.stdout.fileno()  # type: ignore[union-attr]
-        if not select.select([descriptor], [], [], _POLL_SECONDS)[0]:
-            return False
-        data = os.read(descriptor, _READ_BYTES)
-        if not data:
-            raise _Ended
-        process.buffer += data
-        return True
+        waits_for = [process.bell, descriptor] if process.buffer else [process.bell]
+        if process.bell in select.select(waits_for, [], [], _POLL_SECONDS)[0]:
+            os.read(process.bell, _BELLS)
+            select.select([descriptor], [], [], _POLL_SECONDS)
+        before = len(process.buffer)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(descriptor, _READ_BYTES):
+                process.buffer += data
+            if len(process.buffer) == before:
+                raise _Ended
+        return len(process.buffer) > before
 
     def _ready(self) -> _Process:
         if self._process is not None and (self._process.popen.poll() is not None or self._has_grown(self._process)):
@@ -164,31 +175,36 @@ class Child:
         return self._process
 
     def _has_grown(self, process: _Process) -> bool:
-        return _resident_bytes(process.popen.pid) > process.resident_bytes + self._settings.memory_bytes // 2
+        return resident_bytes(process.popen.pid) > process.resident_bytes + self._settings.memory_bytes // 2
 
     def _start(self) -> _Process:
         root = str(Path(gristmill.__file__).resolve().parent.parent)
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        bell, rope = os.pipe()
+        options = json.dumps(self._options | {"parent": os.getpid(), "bell": rope})
         popen = subprocess.Popen(
-            [sys.executable, "-m", "gristmill.pipeline.extract.worker_main", json.dumps(self._options | {"parent": os.getpid()})],
+            [sys.executable, "-m", "gristmill.pipeline.extract.worker_main", options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            pass_fds=(rope,),
             process_group=0,
         )
-        process = _Process(popen)
+        os.close(rope)
+        os.set_blocking(popen.stdout.fileno(), False)  # type: ignore[union-attr]
+        process = _Process(popen, bell)
         self.num_started += 1
         try:
             if self._next(process, _START_SECONDS).kind == READY:
-                process.resident_bytes = _resident_bytes(popen.pid)
+                process.resident_bytes = resident_bytes(popen.pid)
                 return process
             cause = "it answered before it was asked"
         except _Late:
             cause = f"it was not ready after {_START_SECONDS:g} s"
         except _Ended:
             cause = self._cause_of_death(process).said["message"]
-        _kill(popen)
+        _kill(process)
         raise GristmillError(
             f"the process of extractor `{self._settings.extractor}` does not start: {cause}",
             hint="run `python -m gristmill.pipeline.extract.worker_main` with its JSON argument to see why",
@@ -235,7 +251,8 @@ def _failed(error: str, message: str) -> Result:
     return Result(FAILED, {"error": error, "message": message})
 
 
-def _kill(popen: subprocess.Popen[bytes]) -> None:
+def _kill(process: _Process) -> None:
+    popen = process.popen
     with contextlib.suppress(ProcessLookupError):
         os.killpg(popen.pid, signal.SIGKILL)
     popen.wait()
@@ -243,18 +260,4 @@ def _kill(popen: subprocess.Popen[bytes]) -> None:
         if pipe:
             with contextlib.suppress(BrokenPipeError):  # what was buffered for the dead
                 pipe.close()
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
-
-
-def _run_delay_seconds(pid: int) -> float:
-    """Return how long a process has been ready to run without getting a CPU; 0 where the kernel does not say."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) * 1e-9
-    except (OSError, IndexError):
-        return 0.0
+    os.close(process.bell)

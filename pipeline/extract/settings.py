@@ -29,7 +29,7 @@ class ExtractSettings(BaseModel):
     deadline_seconds: float = Field(default=10.0, gt=0, description="For one page, without the time its process waited for a CPU.")
     memory_bytes: int = Field(default=1 << 30, ge=64 << 20, description="Address space a page may take on top of the extractor's.")
     recycle_pages: int = Field(
-        default=5000, ge=1, description="Pages after which the extractor's process is replaced; sooner if it has grown."
+        default=20_000, ge=1, description="Pages after which the extractor's process is replaced; sooner if it has grown."
     )
 
     @field_validator("block_urls")

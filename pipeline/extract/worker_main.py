@@ -6,7 +6,9 @@ imports nothing of Arrow, Ray or the recipe, so that it starts in tens of millis
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import gc
 import json
 import os
@@ -29,6 +31,8 @@ from gristmill.pipeline.sources.wellformed import clean_text
 _PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NEAR_LIMIT_BYTES = 128 << 20
+_PIPE_BYTES = 1 << 20  # the most an ordinary user may ask Linux for; beyond a user's share pipes stay as they are
+_SMALLEST_PIPE_BYTES = 4 << 10
 _IDLE_SECONDS = 60.0  # a worker may keep this process for its next task, but not for ever
 
 Result = tuple[int, dict[str, Any], bytes]
@@ -38,16 +42,53 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     _die_with_parent(options["parent"])
     # Whatever an extractor prints must not end up between the frames.
-    results: BinaryIO = os.fdopen(os.dup(1), "wb", buffering=0)
+    results = _Results(os.dup(1), options["bell"])
     os.dup2(2, 1)
     extract = _load(options)
     gc.collect()
     gc.freeze()
-    _write(results, (READY, {}, b""))
+    results.write((READY, {}, b""))
+    results.ring()
+    _widen(0)
+    statm = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else -1
     while select.select([0], [], [], _IDLE_SECONDS)[0] and (pages := read_batch(sys.stdin.buffer)):
         for page in pages:
-            _limit_memory(options["memory_bytes"])
-            _write(results, _process(page, extract, options))
+            _limit_memory(statm, options["memory_bytes"])
+            results.write(_process(page, extract, options))
+        results.ring()
+
+
+class _Results:
+    """Sends results one by one, and rings the bell when the batch is done or the pipe half full."""
+
+    def __init__(self, descriptor: int, bell: int) -> None:
+        self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=0)
+        self._bell = bell
+        self._half_bytes = _widen(descriptor) // 2
+        self._unrung_bytes = 0
+
+    def write(self, result: Result) -> None:
+        kind, said, text = result
+        data = json.dumps(said).encode()
+        frame = memoryview(RESULT.pack(kind, len(data), len(text)) + data + text)
+        self._unrung_bytes += len(frame)
+        if self._unrung_bytes > self._half_bytes:
+            self.ring()
+        while frame:
+            frame = frame[self._file.write(frame) or 0 :]
+
+    def ring(self) -> None:
+        os.write(self._bell, b"\0")
+        self._unrung_bytes = 0
+
+
+def _widen(descriptor: int) -> int:
+    """Make a pipe hold a megabyte if that is allowed; returns how much it holds."""
+    if sys.platform != "linux":
+        return _SMALLEST_PIPE_BYTES
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
 
 
 def _load(options: dict[str, Any]) -> Extractor:
@@ -100,18 +141,10 @@ def _failed(error: str, message: str) -> Result:
     return FAILED, {"error": error, "message": message}, b""
 
 
-def _write(file: BinaryIO, result: Result) -> None:
-    kind, said, text = result
-    data = json.dumps(said).encode()
-    frame = memoryview(RESULT.pack(kind, len(data), len(text)) + data + text)
-    while frame:
-        frame = frame[file.write(frame) or 0 :]
-
-
-def _limit_memory(num_bytes: int) -> None:
+def _limit_memory(statm: int, num_bytes: int) -> None:
     """Allow this page so much address space on top of what the process has now: the same for the first page and the thousandth."""
-    pages = int(Path("/proc/self/statm").read_bytes().split(b" ", 1)[0]) if sys.platform == "linux" else 0
-    if pages:
+    if statm >= 0:
+        pages = int(os.pread(statm, 64, 0).split(b" ", 1)[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * _PAGE_BYTES + num_bytes, resource.RLIM_INFINITY))
 
 

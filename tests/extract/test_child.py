@@ -63,6 +63,13 @@ def test_hostile_pages_in_a_row_and_at_both_ends_are_one_result_each(child: Chil
     assert [result.kind == FAILED for result in results] == [bool(act) for act in acts]
 
 
+def test_texts_larger_than_the_pipe_come_whole_and_in_order() -> None:
+    bodies = [b"<p>" + b"word " * num_words for num_words in (600_000, 1, 300_000, 2, 600_000)]
+    with Child(ExtractSettings(extractor="resiliparse", favor="recall")) as child:
+        results = list(child.extract([Page("https://a.example/", "text/html", "utf-8", "", body) for body in bodies]))
+    assert [len(result.text.split()) for result in results] == [600_000, 1, 300_000, 2, 600_000]
+
+
 def test_the_process_is_replaced_after_so_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     with Child(ExtractSettings(extractor="resiliparse", recycle_pages=3)) as child:
         results = list(child.extract([page(number) for number in range(8)]))
