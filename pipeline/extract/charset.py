@@ -96,7 +96,7 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     if wide:
         return _clean(body.decode(wide, "replace")), wide
     text = _strict_utf8(body)
-    if text is not None and not _may_shift(body, header_charset):
+    if text is not None and not (body.isascii() and _may_shift(body, header_charset)):
         return _clean(text), "utf-8"
     declared = [codec for label in (header_charset, _declared_in_page(body)) if (codec := python_codec(label))]
     if declared and declared[0] in _SHIFTED:
@@ -115,7 +115,7 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
 
 def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, str]:
     """Return what `decode` returns with the text as UTF-8: most pages are that already, and are only checked."""
-    if _is_clean_utf8(body) and not _may_shift(body, header_charset):
+    if _is_clean_utf8(body) and not (body.isascii() and _may_shift(body, header_charset)):
         return body, "utf-8"
     text, charset = decode(body, header_charset)
     return text.encode(), charset
@@ -135,7 +135,7 @@ def _is_clean_utf8(body: bytes) -> bool:
 
 
 def _may_shift(body: bytes, header_charset: str | None) -> bool:
-    """Tell whether what looks like ASCII may be in one of the charsets that shift by seven-bit sequences."""
+    """Tell whether a body of ASCII alone may be in one of the charsets that shift by seven-bit sequences."""
     if b"\x1b" in body:
         return True
     named = "hz" in (header_charset or "").lower() or b"hz" in body[:PRESCAN_BYTES].lower()

