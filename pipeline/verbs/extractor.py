@@ -7,7 +7,7 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -27,6 +27,13 @@ def train_(
     gold: Annotated[list[Path], typer.Option(help="JSON lines of gold, beside its archives. Repeatable.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for model.npz and card.json.", show_default=False)],
     compare: Annotated[bool, typer.Option(help="Extract the pages with trafilatura too, for the card and `auto`.")] = True,
+    silver: Annotated[
+        str,
+        typer.Option(
+            metavar="off|judge|learn",
+            help="In languages with little gold, look for pages on which two extractors agree: to judge by, to learn from too.",
+        ),
+    ] = "judge",
     licences: Annotated[str, typer.Option(help="What the card says of the data's licences.")] = "",
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -38,7 +45,10 @@ def train_(
     missing = [path for path in [*archives, *gold] if not path.is_file()]
     if missing:
         raise UsageError(f"no such file: {missing[0]}", hint="give archives and gold as files; a shell expands patterns")
-    from gristmill.pipeline.extract.blocks.training.train import train
+    from gristmill.pipeline.extract.blocks.training.train import Silver, train
+
+    if silver not in get_args(Silver):
+        raise UsageError(f"--silver is {silver!r}", hint=f"one of {', '.join(get_args(Silver))}")
 
     about = {
         "command": shlex.join(["gristmill", *sys.argv[1:]]),
@@ -46,7 +56,9 @@ def train_(
         "date": datetime.now(UTC).date().isoformat(),
         "licences": licences,
     }
-    card = train(archives, gold, out, compare, about, lambda line: None if quiet else print(line, file=sys.stderr))
+    card = train(
+        archives, gold, out, compare, cast(Silver, silver), about, lambda line: None if quiet else print(line, file=sys.stderr)
+    )
     typer.echo(json_module.dumps(card, ensure_ascii=False) if json else f"{out / 'model.npz'}\n{out / 'card.json'}")
 
 

@@ -1,20 +1,31 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
 from gristmill.errors import InputError
+from gristmill.pipeline.extract.blocks.classifier import load_model
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore
-from gristmill.pipeline.extract.blocks.training.export import round_down
+from gristmill.pipeline.extract.blocks.training.export import export, round_down
 from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
+from gristmill.pipeline.extract.blocks.training.odds import Odds
 from gristmill.pipeline.extract.blocks.training.page import read_pages, registered_domain
-from gristmill.pipeline.extract.blocks.training.report import gain_interval, interval, mean_score
+from gristmill.pipeline.extract.blocks.training.report import (
+    gain_interval,
+    interval,
+    languages_for_trafilatura,
+    mean_score,
+    silver_by_language,
+)
 from gristmill.pipeline.extract.blocks.training.scores import count_snippets, score, split_words
+from gristmill.pipeline.extract.blocks.training.silver import ENOUGH_GOLD, WEIGHT, Agreement, agreeing, read_candidates
 
 
 def test_every_han_and_kana_character_is_a_word() -> None:
@@ -70,6 +81,36 @@ def test_thresholds_are_rounded_down_so_that_float32_values_split_alike() -> Non
         assert float(rounded) <= threshold < float(np.nextafter(rounded, np.float32(np.inf)))
 
 
+def grown(rng: np.random.Generator, num_leaves: int) -> dict[str, object]:
+    """A random tree as LightGBM dumps it."""
+    if num_leaves == 1:
+        return {"leaf_value": float(rng.normal())}
+    left = int(rng.integers(1, num_leaves))
+    return {
+        "split_feature": int(rng.integers(0, 136)), "threshold": float(rng.normal()), "decision_type": "<=", "missing_type": "None",
+        "left_child": grown(rng, left), "right_child": grown(rng, num_leaves - left),
+    }  # fmt: skip
+
+
+def walked(tree: dict[str, Any], row: np.ndarray) -> float:
+    while "split_feature" in tree:
+        tree = tree["left_child" if row[tree["split_feature"]] <= tree["threshold"] else "right_child"]
+    return float(tree["leaf_value"])
+
+
+def test_exported_trees_give_what_a_walk_from_the_root_gives() -> None:
+    rng = np.random.default_rng(3)
+    trees = [grown(rng, num_leaves) for num_leaves in (1, 2, 3, 31, 32)]
+    empty = Odds(np.full(2, -1, dtype=np.int32), np.zeros(2, dtype=np.float32))
+    model = export({"tree_info": [{"tree_structure": tree} for tree in trees]}, empty, empty)
+    x = rng.normal(0, 1, (100, 136)).astype(np.float32)
+    for row in x:  # one block a page: it has no neighbours to lean to
+        expected = sum(walked(tree, row) for tree in trees)
+        assert model.probabilities(row[None])[0] == pytest.approx(1 / (1 + np.exp(-expected)), abs=1e-5)
+    with pytest.raises(ValueError, match="33 leaves"):
+        export({"tree_info": [{"tree_structure": grown(rng, 33)}]}, empty, empty)
+
+
 @pytest.mark.parametrize(
     ("url", "domain"),
     [("https://a.b.example.co.uk/x", "example.co.uk"), ("http://www.x.org", "x.org"), ("https://me.github.io/", "me.github.io")],
@@ -83,6 +124,62 @@ def test_intervals_are_of_mean_scores_over_domains() -> None:
     scores = [PageScore(page, 0.5) for page in pages]  # type: ignore[arg-type]
     assert interval(scores) == [0.5, 0.5]
     assert gain_interval(scores, [one._replace(f1=0.2) for one in scores]) == [0.3, 0.3]
+
+
+def judged(gains: dict[str, list[float]]) -> tuple[list[PageScore], list[PageScore]]:
+    """Scores of blocks and of trafilatura on full gold, by language, with these differences."""
+    pages = [(SimpleNamespace(kind="full", language=language), gain) for language, own in gains.items() for gain in own]
+    return [PageScore(page, 0.5 + gain) for page, gain in pages], [PageScore(page, 0.5) for page, _ in pages]  # type: ignore[arg-type]
+
+
+def test_a_language_with_little_gold_is_judged_with_what_all_languages_say() -> None:
+    most = {"en": [0.1] * 500}
+    assert languages_for_trafilatura(*judged(most | {"it": [-0.1] * 5})) == []
+    assert languages_for_trafilatura(*judged(most | {"it": [-0.9] * 5})) == ["it"]
+    assert languages_for_trafilatura(*judged(most | {"it": [-0.1] * ENOUGH_GOLD})) == ["it"]
+    assert languages_for_trafilatura(*judged(most | {"it": [-0.9] * 2})) == []
+
+
+def test_a_language_that_is_promised_is_judged_by_its_own_gold_alone() -> None:
+    assert languages_for_trafilatura(*judged({"en": [0.1] * 500, "fr": [-0.01] * 3, "ru": [0.0] * 3})) == ["fr"]
+
+
+def test_silver_is_told_by_language_with_the_number_of_pages_agreed_on() -> None:
+    found = silver_by_language([Agreement("ru", True, 0.9), Agreement("ru", False, 0.1), Agreement("fr", False, 0.2)])
+    assert found == {"fr": {"pages": 1, "agree": 0, "f1": None}, "ru": {"pages": 2, "agree": 1, "f1": 0.9}}
+
+
+def archive(folder: Path, bodies: dict[str, str]) -> Path:
+    """Pages by URL as a web archive."""
+    path = folder / "pages.warc.gz"
+    with path.open("wb") as file:
+        for url, body in bodies.items():
+            block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + body.encode()
+            head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype=response"
+            file.write(gzip.compress(f"{head}\r\nContent-Length: {len(block)}\r\n\r\n".encode() + block + b"\r\n\r\n"))
+    return path
+
+
+def test_pages_without_gold_in_a_language_with_little_of_it_are_candidates_for_silver(tmp_path: Path) -> None:
+    french = "Le renard brun saute par-dessus le chien paresseux, puis il rentre chez lui avant la tombée de la nuit. "
+    english = "The quick brown fox jumps over the lazy dog, and then it goes home before the night has fallen on the hills. "
+    bodies = {
+        f"https://{name}.example/": f"<html><body><nav>x</nav><article><p>{text * 5}</p></article></body></html>"
+        for name, text in (("gold", french), ("fr", french), ("en", english))
+    }
+    path = archive(tmp_path, bodies)
+    row = {"url": "https://gold.example/", "gold_kind": "full", "gold_text": french * 5, "lang": "fr", "source": "s"}
+    (tmp_path / "gold.jsonl.gz").write_bytes(gzip.compress(orjson.dumps(row)))
+    pages = read_pages([path], [tmp_path / "gold.jsonl.gz"])
+    assert [page.url for page in read_candidates([path], pages)] == ["https://fr.example/", "https://en.example/"]
+    plenty = [*pages, *[dataclasses.replace(pages[0], language="en")] * ENOUGH_GOLD]
+    found = read_candidates([path], plenty)
+    assert [(page.url, page.kind, page.language) for page in found] == [("https://fr.example/", "silver", "fr")]
+    always, never = (load_model()._replace(leaves=np.full((180, 32), value, dtype=np.float32)) for value in (0.1, -10.0))
+    assert agreeing(found, never) == []
+    silver = agreeing(found, always)  # takes the navigation too, a word of a hundred
+    assert [page.url for page in silver] == ["https://fr.example/"]
+    assert np.allclose(silver[0].weights, WEIGHT * found[0].weights)
 
 
 def test_archives_without_gold_are_an_error(tmp_path: Path) -> None:

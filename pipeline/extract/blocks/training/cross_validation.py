@@ -6,17 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.classifier import Model
-from gristmill.pipeline.extract.blocks.columns import IS_COPY
-from gristmill.pipeline.extract.blocks.cut import choose
-from gristmill.pipeline.extract.blocks.features import measure
-from gristmill.pipeline.extract.blocks.rendering import plain_text
+from gristmill.pipeline.extract.blocks.training.apply import apply
 from gristmill.pipeline.extract.blocks.training.fit import fit, fold_of
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage
 from gristmill.pipeline.extract.blocks.training.scores import count_snippets, score
+from gristmill.pipeline.extract.blocks.training.silver import Agreement, agreeing, agrees, fit_structure
 
 NUM_FOLDS = 5
 _CALIBRATION_BINS = 10
@@ -48,24 +44,36 @@ def judge(page: LabelledPage, text: str) -> PageScore:
     return PageScore(page, found.f1, weight=found.weight)
 
 
-def apply(page: LabelledPage, model: Model, recall_weight: float = 1.0) -> tuple[str, npt.NDArray[np.float32]]:
-    """Return the text a model extracts from a labelled page, and its blocks' probabilities."""
-    x = measure(page.html, page.blocks, page.elements, page.tokens, page.words, page.marks, *model.tables)
-    probabilities = model.probabilities(x)
-    kept = choose(probabilities, page.blocks, x[:, IS_COPY], recall_weight)
-    return plain_text(page.text, page.blocks, page.elements, kept).tobytes().decode(), probabilities
+class Judgement(NamedTuple):
+    """What cross-validation found: a score for each page, the calibration, and the agreement on each silver candidate."""
+
+    scores: list[PageScore]
+    calibration: Calibration
+    agreements: list[Agreement]
 
 
 def cross_validate(
-    pages: Sequence[LabelledPage], say: Callable[[str], None] = lambda line: None
-) -> tuple[list[PageScore], Calibration]:
-    """Score every page by a model that saw no page of its registered domain."""
+    pages: Sequence[LabelledPage],
+    candidates: Sequence[LabelledPage] = (),
+    learn: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Judgement:
+    """Score every page by a model that saw no page of its registered domain; that of candidates, it may `learn` from silver."""
     scores: dict[int, PageScore] = {}
+    agreements: list[Agreement] = []
     sums = np.zeros((3, _CALIBRATION_BINS))
     for fold in range(NUM_FOLDS):
-        model = fit([page for page in pages if fold_of(page, "cross-validation", NUM_FOLDS) != fold])
+        seen, _ = _split(pages, fold)
+        known, unseen = _split(candidates, fold)
+        silver: list[LabelledPage] = []
+        if candidates:
+            structure = fit_structure(seen)
+            silver = agreeing(known, structure) if learn else []
+        model = fit([*seen, *silver])
+        for page in unseen:
+            agreements.append(Agreement(page.language, agrees(page, structure), score(apply(page, model)[0], page.gold).f1))
         for i, page in enumerate(pages):
-            if fold_of(page, "cross-validation", NUM_FOLDS) != fold:
+            if _fold(page) != fold:
                 continue
             text, probabilities = apply(page, model)
             scores[i] = judge(page, text)
@@ -78,4 +86,13 @@ def cross_validate(
         say(f"fold {fold + 1} of {NUM_FOLDS}: F1 {np.mean(done):.4f} over {len(done)} pages so far")
     predicted, labelled = (sums[:2] / np.maximum(sums[2], 1)).round(4).tolist()
     calibration = Calibration(predicted, labelled, sums[2].astype(int).tolist())
-    return [scores[i] for i in range(len(pages))], calibration
+    return Judgement([scores[i] for i in range(len(pages))], calibration, agreements)
+
+
+def _fold(page: LabelledPage) -> int:
+    return fold_of(page, "cross-validation", NUM_FOLDS)
+
+
+def _split(pages: Sequence[LabelledPage], fold: int) -> tuple[list[LabelledPage], list[LabelledPage]]:
+    """Return the pages outside a fold and those in it."""
+    return [page for page in pages if _fold(page) != fold], [page for page in pages if _fold(page) == fold]

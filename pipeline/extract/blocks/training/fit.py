@@ -12,7 +12,7 @@ from gristmill.hashing import digest16
 from gristmill.pipeline.extract.blocks.classifier import Model
 from gristmill.pipeline.extract.blocks.features import measure
 from gristmill.pipeline.extract.blocks.training.export import export
-from gristmill.pipeline.extract.blocks.training.odds import Odds, learn_name_odds, learn_word_odds
+from gristmill.pipeline.extract.blocks.training.odds import NO_WORDS, Odds, learn_name_odds, learn_word_odds
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage
 
 NUM_ROUNDS = 180
@@ -51,8 +51,14 @@ def features_of(page: LabelledPage, names: Odds, words: Odds) -> npt.NDArray[np.
     return x
 
 
-def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS) -> Model:
-    """Fit a model to labelled pages; the tables are learned from those with full gold.
+def _learn_odds(pages: Sequence[LabelledPage], with_words: bool) -> tuple[Odds, Odds]:
+    """Learn the table of names from pages with full gold, that of words from silver ones too, or leave it empty."""
+    names = learn_name_odds([page for page in pages if page.kind == "full"])
+    return names, learn_word_odds([page for page in pages if page.kind != "snippets"]) if with_words else NO_WORDS
+
+
+def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS, with_words: bool = True) -> Model:
+    """Fit a model to labelled pages; without words it knows no language.
 
     The trees see each training page under tables learned from other domains, as they will see new pages; the model carries the
     tables learned from all of them.
@@ -62,8 +68,7 @@ def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS) -> Model:
     x: list[npt.NDArray[np.float32]] = [np.empty((0, 0), dtype=np.float32)] * len(pages)
     inner = [fold_of(page, "tables", INNER_FOLDS) for page in pages]
     for fold in range(INNER_FOLDS):
-        others = [page for page, own in zip(pages, inner, strict=True) if own != fold and page.kind == "full"]
-        names, words = learn_name_odds(others), learn_word_odds(others)
+        names, words = _learn_odds([page for page, own in zip(pages, inner, strict=True) if own != fold], with_words)
         for i, page in enumerate(pages):
             if inner[i] == fold:
                 x[i] = features_of(page, names, words)[page.weights > 0]
@@ -71,5 +76,4 @@ def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS) -> Model:
     weights = np.concatenate([page.weights[page.weights > 0] for page in pages])
     data = lightgbm.Dataset(np.concatenate(x), labels, weight=weights / weights.mean())
     booster = lightgbm.train(PARAMETERS, data, num_rounds)
-    full = [page for page in pages if page.kind == "full"]
-    return export(booster.dump_model(), learn_name_odds(full), learn_word_odds(full))
+    return export(booster.dump_model(), *_learn_odds(pages, with_words))

@@ -24,6 +24,9 @@ class Odds(NamedTuple):
     values: npt.NDArray[np.float32]
 
 
+NO_WORDS = Odds(np.full(1, -1, dtype=np.int32), np.zeros(1, dtype=np.float32))
+
+
 def _aggregate(
     keys: npt.NDArray[np.int64],
     domains: npt.NDArray[np.int64],

@@ -28,7 +28,8 @@ _HOSTS = frozenset(("github.io", "blogspot.com", "wordpress.com"))
 class LabelledPage:
     """A tokenized page, the gold it is judged by, and the labels of its blocks.
 
-    `kind` is `full` (gold is the whole main text) or `snippets` (only what must and must not be in it).
+    `kind` is `full` (gold is the whole main text), `snippets` (only what must and must not be in it) or `silver` (a text that two
+    extractors agree on).
     """
 
     url: str
@@ -77,7 +78,7 @@ def read_pages(archives: Sequence[Path], gold_files: Sequence[Path]) -> list[Lab
                 gold.setdefault((path.parent, row["url"]), row)
     pages = []
     for path in archives:
-        for url, charset, body in _responses(path):
+        for url, charset, body in responses(path):
             if row := gold.pop((path.parent, url), {}):
                 pages.append(label_page(url, decode(body, charset)[0].encode(), row, path.parent.name))
     if not pages:
@@ -113,7 +114,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield orjson.loads(line)
 
 
-def _responses(path: Path) -> Iterator[tuple[str, str | None, bytes]]:
+def responses(path: Path) -> Iterator[tuple[str, str | None, bytes]]:
     """Yield (URL, charset of the header, body) of the responses in a web archive."""
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 

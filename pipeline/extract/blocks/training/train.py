@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gristmill.hashing import sha256_file
 from gristmill.pipeline.extract.blocks.classifier import save_model
@@ -18,6 +18,9 @@ from gristmill.pipeline.extract.blocks.training.cross_validation import PageScor
 from gristmill.pipeline.extract.blocks.training.fit import NUM_ROUNDS, PARAMETERS, fit
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_pages
 from gristmill.pipeline.extract.blocks.training.report import summarise, table
+from gristmill.pipeline.extract.blocks.training.silver import agreeing, fit_structure, read_candidates
+
+Silver = Literal["off", "judge", "learn"]
 
 
 def train(
@@ -25,26 +28,37 @@ def train(
     gold_files: Sequence[Path],
     out: Path,
     compare: bool = True,
+    silver: Silver = "judge",
     about: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Write `model.npz` and `card.json` to `out` and return the card.
 
-    `compare` extracts the same pages with trafilatura, from which the card lists the languages that `auto` leaves to it. `about`
-    (data, licences, date, command) goes into the card as it is.
+    `compare` extracts the same pages with trafilatura, from which the card lists the languages that `auto` leaves to it. `silver`
+    looks for pages in languages with little gold on which two extractors agree: `judge` says how near the model comes to these,
+    `learn` trains on them too. `about` (data, licences, date, command) goes into the card as it is.
     """
     pages = read_pages(archives, gold_files)
     num_full = sum(page.kind == "full" for page in pages)
     say(f"{num_full} pages with full gold, {len(pages) - num_full} with snippets, {len({page.domain for page in pages})} domains")
-    ours, calibration = cross_validate(pages, say)
+    candidates = read_candidates(archives, pages) if silver != "off" else []
+    if candidates:
+        say(f"{len(candidates)} pages without gold in languages that have little of it")
+    judged = cross_validate(pages, candidates, silver == "learn", say)
     peer = score_trafilatura(pages) if compare else None
-    summary = summarise(ours, peer, calibration)
+    summary = summarise(judged, peer)
     say(table(summary))
-    model = fit(pages)
+    labelled = agreeing(candidates, fit_structure(pages)) if silver == "learn" else []
+    model = fit([*pages, *labelled])
     card = {
         "about": about or {},
         "gold": {f"{path.parent.name}/{path.name}": sha256_file(path) for path in gold_files},
-        "pages": {"full": num_full, "snippets": len(pages) - num_full, "domains": len({page.domain for page in pages})},
+        "pages": {
+            "full": num_full,
+            "snippets": len(pages) - num_full,
+            "domains": len({page.domain for page in pages}),
+            "silver": len(labelled),
+        },
         "trees": {"rounds": NUM_ROUNDS, **PARAMETERS},
         "versions": {name: importlib.metadata.version(name) for name in ("lightgbm", "numba", "numpy", "trafilatura")},
         "cross_validation": summary,
