@@ -13,6 +13,7 @@ datatrove as its readers and filters want it (`pip install datatrove faust-cchar
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -36,6 +37,10 @@ from gristmill.pipeline.extract.blocks.training.cross_validation import PageScor
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_pages
 from gristmill.pipeline.extract.blocks.training.report import gain_interval, interval, mean_score
 from gristmill.pipeline.extract.charset import decode, decode_utf8
+from gristmill.pipeline.extract.child import Child
+from gristmill.pipeline.extract.frames import Page
+from gristmill.pipeline.extract.language import detect
+from gristmill.pipeline.extract.settings import ExtractSettings
 
 PRESETS = ("gopher", "c4-code", "fineweb")
 Way = Callable[[str, str], str]
@@ -72,7 +77,7 @@ def quality(pages: Sequence[LabelledPage], unseen: bool) -> dict[str, list[PageS
     if unseen:
         scores["blocks"] = [judge(page, ours(page.html.tobytes().decode(), page.url)) for page in pages]
     else:
-        scores["blocks"] = cross_validate(pages, lambda line: print(line, file=sys.stderr))[0]
+        scores["blocks"] = cross_validate(pages, say=lambda line: print(line, file=sys.stderr)).scores
     return scores
 
 
@@ -126,6 +131,26 @@ def speed(pages: Sequence[tuple[str, str | None, bytes]]) -> dict[str, float]:
     return {name: round(len(pages) / spent, 1) for name, spent in seconds.items()}
 
 
+def in_process_and_in_child(pages: Sequence[tuple[str, str | None, bytes]]) -> dict[str, float]:
+    """Return pages per CPU second of bytes to text and language in this process, and through the killable one, in turns."""
+    seconds = {"in_process": 0.0, "in_child": 0.0}
+
+    def here(turn: Sequence[Page]) -> int:
+        return sum(len(detect(ours(decode_utf8(page.payload, page.charset)[0], page.url))) for page in turn)
+
+    with Child(ExtractSettings(extractor="blocks")) as child:
+        ways = {"in_process": here, "in_child": lambda turn: len(list(child.extract(turn)))}
+        batch = [Page(url, "text/html", charset or "", "", body) for url, charset, body in pages]
+        for first in range(0, len(batch), _TURN):
+            for name, way in ways.items():
+                if first == 0:
+                    way(batch[:3])
+                seconds[name] += cpu_seconds(functools.partial(way, batch[first : first + _TURN]))[0]
+    rates = {name: round(len(pages) / spent, 1) for name, spent in seconds.items()}
+    print(", ".join(f"{name} {rate}" for name, rate in rates.items()))
+    return rates
+
+
 def cpu_seconds(work: Callable[[], int]) -> tuple[float, int]:
     """Return the CPU seconds of this process and its children that a piece of work takes, and its result."""
 
@@ -144,7 +169,6 @@ def filtered_by_gristmill(archive: Path, limit: int | None, extractor: Literal["
     from gristmill.filters.run import compile_filters
     from gristmill.filters.settings import FilterSettings
     from gristmill.pipeline.extract.run import Extraction
-    from gristmill.pipeline.extract.settings import ExtractSettings
     from gristmill.pipeline.sources.plan import plan_shards
     from gristmill.pipeline.sources.settings import SourceSettings
 
@@ -204,6 +228,7 @@ def main() -> None:
     if options.heavy:
         heavy = responses(options.heavy, limit)
         found["heavy"] = describe(heavy, speed(heavy))
+    found["killable"] = in_process_and_in_child(pages)
     found["archive_to_filtered_text"] = end_to_end(
         options.archives, min(limit or options.filtered, options.filtered), options.peers
     )
