@@ -62,30 +62,16 @@ def text(number: int) -> str:
 
 def mill(folder: Path, inputs: str, shard_bytes: int, num_documents: int) -> dict[str, float]:
     """Extract on Ray with one worker, in a process of its own; return seconds, rates, and peak memory on both sides."""
-    code = (
-        "import resource, sys, time, json, pathlib\n"
-        "from gristmill.pipeline.cli import register, app\n"
-        "from gristmill.pipeline.run import finished_steps\n"
-        "register(); began = time.perf_counter()\n"
-        f"try: app(args=['extract', {inputs!r}, '--out', 'out', '--engine', 'ray', '--workers', '1', '--quiet', '--json',\n"
-        f"          '--set', 'shard_bytes={shard_bytes}', '--set', 'extract.extractor=resiliparse'])\n"
-        "except SystemExit as end: assert not end.code\n"
-        "seconds = time.perf_counter() - began\n"
-        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "(step,) = finished_steps(pathlib.Path('out')).values()\n"
-        "timings = [record.timing for record in step.read_records() if record.phase == 'extract']\n"
-        "print(json.dumps({'shards': len(timings), 'seconds': round(seconds, 2), 'documents': step.rows('documents'),\n"
-        "                  'work_seconds': round(sum(timing['seconds'] for timing in timings), 2), 'driver_peak_bytes': peak,\n"
-        "                  'worker_peak_bytes': max(timing['peak_bytes'] for timing in timings)}))\n"
-    )
-    result = run_code(folder, code)
+    result = run_alone(folder, "mill", inputs, shard_bytes)
     if result["documents"] != num_documents:
         raise RuntimeError(f"{result['documents']} documents came of {num_documents}")
     return result
 
 
-def run_code(folder: Path, code: str) -> dict[str, Any]:
+def run_alone(folder: Path, function: str, *arguments: object) -> dict[str, Any]:
+    """Call a function of `scale_work` in a process of its own, so that its peak is nobody else's."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}"}
+    code = f"import json, scale_work\nprint(json.dumps(scale_work.{function}(*{arguments!r})))\n"
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
@@ -160,8 +146,7 @@ def archives(folder: Path, quick: bool) -> dict[str, Any]:
 def dispatch(folder: Path, quick: bool) -> dict[str, Any]:
     """Give tasks that do nothing to Ray and return the driver's rate and peak memory."""
     num_shards = 200 if quick else 100_000
-    code = f"import json, pathlib, scale_task\nprint(json.dumps(scale_task.drive(pathlib.Path('many'), {num_shards})))\n"
-    return run_code(folder, code)
+    return run_alone(folder, "drive", num_shards)
 
 
 def planning(folder: Path, quick: bool) -> dict[str, Any]:
@@ -172,19 +157,7 @@ def planning(folder: Path, quick: bool) -> dict[str, Any]:
         if number % 1000 == 0:
             place.mkdir(parents=True)
         (place / f"{number:06d}.warc.gz").write_bytes(b"x" * (number % 7))
-    code = (
-        "import json, resource, time\n"
-        "from gristmill.pipeline.recipe import Recipe\n"
-        "from gristmill.pipeline.plan import build_plan\n"
-        "from gristmill.pipeline.sources.plan import plan_shards\n"
-        "recipe = Recipe(name='many', sources={'web': {'inputs': ['inputs/*/*.warc.gz']}})\n"
-        "began = time.perf_counter(); build_plan(recipe); planned = time.perf_counter()\n"
-        "shards = plan_shards(recipe.sources['web'], recipe.shard_bytes)\n"
-        "print(json.dumps({'inputs': sum(len(shard.ranges) for shard in shards), 'shards': len(shards),\n"
-        "    'plan_seconds': round(planned - began, 2), 'shards_seconds': round(time.perf_counter() - planned, 2),\n"
-        "    'peak_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))\n"
-    )
-    return run_code(folder, code)
+    return run_alone(folder, "plan", "inputs/*/*.warc.gz")
 
 
 def main() -> None:

@@ -158,7 +158,7 @@ def attempt(
             record.books.balance(f"{folder.name}, {phase} {key}")
         record.timing |= {
             "seconds": round(time.perf_counter() - start, 3),
-            "peak_bytes": _peak_bytes(),
+            "peak_bytes": peak_bytes(),
             "ended": round(time.time(), 1),
             **take_retries(),
         }
@@ -177,7 +177,7 @@ def _resolve(name: str) -> Callable[..., None]:
     return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The largest resident size of this process; Linux's `ru_maxrss` would begin with what its parent held at the fork."""
     with suppress(FileNotFoundError):
         for line in Path("/proc/self/status").read_text().splitlines():
