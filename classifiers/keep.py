@@ -60,7 +60,7 @@ def pareto_bounds(draws: Floats, alpha: float) -> Floats:
 
 def tally(scores: npt.NDArray[np.float32]) -> dict[int, int]:
     """Count scores by the upper 16 bits of their place in the order of floats: a thousand bins at most between 0.0001 and 1."""
-    bins, counts = np.unique(_bins(scores), return_counts=True)
+    bins, counts = np.unique(upper_bits(scores), return_counts=True)
     return dict(zip(bins.tolist(), counts.tolist(), strict=True))
 
 
@@ -75,7 +75,7 @@ def crossing(counts: Mapping[int, int], fraction: float) -> tuple[int, int]:
 
 
 def in_bin(scores: npt.NDArray[np.float32], which: int) -> npt.NDArray[np.bool_]:
-    return np.equal(_bins(scores), which)
+    return np.equal(upper_bits(scores), which)
 
 
 def find_cut(scores: npt.NDArray[np.float32], draws: Floats, wanted: int) -> Cut:
@@ -86,8 +86,8 @@ def find_cut(scores: npt.NDArray[np.float32], draws: Floats, wanted: int) -> Cut
     return Cut(float(scores[last]), float(draws[last]))
 
 
-def _bins(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """The upper half of an integer that is ordered as the float is: the sign bit flipped, all bits of a negative."""
+def upper_bits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+    """The upper 16 bits of an integer that is ordered as the float is: the sign bit flipped, all bits of a negative."""
     bits = np.ascontiguousarray(scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> np.uint32(16)
 

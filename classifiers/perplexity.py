@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.classifiers.ngrams import CARD, CODES, KEYS, code_values, keys_by_length
-from gristmill.classifiers.settings import BucketSettings
 from gristmill.errors import UsageError
 from gristmill.storage import cut_by_bytes
 from gristmill.text.words import words_of
@@ -110,35 +109,3 @@ class Tally:
             "bits_per_byte": self.bits / self.bytes if self.bytes else None,
             "perplexity": float(np.exp2(self.bits / self.words)) if self.words else None,
         }
-
-
-Bounds = dict[str, tuple[float, float]]
-
-
-def bucket_bounds(settings: BucketSettings, perplexities: pa.ChunkedArray, languages: pa.ChunkedArray) -> Bounds:
-    """Per language, the perplexities up to which a document is head, and above which it is tail (CCNet's thirds).
-
-    Documents without words have no perplexity, and no say. 16 bytes per document are held while values are sorted.
-    """
-    has_words = pc.is_valid(perplexities)
-    names = pc.fill_null(languages.filter(has_words), "").combine_chunks().dictionary_encode()
-    codes = names.indices.to_numpy()
-    values = perplexities.filter(has_words).to_numpy()
-    ordered = values[np.lexsort((values, codes))]
-    ends = np.cumsum(np.bincount(codes, minlength=len(names.dictionary)))
-    bounds = {}
-    for language, begin, end in zip(names.dictionary.to_pylist(), [0, *ends], ends, strict=False):
-        size = int(end - begin)
-        cuts = [int(size * fraction + 1e-6) for fraction in (settings.head_fraction, 1 - settings.tail_fraction)]
-        # A part that holds no document ends below every perplexity, which is at least 1.
-        head, middle = (float(ordered[begin + cut - 1]) if cut else 0.0 for cut in cuts)
-        bounds[language] = (head, middle)
-    return dict(sorted(bounds.items()))
-
-
-def buckets(perplexities: pa.ChunkedArray, languages: pa.ChunkedArray, bounds: Bounds) -> pa.Array:
-    """Name each document's bucket; one without words is tail."""
-    limits = np.array([bounds.get(language or "", (0.0, 0.0)) for language in languages.to_pylist()]).reshape(-1, 2)
-    values = pc.fill_null(perplexities, np.inf).to_numpy()
-    named = np.where(values <= limits[:, 0], "head", np.where(values <= limits[:, 1], "middle", "tail"))
-    return pa.array(named.tolist(), pa.string())

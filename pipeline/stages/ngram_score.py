@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gristmill.classifiers import buckets as bucketing
 from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
@@ -56,9 +57,10 @@ def score_file(task: Attempt, path: str, model: str) -> None:
 
 
 def find_bounds(task: Attempt, scores: Sequence[str], settings: BucketSettings) -> None:
-    tables = [pq.read_table(path, columns=["perplexity", "language"]) for path in scores]
-    both = pa.concat_tables(tables) if tables else SCORES.empty_table()
-    task.record.extra["bounds"] = perplexity.bucket_bounds(settings, both["perplexity"], both["language"])
+    def read() -> Iterator[pa.Table]:
+        return (table for path in scores for table in read_tables(Path(path), ["perplexity", "language"]))
+
+    task.record.extra["bounds"] = bucketing.bucket_bounds(settings, read)
 
 
 def keep_file(
@@ -66,7 +68,7 @@ def keep_file(
     path: str,
     scores: str,
     settings: BucketSettings,
-    bounds: perplexity.Bounds,
+    bounds: bucketing.Bounds,
     source: str,
     seed: int,
     keep_removed: KeepRemoved,
@@ -78,7 +80,7 @@ def keep_file(
     counts = {outlet: np.zeros(len(PERPLEXITY_BINS) - 1, np.int64) for outlet in ("kept", "removed")}
     for table in read_tables(Path(path)):
         mine = known.slice(sieve.num_rows, table.num_rows)
-        values, named = mine["perplexity"].combine_chunks(), perplexity.buckets(mine["perplexity"], mine["language"], bounds)
+        values, named = mine["perplexity"].combine_chunks(), bucketing.buckets(mine["perplexity"], mine["language"], bounds)
         stays = pc.is_in(named, pa.array(settings.keep, pa.string()))
         rules = pc.if_else(stays, None, pc.binary_join_element_wise("ngram", named, "."))
         limits = pa.array(nearest_bounds(settings, bounds, mine["language"].to_pylist(), named.to_pylist()), pa.float64())
@@ -94,7 +96,7 @@ def keep_file(
 
 
 def nearest_bounds(
-    settings: BucketSettings, bounds: perplexity.Bounds, languages: Sequence[str | None], named: Sequence[str]
+    settings: BucketSettings, bounds: bucketing.Bounds, languages: Sequence[str | None], named: Sequence[str]
 ) -> list[float]:
     """The cut between each document's bucket and the kept one beside it; a kept document's own upper cut."""
     found = []

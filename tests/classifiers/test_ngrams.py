@@ -13,8 +13,8 @@ import pytest
 from classified import TEXTS, write_documents  # type: ignore[import-not-found]
 
 from gristmill.classifiers import ngrams
-from gristmill.classifiers.perplexity import NgramModel, Tally, bucket_bounds, buckets
-from gristmill.classifiers.settings import BucketSettings, NgramSettings
+from gristmill.classifiers.perplexity import NgramModel, Tally
+from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import UsageError
 from gristmill.text.words import words_of
 
@@ -130,22 +130,6 @@ def test_held_out_rows_have_the_form_of_the_transformers(tmp_path: Path) -> None
     row = tally.row("docs")
     assert row["source"] == "docs" and row["docs"] == 2 and row["bytes"] == sum(len(text.encode()) for text in TEXTS[40:42])
     assert 0.5 < row["bits_per_byte"] < 8 and row["perplexity"] == pytest.approx(2 ** (row["bits"] / row["words"]))
-
-
-def test_buckets_are_thirds_of_each_language() -> None:
-    perplexities = pa.chunked_array([pa.array([*range(1, 31), *range(100, 130), None], pa.float32())])
-    languages = pa.chunked_array([pa.array(["en"] * 30 + ["de"] * 30 + [None])])
-    bounds = bucket_bounds(BucketSettings(), perplexities, languages)
-    assert bounds == {"de": (109.0, 119.0), "en": (10.0, 20.0)}
-    names = buckets(perplexities, languages, bounds).to_pylist()
-    assert Counter(names[:30]) == Counter(names[30:60]) == {"head": 10, "middle": 10, "tail": 10} and names[60] == "tail"
-
-
-def test_a_bucket_may_be_empty_or_all() -> None:
-    perplexities, languages = (pa.chunked_array([pa.array(part)]) for part in ([5.0, 6.0, 7.0], ["en"] * 3))
-    for head, tail, expected in ((0, 0, ["middle"] * 3), (1, 0, ["head"] * 3), (0, 1, ["tail"] * 3)):
-        bounds = bucket_bounds(BucketSettings(head_fraction=head, tail_fraction=tail), perplexities, languages)
-        assert buckets(perplexities, languages, bounds).to_pylist() == expected
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
