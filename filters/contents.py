@@ -130,8 +130,11 @@ def datatrove_block(settings: DatatroveSettings) -> Block:
     module, _, name = settings.filter.rpartition(".")
     try:
         peer = getattr(importlib.import_module(module), name)(**settings.arguments)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UsageError(f"cannot make the datatrove filter `{settings.filter}`: {error}") from error
+    except Exception as error:  # a block may do anything there: download a model, read a list
+        raise UsageError(
+            f"cannot make the datatrove filter `{settings.filter}`: {type(error).__name__}: {error}",
+            hint="`arguments` are those of its class, and what it downloads must be there or within reach",
+        ) from error
 
     def measure(batch: Batch) -> Measured:
         from datatrove.data import Document
@@ -144,7 +147,10 @@ def datatrove_block(settings: DatatroveSettings) -> Block:
             document = Document(
                 text=text, id=id_.hex(), metadata={key: value for key, value in metadata.items() if value is not None}
             )
-            kept, reason = get_filter_result(peer.filter(document))
+            try:
+                kept, reason = get_filter_result(peer.filter(document))
+            except Exception as error:
+                raise InputError(f"`{settings.filter}` failed on document {id_.hex()}: {type(error).__name__}: {error}") from error
             removed.append(int(not kept))
             reasons.append(None if kept else reason)
             if document.text != text:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from gristmill.errors import IntegrityError, UsageError
 from gristmill.filters.block import MEASURED_BYTES
 from gristmill.filters.edits import Edits
+from gristmill.filters.presets import PRESETS
 from gristmill.filters.run import FilterOutcome, Filters, compile_filters
 from gristmill.filters.settings import FilterSettings
 
@@ -40,9 +41,17 @@ def recut_filters(old: FilterSettings, new: FilterSettings, seed: int) -> Recut:
     after = [(block.name, block.recipe, block.digests) for part in pair.new.passes for block in part.blocks]
     if before != after:
         differing = next((one or other for one, other in _aligned(before, after) if one != other), None)
-        what = differing[0] if differing else "the order of filters"
+        what = _parameters(old, new, differing[0]) if differing else "the order of filters"
         raise UsageError(f"`recut` takes bounds only, and `{what}` changes what is measured or edited", hint=_NEEDS_RUN)
     return pair
+
+
+def _parameters(old: FilterSettings, new: FilterSettings, block: str) -> str:
+    """Name the settings of a preset that differ and are no bounds, or the whole filter where it is no preset."""
+    names = PRESETS[block].parameters if block in PRESETS else ()
+    before, after = (settings.set for settings in (old, new))
+    changed = [key for name in names if before.get(key := f"{block}.{name}") != after.get(key)]
+    return "` and `".join(changed) or block
 
 
 def _aligned(before: list[Any], after: list[Any]) -> list[tuple[Any, Any]]:

@@ -96,7 +96,8 @@ class FilterSettings(Section):
         for key in self.set:
             if key.partition(".")[0] not in self.presets:
                 known = [f"{name}.{rule}" for name in self.presets for rule in _names(name)]
-                raise ValueError(f"`set` changes `{key}`, which no preset listed here has{nearest(key, known)}")
+                listed = ", ".join(self.presets) or "none"
+                raise ValueError(f"`set` changes `{key}`, which no preset listed here has ({listed}){nearest(key, known)}")
         return self
 
 

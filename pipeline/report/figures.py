@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 _UNITS = ("", "k", "M", "G", "T", "P")
@@ -78,7 +79,14 @@ def number(value: object) -> str:
     return f"{value:.4g}"
 
 
+def measured(rule: object, value: object) -> str:
+    """Spell a rule's value: a number, and the days that `age.day` counts since 1970 as a date."""
+    if rule == "age.day" and isinstance(value, int | float) and abs(value) < 1e6:
+        return str(date(1970, 1, 1) + timedelta(days=int(value)))
+    return number(value)
+
+
 def bound(of: Mapping[str, Any]) -> str:
     """Spell what a value must be for its document to stay."""
     signs = {"min": "≥", "above": ">", "max": "≤", "below": "<"}
-    return ", ".join(f"{sign} {number(of[side])}" for side, sign in signs.items() if of[side] is not None)
+    return ", ".join(f"{sign} {measured(of['rule'], of[side])}" for side, sign in signs.items() if of[side] is not None)

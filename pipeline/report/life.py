@@ -15,6 +15,7 @@ from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
 from gristmill.pipeline.report.copies import copies_in_shards
 from gristmill.pipeline.report.figures import bound as spell_bound
+from gristmill.pipeline.report.figures import measured
 from gristmill.pipeline.report.inplace import named_edits
 from gristmill.pipeline.report.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
 from gristmill.pipeline.run_folder import finished_steps
@@ -233,8 +234,9 @@ def _outcome(found: Found) -> str:
 def _verdict(events: Sequence[Event]) -> str:
     last = events[-1]
     if last.outcome == "removed":
-        measured = f": {last.facts['value']:g} against {last.facts['bound']:g}" if {"value", "bound"} <= last.facts.keys() else ""
-        return f"removed at {last.step} by {last.facts.get('rule')}{measured}"
+        rule = last.facts.get("rule")
+        sides = [measured(rule, last.facts[name]) for name in ("value", "bound") if name in last.facts]
+        return f"removed at {last.step} by {rule}" + (f": {' against '.join(sides)}" if len(sides) == 2 else "")
     if last.outcome == "failed":
         return f"failed at {last.step}: {last.facts.get('error')} ({last.facts.get('message')})"
     if last.outcome == "in shard":

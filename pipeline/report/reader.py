@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gristmill.pipeline.report.documents import Shelf, Shown
-from gristmill.pipeline.report.figures import inert, number, one_line
+from gristmill.pipeline.report.figures import inert, measured, one_line
 from gristmill.pipeline.report.terminal import Paper
 
 _STYLES = {"deleted": "struck", "inserted": "green"}
@@ -61,8 +61,10 @@ def outcome(shown: Shown) -> str:
     if row.get("error"):
         return one_line(f"failed at {shown.step}: {row['error']} ({row.get('message')})")
     rule = row.get("rule")
-    measured = f": {number(row['value'])} against {number(row.get('bound'))}" if row.get("value") is not None else ""
-    said = f"{shown.outlet} at {shown.step}" + (f" by {rule}{measured}" if rule else "")
+    value, limit = (measured(rule, row.get(name)) for name in ("value", "bound"))
+    because = f": {value}" if row.get("value") is not None else ""
+    because += f" against {limit}" if because and row.get("bound") is not None else ""
+    said = f"{shown.outlet} at {shown.step}" + (f" by {rule}{because}" if rule else "")
     others = [rule for rule in row.get("rules") or () if rule != row.get("rule")]
     also = f"; fails {', '.join(others)} too" if others else ""
     return one_line(said + also)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
-from gristmill.pipeline.report.figures import number, one_line
+from gristmill.pipeline.report.figures import measured, one_line
 from gristmill.pipeline.report.life import Event, Life
 from gristmill.pipeline.report.terminal import Paper, facts, rows
 
 _STYLES = {"kept": "green", "removed": "red", "failed": "red", "lost": "red", "in shard": "green", "encoded": "green"}
 _SHOWN_EDITS, _SHOWN_OTHERS = 12, 5
+_MEASURED = ("value", "bound")
+_FAILS = "fails"
 
 
 def as_json(life: Life) -> str:
@@ -41,18 +44,26 @@ def tell(life: Life, paper: Paper | None = None) -> Iterator[str]:
         yield f"This URL has {len(life.others)} more records; ask by id: {', '.join(life.others[:_SHOWN_OTHERS])}{more}"
 
 
+def _by_filter(rules: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """Lay out judged rules below the name of their filter, which would leave no room for theirs."""
+    for owner, group in groupby(rules, lambda rule: rule["rule"].partition(".")[0]):
+        own = list(group)
+        applies = any(rule["applies"] for rule in own)
+        yield [owner if applies else f"{owner}: not this language", "", "", ""]
+        for rule in own:
+            name, value = rule["rule"], measured(rule["rule"], rule["value"])
+            yield [f"· {name.partition('.')[2] or name}", value, rule["bound"], _FAILS if rule["fails"] else ""]
+
+
 def _tell_event(event: Event, paper: Paper) -> Iterator[str]:
     yield f"{paper.paint(event.step, 'bold')}  {paper.paint(event.outcome, _STYLES.get(event.outcome, 'yellow'))}"
-    yield from facts(paper, event.facts)
+    rule = event.facts.get("rule")
+    yield from facts(paper, {name: measured(rule, value) if name in _MEASURED else value for name, value in event.facts.items()})
     if event.rules:
-        shown = []
-        for rule in event.rules:
-            said = "fails" if rule["fails"] else "" if rule["applies"] else "not this language"
-            shown.append([rule["rule"], number(rule["value"]), rule["bound"], said])
-        judged: list[dict[str, Any] | None] = [None, *event.rules]
+        shown = list(_by_filter(event.rules))
         lines = rows(paper, ["rule", "value", "kept if", ""], shown, right=(1,), indent="    ")
-        for line, ruled in zip(lines, judged, strict=True):
-            yield paper.paint(line, "red") if ruled and ruled["fails"] else line
+        for line, cells in zip(lines, [None, *shown], strict=True):
+            yield paper.paint(line, "red") if cells and cells[3] == _FAILS else line
     for edit in event.edits[:_SHOWN_EDITS]:
         put = f", replaced by {edit['replacement']!r}" if edit.get("replacement") else ", deleted"
         yield f"    {edit['rule']}: bytes {edit['start']:,} to {edit['end']:,}{one_line(put)}"

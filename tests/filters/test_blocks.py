@@ -170,6 +170,8 @@ def test_a_datatrove_filter_is_a_step_with_its_reason_in_the_ledger() -> None:
     assert outcome.counts["deleted_bytes"] == outcome.counts["inserted_bytes"] == 3
     with pytest.raises(UsageError, match="cannot make the datatrove filter"):
         run(documents([]), datatrove=[{"filter": path + "s"}])
+    with pytest.raises(InputError, match=r"ShortFilter` failed on document [0-9a-f]{32}: TypeError"):
+        run(documents(["a"]), datatrove=[{"filter": "tests.filters.peer.ShortFilter", "arguments": {"limit": "3"}}])
 
 
 def test_personal_data_is_replaced_in_place_and_counted() -> None:

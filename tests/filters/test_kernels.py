@@ -26,7 +26,8 @@ FRAGMENTS = (
 
 def texts() -> st.SearchStrategy[str]:
     character = st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0x2FFF)
-    return st.lists(st.one_of(st.sampled_from(FRAGMENTS), character), max_size=40).map("".join)
+    padding = st.builds(str.__mul__, st.sampled_from("a é"), st.integers(0, 70))  # kernels read 64 bytes at a time
+    return st.lists(st.one_of(st.sampled_from(FRAGMENTS), character, padding), max_size=40).map("".join)
 
 
 def compare(values: list[str]) -> None:

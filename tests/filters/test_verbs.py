@@ -57,7 +57,8 @@ def test_a_recut_that_needs_the_text_is_refused_before_anything_is_written(
         call("recut", str(filtered / "kept"), "--set", "c4-code.end_mark=false", "--out", str(tmp_path / "no"))
         == UsageError.exit_code
     )
-    assert "needs a run of the filter stage" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "`c4-code.end_mark` changes what is measured or edited" in said and "needs a run of the filter stage" in said
     assert not (tmp_path / "no").exists()
 
 

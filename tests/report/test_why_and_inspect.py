@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from small import pages, recipe, write_warc  # type: ignore[import-not-found]
 
 from gristmill.document import DOCUMENT
 from gristmill.errors import UsageError
+from gristmill.filters.presets import PRESETS
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
 from gristmill.pipeline.engine_settings import EngineSettings
@@ -29,7 +31,7 @@ from gristmill.pipeline.recipe import Recipe
 from gristmill.pipeline.recipe_file import validate
 from gristmill.pipeline.report.documents import Query, find_documents
 from gristmill.pipeline.report.inplace import cut
-from gristmill.pipeline.report.life import look_up
+from gristmill.pipeline.report.life import Event, look_up
 from gristmill.pipeline.report.reader import page
 from gristmill.pipeline.report.server import make_server
 from gristmill.pipeline.report.telling import as_json, tell
@@ -129,6 +131,19 @@ def test_a_life_fits_the_terminal_and_is_harmless(out: Path) -> None:
         assert max(map(len, lines)) <= 80
         assert not any(character in "".join(lines) + as_json(life) for character in "\x1b\x00\u202e")
         assert json.loads(as_json(life))["verdict"] == life.verdict
+
+
+def test_rules_stand_whole_below_their_filter_and_days_are_dates(out: Path) -> None:
+    names = [rule.name for name in ("gopher-repetition", "gopher") for rule in PRESETS[name].rules]
+    judged = [{"rule": name, "value": 0.25, "bound": "≥ 50, ≤ 100,000", "fails": True, "applies": True} for name in names]
+    judged.append({"rule": "age.day", "value": 20454.0, "bound": "", "fails": True, "applies": True})
+    life = look_up(out, url("good"))
+    told = list(tell(replace(life, events=[Event("filter", "removed", rules=judged)]), Paper(colour=False)))
+    assert max(map(len, told)) <= 80
+    for name in names:
+        owner, _, rule = name.partition(".")
+        assert f"    {owner}" in told and any(line.split()[1:2] == [rule] for line in told if line.startswith("    · "))
+    assert "2026-01-01" in told[-1]
 
 
 def test_a_removed_line_is_shown_in_place(out: Path) -> None:
