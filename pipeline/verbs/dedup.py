@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import UsageError
+from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
 
 
@@ -17,12 +18,17 @@ def register(app: typer.Typer) -> None:
     app.command("dedup-eval")(dedup_eval)
 
 
+@options.running
 def dedup(
     inputs: options.Inputs,
-    out: options.OutOption = None,
+    said: Options,
     stages: Annotated[
-        str, typer.Option(help="Of url, exact, fuzzy, lines, paragraphs, spans, substring; run in this order.")
-    ] = "exact,fuzzy",
+        str | None,
+        typer.Option(
+            help="Of url, exact, fuzzy, lines, paragraphs, spans, substring; run in this order. exact,fuzzy when unset.",
+            show_default=False,
+        ),
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="drop, or mark to keep all with their clusters.", show_default=False)] = None,
     survivor: Annotated[str | None, typer.Option(help="longest, newest, oldest, id or best:COLUMN.", show_default=False)] = None,
     scope: Annotated[str | None, typer.Option(help="Compare within all, source or a column.", show_default=False)] = None,
@@ -31,34 +37,37 @@ def dedup(
     against: Annotated[list[str], typer.Option(help="A folder with an index. Repeatable.", show_default=False)] = [],  # noqa: B006
     decontaminate: Annotated[list[str], typer.Option(help="A benchmark in JSON lines. Repeatable.", show_default=False)] = [],  # noqa: B006
     text: Annotated[str | None, typer.Option(help="The column that holds the text.", show_default=False)] = None,
-    set_: options.Overrides = [],  # noqa: B006
-    engine: options.EngineKind = None,
-    workers: options.Workers = None,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
 ) -> None:
     """Remove or mark duplicates: the steps of a recipe up to deduplication, or files of documents as they are.
 
     Example: gristmill dedup docs --out unique --survivor newest
     """
-    from gristmill.pipeline.invoke import Options, exit_code, is_recipe, load_recipe, output_folder, plain_recipe, run_recipe
-    from gristmill.pipeline.tables import print_run
+    from gristmill.pipeline.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
-        recipe = load_recipe(Path(inputs[0]), set_)
+        options.refuse_beside_recipe(
+            stages=stages,
+            mode=mode,
+            survivor=survivor,
+            scope=scope,
+            threshold=threshold,
+            index=index,
+            against=against,
+            decontaminate=decontaminate,
+            text=text,
+        )
+        recipe = load_recipe(Path(inputs[0]), said.overrides)
     else:
         documents = _given(mode=mode, survivor=survivor, scope=scope)
         fuzzy = {**documents, **_given(threshold=threshold, index=index or None, against=list(against) or None)}
-        section = _sections(stages, documents, fuzzy, scope)
+        section = _sections(stages or "exact,fuzzy", documents, fuzzy, scope)
         if (index or against) and "fuzzy" not in section:
             raise UsageError("`--index` and `--against` are of near duplicates", hint="add `fuzzy` to `--stages`")
         if decontaminate:
             section["decontaminate"] = {"benchmarks": list(decontaminate)}
         columns = {"columns": {"text": text}} if text else {}
-        recipe = plain_recipe("dedup", inputs, {"dedup": section}, set_, **columns)
-    result = run_recipe(recipe, Options(out, engine, workers, None, quiet, json), until="dedup")
-    print_run(output_folder(recipe, out), as_json=json)
-    raise typer.Exit(exit_code(recipe, result))
+        recipe = plain_recipe("dedup", inputs, {"dedup": section}, said.overrides, **columns)
+    options.carry_out(recipe, said, "dedup")
 
 
 def _given(**values: Any) -> dict[str, Any]:

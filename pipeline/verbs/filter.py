@@ -36,10 +36,7 @@ def filter_(
     from gristmill.pipeline.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
-        if preset or language:
-            raise UsageError(
-                "a recipe names its filters itself", hint="say `--set filter.presets=[gopher]`, or leave the option off"
-            )
+        options.refuse_beside_recipe(preset=preset, language=language)
         recipe = load_recipe(Path(inputs[0]), said.overrides)
     else:
         section: dict[str, Any] = {"presets": _names(preset or "")}

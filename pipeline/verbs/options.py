@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from gristmill.errors import UsageError
 from gristmill.location import location
 from gristmill.pipeline.invoke import Options
 
@@ -69,6 +70,15 @@ def running(verb: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command
+
+
+def refuse_beside_recipe(**values: Any) -> None:
+    """Raise UsageError for options of plain files that were given with a recipe, which says the same itself."""
+    given = [f"--{name}" for name, value in values.items() if value]
+    if given:
+        raise UsageError(
+            f"`{given[0]}` is for plain files, and a recipe was given", hint="change a recipe's value with `--set a.b=c`"
+        )
 
 
 def carry_out(
