@@ -146,6 +146,13 @@ def test_a_recipe_names_the_sources_inside_an_output_folder(here: Path, capfd: p
     assert "`mine` is an output folder with several sources" not in err
 
 
+@pytest.mark.parametrize("said", ["filter --preset gopher", "dedup --mode mark", "dedup --stages exact", "extract --text body"])
+def test_what_a_recipe_says_itself_is_refused_beside_one(here: Path, capfd: pytest.CaptureFixture[str], said: str) -> None:
+    verb, option, value = said.split()
+    code, _, err = run(capfd, verb, "recipe.yaml", option, value)
+    assert code == 2 and f"`{option}` is for plain files, and a recipe was given" in err
+
+
 def test_an_output_of_one_verb_is_the_input_of_the_next(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, _, _ = run(capfd, "dedup", "out", "--out", "again", "--engine", "inline", "--quiet")
     assert code == 0
