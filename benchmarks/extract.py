@@ -96,7 +96,19 @@ def summarise_quality(scores: dict[str, list[PageScore]]) -> dict[str, Any]:
                 row["gain_of_blocks_interval"] = gain_interval([scores["blocks"][i] for i in rows], own)
             found.setdefault(kind, {})[name] = row
             print(f"{kind:9} {name:12} " + ", ".join(f"{key} {value}" for key, value in row.items()))
+        if rows:
+            found[kind]["by_language"] = by_language(scores, rows)
     return found
+
+
+def by_language(scores: dict[str, list[PageScore]], rows: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Return the number of pages and the mean scores of each way in each language of some rows."""
+    languages = sorted({scores["blocks"][i].page.language for i in rows})
+    of = {language: [i for i in rows if scores["blocks"][i].page.language == language] for language in languages}
+    return {
+        language: {"pages": len(own)} | {name: round(mean_score([scores[name][i] for i in own]), 4) for name in scores}
+        for language, own in of.items()
+    }
 
 
 def responses(archives: Sequence[Path], limit: int | None) -> list[tuple[str, str | None, bytes]]:

@@ -37,17 +37,13 @@ class Agreement(NamedTuple):
     f1: float
 
 
-def thin_languages(pages: Sequence[LabelledPage], languages: Sequence[str]) -> frozenset[str]:
-    """Return those of some languages that have little full gold."""
-    gold = Counter(page.language for page in pages if page.kind == "full")
-    return frozenset(language for language in languages if gold[language] < ENOUGH_GOLD)
-
-
 def read_candidates(archives: Sequence[Path], pages: Sequence[LabelledPage]) -> list[LabelledPage]:
     """Read the archives' pages without full gold in languages with little of it, labelled by trafilatura's text."""
     import trafilatura
 
-    has_gold = {(page.source.partition("/")[0], page.url) for page in pages if page.kind == "full"}
+    full = [page for page in pages if page.kind == "full"]
+    num_gold = Counter(page.language for page in full)
+    has_gold = {(page.source.partition("/")[0], page.url) for page in full}
     found = []
     for path in archives:
         for url, charset, body in responses(path):
@@ -56,7 +52,7 @@ def read_candidates(archives: Sequence[Path], pages: Sequence[LabelledPage]) -> 
             html = decode(body, charset)[0]
             text = trafilatura.extract(html, url=url) or ""
             language = detect(text)[0] if text else None
-            if language and thin_languages(pages, [language]):
+            if language and num_gold[language] < ENOUGH_GOLD:
                 row = {"gold_kind": "full", "gold_text": text, "lang": language, "source": "silver"}
                 found.append(replace(label_page(url, html.encode(), row, path.parent.name), kind="silver"))
     return found
