@@ -74,7 +74,7 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         raise UsageError(
             f"deduplication was asked to use column `{name}`, which the documents lack",
-            hint=f"they have: {', '.join(table.column_names)}",
+            hint=f"a source of rows brings it along with `passthrough: {{{name}: float64}}` (or string)",
         )
     return table[name]
 

@@ -54,7 +54,11 @@ class ParquetWriter:
         columns = {name.split(".")[0] for name in _DICTIONARY_COLUMNS} & set(schema.names)
         dictionary = [name for name in _DICTIONARY_COLUMNS if name.split(".")[0] in columns]
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, use_dictionary=dictionary)
+        # Of a column's least and greatest value the writer takes copies, some six of them: of texts they say nothing.
+        statistics = [field.name for field in schema if field.name != "text" and not pa.types.is_nested(field.type)]
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="zstd", compression_level=3, use_dictionary=dictionary, write_statistics=statistics
+        )
 
     def write(self, table: pa.Table) -> None:
         """Append rows; columns are cast to the file's schema, and a missing column is an error."""

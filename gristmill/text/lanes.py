@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from gristmill.text.kernel import part
@@ -82,6 +83,18 @@ def load(typing: Any, address: Any) -> Any:
         return builder.load(builder.inttoptr(arguments[0], _LANE_BITS.as_pointer()), align=1)
 
     return types.uint64(types.uint64), generate
+
+
+@intrinsic  # type: ignore[misc]
+def copy_bytes(typing: Any, source: Any, target: Any, size: Any) -> Any:
+    """Move bytes between two addresses whose stretches do not overlap."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start, end = (builder.inttoptr(place, ir.IntType(8).as_pointer()) for place in arguments[:2])
+        cgutils.raw_memcpy(builder, end, start, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.int64), generate
 
 
 @intrinsic  # type: ignore[misc]
