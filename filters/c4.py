@@ -23,7 +23,9 @@ from gristmill.text.points import back, read, strip
 from gristmill.text.tables import SPACE
 
 C4_EDITS = ("long_word", "no_end_mark", "few_words", "javascript", "policy", "citation", "white_space")
-_CITATION, _WHITE_SPACE = 5, 6
+# As numpy's integers: numba compiles a function anew for each literal that it is called with.
+_CITATION, _WHITE_SPACE = np.int64(5), np.int64(6)
+_NOTHING, _A_NEWLINE = np.int64(0), np.int64(1)  # what an edit puts in place
 _COUNTED = ("lorem_ipsum", "curly_brackets", "sentences", "kept_lines", *(f"dropped_{name}" for name in C4_EDITS[:5]))
 C4_SIGNALS = ("chars", *_COUNTED)
 
@@ -62,7 +64,7 @@ def _clean_line(data, a, b, scratch, edits, n, doc, base):  # type: ignore[no-un
         if data[i] == _OPEN:
             after = citation_at(data, i, b)
             if after > i:
-                n = _put(edits, n, doc, i - base, after - base, _CITATION, 0)
+                n = _put(edits, n, doc, i - base, after - base, _CITATION, _NOTHING)
                 i = after
                 continue
         scratch[size] = data[i]
@@ -84,7 +86,7 @@ def _trim_front(data, a, b, edits, first, n, doc, base):  # type: ignore[no-unty
         _, width, bits = read(data, position, b)
         if not bits & SPACE:
             break
-        n = _put(edits, n, doc, position - base, position + width - base, _WHITE_SPACE, 0)
+        n = _put(edits, n, doc, position - base, position + width - base, _WHITE_SPACE, _NOTHING)
         position += width
     return position, n
 
@@ -102,7 +104,7 @@ def _trim_back(data, a, b, edits, first, last, n, doc, base):  # type: ignore[no
         _, _, bits = read(data, before, position)
         if not bits & SPACE:
             break
-        n = _put(edits, n, doc, before - base, position - base, _WHITE_SPACE, 0)
+        n = _put(edits, n, doc, before - base, position - base, _WHITE_SPACE, _NOTHING)
         position = before
     return n
 
@@ -110,7 +112,7 @@ def _trim_back(data, a, b, edits, first, last, n, doc, base):  # type: ignore[no
 @kernel(types.int64(OFFSETS, OFFSETS, BYTES, types.int64, types.int64, types.boolean, _U8, BYTES, _U64, _OUT, _OUT))
 def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, cleaned, room, out, edits):  # type: ignore[no-untyped-def]
     """Clean pages; `cleaned` reads what is written to `scratch`, so that `judge` is compiled for one type of array."""
-    n = 0
+    n = np.int64(0)
     for doc in range(len(starts)):
         base, stop = starts[doc], stops[doc]
         row = out[doc]
@@ -131,22 +133,22 @@ def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, cl
                 reason = judge(data, a, b, min_words, end_mark, room, row)
             if reason >= 0:
                 row[4 + reason] += 1
-                n = _put(edits, before, doc, start - base, i - base, reason, 0)
+                n = _put(edits, before, doc, start - base, i - base, reason, _NOTHING)
                 continue
             kept_first, kept_last, kept_a, kept_b = before, n, a, b
             if ending < 0:
                 kept_a, n = _trim_front(data, a, b, edits, before, n, doc, base)
             elif follower - ending != 1 or data[ending] != _NEWLINE:
-                n = _put(edits, n, doc, ending - base, follower - base, _WHITE_SPACE, 1)
+                n = _put(edits, n, doc, ending - base, follower - base, _WHITE_SPACE, _A_NEWLINE)
             if a > start:
-                n = _put(edits, n, doc, start - base, a - base, _WHITE_SPACE, 0)
+                n = _put(edits, n, doc, start - base, a - base, _WHITE_SPACE, _NOTHING)
             if end > b:
-                n = _put(edits, n, doc, b - base, end - base, _WHITE_SPACE, 0)
+                n = _put(edits, n, doc, b - base, end - base, _WHITE_SPACE, _NOTHING)
             ending, follower = end, i
         if ending >= 0:
             n = _trim_back(data, kept_a, kept_b, edits, kept_first, kept_last, n, doc, base)
             if follower > ending:
-                n = _put(edits, n, doc, ending - base, follower - base, _WHITE_SPACE, 0)
+                n = _put(edits, n, doc, ending - base, follower - base, _WHITE_SPACE, _NOTHING)
     return n
 
 

@@ -97,7 +97,7 @@ def _copy(data, start, stop, out, at):  # type: ignore[no-untyped-def]
 @kernel(types.void(OFFSETS, OFFSETS, BYTES, _READ, _READ, _READ, _READ, _READ, BYTES, _READ, _U8))
 def _apply(starts, stops, data, document, first, last, text, bounds, replacements, offsets, out):  # type: ignore[no-untyped-def]
     edit = 0
-    at = 0
+    at = np.int64(0)
     for doc in range(len(starts)):
         position = starts[doc]
         while edit < len(document) and document[edit] == doc:

@@ -108,7 +108,7 @@ def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags): 
     unit = False  # the open word is a script's single code point: whatever follows is another word
     glued = 0
     start = first_core = last_core = i
-    chars = core_chars = seen = mark = 0
+    chars = core_chars = seen = mark = np.int64(0)  # a literal would compile `_put` anew
     letter = np.int64(0)
     while True:
         width, bits = 0, np.int64(SPACE)
@@ -130,7 +130,7 @@ def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags): 
             in_word = True
             unit = bits & UNIT != 0
             start = first_core = last_core = i
-            chars = core_chars = mark = 0
+            chars = core_chars = mark = np.int64(0)
             letter = np.int64(0)
         chars += 1
         if bits & CORE:
@@ -153,7 +153,7 @@ def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags): 
 @kernel(types.int64(OFFSETS, OFFSETS, BYTES, types.boolean, _PLACES, _HASHES, _NUMBERS, _FLAGS, _I64, _U64))
 def _scan(starts, stops, data, fold, places, hashes, numbers, flags, rows, room):  # type: ignore[no-untyped-def]
     """Find words 64 bytes at a time; a run with words inside it, or one longer than that, goes character by character."""
-    n = 0
+    n = np.int64(0)
     for doc in range(len(starts)):
         rows[doc] = n
         i, stop = starts[doc], stops[doc]
