@@ -218,7 +218,7 @@ def line_signals(batch: Batch, short_chars: int = 30) -> dict[str, npt.NDArray[A
         out = np.zeros((len(starts), len(COLUMNS)), np.int64)
         newlines, room = np.zeros(len(starts), np.int64), np.empty(ROOM, np.uint64)
         _count_newlines(starts, stops, batch.data, newlines, room)
-        slots = 8 << int(2 * newlines.max(initial=0) + 4).bit_length()
+        slots = max(8, 1 << int(2 * newlines.max(initial=0) + 4).bit_length())
         kinds = {"keys": np.uint64, "ages": np.int32, "paragraph_keys": np.uint64, "paragraph_ages": np.int32}
         tables = [batch.scratch.empty(name, slots, kind) for name, kind in kinds.items()]
         tables[1].fill(0)
