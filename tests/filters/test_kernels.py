@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gristmill.filters import reference
 from gristmill.filters.block import Batch
 from gristmill.filters.c4 import measure_c4
+from gristmill.filters.constants import STOP_WORDS
 from gristmill.filters.edits import apply_edits
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.quality import measure_fineweb, measure_gopher, measure_mc4
@@ -81,3 +82,9 @@ def test_kernels_measure_what_the_reference_says_of_all_real_pages(real_texts: l
 
 def test_a_text_without_characters_measures_zero() -> None:
     compare(["", " ", "\n", "\n\n", " \n "])
+
+
+def test_every_stop_word_counts_in_any_case_and_no_longer_word_does() -> None:
+    words = [*STOP_WORDS, *(word.title() for word in STOP_WORDS), "(The)", "then", "of'", "be.be", "tbe", "\u00fee"]
+    found = measure_gopher(Batch(documents(words)), {}).signals["stop_words"].tolist()
+    assert found == [1] * (2 * len(STOP_WORDS) + 1) + [0, 1, 0, 0, 0]
