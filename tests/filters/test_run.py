@@ -127,10 +127,10 @@ def test_a_recut_decides_as_a_run_with_the_new_bounds_would(real_texts: list[str
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"set": {"c4-code.min_words_per_line": 3}}, "c4-code"),
+        ({"set": {"c4-code.min_words_per_line": 3}}, "c4-code.min_words_per_line"),
         ({"presets": ["gopher", "c4-paper", "fineweb"]}, "c4-code"),
         ({"pii": {}}, "pii"),
-        ({"set": {"gopher.languages": ["de"]}}, "gopher"),
+        ({"set": {"gopher.languages": ["de"]}}, "gopher.languages"),
     ],
 )
 def test_a_recut_refuses_what_changes_text(change: dict[str, object], named: str) -> None:
