@@ -135,7 +135,7 @@ def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, cl
                 row[4 + reason] += 1
                 n = _put(edits, before, doc, start - base, i - base, reason, _NOTHING)
                 continue
-            kept_first, kept_last, kept_a, kept_b = before, n, a, b
+            kept_first, kept_last, kept_a, kept_b = before, n, a, b  # type: ignore[assignment]  # the same type once compiled
             if ending < 0:
                 kept_a, n = _trim_front(data, a, b, edits, before, n, doc, base)
             elif follower - ending != 1 or data[ending] != _NEWLINE:

@@ -136,7 +136,7 @@ def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags): 
         if bits & CORE:
             if last_core == first_core:
                 first_core = i
-                seen = 0
+                seen = 0  # type: ignore[assignment]  # the same type once compiled
             last_core = i + width
             seen += 1
             core_chars = seen
@@ -144,9 +144,9 @@ def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags): 
         else:
             seen += 1
         if bits & END:
-            mark = 2 if bits & WIDE_END else 1
+            mark = 2 if bits & WIDE_END else 1  # type: ignore[assignment]
         elif not bits & CLOSE:
-            mark = 0
+            mark = 0  # type: ignore[assignment]
         i += width
 
 
