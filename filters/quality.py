@@ -24,10 +24,10 @@ FINEWEB_SIGNALS = (
 )
 MC4_SIGNALS = ("split_lines", "third_line_chars")
 
-# Stop words as integers of four bytes, and a table where each has the slot that its product's high bits name.
-# Letters of ASCII are in lower case there, and other bytes become none: what is set are the bits 0x20 of five bytes.
+# Stop words as integers of four bytes and their number, and a table where each has the slot that its product's high bits name.
+# Letters of ASCII are in lower case there: what is set are the bits 0x20 of five bytes. The number tells a missing byte from a NUL.
 _LOWER = np.uint64(0x2020202020)
-_STOP_CODES = [int.from_bytes(word.encode(), "little") | int(_LOWER) for word in STOP_WORDS]
+_STOP_CODES = [int.from_bytes(word.encode(), "little") | int(_LOWER) | len(word) << 40 for word in STOP_WORDS]
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SLOTS = np.zeros(32, np.uint64)
 for _code in _STOP_CODES:
@@ -47,7 +47,8 @@ def _count_words(rows, data, core_start, core_end, core_chars, flags, out):  # t
         stops = ZERO
         for i in range(np.uint64(rows[doc]), np.uint64(rows[doc + 1])):
             # Five bytes of a longer word are no stop word either; a branch here is one that the processor cannot guess.
-            code = eight_bytes(data, core_start[i], min(core_end[i] - core_start[i], 5)) | _LOWER
+            size = min(core_end[i] - core_start[i], 5)
+            code = eight_bytes(data, core_start[i], size) | _LOWER | np.uint64(size) << np.uint64(40)
             slot = (code * _FACTOR) >> np.uint64(59)
             stops |= np.uint64(_SLOTS[slot] == code) << slot
         out[doc, 0], out[doc, 1], out[doc, 2] = rows[doc + 1] - rows[doc], content, chars

@@ -203,7 +203,8 @@ def test_every_stage_and_every_verb_works_in_an_object_store(
     run = remote["train"].folder / "train/run"
     assert "loss" in (run / "log.jsonl").read_text()
 
-    use_storage(out, StorageSettings(Access(options), str(tmp_path / "another machine")))  # as another user would reach it
+    use_storage("s3://mill", StorageSettings(Access(options), str(tmp_path / "another machine")))  # as another user would reach it
+    use_storage(out, StorageSettings(Access(options), str(tmp_path / "another machine")))
     assert "all is well" in verb("verify", out)
     assert verb("status", out, "--json").count('"done"') == len(local)
     assert "stale" not in verb("plan", "recipe.yaml", "--out", out)
