@@ -37,7 +37,7 @@ _OUT = types.Array(types.int64, 2, "C")
 
 @kernel(types.int64(OFFSETS, OFFSETS, BYTES, _U64))
 def _most_edits(starts, stops, data, room):  # type: ignore[no-untyped-def]
-    """Bound the number of edits: a line break opens a line, a bracket a citation with white space around it."""
+    """Bound the number of edits: three for each line, and three for each citation with the white space on either side of it."""
     total = 0
     for doc in range(len(starts)):
         total += 8
@@ -75,37 +75,43 @@ def _clean_line(data, a, b, scratch, edits, n, doc, base):  # type: ignore[no-un
 
 @part
 def _trim_front(data, a, b, edits, first, n, doc, base):  # type: ignore[no-untyped-def]
-    """Delete the white space that leads the page once citations are gone; return (first kept byte, edits)."""
+    """Delete the white space that leads the page once citations are gone, a run at once; return (first kept byte, edits)."""
     last = n
-    position = a
+    begin = position = a
     while position < b:
         if first < last and edits[first, 1] + base == position:
-            position = edits[first, 2] + base
+            if position > begin:
+                n = _put(edits, n, doc, begin - base, position - base, _WHITE_SPACE, _NOTHING)
+            begin = position = edits[first, 2] + base
             first += 1
             continue
         _, width, bits = read(data, position, b)
         if not bits & SPACE:
             break
-        n = _put(edits, n, doc, position - base, position + width - base, _WHITE_SPACE, _NOTHING)
         position += width
+    if position > begin:
+        n = _put(edits, n, doc, begin - base, position - base, _WHITE_SPACE, _NOTHING)
     return position, n
 
 
 @part
 def _trim_back(data, a, b, edits, first, last, n, doc, base):  # type: ignore[no-untyped-def]
-    """Delete the white space that ends the page once citations are gone."""
-    position = b
+    """Delete the white space that ends the page once citations are gone, a run at once."""
+    end = position = b
     while position > a:
         if last > first and edits[last - 1, 2] + base == position and edits[last - 1, 3] == _CITATION:
+            if end > position:
+                n = _put(edits, n, doc, position - base, end - base, _WHITE_SPACE, _NOTHING)
             last -= 1
-            position = edits[last, 1] + base
+            end = position = edits[last, 1] + base
             continue
         before = back(data, position, a)
         _, _, bits = read(data, before, position)
         if not bits & SPACE:
             break
-        n = _put(edits, n, doc, before - base, position - base, _WHITE_SPACE, _NOTHING)
         position = before
+    if end > position:
+        n = _put(edits, n, doc, position - base, end - base, _WHITE_SPACE, _NOTHING)
     return n
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +21,7 @@ from gristmill.filters.quality import measure_fineweb, measure_gopher, measure_m
 from gristmill.filters.repetition import measure_repetition
 from tests.filters.make import documents
 
+TEXT_TESTS = Path(__file__).parents[1] / "text"
 FRAGMENTS = (
     *("\n", "\n\n", "\n\n\n", " \n", "\r\n", "\x0b", "\x85", "\u2028", " ", "  ", "\t", "\u3000", "...", "…", ".", '"', "!", "?"),
     *("#", "- item", "• item", "the", "of", "And", "with", "日本。", "ไทย", "é", "İ", "ẞ", "word", "two words", "a b c d e."),
@@ -82,6 +88,22 @@ def test_kernels_measure_what_the_reference_says_of_all_real_pages(real_texts: l
 
 def test_a_text_without_characters_measures_zero() -> None:
     compare(["", " ", "\n", "\n\n", " \n "])
+
+
+def test_white_space_around_citations_is_any_amount() -> None:
+    """At a page's ends, where it goes once the citations are gone: more of it than the page has lines and brackets."""
+    said = "This is a line of more than five words, and it ends well."
+    compare([f"[1]{' ' * 500}{said} {said} {said}{' ' * 500}[2]\u3000{' ' * 300}[3]{' ' * 400}."])
+    compare([f"{' ' * 70}[1]{' ' * 200}[2]{' ' * 200}{said}\n{said}\n[4]{' ' * 90}{said}[5]{' ' * 200}[edit]"])
+
+
+@pytest.mark.slow
+def test_no_kernel_reaches_beyond_its_arrays(tmp_path: Path) -> None:
+    """The same tests with every index checked, which only a compilation of its own can do."""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, str(TEXT_TESTS)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 def test_every_stop_word_counts_in_any_case_and_no_longer_word_does() -> None:
