@@ -81,8 +81,9 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
     progress = Progress(quiet=options.quiet)
     settings = engine_settings(recipe, options)
     try:
-        with followed(out, progress.note):
+        with followed(out, progress.note) as report:
             result = run_plan(build_plan(recipe, until), out, settings, progress)
+            report.nothing_new = not result.ran
     except Interrupted as stop:
         stop.hint = f"resume with: {resume_command()}"
         raise

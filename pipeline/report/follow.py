@@ -6,19 +6,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from gristmill.pipeline.report.page import write_report
+from gristmill.manifest import MANIFEST
+from gristmill.pipeline.report.page import REPORT, write_report
 from gristmill.pipeline.run_folder import RUN_FILE
 
 EVERY_SECONDS = 60.0
 _SHARE = 20  # a report that takes long to draw is drawn rarely: at most a twentieth of the time goes into it
 
 
+@dataclass(slots=True)
+class Followed:
+    """What the body can say of its run."""
+
+    nothing_new: bool = False  # every step was there before, so a report written after them says all
+
+
 @contextmanager
-def followed(out: Path, say: Callable[[str], None], every_seconds: float = EVERY_SECONDS) -> Iterator[None]:
+def followed(out: Path, say: Callable[[str], None], every_seconds: float = EVERY_SECONDS) -> Iterator[Followed]:
     """Rewrite `out/report.html` from time to time while the body runs; a report that fails is said, never raised."""
-    over = threading.Event()
+    over, found = threading.Event(), Followed()
 
     def follow() -> None:
         wait = every_seconds
@@ -30,11 +39,21 @@ def followed(out: Path, say: Callable[[str], None], every_seconds: float = EVERY
     thread = threading.Thread(target=follow, name="report", daemon=True)
     thread.start()
     try:
-        yield
+        yield found
     finally:
         over.set()
         thread.join()
-        _write(out, say)
+        if not (found.nothing_new and _is_fresh(out)):
+            _write(out, say)
+
+
+def _is_fresh(out: Path) -> bool:
+    """Whether the report was written after the last step; a kill may have come between them."""
+    try:
+        written = (out / REPORT).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return all(manifest.stat().st_mtime <= written for manifest in out.glob(f"steps/*/{MANIFEST}"))
 
 
 def _write(out: Path, say: Callable[[str], None]) -> None:

@@ -53,6 +53,15 @@ def test_a_second_run_reuses_every_step_in_under_three_seconds(here: Path, capfd
     assert time.monotonic() - began < 3
 
 
+def test_a_run_in_which_nothing_ran_leaves_the_report_alone(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (here / "out" / "report.html").write_text("mine")
+    assert run(capfd, "run", "recipe.yaml", "--out", "out", "--engine", "inline")[0] == 0
+    assert (here / "out" / "report.html").read_text() == "mine"
+    (here / "out" / "report.html").unlink()
+    assert run(capfd, "run", "recipe.yaml", "--out", "out", "--engine", "inline")[0] == 0
+    assert (here / "out" / "report.html").exists()
+
+
 def test_one_changed_bound_runs_only_what_depends_on_it(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capfd, "plan", "recipe.yaml", "--out", "out", "--set", "dedup.fuzzy.threshold=0.9", "--json")
     states = {step["step"]: (step["state"], step["because"]) for step in json.loads(out)}
