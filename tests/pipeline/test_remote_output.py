@@ -13,6 +13,7 @@ from faulty_proxy import FAULTS, FaultyProxy
 from small import write_recipe  # type: ignore[import-not-found]
 from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
+from gristmill import location
 from gristmill.errors import GristmillError
 from gristmill.hashing import sha256_file
 from gristmill.location import RemotePath, use_storage
@@ -182,6 +183,7 @@ def test_every_stage_and_every_verb_works_in_an_object_store(
     from gristmill.pipeline.cli import app, register
 
     options = {**object_store.options(server), "secret": SECRET}
+    monkeypatch.setattr(location, "_settings", dict(location._settings))  # `--storage-option` holds for a process
     write_recipe(tmp_path, output={"storage_options": options, "cache": str(tmp_path / "cache")}, train=TRAIN)
     monkeypatch.chdir(tmp_path)
     register()
@@ -203,8 +205,7 @@ def test_every_stage_and_every_verb_works_in_an_object_store(
     run = remote["train"].folder / "train/run"
     assert "loss" in (run / "log.jsonl").read_text()
 
-    use_storage("s3://mill", StorageSettings(Access(options), str(tmp_path / "another machine")))  # as another user would reach it
-    use_storage(out, StorageSettings(Access(options), str(tmp_path / "another machine")))
+    use_storage(out, StorageSettings(Access(options), str(tmp_path / "another machine")))  # as another user would reach it
     assert "all is well" in verb("verify", out)
     assert verb("status", out, "--json").count('"done"') == len(local)
     assert "stale" not in verb("plan", "recipe.yaml", "--out", out)
@@ -214,8 +215,9 @@ def test_every_stage_and_every_verb_works_in_an_object_store(
     assert verb("inspect", out, "--removed", "--json") == verb("inspect", "local", "--removed", "--json")
     verb("compare", "local", out)
     verb("report", out, "--to", str(tmp_path / "report.html"))
-    verb("recut", out, "--set", "gopher.words.min=10", "--out", "s3://mill/recut", "-q", "--engine", "inline")
-    verb("filter", out, "--preset", "gopher", "--out", "s3://mill/adopted", "-q", "--engine", "inline")
+    access = [word for name, value in options.items() for word in ("--storage-option", f"{name}={value}")]
+    verb(*access, "recut", out, "--set", "gopher.words.min=10", "--out", "s3://mill/recut", "-q", "--engine", "inline")
+    verb(*access, "filter", out, "--preset", "gopher", "--out", "s3://mill/adopted", "-q", "--engine", "inline")
     assert "0 bytes freed" in _err(capsys, "gc", out)
     for key, data in _objects(server):
         assert SECRET.encode() not in data, key
