@@ -3,7 +3,8 @@
 # ENV and WORKDIR as written, then the last CMD, or a command given instead.
 #   sudo docker/try_on_debian.sh docker/Dockerfile /var/tmp/gristmill-root
 #   sudo docker/try_on_debian.sh docker/worker.Dockerfile /var/tmp/worker-root gristmill demo --out /tmp/demo
-# `FROM python:3.11-slim-bookworm` stands for Debian's own Python 3.11 behind the name `python`, in an environment of its own.
+# `FROM python:3.11-slim-bookworm` stands for Debian's own Python 3.11 behind the name `python`, in an environment of its own, and
+# `FROM nvidia/cuda` for the root alone.
 # pip's settings and the certificates of this machine are taken along; PASS="/a /b" lends folders of it that they point to.
 set -euo pipefail
 
@@ -48,9 +49,14 @@ while read -r word rest; do
     echo "== $word $rest"
     case $word in
     FROM)
-        [ "$rest" = python:3.11-slim-bookworm ] || { echo "no stand-in for $rest" >&2; exit 2; }
-        inside "test -x /opt/base/bin/python || python3 -m venv /opt/base"
-        inside "python -c 'import sys; assert sys.version_info[:2] == (3, 11)'"
+        case $rest in
+        python:3.11-slim-bookworm)
+            inside "test -x /opt/base/bin/python || python3 -m venv /opt/base"
+            inside "python -c 'import sys; assert sys.version_info[:2] == (3, 11)'"
+            ;;
+        nvidia/cuda:*) ;; # the root as it is: torch's wheel brings CUDA's libraries, and nothing here reaches a GPU
+        *) echo "no stand-in for $rest" >&2; exit 2 ;;
+        esac
         ;;
     RUN) inside "$rest" ;;
     WORKDIR) mkdir -p "$root$rest" && folder=$rest ;;
