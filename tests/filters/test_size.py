@@ -27,14 +27,15 @@ def test_words_and_lines_beyond_the_measured_part_do_not_count() -> None:
 
 
 _PEAK = """
-import resource, sys, time
+import sys, time
 from gristmill.filters.run import compile_filters
 from gristmill.filters.settings import FilterSettings
+from gristmill.pipeline.job import peak_bytes
 from tests.filters.make import documents
 filters = compile_filters(FilterSettings(presets={presets!r}), seed=1)
 page = "\\n".join(f"This is line {{n}} of a page about nothing much, and it ends here." for n in range(100))
 {body}
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peak_bytes() >> 20)
 """
 
 
