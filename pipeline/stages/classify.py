@@ -20,13 +20,14 @@ from gristmill.heldout import UNIT_COLUMN, for_training
 from gristmill.manifest import Record
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.outputs import KeepRemoved
+from gristmill.pipeline.stages.dedup import files, passed_on
 from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
 
 SCORES = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("score", pa.float32(), nullable=False)])
 SCORE = pa.field("quality_score", pa.float32())  # the column that scored documents carry on, kept or removed
 SCORE_BINS = [round(step / 20, 2) for step in range(21)]
-Cut = tuple[list[float], list[str]]  # score and draw of the last document kept, and the files that led there
+Cut = tuple[list[float], list[Record]]  # score and draw of the last document kept, and the phase that led there
 MODEL_FILES = (quality.MODEL, quality.CARD)
 
 
@@ -38,24 +39,24 @@ def train(job: Job) -> Stage:
     piece = job.settings
     sides = {"positives": list(piece.positives), "negatives": list(piece.negatives)}
     names = list(dict.fromkeys([*sides["positives"], *sides["negatives"]]))
-    files = [(path, name) for name in names for path in job.paths("documents", name)]
+    documents = [(path, name) for name in names for path in job.paths("documents", name)]
     common = {"settings": piece.classifier, "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
-    counted = yield over_paths("count", count_file, [path for path, _ in files], **common)
+    counted = yield over_paths("count", count_file, [path for path, _ in documents], **common)
     totals = {name: Counter[str]() for name in names}
-    for record, (_, name) in zip(counted, files, strict=True):
+    for record, (_, name) in zip(counted, documents, strict=True):
         totals[name].update(record.counts)
     # A source that stands on both sides is sampled for the larger of its two shares.
     sources = min(len(side) for side in sides.values()) or 1
     bounds = {name: sample_bounds(piece.classifier, totals[name], sources) for name in names}
-    tasks = [Task(f"{n:05d}", sample_file, {"path": str(path), "bounds": bounds[name]}) for n, (path, name) in enumerate(files)]
+    tasks = [Task(f"{n:05d}", sample_file, {"path": str(path), "bounds": bounds[name]}) for n, (path, name) in enumerate(documents)]
     sampled = yield Phase("sample", tasks, common)
-    found = [(name, entry.path) for record, (_, name) in zip(sampled, files, strict=True) for entry in record.named("sample")]
+    found = [(name, entry.path) for record, (_, name) in zip(sampled, documents, strict=True) for entry in record.named("sample")]
     samples = {
         side: {name: [str(job.folder / path) for own, path in found if own == name] for name in members}
         for side, members in sides.items()
     }
     (record,) = yield Phase("train", [Task("model", train_model, {**samples, **common})])
-    return {**record.extra, "replaced_files": [path for _, path in found]}
+    return {**record.extra, **passed_on(job, sampled)}
 
 
 def count_file(task: Attempt, path: str, settings: ClassifierSettings, heldout_fraction: float, seed: int) -> None:
@@ -103,13 +104,13 @@ def score(job: Job) -> Stage:
     scored = yield over_paths("score", score_file, paths, may_lose=True, **common)
     scores = {record.task: str(job.folder / entry.path) for record in scored for entry in record.named("scores")}
     cut: list[float] | None = None
-    passing: list[str] = []
+    near: list[Record] = []
     if isinstance(piece.classifier.keep, TopFraction):
-        cut, passing = yield from cut_phases(job, piece.classifier.keep, scored)
+        cut, near = yield from cut_phases(job, piece.classifier.keep, scored)
     common |= {"source": piece.source, "seed": job.seed, "keep_removed": piece.keep_removed, "cut": cut}
     tasks = [Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()]
     yield Phase("keep", tasks, common, may_lose=True)
-    return {"rule": piece.classifier.keep.rule, "replaced_files": passing}
+    return {"rule": piece.classifier.keep.rule, **passed_on(job, near)}
 
 
 def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generator[Phase, list[Record], Cut]:
@@ -124,10 +125,8 @@ def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generat
         for entry in record.named("scores")
     ]
     near = yield Phase("near", tasks, {"which": which, "seed": job.seed})
-    left = [entry.path for record in near for entry in record.named("near")]
-    paths = [str(job.folder / path) for path in left]
-    (record,) = yield Phase("cut", [Task("all", cut_scores, {"near": paths, "wanted": wanted})])
-    return record.extra["cut"], left
+    (record,) = yield Phase("cut", [Task("all", cut_scores, {"near": files(job, near, "near"), "wanted": wanted})])
+    return record.extra["cut"], near
 
 
 def score_file(task: Attempt, path: str, settings: ClassifierSettings, model: str) -> None:

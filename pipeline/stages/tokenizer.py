@@ -12,7 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from gristmill.hashing import canonical_json
+from gristmill.manifest import Record
 from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.pipeline.stages.dedup import passed_on
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize import train as training
 from gristmill.tokenize.report import tokenizer_report
@@ -26,7 +28,7 @@ def train(job: Job) -> Stage:
     piece = job.settings
     files = [(path, entry.source or "") for path, entry in job.files("documents") if entry.source in piece.sources]
     texts = {name: [str(path) for path, source in files if source == name] for name in piece.sources}
-    samples = texts
+    samples, sampled = texts, list[Record]()
     if not piece.tokenizer.path:
         common = {"seed": job.seed, "excluded": piece.heldout_fraction}
         measured = yield over_paths("measure", measure_file, [path for path, _ in files], **common)
@@ -45,8 +47,7 @@ def train(job: Job) -> Stage:
     (record,) = yield Phase(
         "train", [Task("model", make_tokenizer, {"settings": piece.tokenizer, "samples": samples, "texts": texts})]
     )
-    passing = [] if piece.tokenizer.path else [entry.path for _, entry in found]
-    return {**record.extra, "replaced_files": passing}
+    return {**record.extra, **passed_on(job, sampled)}
 
 
 def measure_file(task: Attempt, path: str, seed: int, excluded: float) -> None:
