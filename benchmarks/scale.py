@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,44 +104,50 @@ def growth(sizes: dict[str, dict[str, float]], key: str) -> float:
     return round(sizes["100x"][key] / sizes["1x"][key], 3)
 
 
-def lines(folder: Path, quick: bool) -> dict[str, Any]:
-    base = 200 if quick else 2000
+def mill_sizes(folder: Path, name: str, base: int, write: Callable[[Path, int], tuple[str, int]]) -> dict[str, Any]:
+    """Mill 1x, 10x and 100x as many documents; `write` returns the inputs it wrote and the size of a shard."""
     sizes = {}
     for factor in FACTORS:
-        place = folder / f"lines-{factor}"
+        place = folder / f"{name}-{factor}"
         place.mkdir()
-        sizes[f"{factor}x"] = mill(place, write_lines(place, base * factor), base * TEXT_BYTES // 8, base * factor)
-        print(f"lines {factor}x: {sizes[f'{factor}x']}", file=sys.stderr)
+        inputs, shard_bytes = write(place, factor)
+        sizes[f"{factor}x"] = mill(place, inputs, shard_bytes, base * factor)
+        print(f"{name} {factor}x: {sizes[f'{factor}x']}", file=sys.stderr)
+    return {
+        "driver_growth_1x_to_100x": growth(sizes, "driver_peak_bytes"),
+        "worker_growth_1x_to_100x": growth(sizes, "worker_peak_bytes"),
+        "sizes": sizes,
+    }
+
+
+def lines(folder: Path, quick: bool) -> dict[str, Any]:
+    base = 200 if quick else 2000
+
+    def write(place: Path, factor: int) -> tuple[str, int]:
+        return write_lines(place, base * factor), base * TEXT_BYTES // 8
+
+    milled = mill_sizes(folder, "lines", base, write)
     mega = base * 100 * TEXT_BYTES / 1e6
-    ours, peer = mega / sizes["100x"]["work_seconds"], mega / plain_loop(place)
+    ours, peer = mega / milled["sizes"]["100x"]["work_seconds"], mega / plain_loop(folder / "lines-100")
     return {
         "unit": "MB/s of text, one worker, 100x",
         "ours": round(ours, 1),
         "peers": {"plain pyarrow loop": round(peer, 1)},
         "ratio": {"plain pyarrow loop": round(ours / peer, 3)},
-        "driver_growth_1x_to_100x": growth(sizes, "driver_peak_bytes"),
-        "worker_growth_1x_to_100x": growth(sizes, "worker_peak_bytes"),
-        "sizes": sizes,
+        **milled,
     }
 
 
 def archives(folder: Path, quick: bool) -> dict[str, Any]:
     base = 20 if quick else 200
-    sizes = {}
-    for factor in FACTORS:
-        place = folder / f"archives-{factor}"
-        place.mkdir()
+
+    def write(place: Path, factor: int) -> tuple[str, int]:
         inputs = write_archives(place, base * factor, base // 4)
-        shard_bytes = sum(path.stat().st_size for path in place.glob(inputs)) // (8 * factor)
-        sizes[f"{factor}x"] = mill(place, inputs, shard_bytes, base * factor)
-        print(f"archives {factor}x: {sizes[f'{factor}x']}", file=sys.stderr)
-    return {
-        "unit": "pages/s, one worker, 100x",
-        "ours": round(base * 100 / sizes["100x"]["work_seconds"], 1),
-        "driver_growth_1x_to_100x": growth(sizes, "driver_peak_bytes"),
-        "worker_growth_1x_to_100x": growth(sizes, "worker_peak_bytes"),
-        "sizes": sizes,
-    }
+        return inputs, sum(path.stat().st_size for path in place.glob(inputs)) // (8 * factor)
+
+    milled = mill_sizes(folder, "archives", base, write)
+    ours = base * 100 / milled["sizes"]["100x"]["work_seconds"]
+    return {"unit": "pages/s, one worker, 100x", "ours": round(ours, 1), **milled}
 
 
 def dispatch(folder: Path, quick: bool) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 
@@ -32,12 +31,12 @@ def nothing(task: Attempt) -> None:
     task.record.counts["done"] = 1
 
 
-def drive(out: Path, num_shards: int) -> dict[str, float]:
+def drive(num_shards: int) -> dict[str, float]:
     """Run the stage on Ray and return tasks per second and the driver's peak memory."""
     steps.STAGES = {**steps.STAGES, "many": StageKind("scale_work:many", 1)}
     plan = Plan("many", 1, [Step("many", "many", Many(num_shards=num_shards))], {})
     began = time.perf_counter()
-    run_plan(plan, out, EngineSettings(kind="ray"), Progress(quiet=True))
+    run_plan(plan, Path("many"), EngineSettings(kind="ray"), Progress(quiet=True))
     seconds = time.perf_counter() - began
     return {
         "shards": num_shards,
@@ -54,8 +53,11 @@ def mill(inputs: str, shard_bytes: int) -> dict[str, float]:
     command = ["extract", inputs, "--out", "out", "--engine", "ray", "--workers", "1", "--quiet", "--json"]
     register()
     began = time.perf_counter()
-    with contextlib.suppress(SystemExit):
+    try:
         app(args=[*command, "--set", f"shard_bytes={shard_bytes}", "--set", "extract.extractor=resiliparse"])
+    except SystemExit as end:
+        if end.code:
+            raise
     seconds = time.perf_counter() - began
     (step,) = finished_steps(Path("out")).values()
     timings = [record.timing for record in step.read_records() if record.phase == "extract"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -23,9 +24,8 @@ def bucket_bounds(settings: BucketSettings, read: Read) -> Bounds:
     Everything is read twice: once to count values by their upper 16 bits, which says in which of those bins a third ends, and
     once to sort the values of these bins alone. Documents without words have no perplexity, and no say.
     """
-    counts: dict[str, npt.NDArray[np.int64]] = {}
+    counts: dict[str, npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(1 << 16, np.int64))
     for language, values in _by_language(read()):
-        counts.setdefault(language, np.zeros(1 << 16, np.int64))
         counts[language] += np.bincount(upper_bits(values), minlength=1 << 16)
     places = {language: [_place(own, size) for size in _sizes(settings, own)] for language, own in counts.items()}
     near: dict[tuple[str, int], list[_Values]] = {(language, which): [] for language, own in places.items() for which, _ in own}
