@@ -1,11 +1,14 @@
-"""Deduplication: signatures against datatrove, datasketch and rensa; clustering of millions of made documents; real text.
+"""Deduplication: signatures against datatrove, datasketch and rensa; clustering of millions of made
+documents; real text.
 
-    python benchmarks/dedup.py [texts.jsonl.gz ...] [--only signatures,clustering] [--peers PYTHON] [--millions 1 10 50] [--save]
+    python benchmarks/dedup.py [texts.jsonl.gz ...] [--only signatures,clustering] [--peers PYTHON]
+    [--millions 1 10 50] [--save]
 
-Without texts, the documentation of Python's own modules is used. Peers run in this process's turn, one sample of texts each
-way, in the interpreter named by --peers (one that has datatrove, spacy, datasketch and rensa; those it lacks are left out).
-All speeds are MB of UTF-8 text per CPU second of one core. Clustering needs 330 bytes of disk per document and cleans up.
-`--save` writes what was measured to results/dedup.json, and leaves there what was not.
+Without texts, the documentation of Python's own modules is used. Peers run in this process's turn, one sample
+of texts each way, in the interpreter named by --peers (one that has datatrove, spacy, datasketch and rensa;
+those it lacks are left out). All speeds are MB of UTF-8 text per CPU second of one core. Clustering needs 330
+bytes of disk per document and cleans up. `--save` writes what was measured to results/dedup.json, and leaves
+there what was not.
 """
 
 from __future__ import annotations
@@ -46,7 +49,9 @@ PARTS = ("signatures", "clustering")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("texts", nargs="*", type=Path)
     parser.add_argument("--only", default="signatures,clustering")
     parser.add_argument("--quick", action="store_true", help="little text, 100,000 documents")
@@ -66,7 +71,8 @@ def main() -> None:
             row = bench_clustering(int(millions * 1e6), arguments.workers, arguments.scratch)
             report(
                 "  ".join(
-                    f"{name} {value:,}" if isinstance(value, (int, float)) else f"{name} {value}" for name, value in row.items()
+                    f"{name} {value:,}" if isinstance(value, (int, float)) else f"{name} {value}"
+                    for name, value in row.items()
                 )
             )
             parts["clustering"].append(row)
@@ -81,7 +87,12 @@ def main() -> None:
 def described(parts: dict[str, Any]) -> dict[str, Any]:
     """Each part with the command, machine and versions it was measured with."""
     with_ = {
-        "command": " ".join(["python benchmarks/dedup.py", *(Path(word).name if "/" in word else word for word in sys.argv[1:])]),
+        "command": " ".join(
+            [
+                "python benchmarks/dedup.py",
+                *(Path(word).name if "/" in word else word for word in sys.argv[1:]),
+            ]
+        ),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "versions": {name: version(name) for name in ("numba", "numpy", "pyarrow")},
     }
@@ -90,7 +101,10 @@ def described(parts: dict[str, Any]) -> dict[str, Any]:
 
 def save(parts: dict[str, Any]) -> None:
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({**{name: kept[name] for name in PARTS if name in kept}, **described(parts)}, indent=1) + "\n")
+    RESULTS.write_text(
+        json.dumps({**{name: kept[name] for name in PARTS if name in kept}, **described(parts)}, indent=1)
+        + "\n"
+    )
 
 
 def signatures_row(paths: list[Path], python: str, rounds: int) -> dict[str, Any]:
@@ -99,7 +113,11 @@ def signatures_row(paths: list[Path], python: str, rounds: int) -> dict[str, Any
     ours, peers, sampled = bench_signatures(texts, python, rounds)
     row = {
         "what": f"raw text to band keys, K = {SETTINGS.num_hashes}, MB/s of one core",
-        "texts": {"files": [path.name for path in paths], "number": len(texts), "mb": round(sum(map(num_bytes, texts)) / 1e6, 1)},
+        "texts": {
+            "files": [path.name for path in paths],
+            "number": len(texts),
+            "mb": round(sum(map(num_bytes, texts)) / 1e6, 1),
+        },
         "peers_read": sampled,
         "ours": round(ours, 2),
         "peers": {name: round(speed, 3) for name, speed in peers.items()},
@@ -130,7 +148,9 @@ def read_texts(paths: list[Path]) -> Iterator[str]:
         from pydoc_data.topics import topics
 
         yield from topics.values()
-        yield from (path.read_text("utf-8", "replace") for path in sorted(Path(os.__file__).parent.glob("*.py")))
+        yield from (
+            path.read_text("utf-8", "replace") for path in sorted(Path(os.__file__).parent.glob("*.py"))
+        )
 
 
 def ours_on(batch: pa.ChunkedArray) -> None:
@@ -141,12 +161,15 @@ def ours_on(batch: pa.ChunkedArray) -> None:
 def bench_signatures(texts: list[str], python: str, rounds: int) -> tuple[float, dict[str, float], str]:
     """Return MB/s of ours and of each peer, and what the peers read.
 
-    Rounds of ours and of the peers' process alternate, over the same texts; the median of each counts. The peers are slow:
-    they get some 3 MB spread evenly over all texts, and stop after five seconds each.
+    Rounds of ours and of the peers' process alternate, over the same texts; the median of each counts. The
+    peers are slow: they get some 3 MB spread evenly over all texts, and stop after five seconds each.
     """
     size = sum(map(num_bytes, texts))
     sample = texts[:: max(1, size // 3_000_000)]
-    batches = [pa.chunked_array([pa.array(texts[start : start + 1024], pa.large_string())]) for start in range(0, len(texts), 1024)]
+    batches = [
+        pa.chunked_array([pa.array(texts[start : start + 1024], pa.large_string())])
+        for start in range(0, len(texts), 1024)
+    ]
     ours: list[float] = []
     peers: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +181,9 @@ def bench_signatures(texts: list[str], python: str, rounds: int) -> tuple[float,
             for batch in batches:
                 ours_on(batch)
             ours.append(size / 1e6 / (time.process_time() - began))
-            run = subprocess.run([python, Path(__file__).with_name("dedup_peers.py"), path], capture_output=True, text=True)
+            run = subprocess.run(
+                [python, Path(__file__).with_name("dedup_peers.py"), path], capture_output=True, text=True
+            )
             if run.returncode:
                 report(run.stderr)
             for name, speed in json.loads(run.stdout or "{}").items():
@@ -177,7 +202,9 @@ def bench_map(texts: list[str]) -> float:
     ids = [document_id("bench", str(number)) for number in range(count)]
     empty = {name: [None] * count for name in ("url", "date", "language", "language_score")}
     origin = [{"file": "bench", "offset": 0, "length": 0}] * count
-    table = pa.table({"id": ids, "source": ["bench"] * count, "text": texts, "origin": origin, **empty}).select(DOCUMENT.names)
+    table = pa.table(
+        {"id": ids, "source": ["bench"] * count, "text": texts, "origin": origin, **empty}
+    ).select(DOCUMENT.names)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shard.parquet"
         pq.write_table(table.cast(DOCUMENT), path, row_group_size=2048, compression="zstd")
@@ -189,14 +216,18 @@ def bench_map(texts: list[str]) -> float:
 def made_shard(folder: Path, shard: int, count: int, total: int) -> float:
     """Write the band keys of made documents and return the CPU seconds of sorting and writing.
 
-    A fifth of all lies in clusters of 2, 4, ... 1,024 members, which share half their bands and cross shards; one in a
-    hundred is the same boilerplate page.
+    A fifth of all lies in clusters of 2, 4, ... 1,024 members, which share half their bands and cross shards;
+    one in a hundred is the same boilerplate page.
     """
     generator = np.random.default_rng(shard)
     keys = generator.integers(0, 1 << 64, (count, SETTINGS.bands), dtype=np.uint64)
     size = 2 ** generator.integers(1, 11, count)
-    cluster = (generator.random(count) * 0.02 * total / size).astype(np.uint64) * np.uint64(2048) + size.astype(np.uint64)
-    shared = (cluster[:, None] + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + np.arange(SETTINGS.bands, dtype=np.uint64)
+    cluster = (generator.random(count) * 0.02 * total / size).astype(np.uint64) * np.uint64(
+        2048
+    ) + size.astype(np.uint64)
+    shared = (cluster[:, None] + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + np.arange(
+        SETTINGS.bands, dtype=np.uint64
+    )
     for shift in (31, 29):
         shared = (shared ^ (shared >> np.uint64(shift))) * np.uint64(0xBF58476D1CE4E5B9)
     kind = generator.random(count)
@@ -207,7 +238,9 @@ def made_shard(folder: Path, shard: int, count: int, total: int) -> float:
     began = time.process_time()
     key, row = sort_pairs(keys.ravel(), rows)
     first_row = np.array([shard * SHARD_DOCUMENTS], np.uint64)
-    write_run(folder / f"{shard:04d}.bands", {"key": key, "row": row.astype(np.uint32), "first_row": first_row})
+    write_run(
+        folder / f"{shard:04d}.bands", {"key": key, "row": row.astype(np.uint32), "first_row": first_row}
+    )
     return time.process_time() - began
 
 
@@ -221,7 +254,9 @@ def cluster_part(folder: Path, bands: list[Path], part: int, parts: int) -> tupl
     return time.process_time() - began, peak()
 
 
-def merge_group(folder: Path, level: int, number: int, group: list[int], last: bool) -> tuple[float, int, dict[str, int]]:
+def merge_group(
+    folder: Path, level: int, number: int, group: list[int], last: bool
+) -> tuple[float, int, dict[str, int]]:
     """Merge forests as the step's task does; the last one is completed to components."""
     began = time.process_time()
     forest = folder / f"{level}-{number}.forest"
@@ -232,13 +267,18 @@ def merge_group(folder: Path, level: int, number: int, group: list[int], last: b
 
 
 def bench_clustering(count: int, workers: int, scratch: Path | None) -> dict[str, Any]:
-    """Cluster made documents, every task in a pool's process; return CPU and wall seconds, peak memory, and what was found."""
+    """Cluster made documents, every task in a pool's process; return CPU and wall seconds, peak memory, and
+    what was found."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     try:
         sizes = [min(SHARD_DOCUMENTS, count - start) for start in range(0, count, SHARD_DOCUMENTS)]
         processes = multiprocessing.get_context("spawn")
         with processes.Pool(workers) as pool:
-            sorting = sum(pool.starmap(made_shard, [(folder, shard, size, count) for shard, size in enumerate(sizes)], 1))
+            sorting = sum(
+                pool.starmap(
+                    made_shard, [(folder, shard, size, count) for shard, size in enumerate(sizes)], 1
+                )
+            )
         bands = sorted(folder.glob("*.bands"))
         parts = num_parts(count * SETTINGS.bands, SETTINGS.part_records)
         merged = []
@@ -248,7 +288,9 @@ def bench_clustering(count: int, workers: int, scratch: Path | None) -> dict[str
             for level, groups in enumerate(merge_tree(parts), start=1):
                 last = len(groups) == 1
                 merged += pool.starmap(
-                    merge_group, [(folder, level, number, group, last) for number, group in enumerate(groups)], 1
+                    merge_group,
+                    [(folder, level, number, group, last) for number, group in enumerate(groups)],
+                    1,
                 )
         wall = time.perf_counter() - began
         seconds = [sorting, sum(row[0] for row in clustered), sum(row[0] for row in merged)]
@@ -256,7 +298,10 @@ def bench_clustering(count: int, workers: int, scratch: Path | None) -> dict[str
             "documents": count,
             "workers": workers,
             "parts": parts,
-            **{f"{name}_cpu_s": round(value, 1) for name, value in zip(("sort", "cluster", "merge"), seconds, strict=True)},
+            **{
+                f"{name}_cpu_s": round(value, 1)
+                for name, value in zip(("sort", "cluster", "merge"), seconds, strict=True)
+            },
             "cpu_us_per_document": round(sum(seconds) / count * 1e6, 2),
             "cluster_and_merge_wall_s": round(wall, 1),
             "cluster_task_peak_mb": round(max(row[1] for row in clustered) / 1e6),

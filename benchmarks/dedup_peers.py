@@ -1,4 +1,5 @@
-"""MinHash signatures by peers, for benchmarks/dedup.py: print {name: MB per CPU second} for the texts of a JSON file."""
+"""MinHash signatures by peers, for benchmarks/dedup.py: print {name: MB per CPU second} for the texts of a
+JSON file."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ def datatrove(tokenizer: object, name: str) -> Iterator[tuple[str, Callable[[str
 
     np.seterr(over="ignore")
     step = MinhashDedupSignature.__new__(MinhashDedupSignature)
-    step.config = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_config=HashConfig(hash_fc="sha1"))
+    step.config = MinhashConfig(
+        n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_config=HashConfig(hash_fc="sha1")
+    )
     step.num_hashes, step._parameters, step.word_tokenizer = 112, None, tokenizer
     step._hash_func = create_hash_func(step.config.hash_config)
 

@@ -1,13 +1,15 @@
-"""Encoding from Parquet to tokens and shards, beside bare sentencepiece and datatrove; shuffle and write of many documents.
+"""Encoding from Parquet to tokens and shards, beside bare sentencepiece and datatrove; shuffle and write of
+many documents.
 
     python benchmarks/encode.py [--quick] [--json]
     python benchmarks/encode.py --memory --json
 
-(Not `tokenize.py`: run as a script from its folder, that name would stand before the standard library's module.)
-Ours and sentencepiece alternate over the same text on one core and are timed in CPU seconds. datatrove's tokenizer step
-loads Hugging Face tokenizers only, so it is given a byte-level BPE of the same size, and ours runs that file too.
-The shuffle is timed on synthetic documents of 64 tokens, 10 million of them (100,000 with --quick), in one process.
-`--memory` gives the peak of a process of its own that encodes, or mixes, once, ten times and a hundred times as much.
+(Not `tokenize.py`: run as a script from its folder, that name would stand before the standard library's
+module.) Ours and sentencepiece alternate over the same text on one core and are timed in CPU seconds.
+datatrove's tokenizer step loads Hugging Face tokenizers only, so it is given a byte-level BPE of the same
+size, and ours runs that file too. The shuffle is timed on synthetic documents of 64 tokens, 10 million of
+them (100,000 with --quick), in one process. `--memory` gives the peak of a process of its own that encodes,
+or mixes, once, ten times and a hundred times as much.
 """
 
 from __future__ import annotations
@@ -50,7 +52,12 @@ PEERS = ("sentencepiece", "tokenizers", "datatrove", "pyarrow", "numpy")
 def documents(folder: Path, copies: int) -> tuple[Path, int]:
     texts = [text for _, text in sorted(pydoc_data.topics.topics.items())] * copies
     rows = [
-        {"id": document_id("d", str(n)), "source": "d", "text": text, "origin": {"file": "f", "offset": n, "length": 1}}
+        {
+            "id": document_id("d", str(n)),
+            "source": "d",
+            "text": text,
+            "origin": {"file": "f", "offset": n, "length": 1},
+        }
         for n, text in enumerate(texts)
     ]
     with ParquetWriter(folder / "documents.parquet", DOCUMENT) as writer:
@@ -59,7 +66,8 @@ def documents(folder: Path, copies: int) -> tuple[Path, int]:
 
 
 def encoding(folder: Path, copies: int) -> dict[str, float]:
-    """MB/s of CPU time: ours from Parquet to payload and index, and sentencepiece alone on texts in memory."""
+    """MB/s of CPU time: ours from Parquet to payload and index, and sentencepiece alone on texts in
+    memory."""
     path, num_bytes = documents(folder, copies)
     model = folder / "tokenizer.model"
     train.train(TokenizerSettings(vocab_size=8000), {"d": [path]}, model)
@@ -78,14 +86,17 @@ def encoding(folder: Path, copies: int) -> dict[str, float]:
 
 
 def huggingface(folder: Path, path: Path, texts: list[str], num_bytes: int) -> dict[str, float]:
-    """The same with a Hugging Face tokenizer: ours, and datatrove's DocumentTokenizer from documents in memory to .ds files."""
+    """The same with a Hugging Face tokenizer: ours, and datatrove's DocumentTokenizer from documents in
+    memory to .ds files."""
     import tokenizers
     from datatrove.data import Document
     from datatrove.pipeline.tokens import DocumentTokenizer
 
     model = tokenizers.Tokenizer(tokenizers.models.BPE())
     model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=8000, special_tokens=["<|endoftext|>"], show_progress=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=8000, special_tokens=["<|endoftext|>"], show_progress=False
+    )
     model.train_from_iterator(texts, trainer)
     model.save(str(folder / "tokenizer.json"))
     ours = open_tokenizer(folder / "tokenizer.json")
@@ -95,16 +106,22 @@ def huggingface(folder: Path, path: Path, texts: list[str], num_bytes: int) -> d
         encode(ours, path, folder / "h.bin", folder / "h.parquet")
         seconds["ours_huggingface"].append(time.process_time() - begun)
         step = DocumentTokenizer(
-            str(folder / f"datatrove-{turn}"), tokenizer_name_or_path=str(folder / "tokenizer.json"), eos_token="<|endoftext|>"
+            str(folder / f"datatrove-{turn}"),
+            tokenizer_name_or_path=str(folder / "tokenizer.json"),
+            eos_token="<|endoftext|>",
         )
         begun = time.process_time()
-        step.run((Document(text=text, id=str(n)) for n, text in enumerate(texts)))
+        step.run(Document(text=text, id=str(n)) for n, text in enumerate(texts))
         seconds["datatrove"].append(time.process_time() - begun)
     return {name: num_bytes / statistics.median(values) / 1e6 for name, values in seconds.items()}
 
 
 def shuffling(
-    folder: Path, num_documents: int, tokens_each: int = 64, per_file: int = 500_000, shard_tokens: int = 1 << 26
+    folder: Path,
+    num_documents: int,
+    tokens_each: int = 64,
+    per_file: int = 500_000,
+    shard_tokens: int = 1 << 26,
 ) -> dict[str, float]:
     """Assign and write synthetic documents, one file after another, then one shard after another."""
     settings = MixSettings(method="natural", heldout_fraction=0.0, shard_tokens=shard_tokens)
@@ -132,7 +149,13 @@ def shuffling(
         gather.write_shard([gather.Part(part, shard) for part in parts], out / f"{shard:05d}", "<u2", 1)
     wall, cpu = wall + time.perf_counter() - begun[0], cpu + time.process_time() - begun[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"documents": num_documents, "tokens": total, "wall_seconds": wall, "cpu_seconds": cpu, "peak_bytes": peak}
+    return {
+        "documents": num_documents,
+        "tokens": total,
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "peak_bytes": peak,
+    }
 
 
 def peak_of(what: str, scale: int, folder: Path) -> int:
@@ -145,18 +168,26 @@ def measure(what: str, scale: int, folder: Path) -> int:
     if what == "mix":
         shuffling(folder, 20_000 * scale, per_file=20_000, shard_tokens=1 << 20)
         return own_peak()
-    encode(open_tokenizer(folder / "tokenizer.model"), folder / f"{scale}.parquet", folder / "t.bin", folder / "i.parquet")
+    encode(
+        open_tokenizer(folder / "tokenizer.model"),
+        folder / f"{scale}.parquet",
+        folder / "t.bin",
+        folder / "i.parquet",
+    )
     return own_peak()
 
 
 def own_peak() -> int:
-    """Peak bytes of this process since it was started; `ru_maxrss` would begin with that of the process it was forked from."""
+    """Peak bytes of this process since it was started; `ru_maxrss` would begin with that of the process it
+    was forked from."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024  # type: ignore[index]
 
 
 def memory(folder: Path) -> dict[str, dict[str, int]]:
     """Peak bytes by scale; inputs of encoding are written before, by this process."""
-    train.train(TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, folder / "tokenizer.model")
+    train.train(
+        TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, folder / "tokenizer.model"
+    )
     for scale in SCALES:
         documents(folder, GROUP_COPIES * scale)[0].rename(folder / f"{scale}.parquet")
     found = {}
@@ -186,7 +217,9 @@ def main() -> None:
     if options.memory:
         peaks = memory(folder)
         shutil.rmtree(folder)
-        print(json.dumps({"what": "peak memory by scale of input", "unit": "bytes", "ours": peaks, **made_on()}))
+        print(
+            json.dumps({"what": "peak memory by scale of input", "unit": "bytes", "ours": peaks, **made_on()})
+        )
         return
     try:
         shuffle = shuffling(folder, 100_000 if options.quick else 10_000_000)
@@ -195,9 +228,13 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     peers = {"sentencepiece": speeds["sentencepiece"], "datatrove": speeds["datatrove"]}
-    ratio = {"sentencepiece": speeds["ours"] / peers["sentencepiece"], "datatrove": speeds["ours_huggingface"] / peers["datatrove"]}
+    ratio = {
+        "sentencepiece": speeds["ours"] / peers["sentencepiece"],
+        "datatrove": speeds["ours_huggingface"] / peers["datatrove"],
+    }
     result: dict[str, Any] = {
-        "what": "encode documents from Parquet to tokens", "unit": "MB/s of CPU time, one core", "ours": speeds["ours"],
+        "what": "encode documents from Parquet to tokens", "unit": "MB/s of CPU time, one core",
+        "ours": speeds["ours"],
         "ours_huggingface": speeds["ours_huggingface"], "peers": peers, "ratio": ratio, "shuffle": shuffle,
         **made_on(),
     }  # fmt: skip

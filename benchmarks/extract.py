@@ -1,13 +1,16 @@
-"""Main text: how good and how fast, beside trafilatura and resiliparse, and from archive to filtered text beside datatrove.
+"""Main text: how good and how fast, beside trafilatura and resiliparse, and from archive to filtered text
+beside datatrove.
 
-    python benchmarks/extract.py pages/*.warc.gz --gold pages/gold.jsonl.gz [--heavy heavy/*.warc.gz] [--unseen] [--quick] [--json]
+    python benchmarks/extract.py pages/*.warc.gz --gold pages/gold.jsonl.gz [--heavy heavy/*.warc.gz]
+    [--unseen] [--quick] [--json]
         [--peers PYTHON]
 
-Quality is F1 of word 4-gram multisets against full gold (macro over pages) and F1 over all snippets, with 95 % intervals by
-bootstrap over registered domains. The shipped model has seen its training pages: unless `--unseen` says that these
-are others, our scores come from models that saw no page of the same domain (five fits: minutes). Speed is pages per CPU second,
-a hundred pages a turn: ours with charset decoding and output, the peers on decoded pages. `--peers` names an interpreter that has
-datatrove as its readers and filters want it (`pip install datatrove faust-cchardet python-magic warcio trafilatura spacy nltk`).
+Quality is F1 of word 4-gram multisets against full gold (macro over pages) and F1 over all snippets, with 95
+% intervals by bootstrap over registered domains. The shipped model has seen its training pages: unless
+`--unseen` says that these are others, our scores come from models that saw no page of the same domain (five
+fits: minutes). Speed is pages per CPU second, a hundred pages a turn: ours with charset decoding and output,
+the peers on decoded pages. `--peers` names an interpreter that has datatrove as its readers and filters want
+it (`pip install datatrove faust-cchardet python-magic warcio trafilatura spacy nltk`).
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore, cross_validate, judge
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_pages
-from gristmill.pipeline.extract.blocks.training.report import gain_interval, interval, mean_score
+from gristmill.pipeline.extract.blocks.training.summary import gain_interval, interval, mean_score
 from gristmill.pipeline.extract.charset import decode, decode_utf8
 from gristmill.pipeline.extract.child import Child
 from gristmill.pipeline.extract.frames import Page
@@ -82,13 +85,18 @@ def quality(pages: Sequence[LabelledPage], unseen: bool) -> dict[str, list[PageS
 
 
 def summarise_quality(scores: dict[str, list[PageScore]]) -> dict[str, Any]:
-    """Return and print the mean scores of each way by kind of gold, with intervals, and our gain over each peer."""
+    """Return and print the mean scores of each way by kind of gold, with intervals, and our gain over each
+    peer."""
     found: dict[str, Any] = {}
     for kind in ("full", "snippets"):
         rows = [i for i, one in enumerate(scores["blocks"]) if one.page.kind == kind]
         for name in scores if rows else ():
             own = [scores[name][i] for i in rows]
-            row: dict[str, Any] = {"pages": len(rows), "f1": round(mean_score(own), 4), "f1_interval": interval(own)}
+            row: dict[str, Any] = {
+                "pages": len(rows),
+                "f1": round(mean_score(own), 4),
+                "f1_interval": interval(own),
+            }
             if kind == "full":
                 row |= {"precision": round(float(np.mean([one.precision for one in own])), 4)}
                 row |= {"recall": round(float(np.mean([one.recall for one in own])), 4)}
@@ -104,9 +112,14 @@ def summarise_quality(scores: dict[str, list[PageScore]]) -> dict[str, Any]:
 def by_language(scores: dict[str, list[PageScore]], rows: Sequence[int]) -> dict[str, dict[str, float]]:
     """Return the number of pages and the mean scores of each way in each language of some rows."""
     languages = sorted({scores["blocks"][i].page.language for i in rows})
-    of = {language: [i for i in rows if scores["blocks"][i].page.language == language] for language in languages}
+    of = {
+        language: [i for i in rows if scores["blocks"][i].page.language == language] for language in languages
+    }
     return {
-        language: {"pages": len(own)} | {name: round(mean_score([scores[name][i] for i in own]), 4) for name in scores}
+        language: (
+            {"pages": len(own)}
+            | {name: round(mean_score([scores[name][i] for i in own]), 4) for name in scores}
+        )
         for language, own in of.items()
     }
 
@@ -116,15 +129,20 @@ def responses(archives: Sequence[Path], limit: int | None) -> list[tuple[str, st
     found = []
     for path in archives:
         with path.open("rb") as file:
-            for number, record in enumerate(ArchiveIterator(file, record_types=WarcRecordType.response, parse_http=True)):
+            for number, record in enumerate(
+                ArchiveIterator(file, record_types=WarcRecordType.response, parse_http=True)
+            ):
                 if number == limit:
                     break
-                found.append((record.headers.get("WARC-Target-URI") or "", record.http_charset, record.reader.read()))
+                found.append(
+                    (record.headers.get("WARC-Target-URI") or "", record.http_charset, record.reader.read())
+                )
     return found
 
 
 def speed(pages: Sequence[tuple[str, str | None, bytes]]) -> dict[str, float]:
-    """Return pages per CPU second of each way, in turns of some pages as a worker has them in a row; ours with decoding."""
+    """Return pages per CPU second of each way, in turns of some pages as a worker has them in a row; ours
+    with decoding."""
     seconds = dict.fromkeys(("blocks", *PEERS), 0.0)
     for way in (ours, *PEERS.values()):
         way("<p>imports and compilation are nobody's page time</p>", "https://example.org/")
@@ -144,7 +162,8 @@ def speed(pages: Sequence[tuple[str, str | None, bytes]]) -> dict[str, float]:
 
 
 def in_process_and_in_child(pages: Sequence[tuple[str, str | None, bytes]]) -> dict[str, float]:
-    """Return pages per CPU second of bytes to text and language in this process, and through the killable one, in turns."""
+    """Return pages per CPU second of bytes to text and language in this process, and through the killable
+    one, in turns."""
     seconds = {"in_process": 0.0, "in_child": 0.0}
 
     def here(turn: Sequence[Page]) -> int:
@@ -169,7 +188,12 @@ def cpu_seconds(work: Callable[[], int]) -> tuple[float, int]:
     def now() -> float:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         running = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
-        return time.process_time() + ended.ru_utime + ended.ru_stime + sum(times.user + times.system for times in running)
+        return (
+            time.process_time()
+            + ended.ru_utime
+            + ended.ru_stime
+            + sum(times.user + times.system for times in running)
+        )
 
     before = now()
     result = work()
@@ -178,9 +202,9 @@ def cpu_seconds(work: Callable[[], int]) -> tuple[float, int]:
 
 def filtered_by_gristmill(archive: Path, limit: int | None, extractor: Literal["blocks", "auto"]) -> int:
     """Archive to documents to filters, as the stages do it; returns the number of documents kept."""
-    from gristmill.filters.run import compile_filters
+    from gristmill.filters.passes import compile_filters
     from gristmill.filters.settings import FilterSettings
-    from gristmill.pipeline.extract.run import Extraction
+    from gristmill.pipeline.extract.extraction import Extraction
     from gristmill.pipeline.sources.plan import plan_shards
     from gristmill.pipeline.sources.settings import SourceSettings
 
@@ -194,20 +218,26 @@ def filtered_by_gristmill(archive: Path, limit: int | None, extractor: Literal["
 
 
 def filtered_by_datatrove(python: str, archive: Path, limit: int | None) -> float:
-    """Return the CPU seconds of the same through datatrove's reader, extractor and filters, with its defaults."""
+    """Return the CPU seconds of the same through datatrove's reader, extractor and filters, with its
+    defaults."""
     command = [python, str(Path(__file__).with_name("extract_peers.py")), str(archive), str(limit or -1)]
-    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.splitlines()
+    lines = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ).stdout.splitlines()
     return float(json.loads(lines[-1])["seconds"])
 
 
 def end_to_end(archives: Sequence[Path], limit: int | None, peers: str | None) -> dict[str, float]:
-    """Return pages per CPU second from archive to filtered text, over up to `limit` records of each archive."""
+    """Return pages per CPU second from archive to filtered text, over up to `limit` records of each
+    archive."""
     seconds = {"gristmill": 0.0, "gristmill auto": 0.0} | ({"datatrove": 0.0} if peers else {})
     num_pages = 0
     for archive in archives:
         num_pages += len(responses([archive], limit))
         for name, extractor in _WAYS.items():
-            filtered_by_gristmill(archive, 3, extractor)  # a worker keeps its extractor's process from task to task
+            filtered_by_gristmill(
+                archive, 3, extractor
+            )  # a worker keeps its extractor's process from task to task
             seconds[name] += cpu_seconds(lambda: filtered_by_gristmill(archive, limit, extractor))[0]  # noqa: B023 - called at once
         if peers:
             seconds["datatrove"] += filtered_by_datatrove(peers, archive, limit)
@@ -216,20 +246,37 @@ def end_to_end(archives: Sequence[Path], limit: int | None, peers: str | None) -
 
 def describe(pages: Sequence[tuple[str, str | None, bytes]], rates: dict[str, float]) -> dict[str, Any]:
     """Return what a speed was measured on, the speeds and their ratios."""
-    row: dict[str, Any] = {"pages": len(pages), "mean_bytes": round(float(np.mean([len(body) for _, _, body in pages])))}
-    row |= {"pages_per_cpu_second": rates, "ratio": {name: round(rates["blocks"] / rates[name], 2) for name in PEERS}}
+    row: dict[str, Any] = {
+        "pages": len(pages),
+        "mean_bytes": round(float(np.mean([len(body) for _, _, body in pages]))),
+    }
+    row |= {
+        "pages_per_cpu_second": rates,
+        "ratio": {name: round(rates["blocks"] / rates[name], 2) for name in PEERS},
+    }
     print(", ".join(f"{key} {value}" for key, value in row.items()))
     return row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("archives", nargs="+", type=Path)
     parser.add_argument("--gold", action="append", type=Path, default=[])
-    parser.add_argument("--heavy", action="append", type=Path, default=[], help="archives of heavy pages, timed by themselves")
-    parser.add_argument("--unseen", action="store_true", help="the shipped model was not trained on these pages")
+    parser.add_argument(
+        "--heavy", action="append", type=Path, default=[], help="archives of heavy pages, timed by themselves"
+    )
+    parser.add_argument(
+        "--unseen", action="store_true", help="the shipped model was not trained on these pages"
+    )
     parser.add_argument("--peers", help="an interpreter that has datatrove")
-    parser.add_argument("--filtered", type=int, default=200, help="records of each archive taken from archive to filtered text")
+    parser.add_argument(
+        "--filtered",
+        type=int,
+        default=200,
+        help="records of each archive taken from archive to filtered text",
+    )
     parser.add_argument("--quick", action="store_true", help="60 pages of each archive, speed only")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -246,7 +293,9 @@ def main() -> None:
     )
     print(f"archive to filtered text: {found['archive_to_filtered_text']}")
     if options.gold and not options.quick:
-        found["quality"] = summarise_quality(quality(read_pages([*options.archives, *options.heavy], options.gold), options.unseen))
+        found["quality"] = summarise_quality(
+            quality(read_pages([*options.archives, *options.heavy], options.gold), options.unseen)
+        )
     if options.json:
         print(json.dumps(summary(found)))
 
@@ -263,16 +312,25 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
         **found,
         "machine": machine(),
         "versions": {name: version(name) for name in ("trafilatura", "resiliparse", "datatrove", "numba")},
-        "command": shlex.join(["python", "benchmarks/extract.py", *(_without_folder(part) for part in sys.argv[1:])]),
+        "command": shlex.join(
+            ["python", "benchmarks/extract.py", *(_without_folder(part) for part in sys.argv[1:])]
+        ),
     }
 
 
 def machine() -> str:
     """Name the processor, its cores and the memory."""
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "",
     )
-    return f"{os.cpu_count()} cores of {model or platform.machine()}, {psutil.virtual_memory().total >> 30} GB"
+    return (
+        f"{os.cpu_count()} cores of {model or platform.machine()}, {psutil.virtual_memory().total >> 30} GB"
+    )
 
 
 def _without_folder(argument: str) -> str:

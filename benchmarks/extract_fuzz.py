@@ -2,11 +2,10 @@
 
     python benchmarks/extract_fuzz.py PAGES.warc.gz... [--minutes 60] [--seed 0] [--json]
 
-Each case takes a real page, mutates it (cuts, swaps, repeats, unclosed raw elements, deep nesting, broken quotes, references,
-bytes)
-and extracts it. A case fails if it raises, if its text is no UTF-8, or if it takes more than 50 ms of CPU time per 100 KB (and 5
-ms in
-all), confirmed three times. A crash of the interpreter ends the run; the case under way is kept in --keep.
+Each case takes a real page, mutates it (cuts, swaps, repeats, unclosed raw elements, deep nesting, broken
+quotes, references, bytes) and extracts it. A case fails if it raises, if its text is no UTF-8, or if it takes
+more than 50 ms of CPU time per 100 KB (and 5 ms in all), confirmed three times. A crash of the interpreter
+ends the run; the case under way is kept in --keep.
 """
 
 from __future__ import annotations
@@ -29,12 +28,17 @@ from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.charset import decode_utf8
 
 PIECES = (
-    b"<script>", b"</script>", b"<style>", b"<svg>", b"</svg>", b"<template>", b"<title>", b"<textarea>", b"<iframe>",
-    b"<!--", b"-->", b"<![CDATA[", b"<div>", b"</div>", b"<p>", b"<li>", b"<table><tr><td>", b"</table>", b"<a href=x>",
-    b"<pre>", b"<math>", b"<select>", b"<option>", b"<x-y>", b"</x-y>", b"<br>", b"&#x10FFFF;", b"&nGt;", b"&", b"&#0;",
-    b"&#xD800;", b"&notit;", b"<", b">", b'"', b"'", b"=", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\xf4\x90\x80\x80",
+    b"<script>", b"</script>", b"<style>", b"<svg>", b"</svg>", b"<template>", b"<title>", b"<textarea>",
+    b"<iframe>",
+    b"<!--", b"-->", b"<![CDATA[", b"<div>", b"</div>", b"<p>", b"<li>", b"<table><tr><td>", b"</table>",
+        b"<a href=x>",
+    b"<pre>", b"<math>", b"<select>", b"<option>", b"<x-y>", b"</x-y>", b"<br>", b"&#x10FFFF;", b"&nGt;",
+    b"&", b"&#0;",
+    b"&#xD800;", b"&notit;", b"<", b">", b'"', b"'", b"=", b"\0", b"\xff\xfe", b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
     b"\xe2\x80", b"\xc2\xa0", b"\xe3\x80\x80", b" class='", b' style="display:none', b"<time datetime=",
-    b"<meta property=article:published_time content=0000-99-99>", b'<script type=application/ld+json>[[[[{"headline":1',
+    b"<meta property=article:published_time content=0000-99-99>",
+    b'<script type=application/ld+json>[[[[{"headline":1',
 )  # fmt: skip
 MS_PER_100KB = 50.0
 MIN_MS = 5.0
@@ -63,11 +67,18 @@ def mutate(page: bytes, other: bytes, draw: random.Random) -> bytes:
                 page = page[:at] + page[at : at + 300] * draw.choice((2, 30, 200)) + page[at:]
             case 6:
                 page = page.replace(
-                    draw.choice((b"</", b">", b'"', b"<div", b" ", b"</script")), draw.choice(PIECES), draw.choice((1, 30, -1))
+                    draw.choice((b"</", b">", b'"', b"<div", b" ", b"</script")),
+                    draw.choice(PIECES),
+                    draw.choice((1, 30, -1)),
                 )
             case 7:
                 piece, closing = draw.choice(
-                    ((b"<div class='a b'>", b"</div>"), (b"<q-z>", b"</q-z>"), (b"<ul><li>", b"</ul>"), (b"<b><p>", b""))
+                    (
+                        (b"<div class='a b'>", b"</div>"),
+                        (b"<q-z>", b"</q-z>"),
+                        (b"<ul><li>", b"</ul>"),
+                        (b"<b><p>", b""),
+                    )
                 )
                 depth = draw.choice((100, 1000, 30_000))
                 page = page[:at] + piece * depth + b"text " + closing * depth + page[at:]
@@ -110,12 +121,15 @@ def run(pages: list[bytes], minutes: float, seed: int, keep: Path) -> dict[str, 
             break
         num, num_bytes = num + 1, num_bytes + size
     cpu_minutes = round((time.process_time() - began) / 60, 1)
-    return {"cases": num, "bytes": num_bytes, "failures": failures, "minutes": minutes, "cpu_minutes": cpu_minutes,
+    return {"cases": num, "bytes": num_bytes, "failures": failures, "minutes": minutes,
+        "cpu_minutes": cpu_minutes,
             "slowest_ms_per_100kb": round(slowest, 2)}  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("archives", nargs="+", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -126,7 +140,8 @@ def main() -> None:
     for path in options.archives:
         with path.open("rb") as file:
             pages += [
-                record.reader.read() for record in ArchiveIterator(file, record_types=WarcRecordType.response, parse_http=True)
+                record.reader.read()
+                for record in ArchiveIterator(file, record_types=WarcRecordType.response, parse_http=True)
             ]
     extract("<p>compiled first</p>")
     result = run([page[:400_000] for page in pages], options.minutes, options.seed, options.keep)
@@ -146,7 +161,11 @@ def summary(result: dict[str, object], seed: int) -> dict[str, object]:
         "ratio": {},
         **result,
         "command": shlex.join(
-            ["python", "benchmarks/extract_fuzz.py", *(Path(part).name if "/" in part else part for part in sys.argv[1:])]
+            [
+                "python",
+                "benchmarks/extract_fuzz.py",
+                *(Path(part).name if "/" in part else part for part in sys.argv[1:]),
+            ]
         ),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {name: version(name) for name in ("numba", "numpy")},

@@ -1,11 +1,12 @@
 """What reading, gating, decoding, language and the killable process cost on top of the extractor itself.
 
-    python benchmarks/extract_overhead.py [crawl-0000.warc.gz ...] [--quick] [--json] [--extractor trafilatura]
+    python benchmarks/extract_overhead.py [crawl-0000.warc.gz ...] [--quick] [--json] [--extractor
+    trafilatura]
 
-Three ways over the same pages, in turn, archive by archive, all in CPU seconds of every process involved:
-the bare extractor on decoded pages in memory; the whole extraction of gristmill from archive to Arrow tables; and
-datatrove's WarcReader with the same extractor in its sandbox (it asks for `faust-cchardet` and `python-magic`; left out where they
-are not installed). Without archives, pages of the quickstart are taken.
+Three ways over the same pages, in turn, archive by archive, all in CPU seconds of every process involved: the
+bare extractor on decoded pages in memory; the whole extraction of gristmill from archive to Arrow tables; and
+datatrove's WarcReader with the same extractor in its sandbox (it asks for `faust-cchardet` and
+`python-magic`; left out where they are not installed). Without archives, pages of the quickstart are taken.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ import psutil
 
 from gristmill.pipeline.extract.charset import decode_utf8
 from gristmill.pipeline.extract.content import decode_content
+from gristmill.pipeline.extract.extraction import Extraction
 from gristmill.pipeline.extract.extractors import load_extractor
-from gristmill.pipeline.extract.run import Extraction
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.sources.plan import plan_shards
 from gristmill.pipeline.sources.read import read_records
@@ -41,7 +42,9 @@ from gristmill.pipeline.sources.settings import SourceSettings
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("archives", nargs="*")
     parser.add_argument("--extractor", default="trafilatura")
     parser.add_argument("--quick", action="store_true", help="60 pages of each archive")
@@ -55,16 +58,21 @@ def main() -> None:
         source = SourceSettings(inputs=[archive], limit=limit)
         pages = decoded_pages(source)
         num_pages += len(pages)
-        # Imports and first calls are nobody's page time: a worker keeps its extractor's process from task to task.
+        # Imports and first calls are nobody's page time: a worker keeps its extractor's process from task to
+        # task.
         run_bare(arguments.extractor, pages[:5])
         run_ours(arguments.extractor, source.model_copy(update={"limit": 5}))
         gc.collect()
-        gc.freeze()  # as the extractor's process does: else the bare run pays for what this script holds in memory
+        # as the extractor's process does: else the bare run pays for what this script holds in memory
+        gc.freeze()
         totals["bare"] += cpu_seconds(lambda: run_bare(arguments.extractor, pages))  # noqa: B023 - called at once
         totals["ours"] += cpu_seconds(lambda: run_ours(arguments.extractor, source))  # noqa: B023
         if arguments.extractor == "trafilatura" and all(map(importlib.util.find_spec, ("cchardet", "magic"))):
             totals["datatrove"] += cpu_seconds(lambda: run_datatrove(archive, limit))  # noqa: B023
-        print(f"{archive}: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in totals.items()), file=sys.stderr)
+        print(
+            f"{archive}: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in totals.items()),
+            file=sys.stderr,
+        )
     report(arguments, num_pages, totals)
 
 
@@ -76,11 +84,15 @@ def report(arguments: argparse.Namespace, num_pages: int, totals: dict[str, floa
     if "datatrove" in rates:
         print(f"datatrove {rates['datatrove']:.1f} pages/s ({totals['datatrove'] / totals['bare'] - 1:+.1%})")
     if arguments.json:
-        peers = {f"{arguments.extractor} alone": rates["bare"]} | {name: rates[name] for name in ("datatrove",) if name in rates}
+        peers = {f"{arguments.extractor} alone": rates["bare"]} | {
+            name: rates[name] for name in ("datatrove",) if name in rates
+        }
         print(json.dumps(summary(arguments.extractor, rates["ours"], peers, num_pages, overhead)))
 
 
-def summary(extractor: str, ours: float, peers: dict[str, float], num_pages: int, overhead: float) -> dict[str, Any]:
+def summary(
+    extractor: str, ours: float, peers: dict[str, float], num_pages: int, overhead: float
+) -> dict[str, Any]:
     return {
         "what": f"archive to documents with {extractor}",
         "unit": "pages per CPU second",
@@ -92,7 +104,11 @@ def summary(extractor: str, ours: float, peers: dict[str, float], num_pages: int
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {name: version(name) for name in ("trafilatura", "resiliparse", "datatrove", "pycld2")},
         "command": shlex.join(
-            ["python", "benchmarks/extract_overhead.py", *("/".join(Path(part).parts[-2:]) for part in sys.argv[1:])]
+            [
+                "python",
+                "benchmarks/extract_overhead.py",
+                *("/".join(Path(part).parts[-2:]) for part in sys.argv[1:]),
+            ]
         ),
     }
 
@@ -108,7 +124,12 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     def now() -> float:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         running = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
-        return time.process_time() + ended.ru_utime + ended.ru_stime + sum(times.user + times.system for times in running)
+        return (
+            time.process_time()
+            + ended.ru_utime
+            + ended.ru_stime
+            + sum(times.user + times.system for times in running)
+        )
 
     before = now()
     work()

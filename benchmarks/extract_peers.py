@@ -1,8 +1,10 @@
-"""datatrove from archive to filtered text, run by `extract.py` in an interpreter that has it with its readers and spaCy.
+"""datatrove from archive to filtered text, run by `extract.py` in an interpreter that has it with its readers
+and spaCy.
 
     python benchmarks/extract_peers.py ARCHIVE LIMIT
 
-Prints one JSON object {seconds, kept}: CPU seconds of this process and its sandbox, after a first page that pays for imports.
+Prints one JSON object {seconds, kept}: CPU seconds of this process and its sandbox, after a first page that
+pays for imports.
 """
 
 from __future__ import annotations

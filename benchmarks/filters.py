@@ -1,13 +1,16 @@
-"""Filters: our kernels, our plain reference and datatrove's blocks over the same texts, one core; and who decides what.
+"""Filters: our kernels, our plain reference and datatrove's blocks over the same texts, one core; and who
+decides what.
 
-    python benchmarks/filters.py [texts.jsonl.gz ...] [--quick] [--json] [--save] [--peers PYTHON] [--c4 PYTHON --nltk-data FOLDER]
+    python benchmarks/filters.py [texts.jsonl.gz ...] [--quick] [--json] [--save] [--peers PYTHON] [--c4
+    PYTHON --nltk-data FOLDER]
 
-Texts are the `text` or `gold_text` of each row; without any, the documentation of Python's own modules is used. `--peers` names an
-interpreter that has datatrove and spaCy (`pip install datatrove spacy nltk regex numba pyarrow`), which run on the first `--limit`
-texts; `--c4` one that has `tensorflow-datasets tensorflow-cpu nltk`, whose cleaning of pages runs on every text of each file, with
-the punkt_tab model under `--nltk-data`. What is not named is left out.
-Speeds are MB of UTF-8 text per CPU second. A disagreement belongs to the class `words` if it is gone once datatrove is
-given our words: spaCy splits punctuation off and cuts hyphenated words, the definition here goes by white space.
+Texts are the `text` or `gold_text` of each row; without any, the documentation of Python's own modules is
+used. `--peers` names an interpreter that has datatrove and spaCy (`pip install datatrove spacy nltk regex
+numba pyarrow`), which run on the first `--limit` texts; `--c4` one that has `tensorflow-datasets
+tensorflow-cpu nltk`, whose cleaning of pages runs on every text of each file, with the punkt_tab model under
+`--nltk-data`. What is not named is left out. Speeds are MB of UTF-8 text per CPU second. A disagreement
+belongs to the class `words` if it is gone once datatrove is given our words: spaCy splits punctuation off and
+cuts hyphenated words, the definition here goes by white space.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ from filters_texts import documents, machine, plain_argument, read_texts
 
 from gristmill.filters import reference
 from gristmill.filters.block import Batch
+from gristmill.filters.passes import batches, compile_filters
 from gristmill.filters.presets import PRESETS
-from gristmill.filters.run import batches, compile_filters
 from gristmill.filters.settings import FilterSettings
 from gristmill.text.words import Scratch
 
@@ -44,15 +47,21 @@ PEER_PRESETS = ("gopher", "gopher-repetition", "fineweb", "c4-paper")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("texts", nargs="*", type=Path)
     parser.add_argument("--quick", action="store_true", help="100 texts")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--limit", type=int, default=1200)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results/filters.json")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the result in benchmarks/results/filters.json"
+    )
     parser.add_argument("--peers", default=None, help="the interpreter that has datatrove and spaCy")
     parser.add_argument("--c4", default=None, help="the interpreter that has tensorflow-datasets")
-    parser.add_argument("--nltk-data", type=Path, default=None, help="a folder with tokenizers/punkt_tab/english")
+    parser.add_argument(
+        "--nltk-data", type=Path, default=None, help="a folder with tokenizers/punkt_tab/english"
+    )
     arguments = parser.parse_args()
     texts = [text for text in read_texts(arguments.texts) if len(text) > 200]
     texts = texts[: 100 if arguments.quick else arguments.limit]
@@ -61,7 +70,10 @@ def main() -> None:
     report(f"{len(texts):,} texts, {size / 1e6:.1f} MB")
 
     ours = {f"signals of {', '.join(PRESETS_MEASURED)}": measure_speed(table, PRESETS_MEASURED)}
-    ours |= {f"  {name} alone, words and lines included": measure_speed(table, (name,)) for name in PRESETS_MEASURED}
+    ours |= {
+        f"  {name} alone, words and lines included": measure_speed(table, (name,))
+        for name in PRESETS_MEASURED
+    }
     filters = compile_filters(FilterSettings(presets=PRESETS_MEASURED), seed=1)
     ours["measure, decide, edit and account"] = size / best(lambda: filters.apply(table)) / 1e6
     few = texts[: max(1, len(texts) // 10)]
@@ -100,8 +112,10 @@ def main() -> None:
         "c4-code beside its source": c4,
         "first_use": compiling,
         "machine": machine(),
-        "versions": {name: version(name) for name in ("numba", "numpy", "pyarrow", "datatrove")}
-        | {"python": platform.python_version()},
+        "versions": (
+            {name: version(name) for name in ("numba", "numpy", "pyarrow", "datatrove")}
+            | {"python": platform.python_version()}
+        ),
         "command": " ".join(["python", "benchmarks/filters.py", *map(plain_argument, sys.argv[1:])]),
     }
     if arguments.save:
@@ -111,16 +125,21 @@ def main() -> None:
 
 
 def first_use() -> dict[str, float]:
-    """Time the import of everything that filters compile, with an empty cache and again with what it has been filled with."""
+    """Time the import of everything that filters compile, with an empty cache and again with what it has been
+    filled with."""
     seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("empty_cache", "filled_cache"):
             start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             environment = {**os.environ, "XDG_CACHE_HOME": folder}
-            subprocess.run([sys.executable, "-c", "import gristmill.filters.run"], env=environment, check=True)
+            subprocess.run(
+                [sys.executable, "-c", "import gristmill.filters.passes"], env=environment, check=True
+            )
             now = resource.getrusage(resource.RUSAGE_CHILDREN)
             seconds[f"{name}_seconds"] = round(time.perf_counter() - start, 1)
-            seconds[f"{name}_cpu_seconds"] = round(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, 1)
+            seconds[f"{name}_cpu_seconds"] = round(
+                now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, 1
+            )
     return seconds
 
 
@@ -164,7 +183,12 @@ def run_peers(interpreter: str, texts: list[str]) -> dict[str, Any]:
     lines = "".join(json.dumps(text) + "\n" for text in texts)
     path = str(Path(__file__).resolve().parent.parent)
     done = subprocess.run(
-        [interpreter, str(script)], input=lines, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
+        [interpreter, str(script)],
+        input=lines,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
     )
     if done.returncode:
         sys.exit(f"the peers failed:\n{done.stderr[-2000:]}")
@@ -178,13 +202,21 @@ def compare(table: pa.Table, blocks: dict[str, Any]) -> dict[str, Any]:
     for name in PEER_PRESETS:
         filters = compile_filters(FilterSettings(presets=(name,), set={f"{name}.languages": None}), seed=1)
         outcome = filters.apply(table)
-        failed = dict(zip(outcome.removed.column("id").to_pylist(), outcome.removed.column("rules").to_pylist(), strict=True))
+        failed = dict(
+            zip(
+                outcome.removed.column("id").to_pylist(),
+                outcome.removed.column("rules").to_pylist(),
+                strict=True,
+            )
+        )
         ours = [failed.get(id_) for id_ in table.column("id").to_pylist()]
         theirs, shared = blocks[name]["spacy"]["reasons"], blocks[name]["shared"]["reasons"]
         differ = [row for row, own in enumerate(ours) if (own is None) != (theirs[row] is None)]
         rest = [row for row, own in enumerate(ours) if (own is None) != (shared[row] is None)]
         classes = Counter(f"words: {theirs[row] or ours[row][0]}" for row in differ if row not in rest)
-        classes.update(f"{'kept' if ours[row] is None else ours[row][0]} against {shared[row] or 'kept'}" for row in rest)
+        classes.update(
+            f"{'kept' if ours[row] is None else ours[row][0]} against {shared[row] or 'kept'}" for row in rest
+        )
         rows[name] = {
             "agree": round(1 - len(differ) / len(ours), 4),
             "agree_with_shared_words": round(1 - len(rest) / len(ours), 4),

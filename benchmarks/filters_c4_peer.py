@@ -1,11 +1,13 @@
-"""C4's own page cleaning over texts on stdin, run by `filters.py` in an interpreter that has tensorflow-datasets and nltk.
+"""C4's own page cleaning over texts on stdin, run by `filters.py` in an interpreter that has
+tensorflow-datasets and nltk.
 
     python benchmarks/filters_c4_peer.py NLTK_DATA < texts
 
-Input: one JSON string a line. Output: one JSON object {seconds, pages: [{text, why}], paragraphs: [bool]}; the text is null where
-`is_valid_length` or `clean_page` drops the page, and `why` is the counter that the source then increments. The functions are those
-of `tensorflow_datasets.text.c4_utils` as they are. NLTK_DATA holds `tokenizers/punkt_tab/english`, read by NLTK itself: the pickle
-that the source downloads holds the same model.
+Input: one JSON string a line. Output: one JSON object {seconds, pages: [{text, why}], paragraphs: [bool]};
+the text is null where `is_valid_length` or `clean_page` drops the page, and `why` is the counter that the
+source then increments. The functions are those of `tensorflow_datasets.text.c4_utils` as they are. NLTK_DATA
+holds `tokenizers/punkt_tab/english`, read by NLTK itself: the pickle that the source downloads holds the same
+model.
 """
 
 from __future__ import annotations

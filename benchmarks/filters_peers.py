@@ -1,7 +1,9 @@
-"""datatrove's filter blocks over texts on stdin, run by `filters.py` in an interpreter that has datatrove and spaCy.
+"""datatrove's filter blocks over texts on stdin, run by `filters.py` in an interpreter that has datatrove and
+spaCy.
 
-Input: one JSON string a line. Output: one JSON object {block: {segmentation: {seconds, reasons}}}, where a reason is null for a
-kept text. `spacy` is datatrove as it is; `shared` gives its blocks the words of gristmill's definition instead.
+Input: one JSON string a line. Output: one JSON object {block: {segmentation: {seconds, reasons}}}, where a
+reason is null for a kept text. `spacy` is datatrove as it is; `shared` gives its blocks the words of
+gristmill's definition instead.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def judge(block: object, texts: list[str]) -> dict[str, object]:
     reasons = []
     start = time.process_time()
     for number, text in enumerate(texts):
-        split_into_parts.cache_clear()  # five texts long: blocks in a row would share the words, which is measured apart
+        # five texts long: blocks in a row would share the words, which is measured apart
+        split_into_parts.cache_clear()
         try:
             kept, reason = get_filter_result(block.filter(Document(text=text, id=str(number))))  # type: ignore[attr-defined]
         except ZeroDivisionError:  # a text without words or lines
@@ -72,7 +75,8 @@ def judge(block: object, texts: list[str]) -> dict[str, object]:
 
 
 def chained(texts: list[str]) -> float:
-    """Time all blocks document by document, as a pipeline runs them: they share each text's words through the cache."""
+    """Time all blocks document by document, as a pipeline runs them: they share each text's words through the
+    cache."""
     own = list(blocks().values())
     start = time.process_time()
     for number, text in enumerate(texts):
@@ -91,7 +95,11 @@ def main() -> None:
     for name, block in blocks().items():
         found[name] = {"spacy": judge(block, texts)}
     seconds = chained(texts)
-    splitters: dict[str, Callable[[str, str], list[str]]] = {"gopher": cores, "gopher-repetition": whole, "fineweb": whole}
+    splitters: dict[str, Callable[[str, str], list[str]]] = {
+        "gopher": cores,
+        "gopher-repetition": whole,
+        "fineweb": whole,
+    }
     for name, splitter in splitters.items():
         MODULES[name].split_into_words = splitter
     c4_filters.split_into_sentences = sentences

@@ -2,9 +2,10 @@
 
     python benchmarks/filters_size.py texts.jsonl.gz [--times 1 5 25] [--quick] [--json] [--save]
 
-Each row is a process of its own that runs the task of the filter stage over one Parquet file: texts repeated so many times, or one
-document of running text, of a single word, of empty lines, or of the same word again and again. Peaks are of the whole process,
-interpreter and libraries included; `idle` is what they take before the first document.
+Each row is a process of its own that runs the task of the filter stage over one Parquet file: texts repeated
+so many times, or one document of running text, of a single word, of empty lines, or of the same word again
+and again. Peaks are of the whole process, interpreter and libraries included; `idle` is what they take before
+the first document.
 """
 
 from __future__ import annotations
@@ -27,14 +28,20 @@ from gristmill.storage import ParquetWriter
 RESULT = Path(__file__).parent / "results" / "filters_size.json"
 PRESETS = ("gopher", "gopher-repetition", "c4-code", "fineweb")
 SENTENCE = "This is a line of a page about nothing much, and it ends here.\n"
-HUGE = {"running text": SENTENCE, "one word": "x", "empty lines": "\n", "one word again and again": "word ", "Han": "\u6c34"}
+HUGE = {
+    "running text": SENTENCE,
+    "one word": "x",
+    "empty lines": "\n",
+    "one word again and again": "word ",
+    "Han": "\u6c34",
+}
 
 WORKER = """
 import json, sys, time
 from pathlib import Path
 from gristmill.filters.settings import FilterSettings
 from gristmill.manifest import Record
-from gristmill.pipeline.job import Attempt
+from gristmill.pipeline.run.job import Attempt
 from gristmill.pipeline.stages.filter import filter_file
 def peak():  # ru_maxrss would begin with what the parent took
     status = Path("/proc/self/status").read_text()
@@ -43,18 +50,23 @@ path, folder, presets = sys.argv[1], Path(sys.argv[2]), tuple(sys.argv[3].split(
 scratch = folder / "scratch"
 scratch.mkdir(parents=True)
 idle, start = peak(), time.process_time()
-filter_file(Attempt(folder, scratch, Record("filter", "00000")), path, "bench", FilterSettings(presets=presets), 1, "text")
+attempt = Attempt(folder, scratch, Record("filter", "00000"))
+filter_file(attempt, path, "bench", FilterSettings(presets=presets), 1, "text")
 print(json.dumps({"idle_mb": idle, "peak_mb": peak(), "cpu_seconds": round(time.process_time() - start, 1)}))
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("texts", nargs="*", type=Path)
     parser.add_argument("--times", type=int, nargs="*", default=[1, 5, 25])
     parser.add_argument("--quick", action="store_true", help="a document of 20 MB instead of 200")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results/filters_size.json")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the result in benchmarks/results/filters_size.json"
+    )
     arguments = parser.parse_args()
     texts = list(read_texts(arguments.texts))
     size = 20_000_000 if arguments.quick else 200_000_000
@@ -65,7 +77,10 @@ def main() -> None:
         "what": f"peak memory of a filter worker, {', '.join(PRESETS)}",
         "rows": rows,
         "machine": machine(),
-        "versions": {name: version(name) for name in ("numba", "numpy", "pyarrow")} | {"python": platform.python_version()},
+        "versions": (
+            {name: version(name) for name in ("numba", "numpy", "pyarrow")}
+            | {"python": platform.python_version()}
+        ),
         "command": " ".join(["python", "benchmarks/filters_size.py", *map(plain_argument, sys.argv[1:])]),
     }
     if arguments.save:

@@ -1,4 +1,5 @@
-"""What the benches of filters share: real texts as documents, and what a result says of the machine and the command."""
+"""What the benches of filters share: real texts as documents, and what a result says of the machine and the
+command."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def documents(texts: list[str]) -> pa.Table:
 def machine() -> str:
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = next(
-        (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), platform.machine()
+        (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")),
+        platform.machine(),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     return f"one core of {os.cpu_count()}, {model}, {memory:.0f} GiB"

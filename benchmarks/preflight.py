@@ -1,4 +1,5 @@
-"""Does `gristmill plan --estimate` tell the truth? Predict a recipe's run from a sample, then run it, and lay both side by side.
+"""Does `gristmill plan --estimate` tell the truth? Predict a recipe's run from a sample, then run it, and lay
+both side by side.
 
     python benchmarks/preflight.py RECIPE [--json] [--save NAME] [--set KEY=VALUE]
 
@@ -28,7 +29,9 @@ def gristmill(*arguments: str) -> tuple[str, str, float]:
     """Run a verb; return stdout, stderr and seconds."""
     began = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*GRISTMILL, *arguments], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [*GRISTMILL, *arguments], capture_output=True, text=True, env=environment, check=False
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return done.stdout, done.stderr, time.perf_counter() - began
@@ -81,7 +84,9 @@ def compare(recipe: str, overrides: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--json", action="store_true")

@@ -1,11 +1,13 @@
-"""Does it scale? Throughput and peak memory at 1x, 10x, 100x input, planning and dispatching a hundred thousand shards.
+"""Does it scale? Throughput and peak memory at 1x, 10x, 100x input, planning and dispatching a hundred
+thousand shards.
 
     python benchmarks/scale.py [--quick] [--json] [--save] [--only lines,archives,dispatch,planning]
 
-`lines`: JSON lines to committed documents; `archives`: web archives to documents through an extractor. Both run on Ray with one
-worker; a shard is small, so that 1x already has several. The peer of `lines` is the same work in one plain loop that reads and
-writes Parquet with pyarrow and commits nothing: what the manifest, the index sidecars, the books and the fsyncs cost on top.
-`dispatch`: empty tasks on Ray. `planning`: listing and cutting inputs that are not opened.
+`lines`: JSON lines to committed documents; `archives`: web archives to documents through an extractor. Both
+run on Ray with one worker; a shard is small, so that 1x already has several. The peer of `lines` is the same
+work in one plain loop that reads and writes Parquet with pyarrow and commits nothing: what the manifest, the
+index sidecars, the books and the fsyncs cost on top. `dispatch`: empty tasks on Ray. `planning`: listing and
+cutting inputs that are not opened.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def write_archives(folder: Path, num_pages: int, pages_per_file: int = 100) -> s
         with (folder / f"web-{first:08d}.warc.gz").open("wb") as file:
             for number in range(first, min(first + pages_per_file, num_pages)):
                 paragraphs = "".join(f"<p>{text(number + 31 * part)}</p>" for part in range(1 + number % 5))
-                page = f"<html><head><title>{number}</title></head><body><article>{paragraphs}</article></body></html>"
+                page = f"<html><head><title>{number}</title></head><body><article>{paragraphs}</article>"
+                page += "</body></html>"
                 body = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{page}".encode()
                 head = (
                     f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:{number:032x}>\r\n"
@@ -62,7 +65,8 @@ def text(number: int) -> str:
 
 
 def mill(folder: Path, inputs: str, shard_bytes: int, num_documents: int) -> dict[str, float]:
-    """Extract on Ray with one worker, in a process of its own; return seconds, rates, and peak memory on both sides."""
+    """Extract on Ray with one worker, in a process of its own; return seconds, rates, and peak memory on both
+    sides."""
     result = run_alone(folder, "mill", inputs, shard_bytes)
     if result["documents"] != num_documents:
         raise RuntimeError(f"{result['documents']} documents came of {num_documents}")
@@ -89,11 +93,15 @@ def plain_loop(folder: Path) -> float:
         for line in file:
             rows.append(orjson.loads(line))
             if len(rows) == 2048:
-                writer = writer or pq.ParquetWriter(folder / "plain.parquet", pa.Table.from_pylist(rows).schema, compression="zstd")
+                writer = writer or pq.ParquetWriter(
+                    folder / "plain.parquet", pa.Table.from_pylist(rows).schema, compression="zstd"
+                )
                 writer.write_table(pa.Table.from_pylist(rows))
                 rows = []
     if rows:
-        writer = writer or pq.ParquetWriter(folder / "plain.parquet", pa.Table.from_pylist(rows).schema, compression="zstd")
+        writer = writer or pq.ParquetWriter(
+            folder / "plain.parquet", pa.Table.from_pylist(rows).schema, compression="zstd"
+        )
         writer.write_table(pa.Table.from_pylist(rows))
     if writer:
         writer.close()
@@ -104,8 +112,11 @@ def growth(sizes: dict[str, dict[str, float]], key: str) -> float:
     return round(sizes["100x"][key] / sizes["1x"][key], 3)
 
 
-def mill_sizes(folder: Path, name: str, base: int, write: Callable[[Path, int], tuple[str, int]]) -> dict[str, Any]:
-    """Mill 1x, 10x and 100x as many documents; `write` returns the inputs it wrote and the size of a shard."""
+def mill_sizes(
+    folder: Path, name: str, base: int, write: Callable[[Path, int], tuple[str, int]]
+) -> dict[str, Any]:
+    """Mill 1x, 10x and 100x as many documents; `write` returns the inputs it wrote and the size of a
+    shard."""
     sizes = {}
     for factor in FACTORS:
         place = folder / f"{name}-{factor}"
@@ -168,21 +179,34 @@ def planning(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--save", action="store_true", help="keep the result beside those of other benches; parts not run stay")
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help="keep the result beside those of other benches; parts not run stay",
+    )
     parser.add_argument("--only", default=",".join(PARTS), help="some of " + ", ".join(PARTS))
     options = parser.parse_args()
     functions = {"lines": lines, "archives": archives, "dispatch": dispatch, "planning": planning}
     line: dict[str, Any] = json.loads(RESULT.read_text()) if options.save and RESULT.exists() else {}
     line["what"] = "memory and speed from 1x to 100x input; a hundred thousand shards planned and dispatched"
-    versions = {name: importlib.metadata.version(name) for name in ("ray", "pyarrow")} | {"python": platform.python_version()}
+    versions = {name: importlib.metadata.version(name) for name in ("ray", "pyarrow")} | {
+        "python": platform.python_version()
+    }
     for name in options.only.split(","):
         with tempfile.TemporaryDirectory() as folder:
             part = functions[name](Path(folder), options.quick)
         command = f"python benchmarks/scale.py --only {name}{' --quick' if options.quick else ''}"
-        line[name] = {**part, "command": command, "machine": f"{os.cpu_count()} cores, {platform.machine()}", "versions": versions}
+        line[name] = {
+            **part,
+            "command": command,
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+            "versions": versions,
+        }
         print(f"{name}: {line[name]}", file=sys.stderr)
     if options.save:
         RESULT.write_text(json.dumps(line, indent=1) + "\n")

@@ -1,4 +1,5 @@
-"""What `scale.py` measures, each in a process of its own; workers import the stage of empty tasks by this name."""
+"""What `scale.py` measures, each in a process of its own; workers import the stage of empty tasks by this
+name."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from gristmill.pipeline import steps
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, peak_bytes
-from gristmill.pipeline.progress import Progress
-from gristmill.pipeline.run import Plan, run_plan
-from gristmill.pipeline.run_folder import finished_steps
-from gristmill.pipeline.steps import StageKind, Step
+from gristmill.pipeline.run import step as steps
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, peak_bytes
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.runner import Plan, run_plan
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.step import StageKind, Step
 
 
 class Many(BaseModel):
@@ -23,7 +24,9 @@ class Many(BaseModel):
 
 
 def many(job: Job) -> Stage:
-    records = yield Phase("empty", [Task(f"{number:06d}", nothing) for number in range(job.settings.num_shards)])
+    records = yield Phase(
+        "empty", [Task(f"{number:06d}", nothing) for number in range(job.settings.num_shards)]
+    )
     return {"tasks": len(records)}
 
 
@@ -73,8 +76,8 @@ def mill(inputs: str, shard_bytes: int) -> dict[str, float]:
 
 def plan(inputs: str) -> dict[str, float]:
     """List and cut inputs that are not opened."""
-    from gristmill.pipeline.plan import build_plan
-    from gristmill.pipeline.recipe import Recipe
+    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.recipe.plan import build_plan
     from gristmill.pipeline.sources.plan import plan_shards
 
     recipe = Recipe.model_validate({"name": "many", "sources": {"web": {"inputs": [inputs]}}})

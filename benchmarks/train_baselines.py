@@ -1,7 +1,8 @@
 """The two loops the trainer is measured against: a plain one in nanoGPT's manner, and transformers' Llama.
 
-The plain loop is ours, written for this comparison after nanoGPT's train.py: autocast, full logits into cross_entropy,
-torch's fused AdamW, clipped gradients. Both have the shape, batch, data and precision of the trainer's run.
+The plain loop is ours, written for this comparison after nanoGPT's train.py: autocast, full logits into
+cross_entropy, torch's fused AdamW, clipped gradients. Both have the shape, batch, data and precision of the
+trainer's run.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         h = self.norm1(x)
-        q, k, v = (layer(h).unflatten(-1, (-1, self.c.head_dim)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        q, k, v = (
+            layer(h).unflatten(-1, (-1, self.c.head_dim)).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
         x = x + self.out(y.transpose(1, 2).flatten(2))
@@ -61,7 +65,9 @@ class PlainLlama(nn.Module):
         self.head = nn.Linear(c.width, c.vocab, bias=False)
         if c.tied:
             self.head.weight = self.embed.weight
-        angles = torch.outer(torch.arange(c.context).float(), c.rope_theta ** (-torch.arange(0, c.head_dim, 2) / c.head_dim))
+        angles = torch.outer(
+            torch.arange(c.context).float(), c.rope_theta ** (-torch.arange(0, c.head_dim, 2) / c.head_dim)
+        )
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
         for parameter in self.parameters():
@@ -85,9 +91,12 @@ def transformers_step(config: ModelConfig, device: torch.device, dtype: torch.dt
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape: Any = LlamaConfig(
-        vocab_size=config.vocab, hidden_size=config.width, intermediate_size=config.ffn, num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads, num_key_value_heads=config.num_kv_heads, max_position_embeddings=config.context,
-        tie_word_embeddings=config.tied, rms_norm_eps=config.norm_eps, use_cache=False, attn_implementation="sdpa",
+        vocab_size=config.vocab, hidden_size=config.width, intermediate_size=config.ffn,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads, num_key_value_heads=config.num_kv_heads,
+        max_position_embeddings=config.context,
+        tie_word_embeddings=config.tied, rms_norm_eps=config.norm_eps, use_cache=False,
+        attn_implementation="sdpa",
     )  # fmt: skip
     model: Any = LlamaForCausalLM(shape).to(device)
     forward = torch.compile(model) if compiled else model
@@ -100,7 +109,9 @@ def transformers_step(config: ModelConfig, device: torch.device, dtype: torch.dt
 
 
 def _loop(model: nn.Module, loss_of: Callable[..., Any], device: torch.device, dtype: torch.dtype) -> Step:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
 
     def step(tokens: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):

@@ -1,4 +1,5 @@
-"""One measurement of `train.py`, in a process of its own: loops over one model shape, taking turns on the same batches.
+"""One measurement of `train.py`, in a process of its own: loops over one model shape, taking turns on the
+same batches.
 
 python benchmarks/train_measure.py CASE          CASE as JSON; the answer is the last line, as JSON
 """
@@ -49,20 +50,28 @@ class Case:
 
 
 def run_apart(asked: Case | dict[str, Any]) -> dict[str, Any]:
-    """Measure a case, or the loss's memory (kind, vocab), in a process of its own; `{"error": ...}` when it ended badly."""
+    """Measure a case, or the loss's memory (kind, vocab), in a process of its own; `{"error": ...}` when it
+    ended badly."""
     question = json.dumps(asdict(asked) if isinstance(asked, Case) else asked)
-    done = subprocess.run([sys.executable, __file__, question], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, __file__, question], stdout=subprocess.PIPE, text=True, check=False
+    )
     lines = done.stdout.strip().splitlines()
-    found: dict[str, Any] = json.loads(lines[-1]) if done.returncode == 0 and lines else {"error": f"exit code {done.returncode}"}
+    found: dict[str, Any] = (
+        json.loads(lines[-1]) if done.returncode == 0 and lines else {"error": f"exit code {done.returncode}"}
+    )
     return found
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Return facts of the model and, per loop, the seconds of each round (wall and CPU), the peak memory and the last loss."""
+    """Return facts of the model and, per loop, the seconds of each round (wall and CPU), the peak memory and
+    the last loss."""
     device = torch_device("auto")
     if case.threads:
         torch.set_num_threads(case.threads)
-        if hasattr(os, "sched_setaffinity"):  # the last cores: systems prefer the first ones for what else they do
+        if hasattr(
+            os, "sched_setaffinity"
+        ):  # the last cores: systems prefer the first ones for what else they do
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-case.threads :])
     changes = {"vocab": case.vocab} | ({"context": case.context} if case.context else {})
     config = preset(case.preset, **changes)
@@ -126,7 +135,9 @@ def ours_step(
     **changes: Any,
 ) -> Step:
     """Return the trainer's step, as `Training` takes it; `changes` are its settings."""
-    settings = Settings.from_dict({"compile": "on" if compiled else "off", "optimizer": {"lr": 1e-4}} | changes)
+    settings = Settings.from_dict(
+        {"compile": "on" if compiled else "off", "optimizer": {"lr": 1e-4}} | changes
+    )
     with torch.device("meta"):
         model = Model(config)
     model.to_empty(device=device)
@@ -136,7 +147,11 @@ def ours_step(
     model.fuse_loss = compiled and compile_loss
     optimizer = Optimizer(model, settings.optimizer, dtype)
     spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, device)
-    masks = DocumentMasks(document_kernel(settings.attention, device, dtype, config.head_dim), device) if documents else None
+    masks = (
+        DocumentMasks(document_kernel(settings.attention, device, dtype, config.head_dim), device)
+        if documents
+        else None
+    )
 
     def step(batch: Batch) -> Tensor:
         inputs, targets, positions = batch
@@ -172,7 +187,9 @@ def loss_memory(kind: str, vocab: int) -> dict[str, float]:
         chunked_loss(hidden, weight, targets, vocab, 1.0, LossSettings()).total.backward()
     else:
         torch.nn.functional.cross_entropy((hidden @ weight.t()).float(), targets, reduction="sum").backward()
-    return {"bytes": max(0, peak_memory(torch.device("cpu")) - before - weight.nbytes)}  # its gradient is no cost of the loss
+    return {
+        "bytes": max(0, peak_memory(torch.device("cpu")) - before - weight.nbytes)
+    }  # its gradient is no cost of the loss
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""Head, middle and tail of each language by perplexity (CCNet's thirds): exact over any number of documents, in bounded memory."""
+"""Head, middle and tail of each language by perplexity (CCNet's thirds): exact over any number of documents,
+in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,14 +22,19 @@ _Values = npt.NDArray[np.float32]
 def bucket_bounds(settings: BucketSettings, read: Read) -> Bounds:
     """Per language, the perplexities up to which a document is head, and above which it is tail.
 
-    Everything is read twice: once to count values by their upper 16 bits, which says in which of those bins a third ends, and
-    once to sort the values of these bins alone. Documents without words have no perplexity, and no say.
+    Everything is read twice: once to count values by their upper 16 bits, which says in which of those bins a
+    third ends, and once to sort the values of these bins alone. Documents without words have no perplexity,
+    and no say.
     """
     counts: dict[str, npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(1 << 16, np.int64))
     for language, values in _by_language(read()):
         counts[language] += np.bincount(upper_bits(values), minlength=1 << 16)
-    places = {language: [_place(own, size) for size in _sizes(settings, own)] for language, own in counts.items()}
-    near: dict[tuple[str, int], list[_Values]] = {(language, which): [] for language, own in places.items() for which, _ in own}
+    places = {
+        language: [_place(own, size) for size in _sizes(settings, own)] for language, own in counts.items()
+    }
+    near: dict[tuple[str, int], list[_Values]] = {
+        (language, which): [] for language, own in places.items() for which, _ in own
+    }
     for language, values in _by_language(read()):
         bins = upper_bits(values)
         for which in {which for which, _ in places[language]}:
@@ -39,13 +45,18 @@ def bucket_bounds(settings: BucketSettings, read: Read) -> Bounds:
         # A part that holds no document ends below every perplexity, which is at least 1.
         return float(ordered[language, which][rank - 1]) if rank else 0.0
 
-    bounds = {language: (value(language, *head), value(language, *middle)) for language, (head, middle) in places.items()}
+    bounds = {
+        language: (value(language, *head), value(language, *middle))
+        for language, (head, middle) in places.items()
+    }
     return dict(sorted(bounds.items()))
 
 
 def buckets(perplexities: pa.ChunkedArray, languages: pa.ChunkedArray, bounds: Bounds) -> pa.Array:
     """Name each document's bucket; one without words is tail."""
-    limits = np.array([bounds.get(language or "", (0.0, 0.0)) for language in languages.to_pylist()]).reshape(-1, 2)
+    limits = np.array([bounds.get(language or "", (0.0, 0.0)) for language in languages.to_pylist()]).reshape(
+        -1, 2
+    )
     values = pc.fill_null(perplexities, np.inf).to_numpy()
     named = np.where(values <= limits[:, 0], "head", np.where(values <= limits[:, 1], "middle", "tail"))
     return pa.array(named.tolist(), pa.string())

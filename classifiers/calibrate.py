@@ -16,14 +16,19 @@ def fit(how: str, raw: Floats, labels: npt.NDArray[np.bool_]) -> dict[str, Any]:
     if how == "platt":
         from sklearn.linear_model import LogisticRegression
 
-        # Platt's targets keep a separable held-out part from pushing the slope to infinity; C = 1 does the same here.
+        # Platt's targets keep a separable held-out part from pushing the slope to infinity; C = 1 does the
+        # same here.
         model = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(log_odds(raw)[:, None], labels)
         return {"kind": "platt", "slope": float(model.coef_[0, 0]), "shift": float(model.intercept_[0])}
     if how == "isotonic":
         from sklearn.isotonic import IsotonicRegression
 
         model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(raw, labels)
-        return {"kind": "isotonic", "raw": model.X_thresholds_.tolist(), "score": model.y_thresholds_.tolist()}
+        return {
+            "kind": "isotonic",
+            "raw": model.X_thresholds_.tolist(),
+            "score": model.y_thresholds_.tolist(),
+        }
     return {"kind": "none"}
 
 

@@ -1,10 +1,13 @@
-"""Where documents come from and when: tables of domains, years, languages and lengths, and selection by domain and age.
+"""Where documents come from and when: tables of domains, years, languages and lengths, and selection by
+domain and age.
 
-    tally_domains(settings, documents, run, names, seed)      # map: a record per document, sorted by domain; names of domains
-    merge_domains(settings, runs, names, part, parts, bounds) # reduce: a range of domains: counts, and what the cap lets in
-    removal(settings, table, Bounds(paths), seed)             # per table: the rule that removes each document, if any
+    tally_domains(settings, documents, run, names, seed)  # map: a record per document, by domain
+    merge_domains(settings, runs, names, part, parts, bounds) # reduce: a range of domains: counts, and what
+    the cap lets in
+    removal(settings, table, Bounds(paths), seed)  # per table: the rule that removes each document, if any
 
-A domain is known by 64 bits of its hash; the documents of one that stay are those with the smallest keyed hash of their id.
+A domain is known by 64 bits of its hash; the documents of one that stay are those with the smallest keyed
+hash of their id.
 """
 
 from __future__ import annotations
@@ -54,8 +57,11 @@ def domain(url: str | None) -> str:
     return host.removeprefix("www.")
 
 
-def tally_domains(settings: CoverageSettings, documents: Path, run: Path, names: Path, seed: int) -> dict[str, Counter[str]]:
-    """Write a record of (domain, draw) for every document of the right age that has a domain, and the domains' names.
+def tally_domains(
+    settings: CoverageSettings, documents: Path, run: Path, names: Path, seed: int
+) -> dict[str, Counter[str]]:
+    """Write a record of (domain, draw) for every document of the right age that has a domain, and the
+    domains' names.
 
     Returns the tallies of documents of the right age, as they are before the cap.
     """
@@ -75,7 +81,10 @@ def tally_domains(settings: CoverageSettings, documents: Path, run: Path, names:
     records[np.lexsort((records["draw"], records["domain"]))].tofile(run)
     known.pop(_key(""), None)
     listed = sorted(known.items())
-    columns = [pa.array([key for key, _ in listed], pa.uint64()), pa.array([host for _, host in listed], pa.string())]
+    columns = [
+        pa.array([key for key, _ in listed], pa.uint64()),
+        pa.array([host for _, host in listed], pa.string()),
+    ]
     with pa.OSFile(str(names), "wb") as sink, pa.ipc.new_file(sink, NAMES) as writer:
         writer.write_table(pa.table(columns, schema=NAMES))
     return tallies
@@ -91,9 +100,15 @@ class Domains:
 
 
 def merge_domains(
-    settings: CoverageSettings, runs: Sequence[Path], names: Sequence[Path], part: int, parts: int, bounds: Path
+    settings: CoverageSettings,
+    runs: Sequence[Path],
+    names: Sequence[Path],
+    part: int,
+    parts: int,
+    bounds: Path,
 ) -> Domains:
-    """Count the documents of each domain in one range, and write the largest draw that stays for domains above the cap."""
+    """Count the documents of each domain in one range, and write the largest draw that stays for domains
+    above the cap."""
     low, high = ((number << 64) // parts for number in (part, part + 1))
     pieces = [_between(read_records(run), low, high) for run in runs]
     records = np.concatenate(pieces) if pieces else np.empty(0, RECORD)
@@ -131,7 +146,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Per document: the rule that removes it or null, what it measured, the bound, and the columns a decision notes."""
+    """Per document: the rule that removes it or null, what it measured, the bound, and the columns a decision
+    notes."""
 
     rules: pa.Array
     values: pa.Array
@@ -140,7 +156,8 @@ class Removal:
 
 
 def removal(settings: CoverageSettings, table: pa.Table, bounds: Bounds, seed: int) -> Removal:
-    """Decide on documents: age first, then the domain's cap; an age is a year with a fraction, a draw is in [0, 1)."""
+    """Decide on documents: age first, then the domain's cap; an age is a year with a fraction, a draw is in
+    [0, 1)."""
     keys, hosts = _domain_keys(table["url"])
     draws = _draws(table, seed)
     limits = bounds.of(keys)
@@ -160,7 +177,8 @@ def removal(settings: CoverageSettings, table: pa.Table, bounds: Bounds, seed: i
 
 
 def tally(table: pa.Table) -> dict[str, Counter[str]]:
-    """Count documents by year, language and length (the power of two below it, in bytes); unknown is empty."""
+    """Count documents by year, language and length (the power of two below it, in bytes); unknown is
+    empty."""
     sizes = pc.fill_null(pc.binary_length(table["text"]), 0).to_numpy().astype(np.int64)
     powers = np.where(sizes > 0, 1 << np.floor(np.log2(np.maximum(sizes, 1))).astype(np.int64), 0)
     return {
@@ -176,11 +194,16 @@ def merge_tallies(total: dict[str, Counter[str]], part: dict[str, Any]) -> None:
 
 
 def table_of(source: str, domains: Sequence[Domains], tallies: dict[str, Counter[str]]) -> pa.Table:
-    """A source's coverage as rows: the largest domains first (WebText's form), then years, languages and lengths."""
+    """A source's coverage as rows: the largest domains first (WebText's form), then years, languages and
+    lengths."""
     documents = sum(tallies.get("length", Counter()).values())
     # Which of many equal ones are shown is decided by hash, as each range decided it.
-    top = sorted((item for part in domains for item in part.top), key=lambda item: (-item[1], _key(item[0])))[:TOP_DOMAINS]
-    years, languages, lengths = (tallies.get(what, Counter()).items() for what in ("year", "language", "length"))
+    top = sorted((item for part in domains for item in part.top), key=lambda item: (-item[1], _key(item[0])))[
+        :TOP_DOMAINS
+    ]
+    years, languages, lengths = (
+        tallies.get(what, Counter()).items() for what in ("year", "language", "length")
+    )
     rows = [("domain", *item) for item in sorted(top, key=_largest_first)]
     rows += [("year", *item) for item in sorted(years)]
     rows += [("language", *item) for item in sorted(languages, key=_largest_first)]
@@ -203,7 +226,11 @@ def read_records(path: Path) -> npt.NDArray[Any]:
 
 def _between(records: npt.NDArray[Any], low: int, high: int) -> npt.NDArray[Any]:
     start = int(np.searchsorted(records["domain"], np.uint64(low)))
-    stop = len(records) if high > np.iinfo(np.uint64).max else int(np.searchsorted(records["domain"], np.uint64(high)))
+    stop = (
+        len(records)
+        if high > np.iinfo(np.uint64).max
+        else int(np.searchsorted(records["domain"], np.uint64(high)))
+    )
     return records[start:stop]
 
 
@@ -217,7 +244,9 @@ def _names(keys: U64, files: Sequence[Path]) -> list[str]:
             known = table["key"].to_numpy()
             place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
             hits = np.flatnonzero(known[place] == keys)
-            found.update(zip(keys[hits].tolist(), table["domain"].take(pa.array(place[hits])).to_pylist(), strict=True))
+            found.update(
+                zip(keys[hits].tolist(), table["domain"].take(pa.array(place[hits])).to_pylist(), strict=True)
+            )
     return [found[key] for key in keys.tolist()]
 
 
@@ -255,7 +284,10 @@ def _of_age(settings: CoverageSettings, dates: pa.ChunkedArray) -> npt.NDArray[n
 
 def _years(dates: pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """Dates as years with a fraction; NaN for no date."""
-    whole, day = (pc.fill_null(part.cast(pa.float64()), np.nan).to_numpy() for part in (pc.year(dates), pc.day_of_year(dates)))
+    whole, day = (
+        pc.fill_null(part.cast(pa.float64()), np.nan).to_numpy()
+        for part in (pc.year(dates), pc.day_of_year(dates))
+    )
     return np.asarray(whole + (day - 1) / 366)
 
 

@@ -1,4 +1,5 @@
-"""The number that a document's score has to meet: a function of seed and id, so order and workers do not matter."""
+"""The number that a document's score has to meet: a function of seed and id, so order and workers do not
+matter."""
 
 from __future__ import annotations
 

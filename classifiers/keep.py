@@ -1,4 +1,5 @@
-"""Which documents a quality score keeps: pure functions of ids, scores and a seed, so order and workers do not matter."""
+"""Which documents a quality score keeps: pure functions of ids, scores and a seed, so order and workers do
+not matter."""
 
 from __future__ import annotations
 
@@ -32,8 +33,11 @@ class Kept:
     rule: str
 
 
-def decide(keep: Keep, ids: pa.Array, scores: npt.NDArray[np.float32], seed: int, cut: Cut | None = None) -> Kept:
-    """Decide on documents; `cut` is the global quantile that `top_fraction` needs (`crossing`, then `find_cut`)."""
+def decide(
+    keep: Keep, ids: pa.Array, scores: npt.NDArray[np.float32], seed: int, cut: Cut | None = None
+) -> Kept:
+    """Decide on documents; `cut` is the global quantile that `top_fraction` needs (`crossing`, then
+    `find_cut`)."""
     values = scores.astype(np.float64)
     rule = f"classify.{keep.rule}"
     if isinstance(keep, Threshold):
@@ -41,15 +45,22 @@ def decide(keep: Keep, ids: pa.Array, scores: npt.NDArray[np.float32], seed: int
     draws = draw(seed, ids)
     if isinstance(keep, Pareto):
         if keep.alpha == "fit":
-            raise ValueError("`fit` must be replaced by the fitted alpha of the model's report before documents are kept")
+            raise ValueError(
+                "`fit` must be replaced by the fitted alpha of the model's report before documents are kept"
+            )
         return Kept(draws < pareto_rate(values, keep.alpha), pareto_bounds(draws, keep.alpha), rule)
     if cut is None:
         raise ValueError("top_fraction needs the cut of all documents")
-    return Kept((values > cut.score) | ((values == cut.score) & (draws <= cut.draw)), np.full(len(values), cut.score), rule)
+    return Kept(
+        (values > cut.score) | ((values == cut.score) & (draws <= cut.draw)),
+        np.full(len(values), cut.score),
+        rule,
+    )
 
 
 def pareto_rate(scores: Floats, alpha: float) -> Floats:
-    """The chance to be kept: P(Lomax(alpha) > 1 - s) = (2 - s)^-alpha, GPT-3's `np.random.pareto(alpha) > 1 - s`."""
+    """The chance to be kept: P(Lomax(alpha) > 1 - s) = (2 - s)^-alpha, GPT-3's `np.random.pareto(alpha) > 1 -
+    s`."""
     return (2.0 - scores) ** -alpha
 
 
@@ -59,13 +70,15 @@ def pareto_bounds(draws: Floats, alpha: float) -> Floats:
 
 
 def tally(scores: npt.NDArray[np.float32]) -> dict[int, int]:
-    """Count scores by the upper 16 bits of their place in the order of floats: a thousand bins at most between 0.0001 and 1."""
+    """Count scores by the upper 16 bits of their place in the order of floats: a thousand bins at most
+    between 0.0001 and 1."""
     bins, counts = np.unique(upper_bits(scores), return_counts=True)
     return dict(zip(bins.tolist(), counts.tolist(), strict=True))
 
 
 def crossing(counts: Mapping[int, int], fraction: float) -> tuple[int, int]:
-    """Return the bin in which the best `ceil(fraction x n)` documents end, and how many of it belong to them."""
+    """Return the bin in which the best `ceil(fraction x n)` documents end, and how many of it belong to
+    them."""
     left = max(1, int(np.ceil(round(fraction * sum(counts.values()), 6))))
     for each in sorted(counts, reverse=True):
         if left <= counts[each]:
@@ -87,7 +100,8 @@ def find_cut(scores: npt.NDArray[np.float32], draws: Floats, wanted: int) -> Cut
 
 
 def upper_bits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """The upper 16 bits of an integer that is ordered as the float is: the sign bit flipped, all bits of a negative."""
+    """The upper 16 bits of an integer that is ordered as the float is: the sign bit flipped, all bits of a
+    negative."""
     bits = np.ascontiguousarray(scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> np.uint32(16)
 
@@ -95,8 +109,9 @@ def upper_bits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
 def fit_alpha(crawled: Floats, curated: Floats) -> float:
     """Choose alpha so that what Pareto keeps of crawled scores is distributed as the curated scores are.
 
-    GPT-3 chose 9 "to match the distribution of scores from our classifier on WebText". The distance is the largest
-    difference of the two cumulative distributions (Kolmogorov and Smirnov), over alpha from 0.25 to 32 in steps of a quarter.
+    GPT-3 chose 9 "to match the distribution of scores from our classifier on WebText". The distance is the
+    largest difference of the two cumulative distributions (Kolmogorov and Smirnov), over alpha from 0.25 to
+    32 in steps of a quarter.
     """
     edges = np.linspace(0.0, 1.0, 1001)
     target = np.searchsorted(np.sort(curated), edges, side="right") / len(curated)

@@ -1,11 +1,12 @@
 """Count n-grams of words by map and reduce, and pack them into a table that is looked up in mapped memory.
 
-    count_file(settings, documents, folder, seed, heldout_fraction)  # map: sorted runs, a few per file of documents
-    merge_runs(settings, runs, part, parts, out)                     # reduce: one range of keys over all runs, pruned
-    write_table(settings, merged, folder, num_words)                 # 9 bytes per n-gram: keys and quantised counts
+    count_file(settings, documents, folder, seed, heldout_fraction)  # map: sorted runs, a few per file of
+    documents
+    merge_runs(settings, runs, part, parts, out)  # reduce: one range of keys over all runs, pruned
+    write_table(settings, merged, folder, num_words)  # 9 bytes per n-gram: keys and quantised counts
 
-An n-gram is known by 64 bits: a hash of its words' folded hashes, with its length in the lowest three bits. At 10^9 distinct
-n-grams the chance that a given one meets another is below 10^-9.
+An n-gram is known by 64 bits: a hash of its words' folded hashes, with its length in the lowest three bits.
+At 10^9 distinct n-grams the chance that a given one meets another is below 10^-9.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from gristmill.text.words import words_of
 U64 = npt.NDArray[np.uint64]
 COUNT = np.dtype([("key", "<u8"), ("count", "<u8")])
 KEYS, CODES, CARD = "ngrams.keys", "ngrams.codes", "ngrams.json"
-PART_RECORDS = 8_000_000  # of all runs together, that one merge should read: 128 MB, of which it holds a few copies
+PART_RECORDS = (
+    8_000_000  # of all runs together, that one merge should read: 128 MB, of which it holds a few copies
+)
 _RUN_RECORDS = 4_000_000  # counted before a run is written
 _BATCH_BYTES = 4 << 20  # of text, counted at once
 _LENGTH_BITS = 3
@@ -44,7 +47,9 @@ class Counted:
     num_records: int
 
 
-def count_file(settings: NgramSettings, documents: Path, folder: Path, seed: int, heldout_fraction: float) -> Counted:
+def count_file(
+    settings: NgramSettings, documents: Path, folder: Path, seed: int, heldout_fraction: float
+) -> Counted:
     """Count the n-grams of one file's training documents; n-grams do not cross documents.
 
     Memory is that of one run, however large the file.
@@ -65,7 +70,9 @@ def count_file(settings: NgramSettings, documents: Path, folder: Path, seed: int
         for batch in cut_by_bytes(for_training(table, seed, heldout_fraction), _BATCH_BYTES):
             words = words_of(batch["text"])
             num_words += len(words.hash_folded)
-            pending.append(_distinct(np.concatenate(keys_by_length(words.hash_folded, words.rows, settings.order))))
+            pending.append(
+                _distinct(np.concatenate(keys_by_length(words.hash_folded, words.rows, settings.order)))
+            )
             if sum(map(len, pending)) >= _RUN_RECORDS:
                 flush()
     if pending:
@@ -74,7 +81,8 @@ def count_file(settings: NgramSettings, documents: Path, folder: Path, seed: int
 
 
 def keys_by_length(hashes: U64, rows: npt.NDArray[np.int64], order: int) -> list[U64]:
-    """The keys of all n-grams within texts, for n = 1 to `order`; text i has the words rows[i] to rows[i + 1]."""
+    """The keys of all n-grams within texts, for n = 1 to `order`; text i has the words rows[i] to rows[i +
+    1]."""
     ends = np.repeat(rows[1:], np.diff(rows))  # where the text of each word ends
     place = np.arange(len(hashes))
     state, found = np.zeros(len(hashes), np.uint64), []
@@ -98,7 +106,9 @@ def finish(state: U64, length: int) -> U64:
     return ((state ^ (state >> np.uint64(29))) << np.uint64(_LENGTH_BITS)) | np.uint64(length - 1)
 
 
-def merge_runs(settings: NgramSettings, runs: Sequence[Path], part: int, parts: int, out: Path) -> dict[str, int]:
+def merge_runs(
+    settings: NgramSettings, runs: Sequence[Path], part: int, parts: int, out: Path
+) -> dict[str, int]:
     """Add up one range of keys over all runs and prune; memory is that range's."""
     low, high = ((number << 64) // parts for number in (part, part + 1))
     pieces = []
@@ -114,7 +124,9 @@ def merge_runs(settings: NgramSettings, runs: Sequence[Path], part: int, parts: 
     return {"ngrams": len(merged), "kept": len(kept)}
 
 
-def write_table(settings: NgramSettings, merged: Sequence[Path], folder: Path, num_words: int) -> dict[str, Any]:
+def write_table(
+    settings: NgramSettings, merged: Sequence[Path], folder: Path, num_words: int
+) -> dict[str, Any]:
     """Pack merged ranges, in order of keys, into `ngrams.keys`, `ngrams.codes` and `ngrams.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     total = 0
@@ -179,4 +191,8 @@ def _merged(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
 def _starts(ordered: U64) -> npt.NDArray[np.int64]:
     """Where each stretch of equal keys begins."""
-    return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1]))) if len(ordered) else np.empty(0, np.int64)
+    return (
+        np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        if len(ordered)
+        else np.empty(0, np.int64)
+    )

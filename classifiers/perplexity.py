@@ -1,7 +1,8 @@
 """Score texts with an n-gram table: Stupid Backoff, perplexity per word, head, middle and tail per language.
 
-S(w | context) = count(context w) / count(context) where it was seen, else backoff x S(w | shorter context); a word never
-seen has one count in all words. Scores do not sum to one, so bits per byte from them rank texts; they bound no entropy.
+S(w | context) = count(context w) / count(context) where it was seen, else backoff x S(w | shorter context); a
+word never seen has one count in all words. Scores do not sum to one, so bits per byte from them rank texts;
+they bound no entropy.
 """
 
 from __future__ import annotations
@@ -30,11 +31,17 @@ class NgramModel:
 
     def __init__(self, folder: Path) -> None:
         if not (folder / CARD).is_file():
-            raise UsageError(f"there is no n-gram model in `{folder}`", hint="make one with `gristmill ngram train`")
+            raise UsageError(
+                f"there is no n-gram model in `{folder}`", hint="make one with `gristmill ngram train`"
+            )
         self.card: dict[str, Any] = json.loads((folder / CARD).read_text())
         size = self.card["ngrams"]
-        self.keys: npt.NDArray[np.uint64] = np.memmap(folder / KEYS, "<u8", "r") if size else np.empty(0, "<u8")
-        self.codes: npt.NDArray[np.uint8] = np.memmap(folder / CODES, "u1", "r") if size else np.empty(0, "u1")
+        self.keys: npt.NDArray[np.uint64] = (
+            np.memmap(folder / KEYS, "<u8", "r") if size else np.empty(0, "<u8")
+        )
+        self.codes: npt.NDArray[np.uint8] = (
+            np.memmap(folder / CODES, "u1", "r") if size else np.empty(0, "u1")
+        )
         self.values = code_values()
 
     def counts(self, keys: npt.NDArray[np.uint64]) -> Floats:

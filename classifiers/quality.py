@@ -1,4 +1,5 @@
-"""The quality classifier: GPT-3's, appendix A, as a fastText model that gives the same bytes when trained twice.
+"""The quality classifier: GPT-3's, appendix A, as a fastText model that gives the same bytes when trained
+twice.
 
 How a stage calls this:
 
@@ -20,8 +21,8 @@ import pyarrow as pa
 
 from gristmill.classifiers import calibrate
 from gristmill.classifiers.keep import fit_alpha
+from gristmill.classifiers.measured import quality_report
 from gristmill.classifiers.passages import Passage, Sources, balanced, lines, quotas, sample
-from gristmill.classifiers.report import quality_report
 from gristmill.classifiers.settings import ClassifierSettings, Keep, Pareto
 from gristmill.errors import UsageError
 
@@ -41,11 +42,15 @@ def train(
 ) -> dict[str, Any]:
     """Train, calibrate and measure; write `model.bin` and `card.json` into `folder` and return the report.
 
-    `excluded_fraction` is the corpus's held-out split, which is never read. Raises InputError for a class without examples.
+    `excluded_fraction` is the corpus's held-out split, which is never read. Raises InputError for a class
+    without examples.
     """
     model = _train_fasttext(settings, positives, negatives, folder, seed, excluded_fraction)
     quota = quotas(settings)["heldout"]
-    heldout = [sample(side, settings, seed, excluded_fraction, heldout=True, quota=quota) for side in (positives, negatives)]
+    heldout = [
+        sample(side, settings, seed, excluded_fraction, heldout=True, quota=quota)
+        for side in (positives, negatives)
+    ]
     good, bad = balanced(*heldout)
     passages = [*good, *bad]
     labels = np.arange(len(passages)) < len(good)
@@ -54,17 +59,31 @@ def train(
     scores = calibrate.apply(calibration, raw)
     alpha = fit_alpha(scores[~labels].astype(np.float64), scores[labels].astype(np.float64))
     _write_card(folder, {"label_weights": {POSITIVE: 1.0}, "calibration": calibration, "fitted_alpha": alpha})
-    return quality_report(passages, labels, scores, alpha, lambda texts: _predict(model, texts, {POSITIVE: 1.0}), settings)
+    return quality_report(
+        passages, labels, scores, alpha, lambda texts: _predict(model, texts, {POSITIVE: 1.0}), settings
+    )
 
 
 def _train_fasttext(
-    settings: ClassifierSettings, positives: Sources, negatives: Sources, folder: Path, seed: int, excluded: float
+    settings: ClassifierSettings,
+    positives: Sources,
+    negatives: Sources,
+    folder: Path,
+    seed: int,
+    excluded: float,
 ) -> Any:
     quota = quotas(settings)["training"]
-    good, bad = balanced(*(sample(side, settings, seed, excluded, heldout=False, quota=quota) for side in (positives, negatives)))
+    good, bad = balanced(
+        *(
+            sample(side, settings, seed, excluded, heldout=False, quota=quota)
+            for side in (positives, negatives)
+        )
+    )
     folder.mkdir(parents=True, exist_ok=True)
     examples = folder / "examples.txt"
-    labelled = sorted([*((_place(p), p.text, POSITIVE) for p in good), *((_place(p), p.text, NEGATIVE) for p in bad)])
+    labelled = sorted(
+        [*((_place(p), p.text, POSITIVE) for p in good), *((_place(p), p.text, NEGATIVE) for p in bad)]
+    )
     with examples.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(f"{label} {text}\n" for _, text, label in labelled)
     model = _fasttext().train_supervised(
@@ -85,7 +104,8 @@ def _train_fasttext(
 
 
 def _place(passage: Passage) -> int:
-    """A passage's place in the training file. Not its order in the sample: what is trimmed there all has a high order."""
+    """A passage's place in the training file. Not its order in the sample: what is trimmed there all has a
+    high order."""
     return passage.order * 0x9E3779B97F4A7C15 % (1 << 64)
 
 
@@ -96,7 +116,9 @@ class Scorer:
         self.settings = settings
         path = place / MODEL if place.is_dir() else place
         if not path.is_file():
-            raise UsageError(f"there is no classifier at `{path}`", hint="train one with `gristmill classify train`")
+            raise UsageError(
+                f"there is no classifier at `{path}`", hint="train one with `gristmill classify train`"
+            )
         try:
             self.model = _fasttext().load_model(str(path))
         except ValueError as error:
@@ -108,7 +130,8 @@ class Scorer:
         unknown = [label for label in self.weights if label not in self.model.get_labels()]
         if unknown:
             raise UsageError(
-                f"the classifier has no label {unknown[0]!r}, it has {', '.join(self.model.get_labels()[:8])}",
+                f"the classifier has no label {unknown[0]!r}, it has"
+                f" {', '.join(self.model.get_labels()[:8])}",
                 where=str(path),
                 hint="set `classify.classifier.label_weights`",
             )
@@ -119,12 +142,15 @@ class Scorer:
         rule = self.settings.keep
         if isinstance(rule, Pareto) and rule.alpha == "fit":
             if self.fitted_alpha is None:
-                raise UsageError("`alpha: fit` needs a model that gristmill trained", hint="give a number for alpha")
+                raise UsageError(
+                    "`alpha: fit` needs a model that gristmill trained", hint="give a number for alpha"
+                )
             return Pareto(alpha=self.fitted_alpha)
         return rule
 
     def score(self, documents: pa.Table) -> npt.NDArray[np.float32]:
-        """Score every document: calibrated, in [0, 1] for a trained model; a document without text scores as empty."""
+        """Score every document: calibrated, in [0, 1] for a trained model; a document without text scores as
+        empty."""
         raw = _predict(self.model, lines(documents["text"].to_pylist(), self.settings), self.weights)
         return calibrate.apply(self.calibration, raw)
 
@@ -132,11 +158,14 @@ class Scorer:
 def _predict(model: Any, texts: list[str], weights: dict[str, float]) -> Floats:
     """Sum the weighted probabilities of labels, line by line.
 
-    Not `model.predict`: given a list and k > 1, fasttext-wheel 0.9.2 repeats the first label's probability for all labels, and
-    given a string it raises under NumPy 2.
+    Not `model.predict`: given a list and k > 1, fasttext-wheel 0.9.2 repeats the first label's probability
+    for all labels, and given a string it raises under NumPy 2.
     """
     return np.array(
-        [sum(weights.get(label, 0.0) * p for p, label in model.f.predict(text + "\n", -1, 0.0, "replace")) for text in texts]
+        [
+            sum(weights.get(label, 0.0) * p for p, label in model.f.predict(text + "\n", -1, 0.0, "replace"))
+            for text in texts
+        ]
     )
 
 

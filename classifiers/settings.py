@@ -18,7 +18,10 @@ class Pareto(_Settings):
     rule: Literal["pareto"] = "pareto"
     alpha: Annotated[float, Field(gt=0)] | Literal["fit"] = Field(
         default=9.0,
-        description="GPT-3 appendix A: 9; The Pile and NeMo Curator: 3; `fit` matches the positives' scores, as GPT-3 chose its 9",
+        description=(
+            "GPT-3 appendix A: 9; The Pile and NeMo Curator: 3; `fit` matches the positives' scores, as GPT-3"
+            " chose its 9"
+        ),
     )
 
 
@@ -26,7 +29,9 @@ class Threshold(_Settings):
     """Keep what scores at least `score`."""
 
     rule: Literal["threshold"]
-    score: float = Field(default=0.5, description="0.5 is the even odds of a calibrated score; DCLM's own model: 0.018112")
+    score: float = Field(
+        default=0.5, description="0.5 is the even odds of a calibrated score; DCLM's own model: 0.018112"
+    )
 
 
 class TopFraction(_Settings):
@@ -44,38 +49,62 @@ Window = Literal["head", "middle", "tail", "pile", "whole"]
 class ClassifierSettings(_Settings):
     """A fastText classifier, trained on curated against crawled text or given by path, and what it keeps."""
 
-    model: str | None = Field(default=None, description="a fastText model to score with instead of training one")
+    model: str | None = Field(
+        default=None, description="a fastText model to score with instead of training one"
+    )
     label_weights: dict[str, float] | None = Field(
         default=None,
-        description="score = sum of weight x probability over labels of `model`; {__label__hq: 1} when it has that label",
+        description=(
+            "score = sum of weight x probability over labels of `model`; {__label__hq: 1} when it has that"
+            " label"
+        ),
     )
     prepare: Preparation = Field(
         default="folded",
-        description="spaces: white space runs become one blank (most published models); folded: also lower-case, as GPT-3's "
-        "Spark Tokenizer, and each Han, Kana, Thai, Lao, Khmer code point a word; lines: stripped, line ends to blanks (DCLM)",
+        description=(
+            "spaces: white space runs become one blank (most published models); folded: also lower-case, as"
+            " GPT-3's Spark Tokenizer, and each Han, Kana, Thai, Lao, Khmer code point a word; lines:"
+            " stripped, line ends to blanks (DCLM)"
+        ),
     )
     window: Window = Field(
         default="head",
-        description="which characters of a long text are scored: head, middle, tail, whole, or pile: text[:4000][-1500:]",
+        description=(
+            "which characters of a long text are scored: head, middle, tail, whole, or pile:"
+            " text[:4000][-1500:]"
+        ),
     )
     window_chars: int = Field(default=4000, ge=100, description="characters scored of a text")
     passage_chars: int = Field(
-        default=1000, ge=100, description="length of training passages: fastText divides a gradient by the words of its line"
+        default=1000,
+        ge=100,
+        description="length of training passages: fastText divides a gradient by the words of its line",
     )
-    examples: int = Field(default=100_000, ge=1, description="training passages per class at most, in equal parts from its sources")
+    examples: int = Field(
+        default=100_000,
+        ge=1,
+        description="training passages per class at most, in equal parts from its sources",
+    )
     heldout_fraction: float = Field(
         default=0.1, gt=0, lt=1, description="documents kept from training, to calibrate and to report on"
     )
     dim: int = Field(default=16, ge=1, description="length of the vectors; two classes need few")
     epoch: int = Field(default=5, ge=1, description="passes over the passages (fastText's default)")
     learning_rate: float = Field(
-        default=0.5, gt=0, description="fastText's tutorial: 0.1 to 1; its default 0.1 hardly moves on lines as long as passages"
+        default=0.5,
+        gt=0,
+        description=(
+            "fastText's tutorial: 0.1 to 1; its default 0.1 hardly moves on lines as long as passages"
+        ),
     )
     word_ngrams: int = Field(default=2, ge=1, le=5, description="DCLM's classifier uses 2")
     buckets: int = Field(default=200_000, ge=1, description="hash buckets of word n-grams")
     min_count: int = Field(default=5, ge=1, description="words rarer than this are unknown")
     calibration: Literal["platt", "isotonic", "none"] = Field(
-        default="platt", description="from fastText's output to a probability; platt keeps every difference, isotonic makes steps"
+        default="platt",
+        description=(
+            "from fastText's output to a probability; platt keeps every difference, isotonic makes steps"
+        ),
     )
     keep: Keep = Pareto()
 
@@ -94,8 +123,12 @@ Bucket = Literal["head", "middle", "tail"]
 class BucketSettings(_Settings):
     """CCNet's buckets: a source's documents of one language, cut in three by perplexity."""
 
-    head_fraction: float = Field(default=1 / 3, ge=0, le=1, description="CCNet: the third of lowest perplexity is head")
-    tail_fraction: float = Field(default=1 / 3, ge=0, le=1, description="CCNet: the third of highest perplexity is tail")
+    head_fraction: float = Field(
+        default=1 / 3, ge=0, le=1, description="CCNet: the third of lowest perplexity is head"
+    )
+    tail_fraction: float = Field(
+        default=1 / 3, ge=0, le=1, description="CCNet: the third of highest perplexity is tail"
+    )
     keep: tuple[Bucket, ...] = Field(
         default=("head", "middle", "tail"),
         min_length=1,
@@ -105,7 +138,10 @@ class BucketSettings(_Settings):
     @model_validator(mode="after")
     def _parts_of_a_whole(self) -> Self:
         if self.head_fraction + self.tail_fraction > 1:
-            raise ValueError(f"head and tail together are {self.head_fraction + self.tail_fraction:g} of a language, at most 1")
+            raise ValueError(
+                f"head and tail together are {self.head_fraction + self.tail_fraction:g} of a language, at"
+                " most 1"
+            )
         return self
 
 
@@ -114,9 +150,13 @@ class CoverageSettings(_Settings):
 
     oldest: date | None = Field(default=None, description="documents from before this day are removed")
     newest: date | None = Field(default=None, description="documents from after this day are removed")
-    undated: bool = Field(default=False, description="whether documents without a date stay where a day is set")
+    undated: bool = Field(
+        default=False, description="whether documents without a date stay where a day is set"
+    )
     max_per_domain: int | None = Field(
-        default=None, ge=1, description="the most documents of one host, chosen by hash; those without a URL stay"
+        default=None,
+        ge=1,
+        description="the most documents of one host, chosen by hash; those without a URL stay",
     )
 
     @property

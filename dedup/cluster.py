@@ -1,8 +1,9 @@
 """Connected components of documents that share a band key: star edges, spanning forests, a fixed merge tree.
 
-A reducer reads one range of band keys, joins every document of a key with the smallest row among them (so that a key of a
-million documents costs a million edges, not their square), and writes only a spanning forest of its edges. Forests merge
-sixteen at a time. Roots are smallest rows, so that the order of edges cannot matter.
+A reducer reads one range of band keys, joins every document of a key with the smallest row among them (so
+that a key of a million documents costs a million edges, not their square), and writes only a spanning forest
+of its edges. Forests merge sixteen at a time. Roots are smallest rows, so that the order of edges cannot
+matter.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ I64 = types.Array(types.int64, 1, "C")
 
 @njit([types.int64(U64, U64, types.uint64, U64, U64)], cache=True, nogil=True)
 def _star_edges(keys, rows, old_row, child, parent):  # type: ignore[no-untyped-def]
-    """Join every row of a run of equal keys to the smallest of them, if that is below `old_row`; return the number of edges."""
+    """Join every row of a run of equal keys to the smallest of them, if that is below `old_row`; return the
+    number of edges."""
     count, start = 0, 0
     while start < len(keys):
         stop, smallest = start, rows[start]
@@ -43,7 +45,8 @@ def _star_edges(keys, rows, old_row, child, parent):  # type: ignore[no-untyped-
 
 @njit([types.void(I64, I64, I64)], cache=True, nogil=True)
 def _union(child, parent, root):  # type: ignore[no-untyped-def]
-    """Unite the edges' ends in `root` (at first each its own), smaller over larger, then point everything at its root."""
+    """Unite the edges' ends in `root` (at first each its own), smaller over larger, then point everything at
+    its root."""
     for i in range(len(child)):
         a, b = child[i], parent[i]
         while root[a] != a:
@@ -61,12 +64,15 @@ def _union(child, parent, root):  # type: ignore[no-untyped-def]
 
 
 def spanning_forest(child: Numbers, parent: Numbers) -> tuple[Numbers, Numbers]:
-    """Reduce edges to (row, root) pairs, sorted by row: one for every row that is not itself the smallest of its component."""
+    """Reduce edges to (row, root) pairs, sorted by row: one for every row that is not itself the smallest of
+    its component."""
     ends = np.concatenate([child, parent])
     if len(ends) == 0:
         return ends, ends.copy()
     first, last = int(ends.min()), int(ends.max())
-    if last - first < _DENSE * len(ends):  # number by distance: no sorting, memory still within a few words for each edge
+    if last - first < _DENSE * len(
+        ends
+    ):  # number by distance: no sorting, memory still within a few words for each edge
         rows, places = None, (ends - np.uint64(first)).astype(np.int64)
         root = np.arange(last - first + 1)
     else:
@@ -83,14 +89,18 @@ def spanning_forest(child: Numbers, parent: Numbers) -> tuple[Numbers, Numbers]:
     return rows[moved], rows[root[moved]]
 
 
-def cluster_bands(paths: Sequence[Path], low: int, high: int, out: Path, old: Sequence[tuple[Path, int]] = ()) -> dict[str, int]:
+def cluster_bands(
+    paths: Sequence[Path], low: int, high: int, out: Path, old: Sequence[tuple[Path, int]] = ()
+) -> dict[str, int]:
     """Write the spanning forest of all documents that share a band key in [low, high).
 
-    Runs at `paths` hold (key, row - first_row) with their first row; the range is read, sorted and joined a slice at a time.
-    `old` are the runs of earlier indexes, with first rows beyond all of `paths`; documents that only share a key with each
-    other there are left alone.
+    Runs at `paths` hold (key, row - first_row) with their first row; the range is read, sorted and joined a
+    slice at a time. `old` are the runs of earlier indexes, with first rows beyond all of `paths`; documents
+    that only share a key with each other there are left alone.
     """
-    runs = [(run, int(run.columns["first_row"][0])) for run in map(Run, paths)] + [(Run(path), row) for path, row in old]
+    runs = [(run, int(run.columns["first_row"][0])) for run in map(Run, paths)] + [
+        (Run(path), row) for path, row in old
+    ]
     old_row = min((row for _path, row in old), default=_NONE_OLD)
     total = sum((span := run.span(low, high)).stop - span.start for run, _row in runs)
     slices = num_parts(total, _SLICE_RECORDS)
@@ -105,10 +115,14 @@ def cluster_bands(paths: Sequence[Path], low: int, high: int, out: Path, old: Se
     return {"band_keys": total, "edges": num_edges, "joined": len(forest[0])}
 
 
-def _slice_edges(runs: Sequence[tuple[Run, int]], low: int, high: int, old_row: int) -> tuple[Numbers, Numbers]:
+def _slice_edges(
+    runs: Sequence[tuple[Run, int]], low: int, high: int, old_row: int
+) -> tuple[Numbers, Numbers]:
     spans = [run.span(low, high) for run, _row in runs]
     keys = concat([run.key[span] for (run, _row), span in zip(runs, spans, strict=True)])
-    rows = concat([run.columns["row"][span] + np.uint64(first) for (run, first), span in zip(runs, spans, strict=True)])
+    rows = concat(
+        [run.columns["row"][span] + np.uint64(first) for (run, first), span in zip(runs, spans, strict=True)]
+    )
     keys, rows = sort_pairs(keys, rows)
     child, parent = np.empty_like(rows), np.empty_like(rows)
     count = _star_edges(keys, rows, np.uint64(old_row), child, parent)
@@ -116,10 +130,13 @@ def _slice_edges(runs: Sequence[tuple[Run, int]], low: int, high: int, old_row: 
 
 
 def merge_tree(num_leaves: int) -> list[list[list[int]]]:
-    """Plan the merging of forests: per level, groups of the previous level's outputs, by number; the last level has one group."""
+    """Plan the merging of forests: per level, groups of the previous level's outputs, by number; the last
+    level has one group."""
     levels = []
     while True:
-        groups = [list(range(start, min(start + FAN_IN, num_leaves))) for start in range(0, num_leaves, FAN_IN)]
+        groups = [
+            list(range(start, min(start + FAN_IN, num_leaves))) for start in range(0, num_leaves, FAN_IN)
+        ]
         levels.append(groups)
         num_leaves = len(groups)
         if num_leaves <= 1:
@@ -129,7 +146,8 @@ def merge_tree(num_leaves: int) -> list[list[list[int]]]:
 def merge_forests(paths: Sequence[Path], out: Path) -> dict[str, int]:
     """Merge spanning forests into one, in memory for about 100 bytes for each of the rows of the two largest.
 
-    Edges gather until they are as many as the forest so far has rows, so that merging costs what it reads and no more.
+    Edges gather until they are as many as the forest so far has rows, so that merging costs what it reads and
+    no more.
     """
     row, root = np.empty(0, np.uint64), np.empty(0, np.uint64)
     waiting: list[Run] = []
@@ -148,7 +166,8 @@ def merge_forests(paths: Sequence[Path], out: Path) -> dict[str, int]:
 def write_components(forest: Path, out: Path, group_documents: int) -> dict[str, int]:
     """Complete the last forest with its roots and cut it into groups of whole components for verification.
 
-    `bounds` holds the roots at which groups begin: group g is the components with bounds[g] <= root < bounds[g + 1].
+    `bounds` holds the roots at which groups begin: group g is the components with bounds[g] <= root <
+    bounds[g + 1].
     """
     run = Run(forest)
     roots, size = np.unique(run.columns["root"], return_counts=True)

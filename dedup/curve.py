@@ -12,7 +12,8 @@ def candidate_probability(similarity: float, bands: int, rows: int) -> float:
 
 @lru_cache(maxsize=16)
 def optimal_bands(threshold: float, num_hashes: int) -> tuple[int, int]:
-    """Return (bands, rows) for a wished threshold: least area of false positives plus false negatives, as datasketch does."""
+    """Return (bands, rows) for a wished threshold: least area of false positives plus false negatives, as
+    datasketch does."""
     from scipy.integrate import quad
 
     best, choice = float("inf"), (1, 1)

@@ -46,15 +46,22 @@ def merge_edits(edits: Iterable[tuple[int, int]]) -> Edits:
 
 
 def cut_documents(
-    table: pa.Table, edits: Sequence[Edits], num_cut: Sequence[int], left: Sequence[str | None], failures: Sequence[Failure | None]
+    table: pa.Table,
+    edits: Sequence[Edits],
+    num_cut: Sequence[int],
+    left: Sequence[str | None],
+    failures: Sequence[Failure | None],
 ) -> Applied:
-    """Replace the texts by what is `left` of them; documents with a failure are removed with their whole text."""
+    """Replace the texts by what is `left` of them; documents with a failure are removed with their whole
+    text."""
     reports: list[dict[str, Any]] = []
     for value, ranges, count, failed in zip(table["id"].to_pylist(), edits, num_cut, failures, strict=True):
         deleted = 0 if failed else sum(end - start for start, end in ranges)
         decision = "removed" if failed else "edited" if ranges else "kept"
         spans = [{"start": start, "end": end} for start, end in ranges]
-        reports.append({"id": value, "decision": decision, "num_cut": count, "deleted_bytes": deleted, "edits": spans})
+        reports.append(
+            {"id": value, "decision": decision, "num_cut": count, "deleted_bytes": deleted, "edits": spans}
+        )
     keep = pa.array([failed is None for failed in failures], pa.bool_())
     place = table.schema.get_field_index("text")
     field = table.schema.field("text")
@@ -66,6 +73,11 @@ def _removed(table: pa.Table, failures: Sequence[Failure | None]) -> pa.Table:
     documents = table.filter(pa.array([failed is not None for failed in failures], pa.bool_()))
     found = [failed for failed in failures if failed is not None]
     rules = [rule for rule, _value, _bound in found]
-    columns = [rules, [value for _, value, _ in found], [bound for _, _, bound in found], [[rule] for rule in rules]]
+    columns = [
+        rules,
+        [value for _, value, _ in found],
+        [bound for _, _, bound in found],
+        [[rule] for rule in rules],
+    ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, REMOVAL_FIELDS, strict=True)]
     return pa.table([*documents.columns, *arrays], schema=removed_schema(table.schema))

@@ -1,7 +1,7 @@
 """What deduplication decided: one record per document of a cluster, and the columns every document gets.
 
-Reducers write runs of records by row; the apply tasks read the rows of their shard. A document that no run names stands
-alone: its own cluster, its own survivor.
+Reducers write runs of records by row; the apply tasks read the rows of their shard. A document that no run
+names stands alone: its own cluster, its own survivor.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from gristmill.dedup.runs import Columns, Run, read_range, sort_columns, write_r
 from gristmill.document import removed_schema
 from gristmill.errors import BooksError
 
-# cluster_id is the smallest id of the cluster; survivor_id is who stands for it (a survivor names itself). jaccard and
-# verified are null unless a score was measured: verified says that the texts themselves were compared.
+# cluster_id is the smallest id of the cluster; survivor_id is who stands for it (a survivor names itself).
+# jaccard and verified are null unless a score was measured: verified says that the texts themselves were
+# compared.
 DECISIONS = pa.schema(
     [
         pa.field("id", pa.binary(16), nullable=False),
@@ -43,18 +44,23 @@ _RUN_COLUMNS = (
 
 
 def cluster_records(
-    members: Columns, cluster: npt.NDArray[np.int64], survivor: npt.NDArray[np.int64], score: npt.NDArray[np.float64] | None
+    members: Columns,
+    cluster: npt.NDArray[np.int64],
+    survivor: npt.NDArray[np.int64],
+    score: npt.NDArray[np.float64] | None,
 ) -> Columns:
-    """Describe clusters of two or more: `cluster` numbers them densely, `survivor` is each member's index among the members.
+    """Describe clusters of two or more: `cluster` numbers them densely, `survivor` is each member's index
+    among the members.
 
-    `members` holds row, id_high, id_low, source, snapshot. A member is kept when it is its own survivor; a cluster must
-    have exactly one such member.
+    `members` holds row, id_high, id_low, source, snapshot. A member is kept when it is its own survivor; a
+    cluster must have exactly one such member.
     """
     size = np.bincount(cluster)
     kept = survivor == np.arange(len(survivor))
     if not (np.bincount(cluster[kept], minlength=len(size)) == 1).all():
         raise BooksError(
-            "deduplication left a cluster without exactly one survivor", hint="this is a defect of the program: report it"
+            "deduplication left a cluster without exactly one survivor",
+            hint="this is a defect of the program: report it",
         )
     first = _first_of_cluster(cluster, members["id_high"], members["id_low"])
     return {
@@ -76,11 +82,18 @@ def largest_clusters(records: Columns, most: int = 3) -> list[list[Any]]:
     """Name the largest clusters as [survivor's id, size], for the alarm."""
     kept = np.flatnonzero(records["removed"] == 0)
     order = np.lexsort(
-        (records["cluster_low"][kept], records["cluster_high"][kept], -records["cluster_size"][kept].astype(np.int64))
+        (
+            records["cluster_low"][kept],
+            records["cluster_high"][kept],
+            -records["cluster_size"][kept].astype(np.int64),
+        )
     )
     top = kept[order[:most]]
     ids = join_ids(records["survivor_high"][top], records["survivor_low"][top])
-    return [[value.hex(), int(size)] for value, size in zip(ids.to_pylist(), records["cluster_size"][top], strict=True)]
+    return [
+        [value.hex(), int(size)]
+        for value, size in zip(ids.to_pylist(), records["cluster_size"][top], strict=True)
+    ]
 
 
 def write_decisions(path: Path, records: Columns) -> None:
@@ -90,7 +103,8 @@ def write_decisions(path: Path, records: Columns) -> None:
 
 @dataclass(frozen=True)
 class Applied:
-    """A batch of documents after deduplication: kept + removed is what came in; decisions has a row for every one."""
+    """A batch of documents after deduplication: kept + removed is what came in; decisions has a row for every
+    one."""
 
     bytes_in: int  # of text
     kept: pa.Table
@@ -99,15 +113,28 @@ class Applied:
 
 
 def apply_decisions(
-    paths: Sequence[Path], first_row: int, num_rows: int, batches: Iterable[pa.Table], *, rule: str, bound: float | None, drop: bool
+    paths: Sequence[Path],
+    first_row: int,
+    num_rows: int,
+    batches: Iterable[pa.Table],
+    *,
+    rule: str,
+    bound: float | None,
+    drop: bool,
 ) -> Iterator[Applied]:
-    """Split a shard's documents by what the reducers' runs at `paths` say of rows first_row .. first_row + num_rows - 1.
+    """Split a shard's documents by what the reducers' runs at `paths` say of rows first_row .. first_row +
+    num_rows - 1.
 
     Removed documents carry the rule, their score as value, and the bound; with `drop` off nothing is removed.
     """
-    records = sort_columns(read_range([Run(path) for path in paths], first_row, first_row + num_rows, _RUN_COLUMNS))
+    records = sort_columns(
+        read_range([Run(path) for path in paths], first_row, first_row + num_rows, _RUN_COLUMNS)
+    )
     if bool((records["row"][1:] == records["row"][:-1]).any()):
-        raise BooksError("two deduplication tasks decided on one document", hint="this is a defect of the program: report it")
+        raise BooksError(
+            "two deduplication tasks decided on one document",
+            hint="this is a defect of the program: report it",
+        )
     row, seen = first_row, 0
     for batch in batches:
         decisions, removed = _decide(records, row, batch["id"])

@@ -1,7 +1,8 @@
 """Decontamination: documents that hold what benchmarks ask.
 
-Benchmark items and documents are compared by hashed n-grams of folded words, the ones near-duplicates are found with. An item
-of fewer than n words is looked for as a whole, if it has `min_words`; shorter ones are not looked for, and counted.
+Benchmark items and documents are compared by hashed n-grams of folded words, the ones near-duplicates are
+found with. An item of fewer than n words is looked for as a whole, if it has `min_words`; shorter ones are
+not looked for, and counted.
 
 How a stage calls this: one task reads the benchmarks, then one task for each shard:
 
@@ -35,7 +36,9 @@ RULE = "dedup.contaminated"
 _FILTER_BITS = 24
 _TEXT_SHOWN = 200
 
-ITEMS = pa.schema([("benchmark", pa.string()), ("line", pa.int64()), ("num_words", pa.int64()), ("text", pa.string())])
+ITEMS = pa.schema(
+    [("benchmark", pa.string()), ("line", pa.int64()), ("num_words", pa.int64()), ("text", pa.string())]
+)
 # A benchmark item found in a document, and the share of the item's words that lie in n-grams found there.
 HITS = pa.schema(
     [
@@ -66,7 +69,14 @@ def index_benchmarks(settings: DecontaminateSettings, grams_out: Path, items_out
             columns["item"].append(np.full(len(keys), len(items), np.uint32))
             columns["place"].append(np.arange(len(keys), dtype=np.uint32))
             columns["size"].append(np.full(len(keys), n, np.uint32))
-            items.append({"benchmark": Path(benchmark).name, "line": line, "num_words": len(words), "text": text[:_TEXT_SHOWN]})
+            items.append(
+                {
+                    "benchmark": Path(benchmark).name,
+                    "line": line,
+                    "num_words": len(words),
+                    "text": text[:_TEXT_SHOWN],
+                }
+            )
     write_run(grams_out, sort_columns({name: concat(parts) for name, parts in columns.items()}))
     with ParquetWriter(items_out, ITEMS) as writer:
         writer.write(pa.Table.from_pylist(items, ITEMS))
@@ -78,7 +88,8 @@ def _items(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, str]]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise InputError(
-            f"the benchmark `{path}` cannot be read: {error.strerror}", hint="`benchmarks` are paths of JSON lines"
+            f"the benchmark `{path}` cannot be read: {error.strerror}",
+            hint="`benchmarks` are paths of JSON lines",
         ) from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -87,14 +98,25 @@ def _items(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, str]]:
             row = json.loads(line)
         except ValueError as error:
             raise InputError(f"the benchmark is no JSON lines: {error}", where=f"{path}:{number}") from error
-        if not isinstance(row, dict) or (fields and not any(isinstance(row.get(name), str) for name in fields)):
+        if not isinstance(row, dict) or (
+            fields and not any(isinstance(row.get(name), str) for name in fields)
+        ):
             wanted = f"a text in `{'` or `'.join(fields)}`" if fields else "an object"
-            raise InputError(f"a benchmark row must hold {wanted}", where=f"{path}:{number}", hint="name the fields with `fields`")
-        yield from ((number, value) for name, value in row.items() if isinstance(value, str) and (not fields or name in fields))
+            raise InputError(
+                f"a benchmark row must hold {wanted}",
+                where=f"{path}:{number}",
+                hint="name the fields with `fields`",
+            )
+        yield from (
+            (number, value)
+            for name, value in row.items()
+            if isinstance(value, str) and (not fields or name in fields)
+        )
 
 
 class _Grams:
-    """The n-grams of the benchmarks, with a bit filter in front: nearly all n-grams of documents end there."""
+    """The n-grams of the benchmarks, with a bit filter in front: nearly all n-grams of documents end
+    there."""
 
     def __init__(self, path: Path) -> None:
         run = Run(path)
@@ -105,7 +127,8 @@ class _Grams:
         self.filter[self.key >> np.uint64(64 - _FILTER_BITS)] = True
 
     def find(self, hashes: npt.NDArray[np.uint64], n: int) -> list[tuple[int, int, int]]:
-        """Return (place in the document, item, place in the item) of every n-gram that a benchmark has too."""
+        """Return (place in the document, item, place in the item) of every n-gram that a benchmark has
+        too."""
         maybe = np.flatnonzero(self.filter[hashes >> np.uint64(64 - _FILTER_BITS)])
         low, high = (np.searchsorted(self.key, hashes[maybe], side) for side in ("left", "right"))  # type: ignore[call-overload]
         return [
@@ -116,7 +139,9 @@ class _Grams:
         ]
 
 
-def decontaminate(settings: DecontaminateSettings, grams: Path, items: Path, path: Path) -> Iterator[tuple[Applied, pa.Table]]:
+def decontaminate(
+    settings: DecontaminateSettings, grams: Path, items: Path, path: Path
+) -> Iterator[tuple[Applied, pa.Table]]:
     """Split a shard into kept (or cut) and removed documents, with the hits behind them."""
     known, named = _Grams(grams), pq.read_table(items).to_pylist()
     for table in read_batches(path):
@@ -135,7 +160,11 @@ def decontaminate(settings: DecontaminateSettings, grams: Path, items: Path, pat
         failures: list[Failure | None] = [None] * len(texts)
         for doc, grams_found in sorted(found.items()):
             shares = _shares(grams_found, named)
-            guilty = {item: share for item, (_count, share) in shares.items() if share > 0 and share >= settings.min_share}
+            guilty = {
+                item: share
+                for item, (_count, share) in shares.items()
+                if share > 0 and share >= settings.min_share
+            }
             for item in sorted(guilty):
                 entry, (count, share) = named[item], shares[item]
                 where = {"benchmark": entry["benchmark"], "line": entry["line"], "item": entry["text"]}
@@ -150,7 +179,9 @@ def decontaminate(settings: DecontaminateSettings, grams: Path, items: Path, pat
         yield cut_documents(table, edits, num_cut, left, failures), pa.Table.from_pylist(hits, HITS)
 
 
-def _shares(found: list[tuple[int, int, int, int]], items: list[dict[str, Any]]) -> dict[int, tuple[int, float]]:
+def _shares(
+    found: list[tuple[int, int, int, int]], items: list[dict[str, Any]]
+) -> dict[int, tuple[int, float]]:
     """Return per item how many n-grams were found and the share of its words that they cover."""
     covered: dict[int, set[int]] = {}
     count: dict[int, int] = {}
@@ -160,8 +191,11 @@ def _shares(found: list[tuple[int, int, int, int]], items: list[dict[str, Any]])
     return {item: (count[item], len(places) / items[item]["num_words"]) for item, places in covered.items()}
 
 
-def _cut(settings: DecontaminateSettings, text: str, spans: list[tuple[int, int]]) -> tuple[Edits, Failure | None]:
-    """Cut n-grams with a window on either side, whole words, and what is left too short between; as GPT-3's appendix C."""
+def _cut(
+    settings: DecontaminateSettings, text: str, spans: list[tuple[int, int]]
+) -> tuple[Edits, Failure | None]:
+    """Cut n-grams with a window on either side, whole words, and what is left too short between; as GPT-3's
+    appendix C."""
     words = words_of(pa.array([text], pa.large_string()))
     cored = np.flatnonzero(words.core_end > words.core_start)
     size = len(text.encode())
@@ -175,7 +209,9 @@ def _cut(settings: DecontaminateSettings, text: str, spans: list[tuple[int, int]
     bounds = [0, *(bound for edit in edits for bound in edit), size]
     data = text.encode()
     pieces = list(zip(bounds[::2], bounds[1::2], strict=True))
-    short = [piece for piece in pieces if len(data[slice(*piece)].decode().strip()) < settings.min_piece_characters]
+    short = [
+        piece for piece in pieces if len(data[slice(*piece)].decode().strip()) < settings.min_piece_characters
+    ]
     edits = merge_edits([*edits, *(piece for piece in short if piece[1] > piece[0])])
     num_left = len(pieces) - len(short)
     if num_left > settings.max_pieces:

@@ -24,7 +24,8 @@ _ROWS = 512  # documents compared with all others at a time
 
 
 def evaluate_pairs(settings: FuzzySettings, path: Path) -> dict[str, Any]:
-    """Return precision and recall of candidates and of verified pairs over JSON lines of {a, b, duplicate}."""
+    """Return precision and recall of candidates and of verified pairs over JSON lines of {a, b,
+    duplicate}."""
     pairs = list(_pairs(path))
     sets, ends = shingle_sets(settings, [text for a, b, _label in pairs for text in (a, b)])
     keys = band_keys(settings, signatures(settings, sets, ends), np.zeros(len(ends) - 1, np.uint64))
@@ -33,8 +34,16 @@ def evaluate_pairs(settings: FuzzySettings, path: Path) -> dict[str, Any]:
     candidate = (keys[::2] == keys[1::2]).any(axis=1) & worded
     score = np.array([_score(settings, sets, ends, 2 * number) for number in range(len(pairs))])
     verified = candidate & (score >= settings.threshold)
-    rows = {"candidates": candidate, "verified": verified, "score alone": (score >= settings.threshold) & worded}
-    return {"pairs": len(pairs), "duplicates": int(label.sum()), **{name: _rates(found, label) for name, found in rows.items()}}
+    rows = {
+        "candidates": candidate,
+        "verified": verified,
+        "score alone": (score >= settings.threshold) & worded,
+    }
+    return {
+        "pairs": len(pairs),
+        "duplicates": int(label.sum()),
+        **{name: _rates(found, label) for name, found in rows.items()},
+    }
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str, bool]]:
@@ -49,7 +58,9 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, bool]]:
                 yield str(row["a"]), str(row["b"]), bool(row["duplicate"])
             except (ValueError, KeyError, TypeError) as error:
                 hint = 'a row is {"a": text, "b": text, "duplicate": true or false}'
-                raise InputError(f"no labelled pair: {error!r}", where=f"{path}:{number}", hint=hint) from error
+                raise InputError(
+                    f"no labelled pair: {error!r}", where=f"{path}:{number}", hint=hint
+                ) from error
 
 
 def _score(settings: FuzzySettings, sets: Numbers, ends: Bounds, first: int) -> float:
@@ -79,16 +90,21 @@ def shingle_sets(settings: FuzzySettings, texts: Sequence[str | None]) -> tuple[
     return np.concatenate([*sets, np.empty(0, np.uint64)]), ends
 
 
-def brute_force(settings: FuzzySettings, texts: Sequence[str | None], least: float) -> npt.NDArray[np.float64]:
+def brute_force(
+    settings: FuzzySettings, texts: Sequence[str | None], least: float
+) -> npt.NDArray[np.float64]:
     """Return (a, b, exact Jaccard) of every pair of texts whose n-gram sets are at least so similar, a < b.
 
-    All pairs that share an n-gram are counted, by multiplying the matrix of documents and n-grams with itself.
+    All pairs that share an n-gram are counted, by multiplying the matrix of documents and n-grams with
+    itself.
     """
     from scipy.sparse import csr_array
 
     sets, ends = shingle_sets(settings, texts)
     columns = np.unique(sets, return_inverse=True)[1]
-    matrix = csr_array((np.ones(len(sets), np.int32), columns, ends), shape=(len(texts), int(columns.max(initial=0)) + 1))
+    matrix = csr_array(
+        (np.ones(len(sets), np.int32), columns, ends), shape=(len(texts), int(columns.max(initial=0)) + 1)
+    )
     size = np.diff(ends)
     found = [np.empty((0, 3))]
     for start in range(0, len(texts), _ROWS):
@@ -101,9 +117,12 @@ def brute_force(settings: FuzzySettings, texts: Sequence[str | None], least: flo
 
 
 def candidate_pairs(settings: FuzzySettings, texts: Sequence[str | None]) -> set[tuple[int, int]]:
-    """Return all pairs of texts that share a band key: for samples, since a common page makes a square of them."""
+    """Return all pairs of texts that share a band key: for samples, since a common page makes a square of
+    them."""
     sets, ends = shingle_sets(settings, texts)
-    keys = band_keys(settings, signatures(settings, sets, ends), np.zeros(len(texts), np.uint64))[np.diff(ends) > 0]
+    keys = band_keys(settings, signatures(settings, sets, ends), np.zeros(len(texts), np.uint64))[
+        np.diff(ends) > 0
+    ]
     docs = np.repeat(np.flatnonzero(np.diff(ends)).astype(np.uint64), settings.bands)
     key, doc = sort_pairs(keys.ravel(), docs)
     starts = group_starts(key)

@@ -1,6 +1,7 @@
 """Exact duplicates of documents, by normalised text or normalised URL, over any number of shards.
 
-How a stage calls this. Rows are dense numbers in the order of the input manifest; every call below is one task:
+How a stage calls this. Rows are dense numbers in the order of the input manifest; every call below is one
+task:
 
     for shard in shards:                                                             # map
         map_exact(settings, shard.path, shard.first_row, scratch / f"{shard.name}.keys")
@@ -22,7 +23,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.dedup.decisions import Applied, apply_decisions, cluster_records, largest_clusters, write_decisions
+from gristmill.dedup.decisions import (
+    Applied,
+    apply_decisions,
+    cluster_records,
+    largest_clusters,
+    write_decisions,
+)
 from gristmill.dedup.order import Numbers, columns_needed, member_columns
 from gristmill.dedup.radix import argsort, group_starts
 from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns, write_run
@@ -56,7 +63,8 @@ def normalise_url(url: str) -> str:
 
 
 def map_exact(settings: ExactSettings, path: Path, first_row: int, out: Path) -> dict[str, int]:
-    """Write a shard's keys as a sorted run; documents without text (or without URL) have none and are kept."""
+    """Write a shard's keys as a sorted run; documents without text (or without URL) have none and are
+    kept."""
     parts: list[Columns] = []
     row = first_row
     for table in read_batches(path, columns_needed(settings)):
@@ -70,12 +78,19 @@ def map_exact(settings: ExactSettings, path: Path, first_row: int, out: Path) ->
     return {"documents": row - first_row, "keys": len(columns["row"])}
 
 
-def _keys(settings: ExactSettings, values: list[str | None], scopes: Numbers) -> tuple[npt.NDArray[np.bool_], Numbers, Numbers]:
-    """Hash the normalised values to 128 bits each, within their scope; nothing (or nothing left) has no key."""
+def _keys(
+    settings: ExactSettings, values: list[str | None], scopes: Numbers
+) -> tuple[npt.NDArray[np.bool_], Numbers, Numbers]:
+    """Hash the normalised values to 128 bits each, within their scope; nothing (or nothing left) has no
+    key."""
     digests = []
     valid = np.zeros(len(values), bool)
     for i, (value, scope) in enumerate(zip(values, scopes.tolist(), strict=True)):
-        reduced = normalise_url(value or "") if settings.key == "url" else normalise_text(value or "", settings.normalise)
+        reduced = (
+            normalise_url(value or "")
+            if settings.key == "url"
+            else normalise_text(value or "", settings.normalise)
+        )
         if reduced:
             valid[i] = True
             digests.append(digest16(scope.to_bytes(8, "little"), reduced))
@@ -90,7 +105,9 @@ def reduce_exact(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[
     size = np.diff(group_starts(columns["key_high"][by_key]))
     shared = by_key[np.repeat(size > 1, size)]  # most documents are alone with their key
     columns = {name: column[shared] for name, column in columns.items()}
-    order = np.lexsort([columns[name] for name in ("row", "id_low", "id_high", "rank", "key_low", "key_high")])
+    order = np.lexsort(
+        [columns[name] for name in ("row", "id_low", "id_high", "rank", "key_low", "key_high")]
+    )
     columns = {name: column[order] for name, column in columns.items()}
     starts = _group_starts_128(columns["key_high"], columns["key_low"])
     size = np.diff(starts)
@@ -101,7 +118,11 @@ def reduce_exact(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[
     survivor = np.repeat(np.cumsum(size) - size, size)
     records = cluster_records(columns, cluster, survivor, None)
     write_decisions(out, records)
-    return {"clusters": len(size), "removed": int(size.sum()) - len(size), "largest": largest_clusters(records)}
+    return {
+        "clusters": len(size),
+        "removed": int(size.sum()) - len(size),
+        "largest": largest_clusters(records),
+    }
 
 
 def _group_starts_128(high: Numbers, low: Numbers) -> npt.NDArray[np.int64]:
@@ -111,8 +132,12 @@ def _group_starts_128(high: Numbers, low: Numbers) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], new, [len(high)]])
 
 
-def apply_exact(settings: ExactSettings, path: Path, first_row: int, decisions: Sequence[Path]) -> Iterator[Applied]:
+def apply_exact(
+    settings: ExactSettings, path: Path, first_row: int, decisions: Sequence[Path]
+) -> Iterator[Applied]:
     """Split a shard into kept and removed documents; `mark` mode removes none."""
     rule = "dedup.exact" if settings.key == "text" else "dedup.url"
     batches = read_batches(path)
-    yield from apply_decisions(decisions, first_row, num_rows(path), batches, rule=rule, bound=None, drop=settings.mode == "drop")
+    yield from apply_decisions(
+        decisions, first_row, num_rows(path), batches, rule=rule, bound=None, drop=settings.mode == "drop"
+    )

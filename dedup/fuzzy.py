@@ -1,21 +1,24 @@
 """Near duplicates over any number of shards: MinHash LSH, clusters, verification.
 
-How a stage calls this. Rows are dense numbers in the order of the input manifest; every call below is one task, and the
-tasks of one loop may run in any order:
+How a stage calls this. Rows are dense numbers in the order of the input manifest; every call below is one
+task, and the tasks of one loop may run in any order:
 
     for shard in shards:                                                                     # 1. signatures
         map_signatures(settings, shard.path, shard.first_row, scratch / f"{shard.name}.bands")
     parts = num_parts(total_documents * settings.bands, settings.part_records)
     for part in range(parts):                                                                # 2. cluster
         cluster_bands(bands, *key_range(part, parts), scratch / f"0-{part}.forest")
-    for level, groups in enumerate(merge_tree(parts), start=1):                              # 3. merge, level by level
+    for level, groups in enumerate(merge_tree(parts), start=1):  # 3. merge, level by level
         for number, group in enumerate(groups):
-            merge_forests([scratch / f"{level - 1}-{leaf}.forest" for leaf in group], scratch / f"{level}-{number}.forest")
+            merge_forests([scratch / f"{level - 1}-{leaf}.forest" for leaf in group], scratch /
+            f"{level}-{number}.forest")
     counts = write_components(last_forest, scratch / "components", settings.group_documents)  # 4. components
     for shard in shards:                                                                     # 5. gather
-        gather_members(settings, shard.path, shard.first_row, scratch / "components", scratch / f"{shard.name}.members")
+        gather_members(settings, shard.path, shard.first_row, scratch / "components", scratch /
+        f"{shard.name}.members")
     for group in range(counts["groups"]):                                                    # 6. verify
-        verify_group(settings, members, scratch / "components", group, scratch / f"{group}.decisions", scratch / f"{group}.parquet")
+        verify_group(settings, members, scratch / "components", group, scratch / f"{group}.decisions", scratch
+        / f"{group}.parquet")
     for shard in shards:                                                                     # 7. apply
         for applied in apply_fuzzy(settings, shard.path, shard.first_row, decisions):
             applied.kept, applied.removed, applied.decisions                                 # Arrow tables
@@ -32,7 +35,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.dedup.cluster import component_of, group_range
-from gristmill.dedup.decisions import Applied, apply_decisions, cluster_records, largest_clusters, write_decisions
+from gristmill.dedup.decisions import (
+    Applied,
+    apply_decisions,
+    cluster_records,
+    largest_clusters,
+    write_decisions,
+)
 from gristmill.dedup.minhash import Bounds, band_keys, signatures
 from gristmill.dedup.order import Numbers, columns_needed, join_ids, member_columns, scope_hashes
 from gristmill.dedup.radix import argsort, group_starts, sort_pairs
@@ -43,7 +52,8 @@ from gristmill.dedup.shingles import shingle_texts
 from gristmill.dedup.verify import Verified, verify_members
 from gristmill.storage import ParquetWriter
 
-# Every compared pair: what the signatures estimated, what the texts gave (null: the estimate was too low to look), the outcome.
+# Every compared pair: what the signatures estimated, what the texts gave (null: the estimate was too low to
+# look), the outcome.
 PAIRS = pa.schema(
     [
         pa.field("id", pa.binary(16), nullable=False),
@@ -64,20 +74,26 @@ def map_signatures(settings: FuzzySettings, path: Path, first_row: int, out: Pat
     for table in read_batches(path, ["source", "text", settings.scope]):
         shingles, bounds = shingle_texts(settings, table["text"])
         found = np.flatnonzero(np.diff(bounds))
-        batch_keys = band_keys(settings, signatures(settings, shingles, bounds), scope_hashes(settings.scope, table))
+        batch_keys = band_keys(
+            settings, signatures(settings, shingles, bounds), scope_hashes(settings.scope, table)
+        )
         keys.append(batch_keys[found].ravel())
         rows.append(np.repeat((row + found).astype(np.uint64), settings.bands))
         row += len(table)
     key, local = sort_pairs(concat(keys), concat(rows))
-    write_run(out, {"key": key, "row": local.astype(np.uint32), "first_row": np.array([first_row], np.uint64)})
+    write_run(
+        out, {"key": key, "row": local.astype(np.uint32), "first_row": np.array([first_row], np.uint64)}
+    )
     return {"documents": row, "band_keys": len(key)}
 
 
-def gather_members(settings: FuzzySettings, path: Path, first_row: int, components: Path, out: Path) -> dict[str, int]:
+def gather_members(
+    settings: FuzzySettings, path: Path, first_row: int, components: Path, out: Path
+) -> dict[str, int]:
     """Write what verification needs of a shard's documents that lie in a component, sorted by component.
 
-    The run holds a record per document and, packed behind, its sorted distinct shingles; signature and band keys follow from
-    those and are computed where they are compared.
+    The run holds a record per document and, packed behind, its sorted distinct shingles; signature and band
+    keys follow from those and are computed where they are compared.
     """
     members, root = component_of(components, first_row, num_rows(path))
     columns, sets = describe(settings, path, first_row, members)
@@ -85,7 +101,9 @@ def gather_members(settings: FuzzySettings, path: Path, first_row: int, componen
     return {"members": len(root), "shingles": int(columns["num_shingles"].sum())}
 
 
-def describe(settings: FuzzySettings, path: Path, first_row: int, members: npt.NDArray[np.int64]) -> tuple[Columns, list[Numbers]]:
+def describe(
+    settings: FuzzySettings, path: Path, first_row: int, members: npt.NDArray[np.int64]
+) -> tuple[Columns, list[Numbers]]:
     """Return the records and the sorted distinct shingles of a shard's documents at the places `members`."""
     parts: list[Columns] = []
     sets: list[Numbers] = []
@@ -108,7 +126,15 @@ def write_members(out: Path, root: Numbers, columns: Columns, sets: Sequence[Num
     order = argsort(root)
     ordered = {name: columns[name][order] for name in MEMBER}
     ends = np.cumsum(ordered["num_shingles"]).astype(np.uint64)
-    write_run(out, {"root": root[order], **ordered, "end": ends, "shingles": concat([sets[place] for place in order.tolist()])})
+    write_run(
+        out,
+        {
+            "root": root[order],
+            **ordered,
+            "end": ends,
+            "shingles": concat([sets[place] for place in order.tolist()]),
+        },
+    )
 
 
 def verify_group(
@@ -120,7 +146,8 @@ def verify_group(
     pairs_out: Path,
     old_row: int | None = None,
 ) -> dict[str, Any]:
-    """Decide one group of components: write a run of decisions and a Parquet file of compared pairs; name the largest clusters.
+    """Decide one group of components: write a run of decisions and a Parquet file of compared pairs; name the
+    largest clusters.
 
     Rows from `old_row` on are of earlier indexes: kept whatever the survivor order says.
     """
@@ -128,7 +155,9 @@ def verify_group(
     runs = [Run(path) for path in members]
     columns = read_range(runs, low, high, ("root", *MEMBER))
     new = columns["row"] < np.uint64(old_row) if old_row is not None else np.ones(len(columns["row"]), bool)
-    order = np.lexsort([*(columns[name] for name in ("row", "id_low", "id_high", "rank")), new, columns["root"]])
+    order = np.lexsort(
+        [*(columns[name] for name in ("row", "id_low", "id_high", "rank")), new, columns["root"]]
+    )
     sets, ends = _read_sets(runs, low, high, columns["num_shingles"], order)
     columns = {name: column[order] for name, column in columns.items()}
     if settings.verify == "none":
@@ -137,11 +166,18 @@ def verify_group(
         verified = Verified(keeper, np.empty(0), np.empty((0, 4)))
     else:
         matrix = signatures(settings, sets, ends)
-        verified = verify_members(settings, matrix, band_keys(settings, matrix, columns["scope"]), sets, ends, ~new[order])
+        verified = verify_members(
+            settings, matrix, band_keys(settings, matrix, columns["scope"]), sets, ends, ~new[order]
+        )
     records = _records(columns, verified)
     write_decisions(out, records)
     _write_pairs(settings, pairs_out, columns, verified.pairs)
-    return {**_counts(records), "compared": len(verified.pairs), "members": len(order), "largest": largest_clusters(records)}
+    return {
+        **_counts(records),
+        "compared": len(verified.pairs),
+        "members": len(order),
+        "largest": largest_clusters(records),
+    }
 
 
 def _read_sets(
@@ -172,27 +208,44 @@ def _records(columns: Columns, verified: Verified) -> Columns:
     place[inside] = np.arange(len(inside))
     score = verified.score[inside] if len(verified.score) else None
     return cluster_records(
-        {name: column[inside] for name, column in columns.items()}, cluster, place[verified.keeper[inside]], score
+        {name: column[inside] for name, column in columns.items()},
+        cluster,
+        place[verified.keeper[inside]],
+        score,
     )
 
 
-def _write_pairs(settings: FuzzySettings, path: Path, columns: Columns, pairs: npt.NDArray[np.float64]) -> None:
+def _write_pairs(
+    settings: FuzzySettings, path: Path, columns: Columns, pairs: npt.NDArray[np.float64]
+) -> None:
     with ParquetWriter(path, PAIRS) as writer:
         member, kept = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
         score = pairs[:, 3]
         ids = [join_ids(columns["id_high"][index], columns["id_low"][index]) for index in (member, kept)]
         scores = pa.array(score, mask=np.isnan(score))
-        writer.write(pa.table([*ids, pa.array(pairs[:, 2]), scores, pa.array(score >= settings.threshold)], schema=PAIRS))
+        writer.write(
+            pa.table(
+                [*ids, pa.array(pairs[:, 2]), scores, pa.array(score >= settings.threshold)], schema=PAIRS
+            )
+        )
 
 
 def _counts(records: Columns) -> dict[str, int]:
     return {"clusters": int((records["removed"] == 0).sum()), "removed": int(records["removed"].sum())}
 
 
-def apply_fuzzy(settings: FuzzySettings, path: Path, first_row: int, decisions: Sequence[Path]) -> Iterator[Applied]:
+def apply_fuzzy(
+    settings: FuzzySettings, path: Path, first_row: int, decisions: Sequence[Path]
+) -> Iterator[Applied]:
     """Split a shard into kept and removed documents; `mark` mode removes none."""
     bound = None if settings.verify == "none" else settings.threshold
     batches = read_batches(path)
     yield from apply_decisions(
-        decisions, first_row, num_rows(path), batches, rule="dedup.fuzzy", bound=bound, drop=settings.mode == "drop"
+        decisions,
+        first_row,
+        num_rows(path),
+        batches,
+        rule="dedup.fuzzy",
+        bound=bound,
+        drop=settings.mode == "drop",
     )

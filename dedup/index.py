@@ -1,12 +1,13 @@
 """Incremental deduplication: what one run keeps, the next finds again without reading its texts.
 
-An index is, for every shard of a run's survivors, a run of band keys and a run of members (place in the survivor order,
-counted names, shingles): what the clustering and verification of a later run need, and nothing of its layout. The later run
-joins the old band keys to its own by merging sorted runs; old documents are never removed, and remove what duplicates them.
+An index is, for every shard of a run's survivors, a run of band keys and a run of members (place in the
+survivor order, counted names, shingles): what the clustering and verification of a later run need, and
+nothing of its layout. The later run joins the old band keys to its own by merging sorted runs; old documents
+are never removed, and remove what duplicates them.
 
-That is the same as deduplicating everything together when the survivor order puts the old documents first (`oldest`, with
-snapshots added in time order). Otherwise an old document stays that a newer one would have replaced. Cluster columns count
-the documents of the present run and the old one that stands for them.
+That is the same as deduplicating everything together when the survivor order puts the old documents first
+(`oldest`, with snapshots added in time order). Otherwise an old document stays that a newer one would have
+replaced. Cluster columns count the documents of the present run and the old one that stands for them.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.shards import read_batches
 
 
-def index_shard(settings: FuzzySettings, documents: Path, decisions: Path, bands_out: Path, members_out: Path) -> dict[str, int]:
-    """Write the index of a shard's survivors: of the documents in the file, those that `decisions` lets stand for themselves."""
+def index_shard(
+    settings: FuzzySettings, documents: Path, decisions: Path, bands_out: Path, members_out: Path
+) -> dict[str, int]:
+    """Write the index of a shard's survivors: of the documents in the file, those that `decisions` lets stand
+    for themselves."""
     survivors: set[bytes] = set()
     for table in read_batches(decisions, ["id", "survivor_id"]):
         survivors.update(table.filter(pc.equal(table["id"], table["survivor_id"]))["id"].to_pylist())
@@ -45,7 +49,8 @@ def index_shard(settings: FuzzySettings, documents: Path, decisions: Path, bands
 
 
 def gather_index(members: Path, first_row: int, components: Path, out: Path) -> dict[str, int]:
-    """Write what verification needs of an index's documents that lie in a component; its rows begin at `first_row`."""
+    """Write what verification needs of an index's documents that lie in a component; its rows begin at
+    `first_row`."""
     index = Run(members)
     places, root = component_of(components, first_row, len(index))
     ends = index.columns["end"].astype(np.int64)

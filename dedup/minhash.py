@@ -1,8 +1,9 @@
 """MinHash signatures and band keys of shingle sets, in compiled code.
 
-affine32 is datasketch 2's default scheme bit for bit: a 32-bit hash is mixed once by MurmurHash3's finaliser, then permuted
-by a * h + b mod 2^32 with odd a. A 64-bit shingle enters it folded: its upper half xor its lower half. fineweb is datatrove's:
-a * h + b wraps mod 2^64 first and is then taken mod 2^61 - 1, on the 64-bit shingle itself.
+affine32 is datasketch 2's default scheme bit for bit: a 32-bit hash is mixed once by MurmurHash3's finaliser,
+then permuted by a * h + b mod 2^32 with odd a. A 64-bit shingle enters it folded: its upper half xor its
+lower half. fineweb is datatrove's: a * h + b wraps mod 2^64 first and is then taken mod 2^61 - 1, on the
+64-bit shingle itself.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ def fold32(shingle):  # type: ignore[no-untyped-def]
 
 @njit([types.void(U64, I64, U32, U32, types.Array(types.uint32, 2, "C"))], cache=True, nogil=True)
 def _signatures32(shingles, bounds, a, b, out):  # type: ignore[no-untyped-def]
-    """Take minima of eight shingles at a time: one load and store of them, and of a and b, for eight multiplications.
+    """Take minima of eight shingles at a time: one load and store of them, and of a and b, for eight
+    multiplications.
 
-    `a` and `b` are padded to whole vectors, which spares a scalar remainder; the last shingle fills up the last eight.
+    `a` and `b` are padded to whole vectors, which spares a scalar remainder; the last shingle fills up the
+    last eight.
     """
     minima = np.empty(len(a), np.uint32)
     h = np.empty(_BLOCK, np.uint32)
@@ -88,11 +91,14 @@ def _signatures61(shingles, bounds, a, b, out):  # type: ignore[no-untyped-def]
 
 
 def signatures(settings: FuzzySettings, shingles: Numbers, bounds: Bounds) -> npt.NDArray:
-    """Return one row of `num_hashes` minima per document (u32, or u64 for fineweb); no shingles give the largest value."""
+    """Return one row of `num_hashes` minima per document (u32, or u64 for fineweb); no shingles give the
+    largest value."""
     a, b = permutations(settings.scheme, settings.num_hashes, settings.seed)
     out = np.empty((len(bounds) - 1, settings.num_hashes), a.dtype)
     if settings.scheme == "affine32":
-        _signatures32(shingles, bounds, *(np.pad(values, (0, -len(values) % _LANES)) for values in (a, b)), out)
+        _signatures32(
+            shingles, bounds, *(np.pad(values, (0, -len(values) % _LANES)) for values in (a, b)), out
+        )
     else:
         _signatures61(shingles, bounds, a, b, out)
     return out
@@ -101,7 +107,11 @@ def signatures(settings: FuzzySettings, shingles: Numbers, bounds: Bounds) -> np
 _SIGNATURES = [types.Array(kind, 2, "C") for kind in (types.uint32, types.uint64)]
 
 
-@njit([types.void(matrix, U64, types.int64, types.Array(types.uint64, 2, "C")) for matrix in _SIGNATURES], cache=True, nogil=True)
+@njit(
+    [types.void(matrix, U64, types.int64, types.Array(types.uint64, 2, "C")) for matrix in _SIGNATURES],
+    cache=True,
+    nogil=True,
+)
 def _band_keys(matrix, scopes, rows, out):  # type: ignore[no-untyped-def]
     for doc in range(len(matrix)):
         for band in range(out.shape[1]):
@@ -114,7 +124,8 @@ def _band_keys(matrix, scopes, rows, out):  # type: ignore[no-untyped-def]
 
 
 def band_keys(settings: FuzzySettings, matrix: npt.NDArray, scopes: Numbers) -> Numbers:
-    """Hash each band of each signature, with the band's number and the document's scope, to one 64-bit key."""
+    """Hash each band of each signature, with the band's number and the document's scope, to one 64-bit
+    key."""
     out = np.empty((len(matrix), settings.bands), np.uint64)
     _band_keys(matrix, scopes, settings.rows, out)
     return out

@@ -1,4 +1,5 @@
-"""Who survives: a total order on what documents say of themselves, so that neither files nor workers can sway it."""
+"""Who survives: a total order on what documents say of themselves, so that neither files nor workers can sway
+it."""
 
 from __future__ import annotations
 
@@ -16,10 +17,11 @@ Numbers = npt.NDArray[np.uint64]
 
 
 def member_columns(settings: ExactSettings | FuzzySettings, table: pa.Table) -> dict[str, Numbers]:
-    """Describe documents for a shuffle: their place in the survivor order (smallest first) and what clusters count.
+    """Describe documents for a shuffle: their place in the survivor order (smallest first) and what clusters
+    count.
 
-    rank is the source's priority (16 bits) over the survivor policy's key (48 bits); the id, as two big-endian halves,
-    breaks ties. source, snapshot and scope are hashes of the names.
+    rank is the source's priority (16 bits) over the survivor policy's key (48 bits); the id, as two
+    big-endian halves, breaks ties. source, snapshot and scope are hashes of the names.
     """
     id_high, id_low = split_ids(table["id"])
     return {
@@ -27,7 +29,11 @@ def member_columns(settings: ExactSettings | FuzzySettings, table: pa.Table) -> 
         "id_high": id_high,
         "id_low": id_low,
         "source": name_hashes(table, "source"),
-        "snapshot": name_hashes(table, settings.snapshot_column) if settings.snapshot_column else np.zeros(len(table), np.uint64),
+        "snapshot": (
+            name_hashes(table, settings.snapshot_column)
+            if settings.snapshot_column
+            else np.zeros(len(table), np.uint64)
+        ),
         "scope": scope_hashes(settings.scope, table),
     }
 
@@ -61,10 +67,15 @@ def join_ids(high: Numbers, low: Numbers) -> pa.Array:
 
 def name_hashes(table: pa.Table, column: str) -> Numbers:
     """Hash a column of names (or of anything that prints) to u64; a missing value is a name of its own."""
-    encoded = pc.dictionary_encode(_column(table, column).cast(pa.string()), null_encoding="encode").combine_chunks()
+    encoded = pc.dictionary_encode(
+        _column(table, column).cast(pa.string()), null_encoding="encode"
+    ).combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
-    names = [digest16("name", name) if name is not None else digest16("no name") for name in encoded.dictionary.to_pylist()]
+    names = [
+        digest16("name", name) if name is not None else digest16("no name")
+        for name in encoded.dictionary.to_pylist()
+    ]
     hashes = np.array([int.from_bytes(name[:8], "little") for name in names], np.uint64)
     places: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False)
     return hashes[places] if len(hashes) else np.zeros(len(table), np.uint64)
@@ -108,8 +119,11 @@ def _date_rank(dates: pa.ChunkedArray, *, newest: bool) -> npt.NDArray[np.int64]
 
 
 def _score_rank(scores: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Rank numbers, highest first, by the upper 48 bits of their order-preserving form; nothing and NaN come last."""
-    number = pc.fill_null(scores.cast(pa.float64()), float("nan")).to_numpy() + 0.0  # -0.0 + 0.0 = 0.0: one zero
+    """Rank numbers, highest first, by the upper 48 bits of their order-preserving form; nothing and NaN come
+    last."""
+    number = (
+        pc.fill_null(scores.cast(pa.float64()), float("nan")).to_numpy() + 0.0
+    )  # -0.0 + 0.0 = 0.0: one zero
     bits = number.view(np.uint64)
     ascending = np.where(bits >> np.uint64(63) == 1, ~bits, bits | np.uint64(1 << 63))
     return np.where(np.isnan(number), _LAST, (~ascending >> np.uint64(16)).astype(np.int64))

@@ -1,7 +1,9 @@
-"""Exact deduplication below the document: lines, paragraphs, and spans of sentences, over any number of shards.
+"""Exact deduplication below the document: lines, paragraphs, and spans of sentences, over any number of
+shards.
 
-Of all occurrences of a piece, one stays: in the document with the smallest md5 of its URL (C4's rule; documents without one go
-by their id), and there the first. The others are cut out of their texts; documents that fall under a minimum are removed.
+Of all occurrences of a piece, one stays: in the document with the smallest md5 of its URL (C4's rule;
+documents without one go by their id), and there the first. The others are cut out of their texts; documents
+that fall under a minimum are removed.
 
 How a stage calls this; each call is one task, the tasks of one loop may run in any order:
 
@@ -40,7 +42,8 @@ _NOWHERE = np.uint32(0xFFFFFFFF)
 
 
 def map_pieces(settings: PieceSettings, path: Path, first_row: int, out: Path) -> dict[str, int]:
-    """Write the hash of every piece of a shard's documents as a sorted run, with its document's place in the order."""
+    """Write the hash of every piece of a shard's documents as a sorted run, with its document's place in the
+    order."""
     digests: list[bytes] = []
     orders: list[bytes] = []
     row_of: list[int] = []
@@ -60,8 +63,20 @@ def map_pieces(settings: PieceSettings, path: Path, first_row: int, out: Path) -
             row += 1
     key = np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
     order = np.frombuffer(b"".join(orders), ">u8").reshape(-1, 2).astype(np.uint64)
-    columns = (key[:, 0], key[:, 1], order[:, 0], order[:, 1], np.array(row_of, np.uint64), np.array(piece_of, np.uint32))
-    write_run(out, sort_columns({name: np.ascontiguousarray(column) for name, column in zip(_COLUMNS, columns, strict=True)}))
+    columns = (
+        key[:, 0],
+        key[:, 1],
+        order[:, 0],
+        order[:, 1],
+        np.array(row_of, np.uint64),
+        np.array(piece_of, np.uint32),
+    )
+    write_run(
+        out,
+        sort_columns(
+            {name: np.ascontiguousarray(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+        ),
+    )
     return {"documents": row - first_row, "pieces": len(row_of)}
 
 
@@ -69,23 +84,32 @@ def _document_order(table: pa.Table) -> list[bytes]:
     """Return 16 bytes per document that order it among those that share a piece."""
     urls = table["url"].to_pylist() if "url" in table.column_names else [None] * len(table)
     high = [hashlib.md5(url.encode(), usedforsecurity=False).digest()[:8] if url else None for url in urls]
-    return [(first or value[:8]) + value[8:] for first, value in zip(high, table["id"].to_pylist(), strict=True)]
+    return [
+        (first or value[:8]) + value[8:] for first, value in zip(high, table["id"].to_pylist(), strict=True)
+    ]
 
 
-def reduce_pieces(settings: PieceSettings, paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
+def reduce_pieces(
+    settings: PieceSettings, paths: Sequence[Path], low: int, high: int, out: Path
+) -> dict[str, int]:
     """Write which pieces to cut, by row, among those whose key lies in [low, high).
 
-    `spared` is the occurrence that stays when it lies in the same document, so that overlapping spans do not cut it.
+    `spared` is the occurrence that stays when it lies in the same document, so that overlapping spans do not
+    cut it.
     """
     columns = read_range([Run(path) for path in paths], low, high, _COLUMNS)
     by_key = argsort(columns["key_high"])
     size = np.diff(group_starts(columns["key_high"][by_key]))
     shared = by_key[np.repeat(size > 1, size)]
     columns = {name: column[shared] for name, column in columns.items()}
-    order = np.lexsort([columns[name] for name in ("piece", "row", "order_low", "order_high", "key_low", "key_high")])
+    order = np.lexsort(
+        [columns[name] for name in ("piece", "row", "order_low", "order_high", "key_low", "key_high")]
+    )
     columns = {name: column[order] for name, column in columns.items()}
     new = np.ones(len(order), bool)
-    new[1:] = (columns["key_high"][1:] != columns["key_high"][:-1]) | (columns["key_low"][1:] != columns["key_low"][:-1])
+    new[1:] = (columns["key_high"][1:] != columns["key_high"][:-1]) | (
+        columns["key_low"][1:] != columns["key_low"][:-1]
+    )
     first = np.flatnonzero(new)[np.cumsum(new) - 1]
     cut = ~new
     row, piece = columns["row"], columns["piece"]
@@ -94,9 +118,16 @@ def reduce_pieces(settings: PieceSettings, paths: Sequence[Path], low: int, high
     return {"cut": int(cut.sum())}
 
 
-def apply_pieces(settings: PieceSettings, path: Path, first_row: int, cuts: Sequence[Path]) -> Iterator[Applied]:
-    """Cut the repeated pieces out of a shard's texts; documents that fall under a minimum are removed with their whole text."""
-    found = sort_columns(read_range([Run(run) for run in cuts], first_row, first_row + num_rows(path), ("row", "piece", "spared")))
+def apply_pieces(
+    settings: PieceSettings, path: Path, first_row: int, cuts: Sequence[Path]
+) -> Iterator[Applied]:
+    """Cut the repeated pieces out of a shard's texts; documents that fall under a minimum are removed with
+    their whole text."""
+    found = sort_columns(
+        read_range(
+            [Run(run) for run in cuts], first_row, first_row + num_rows(path), ("row", "piece", "spared")
+        )
+    )
     row = first_row
     for table in read_batches(path):
         low, high = np.searchsorted(found["row"], np.array([row, row + len(table)], np.uint64))
@@ -118,7 +149,9 @@ def _apply(
     num_cut: list[int] = []
     left: list[str | None] = []
     failures: list[Failure | None] = []
-    for number, (text, pieces) in enumerate(zip(table["text"].to_pylist(), pieces_of(settings, table["text"]), strict=True)):
+    for number, (text, pieces) in enumerate(
+        zip(table["text"].to_pylist(), pieces_of(settings, table["text"]), strict=True)
+    ):
         span = slice(int(bounds[number]), int(bounds[number + 1]))
         ranges, count = _edits(settings, pieces, cut[span].tolist(), spared[span].tolist())
         edits.append(ranges)
@@ -128,8 +161,11 @@ def _apply(
     return cut_documents(table, edits, num_cut, left, failures)
 
 
-def _edits(settings: PieceSettings, pieces: list[Piece], cut: list[int], spared: list[int]) -> tuple[Edits, int]:
-    """Return the byte ranges to delete, merged and in order, and how many pieces (for spans: sentences) they hold."""
+def _edits(
+    settings: PieceSettings, pieces: list[Piece], cut: list[int], spared: list[int]
+) -> tuple[Edits, int]:
+    """Return the byte ranges to delete, merged and in order, and how many pieces (for spans: sentences) they
+    hold."""
     width = settings.sentences if isinstance(settings, SpanSettings) else 1
     doomed = set()
     for piece, stays in zip(cut, spared, strict=True):

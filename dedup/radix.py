@@ -1,7 +1,7 @@
 """Radix sort of u64 keys with u64 payloads, in compiled code.
 
-Most significant digit first: hashed keys fall apart into cache-sized buckets after two passes, a bucket of equal keys costs
-eight linear passes and never more, and equal keys stay in the order they came.
+Most significant digit first: hashed keys fall apart into cache-sized buckets after two passes, a bucket of
+equal keys costs eight linear passes and never more, and equal keys stay in the order they came.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Sorted runs: what map tasks write and reduce tasks read ranges of.
 
-A run is one file of columns of little-endian numbers, sorted by its first column, followed by an offset index: the first key
-of every block of 4,096 records. A reader finds a key range from the index and one block on either side, then reads only
-that range, so that a shuffle costs each byte one write and one read, and nothing passes through memory as a whole.
+A run is one file of columns of little-endian numbers, sorted by its first column, followed by an offset
+index: the first key of every block of 4,096 records. A reader finds a key range from the index and one block
+on either side, then reads only that range, so that a shuffle costs each byte one write and one read, and
+nothing passes through memory as a whole.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def write_run(path: Path, columns: Mapping[str, npt.NDArray]) -> None:
     """Write columns, sorted by the first one (u64); columns of another length (packed values) may follow."""
     key = next(iter(columns.values()))
     if key.dtype != np.uint64 or (len(key) > 1 and bool((key[1:] < key[:-1]).any())):
-        raise IntegrityError(f"run {path.name}: the first column must be sorted u64, got unsorted {key.dtype}")
+        raise IntegrityError(
+            f"run {path.name}: the first column must be sorted u64, got unsorted {key.dtype}"
+        )
     arrays = {**columns, "__index__": np.ascontiguousarray(key[::BLOCK])}
     header = json.dumps([[name, array.dtype.str, len(array)] for name, array in arrays.items()]).encode()
     with path.open("wb") as file:
@@ -71,7 +74,8 @@ class Run:
         return len(self.key)
 
     def position(self, key: int) -> int:
-        """Return the position of the first record whose key is at least `key` (which may be 2^64: the end)."""
+        """Return the position of the first record whose key is at least `key` (which may be 2^64: the
+        end)."""
         if key >= 1 << 64:
             return len(self.key)
         block = int(np.searchsorted(self.index, np.uint64(key)))
@@ -100,7 +104,10 @@ def num_parts(num_records: int, part_records: int) -> int:
 def read_range(runs: Sequence[Run], low: int, high: int, names: Sequence[str]) -> Columns:
     """Read a key range of several runs into memory, one after another in the order given."""
     spans = [run.span(low, high) for run in runs]
-    return {name: concat([run.columns[name][span] for run, span in zip(runs, spans, strict=True)]) for name in names}
+    return {
+        name: concat([run.columns[name][span] for run, span in zip(runs, spans, strict=True)])
+        for name in names
+    }
 
 
 def concat(arrays: Sequence[npt.NDArray]) -> npt.NDArray:

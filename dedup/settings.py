@@ -20,24 +20,41 @@ class _Documents(_Settings):
     """What exact and fuzzy deduplication of whole documents share."""
 
     scope: str = Field(
-        "all", min_length=1, description="compare within: `all`, `source`, or the name of any column, such as a snapshot"
+        "all",
+        min_length=1,
+        description="compare within: `all`, `source`, or the name of any column, such as a snapshot",
     )
     survivor: Survivor = Field(
         "longest",
-        description="who stays in a cluster: longest (text bytes), newest, oldest (date), best:COLUMN (highest number), id",
+        description=(
+            "who stays in a cluster: longest (text bytes), newest, oldest (date), best:COLUMN (highest"
+            " number), id"
+        ),
     )
     source_priority: tuple[str, ...] = Field(
         (), description="sources that win before `survivor` is asked, best first; others come after"
     )
-    snapshot_column: str | None = Field(None, description="the column that names the crawl, counted in num_snapshots")
+    snapshot_column: str | None = Field(
+        None, description="the column that names the crawl, counted in num_snapshots"
+    )
     mode: Mode = Field(
-        "drop", description="drop removes duplicates; mark keeps all and writes the same columns, for mixtures that upsample"
+        "drop",
+        description=(
+            "drop removes duplicates; mark keeps all and writes the same columns, for mixtures that upsample"
+        ),
     )
-    # The alarm decides whether a step is published, never what is in it: `exclude` keeps it out of the step's identity.
+    # The alarm decides whether a step is published, never what is in it: `exclude` keeps it out of the step's
+    # identity.
     alarm_fraction: float = Field(
-        0.8, gt=0, le=1, exclude=True, description="stop when a source loses a larger share (Marin lost 97 % of Gutenberg unseen)"
+        0.8,
+        gt=0,
+        le=1,
+        exclude=True,
+        description="stop when a source loses a larger share (Marin lost 97 % of Gutenberg unseen)",
     )
-    alarm_documents: int = Field(1000, ge=1, exclude=True, description="sources smaller than this never ring the alarm")
+    alarm_documents: int = Field(
+        1000, ge=1, exclude=True, description="sources smaller than this never ring the alarm"
+    )
     allow_wipe_out: bool = Field(False, exclude=True, description="go on when the alarm rings")
 
 
@@ -47,7 +64,10 @@ class ExactSettings(_Documents):
     key: Literal["text", "url"] = "text"
     normalise: Literal["none", "space", "letters"] = Field(
         "space",
-        description="none; space: NFC, white space runs to one blank, ends cut; letters: also case-folded and word characters only",
+        description=(
+            "none; space: NFC, white space runs to one blank, ends cut; letters: also case-folded and word"
+            " characters only"
+        ),
     )
 
     @model_validator(mode="before")
@@ -63,16 +83,27 @@ class FuzzySettings(_Documents):
     """Near duplicates: MinHash LSH, clusters, verification."""
 
     shingle: Literal["words", "characters"] = "words"
-    ngram: int = Field(5, ge=1, le=64, description="words (FineWeb, Dolma 3: 5) or characters (NeMo: 24) per shingle")
+    ngram: int = Field(
+        5, ge=1, le=64, description="words (FineWeb, Dolma 3: 5) or characters (NeMo: 24) per shingle"
+    )
     scheme: Literal["affine32", "fineweb"] = Field(
-        "affine32", description="affine32: datasketch 2's default; fineweb: datatrove's words, hashes and permutations"
+        "affine32",
+        description="affine32: datasketch 2's default; fineweb: datatrove's words, hashes and permutations",
     )
     bands: int = Field(
-        26, ge=1, le=1000, description="Dolma 3: 26 bands of 11 rows, P(candidate) .90 at Jaccard .8 and .09 at .6; FineWeb: 14"
+        26,
+        ge=1,
+        le=1000,
+        description="Dolma 3: 26 bands of 11 rows, P(candidate) .90 at Jaccard .8 and .09 at .6; FineWeb: 14",
     )
     rows: int = Field(11, ge=1, le=256, description="hashes per band; FineWeb: 8")
     lsh_threshold: float | None = Field(
-        None, gt=0, lt=1, description="choose bands and rows for this Jaccard threshold from 286 hashes by datasketch's optimiser"
+        None,
+        gt=0,
+        lt=1,
+        description=(
+            "choose bands and rows for this Jaccard threshold from 286 hashes by datasketch's optimiser"
+        ),
     )
     seed: int = Field(1, ge=0, lt=1 << 32, description="of the permutations; datasketch and datatrove use 1")
     fineweb_hash: Literal["sha1", "xxhash"] = Field(
@@ -82,21 +113,43 @@ class FuzzySettings(_Documents):
         None, description="datatrove's word tokenizer for a language (eng: spaCy, slow); else blanks split"
     )
     max_characters: int = Field(
-        500_000, ge=1, description="text beyond is not shingled (Marin: huge documents collide with everything)"
+        500_000,
+        ge=1,
+        description="text beyond is not shingled (Marin: huge documents collide with everything)",
     )
     verify: Literal["jaccard", "containment", "none"] = Field(
         "jaccard",
-        description="how a candidate is checked: n-gram Jaccard, the share of its n-grams found in the kept document, not at all",
+        description=(
+            "how a candidate is checked: n-gram Jaccard, the share of its n-grams found in the kept document,"
+            " not at all"
+        ),
     )
-    threshold: float = Field(0.8, gt=0, le=1, description="least verified score of a duplicate (Dolma 3: true Jaccard 0.8)")
+    threshold: float = Field(
+        0.8, gt=0, le=1, description="least verified score of a duplicate (Dolma 3: true Jaccard 0.8)"
+    )
     estimate_margin: float = Field(
-        0.15, ge=0, le=1, description="skip the exact check when the estimate is further below: 6 standard deviations at 286 hashes"
+        0.15,
+        ge=0,
+        le=1,
+        description=(
+            "skip the exact check when the estimate is further below: 6 standard deviations at 286 hashes"
+        ),
     )
-    max_comparisons: int = Field(32, ge=1, le=1024, description="kept documents a member is compared with, in survivor order")
-    index: bool = Field(False, description="write an index of the survivors, for later runs to compare against")
-    against: tuple[str, ...] = Field((), description="folders of earlier runs that wrote an index; their survivors stay and win")
-    part_records: int = Field(8_000_000, ge=1000, description="band keys per clustering task: 32 bytes of memory each")
-    group_documents: int = Field(20_000, ge=1, description="documents per verification task, unless one cluster is larger")
+    max_comparisons: int = Field(
+        32, ge=1, le=1024, description="kept documents a member is compared with, in survivor order"
+    )
+    index: bool = Field(
+        False, description="write an index of the survivors, for later runs to compare against"
+    )
+    against: tuple[str, ...] = Field(
+        (), description="folders of earlier runs that wrote an index; their survivors stay and win"
+    )
+    part_records: int = Field(
+        8_000_000, ge=1000, description="band keys per clustering task: 32 bytes of memory each"
+    )
+    group_documents: int = Field(
+        20_000, ge=1, description="documents per verification task, unless one cluster is larger"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -131,24 +184,31 @@ class FuzzySettings(_Documents):
 
 
 class _Pieces(_Settings):
-    """What line, paragraph and span deduplication share: all but one occurrence of a piece is cut out, over all documents."""
+    """What line, paragraph and span deduplication share: all but one occurrence of a piece is cut out, over
+    all documents."""
 
-    scope: str = Field("all", min_length=1, description="compare within: `all`, `source`, or the name of any column")
+    scope: str = Field(
+        "all", min_length=1, description="compare within: `all`, `source`, or the name of any column"
+    )
     min_pieces: int = Field(1, ge=0, description="a document left with fewer pieces is removed")
     min_characters: int = Field(0, ge=0, description="a document left with fewer characters is removed")
-    min_words: int = Field(0, ge=0, description="a document left with fewer words (between blanks) is removed")
+    min_words: int = Field(
+        0, ge=0, description="a document left with fewer words (between blanks) is removed"
+    )
     min_sentences: int = Field(0, ge=0, description="a document left with fewer sentences is removed")
 
 
 class LineSettings(_Pieces):
-    """C4 as its code runs (tensorflow_datasets): a line stays on the page with the smallest md5 of its URL."""
+    """C4 as its code runs (tensorflow_datasets): a line stays on the page with the smallest md5 of its
+    URL."""
 
     unit: Literal["line"] = "line"
     min_sentences: int = Field(3, ge=0, description="C4: a page left with fewer than 3 sentences is removed")
 
 
 class ParagraphSettings(_Pieces):
-    """CCNet: paragraphs (the text between line ends) compared lower-cased, without accents and punctuation, digits as 0."""
+    """CCNet: paragraphs (the text between line ends) compared lower-cased, without accents and punctuation,
+    digits as 0."""
 
     unit: Literal["paragraph"] = "paragraph"
 
@@ -166,22 +226,36 @@ PieceSettings = LineSettings | ParagraphSettings | SpanSettings
 
 
 class SubstringSettings(_Settings):
-    """Exact substrings (Lee et al. 2022, RefinedWeb's last stage): text that occurred before, in the order of ids, is cut."""
+    """Exact substrings (Lee et al. 2022, RefinedWeb's last stage): text that occurred before, in the order of
+    ids, is cut."""
 
-    min_tokens: int = Field(50, ge=2, description="whole words in a row that must repeat (RefinedWeb, Lee et al.: 50 tokens)")
-    min_bytes: int | None = Field(None, ge=10, description="bytes that must repeat, instead of words (Dolma 3: 500)")
-    group_bytes: int = Field(
-        256 << 20, ge=1, le=1500 << 20, description="text per suffix array, about 25 bytes of memory each; groups are not compared"
+    min_tokens: int = Field(
+        50, ge=2, description="whole words in a row that must repeat (RefinedWeb, Lee et al.: 50 tokens)"
     )
-    min_characters: int = Field(1, ge=0, description="a document left with fewer characters, ends cut, is removed")
+    min_bytes: int | None = Field(
+        None, ge=10, description="bytes that must repeat, instead of words (Dolma 3: 500)"
+    )
+    group_bytes: int = Field(
+        256 << 20,
+        ge=1,
+        le=1500 << 20,
+        description="text per suffix array, about 25 bytes of memory each; groups are not compared",
+    )
+    min_characters: int = Field(
+        1, ge=0, description="a document left with fewer characters, ends cut, is removed"
+    )
 
 
 class DecontaminateSettings(_Settings):
     """Overlap with benchmarks: documents that hold an n-gram of a benchmark item are removed or cut."""
 
-    benchmarks: tuple[str, ...] = Field((), description="JSON lines; every string in a row, or those of `fields`, is one item")
+    benchmarks: tuple[str, ...] = Field(
+        (), description="JSON lines; every string in a row, or those of `fields`, is one item"
+    )
     fields: tuple[str, ...] = Field((), description="which fields of a row hold text; all strings when empty")
-    ngram: int = Field(13, ge=2, le=64, description="words (GPT-3, appendix C: 13; shorter items: 8 to 12, all their words)")
+    ngram: int = Field(
+        13, ge=2, le=64, description="words (GPT-3, appendix C: 13; shorter items: 8 to 12, all their words)"
+    )
     min_words: int = Field(8, ge=2, description="items with fewer words are not looked for (GPT-3: 8)")
     min_share: float = Field(
         0.0,
@@ -189,23 +263,33 @@ class DecontaminateSettings(_Settings):
         le=1,
         description="share of an item's words that found n-grams must cover (Marin: 0.5); 0: any n-gram",
     )
-    action: Literal["remove", "cut"] = Field("remove", description="cut: GPT-3's way, the n-gram and a window around it")
-    window_bytes: int = Field(200, ge=0, description="cut on either side of a found n-gram, in whole words (GPT-3: 200 characters)")
-    min_piece_characters: int = Field(200, ge=0, description="what is left between cuts must be as long (GPT-3: 200)")
+    action: Literal["remove", "cut"] = Field(
+        "remove", description="cut: GPT-3's way, the n-gram and a window around it"
+    )
+    window_bytes: int = Field(
+        200, ge=0, description="cut on either side of a found n-gram, in whole words (GPT-3: 200 characters)"
+    )
+    min_piece_characters: int = Field(
+        200, ge=0, description="what is left between cuts must be as long (GPT-3: 200)"
+    )
     max_pieces: int = Field(10, ge=1, description="a document cut into more pieces is removed (GPT-3: 10)")
 
 
 class DedupSettings(_Settings):
     """A recipe's stages of deduplication, in the order they run; one that is left out does not run."""
 
-    url: ExactSettings | None = Field(None, description="whole documents by normalised URL, keeping the newest")
+    url: ExactSettings | None = Field(
+        None, description="whole documents by normalised URL, keeping the newest"
+    )
     exact: ExactSettings | None = Field(None, description="whole documents by normalised text")
     fuzzy: FuzzySettings | None = Field(None, description="near duplicates by MinHash, verified")
     lines: LineSettings | None = Field(None, description="lines, as C4's code does")
     paragraphs: ParagraphSettings | None = Field(None, description="paragraphs, as CCNet does")
     spans: SpanSettings | None = Field(None, description="spans of three sentences, as C4's paper says")
 
-    substring: SubstringSettings | None = Field(None, description="substrings of 50 words and more; off by default")
+    substring: SubstringSettings | None = Field(
+        None, description="substrings of 50 words and more; off by default"
+    )
     decontaminate: DecontaminateSettings | None = Field(None, description="overlap with benchmark files")
 
     @field_validator("url", mode="before")
@@ -216,4 +300,6 @@ class DedupSettings(_Settings):
     @property
     def stages(self) -> dict[str, BaseModel]:
         """The stages asked for by name, in the order they run."""
-        return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
+        return {
+            name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None
+        }

@@ -12,7 +12,8 @@ from gristmill.storage import read_tables
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """Yield a shard's documents, the named columns only (those it has); an empty shard yields one empty table."""
+    """Yield a shard's documents, the named columns only (those it has); an empty shard yields one empty
+    table."""
     schema = pq.read_schema(path)
     names = [name for name in schema.names if columns is None or name in columns]
     yield from read_tables(path, names)

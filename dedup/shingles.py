@@ -1,7 +1,8 @@
 """From texts to shingles: hashed n-grams of words or characters.
 
-A text of fewer than n words (but at least one) has one shingle, the hash of all of them with their number, so that short
-texts are candidates only of their equals. A text without words has none, and is nobody's duplicate.
+A text of fewer than n words (but at least one) has one shingle, the hash of all of them with their number, so
+that short texts are candidates only of their equals. A text without words has none, and is nobody's
+duplicate.
 """
 
 from __future__ import annotations
@@ -15,28 +16,40 @@ from gristmill.dedup.minhash import Bounds
 from gristmill.dedup.radix import U64, Numbers
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.text.kernel import BYTES, OFFSETS
-from gristmill.text.points import ASCII_CLASS, ASCII_LOWER, FNV_OFFSET, FNV_PRIME, class_of, decode, finish, lower_of
+from gristmill.text.points import (
+    ASCII_CLASS,
+    ASCII_LOWER,
+    FNV_OFFSET,
+    FNV_PRIME,
+    class_of,
+    decode,
+    finish,
+    lower_of,
+)
 from gristmill.text.tables import CORE, SPACE, UNIT
 from gristmill.text.words import text_spans
 
 I64 = types.Array(types.int64, 1, "C")
 
 
-# What the loop below asks of an ASCII byte, in one load: lower case in the low 8 bits, then whether it is of a core, then space.
-_ASCII = (ASCII_LOWER | ((ASCII_CLASS & CORE) != 0) * np.uint16(256) | ((ASCII_CLASS & SPACE) != 0) * np.uint16(512)).astype(
-    np.uint16
-)
+# What the loop below asks of an ASCII byte, in one load: lower case in the low 8 bits, then whether it is of
+# a core, then space.
+_ASCII = (
+    ASCII_LOWER | ((ASCII_CLASS & CORE) != 0) * np.uint16(256) | ((ASCII_CLASS & SPACE) != 0) * np.uint16(512)
+).astype(np.uint16)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 @njit([types.int64(OFFSETS, OFFSETS, BYTES, U64, I64)], cache=True, nogil=True)
 def _folded_words(starts, stops, data, hashes, bounds):  # type: ignore[no-untyped-def]
-    """Hash the folded core of every word that has one: `hash_folded` of the shared word pass, and nothing else of it.
+    """Hash the folded core of every word that has one: `hash_folded` of the shared word pass, and nothing
+    else of it.
 
-    A core's hash is stored anew at each of its letters; marks after that count only if another letter follows. ASCII takes no
-    branches (the end of a word is what a processor cannot guess): a byte that is no letter stores into the slot after, which
-    the next word overwrites, and outside of words the factor is 0 and the hash starts afresh. Unsigned indices, because
-    numba asks of signed ones whether they count from the end. `hashes` needs room for two more than there can be words.
+    A core's hash is stored anew at each of its letters; marks after that count only if another letter
+    follows. ASCII takes no branches (the end of a word is what a processor cannot guess): a byte that is no
+    letter stores into the slot after, which the next word overwrites, and outside of words the factor is 0
+    and the hash starts afresh. Unsigned indices, because numba asks of signed ones whether they count from
+    the end. `hashes` needs room for two more than there can be words.
     """
     count = _ZERO
     for doc in range(len(starts)):
@@ -89,7 +102,8 @@ def _mixed(points):  # type: ignore[no-untyped-def]
 
 @njit([types.int64(U64, I64, types.int64, U64, I64)], cache=True, nogil=True)
 def _ngrams(items, bounds, n, shingles, shingle_bounds):  # type: ignore[no-untyped-def]
-    """Hash every n consecutive items of each document by a rolling polynomial mod 2^64 and MurmurHash3's finaliser."""
+    """Hash every n consecutive items of each document by a rolling polynomial mod 2^64 and MurmurHash3's
+    finaliser."""
     factor = np.uint64(0x9E3779B97F4A7C15)
     outgoing = np.uint64(1)
     for _ in range(n):
@@ -114,13 +128,16 @@ def _ngrams(items, bounds, n, shingles, shingle_bounds):  # type: ignore[no-unty
 
 
 def shingle_texts(settings: FuzzySettings, text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
-    """Return the shingles of every text, in order and with repetitions: text i has shingles[bounds[i]:bounds[i + 1]]."""
+    """Return the shingles of every text, in order and with repetitions: text i has
+    shingles[bounds[i]:bounds[i + 1]]."""
     text = _cap(text.cast(pa.large_string()), settings.max_characters)
     if settings.scheme == "fineweb":
         from gristmill.dedup.fineweb import shingle_strings
 
         return shingle_strings(settings, text.to_pylist())
-    return ngrams(*(word_items(text) if settings.shingle == "words" else _character_items(text)), settings.ngram)
+    return ngrams(
+        *(word_items(text) if settings.shingle == "words" else _character_items(text)), settings.ngram
+    )
 
 
 def ngrams(items: Numbers, bounds: Bounds, n: int) -> tuple[Numbers, Bounds]:
@@ -143,7 +160,11 @@ def _character_items(text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
 
 
 def word_items(text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
-    """Return the folded hashes of all words with a core (a letter, mark or number), and where each text begins."""
+    """Return the folded hashes of all words with a core (a letter, mark or number), and where each text
+    begins."""
     starts, stops, data = text_spans(text)
-    hashes, bounds = np.empty(int((stops - starts).sum()) // 2 + len(starts) + 2, np.uint64), np.empty(len(starts) + 1, np.int64)
+    hashes, bounds = (
+        np.empty(int((stops - starts).sum()) // 2 + len(starts) + 2, np.uint64),
+        np.empty(len(starts) + 1, np.int64),
+    )
     return hashes[: _folded_words(starts, stops, data, hashes, bounds)], bounds

@@ -54,7 +54,8 @@ def _lines(text: str, key: Callable[[str], str]) -> list[Piece]:
 
 
 def _line_key(line: str) -> str:
-    # tensorflow_datasets text/c4_utils.py, get_hashed_url_filter_fn and remove_duplicate_text: line.strip().lower()
+    # tensorflow_datasets text/c4_utils.py, get_hashed_url_filter_fn and remove_duplicate_text:
+    # line.strip().lower()
     return line.strip().lower()
 
 

@@ -1,17 +1,18 @@
 """Exact substring deduplication over groups of documents, by suffix arrays.
 
-Documents are grouped and ordered by id, so that neither shards nor their order matter. Within a group, a stretch of text that
-occurs anywhere before is cut, so one copy stays. Texts of different groups are not compared: this is the last stage, over
-what other stages have kept. A whole group is in memory, with about 25 bytes for each of text.
+Documents are grouped and ordered by id, so that neither shards nor their order matter. Within a group, a
+stretch of text that occurs anywhere before is cut, so one copy stays. Texts of different groups are not
+compared: this is the last stage, over what other stages have kept. A whole group is in memory, with about 25
+bytes for each of text.
 
 How a stage calls this; each call is one task:
 
     for shard in shards:                                                              # map
         map_texts(shard.path, shard.first_row, scratch / f"{shard.name}.texts")
-    for part in range(num_parts(total_bytes, settings.group_bytes)):                  # reduce: one suffix array each
+    for part in range(num_parts(total_bytes, settings.group_bytes)):  # reduce: one suffix array each
         find_repeats(settings, texts, *key_range(part, parts), scratch / f"{part}.cuts")
     for shard in shards:                                                              # apply
-        apply_substring(settings, shard.path, shard.first_row, cuts)                  # batches of kept, removed, decisions
+        apply_substring(settings, shard.path, shard.first_row, cuts)  # batches of kept, removed, decisions
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def map_texts(path: Path, first_row: int, out: Path) -> dict[str, int]:
     return {"documents": len(high), "text_bytes": len(data)}
 
 
-def find_repeats(settings: SubstringSettings, paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
+def find_repeats(
+    settings: SubstringSettings, paths: Sequence[Path], low: int, high: int, out: Path
+) -> dict[str, int]:
     """Write the byte ranges to cut, by row, among the documents whose id begins in [low, high)."""
     runs = [Run(path) for path in paths]
     columns = read_range(runs, low, high, ("id_high", "id_low", "row", "size"))
@@ -70,19 +73,27 @@ def find_repeats(settings: SubstringSettings, paths: Sequence[Path], low: int, h
     repeats = find_repeated_ranges(settings, text, starts)
     doc = np.searchsorted(starts, repeats[:, 0], side="right") - 1
     ranges = (repeats - starts[doc][:, None]).astype(np.uint64)
-    write_run(out, sort_columns({"row": columns["row"][order][doc], "start": ranges[:, 0], "stop": ranges[:, 1]}))
-    return {"text_bytes": len(text), "repeats": len(repeats), "repeated_bytes": int((repeats[:, 1] - repeats[:, 0]).sum())}
+    write_run(
+        out, sort_columns({"row": columns["row"][order][doc], "start": ranges[:, 0], "stop": ranges[:, 1]})
+    )
+    return {
+        "text_bytes": len(text),
+        "repeats": len(repeats),
+        "repeated_bytes": int((repeats[:, 1] - repeats[:, 0]).sum()),
+    }
 
 
 def _joined(
     runs: Sequence[Run], low: int, high: int, sizes: Numbers, order: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Join the texts of a range of ids in the given order, a separator after each; return it and where each text starts."""
+    """Join the texts of a range of ids in the given order, a separator after each; return it and where each
+    text starts."""
     where = []
     for run in runs:
         span = run.span(low, high)
         where += [
-            (run, int(end - size), int(end)) for end, size in zip(run.columns["end"][span], run.columns["size"][span], strict=True)
+            (run, int(end - size), int(end))
+            for end, size in zip(run.columns["end"][span], run.columns["size"][span], strict=True)
         ]
     starts = np.concatenate([[0], np.cumsum(sizes[order].astype(np.int64) + 1)])
     text = np.full(int(starts[-1]), _SEPARATOR, np.uint8)
@@ -103,7 +114,11 @@ def find_repeated_ranges(
     suffixes = divsufsort(text)
     longest = longest_previous_factor(text, suffixes, kasai(text, suffixes)).astype(np.int64)
     ends = np.append(starts[1:], len(text)) - 1
-    words = _words(text, starts, ends) if settings.min_bytes is None else (np.empty(0, np.int64), np.empty(0, np.int64))
+    words = (
+        _words(text, starts, ends)
+        if settings.min_bytes is None
+        else (np.empty(0, np.int64), np.empty(0, np.int64))
+    )
     found = np.empty((len(text) // 2 + 1, 2), np.int64)
     count = _ranges(text, longest, starts, ends, *words, settings.min_bytes or 0, settings.min_tokens, found)
     return found[:count].copy()
@@ -114,20 +129,34 @@ def _words(
 ) -> tuple[npt.NDArray[np.int64], ...]:
     """Return where the words of all texts start and end."""
     cuts = np.flatnonzero(np.diff(starts // _SCAN_BYTES, prepend=-1))
-    parts = [scan(starts[a:b], ends[a:b], text) for a, b in zip(cuts, np.append(cuts[1:], len(starts)), strict=True)]
+    parts = [
+        scan(starts[a:b], ends[a:b], text)
+        for a, b in zip(cuts, np.append(cuts[1:], len(starts)), strict=True)
+    ]
     return np.concatenate([part.start for part in parts]), np.concatenate([part.end for part in parts])
 
 
 @njit(
-    [types.int64(types.Array(types.uint8, 1, "C"), *(I64,) * 5, types.int64, types.int64, types.Array(types.int64, 2, "C"))],
+    [
+        types.int64(
+            types.Array(types.uint8, 1, "C"),
+            *(I64,) * 5,
+            types.int64,
+            types.int64,
+            types.Array(types.int64, 2, "C"),
+        )
+    ],
     cache=True,
     nogil=True,
 )
 def _ranges(text, longest, starts, ends, word_starts, word_ends, min_bytes, min_tokens, found):  # type: ignore[no-untyped-def]
-    """Collect repeated ranges that are long enough, snapped to whole words (or characters), and join those that touch."""
+    """Collect repeated ranges that are long enough, snapped to whole words (or characters), and join those
+    that touch."""
     count, word, last = 0, 0, 0
     for doc in range(len(starts)):
-        reach = starts[doc]  # where the furthest range so far ends: only ranges that end later tell something new
+        reach = starts[
+            doc
+        ]  # where the furthest range so far ends: only ranges that end later tell something new
         for i in range(starts[doc], ends[doc]):
             stop = min(i + longest[i], ends[doc])
             if stop <= reach:
@@ -158,9 +187,16 @@ def _ranges(text, longest, starts, ends, word_starts, word_ends, min_bytes, min_
     return count
 
 
-def apply_substring(settings: SubstringSettings, path: Path, first_row: int, cuts: Sequence[Path]) -> Iterator[Applied]:
-    """Cut the repeated ranges out of a shard's texts; a document of which too little is left is removed with its whole text."""
-    found = sort_columns(read_range([Run(run) for run in cuts], first_row, first_row + num_rows(path), ("row", "start", "stop")))
+def apply_substring(
+    settings: SubstringSettings, path: Path, first_row: int, cuts: Sequence[Path]
+) -> Iterator[Applied]:
+    """Cut the repeated ranges out of a shard's texts; a document of which too little is left is removed with
+    its whole text."""
+    found = sort_columns(
+        read_range(
+            [Run(run) for run in cuts], first_row, first_row + num_rows(path), ("row", "start", "stop")
+        )
+    )
     row = first_row
     for table in read_batches(path):
         edits: list[Edits] = [[] for _ in range(len(table))]
@@ -170,7 +206,9 @@ def apply_substring(settings: SubstringSettings, path: Path, first_row: int, cut
             edits[place - row].append((start, stop))
         edits = [merge_edits(ranges) for ranges in edits]
         left = [without(text, ranges) for text, ranges in zip(table["text"].to_pylist(), edits, strict=True)]
-        failures = [_failed(settings, text) if ranges else None for text, ranges in zip(left, edits, strict=True)]
+        failures = [
+            _failed(settings, text) if ranges else None for text, ranges in zip(left, edits, strict=True)
+        ]
         yield cut_documents(table, edits, [len(ranges) for ranges in edits], left, failures)
         row += len(table)
 

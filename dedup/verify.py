@@ -1,9 +1,10 @@
 """Verification: who in a component of candidates really is a duplicate, and of whom.
 
-Members of a component are taken in survivor order. Each is compared with at most `max_comparisons` documents kept so far that
-share a band key with it, in survivor order: by the share of equal signature places first, then by the exact n-gram sets. The
-first that passes removes it; a member that none passes is kept. So a chain of drifting texts does not collapse, every removed
-document has a witness, and the work is linear in the members.
+Members of a component are taken in survivor order. Each is compared with at most `max_comparisons` documents
+kept so far that share a band key with it, in survivor order: by the share of equal signature places first,
+then by the exact n-gram sets. The first that passes removes it; a member that none passes is kept. So a chain
+of drifting texts does not collapse, every removed document has a witness, and the work is linear in the
+members.
 """
 
 from __future__ import annotations
@@ -43,7 +44,18 @@ def _score(shared, member, kept, containment):  # type: ignore[no-untyped-def]
 @njit(
     [
         types.Tuple((I64, types.float64[::1], types.float64[:, ::1]))(
-            *(matrix, U64, I64, types.boolean[::1], I64, I64, types.int64, types.boolean, types.float64, types.float64)
+            *(
+                matrix,
+                U64,
+                I64,
+                types.boolean[::1],
+                I64,
+                I64,
+                types.int64,
+                types.boolean,
+                types.float64,
+                types.float64,
+            )
         )
         for matrix in _MATRICES
     ],
@@ -51,10 +63,11 @@ def _score(shared, member, kept, containment):  # type: ignore[no-untyped-def]
     nogil=True,
 )
 def _verify(signatures, sets, ends, old, slots, capacity, most, containment, threshold, margin):  # type: ignore[no-untyped-def]
-    """Return each member's keeper (itself when kept), its score, and the compared pairs (member, kept, estimate, score).
+    """Return each member's keeper (itself when kept), its score, and the compared pairs (member, kept,
+    estimate, score).
 
-    `old` members are kept without a look. `slots` holds per (member, band) the number of its band key, or -1 when no one
-    shares it; `capacity` is where each key's list of kept members begins.
+    `old` members are kept without a look. `slots` holds per (member, band) the number of its band key, or -1
+    when no one shares it; `capacity` is where each key's list of kept members begins.
     """
     count, num_hashes = signatures.shape
     bands = len(slots) // max(count, 1)
@@ -85,13 +98,21 @@ def _verify(signatures, sets, ends, old, slots, capacity, most, containment, thr
             exact = np.nan
             if (min(1.0, shared / (stop - start)) if containment else jaccard) >= threshold - margin:
                 exact = _score(
-                    _overlap(sets, start, stop, kept_start, kept_stop), stop - start, kept_stop - kept_start, containment
+                    _overlap(sets, start, stop, kept_start, kept_stop),
+                    stop - start,
+                    kept_stop - kept_start,
+                    containment,
                 )
             if num_pairs == len(pairs):
                 larger = np.empty((2 * num_pairs, 4), np.float64)
                 larger[:num_pairs] = pairs
                 pairs = larger
-            pairs[num_pairs, 0], pairs[num_pairs, 1], pairs[num_pairs, 2], pairs[num_pairs, 3] = member, kept, jaccard, exact
+            pairs[num_pairs, 0], pairs[num_pairs, 1], pairs[num_pairs, 2], pairs[num_pairs, 3] = (
+                member,
+                kept,
+                jaccard,
+                exact,
+            )
             num_pairs += 1
             if exact >= threshold:
                 keeper[member], score[member] = kept, exact
@@ -107,7 +128,8 @@ def _verify(signatures, sets, ends, old, slots, capacity, most, containment, thr
 
 @dataclass(frozen=True)
 class Verified:
-    """What verification found: per member its keeper (itself when kept) and score (NaN when kept), and the pairs compared."""
+    """What verification found: per member its keeper (itself when kept) and score (NaN when kept), and the
+    pairs compared."""
 
     keeper: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
@@ -115,12 +137,19 @@ class Verified:
 
 
 def verify_members(
-    settings: FuzzySettings, signatures: npt.NDArray, keys: Numbers, sets: Numbers, ends: Bounds, old: npt.NDArray[np.bool_]
+    settings: FuzzySettings,
+    signatures: npt.NDArray,
+    keys: Numbers,
+    sets: Numbers,
+    ends: Bounds,
+    old: npt.NDArray[np.bool_],
 ) -> Verified:
-    """Verify members that stand in survivor order; member i has the sorted distinct shingles sets[ends[i]:ends[i + 1]].
+    """Verify members that stand in survivor order; member i has the sorted distinct shingles
+    sets[ends[i]:ends[i + 1]].
 
-    `keys` has a row of band keys per member. Components may stand interleaved: those that share a key are in one. Members
-    that are `old` were kept before this run: they stand first, are kept without a look, and remove others.
+    `keys` has a row of band keys per member. Components may stand interleaved: those that share a key are in
+    one. Members that are `old` were kept before this run: they stand first, are kept without a look, and
+    remove others.
     """
     slots, capacity = _key_lists(keys, settings.max_comparisons)
     keeper, score, pairs = _verify(
@@ -131,7 +160,8 @@ def verify_members(
 
 
 def _key_lists(keys: Numbers, most: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Number the band keys that two or more members share, and lay out a list of at most `most` kept members for each."""
+    """Number the band keys that two or more members share, and lay out a list of at most `most` kept members
+    for each."""
     key, place = sort_pairs(keys.ravel(), np.arange(keys.size, dtype=np.uint64))
     new = np.ones(len(key), bool)
     new[1:] = key[1:] != key[:-1]

@@ -1,4 +1,5 @@
-"""What `ray submit docker/cluster.yaml docker/run_recipe.py RECIPE OUT` runs on the head: one recipe on the whole cluster."""
+"""What `ray submit docker/cluster.yaml docker/run_recipe.py RECIPE OUT` runs on the head: one recipe on the
+whole cluster."""
 
 import sys
 

@@ -16,8 +16,9 @@ from gristmill.filters.edits import Edits
 from gristmill.filters.rules import Rule
 from gristmill.text.words import Int64s, Scratch, Words, scan, text_spans
 
-# Signals of words and lines are measured on at most this much of a document, cut between characters: hash tables stay
-# small. It is 20 times the page C4 takes and some 600,000 English words, 6 times the most that Gopher's rules keep.
+# Signals of words and lines are measured on at most this much of a document, cut between characters: hash
+# tables stay small. It is 20 times the page C4 takes and some 600,000 English words, 6 times the most that
+# Gopher's rules keep.
 MEASURED_BYTES = 4 << 20
 
 
@@ -73,8 +74,8 @@ class Batch:
 class Block:
     """One preset or filter, ready to run.
 
-    `signals` maps each signal to its Arrow type; names are without the version. `languages`: of documents in another
-    known language, this block's rules and edits are left off; None applies to all.
+    `signals` maps each signal to its Arrow type; names are without the version. `languages`: of documents in
+    another known language, this block's rules and edits are left off; None applies to all.
     """
 
     name: str

@@ -1,7 +1,9 @@
-"""C4's page cleaning as one kernel: which lines stay, why others go, and the edits that make the cleaned text.
+"""C4's page cleaning as one kernel: which lines stay, why others go, and the edits that make the cleaned
+text.
 
-`filters/reference.py` has the same in the order and wording of the source. Edits say what is deleted and why: whole lines by
-the rule that dropped them, citations, and white space that the source strips or normalises to a newline.
+`filters/reference.py` has the same in the order and wording of the source. Edits say what is deleted and why:
+whole lines by the rule that dropped them, citations, and white space that the source strips or normalises to
+a newline.
 """
 
 from __future__ import annotations
@@ -26,7 +28,13 @@ C4_EDITS = ("long_word", "no_end_mark", "few_words", "javascript", "policy", "ci
 # As numpy's integers: numba compiles a function anew for each literal that it is called with.
 _CITATION, _WHITE_SPACE = np.int64(5), np.int64(6)
 _NOTHING, _A_NEWLINE = np.int64(0), np.int64(1)  # what an edit puts in place
-_COUNTED = ("lorem_ipsum", "curly_brackets", "sentences", "kept_lines", *(f"dropped_{name}" for name in C4_EDITS[:5]))
+_COUNTED = (
+    "lorem_ipsum",
+    "curly_brackets",
+    "sentences",
+    "kept_lines",
+    *(f"dropped_{name}" for name in C4_EDITS[:5]),
+)
 C4_SIGNALS = ("chars", *_COUNTED)
 
 _OPEN, _NEWLINE = 0x5B, 0x0A
@@ -37,14 +45,20 @@ _OUT = types.Array(types.int64, 2, "C")
 
 @kernel(types.int64(OFFSETS, OFFSETS, BYTES, _U64))
 def _most_edits(starts, stops, data, room):  # type: ignore[no-untyped-def]
-    """Bound the number of edits: three for each line, and three for each citation with the white space on either side of it."""
+    """Bound the number of edits: three for each line, and three for each citation with the white space on
+    either side of it."""
     total = 0
     for doc in range(len(starts)):
         total += 8
         for i in range(starts[doc], stops[doc], 64):
             place = window(data, i, stops[doc], room)
             inside = first_bits(stops[doc] - i)
-            ends = between(place, 10, 13) | between(place, 28, 30) | between(place, 0x85, 0x85) | between(place, 0xA8, 0xA9)
+            ends = (
+                between(place, 10, 13)
+                | between(place, 28, 30)
+                | between(place, 0x85, 0x85)
+                | between(place, 0xA8, 0xA9)
+            )
             total += 5 * ones(inside & ends) + 4 * ones(inside & between(place, _OPEN, _OPEN))
     return total
 
@@ -75,7 +89,8 @@ def _clean_line(data, a, b, scratch, edits, n, doc, base):  # type: ignore[no-un
 
 @part
 def _trim_front(data, a, b, edits, first, n, doc, base):  # type: ignore[no-untyped-def]
-    """Delete the white space that leads the page once citations are gone, a run at once; return (first kept byte, edits)."""
+    """Delete the white space that leads the page once citations are gone, a run at once; return (first kept
+    byte, edits)."""
     last = n
     begin = position = a
     while position < b:
@@ -115,9 +130,14 @@ def _trim_back(data, a, b, edits, first, last, n, doc, base):  # type: ignore[no
     return n
 
 
-@kernel(types.int64(OFFSETS, OFFSETS, BYTES, types.int64, types.int64, types.boolean, _U8, BYTES, _U64, _OUT, _OUT))
+@kernel(
+    types.int64(
+        OFFSETS, OFFSETS, BYTES, types.int64, types.int64, types.boolean, _U8, BYTES, _U64, _OUT, _OUT
+    )
+)
 def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, cleaned, room, out, edits):  # type: ignore[no-untyped-def]
-    """Clean pages; `cleaned` reads what is written to `scratch`, so that `judge` is compiled for one type of array."""
+    """Clean pages; `cleaned` reads what is written to `scratch`, so that `judge` is compiled for one type of
+    array."""
     n = np.int64(0)
     for doc in range(len(starts)):
         base, stop = starts[doc], stops[doc]
@@ -159,15 +179,22 @@ def _clean(starts, stops, data, min_words, max_word_chars, end_mark, scratch, cl
 
 
 def measure_c4(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
-    """Clean pages; one so long that `page_chars` removes it anyway is measured at its start and not edited."""
+    """Clean pages; one so long that `page_chars` removes it anyway is measured at its start and not
+    edited."""
     starts, stops = np.ascontiguousarray(batch.starts), np.ascontiguousarray(batch.stops)
     too_long = (stops - starts > MEASURED_BYTES) & bool(parameters["page_chars_bound"])
     stops = np.where(too_long, batch.measured_stops, stops)
     out = np.zeros((len(starts), len(_COUNTED)), np.int64)
     room = np.empty(ROOM, np.uint64)
-    rows = batch.scratch.empty("edits", _most_edits(starts, stops, batch.data, room) * 5, np.int64).reshape(-1, 5)
+    rows = batch.scratch.empty("edits", _most_edits(starts, stops, batch.data, room) * 5, np.int64).reshape(
+        -1, 5
+    )
     scratch = batch.scratch.empty("cleaned_line", int((stops - starts).max(initial=0)), np.uint8)
-    limits = (int(parameters["min_words_per_line"]), int(parameters["max_word_chars"]), bool(parameters["end_mark"]))
+    limits = (
+        int(parameters["min_words_per_line"]),
+        int(parameters["max_word_chars"]),
+        bool(parameters["end_mark"]),
+    )
     cleaned = scratch.view()
     cleaned.flags.writeable = False
     count = _clean(starts, stops, batch.data, *limits, scratch, cleaned, room, out, rows)
@@ -180,7 +207,9 @@ def measure_c4(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
 
 def _sorted(rows: Any, left_out: Any) -> Edits:
     rows = rows[~left_out[rows[:, 0]]] if left_out.any() else rows
-    order = np.argsort(rows[:, 0] * (rows[:, 2].max(initial=0) + 1) + rows[:, 1], kind="stable")  # near-sorted: linear
+    order = np.argsort(
+        rows[:, 0] * (rows[:, 2].max(initial=0) + 1) + rows[:, 1], kind="stable"
+    )  # near-sorted: linear
     rows = rows[order]
     return Edits.from_rows(rows, (b"", b"\n"))
 
@@ -190,4 +219,7 @@ def _punkt_sentences(batch: Batch, edits: Edits, model: str) -> Any:
     punkt = load_punkt(model)
     offsets, data = apply_edits(batch.starts, batch.stops, batch.data, edits)
     texts = [data[start:stop].tobytes().decode() for start, stop in pairwise(offsets)]
-    return np.array([sum(len(punkt.tokenize(line)) for line in text.split("\n")) if text else 0 for text in texts], np.int64)
+    return np.array(
+        [sum(len(punkt.tokenize(line)) for line in text.split("\n")) if text else 0 for text in texts],
+        np.int64,
+    )

@@ -1,4 +1,5 @@
-"""What C4's rules ask of one line: where it ends, its citations, its runs and sentences, the phrases it holds."""
+"""What C4's rules ask of one line: where it ends, its citations, its runs and sentences, the phrases it
+holds."""
 
 from __future__ import annotations
 
@@ -113,7 +114,8 @@ def citation_at(data, i, stop):  # type: ignore[no-untyped-def]
 
 @part
 def _phrase_at(data, i, stop, first, last):  # type: ignore[no-untyped-def]
-    """Compare with a phrase in lower case; U+212A, the only character outside ASCII whose lower case is inside, is a k."""
+    """Compare with a phrase in lower case; U+212A, the only character outside ASCII whose lower case is
+    inside, is a k."""
     for j in range(first, last):
         if i >= stop:
             return False
@@ -122,7 +124,13 @@ def _phrase_at(data, i, stop, first, last):  # type: ignore[no-untyped-def]
             if ASCII_LOWER[byte] != _NEEDLES[j]:
                 return False
             i += 1
-        elif _NEEDLES[j] == 0x6B and i + 2 < stop and byte == 0xE2 and data[i + 1] == 0x84 and data[i + 2] == 0xAA:
+        elif (
+            _NEEDLES[j] == 0x6B
+            and i + 2 < stop
+            and byte == 0xE2
+            and data[i + 1] == 0x84
+            and data[i + 2] == 0xAA
+        ):
             i += 3
         else:
             return False
@@ -168,7 +176,8 @@ def _begun(place):  # type: ignore[no-untyped-def]
 def _runs_and_sentences(data, i, stop, room):  # type: ignore[no-untyped-def]
     """Count runs between white space, and sentences as the word pass numbers them, of one line.
 
-    Windows end behind a space. A line with a longer run, or with a character that is a word by itself, goes by character.
+    Windows end behind a space. A line with a longer run, or with a character that is a word by itself, goes
+    by character.
     """
     start = i
     runs = sentences = 0
@@ -184,7 +193,9 @@ def _runs_and_sentences(data, i, stop, room):  # type: ignore[no-untyped-def]
         words, ends, closes = inside & ~spaces, inside & room[ENDS], inside & room[CLOSES]
         after = spaces | ~inside
         marks = ends & ((after >> ONE) | _HIGHEST)
-        behind = closes + ((ends << ONE) & closes)  # a carry runs from the closing mark after an end mark to what follows it
+        behind = closes + (
+            (ends << ONE) & closes
+        )  # a carry runs from the closing mark after an end mark to what follows it
         quoted = behind & ~closes & after
         over = behind < closes
         runs += ones(words & ~(words << ONE))
@@ -200,7 +211,9 @@ def _runs_and_sentences(data, i, stop, room):  # type: ignore[no-untyped-def]
 def _by_character(data, i, stop):  # type: ignore[no-untyped-def]
     """Count runs between white space, and sentences as the word pass numbers them, of one line."""
     runs = sentences = mark = 0
-    inside = unit = unfinished = False  # of a run; the last character is a word by itself; words since the last sentence end
+    inside = unit = unfinished = (
+        False  # of a run; the last character is a word by itself; words since the last sentence end
+    )
     while True:
         if i < stop and data[i] < 0x80:
             width, bits = 1, np.int64(ASCII_CLASS[data[i]])

@@ -11,4 +11,11 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 ELLIPSIS = "..."
 LOREM_IPSUM = "lorem ipsum"
-POLICY_PHRASES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+POLICY_PHRASES = (
+    "terms of use",
+    "privacy policy",
+    "cookie policy",
+    "uses cookies",
+    "use of cookies",
+    "use cookies",
+)

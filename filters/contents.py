@@ -29,7 +29,8 @@ _ALLOWED = {"ja": ("sm", "グロ", "女の子"), "zh": ("性",)}
 
 
 def word_list_block(settings: WordListSettings, seed: int) -> Block:
-    """C4's badwords rule: a listed word between characters that are no word characters (c4.py, `(?:\\W|^)(…)(?:\\W|$)`)."""
+    """C4's badwords rule: a listed word between characters that are no word characters (c4.py,
+    `(?:\\W|^)(…)(?:\\W|$)`)."""
     automata = {language: _automaton(path, language) for language, path in settings.lists.items()}
 
     def count(text: str, language: str | None) -> int:
@@ -37,17 +38,33 @@ def word_list_block(settings: WordListSettings, seed: int) -> Block:
         if code not in automata:
             return 0
         lower = text.lower()
-        return sum(code in _UNSPACED or _stands_alone(lower, end + 1 - size, end + 1) for end, size in automata[code].iter(lower))
+        return sum(
+            code in _UNSPACED or _stands_alone(lower, end + 1 - size, end + 1)
+            for end, size in automata[code].iter(lower)
+        )
 
     def measure(batch: Batch) -> Measured:
         languages = batch.documents.column("language").to_pylist()
-        matches = np.array([count(text, language) for text, language in zip(batch.strings, languages, strict=True)], np.int64)
+        matches = np.array(
+            [count(text, language) for text, language in zip(batch.strings, languages, strict=True)], np.int64
+        )
         spared = uniform(seed, settings.name, batch.documents.column("id")) < settings.keep_fraction
-        return Measured({"found": matches, "matches": np.where(spared, 0, matches), "words": np.diff(batch.words.rows)})
+        return Measured(
+            {"found": matches, "matches": np.where(spared, 0, matches), "words": np.diff(batch.words.rows)}
+        )
 
     rules = [Rule(f"{settings.name}.matches", "matches", None, settings.bound, "", _COUNT_BINS)]
     if settings.max_fraction is not None:
-        rules.append(Rule(f"{settings.name}.fraction", "matches", "words", Bound(max=settings.max_fraction), "", _UNIT_BINS))
+        rules.append(
+            Rule(
+                f"{settings.name}.fraction",
+                "matches",
+                "words",
+                Bound(max=settings.max_fraction),
+                "",
+                _UNIT_BINS,
+            )
+        )
     signals = dict.fromkeys(("found", "matches", "words"), pa.int64())
     digests = {"lists": digest_of(settings.lists[language] for language in sorted(settings.lists))}
     return Block(settings.name, signals, tuple(rules), measure, digests=digests)
@@ -77,14 +94,25 @@ def model_block(settings: ModelSettings) -> Block:
     label = "__label__" + settings.label.removeprefix("__label__")
     if label not in model.get_labels():
         known = ", ".join(name.removeprefix("__label__") for name in sorted(model.get_labels())[:10])
-        raise UsageError(f"the model `{settings.path}` has no label `{settings.label}`", hint=f"it has {known}")
+        raise UsageError(
+            f"the model `{settings.path}` has no label `{settings.label}`", hint=f"it has {known}"
+        )
 
     def measure(batch: Batch) -> Measured:
-        found = [{name: score for score, name in predict(model, text[: settings.max_characters], -1)} for text in batch.strings]
+        found = [
+            {name: score for score, name in predict(model, text[: settings.max_characters], -1)}
+            for text in batch.strings
+        ]
         return Measured({"score": np.array([row.get(label, 0.0) for row in found], np.float64)})
 
     rule = Rule(f"{settings.name}.score", "score", None, settings.bound, "", _UNIT_BINS)
-    return Block(settings.name, {"score": pa.float64()}, (rule,), measure, digests={"model": digest_of([settings.path])})
+    return Block(
+        settings.name,
+        {"score": pa.float64()},
+        (rule,),
+        measure,
+        digests={"model": digest_of([settings.path])},
+    )
 
 
 def function_block(settings: FunctionSettings) -> Block:
@@ -97,8 +125,8 @@ def function_block(settings: FunctionSettings) -> Block:
             return float(function(text))
         except Exception as error:
             raise InputError(
-                f"`{settings.function}` failed on a text of {len(text):,} characters that begins {text[:40]!r}: "
-                f"{type(error).__name__}: {error}",
+                f"`{settings.function}` failed on a text of {len(text):,} characters that begins"
+                f" {text[:40]!r}: {type(error).__name__}: {error}",
                 hint="it must return a number for any text, the empty one too",
             ) from error
 
@@ -106,7 +134,13 @@ def function_block(settings: FunctionSettings) -> Block:
         return Measured({"value": np.array([measure_one(text) for text in batch.strings], np.float64)})
 
     rule = Rule(f"rules.{settings.rule}", "value", None, settings.bound, settings.function, _COUNT_BINS)
-    return Block(f"rules.{settings.rule}", {"value": pa.float64()}, (rule,), measure, digests={"source": digest_of([path])})
+    return Block(
+        f"rules.{settings.rule}",
+        {"value": pa.float64()},
+        (rule,),
+        measure,
+        digests={"source": digest_of([path])},
+    )
 
 
 def _load_function(path: str, name: str) -> Callable[[str], Any]:
@@ -126,7 +160,8 @@ def _load_function(path: str, name: str) -> Callable[[str], Any]:
 
 
 def datatrove_block(settings: DatatroveSettings) -> Block:
-    """Any datatrove filter: its reason is kept as a signal and joins the rule's name, its changes of text become edits."""
+    """Any datatrove filter: its reason is kept as a signal and joins the rule's name, its changes of text
+    become edits."""
     module, _, name = settings.filter.rpartition(".")
     try:
         peer = getattr(importlib.import_module(module), name)(**settings.arguments)
@@ -141,16 +176,30 @@ def datatrove_block(settings: DatatroveSettings) -> Block:
         from datatrove.pipeline.filters.base_filter import get_filter_result
 
         removed, reasons, edits = [], [], []
-        columns = [batch.documents.column(column).to_pylist() for column in ("id", "url", "date", "language", "language_score")]
-        for row, (text, id_, url, date, language, score) in enumerate(zip(batch.strings, *columns, strict=True)):
-            metadata = {"url": url, "date": date and date.isoformat(), "language": language, "language_score": score}
+        columns = [
+            batch.documents.column(column).to_pylist()
+            for column in ("id", "url", "date", "language", "language_score")
+        ]
+        for row, (text, id_, url, date, language, score) in enumerate(
+            zip(batch.strings, *columns, strict=True)
+        ):
+            metadata = {
+                "url": url,
+                "date": date and date.isoformat(),
+                "language": language,
+                "language_score": score,
+            }
             document = Document(
-                text=text, id=id_.hex(), metadata={key: value for key, value in metadata.items() if value is not None}
+                text=text,
+                id=id_.hex(),
+                metadata={key: value for key, value in metadata.items() if value is not None},
             )
             try:
                 kept, reason = get_filter_result(peer.filter(document))
             except Exception as error:
-                raise InputError(f"`{settings.filter}` failed on document {id_.hex()}: {type(error).__name__}: {error}") from error
+                raise InputError(
+                    f"`{settings.filter}` failed on document {id_.hex()}: {type(error).__name__}: {error}"
+                ) from error
             removed.append(int(not kept))
             reasons.append(None if kept else reason)
             if document.text != text:
@@ -164,7 +213,8 @@ def datatrove_block(settings: DatatroveSettings) -> Block:
 
 
 def _difference(row: int, before: bytes, after: bytes) -> tuple[int, int, int, int, bytes]:
-    """Return one edit that turns a text into another: what lies between their common start and their common end."""
+    """Return one edit that turns a text into another: what lies between their common start and their common
+    end."""
     shorter = min(len(before), len(after))
     start = next((place for place in range(shorter) if before[place] != after[place]), shorter)
     while start and start < len(before) and before[start] & 0xC0 == 0x80:

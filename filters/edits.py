@@ -1,7 +1,7 @@
 """Edits: spans of the original bytes that are deleted or replaced, and the kernel that applies them.
 
-A removed line can so be shown in place, and the ledger counts edits in bytes. Edits of one document are sorted and do
-not overlap.
+A removed line can so be shown in place, and the ledger counts edits in bytes. Edits of one document are
+sorted and do not overlap.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Edits:
     def of(cls, rows: Sequence[tuple[int, int, int, int, bytes]]) -> Edits:
         """Build from (document, start, end, rule, replacement) in any order."""
         texts: dict[bytes, int] = {b"": 0}
-        places = [(*row[:4], texts.setdefault(row[4], len(texts))) for row in sorted(rows, key=lambda row: row[:2])]
+        places = [
+            (*row[:4], texts.setdefault(row[4], len(texts))) for row in sorted(rows, key=lambda row: row[:2])
+        ]
         return cls.from_rows(np.array(places, np.int64).reshape(-1, 5), tuple(texts))
 
     @classmethod
@@ -62,7 +64,14 @@ class Edits:
     def select(self, mask: npt.NDArray[np.bool_]) -> Edits:
         """Keep the edits of the documents in a mask; documents keep their numbers."""
         kept = mask[self.document]
-        return Edits(self.document[kept], self.start[kept], self.end[kept], self.rule[kept], self.text[kept], self.texts)
+        return Edits(
+            self.document[kept],
+            self.start[kept],
+            self.end[kept],
+            self.rule[kept],
+            self.text[kept],
+            self.texts,
+        )
 
     def moved(self, rows: int) -> Edits:
         return replace(self, document=self.document + rows)
@@ -71,8 +80,14 @@ class Edits:
     def concat(cls, parts: Sequence[Edits]) -> Edits:
         """Join the edits of successive documents."""
         texts: dict[bytes, int] = {b"": 0}
-        numbers = [np.array([texts.setdefault(text, len(texts)) for text in part.texts], np.int64)[part.text] for part in parts]
-        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in ("document", "start", "end", "rule")]
+        numbers = [
+            np.array([texts.setdefault(text, len(texts)) for text in part.texts], np.int64)[part.text]
+            for part in parts
+        ]
+        columns = [
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("document", "start", "end", "rule")
+        ]
         return cls.from_rows(np.stack([*columns, np.concatenate(numbers)], axis=1), tuple(texts))
 
     @property
@@ -108,7 +123,9 @@ def _apply(starts, stops, data, document, first, last, text, bounds, replacement
         at = _copy(data, position, stops[doc], out, at)
 
 
-def apply_edits(starts: Int64s, stops: Int64s, data: npt.NDArray[np.uint8], edits: Edits) -> tuple[Int64s, npt.NDArray[np.uint8]]:
+def apply_edits(
+    starts: Int64s, stops: Int64s, data: npt.NDArray[np.uint8], edits: Edits
+) -> tuple[Int64s, npt.NDArray[np.uint8]]:
     """Return (offsets, data) of the texts after the edits."""
     sizes = stops - starts
     np.add.at(sizes, edits.document, edits.inserted_bytes - edits.deleted_bytes)
@@ -117,20 +134,42 @@ def apply_edits(starts: Int64s, stops: Int64s, data: npt.NDArray[np.uint8], edit
     bounds = np.concatenate([[0], np.cumsum([len(text) for text in edits.texts])]).astype(np.int64)
     replacements = np.frombuffer(b"".join(edits.texts), np.uint8)
     starts, stops = np.ascontiguousarray(starts), np.ascontiguousarray(stops)
-    _apply(starts, stops, data, edits.document, edits.start, edits.end, edits.text, bounds, replacements, offsets, out)
+    _apply(
+        starts,
+        stops,
+        data,
+        edits.document,
+        edits.start,
+        edits.end,
+        edits.text,
+        bounds,
+        replacements,
+        offsets,
+        out,
+    )
     return offsets, out
 
 
 def edit_column(num_rows: int, edits: Sequence[Edits]) -> pa.Array:
-    """Build the ledger's list<EDIT> column from the edits of successive versions, whose rules are global numbers."""
+    """Build the ledger's list<EDIT> column from the edits of successive versions, whose rules are global
+    numbers."""
     edits = [Edits.none(), *edits]
-    total = [np.concatenate([getattr(part, name) for part in edits]) for name in ("document", "start", "end", "rule")]
+    total = [
+        np.concatenate([getattr(part, name) for part in edits])
+        for name in ("document", "start", "end", "rule")
+    ]
     first = np.cumsum([0, *(len(part.texts) for part in edits)])
     texts = np.concatenate([part.text + before for part, before in zip(edits, first, strict=False)])
     version = np.concatenate([np.full(len(part), number) for number, part in enumerate(edits)])
     order = np.lexsort((total[1], version, total[0]))
     known = pa.array([text.decode() for part in edits for text in part.texts], pa.string())
-    columns = [total[1][order].astype(np.int64), total[2][order].astype(np.int64), total[3][order].astype(np.uint16)]
-    values = pa.StructArray.from_arrays([*map(pa.array, columns), known.take(pa.array(texts[order]))], fields=list(EDIT))
+    columns = [
+        total[1][order].astype(np.int64),
+        total[2][order].astype(np.int64),
+        total[3][order].astype(np.uint16),
+    ]
+    values = pa.StructArray.from_arrays(
+        [*map(pa.array, columns), known.take(pa.array(texts[order]))], fields=list(EDIT)
+    )
     counts = np.bincount(total[0].astype(np.int64), minlength=num_rows)
     return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), values)

@@ -12,13 +12,16 @@ from gristmill.hashing import sha256_file, sha256_json
 
 
 def read_lines(path: str) -> list[str]:
-    """Return a list's entries: lines without white space around them, blank ones and `#` comments left out."""
+    """Return a list's entries: lines without white space around them, blank ones and `#` comments left
+    out."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InputError(f"cannot read the list `{path}`: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the list `{path}` is not UTF-8", hint="convert it; a compiled list is called NAME.u64") from error
+        raise InputError(
+            f"the list `{path}` is not UTF-8", hint="convert it; a compiled list is called NAME.u64"
+        ) from error
     return [entry for line in lines if (entry := line.strip()) and not entry.startswith("#")]
 
 
@@ -50,8 +53,8 @@ def load_fasttext(path: str) -> Any:
 def predict(model: Any, text: str, k: int = 1) -> list[tuple[float, str]]:
     """Return (probability, label) of the k best labels, of all where k is -1; line breaks become spaces.
 
-    Below the package's own wrapper: that fails on plain strings under NumPy 2, and gives all labels of a text the first
-    one's probability when asked for lists.
+    Below the package's own wrapper: that fails on plain strings under NumPy 2, and gives all labels of a text
+    the first one's probability when asked for lists.
     """
     line = text.replace("\n", " ") + "\n"
     return [(min(float(score), 1.0), label) for score, label in model.f.predict(line, k, 0.0, "strict")]

@@ -1,7 +1,7 @@
 """The line pass: one walk over a text counts what rules ask about characters, lines and paragraphs.
 
-Two kinds of line occur in the sources: those of `str.splitlines` (Gopher) and those between newlines (FineWeb, mC4,
-repetition). `filters/reference.py` says what each signal means.
+Two kinds of line occur in the sources: those of `str.splitlines` (Gopher) and those between newlines
+(FineWeb, mC4, repetition). `filters/reference.py` says what each signal means.
 """
 
 from __future__ import annotations
@@ -14,14 +14,42 @@ from numba import types
 
 from gristmill.filters.block import Batch
 from gristmill.text.kernel import BYTES, OFFSETS, kernel, part
-from gristmill.text.lanes import ONE, ROOM, ZERO, between, breaks_in, first_bits, hash_bytes, lowest, ones, window, with_sight
+from gristmill.text.lanes import (
+    ONE,
+    ROOM,
+    ZERO,
+    between,
+    breaks_in,
+    first_bits,
+    hash_bytes,
+    lowest,
+    ones,
+    window,
+    with_sight,
+)
 from gristmill.text.points import FNV_OFFSET, FNV_PRIME, back, decode, finish, read, strip
 from gristmill.text.tables import BREAK, END
 
 COLUMNS = (
-    *("chars", "hashes", "ellipses", "lines", "bullet_lines", "ellipsis_lines", "split_lines", "third_line_chars"),
+    *(
+        "chars",
+        "hashes",
+        "ellipses",
+        "lines",
+        "bullet_lines",
+        "ellipsis_lines",
+        "split_lines",
+        "third_line_chars",
+    ),
     *("text_lines", "end_mark_lines", "short_lines", "duplicate_text_line_chars", "line_chars", "newlines"),
-    *("parts", "duplicate_lines", "duplicate_line_chars", "paragraphs", "duplicate_paragraphs", "duplicate_paragraph_chars"),
+    *(
+        "parts",
+        "duplicate_lines",
+        "duplicate_line_chars",
+        "paragraphs",
+        "duplicate_paragraphs",
+        "duplicate_paragraph_chars",
+    ),
 )
 _NEWLINE, _RETURN, _BULLET, _HYPHEN, _DOT, _HASH, _ELLIPSIS = 0x0A, 0x0D, 0x2022, 0x2D, 0x2E, 0x23, 0x2026
 
@@ -31,7 +59,8 @@ _OUT = types.Array(types.int64, 2, "C")
 
 @part
 def seen_before(keys, ages, mask, age, key):  # type: ignore[no-untyped-def]
-    """Look a hash up in an open table and put it there; slots of another age are empty, so that nothing is ever cleared."""
+    """Look a hash up in an open table and put it there; slots of another age are empty, so that nothing is
+    ever cleared."""
     slot = np.int64(key) & mask
     while ages[slot] == age:
         if keys[slot] == key:
@@ -55,13 +84,16 @@ def _count_newlines(starts, stops, data, counts, room):  # type: ignore[no-untyp
     for doc in range(len(starts)):
         n = 0
         for i in range(starts[doc], stops[doc], 64):
-            n += ones(between(window(data, i, stops[doc], room), _NEWLINE, _NEWLINE) & first_bits(stops[doc] - i))
+            n += ones(
+                between(window(data, i, stops[doc], room), _NEWLINE, _NEWLINE) & first_bits(stops[doc] - i)
+            )
         counts[doc] = n
 
 
 @part
 def _next_newline(data, i, stop, room, seen):  # type: ignore[no-untyped-def]
-    """Return where the line at i ends; note in `seen` its characters, # and …, and whether it has ... or an odd line break."""
+    """Return where the line at i ends; note in `seen` its characters, # and …, and whether it has ... or an
+    odd line break."""
     chars = hashes = ellipses = 0
     dots = odd = ZERO
     while i < stop:
@@ -72,7 +104,10 @@ def _next_newline(data, i, stop, room, seen):  # type: ignore[no-untyped-def]
         inside &= ~newlines & (newlines - ONE)
         chars += ones(inside & ~between(place, 0x80, 0xBF))
         hashes += ones(inside & between(place, _HASH, _HASH))
-        dot, wide = between(place, _DOT, _DOT), between(place, 0xE2, 0xE2) & (between(place, 0x80, 0x80) >> ONE)
+        dot, wide = (
+            between(place, _DOT, _DOT),
+            between(place, 0xE2, 0xE2) & (between(place, 0x80, 0x80) >> ONE),
+        )
         ellipses += ones(inside & wide & (between(place, 0xA6, 0xA6) >> np.uint64(2)))
         dots |= inside & dot & (dot >> ONE) & (dot >> np.uint64(2))
         odd |= inside & breaks_in(place)
@@ -129,7 +164,20 @@ def _split_lines(data, i, stop, last, counts):  # type: ignore[no-untyped-def]
 
 
 @kernel(types.void(OFFSETS, OFFSETS, BYTES, types.int64, _I64, _U64, _I32, _U64, _I32, _U64, _I64, _OUT))
-def _line_pass(starts, stops, data, short_chars, num_newlines, keys, ages, paragraph_keys, paragraph_ages, room, seen, out):  # type: ignore[no-untyped-def]
+def _line_pass(  # type: ignore[no-untyped-def]
+    starts,
+    stops,
+    data,
+    short_chars,
+    num_newlines,
+    keys,
+    ages,
+    paragraph_keys,
+    paragraph_ages,
+    room,
+    seen,
+    out,
+):
     for doc in range(len(starts)):
         first, last = starts[doc], stops[doc]
         inner, outer = strip(data, first, last)
@@ -223,7 +271,9 @@ def line_signals(batch: Batch, short_chars: int = 30) -> dict[str, npt.NDArray[A
         tables = [batch.scratch.empty(name, slots, kind) for name, kind in kinds.items()]
         tables[1].fill(0)
         tables[3].fill(0)
-        _line_pass(starts, stops, batch.data, short_chars, newlines, *tables, room, np.empty(5, np.int64), out)
+        _line_pass(
+            starts, stops, batch.data, short_chars, newlines, *tables, room, np.empty(5, np.int64), out
+        )
         batch.memo[key] = {name: np.ascontiguousarray(out[:, index]) for index, name in enumerate(COLUMNS)}
     memo: dict[str, npt.NDArray[Any]] = batch.memo[key]
     return memo

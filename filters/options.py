@@ -48,23 +48,34 @@ class AgeSettings(Section):
 
 
 class UrlSettings(Section):
-    """Lists are text files, one entry a line, `#` for comments; of domains and URLs also `.u64` files made by `build_list`."""
+    """Lists are text files, one entry a line, `#` for comments; of domains and URLs also `.u64` files made by
+    `build_list`."""
 
-    domains: tuple[str, ...] = Field((), description="files of domains; a listed domain blocks its subdomains")
+    domains: tuple[str, ...] = Field(
+        (), description="files of domains; a listed domain blocks its subdomains"
+    )
     urls: tuple[str, ...] = Field((), description="files of URLs, compared after C4's normalisation")
     words: tuple[str, ...] = Field(
         (), description="files of `word` or `word<TAB>score`; a word of the URL adds its score, 1 if none"
     )
-    max_word_score: float = Field(1, ge=0, description="datatrove's URLFilter removes at two soft words; give hard words score 2")
-    substrings: tuple[str, ...] = Field((), description="files of strings that may not occur in the URL's letters and digits")
+    max_word_score: float = Field(
+        1, ge=0, description="datatrove's URLFilter removes at two soft words; give hard words score 2"
+    )
+    substrings: tuple[str, ...] = Field(
+        (), description="files of strings that may not occur in the URL's letters and digits"
+    )
 
 
 class LanguageSettings(Section):
     """Documents by language: as the extraction found it, by CLD2, or by a fastText model."""
 
     keep: tuple[str, ...] = Field(min_length=1, description="language codes, such as en, de, zh")
-    min_score: float = Field(0.65, ge=0, le=1, description="CCNet's threshold for fastText, used by RefinedWeb and FineWeb")
-    detector: str = Field("document", description="document: the columns of the extraction; pycld2; or a fastText model by path")
+    min_score: float = Field(
+        0.65, ge=0, le=1, description="CCNet's threshold for fastText, used by RefinedWeb and FineWeb"
+    )
+    detector: str = Field(
+        "document", description="document: the columns of the extraction; pycld2; or a fastText model by path"
+    )
 
 
 class WordListSettings(Bounded):
@@ -75,7 +86,9 @@ class WordListSettings(Bounded):
     default_language: str = Field("en", description="the list for documents of unknown language")
     max: float | None = Field(0, description="occurrences; C4 removes at the first")
     max_fraction: float | None = Field(None, ge=0, le=1, description="occurrences per word")
-    keep_fraction: float = Field(0.0, ge=0, le=1, description="documents spared, by hash of seed and id; mC4 spares 0.001")
+    keep_fraction: float = Field(
+        0.0, ge=0, le=1, description="documents spared, by hash of seed and id; mC4 spares 0.001"
+    )
 
 
 class ModelSettings(Bounded):
@@ -91,7 +104,9 @@ class FunctionSettings(Bounded):
     """A function of one's own, from text to a number."""
 
     function: str = Field(description="path.py:name")
-    name: str | None = Field(None, pattern=r"^[a-z][a-z0-9_-]*$", description="of the rule; the function's when unset")
+    name: str | None = Field(
+        None, pattern=r"^[a-z][a-z0-9_-]*$", description="of the rule; the function's when unset"
+    )
 
     @field_validator("function")
     @classmethod
@@ -115,7 +130,10 @@ class FunctionSettings(Bounded):
 class DatatroveSettings(Section):
     """A datatrove filter block, by the path of its class."""
 
-    filter: str = Field(pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$", description="such as datatrove.pipeline.filters.RegexFilter")
+    filter: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$",
+        description="such as datatrove.pipeline.filters.RegexFilter",
+    )
     arguments: dict[str, Any] = {}
 
 
@@ -125,9 +143,18 @@ class PiiSettings(Section):
     email: bool = True
     ip: bool = Field(True, description="public addresses only")
     phone: bool = Field(False, description="North American numbers, by Dolma's pattern")
-    email_replacements: tuple[str, ...] = Field(("email@example.com", "firstname.lastname@example.org"), min_length=1)
+    email_replacements: tuple[str, ...] = Field(
+        ("email@example.com", "firstname.lastname@example.org"), min_length=1
+    )
     ip_replacements: tuple[str, ...] = Field(
-        ("22.214.171.124", "126.96.36.199", "188.8.131.52", "184.108.40.206", "220.127.116.11", "18.104.22.168"),
+        (
+            "22.214.171.124",
+            "126.96.36.199",
+            "188.8.131.52",
+            "184.108.40.206",
+            "220.127.116.11",
+            "18.104.22.168",
+        ),
         min_length=1,
         description="addresses that answered no ping when FineWeb chose them",
     )

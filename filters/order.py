@@ -43,9 +43,18 @@ def _recipes(settings: FilterSettings) -> Iterator[tuple[str, str]]:
         return canonical_json(part.model_dump(mode="json", exclude={*SIDES, *bounds})).decode()
 
     for name in settings.presets:
-        changed = {key: value for key, value in resolve(name, settings.set)[1].items() if value != PRESETS[name].parameters[key]}
+        changed = {
+            key: value
+            for key, value in resolve(name, settings.set)[1].items()
+            if value != PRESETS[name].parameters[key]
+        }
         yield name, canonical_json(changed).decode()
-    optional = (("age", "after", "before", "undated"), ("url", "max_word_score"), ("language", "min_score"), ("pii", "max_matches"))
+    optional = (
+        ("age", "after", "before", "undated"),
+        ("url", "max_word_score"),
+        ("language", "min_score"),
+        ("pii", "max_matches"),
+    )
     for name, *bounds in optional:
         part = getattr(settings, name)
         if part is not None:

@@ -1,7 +1,8 @@
 """Personal data, replaced in place: e-mail addresses, public IP addresses, telephone numbers.
 
-Patterns and replacements are FineWeb's (datatrove PIIFormatter), the telephone pattern is Dolma's. FineWeb takes replacements in
-turn over all documents of a worker; here each document begins with the first, so that its text does not depend on others.
+Patterns and replacements are FineWeb's (datatrove PIIFormatter), the telephone pattern is Dolma's. FineWeb
+takes replacements in turn over all documents of a worker; here each document begins with the first, so that
+its text does not depend on others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ EMAIL = re.compile(
 )
 IP = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 PHONE = re.compile(r"(?<=\s)\(?(?:\d{3})\)?[-. ]*(?:\d{3})[-. ]?(?:\d{4})")
-# An atom is tried at every word otherwise: only the run of characters before an @ can hold the address's start.
+# An atom is tried at every word otherwise: only the run of characters before an @ can hold the address's
+# start.
 _NEAR_AT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@")
 KINDS = ("email", "ip", "phone")
 
@@ -62,13 +64,16 @@ _FINDERS: dict[str, tuple[str, Callable[[str], Iterator[re.Match[str]]]]] = {
 
 
 def find(text: str, kinds: dict[str, tuple[str, ...]]) -> list[tuple[int, int, int, str]]:
-    """Return (first character, end, kind, replacement) of what is personal in a text; where two overlap, the first stays."""
+    """Return (first character, end, kind, replacement) of what is personal in a text; where two overlap, the
+    first stays."""
     found = []
     for kind, replacements in kinds.items():
         sign, finder = _FINDERS[kind]
         if sign in text:
             for number, match in enumerate(finder(text)):
-                found.append((match.start(), match.end(), KINDS.index(kind), replacements[number % len(replacements)]))
+                found.append(
+                    (match.start(), match.end(), KINDS.index(kind), replacements[number % len(replacements)])
+                )
     found.sort()
     kept: list[tuple[int, int, int, str]] = []
     for span in found:
@@ -100,4 +105,6 @@ def pii_block(settings: PiiSettings) -> Block:
         if settings.max_matches is None
         else [Rule("pii.matches", "matches", None, Bound(max=settings.max_matches), "", (1, 2, 5, 10))]
     )
-    return Block("pii", dict.fromkeys(names, pa.int64()), tuple(rules), measure, tuple(f"pii.{kind}" for kind in KINDS))
+    return Block(
+        "pii", dict.fromkeys(names, pa.int64()), tuple(rules), measure, tuple(f"pii.{kind}" for kind in KINDS)
+    )

@@ -1,8 +1,8 @@
 """The presets: published rules with their constants and sources, switchable and overridable one by one.
 
-A preset's rules are bounds on signals; its parameters change what is measured or what text is kept. In a recipe,
-`set: {gopher.mean_word_length.max: 12}` changes a bound, `set: {gopher.stop_words: off}` switches a rule off, and
-`set: {c4-code.min_words_per_line: 3}` changes a parameter.
+A preset's rules are bounds on signals; its parameters change what is measured or what text is kept. In a
+recipe, `set: {gopher.mean_word_length.max: 12}` changes a bound, `set: {gopher.stop_words: off}` switches a
+rule off, and `set: {c4-code.min_words_per_line: 3}` changes a parameter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ import pyarrow as pa
 
 from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.c4 import C4_EDITS, C4_SIGNALS, measure_c4
-from gristmill.filters.quality import FINEWEB_SIGNALS, GOPHER_SIGNALS, MC4_SIGNALS, measure_fineweb, measure_gopher, measure_mc4
+from gristmill.filters.quality import (
+    FINEWEB_SIGNALS,
+    GOPHER_SIGNALS,
+    MC4_SIGNALS,
+    measure_fineweb,
+    measure_gopher,
+    measure_mc4,
+)
 from gristmill.filters.refinedweb import LINE_EDITS, LINE_SIGNALS, measure_lines
 from gristmill.filters.repetition import REPETITION_SIGNALS, measure_repetition
 from gristmill.filters.rules import Bound, Rule
@@ -29,7 +36,28 @@ FINEWEB_PAPER = "Penedo et al. 2024 (arXiv:2406.17557), section 3.6"
 REFINEDWEB = "Penedo et al. 2023 (arXiv:2306.01116), appendix G.2"
 
 _UNIT = tuple(number / 20 for number in range(21))
-_COUNTS = (0.0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 1_000_000)
+_COUNTS = (
+    0.0,
+    1,
+    2,
+    3,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1000,
+    2000,
+    5000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    1_000_000,
+)
 _LENGTHS = tuple(float(number) for number in range(16))
 
 Measure = Callable[[Batch, Mapping[str, Any]], Measured]
@@ -55,7 +83,9 @@ class Preset:
             if bound is not None:
                 rules.append(Rule(rule.name, rule.signal, rule.per, bound, rule.source, rule.bins))
         languages = values.pop("languages", None)
-        values["page_chars_bound"] = any(rule.name.endswith(".page_chars") and rule.bound.max is not None for rule in rules)
+        values["page_chars_bound"] = any(
+            rule.name.endswith(".page_chars") and rule.bound.max is not None for rule in rules
+        )
         return Block(
             self.name,
             dict.fromkeys(self.signals, pa.int64()),
@@ -66,8 +96,12 @@ class Preset:
         )
 
 
-def _rules(preset: str, source: str, *rows: tuple[str, str, str | None, Bound, tuple[float, ...]]) -> tuple[Rule, ...]:
-    return tuple(Rule(f"{preset}.{name}", signal, per, bound, source, bins) for name, signal, per, bound, bins in rows)
+def _rules(
+    preset: str, source: str, *rows: tuple[str, str, str | None, Bound, tuple[float, ...]]
+) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(f"{preset}.{name}", signal, per, bound, source, bins) for name, signal, per, bound, bins in rows
+    )
 
 
 def _gopher() -> Preset:
@@ -98,9 +132,20 @@ def _repetition() -> Preset:
         ("duplicate_line_chars_fraction", "duplicate_line_chars", "chars", Bound(max=0.2), _UNIT),
         ("duplicate_paragraph_chars_fraction", "duplicate_paragraph_chars", "chars", Bound(max=0.2), _UNIT),
         *((f"top_{n}gram_fraction", f"top_{n}gram_chars", "chars", Bound(max=top[n]), _UNIT) for n in top),
-        *((f"duplicate_{n}gram_fraction", f"duplicate_{n}gram_chars", "chars", Bound(max=duplicate[n]), _UNIT) for n in duplicate),
+        *(
+            (
+                f"duplicate_{n}gram_fraction",
+                f"duplicate_{n}gram_chars",
+                "chars",
+                Bound(max=duplicate[n]),
+                _UNIT,
+            )
+            for n in duplicate
+        ),
     )
-    return Preset("gopher-repetition", measure_repetition, REPETITION_SIGNALS, rules, parameters={"languages": None})
+    return Preset(
+        "gopher-repetition", measure_repetition, REPETITION_SIGNALS, rules, parameters={"languages": None}
+    )
 
 
 def _fineweb(name: str, source: str, end: Bound, short: Bound, duplicate: Bound) -> Preset:
@@ -113,7 +158,9 @@ def _fineweb(name: str, source: str, end: Bound, short: Bound, duplicate: Bound)
         ("duplicate_line_chars_fraction", "duplicate_text_line_chars", "line_chars", duplicate, _UNIT),
         ("newlines_per_word", "newlines", "words", Bound(max=0.3), _UNIT),
     )
-    return Preset(name, measure_fineweb, FINEWEB_SIGNALS, rules, parameters={"short_line_chars": 30, "languages": None})
+    return Preset(
+        name, measure_fineweb, FINEWEB_SIGNALS, rules, parameters={"short_line_chars": 30, "languages": None}
+    )
 
 
 def _c4(name: str, source: str, sentences: int, page_chars: float | None, **parameters: Any) -> Preset:
@@ -147,9 +194,16 @@ def _mc4() -> Preset:
 
 def _refinedweb() -> Preset:
     rules = _rules(
-        "refinedweb-lines", REFINEDWEB, ("removed_words_fraction", "removed_line_words", "line_words", Bound(max=0.05), _UNIT)
+        "refinedweb-lines",
+        REFINEDWEB,
+        ("removed_words_fraction", "removed_line_words", "line_words", Bound(max=0.05), _UNIT),
     )
-    parameters = {"max_upper_fraction": 0.5, "max_digit_fraction": 0.999999, "pattern_words": 10, "languages": ("en",)}
+    parameters = {
+        "max_upper_fraction": 0.5,
+        "max_digit_fraction": 0.999999,
+        "pattern_words": 10,
+        "languages": ("en",),
+    }
     return Preset("refinedweb-lines", measure_lines, LINE_SIGNALS, rules, LINE_EDITS, parameters)
 
 

@@ -14,8 +14,8 @@ from gristmill.errors import InputError, UsageError
 def load_punkt(path: str) -> Any:
     """Load a folder in NLTK's `punkt_tab` format (such as `punkt_tab/english`): four text files.
 
-    Read here, because NLTK reads below its own data folders only. Raises UsageError without nltk, InputError where the
-    folder is not such a model. Pickled models are not read: that would run whatever code they hold.
+    Read here, because NLTK reads below its own data folders only. Raises UsageError without nltk, InputError
+    where the folder is not such a model. Pickled models are not read: that would run whatever code they hold.
     """
     try:
         from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
@@ -32,7 +32,9 @@ def load_punkt(path: str) -> Any:
             word, _, number = line.rpartition("\t")
             parameters.ortho_context[word] = int(number)
     except (OSError, ValueError) as error:
-        raise InputError(f"`{path}` is not a punkt_tab model: {error}", hint="nltk.download('punkt_tab') fetches them") from error
+        raise InputError(
+            f"`{path}` is not a punkt_tab model: {error}", hint="nltk.download('punkt_tab') fetches them"
+        ) from error
     return PunktSentenceTokenizer(parameters)
 
 

@@ -20,12 +20,21 @@ _LINE_SIGNALS = ("hashes", "ellipses", "lines", "bullet_lines", "ellipsis_lines"
 _WORD_SIGNALS = ("words", "content_words", "content_word_chars", "letter_words", "stop_words")
 GOPHER_SIGNALS = (*_WORD_SIGNALS, *_LINE_SIGNALS)
 FINEWEB_SIGNALS = (
-    *("text_lines", "end_mark_lines", "short_lines", "duplicate_text_line_chars", "line_chars", "newlines", "words"),
+    *(
+        "text_lines",
+        "end_mark_lines",
+        "short_lines",
+        "duplicate_text_line_chars",
+        "line_chars",
+        "newlines",
+        "words",
+    ),
 )
 MC4_SIGNALS = ("split_lines", "third_line_chars")
 
-# Stop words as integers of four bytes and their number, and a table where each has the slot that its product's high bits name.
-# Letters of ASCII are in lower case there: what is set are the bits 0x20 of five bytes. The number tells a missing byte from a NUL.
+# Stop words as integers of four bytes and their number, and a table where each has the slot that its
+# product's high bits name. Letters of ASCII are in lower case there: what is set are the bits 0x20 of five
+# bytes. The number tells a missing byte from a NUL.
 _LOWER = np.uint64(0x2020202020)
 _STOP_CODES = [int.from_bytes(word.encode(), "little") | int(_LOWER) | len(word) << 40 for word in STOP_WORDS]
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -46,7 +55,8 @@ def _count_words(rows, data, core_start, core_end, core_chars, flags, out):  # t
             letters += flags[i] & HAS_LETTER
         stops = ZERO
         for i in range(np.uint64(rows[doc]), np.uint64(rows[doc + 1])):
-            # Five bytes of a longer word are no stop word either; a branch here is one that the processor cannot guess.
+            # Five bytes of a longer word are no stop word either; a branch here is one that the processor
+            # cannot guess.
             size = min(core_end[i] - core_start[i], 5)
             code = eight_bytes(data, core_start[i], size) | _LOWER | np.uint64(size) << np.uint64(40)
             slot = (code * _FACTOR) >> np.uint64(59)
@@ -66,7 +76,9 @@ def measure_gopher(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
 
 def measure_fineweb(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     lines = line_signals(batch, parameters["short_line_chars"])
-    return Measured({name: lines[name] for name in FINEWEB_SIGNALS[:-1]} | {"words": np.diff(batch.words.rows)})
+    return Measured(
+        {name: lines[name] for name in FINEWEB_SIGNALS[:-1]} | {"words": np.diff(batch.words.rows)}
+    )
 
 
 def measure_mc4(batch: Batch, parameters: Mapping[str, Any]) -> Measured:

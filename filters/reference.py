@@ -1,7 +1,7 @@
 """The presets' signals in plain Python, close to the wording of their sources: the definition of the kernels.
 
-Every function takes a text and returns {signal: count}. Where a source leaves a word undefined, it is a word of
-`gristmill.text.reference`.
+Every function takes a text and returns {signal: count}. Where a source leaves a word undefined, it is a word
+of `gristmill.text.reference`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def _duplicates(parts: Sequence[str]) -> tuple[int, int]:
 
 
 def _top_ngram_chars(tokens: Sequence[str], n: int) -> int:
-    """Characters within the most frequent n-gram, the first of several: its length, joined by spaces, times its count."""
+    """Characters within the most frequent n-gram, the first of several: its length, joined by spaces, times
+    its count."""
     counts = Counter(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
     return max((count * (sum(map(len, ngram)) + n - 1) for ngram, count in counts.most_common(1)), default=0)
 
@@ -127,12 +128,17 @@ def count_sentences(text: str) -> int:
     return found[-1].sentence + 1 if found else 0
 
 
-def c4(text: str, settings: C4Settings, sentences: Callable[[str], int] = count_sentences) -> tuple[dict[str, int], str]:
+def c4(
+    text: str, settings: C4Settings, sentences: Callable[[str], int] = count_sentences
+) -> tuple[dict[str, int], str]:
     """Clean a page as c4_utils.clean_page does; return its signals and the cleaned text.
 
-    clean_page stops at the first lorem ipsum or bracket; here it counts on, so that all rules see the whole page.
+    clean_page stops at the first lorem ipsum or bracket; here it counts on, so that all rules see the whole
+    page.
     """
-    signals = Counter({name: 0 for name in ("lorem_ipsum", "curly_brackets", "sentences", "kept_lines", *_drop_names())})
+    signals = Counter(
+        {name: 0 for name in ("lorem_ipsum", "curly_brackets", "sentences", "kept_lines", *_drop_names())}
+    )
     kept = []
     for line in text.splitlines():
         verdict, line = _c4_line(line.strip(), settings, signals)

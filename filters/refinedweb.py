@@ -1,7 +1,9 @@
-"""RefinedWeb's line-wise corrections: lines that are counters, buttons or shouting go; pages made of them go whole.
+"""RefinedWeb's line-wise corrections: lines that are counters, buttons or shouting go; pages made of them go
+whole.
 
-The paper names the kinds of lines and the 5 % of words above which the page goes; the patterns are its examples and those of
-DCLM's reproduction (`dclm_baseline_refinedweb.yaml`), which also fixes the two fractions.
+The paper names the kinds of lines and the 5 % of words above which the page goes; the patterns are its
+examples and those of DCLM's reproduction (`dclm_baseline_refinedweb.yaml`), which also fixes the two
+fractions.
 """
 
 from __future__ import annotations

@@ -29,13 +29,19 @@ REPETITION_SIGNALS = (*_LINES, *_NGRAMS)
 
 _PRIME, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC4CEB9FE1A85EC53)
 _ONE = np.uint64(1)
-_READ_U64, _READ_I32 = types.Array(types.uint64, 1, "C", readonly=True), types.Array(types.int32, 1, "C", readonly=True)
-_U64, _I32, _I64, _U8 = (types.Array(kind, 1, "C") for kind in (types.uint64, types.int32, types.int64, types.uint8))
+_READ_U64, _READ_I32 = (
+    types.Array(types.uint64, 1, "C", readonly=True),
+    types.Array(types.int32, 1, "C", readonly=True),
+)
+_U64, _I32, _I64, _U8 = (
+    types.Array(kind, 1, "C") for kind in (types.uint64, types.int32, types.int64, types.uint8)
+)
 
 
 @part
 def _maybe_repeated(hashes, start, stop, marks, places):  # type: ignore[no-untyped-def]
-    """Find where bigrams begin that occur more than once, and one in eight of the others: those that share a mark.
+    """Find where bigrams begin that occur more than once, and one in eight of the others: those that share a
+    mark.
 
     Three in four bigrams of a page occur once. A byte each, counted without a branch, rules out most of them.
     """
@@ -79,7 +85,8 @@ def _count_at(hashes, places, num_places, n, keys, counts, slots):  # type: igno
 
 @part
 def _keep_repeated(places, num_places, counts, slots):  # type: ignore[no-untyped-def]
-    """Keep the places of n-grams that occur more than once; return how many, and the first of the most frequent, or -1."""
+    """Keep the places of n-grams that occur more than once; return how many, and the first of the most
+    frequent, or -1."""
     kept = 0
     best, most = np.int64(-1), 1
     for k in range(num_places):
@@ -101,7 +108,8 @@ def _chars(chars, start, n):  # type: ignore[no-untyped-def]
 
 @part
 def _duplicate(chars, places, num_places, n, counts, slots):  # type: ignore[no-untyped-def]
-    """Return the characters of n-grams met before, walking on behind each one found; overwrites the counts."""
+    """Return the characters of n-grams met before, walking on behind each one found; overwrites the
+    counts."""
     total = 0
     free = np.int64(0)  # the walk's position: behind the n-gram found last
     for k in range(num_places):
@@ -114,12 +122,14 @@ def _duplicate(chars, places, num_places, n, counts, slots):  # type: ignore[no-
     return total
 
 
-@kernel(types.void(OFFSETS, _READ_U64, _READ_I32, _U64, _I32, _I64, _U64, _U8, types.Array(types.int64, 2, "C")))
+@kernel(
+    types.void(OFFSETS, _READ_U64, _READ_I32, _U64, _I32, _I64, _U64, _U8, types.Array(types.int64, 2, "C"))
+)
 def _count_ngrams(rows, hashes, chars, keys, counts, places, slots, marks, out):  # type: ignore[no-untyped-def]
     """Fill the n-gram columns.
 
-    A repeated n-gram begins with a repeated (n - 1)-gram and so does what follows its first word: only places where both hold
-    are counted for n, and these are few.
+    A repeated n-gram begins with a repeated (n - 1)-gram and so does what follows its first word: only places
+    where both hold are counted for n, and these are few.
     """
     for doc in range(len(rows) - 1):
         start, stop = rows[doc], rows[doc + 1]
@@ -143,7 +153,10 @@ def measure_repetition(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     words = batch.words
     most = int(np.diff(words.rows).max(initial=0))
     slots = max(8, 1 << int(2 * most).bit_length())  # 12 bytes each, and 8 of marks: at most 40 a word
-    keys, counts = batch.scratch.empty("ngram_keys", slots, np.uint64), batch.scratch.empty("ngram_counts", slots, np.int32)
+    keys, counts = (
+        batch.scratch.empty("ngram_keys", slots, np.uint64),
+        batch.scratch.empty("ngram_counts", slots, np.int32),
+    )
     places, chosen = (
         batch.scratch.empty("ngram_places", most + 1, np.int64),
         batch.scratch.empty("ngram_slots", most + 1, np.uint64),

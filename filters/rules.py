@@ -16,7 +16,8 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a kept document's value must satisfy: min <= value <= max, above < value < below; None does not bind."""
+    """What a kept document's value must satisfy: min <= value <= max, above < value < below; None does not
+    bind."""
 
     min: float | None = None
     max: float | None = None
@@ -55,7 +56,8 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named bound on a signal, or on the ratio of two: both counts are stored, the division happens at decision.
+    """A named bound on a signal, or on the ratio of two: both counts are stored, the division happens at
+    decision.
 
     A ratio over nothing is 0. `bins` are the edges of the histogram that reports show of the rule's value.
     """
@@ -77,7 +79,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one pass decided: failed[rule, document], with the rules' values, the sides they broke, and where they apply."""
+    """What one pass decided: failed[rule, document], with the rules' values, the sides they broke, and where
+    they apply."""
 
     failed: npt.NDArray[np.bool_]
     values: npt.NDArray[np.float64]
@@ -89,7 +92,9 @@ class Verdict:
         return np.asarray(self.failed.any(axis=0))
 
 
-def decide(rules: Sequence[Rule], signals: Mapping[str, npt.NDArray[Any]], applies: Mask, num_rows: int) -> Verdict:
+def decide(
+    rules: Sequence[Rule], signals: Mapping[str, npt.NDArray[Any]], applies: Mask, num_rows: int
+) -> Verdict:
     """Compare the rules of one block; documents outside `applies` pass them all."""
     shape = (len(rules), num_rows)
     verdict = Verdict(np.zeros(shape, bool), np.zeros(shape), np.full(shape, np.nan), np.ones(shape, bool))

@@ -1,4 +1,5 @@
-"""What a filter stage is told to do: presets by name with overrides, and filters that need lists, models or code.
+"""What a filter stage is told to do: presets by name with overrides, and filters that need lists, models or
+code.
 
     filter:
       language: {keep: [en], min_score: 0.65}
@@ -6,8 +7,8 @@
       set: {gopher.mean_word_length.max: 12, c4-code.page_chars: off}
       pii: {}
 
-They run in the order age, url, language, presets as listed, wordlists, models, datatrove, rules, pii, or as `order`
-says. Those that edit text end a pass: what follows measures the edited text.
+They run in the order age, url, language, presets as listed, wordlists, models, datatrove, rules, pii, or as
+`order` says. Those that edit text end a pass: what follows measures the edited text.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class FilterSettings(Section):
     """An ordered list of filters; see the module's example."""
 
     presets: tuple[str, ...] = Field((), description="published rule sets, in the order they run")
-    set: dict[str, Any] = Field({}, description="`preset.rule.side: bound`, `preset.rule: off`, or `preset.parameter: value`")
+    set: dict[str, Any] = Field(
+        {}, description="`preset.rule.side: bound`, `preset.rule: off`, or `preset.parameter: value`"
+    )
     age: AgeSettings | None = None
     url: UrlSettings | None = None
     language: LanguageSettings | None = None
@@ -46,9 +49,15 @@ class FilterSettings(Section):
     datatrove: tuple[DatatroveSettings, ...] = ()
     rules: tuple[FunctionSettings, ...] = ()
     pii: PiiSettings | None = None
-    order: tuple[str, ...] = Field((), description="names of filters in the order they run, all of those that are set; see above")
+    order: tuple[str, ...] = Field(
+        (), description="names of filters in the order they run, all of those that are set; see above"
+    )
     measure: Literal["all", "survivors"] = Field(
-        "all", description="all: every pass measures every document, so that `recut` can loosen any bound; survivors: cheaper"
+        "all",
+        description=(
+            "all: every pass measures every document, so that `recut` can loosen any bound; survivors:"
+            " cheaper"
+        ),
     )
 
     @field_validator("presets")
@@ -56,7 +65,9 @@ class FilterSettings(Section):
     def _known_presets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in PRESETS:
-                raise ValueError(f"no preset is called `{name}`{nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
+                raise ValueError(
+                    f"no preset is called `{name}`{nearest(name, PRESETS)}; there are {', '.join(PRESETS)}"
+                )
             if names.count(name) > 1:
                 raise ValueError(f"the preset `{name}` is listed twice")
         return names
@@ -86,7 +97,10 @@ class FilterSettings(Section):
                 raise ValueError(f"`order` names `{name}`, which is not set{nearest(name, names)}")
         if self.order and sorted(self.order) != sorted(names):
             missing = [name for name in names if name not in self.order]
-            raise ValueError(f"`order` must name every filter once; it lacks {', '.join(missing) or 'none and repeats some'}")
+            raise ValueError(
+                "`order` must name every filter once; it lacks"
+                f" {', '.join(missing) or 'none and repeats some'}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -97,7 +111,9 @@ class FilterSettings(Section):
             if key.partition(".")[0] not in self.presets:
                 known = [f"{name}.{rule}" for name in self.presets for rule in _names(name)]
                 listed = ", ".join(self.presets) or "none"
-                raise ValueError(f"`set` changes `{key}`, which no preset listed here has ({listed}){nearest(key, known)}")
+                raise ValueError(
+                    f"`set` changes `{key}`, which no preset listed here has ({listed}){nearest(key, known)}"
+                )
         return self
 
 
@@ -135,7 +151,9 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Bound | 
         elif rule in rules and side in SIDES:
             bounds[rule] = (bounds.get(rule) or rules[rule]).with_side(side, _number(key, value))
         elif rule in rules:
-            raise ValueError(f"`{key}`: a bound is one of {', '.join(SIDES)}, or the rule itself is set to `off`")
+            raise ValueError(
+                f"`{key}`: a bound is one of {', '.join(SIDES)}, or the rule itself is set to `off`"
+            )
         else:
             raise ValueError(f"the preset `{name}` has no `{target}`{nearest(target, _names(name))}")
     for rule, bound in bounds.items():
@@ -146,7 +164,9 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Bound | 
             for side in SIDES:
                 limit = getattr(bound, side)
                 if limit is not None and not 0 <= limit <= 1:
-                    raise ValueError(f"`{rule}.{side}` is a fraction and must lie between 0 and 1, got {limit:g}")
+                    raise ValueError(
+                        f"`{rule}.{side}` is a fraction and must lie between 0 and 1, got {limit:g}"
+                    )
     return bounds, parameters
 
 

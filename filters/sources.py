@@ -27,7 +27,9 @@ _SCHEME = re.compile(r"https?://(www\.)?")
 _TRACKING = re.compile(r"\?(utm_|ref|feed).*")
 _NOT_WORD = re.compile(r"[^a-zA-Z0-9]+")
 # CLD2 refuses controls, DEL and non-characters.
-_REFUSED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe-\U0010ffff]")
+_REFUSED = re.compile(
+    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe-\U0010ffff]"
+)
 _LANGUAGE_CHARACTERS = 8192
 
 
@@ -43,14 +45,19 @@ def age_block(settings: AgeSettings) -> Block:
         dated = np.asarray(dates.is_valid()).astype(np.int64)
         return Measured({"dated": dated, "day": np.where(dated, days.astype(np.float64), np.nan)})
 
-    rules = [Rule("age.day", "day", None, Bound(min=day(settings.after), below=day(settings.before)), "", _DAY_BINS)]
+    rules = [
+        Rule(
+            "age.day", "day", None, Bound(min=day(settings.after), below=day(settings.before)), "", _DAY_BINS
+        )
+    ]
     if settings.undated == "remove":
         rules.append(Rule("age.dated", "dated", None, Bound(min=1), "", _FLAG_BINS))
     return Block("age", {"dated": pa.int64(), "day": pa.float64()}, tuple(rules), measure)
 
 
 def normalize_url(url: str) -> str:
-    """Normalise as C4 does (c4_utils.normalize_url): no scheme, no www, no tracking query, no slash at the end."""
+    """Normalise as C4 does (c4_utils.normalize_url): no scheme, no www, no tracking query, no slash at the
+    end."""
     return _TRACKING.sub("", _SCHEME.sub("", url)).rstrip("/")
 
 
@@ -60,7 +67,8 @@ def host_of(url: str) -> str:
 
 
 class HashList:
-    """Millions of strings as sorted 64-bit hashes, memory-mapped where the file is one that `build_list` wrote.
+    """Millions of strings as sorted 64-bit hashes, memory-mapped where the file is one that `build_list`
+    wrote.
 
     A string that is not listed is taken for listed with probability n / 2^64.
     """
@@ -87,11 +95,14 @@ def _load_hashes(path: str, normalize: Callable[[str], str]) -> npt.NDArray[np.u
 
 
 def _hashes(entries: list[str], normalize: Callable[[str], str]) -> npt.NDArray[np.uint64]:
-    return np.unique(np.array([xxhash.xxh3_64_intdigest(normalize(entry).encode()) for entry in entries], np.uint64))
+    return np.unique(
+        np.array([xxhash.xxh3_64_intdigest(normalize(entry).encode()) for entry in entries], np.uint64)
+    )
 
 
 def build_list(kind: str, text: Path, out: Path) -> int:
-    """Compile a text list of `domains` or `urls` into a `.u64` file that every worker maps; return the number of entries."""
+    """Compile a text list of `domains` or `urls` into a `.u64` file that every worker maps; return the number
+    of entries."""
     hashes = _hashes(read_lines(str(text)), {"domains": host_of, "urls": normalize_url}[kind])
     out.write_bytes(hashes.astype("<u8").tobytes())
     return len(hashes)
@@ -132,10 +143,17 @@ def url_block(settings: UrlSettings) -> Block:
 
     limits = (0.0, 0.0, settings.max_word_score, 0.0)
     rules = tuple(
-        Rule(f"url.{name}", name, None, Bound(max=limit), "", _FLAG_BINS) for name, limit in zip(names, limits, strict=True)
+        Rule(f"url.{name}", name, None, Bound(max=limit), "", _FLAG_BINS)
+        for name, limit in zip(names, limits, strict=True)
     )
     paths = (*settings.domains, *settings.urls, *settings.words, *settings.substrings)
-    return Block("url", dict.fromkeys(names, pa.float64()), rules, measure, digests={"lists": digest_of(paths)} if paths else {})
+    return Block(
+        "url",
+        dict.fromkeys(names, pa.float64()),
+        rules,
+        measure,
+        digests={"lists": digest_of(paths)} if paths else {},
+    )
 
 
 def language_block(settings: LanguageSettings) -> Block:
@@ -151,7 +169,11 @@ def language_block(settings: LanguageSettings) -> Block:
             codes = batch.documents.column("language").to_pylist()
             scores = [score or 0.0 for score in batch.documents.column("language_score").to_pylist()]
         else:
-            found = [_cld2(text) for text in batch.strings] if detector == "pycld2" else _fasttext(detector, batch.strings)
+            found = (
+                [_cld2(text) for text in batch.strings]
+                if detector == "pycld2"
+                else _fasttext(detector, batch.strings)
+            )
             codes, scores = [code for code, _ in found], [score for _, score in found]
         kept = np.array([code in settings.keep for code in codes], np.int64)
         return Measured({"code": codes, "kept": kept, "score": np.array(scores, np.float64)})
@@ -160,7 +182,13 @@ def language_block(settings: LanguageSettings) -> Block:
         Rule("language.kept", "kept", None, Bound(min=1), "", _FLAG_BINS),
         Rule("language.score", "score", None, Bound(min=settings.min_score), "", _UNIT_BINS),
     )
-    return Block("language", {"kept": pa.int64(), "score": pa.float64(), "code": pa.string()}, rules, measure, digests=digests)
+    return Block(
+        "language",
+        {"kept": pa.int64(), "score": pa.float64(), "code": pa.string()},
+        rules,
+        measure,
+        digests=digests,
+    )
 
 
 def _cld2(text: str) -> tuple[str | None, float]:

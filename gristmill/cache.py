@@ -1,8 +1,8 @@
 """A bounded folder of whole files fetched from elsewhere, shared by all processes of a machine.
 
-A file is entered by renaming, so it is whole or absent. The least recently used go first when the bound is passed; those used
-within the last minute stay, for someone is about to open them. Who needs a file for longer takes a link to it: the bytes then
-live as long as the link, whatever the cache does.
+A file is entered by renaming, so it is whole or absent. The least recently used go first when the bound is
+passed; those used within the last minute stay, for someone is about to open them. Who needs a file for longer
+takes a link to it: the bytes then live as long as the link, whatever the cache does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _SPARED_SECONDS = 60.0
 
 
 class Cache:
-    """Fetched files below `folder`, about `max_bytes` of them, and scratch folders that die with their process."""
+    """Fetched files below `folder`, about `max_bytes` of them, and scratch folders that die with their
+    process."""
 
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
         chosen = os.environ.get("GRISTMILL_CACHE")

@@ -13,7 +13,8 @@ _METADATA = {b"gristmill.document": str(SCHEMA_VERSION).encode()}
 
 ORIGIN = pa.struct([("file", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
 
-# `date` is when the page was fetched or the text published; milliseconds, because Parquet has no coarser unit.
+# `date` is when the page was fetched or the text published; milliseconds, because Parquet has no coarser
+# unit.
 FIELDS = (
     pa.field("id", pa.binary(16), nullable=False),
     pa.field("url", pa.string()),
@@ -26,7 +27,8 @@ FIELDS = (
 )
 DOCUMENT = pa.schema(FIELDS, metadata=_METADATA)
 
-# What a removed document carries besides itself: the first failed rule with its value and bound, and all rules of the pass.
+# What a removed document carries besides itself: the first failed rule with its value and bound, and all
+# rules of the pass.
 REMOVAL_FIELDS = (
     pa.field("rule", pa.string(), nullable=False),
     pa.field("value", pa.float64()),
@@ -40,7 +42,9 @@ FAILED = pa.schema(
         pa.field("id", pa.binary(16), nullable=False),
         pa.field("url", pa.string()),
         pa.field("source", pa.string(), nullable=False),
-        pa.field("error", pa.string(), nullable=False),  # a short stable name: timeout, memory, too_large, damaged_member, ...
+        pa.field(
+            "error", pa.string(), nullable=False
+        ),  # a short stable name: timeout, memory, too_large, damaged_member, ...
         pa.field("message", pa.string()),
         pa.field("origin", ORIGIN, nullable=False),
         pa.field("payload_bytes", pa.int64(), nullable=False),

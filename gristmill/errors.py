@@ -19,7 +19,8 @@ from __future__ import annotations
 class GristmillError(Exception):
     """Say what failed, where, and what to do next.
 
-    `where` is a place such as `recipes/web.yaml:14` or `crawl.warc.gz@1024`; `hint` is given only when it is actionable.
+    `where` is a place such as `recipes/web.yaml:14` or `crawl.warc.gz@1024`; `hint` is given only when it is
+    actionable.
     """
 
     exit_code = 1
@@ -37,7 +38,8 @@ class GristmillError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions with keyword-only arguments do not survive pickling otherwise, and workers send these home.
+        # Exceptions with keyword-only arguments do not survive pickling otherwise, and workers send these
+        # home.
         return _rebuild, (type(self), self.message, self.where, self.hint)
 
 

@@ -15,7 +15,8 @@ _CHUNK_BYTES = 1 << 20
 
 
 def digest16(*parts: bytes | str) -> bytes:
-    """Hash parts to 16 bytes (BLAKE2b); each part is length-prefixed, so that ("ab", "c") and ("a", "bc") differ."""
+    """Hash parts to 16 bytes (BLAKE2b); each part is length-prefixed, so that ("ab", "c") and ("a", "bc")
+    differ."""
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
@@ -35,7 +36,9 @@ def sha256_file(path: Path) -> str:
 
 def canonical_json(value: Any) -> bytes:
     """Serialise to the one byte form that digests are taken of: sorted keys, no spaces, UTF-8, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def sha256_json(value: Any) -> str:
@@ -44,16 +47,18 @@ def sha256_json(value: Any) -> str:
 
 
 def uniform(seed: int, purpose: str, ids: pa.Array) -> npt.NDArray[np.float64]:
-    """Draw one number in [0, 1) per 16-byte id: a pure function of (seed, purpose, id), so order and workers do not matter.
+    """Draw one number in [0, 1) per 16-byte id: a pure function of (seed, purpose, id), so order and workers
+    do not matter.
 
-    `ids` is a fixed_size_binary(16) array without nulls. Two rounds of the splitmix64 finaliser (Steele, Lea and
-    Flood 2014) over both halves of the id under a key taken from (seed, purpose); 53 bits of result.
+    `ids` is a fixed_size_binary(16) array without nulls. Two rounds of the splitmix64 finaliser (Steele, Lea
+    and Flood 2014) over both halves of the id under a key taken from (seed, purpose); 53 bits of result.
     """
     return (keyed_hash(seed, purpose, ids) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def keyed_hash(seed: int, purpose: str, ids: pa.Array) -> npt.NDArray[np.uint64]:
-    """Hash 16-byte ids to u64 under a key taken from (seed, purpose); the order shuffles and samples sort by."""
+    """Hash 16-byte ids to u64 under a key taken from (seed, purpose); the order shuffles and samples sort
+    by."""
     halves = id_halves(ids)
     key = np.frombuffer(digest16(str(seed), purpose), dtype="<u8")
     with np.errstate(over="ignore"):

@@ -13,7 +13,8 @@ UNIT_COLUMN = "cluster_id"
 
 
 def units(documents: pa.Table) -> pa.Array:
-    """What is held out as one: a document's cluster of near-duplicates where that is known, else the document itself."""
+    """What is held out as one: a document's cluster of near-duplicates where that is known, else the document
+    itself."""
     ids = _flat(documents["id"])
     if UNIT_COLUMN not in documents.schema.names:
         return ids
@@ -27,7 +28,9 @@ def is_heldout(seed: int, fraction: float, units: pa.Array) -> npt.NDArray[np.bo
 
 def for_training(documents: pa.Table, seed: int, fraction: float) -> pa.Table:
     """Return the documents that may be trained on."""
-    return documents.filter(pa.array(~is_heldout(seed, fraction, units(documents)))) if fraction else documents
+    return (
+        documents.filter(pa.array(~is_heldout(seed, fraction, units(documents)))) if fraction else documents
+    )
 
 
 def only_heldout(documents: pa.Table, seed: int, fraction: float) -> pa.Table:

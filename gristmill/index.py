@@ -18,14 +18,17 @@ PAIR = np.dtype([("high", ">u8"), ("low", ">u8"), ("row", "<u4")])
 
 
 def write_index(path: Path, keys: pa.Array) -> int:
-    """Write the sidecar of a fixed_size_binary(16) column and return its number of records; null keys are left out."""
+    """Write the sidecar of a fixed_size_binary(16) column and return its number of records; null keys are
+    left out."""
     if isinstance(keys, pa.ChunkedArray):
         keys = keys.combine_chunks()
     rows = np.flatnonzero(keys.is_valid().to_numpy(zero_copy_only=False)).astype("<u4")
     present = keys.drop_null()
     records = np.empty(len(present), PAIR)
     if len(present):
-        halves = np.frombuffer(present.buffers()[1], dtype=">u8")[2 * present.offset : 2 * (present.offset + len(present))]
+        halves = np.frombuffer(present.buffers()[1], dtype=">u8")[
+            2 * present.offset : 2 * (present.offset + len(present))
+        ]
         records["high"], records["low"], records["row"] = halves[0::2], halves[1::2], rows
         records = records[np.lexsort((records["row"], records["low"], records["high"]))]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,12 +37,17 @@ def write_index(path: Path, keys: pa.Array) -> int:
 
 
 def read_range(path: Path, first: int, end: int) -> npt.NDArray[np.void]:
-    """Read the records whose key's first 64 bits lie in [first, end): no file stays open, however many are read from."""
+    """Read the records whose key's first 64 bits lie in [first, end): no file stays open, however many are
+    read from."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         num_records = os.fstat(descriptor).st_size // PAIR.itemsize
         start, stop = (
-            num_records if bound >> 64 else _first_place(descriptor, num_records, bound.to_bytes(8, "big") + bytes(8))
+            (
+                num_records
+                if bound >> 64
+                else _first_place(descriptor, num_records, bound.to_bytes(8, "big") + bytes(8))
+            )
             for bound in (first, end)
         )
     finally:
@@ -50,8 +58,8 @@ def read_range(path: Path, first: int, end: int) -> npt.NDArray[np.void]:
 def find_rows(path: Path, key: bytes) -> list[int]:
     """Return the rows that hold `key`, in order.
 
-    Keys are hashes, so their place in the file is known to within a few dozen records: two short reads find them in a file of
-    any size.
+    Keys are hashes, so their place in the file is known to within a few dozen records: two short reads find
+    them in a file of any size.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -70,7 +78,8 @@ def find_rows(path: Path, key: bytes) -> list[int]:
 
 
 def _first_place(descriptor: int, num_records: int, key: bytes) -> int:
-    """Binary search for the first record not below `key`, starting around where a hash of its size should lie."""
+    """Binary search for the first record not below `key`, starting around where a hash of its size should
+    lie."""
     expected = int.from_bytes(key[:8], "big") * num_records >> 64
     low, high = 0, num_records
     spread = 8 + 4 * int(num_records**0.5)  # a hash strays by about the square root

@@ -1,8 +1,10 @@
-"""One run at a time in an output on remote storage, where no kernel lets go of a lock for a process that died.
+"""One run at a time in an output on remote storage, where no kernel lets go of a lock for a process that
+died.
 
-The lock is an object put if absent that names its holder, who puts it anew every quarter of a minute. One that was not renewed
-for a minute, or whose process on this machine is gone, may be taken over. Ages are told by this machine's clock against the
-store's; even if two runs were at work at once, each commit is whole, and they would do the same work twice.
+The lock is an object put if absent that names its holder, who puts it anew every quarter of a minute. One
+that was not renewed for a minute, or whose process on this machine is gone, may be taken over. Ages are told
+by this machine's clock against the store's; even if two runs were at work at once, each commit is whole, and
+they would do the same work twice.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ def hold_lease(lock: RemotePath) -> Iterator[None]:
         if holder is not None:
             raise LockedError(
                 f"`{lock.parent}` is in use by a run with pid {holder['pid']} on {holder['host']}",
-                hint=f"wait for it, or stop it; if it was killed, its lock ends {LEASE_SECONDS:.0f} seconds after",
+                hint=(
+                    f"wait for it, or stop it; if it was killed, its lock ends {LEASE_SECONDS:.0f} seconds"
+                    " after"
+                ),
             )
         store.remove(lock)
         if not store.put_if_absent(lock, data):
@@ -46,7 +51,9 @@ def hold_lease(lock: RemotePath) -> Iterator[None]:
 
     def renew() -> None:
         while not over.wait(_RENEW_SECONDS):
-            with contextlib.suppress(GristmillError):  # a store that does not answer is told where work is done
+            with contextlib.suppress(
+                GristmillError
+            ):  # a store that does not answer is told where work is done
                 store.write(lock, data)
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
@@ -70,7 +77,9 @@ def read_lease(lock: RemotePath) -> dict[str, Any] | None:
     if info is None or holder is None:
         return None
     if holder["host"] == socket.gethostname():
-        left_behind = holder["pid"] == os.getpid() and holder["token"] not in _held  # the store did not answer when it was let go
+        left_behind = (
+            holder["pid"] == os.getpid() and holder["token"] not in _held
+        )  # the store did not answer when it was let go
         if left_behind or not is_alive(int(holder["pid"])):
             return None
     return holder if time.time() - info.modified < LEASE_SECONDS else None

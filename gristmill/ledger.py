@@ -1,4 +1,5 @@
-"""Books: every item and every byte that enters a step leaves it as kept, removed, failed, or named otherwise."""
+"""Books: every item and every byte that enters a step leaves it as kept, removed, failed, or named
+otherwise."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from gristmill.errors import BooksError
 class Books:
     """What went into a step and where it went.
 
-    `items` are records for extraction and documents for text stages; `bytes` are payload bytes for extraction and
-    UTF-8 text bytes for text stages. The outlets of items are `kept`, `removed`, `failed` and named others such as
-    `warcinfo`. The outlets of bytes are the same, and `deleted`; `inserted_bytes` is what edits put in.
-    `created_bytes` counts text that extraction made: it has no counterpart on the way in.
+    `items` are records for extraction and documents for text stages; `bytes` are payload bytes for extraction
+    and UTF-8 text bytes for text stages. The outlets of items are `kept`, `removed`, `failed` and named
+    others such as `warcinfo`. The outlets of bytes are the same, and `deleted`; `inserted_bytes` is what
+    edits put in. `created_bytes` counts text that extraction made: it has no counterpart on the way in.
     """
 
     items_in: int = 0
@@ -37,8 +38,12 @@ class Books:
             if entered != left:
                 outlets = self.items_out if unit == "items" else self.bytes_out
                 raise BooksError(
-                    f"the books of {what} do not balance: {entered:,} {unit} came in, {left:,} went out ({_spell(outlets)})",
-                    hint="nothing was published; this is a defect, please report it with the record named above",
+                    f"the books of {what} do not balance: {entered:,} {unit} came in, {left:,} went out"
+                    f" ({_spell(outlets)})",
+                    hint=(
+                        "nothing was published; this is a defect, please report it with the record named"
+                        " above"
+                    ),
                 )
         named = {"removed": self.by_rule_first, "failed": self.by_error}
         for outlet, reasons in named.items():
@@ -63,7 +68,12 @@ class Books:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        books = cls(data["items_in"], data["bytes_in"], inserted_bytes=data["inserted_bytes"], created_bytes=data["created_bytes"])
+        books = cls(
+            data["items_in"],
+            data["bytes_in"],
+            inserted_bytes=data["inserted_bytes"],
+            created_bytes=data["created_bytes"],
+        )
         for name in ("items_out", "bytes_out", "by_rule_first", "by_rule_any", "by_error"):
             getattr(books, name).update(data[name])
         return books

@@ -1,8 +1,9 @@
 """Where an output lies: a local path, or a URL that is handled like one.
 
-`location("s3://bucket/run")` is a `RemotePath`: below it, names join as in any path; listing and small files go to the store;
-and whoever opens it by name (`open`, pyarrow, numpy.memmap) gets a whole local copy from a bounded cache. Writing goes through
-`gristmill.storage` alone. Tasks are handed local paths only: `staged` turns the URLs in their arguments into links.
+`location("s3://bucket/run")` is a `RemotePath`: below it, names join as in any path; listing and small files
+go to the store; and whoever opens it by name (`open`, pyarrow, numpy.memmap) gets a whole local copy from a
+bounded cache. Writing goes through `gristmill.storage` alone. Tasks are handed local paths only: `staged`
+turns the URLs in their arguments into links.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class RemotePath(PosixPath):
     def read_bytes(self) -> bytes:
         return self.store.read(self)
 
-    def read_text(self, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> str:
+    def read_text(
+        self, encoding: str | None = None, errors: str | None = None, newline: str | None = None
+    ) -> str:
         return self.read_bytes().decode(encoding or "utf-8", errors or "strict")
 
     def exists(self, **_: Any) -> bool:
@@ -88,8 +91,11 @@ class RemotePath(PosixPath):
                     yield from path.glob(rest)
 
     def rglob(self, pattern: str, **_: Any) -> Iterator[RemotePath]:  # type: ignore[override]
-        """Yield the files below, at any depth, whose name matches; object stores have no folders of their own."""
-        yield from (path for path in map(RemotePath, self.store.walk(self)) if fnmatch.fnmatchcase(path.name, pattern))
+        """Yield the files below, at any depth, whose name matches; object stores have no folders of their
+        own."""
+        yield from (
+            path for path in map(RemotePath, self.store.walk(self)) if fnmatch.fnmatchcase(path.name, pattern)
+        )
 
     def iterdir(self) -> Iterator[RemotePath]:  # type: ignore[override]
         yield from self.glob("*")
@@ -121,12 +127,15 @@ def location(name: str | Path) -> Path:
     if protocol == "file":
         return Path(rest)
     if not _URL.match(text) or "::" in text or not rest.strip("/"):
-        raise UsageError("an output cannot lie at this URL", where=text, hint="name a plain one, such as s3://bucket/run")
+        raise UsageError(
+            "an output cannot lie at this URL", where=text, hint="name a plain one, such as s3://bucket/run"
+        )
     return RemotePath(text.rstrip("/"))
 
 
 def use_storage(root: str | Path, settings: StorageSettings) -> None:
-    """Reach everything below a URL (all URLs, for an empty one) with these settings from now on, in this process."""
+    """Reach everything below a URL (all URLs, for an empty one) with these settings from now on, in this
+    process."""
     if not str(root) or isinstance(location(root), RemotePath):
         _settings[str(root)] = settings
         _stores.pop(str(root), None)
@@ -134,7 +143,9 @@ def use_storage(root: str | Path, settings: StorageSettings) -> None:
 
 def remember_output(folder: Path) -> None:
     """Let tasks read what lies in an output's folder, also one that another run made."""
-    if isinstance(folder, RemotePath) and not any(root and _is_below(str(folder), root) for root in _settings):
+    if isinstance(folder, RemotePath) and not any(
+        root and _is_below(str(folder), root) for root in _settings
+    ):
         _settings[str(folder)] = _settings[""]
 
 
@@ -149,9 +160,11 @@ def roots() -> Roots:
 
 
 def staged(arguments: Mapping[str, Any], into: Path) -> dict[str, Any]:
-    """Return a task's arguments with local links below `into` for every URL under a root that `use_storage` knows.
+    """Return a task's arguments with local links below `into` for every URL under a root that `use_storage`
+    knows.
 
-    A URL may name a file, a folder, or the common stem of several files; in either case the local path is used the same way.
+    A URL may name a file, a folder, or the common stem of several files; in either case the local path is
+    used the same way.
     """
     known = [root for root in _settings if root]
     if not known:
@@ -172,7 +185,11 @@ def staged(arguments: Mapping[str, Any], into: Path) -> dict[str, Any]:
             items = [local(item) for item in value]
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changed = {field.name: local(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+            changed = {
+                field.name: local(getattr(value, field.name))
+                for field in dataclasses.fields(value)
+                if field.init
+            }
             return dataclasses.replace(value, **changed)
         return value
 
@@ -198,4 +215,6 @@ def _is_below(url: str, root: str) -> bool:
 
 def _as_stat(info: Info) -> os.stat_result:
     mode = stat.S_IFDIR if info.is_folder else stat.S_IFREG
-    return os.stat_result((mode | 0o600, 0, 0, 1, 0, 0, info.size, info.modified, info.modified, info.modified))
+    return os.stat_result(
+        (mode | 0o600, 0, 0, 1, 0, 0, info.size, info.modified, info.modified, info.modified)
+    )

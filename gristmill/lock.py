@@ -36,7 +36,10 @@ def hold_lock(out: Path) -> Iterator[None]:
             holder = read_holder(out) or {"pid": "unknown", "host": "unknown"}  # it may have let go since
             raise LockedError(
                 f"`{out}` is in use by a run with pid {holder['pid']} on {holder['host']}",
-                hint="wait for it, or stop it with Ctrl-C or SIGTERM: it ends within ten seconds and can be resumed",
+                hint=(
+                    "wait for it, or stop it with Ctrl-C or SIGTERM: it ends within ten seconds and can be"
+                    " resumed"
+                ),
             ) from error
         os.truncate(descriptor, 0)
         os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())

@@ -1,8 +1,8 @@
 """Shard records and step manifests: what a reader opens instead of listing a folder.
 
-A step's folder holds `data/` (content-addressed files), `records/<phase>/<task>.json` (one per finished task, put if
-absent) and `manifest.json` (put last). Both kinds of JSON are `{"body": ..., "sha256": digest of body, "timing": ...}`:
-seconds and memory differ from run to run, so they lie outside the digest.
+A step's folder holds `data/` (content-addressed files), `records/<phase>/<task>.json` (one per finished task,
+put if absent) and `manifest.json` (put last). Both kinds of JSON are `{"body": ..., "sha256": digest of body,
+"timing": ...}`: seconds and memory differ from run to run, so they lie outside the digest.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Record:
 
     @classmethod
     def lost(cls, phase: str, task: str) -> Record:
-        """What stands for a task that failed on every attempt where the recipe allows it: no files, and nothing counted."""
+        """What stands for a task that failed on every attempt where the recipe allows it: no files, and
+        nothing counted."""
         return cls(phase, task, counts=Counter(), extra={"quarantined": True})
 
     @property
@@ -140,7 +141,9 @@ class Manifest:
     @property
     def content_digest(self) -> str:
         """The digest that steps downstream depend on: what the files hold, not how they were asked for."""
-        return sha256_json([[entry.kind, entry.path, entry.sha256] for entry in self.files] + [dict(self.extra)])
+        return sha256_json(
+            [[entry.kind, entry.path, entry.sha256] for entry in self.files] + [dict(self.extra)]
+        )
 
     def named(self, kind: str) -> list[FileEntry]:
         return [entry for entry in self.files if entry.kind == kind]
@@ -180,10 +183,15 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     remember_output(folder)
     if not path.exists():
-        raise IntegrityError(f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of gristmill")
+        raise IntegrityError(
+            f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of"
+            " gristmill"
+        )
     body, timing, _ = _open(path, path.read_bytes())
     if body["format"] != FORMAT_VERSION:
-        raise IntegrityError(f"`{path}` has format {body['format']}, this version reads format {FORMAT_VERSION}")
+        raise IntegrityError(
+            f"`{path}` has format {body['format']}, this version reads format {FORMAT_VERSION}"
+        )
     return Manifest(
         folder,
         body["step"],
@@ -206,13 +214,18 @@ def _open(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
         data = orjson.loads(raw)
         body, digest = data["body"], data["sha256"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise IntegrityError(f"`{path}` is not a whole record: {error}", hint="remove the step's folder and run again") from error
+        raise IntegrityError(
+            f"`{path}` is not a whole record: {error}", hint="remove the step's folder and run again"
+        ) from error
     if not _is_canonical(raw, digest) and sha256_json(body) != digest:
-        raise IntegrityError(f"`{path}` was altered: its body hashes to {sha256_json(body)[:12]}…, it says {digest[:12]}…")
+        raise IntegrityError(
+            f"`{path}` was altered: its body hashes to {sha256_json(body)[:12]}…, it says {digest[:12]}…"
+        )
     return body, data["timing"], digest
 
 
 def _is_canonical(raw: bytes, digest: str) -> bool:
-    """Whether the body hashes to `digest` as it stands in the file: we write canonical JSON, so it need not be built anew."""
+    """Whether the body hashes to `digest` as it stands in the file: we write canonical JSON, so it need not
+    be built anew."""
     start, end = len(b'{"body":'), raw.rfind(b',"sha256":"')
     return raw.startswith(b'{"body":') and hashlib.sha256(raw[start:end]).hexdigest() == digest

@@ -1,7 +1,9 @@
-"""Storage behind fsspec: how it is opened, how patiently it is asked, and which requests had to be made again.
+"""Storage behind fsspec: how it is opened, how patiently it is asked, and which requests had to be made
+again.
 
-Only whole answers count: a body that breaks off, drips or hangs is asked for anew. What the other side refuses for good (no
-such object, no access) is an answer. The libraries' own silent retries are turned off, so that each one is seen and listed.
+Only whole answers count: a body that breaks off, drips or hangs is asked for anew. What the other side
+refuses for good (no such object, no access) is an answer. The libraries' own silent retries are turned off,
+so that each one is seen and listed.
 """
 
 from __future__ import annotations
@@ -44,11 +46,18 @@ class GaveUp(Exception):
         self.reason, self.attempts, self.final = reason, attempts, final
 
 
-def patiently(attempt: Callable[[Mapping[str, float]], T], where: str, access: Access, filesystem: Any, seconds: float = 0) -> T:
+def patiently(
+    attempt: Callable[[Mapping[str, float]], T],
+    where: str,
+    access: Access,
+    filesystem: Any,
+    seconds: float = 0,
+) -> T:
     """Call until it succeeds; pauses double, with jitter, so that many workers do not come back at once.
 
-    `attempt` is given its deadline (`seconds` if that is longer than the access says) as keyword arguments, which filesystems
-    of fsspec's asynchronous kind take. Raises FileNotFoundError and FileExistsError as they are, GaveUp for all else.
+    `attempt` is given its deadline (`seconds` if that is longer than the access says) as keyword arguments,
+    which filesystems of fsspec's asynchronous kind take. Raises FileNotFoundError and FileExistsError as they
+    are, GaveUp for all else.
     """
     timeout = {"timeout": max(seconds, access.seconds)} if getattr(filesystem, "async_impl", False) else {}
     pause = _FIRST_PAUSE_SECONDS
@@ -73,7 +82,11 @@ def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
     import fsspec
 
     if urlsplit(url).password is not None:
-        raise UsageError("a URL holds a password", where=url.split("://")[0] + "://...", hint="put it into `storage_options`")
+        raise UsageError(
+            "a URL holds a password",
+            where=url.split("://")[0] + "://...",
+            hint="put it into `storage_options`",
+        )
     options = {"use_listings_cache": False, **access.options}
     if url.startswith(("s3://", "s3a://")):
         options["config_kwargs"] = {"retries": {"total_max_attempts": 1}, **options.get("config_kwargs", {})}
@@ -81,15 +94,22 @@ def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
         filesystem, path = fsspec.core.url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
         reason = one_line(error, access.options)
-        raise UsageError(f"cannot use this kind of URL: {reason}", where=url, hint="for s3:// install gristmill[s3]") from error
+        raise UsageError(
+            f"cannot use this kind of URL: {reason}", where=url, hint="for s3:// install gristmill[s3]"
+        ) from error
     if hasattr(filesystem, "call_s3"):
         filesystem.retries = 1
     return filesystem, path
 
 
 def version_of(info: Mapping[str, Any]) -> str:
-    """Return what tells one content of an object from another, as `<key>:<value>`; empty where the store says nothing."""
-    named = ((key, _spell(info[key])) for key in ("ETag", "etag", "LastModified", "mtime", "created") if info.get(key))
+    """Return what tells one content of an object from another, as `<key>:<value>`; empty where the store says
+    nothing."""
+    named = (
+        (key, _spell(info[key]))
+        for key in ("ETag", "etag", "LastModified", "mtime", "created")
+        if info.get(key)
+    )
     return ":".join(next(named, ("", "")))
 
 
@@ -113,7 +133,8 @@ def _list_retry(where: str, number: int, error: str) -> None:
 
 
 def take_retries() -> dict[str, Any]:
-    """Return what this process had to ask for again since the last call: their number, and the first hundred by name."""
+    """Return what this process had to ask for again since the last call: their number, and the first hundred
+    by name."""
     global _num_retries
     taken = {"retries": _num_retries, "retried": list(_retries)} if _num_retries else {}
     _retries.clear()

@@ -1,8 +1,9 @@
-"""Outputs on remote storage: objects put whole or not at all, read back through a bounded cache on this machine.
+"""Outputs on remote storage: objects put whole or not at all, read back through a bounded cache on this
+machine.
 
-An upload is checked against the digest of the file it was made from before the object comes to be; the store checks each part
-it receives. Where the store has conditional writes, put-if-absent is one of them; elsewhere a record may be put twice, with the
-same meaning, for two attempts of one task write the same bytes.
+An upload is checked against the digest of the file it was made from before the object comes to be; the store
+checks each part it receives. Where the store has conditional writes, put-if-absent is one of them; elsewhere
+a record may be put twice, with the same meaning, for two attempts of one task write the same bytes.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Info:
 
 
 class RemoteStore:
-    """Remote storage reached with one set of settings, as one of the stores of `gristmill.stores`; paths are URLs."""
+    """Remote storage reached with one set of settings, as one of the stores of `gristmill.stores`; paths are
+    URLs."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self.settings = settings
@@ -76,7 +78,8 @@ class RemoteStore:
         return _as_info(found)
 
     def entries(self, folder: Url) -> dict[str, Info]:
-        """Return what lies right below a URL, files and folders, by URL and sorted; nothing below a file or what is not there.
+        """Return what lies right below a URL, files and folders, by URL and sorted; nothing below a file or
+        what is not there.
 
         One page of a listing is one request: an operation of several would be lost with any of them.
         """
@@ -118,7 +121,9 @@ class RemoteStore:
         self.upload(source, url, sha256)
         info = self.info(url)
         if info is None or info.size != source.stat().st_size:
-            raise IntegrityError(f"`{url}` is not what was uploaded: {info.size if info else 'no'} bytes are there")
+            raise IntegrityError(
+                f"`{url}` is not what was uploaded: {info.size if info else 'no'} bytes are there"
+            )
         self.cache.enter(_key(url, info), Path(url).name, source)
 
     def write(self, url: Url, data: bytes) -> None:
@@ -164,7 +169,9 @@ class RemoteStore:
         """Put a local file, whole or not at all; it must hash to `sha256`, if that is given."""
         filesystem, path = self._open(url)
         if hasattr(filesystem, "call_s3"):
-            upload_to_s3(filesystem, path, source, sha256, lambda attempt: self._give(url, attempt, filesystem))
+            upload_to_s3(
+                filesystem, path, source, sha256, lambda attempt: self._give(url, attempt, filesystem)
+            )
             return
         seconds = self.settings.access.seconds * (1 + source.stat().st_size / _RANGE_BYTES)
         aside = f"{path}.{secrets.token_hex(6)}{_ASIDE}"
@@ -197,14 +204,18 @@ class RemoteStore:
         filesystem, path = self._open(url)
         return self._give(url, lambda timeout: request(filesystem, path, timeout), filesystem, seconds)
 
-    def _give(self, url: Url, attempt: Callable[[Mapping[str, float]], T], filesystem: Any, seconds: float = 0) -> T:
+    def _give(
+        self, url: Url, attempt: Callable[[Mapping[str, float]], T], filesystem: Any, seconds: float = 0
+    ) -> T:
         try:
             return patiently(attempt, str(url), self.settings.access, filesystem, seconds)
         except GaveUp as gave_up:
             raise GristmillError(
-                f"the output storage does not answer after {gave_up.attempts} attempts: {gave_up.reason}"
-                if not gave_up.final
-                else f"the output storage refuses: {gave_up.reason}",
+                (
+                    f"the output storage does not answer after {gave_up.attempts} attempts: {gave_up.reason}"
+                    if not gave_up.final
+                    else f"the output storage refuses: {gave_up.reason}"
+                ),
                 where=str(url),
                 hint="check the URL, the access and `storage_options`, then run the same command: it resumes",
             ) from gave_up

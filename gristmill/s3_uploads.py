@@ -1,7 +1,8 @@
-"""Uploads to S3 and what speaks its protocol: one request for a small file, parts for a large one, and what was left half-way.
+"""Uploads to S3 and what speaks its protocol: one request for a small file, parts for a large one, and what
+was left half-way.
 
-An object comes to be by the last request alone. The store checks every body against its MD5, and before that last request
-all that was sent is checked against the digest the file is to have.
+An object comes to be by the last request alone. The store checks every body against its MD5, and before that
+last request all that was sent is checked against the digest the file is to have.
 """
 
 from __future__ import annotations
@@ -47,7 +48,17 @@ def upload_to_s3(filesystem: Any, path: str, source: Path, sha256: str | None, g
             parts: list[dict[str, Any]] = []
             while body:
                 number = len(parts) + 1
-                done = give(partial(_call, filesystem, "upload_part", **place, PartNumber=number, Body=body, ContentMD5=_md5(body)))
+                done = give(
+                    partial(
+                        _call,
+                        filesystem,
+                        "upload_part",
+                        **place,
+                        PartNumber=number,
+                        Body=body,
+                        ContentMD5=_md5(body),
+                    )
+                )
                 parts.append({"PartNumber": number, "ETag": done["ETag"]})
                 body = file.read(PART_BYTES)
                 state.update(body)
@@ -59,19 +70,31 @@ def upload_to_s3(filesystem: Any, path: str, source: Path, sha256: str | None, g
 
 
 def list_uploads(filesystem: Any, path: str, timeout: Mapping[str, float]) -> list[Leftover]:
-    """List the uploads below a path that were begun and not finished: name, bytes so far, and how to remove them."""
+    """List the uploads below a path that were begun and not finished: name, bytes so far, and how to remove
+    them."""
     if not hasattr(filesystem, "call_s3"):
         return []
     bucket, key, _ = filesystem.split_path(path)
     found: list[Leftover] = []
     marker: dict[str, str] = {}
     while True:
-        page = _call(filesystem, "list_multipart_uploads", timeout, Bucket=bucket, Prefix=f"{key.rstrip('/')}/", **marker)
+        page = _call(
+            filesystem,
+            "list_multipart_uploads",
+            timeout,
+            Bucket=bucket,
+            Prefix=f"{key.rstrip('/')}/",
+            **marker,
+        )
         for begun in page.get("Uploads", ()):
             place = {"Bucket": bucket, "Key": begun["Key"], "UploadId": begun["UploadId"]}
             sent = _call(filesystem, "list_parts", timeout, **place).get("Parts", ())
             name = f"s3://{bucket}/{begun['Key']} (upload {begun['UploadId'][:12]})"
-            found.append(Leftover(name, sum(part["Size"] for part in sent), partial(_abort, filesystem, place, timeout)))
+            found.append(
+                Leftover(
+                    name, sum(part["Size"] for part in sent), partial(_abort, filesystem, place, timeout)
+                )
+            )
         if not page.get("IsTruncated"):
             return found
         marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
@@ -81,10 +104,14 @@ def _call(filesystem: Any, method: str, timeout: Mapping[str, float], **argument
     return filesystem.call_s3(method, **arguments, **timeout)
 
 
-def _complete(filesystem: Any, place: Mapping[str, Any], parts: list[dict[str, Any]], timeout: Mapping[str, float]) -> None:
+def _complete(
+    filesystem: Any, place: Mapping[str, Any], parts: list[dict[str, Any]], timeout: Mapping[str, float]
+) -> None:
     try:
         _call(filesystem, "complete_multipart_upload", timeout, **place, MultipartUpload={"Parts": parts})
-    except FileNotFoundError:  # no such upload: the answer to an earlier attempt was lost, or another run's `gc` came by
+    except (
+        FileNotFoundError
+    ):  # no such upload: the answer to an earlier attempt was lost, or another run's `gc` came by
         if not filesystem.exists(f"{place['Bucket']}/{place['Key']}"):
             raise
 
@@ -98,7 +125,9 @@ def _abort(filesystem: Any, place: Mapping[str, Any], timeout: Mapping[str, floa
 
 def _check(digest: str, wanted: str | None, source: Path) -> None:
     if wanted is not None and digest != wanted:
-        raise IntegrityError(f"`{source}` changed while it was uploaded: it hashes to {digest[:12]}…, not {wanted[:12]}…")
+        raise IntegrityError(
+            f"`{source}` changed while it was uploaded: it hashes to {digest[:12]}…, not {wanted[:12]}…"
+        )
 
 
 def _md5(body: bytes) -> str:

@@ -1,7 +1,8 @@
-"""Files that are either whole or absent: atomic writes, content-addressed publishing, and the one Parquet writer.
+"""Files that are either whole or absent: atomic writes, content-addressed publishing, and the one Parquet
+writer.
 
-Whoever writes calls the functions here; whether the output lies on this machine or elsewhere is its path's affair
-(`gristmill.location`, `gristmill.stores`).
+Whoever writes calls the functions here; whether the output lies on this machine or elsewhere is its path's
+affair (`gristmill.location`, `gristmill.stores`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _DICTIONARY_COLUMNS = ("source", "language", "rule", "error", "origin.file", "ru
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One published file: its role, its path below the step's folder, what it must hash to, and whose documents it holds."""
+    """One published file: its role, its path below the step's folder, what it must hash to, and whose
+    documents it holds."""
 
     kind: str
     path: str
@@ -43,8 +45,9 @@ class FileEntry:
 class ParquetWriter:
     """Write tables to one Parquet file whose bytes depend on the rows alone, not on how they were batched.
 
-    Rows are buffered until exactly `ROW_GROUP_ROWS` are there and written as one row group of combined chunks:
-    page and dictionary boundaries would otherwise follow the caller's batches. A file without rows is still a valid file.
+    Rows are buffered until exactly `ROW_GROUP_ROWS` are there and written as one row group of combined
+    chunks: page and dictionary boundaries would otherwise follow the caller's batches. A file without rows is
+    still a valid file.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -54,10 +57,18 @@ class ParquetWriter:
         columns = {name.split(".")[0] for name in _DICTIONARY_COLUMNS} & set(schema.names)
         dictionary = [name for name in _DICTIONARY_COLUMNS if name.split(".")[0] in columns]
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Of a column's least and greatest value the writer takes copies, some six of them: of texts they say nothing.
-        statistics = [field.name for field in schema if field.name != "text" and not pa.types.is_nested(field.type)]
+        # Of a column's least and greatest value the writer takes copies, some six of them: of texts they say
+        # nothing.
+        statistics = [
+            field.name for field in schema if field.name != "text" and not pa.types.is_nested(field.type)
+        ]
         self._writer = pq.ParquetWriter(
-            path, schema, compression="zstd", compression_level=3, use_dictionary=dictionary, write_statistics=statistics
+            path,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=dictionary,
+            write_statistics=statistics,
         )
 
     def write(self, table: pa.Table) -> None:
@@ -88,7 +99,9 @@ class ParquetWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
         else:  # a failed body must not leave a file with a valid footer behind
@@ -108,7 +121,8 @@ def read_tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Tab
 
 
 def cut_by_bytes(table: pa.Table, num_bytes: int, column: str = "text") -> Iterator[pa.Table]:
-    """Cut a table into runs of rows with about so many bytes of text, so that books take no more memory than pages.
+    """Cut a table into runs of rows with about so many bytes of text, so that books take no more memory than
+    pages.
 
     A row is never cut: one longer than `num_bytes` is a run of its own, or ends one.
     """
@@ -123,9 +137,16 @@ def cut_by_bytes(table: pa.Table, num_bytes: int, column: str = "text") -> Itera
 
 
 def publish(
-    scratch: Path, folder: Path, stem: str, kind: str, rows: int, source: str | None = None, name: str | None = None
+    scratch: Path,
+    folder: Path,
+    stem: str,
+    kind: str,
+    rows: int,
+    source: str | None = None,
+    name: str | None = None,
 ) -> FileEntry:
-    """Move a finished file to `folder/data/<stem>-<sha12><suffix>`: two attempts with the same bytes are one file.
+    """Move a finished file to `folder/data/<stem>-<sha12><suffix>`: two attempts with the same bytes are one
+    file.
 
     With `name` it goes to `folder/<name>` instead, for files that other programs find by name.
     """

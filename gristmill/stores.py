@@ -1,4 +1,5 @@
-"""The stores that outputs are put into: a file system of this machine, or remote storage behind the same few methods."""
+"""The stores that outputs are put into: a file system of this machine, or remote storage behind the same few
+methods."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from gristmill.s3_uploads import Leftover
 
 
 class Store(Protocol):
-    """What outputs are put into: a file system of this machine, or remote storage. Paths are below an output folder."""
+    """What outputs are put into: a file system of this machine, or remote storage. Paths are below an output
+    folder."""
 
     def scratch(self, folder: Path, name: str) -> Path:
         """Make a local folder for one attempt at a task of the step in `folder`."""
@@ -47,7 +49,8 @@ class Store(Protocol):
         """List what was being put below `folder` when its writer died."""
 
     def workspace(self, folder: Path) -> AbstractContextManager[Path]:
-        """Lend a local folder for work that goes on for long and is resumed; what is in it lies in `folder` afterwards."""
+        """Lend a local folder for work that goes on for long and is resumed; what is in it lies in `folder`
+        afterwards."""
 
 
 class LocalStore:
@@ -93,7 +96,9 @@ class LocalStore:
 
     def unfinished(self, folder: Path) -> list[Leftover]:
         asides = sorted(path for path in folder.rglob(".*.aside") if path.is_file())
-        return [Leftover(str(path), path.stat().st_size, partial(path.unlink, missing_ok=True)) for path in asides]
+        return [
+            Leftover(str(path), path.stat().st_size, partial(path.unlink, missing_ok=True)) for path in asides
+        ]
 
     @contextlib.contextmanager
     def workspace(self, folder: Path) -> Iterator[Path]:
@@ -129,7 +134,10 @@ def storage_error(error: OSError, path: Path) -> GristmillError:
         stats = os.statvfs(path.parent)
         return GristmillError(
             f"no space left to write `{path}`: {stats.f_bavail * stats.f_frsize:,} bytes are free",
-            hint="free some space (`gristmill gc OUT` removes what no manifest names), then run the same command: it resumes",
+            hint=(
+                "free some space (`gristmill gc OUT` removes what no manifest names), then run the same"
+                " command: it resumes"
+            ),
         )
     return GristmillError(f"cannot write `{path}`: {error.strerror or error}")
 

@@ -29,9 +29,11 @@ class _Store(Protocol):
 
 @contextmanager
 def borrowed(store: _Store, url: str, folder: Path) -> Iterator[Path]:
-    """Bring a folder up to date with what lies below a URL, and copy there what changes in it, now and then and at the end.
+    """Bring a folder up to date with what lies below a URL, and copy there what changes in it, now and then
+    and at the end.
 
-    Of a file that is on both sides the newer one stays: a killed run may have left the folder ahead, another machine behind.
+    Of a file that is on both sides the newer one stays: a killed run may have left the folder ahead, another
+    machine behind.
     """
     seen: dict[Path, tuple[int, int]] = {}
     for name, info in store.walk(url).items():
@@ -57,8 +59,11 @@ def borrowed(store: _Store, url: str, folder: Path) -> Iterator[Path]:
         _copy_changed(store, url, folder, seen, time.time())
 
 
-def _copy_changed(store: _Store, url: str, folder: Path, seen: dict[Path, tuple[int, int]], before: float) -> None:
-    """Upload the files that changed since they were last, leaving out those that were written to after `before`."""
+def _copy_changed(
+    store: _Store, url: str, folder: Path, seen: dict[Path, tuple[int, int]], before: float
+) -> None:
+    """Upload the files that changed since they were last, leaving out those that were written to after
+    `before`."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         stamp = _stamp(path)
         if seen.get(path) != stamp and stamp[1] <= before * 1e9:

@@ -1,8 +1,8 @@
 """The command line: one verb per stage, and the verbs over whole runs.
 
-Results go to stdout, narration and errors to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 done but with losses above
-the recipe's limit, 130 and 143 interrupted and resumable. Modules behind the verbs are imported when a verb runs, so that
-`gristmill --help` stays quick.
+Results go to stdout, narration and errors to stderr. Exit codes: 0 done, 1 failed, 2 usage, 3 done but with
+losses above the recipe's limit, 130 and 143 interrupted and resumable. Modules behind the verbs are imported
+when a verb runs, so that `gristmill --help` stays quick.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ def version(
     storage_option: Annotated[
         list[str],
         typer.Option(
-            "--storage-option", metavar="KEY=VALUE", help="For outputs at URLs: an option of fsspec. Repeatable; never shown."
+            "--storage-option",
+            metavar="KEY=VALUE",
+            help="For outputs at URLs: an option of fsspec. Repeatable; never shown.",
         ),
     ] = [],  # noqa: B006  # typer reads it, nobody writes it
 ) -> None:
     if storage_option:
         from gristmill.location import use_storage
-        from gristmill.pipeline.recipe_file import dotted
+        from gristmill.pipeline.recipe.file import dotted
         from gristmill.remote import Access
         from gristmill.remote_store import StorageSettings
 
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=list(arguments) if arguments is not None else None)
     except GristmillError as error:
-        from gristmill.pipeline.report.figures import inert  # an error may quote a file or a page
+        from gristmill.pipeline.look.figures import inert  # an error may quote a file or a page
 
         print(f"error: {inert(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.filename is None:  # then it is no path of the user's, and where it came from is what helps
             raise
-        from gristmill.pipeline.report.figures import inert
+        from gristmill.pipeline.look.figures import inert
 
         print(f"error: {error.strerror}\n  --> {inert(str(error.filename))}", file=sys.stderr)
         sys.exit(1)

@@ -21,4 +21,6 @@ def shared_data() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--force-golden", action="store_true", help="write golden files anew instead of comparing with them")
+    parser.addoption(
+        "--force-golden", action="store_true", help="write golden files anew instead of comparing with them"
+    )

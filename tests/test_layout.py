@@ -55,7 +55,9 @@ def test_each_part_is_a_folder_with_one_relative_link_and_no_init() -> None:
 
 
 def test_the_standard_librarys_tokenize_is_found_at_the_root() -> None:
-    code = "import tokenize, inspect; tokenize.open; inspect.signature(len); import gristmill.tokenize.settings"
+    code = (
+        "import tokenize, inspect; tokenize.open; inspect.signature(len); import gristmill.tokenize.settings"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
@@ -64,18 +66,30 @@ def test_a_part_imports_no_other_part(part: str) -> None:
     others = tuple(f"gristmill.{other}." for other in PARTS if other != part)
     for path in modules(ROOT / part):
         wrong = sorted(name for name in imported(path) if f"{name}.".startswith(others))
-        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}: parts stand side by side, only pipeline/ sees them all"
+        assert not wrong, (
+            f"{path.relative_to(ROOT)} imports {wrong}: parts stand side by side,"
+            " only pipeline/ sees them all"
+        )
 
 
 def test_the_ground_floor_imports_nothing_from_above() -> None:
     for path in [*(ROOT / "gristmill").glob("*.py"), *modules(ROOT / "gristmill" / "text")]:
-        above = sorted(name for name in imported(path) if name.startswith("gristmill.") and name.split(".")[1] not in FLOOR)
+        above = sorted(
+            name
+            for name in imported(path)
+            if name.startswith("gristmill.") and name.split(".")[1] not in FLOOR
+        )
         assert not above, f"{path.relative_to(ROOT)} imports {above}"
 
 
 def test_only_the_engine_imports_ray() -> None:
-    users = [path.relative_to(ROOT).as_posix() for part in PARTS for path in modules(ROOT / part) if _uses(path, "ray")]
-    assert users == ["pipeline/engine.py"]
+    users = [
+        path.relative_to(ROOT).as_posix()
+        for part in PARTS
+        for path in modules(ROOT / part)
+        if _uses(path, "ray")
+    ]
+    assert users == ["pipeline/run/engine.py"]
 
 
 def test_the_trainer_starts_with_torch_and_numpy_alone() -> None:
@@ -83,7 +97,8 @@ def test_the_trainer_starts_with_torch_and_numpy_alone() -> None:
     names = [f"gristmill.trainer.{path.stem}" for path in modules(ROOT / "trainer")]
     code = (
         "import sys, importlib, torch, numpy\n"
-        f"sys.modules.update(dict.fromkeys({HIDDEN!r}))\n"  # None there makes an import fail as if the package were absent
+        # None there makes an import fail as if the package were absent
+        f"sys.modules.update(dict.fromkeys({HIDDEN!r}))\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True)
@@ -91,7 +106,11 @@ def test_the_trainer_starts_with_torch_and_numpy_alone() -> None:
 
 @pytest.mark.slow
 def test_the_wheel_holds_every_file_of_every_part(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), "."], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), "."],
+        cwd=ROOT,
+        check=True,
+    )
     (wheel,) = tmp_path.glob("gristmill-*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     missing = [f"gristmill/{p.relative_to(ROOT).as_posix()}" for part in PARTS for p in modules(ROOT / part)]

@@ -1,14 +1,13 @@
-"""The README and the program stay together: its commands parse, every verb is in it, and the listing of files is the listing.
+"""The README and the program stay together: its commands parse, its verbs and folders are all of them.
 
     python tests/test_readme.py
 
-writes what is listed anew, after files or verbs were added, renamed or removed: docs/files.md, and in the README the links to
-all pages and the block of examples, which are those that the verbs' own help gives.
+writes anew, after verbs or pages were added or removed, the README's links to all pages and its block of
+examples, which are those that the verbs' own help gives.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 import subprocess
@@ -24,8 +23,6 @@ from gristmill.pipeline.cli import app, register
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FILES = ROOT / "docs" / "files.md"
-HEAD = "# What each file is for\n\nTests mirror the parts: `tests/<part>/`.\n"
 _UNLISTED = ("tests/", "benchmarks/results/")
 
 
@@ -35,7 +32,11 @@ def fences(language: str) -> list[str]:
 
 def commands() -> list[str]:
     """Every `gristmill ...` line in a shell block, without its comment and what it is piped into."""
-    lines = [line.split("  #")[0].split(" | ")[0].strip() for block in fences("bash") for line in block.splitlines()]
+    lines = [
+        line.split("  #")[0].split(" | ")[0].strip()
+        for block in fences("bash")
+        for line in block.splitlines()
+    ]
     return [line for line in lines if line.startswith("gristmill ")]
 
 
@@ -78,7 +79,9 @@ def examples() -> str:
 def test_a_command_in_the_readme_is_one_the_program_takes(line: str) -> None:
     verb, arguments = split_verb(line)
     if arguments != ["--help"]:
-        verbs()[verb].make_context(verb, arguments)  # raises on an unknown option, a wrong type or a missing argument
+        verbs()[verb].make_context(
+            verb, arguments
+        )  # raises on an unknown option, a wrong type or a missing argument
 
 
 def test_every_verb_is_in_the_readme_with_the_example_of_its_help() -> None:
@@ -90,8 +93,8 @@ def test_the_readme_is_shorter_than_200_lines() -> None:
 
 
 def test_the_readmes_recipe_is_valid() -> None:
-    from gristmill.pipeline.recipe import Recipe
-    from gristmill.pipeline.recipe_file import validate
+    from gristmill.pipeline.recipe.file import validate
+    from gristmill.pipeline.recipe.model import Recipe
 
     for block in fences("yaml"):
         assert validate(yaml.safe_load(block), Recipe).train
@@ -113,52 +116,42 @@ def test_every_page_of_the_documentation_is_linked_from_the_readme() -> None:
     assert reading() in README, "run `python tests/test_readme.py` and commit README.md"
 
 
-def test_the_listing_of_files_is_the_listing() -> None:
-    assert FILES.read_text(encoding="utf-8") == listing(), "run `python tests/test_readme.py` and commit docs/files.md"
-
-
 def tracked() -> list[str]:
     """Every file of the project, by git where there is one: what is ignored is no part of it."""
-    done = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         pytest.skip("not a git checkout")
-    names = [name for name in done.stdout.splitlines() if (ROOT / name).is_file() and not name.startswith(_UNLISTED)]
+    names = [
+        name
+        for name in done.stdout.splitlines()
+        if (ROOT / name).is_file() and not name.startswith(_UNLISTED)
+    ]
     return sorted(name for name in names if not name.endswith(".gitkeep"))
-
-
-def listing() -> str:
-    """One line per file, folder by folder: its first sentence about itself."""
-    text, last = [HEAD], None
-    for name in sorted(tracked(), key=lambda name: (Path(name).parent.as_posix(), name)):
-        folder, path = Path(name).parent.as_posix(), ROOT / name
-        if folder != last:
-            text.append(f"\n## {folder if folder != '.' else 'The root'}\n\n")
-            last = folder
-        about = first_sentence(path)
-        text.append(f"- `{path.name}`{': ' if about else ''}{about}\n")
-    return "".join(text)
 
 
 def reading() -> str:
     """The README's links to the pages of docs/, by name, with their headings."""
-    links = [f"[{first_sentence(path)}](docs/{path.name})" for path in sorted((ROOT / "docs").glob("*.md"))]
+    links = [f"[{heading(path)}](docs/{path.name})" for path in sorted((ROOT / "docs").glob("*.md"))]
     return textwrap.fill(" · ".join(links), 120, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
-def first_sentence(path: Path) -> str:
-    """A module's docstring, a page's heading, or the comment a file begins with."""
-    try:
-        source = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return ""
-    if path.suffix == ".py":
-        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-    first = source.removeprefix("#!/usr/bin/env bash\n").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("# ") else ""
+def heading(path: Path) -> str:
+    """The heading a page begins with."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ").strip()
 
 
 if __name__ == "__main__":
-    FILES.write_text(listing(), encoding="utf-8")
     (before,) = [block for block in fences("bash") if "gristmill extract " in block]
-    text = re.sub(r"(?<=## Reading on\n\n).*?(?=\n## )", lambda _: reading(), README.replace(before, examples()), flags=re.DOTALL)
+    text = re.sub(
+        r"(?<=## Reading on\n\n).*?(?=\n## )",
+        lambda _: reading(),
+        README.replace(before, examples()),
+        flags=re.DOTALL,
+    )
     (ROOT / "README.md").write_text(text, encoding="utf-8")

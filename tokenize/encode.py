@@ -1,4 +1,5 @@
-"""Encode documents once: a payload of tokens and an index with a row per document, in the order of the documents."""
+"""Encode documents once: a payload of tokens and an index with a row per document, in the order of the
+documents."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from gristmill.heldout import UNIT_COLUMN, units
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 from gristmill.tokenize.tokenizers import SentencePiece, Tokenizer, checked
 
-# A document's tokens include the EOS that ends it, which counts no byte; `unit` is what the held-out split draws on.
+# A document's tokens include the EOS that ends it, which counts no byte; `unit` is what the held-out split
+# draws on.
 INDEX = pa.schema(
     [
         pa.field("id", pa.binary(16), nullable=False),
@@ -42,7 +44,9 @@ def encode(tokenizer: Tokenizer, documents: Path, payload: Path, index: Path) ->
     schema = pa.schema([*INDEX, *(pa.field(name, pa.float64()) for name in extra)])
     counts = {"documents": 0, "tokens": 0, "bytes": 0, "lossy": 0}
     batches = (
-        batch for table in read_tables(documents, list(dict.fromkeys(columns))) for batch in cut_by_bytes(table, _BATCH_BYTES)
+        batch
+        for table in read_tables(documents, list(dict.fromkeys(columns)))
+        for batch in cut_by_bytes(table, _BATCH_BYTES)
     )
     with payload.open("wb") as file, ParquetWriter(index, schema) as writer:
         for batch in batches:
@@ -50,7 +54,12 @@ def encode(tokenizer: Tokenizer, documents: Path, payload: Path, index: Path) ->
             tokens, ends = flat(tokenizer.encode_batch(texts.to_pylist()), tokenizer.eos_id)
             checked(tokens, tokenizer.vocab_size, str(documents)).tofile(file)
             sizes = pc.binary_length(texts).cast(pa.uint32())
-            values = {"id": batch["id"], "unit": units(batch), "tokens": np.diff(ends, prepend=0).astype("u4"), "bytes": sizes}
+            values = {
+                "id": batch["id"],
+                "unit": units(batch),
+                "tokens": np.diff(ends, prepend=0).astype("u4"),
+                "bytes": sizes,
+            }
             values |= {name: batch[name].cast(pa.float64()) for name in extra}
             writer.write(pa.table(values, schema=schema))
             counts["documents"] += batch.num_rows
@@ -76,4 +85,6 @@ def numeric_columns(documents: Path) -> list[str]:
     """The pass-through columns that can weight a document."""
     kinds = (pa.types.is_integer, pa.types.is_floating)
     own = {*INDEX.names, "language_score"}
-    return [f.name for f in pq.read_schema(documents) if f.name not in own and any(kind(f.type) for kind in kinds)]
+    return [
+        f.name for f in pq.read_schema(documents) if f.name not in own and any(kind(f.type) for kind in kinds)
+    ]

@@ -27,7 +27,8 @@ def export(folder: Path, out: Path, format: str) -> list[Path]:
     """Write a shard set in one of `FORMATS`, with the tokenizer beside it; return the files written.
 
     llmc: 256 int32 of header, then the shard's tokens (EOS last, not first as llm.c's own scripts have it).
-    mds: one sample per document, columns tokens (ndarray), id and source. npy: raw tokens, boundaries in .csv.gz.
+    mds: one sample per document, columns tokens (ndarray), id and source. npy: raw tokens, boundaries in
+    .csv.gz.
     """
     manifest = read_manifest(folder)
     out.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,8 @@ def _llmc(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     for number, shard in enumerate(manifest["shards"]):
         if shard["tokens"] >= 1 << 31:
             raise InputError(
-                f"shard {shard['name']} has {shard['tokens']:,} tokens, llm.c counts to 2^31", hint="mix smaller shards"
+                f"shard {shard['name']} has {shard['tokens']:,} tokens, llm.c counts to 2^31",
+                hint="mix smaller shards",
             )
         path = out / f"{name}_{number:06d}.bin"
         with path.open("wb") as file:
@@ -86,7 +88,11 @@ def _mds(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
         path = out / f"shard.{number:05d}.mds"
         raw = _mds_shard(samples, config)
         path.write_bytes(raw)
-        facts = {"raw_data": {"basename": path.name, "bytes": len(raw), "hashes": {}}, "zip_data": None, "samples": len(samples)}
+        facts = {
+            "raw_data": {"basename": path.name, "bytes": len(raw), "hashes": {}},
+            "zip_data": None,
+            "samples": len(samples),
+        }
         index.append({**config, **facts})
         yield path
     (out / "index.json").write_text(json.dumps({"version": 2, "shards": index}, sort_keys=True))
@@ -115,7 +121,8 @@ def _groups(documents: Iterator[Document]) -> Iterator[list[bytes]]:
 
 
 def _mds_sample(document: Document) -> bytes:
-    """Sizes of the columns as u32, then the columns; an ndarray of known type carries its number of axes and its shape."""
+    """Sizes of the columns as u32, then the columns; an ndarray of known type carries its number of axes and
+    its shape."""
     tokens = document.tokens
     code = 0 if len(tokens) < 1 << 8 else 1 if len(tokens) < 1 << 16 else 2  # of the width of the shape
     array = bytes([1 << 2 | code]) + len(tokens).to_bytes(1 << code, "little") + tokens.tobytes()

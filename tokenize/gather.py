@@ -24,10 +24,11 @@ class Part:
 
 
 def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) -> dict[str, Any]:
-    """Gather one shard's documents from all map tasks in key order, write its six files, and return its manifest entry.
+    """Gather one shard's documents from all map tasks in key order, write its six files, and return its
+    manifest entry.
 
-    Memory is that of the shard: of each part only the shard's stretch is read, none is mapped. `per_source` in the result
-    counts copies, tokens and bytes by source number.
+    Memory is that of the shard: of each part only the shard's stretch is read, none is mapped. `per_source`
+    in the result counts copies, tokens and bytes by source number.
     """
     cuts = [_cut(part) for part in parts]
     found = [_read(part, ".entries", ENTRY, *rows) for part, (rows, _) in zip(parts, cuts, strict=True)]
@@ -44,18 +45,28 @@ def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) 
     for part, ((first, last), stretch) in zip(parts, cuts, strict=True):
         mine = slice(at, at + last - first)
         starts = np.cumsum(lengths[mine]) - lengths[mine]
-        copy_ranges(_read(part, ".bin", np.dtype(dtype), *stretch), starts, tokens, places[mine], lengths[mine])
+        copy_ranges(
+            _read(part, ".bin", np.dtype(dtype), *stretch), starts, tokens, places[mine], lengths[mine]
+        )
         at += last - first
     ordered = entries[order]
     write_files(out, tokens, ordered["tokens"], ordered["bytes"], ordered["source"], ordered["id"].tobytes())
     entry = shard_entry(out, len(tokens), len(ordered), int(ordered["bytes"].sum(dtype=np.int64)))
-    sums = {name: [int(x) for x in np.bincount(ordered["source"], ordered[name], num_sources)] for name in ("tokens", "bytes")}
-    return {**entry, "per_source": {"docs": np.bincount(ordered["source"], minlength=num_sources).tolist(), **sums}}
+    sums = {
+        name: [int(x) for x in np.bincount(ordered["source"], ordered[name], num_sources)]
+        for name in ("tokens", "bytes")
+    }
+    return {
+        **entry,
+        "per_source": {"docs": np.bincount(ordered["source"], minlength=num_sources).tolist(), **sums},
+    }
 
 
 def _cut(part: Part) -> tuple[tuple[int, int], tuple[int, int]]:
     """The shard's rows of a part's entries, and its stretch of the part's tokens."""
-    cuts = np.fromfile(part.stem.with_suffix(".cuts"), "<u8").reshape(-1, 2)[part.position : part.position + 2]
+    cuts = np.fromfile(part.stem.with_suffix(".cuts"), "<u8").reshape(-1, 2)[
+        part.position : part.position + 2
+    ]
     (first, start), (last, stop) = cuts.tolist()
     return (first, last), (start, stop)
 

@@ -1,15 +1,17 @@
-"""Mix encoded documents into globally shuffled shards: map tasks assign copies, reduce tasks write; no text is encoded again.
+"""Mix encoded documents into globally shuffled shards: map tasks assign copies, reduce tasks write; no text
+is encoded again.
 
 How a stage calls this, with one encoded file per source here:
 
-    sizes = {name: measure(index, settings, name, seed, levels) for ...}      # per file: counts, and levels in draw order
+    sizes = {name: measure(index, settings, name, seed, levels) for ...}  # per file: counts, levels
     plan = make_plan(settings, {name: counts.training ...})                   # refuses what cannot be met
     bound = find_bound([levels], row.tokens, row.size.tokens, weighted=False) # per source
-    assign(payload, index, dtype, settings, Take(...), seed, out)             # per file: copies, grouped by shard
+    assign(payload, index, dtype, settings, Take(...), seed, out)  # per file: copies, grouped by shard
     gather.write_shard([Part(out, 0)], folder / "00000", dtype, num_sources)  # per shard
 
-Which copies a budget takes: copy k of a document enters at level (k - 1 + u) / weight, with u drawn by hash. A mixture takes
-the longest prefix in level order that fits its tokens, so that a larger budget extends a smaller one.
+Which copies a budget takes: copy k of a document enters at level (k - 1 + u) / weight, with u drawn by hash.
+A mixture takes the longest prefix in level order that fits its tokens, so that a larger budget extends a
+smaller one.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ class Measured:
 
 
 def measure(index: Path, settings: MixSettings, source: str, seed: int, levels: Path) -> Measured:
-    """Count both splits of one encoded file and write the levels of its training copies, in order, with running tokens."""
+    """Count both splits of one encoded file and write the levels of its training copies, in order, with
+    running tokens."""
     table = pq.read_table(index)
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
     training = table.filter(pa.array(~held))
@@ -66,7 +69,8 @@ def measure(index: Path, settings: MixSettings, source: str, seed: int, levels: 
 def find_bound(levels: Sequence[Path], tokens: int, available: int, *, weighted: bool) -> int:
     """Find the highest level at which all copies up to it hold at most `tokens`; -1 takes none.
 
-    Unweighted files list first copies only: whole epochs are counted off before, and the rest is a prefix in draw order.
+    Unweighted files list first copies only: whole epochs are counted off before, and the rest is a prefix in
+    draw order.
     """
     whole, rest = (0, tokens) if weighted else divmod(tokens, available)
     parts = [np.memmap(path, LEVEL, "r") for path in levels if path.stat().st_size]
@@ -87,10 +91,14 @@ def most_copies(settings: MixSettings, source: str, bound: int) -> int:
     return settings.weight_copies if source in settings.weights else (bound >> _DRAW_BITS) + 1
 
 
-def assign(payload: Path, index: Path, dtype: str, settings: MixSettings, take: Take, seed: int, out: Path) -> dict[str, int]:
-    """Copy a file's tokens into shard order: `out.bin`, `out.entries` (a row per copy) and `out.cuts` (where shards begin).
+def assign(
+    payload: Path, index: Path, dtype: str, settings: MixSettings, take: Take, seed: int, out: Path
+) -> dict[str, int]:
+    """Copy a file's tokens into shard order: `out.bin`, `out.entries` (a row per copy) and `out.cuts` (where
+    shards begin).
 
-    Order is by keyed hash of (id, copy), so neighbours in a shard come from anywhere. Memory is that of one encoded file.
+    Order is by keyed hash of (id, copy), so neighbours in a shard come from anywhere. Memory is that of one
+    encoded file.
     """
     table = pq.read_table(index)
     tokens = table["tokens"].to_numpy().astype(np.int64)
@@ -109,9 +117,12 @@ def assign(payload: Path, index: Path, dtype: str, settings: MixSettings, take: 
         copy_ranges(np.memmap(payload, dtype, "r"), starts[row], ordered, ends - tokens[row], tokens[row])
     ordered.tofile(out.with_suffix(".bin"))
     first = np.searchsorted(
-        shard_of(key, take.first_shard, take.num_shards), np.arange(take.first_shard, take.first_shard + take.num_shards + 1)
+        shard_of(key, take.first_shard, take.num_shards),
+        np.arange(take.first_shard, take.first_shard + take.num_shards + 1),
     )
-    np.stack([first, np.concatenate(([0], ends))[first]], axis=1).astype("<u8").tofile(out.with_suffix(".cuts"))
+    np.stack([first, np.concatenate(([0], ends))[first]], axis=1).astype("<u8").tofile(
+        out.with_suffix(".cuts")
+    )
     taken = np.unique(row)
     return {
         "documents": len(taken),
@@ -122,10 +133,16 @@ def assign(payload: Path, index: Path, dtype: str, settings: MixSettings, take: 
     }
 
 
-def _shuffled(table: pa.Table, settings: MixSettings, take: Take, seed: int, index: Path) -> tuple[npt.NDArray[np.int64], U64]:
+def _shuffled(
+    table: pa.Table, settings: MixSettings, take: Take, seed: int, index: Path
+) -> tuple[npt.NDArray[np.int64], U64]:
     """The row of each copy taken and its place in the shuffle, in the order of places."""
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
-    copies = held.astype(np.int64) if take.split == "heldout" else np.where(held, 0, _copies(table, settings, take, seed, index))
+    copies = (
+        held.astype(np.int64)
+        if take.split == "heldout"
+        else np.where(held, 0, _copies(table, settings, take, seed, index))
+    )
     ids = table["id"].combine_chunks()
     rows, keys = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
     for copy in range(1, int(copies.max(initial=0)) + 1):
@@ -136,7 +153,9 @@ def _shuffled(table: pa.Table, settings: MixSettings, take: Take, seed: int, ind
     return row[order], key[order]
 
 
-def _copies(table: pa.Table, settings: MixSettings, take: Take, seed: int, index: Path) -> npt.NDArray[np.int64]:
+def _copies(
+    table: pa.Table, settings: MixSettings, take: Take, seed: int, index: Path
+) -> npt.NDArray[np.int64]:
     """How often each document is taken: the number of its copies whose level is within the bound."""
     copies = np.zeros(table.num_rows, np.int64)
     if take.bound < 0 or not table.num_rows:
@@ -152,14 +171,17 @@ def _draws(table: pa.Table, seed: int) -> U64:
 
 
 def _level(draws: U64, weights: npt.NDArray[np.float64] | None, copy: int) -> U64:
-    """The level at which a copy enters, as an integer: exact where documents weigh the same, in steps of 2^-32 where not."""
+    """The level at which a copy enters, as an integer: exact where documents weigh the same, in steps of
+    2^-32 where not."""
     if weights is None:
         return draws + np.uint64((copy - 1) << _DRAW_BITS)
     level = (copy - 1 + draws.astype(np.float64) * 2.0**-_DRAW_BITS) / weights
     return np.minimum(level * 2.0**_WEIGHTED_BITS, 2.0**62).astype(np.uint64)
 
 
-def _weights(table: pa.Table, settings: MixSettings, source: str, index: Path) -> npt.NDArray[np.float64] | None:
+def _weights(
+    table: pa.Table, settings: MixSettings, source: str, index: Path
+) -> npt.NDArray[np.float64] | None:
     column = settings.weights.get(source)
     if column is None:
         return None
@@ -168,14 +190,18 @@ def _weights(table: pa.Table, settings: MixSettings, source: str, index: Path) -
         raise InputError(
             f"`mix.weights` names `{column}` for `{source}`, its documents carry {carried}",
             where=str(index),
-            hint=f"of rows read from files it comes along as a number with `passthrough: {{{column}: float64}}`",
+            hint=(
+                f"of rows read from files it comes along as a number with `passthrough: {{{column}:"
+                " float64}`"
+            ),
         )
     values: npt.NDArray[np.float64] = np.asarray(table[column].to_numpy(zero_copy_only=False), np.float64)
     wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if len(wrong):
         first = f"{values[wrong[0]]:g} of document {table['id'][int(wrong[0])].as_py().hex()}"
         raise InputError(
-            f"the weight `{column}` of `{source}` must be a number above 0, got {first} and of {len(wrong) - 1:,} more",
+            f"the weight `{column}` of `{source}` must be a number above 0, got {first} and of"
+            f" {len(wrong) - 1:,} more",
             where=str(index),
             hint="take out those documents before, or leave the source unweighted",
         )

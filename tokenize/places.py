@@ -1,4 +1,5 @@
-"""Where a copy of a document goes: shards are ranges of a keyed hash, so its shard is known without looking."""
+"""Where a copy of a document goes: shards are ranges of a keyed hash, so its shard is known without
+looking."""
 
 from __future__ import annotations
 
@@ -43,4 +44,9 @@ def shard_of(keys: U64, first_shard: int, num_shards: int) -> npt.NDArray[np.int
 def possible_shards(id_: bytes, first_shard: int, num_shards: int, copies: int, seed: int) -> list[int]:
     """The shards in which a document can lie, if it is taken at all."""
     ids = pa.array([id_], pa.binary(16))
-    return sorted({int(shard_of(order_of(ids, copy, seed), first_shard, num_shards)[0]) for copy in range(1, copies + 1)})
+    return sorted(
+        {
+            int(shard_of(order_of(ids, copy, seed), first_shard, num_shards)[0])
+            for copy in range(1, copies + 1)
+        }
+    )

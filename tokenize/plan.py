@@ -1,7 +1,7 @@
 """From proportions to epochs: what a mixture takes of each source, known before any token is moved.
 
-plan = make_plan(MixSettings(proportions={"web": 0.8, "wiki": 0.2}, tokens=1000), {"web": Size(10, 900, 3600), ...})
-print(plan.table())
+plan = make_plan(MixSettings(proportions={"web": 0.8, "wiki": 0.2}, tokens=1000), {"web": Size(10, 900, 3600),
+...}) print(plan.table())
 """
 
 from __future__ import annotations
@@ -62,21 +62,28 @@ class MixPlan:
 def make_plan(settings: MixSettings, sizes: Mapping[str, Size]) -> MixPlan:
     """Resolve proportions and budget against what the sources hold.
 
-    Raises RecipeError for an unknown or empty source, and for a budget that a cap on epochs forbids, with the largest allowed.
+    Raises RecipeError for an unknown or empty source, and for a budget that a cap on epochs forbids, with the
+    largest allowed.
     """
     _check_sources(settings, sizes)
     shares = proportions(settings, sizes)
     budget = settings.tokens if settings.tokens is not None else default_budget(settings, sizes, shares)
     limit, tightest = largest_budget(settings, sizes, shares)
     if settings.method == "unimax":
-        return MixPlan(tuple(Row(name, share, round(share * budget), sizes[name]) for name, share in shares.items()))
+        return MixPlan(
+            tuple(Row(name, share, round(share * budget), sizes[name]) for name, share in shares.items())
+        )
     if budget > limit:
         raise RecipeError(
-            f"a budget of {budget:,} tokens needs {shares[tightest] * budget / sizes[tightest].tokens:.2f} epochs of "
-            f"`{tightest}`, at most {_cap(settings, tightest):g} are allowed",
+            f"a budget of {budget:,} tokens needs {shares[tightest] * budget / sizes[tightest].tokens:.2f}"
+            f" epochs of `{tightest}`, at most {_cap(settings, tightest):g} are allowed",
             hint=f"the largest budget with these proportions is {limit:,} tokens; or raise `mix.max_epochs`",
         )
-    return MixPlan(tuple(Row(name, share, math.floor(share * budget + 1e-6), sizes[name]) for name, share in shares.items()))
+    return MixPlan(
+        tuple(
+            Row(name, share, math.floor(share * budget + 1e-6), sizes[name]) for name, share in shares.items()
+        )
+    )
 
 
 def proportions(settings: MixSettings, sizes: Mapping[str, Size]) -> dict[str, float]:
@@ -109,7 +116,9 @@ def _unimax(settings: MixSettings, tokens: Mapping[str, int]) -> dict[str, float
     return {name: given[name] / budget for name in tokens}
 
 
-def largest_budget(settings: MixSettings, sizes: Mapping[str, Size], shares: Mapping[str, float]) -> tuple[int, str]:
+def largest_budget(
+    settings: MixSettings, sizes: Mapping[str, Size], shares: Mapping[str, float]
+) -> tuple[int, str]:
     """The most tokens no cap forbids, and the source whose cap is met first."""
     bounds = {name: _cap(settings, name) * sizes[name].tokens / share for name, share in shares.items()}
     tightest = min(bounds, key=lambda name: bounds[name])

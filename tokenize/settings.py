@@ -19,12 +19,20 @@ class TokenizerSettings(_Settings):
 
     path: str | None = Field(
         default=None,
-        description="a tokenizer to use: .model (SentencePiece), tokenizer.json (Hugging Face), .tiktoken (with `pattern`)",
+        description=(
+            "a tokenizer to use: .model (SentencePiece), tokenizer.json (Hugging Face), .tiktoken (with"
+            " `pattern`)"
+        ),
     )
     eos: str | None = Field(
-        default=None, description="the token that ends a document; found by its usual names when unset (</s>, <|endoftext|>, ...)"
+        default=None,
+        description=(
+            "the token that ends a document; found by its usual names when unset (</s>, <|endoftext|>, ...)"
+        ),
     )
-    pattern: str | None = Field(default=None, description="the splitting pattern of a .tiktoken file; GPT-2's when unset")
+    pattern: str | None = Field(
+        default=None, description="the splitting pattern of a .tiktoken file; GPT-2's when unset"
+    )
     vocab_size: int = Field(
         default=32_000,
         ge=300,
@@ -32,9 +40,13 @@ class TokenizerSettings(_Settings):
         description="LLaMA: 32,000; rounded up to a multiple of 64, byte pieces and specials counted",
     )
     sample_bytes: int = Field(
-        default=200_000_000, ge=1000, description="text to train on, in the mixture's proportions; more hardly changes the pieces"
+        default=200_000_000,
+        ge=1000,
+        description="text to train on, in the mixture's proportions; more hardly changes the pieces",
     )
-    special_tokens: tuple[str, ...] = Field(default=(), description="further pieces that never split, such as <|user|>")
+    special_tokens: tuple[str, ...] = Field(
+        default=(), description="further pieces that never split, such as <|user|>"
+    )
     max_piece_chars: int = Field(default=16, ge=1, le=64, description="SentencePiece's default")
     character_coverage: float = Field(
         default=0.9995, gt=0, le=1, description="SentencePiece's default; what is rarer becomes bytes"
@@ -44,41 +56,71 @@ class TokenizerSettings(_Settings):
 class MixSettings(_Settings):
     """Proportions, a budget, and the shards that are written."""
 
-    proportions: dict[str, float] = Field(default={}, description="share of tokens per source, by name; must sum to 1")
+    proportions: dict[str, float] = Field(
+        default={}, description="share of tokens per source, by name; must sum to 1"
+    )
     normalise: bool = Field(default=False, description="divide proportions that do not sum to 1 by their sum")
     method: Literal["given", "natural", "temperature", "unimax"] = Field(
         default="given",
-        description="natural: by size; temperature: size^(1/temperature) (mT5: 1/0.3); unimax: even, within max_epochs",
+        description=(
+            "natural: by size; temperature: size^(1/temperature) (mT5: 1/0.3); unimax: even, within"
+            " max_epochs"
+        ),
     )
-    temperature: float = Field(default=1 / 0.3, gt=0, description="mT5 samples in proportion to size^0.3 (Xue et al. 2021)")
+    temperature: float = Field(
+        default=1 / 0.3, gt=0, description="mT5 samples in proportion to size^0.3 (Xue et al. 2021)"
+    )
     tokens: int | None = Field(
-        default=None, ge=1, description="tokens to write; unset: as many as no source repeats for, or as all hold when `natural`"
+        default=None,
+        ge=1,
+        description="tokens to write; unset: as many as no source repeats for, or as all hold when `natural`",
     )
     max_epochs: float | dict[str, float] = Field(
-        default=4.0, description="how often a source may repeat: up to 4 is nearly as good as new text (Muennighoff et al. 2023)"
+        default=4.0,
+        description=(
+            "how often a source may repeat: up to 4 is nearly as good as new text (Muennighoff et al. 2023)"
+        ),
     )
     weights: dict[str, str] = Field(
-        default={}, description="per source, the numeric column that weights its documents, such as quality_score or cluster_size"
+        default={},
+        description=(
+            "per source, the numeric column that weights its documents, such as quality_score or cluster_size"
+        ),
     )
-    weight_copies: int = Field(default=4, ge=1, le=64, description="the most often a weighted document may be repeated")
+    weight_copies: int = Field(
+        default=4, ge=1, le=64, description="the most often a weighted document may be repeated"
+    )
     heldout_fraction: float = Field(
         default=0.005, ge=0, lt=1, description="share of documents (or clusters) kept for evaluation only"
     )
-    shard_tokens: int = Field(default=1 << 26, ge=1, description="tokens per shard, on average; a task holds one in memory")
+    shard_tokens: int = Field(
+        default=1 << 26, ge=1, description="tokens per shard, on average; a task holds one in memory"
+    )
     kind: Literal["mixed", "sources"] = Field(
         default="mixed",
-        description="mixed: epochs written out, shuffled over all; sources: each once, the trainer blends by weight",
+        description=(
+            "mixed: epochs written out, shuffled over all; sources: each once, the trainer blends by weight"
+        ),
     )
 
     @model_validator(mode="after")
     def _proportions_are_a_whole(self) -> Self:
         for name, value in self.proportions.items():
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"the proportion of `{name}` must be above 0, got {value:g}; leave the source out instead")
+                raise ValueError(
+                    f"the proportion of `{name}` must be above 0, got {value:g}; leave the source out instead"
+                )
         total = math.fsum(self.proportions.values())
-        if self.method == "given" and self.proportions and not self.normalise and abs(total - 1) > SUM_TOLERANCE:
+        if (
+            self.method == "given"
+            and self.proportions
+            and not self.normalise
+            and abs(total - 1) > SUM_TOLERANCE
+        ):
             scaled = ", ".join(f"{name}: {value / total:.6g}" for name, value in self.proportions.items())
-            raise ValueError(f"proportions sum to {total:.6g}, not 1; set `normalise: true` to use {{{scaled}}}")
+            raise ValueError(
+                f"proportions sum to {total:.6g}, not 1; set `normalise: true` to use {{{scaled}}}"
+            )
         return self
 
     def epochs_cap(self, source: str) -> float:

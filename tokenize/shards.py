@@ -1,8 +1,9 @@
 """Token shards on disk: what `mix` writes and any trainer reads.
 
-Per shard `00000.bin` raw little-endian tokens, `.idx` (Megatron's index), `.bin.index` (u64 document ends in tokens),
-`.bytes` (u32 UTF-8 bytes per document), `.source` (u16, an index into the manifest's sources), `.ids` (16 bytes per
-document). One EOS ends each document and counts no byte. `manifest.json` is written last.
+Per shard `00000.bin` raw little-endian tokens, `.idx` (Megatron's index), `.bin.index` (u64 document ends in
+tokens), `.bytes` (u32 UTF-8 bytes per document), `.source` (u16, an index into the manifest's sources),
+`.ids` (16 bytes per document). One EOS ends each document and counts no byte. `manifest.json` is written
+last.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         manifest["shards"], manifest["sources"], manifest["dtype"]
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError("there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote") from None
+        raise InputError(
+            "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"the shard manifest is not readable: {error!r}", where=str(path)) from error
     return manifest
@@ -127,12 +130,15 @@ def read_documents(folder: Path) -> Iterator[Document]:
         ids = _file(stem, ".ids").read_bytes()
         start = 0
         for row, end in enumerate(ends.tolist()):
-            yield Document(ids[16 * row : 16 * row + 16], names[sources[row]], int(sizes[row]), tokens[start:end])
+            yield Document(
+                ids[16 * row : 16 * row + 16], names[sources[row]], int(sizes[row]), tokens[start:end]
+            )
             start = end
 
 
 def verify(folder: Path) -> list[str]:
-    """Re-check every file of a shard set against its manifest, and the indexes against each other; name what is off."""
+    """Re-check every file of a shard set against its manifest, and the indexes against each other; name what
+    is off."""
     manifest = read_manifest(folder)
     problems = []
     expected = {manifest["tokenizer"]: manifest["tokenizer_sha256"]}
@@ -145,7 +151,9 @@ def verify(folder: Path) -> list[str]:
             problems.append(f"{name} is missing")
         elif sha256_file(path) != digest:
             problems.append(f"{name} is not what the manifest says: its bytes have changed")
-    return problems or [problem for shard in manifest["shards"] for problem in _inconsistencies(folder, manifest, shard)]
+    return problems or [
+        problem for shard in manifest["shards"] for problem in _inconsistencies(folder, manifest, shard)
+    ]
 
 
 def _inconsistencies(folder: Path, manifest: dict[str, Any], shard: dict[str, Any]) -> Iterator[str]:
@@ -153,8 +161,13 @@ def _inconsistencies(folder: Path, manifest: dict[str, Any], shard: dict[str, An
     tokens = mapped(_file(stem, ".bin"), np.dtype(manifest["dtype"]).newbyteorder("<"))
     ends = mapped(_file(stem, ".bin.index"), "<u8")
     if len(tokens) != shard["tokens"] or len(ends) != shard["docs"]:
-        yield f"{shard['name']} holds {len(ends)} documents and {len(tokens)} tokens, the manifest says otherwise"
-    elif len(ends) and (int(ends[-1]) != len(tokens) or not (tokens[ends.astype(np.int64) - 1] == manifest["eos_id"]).all()):
+        yield (
+            f"{shard['name']} holds {len(ends)} documents and {len(tokens)} tokens, the manifest says"
+            " otherwise"
+        )
+    elif len(ends) and (
+        int(ends[-1]) != len(tokens) or not (tokens[ends.astype(np.int64) - 1] == manifest["eos_id"]).all()
+    ):
         yield f"{shard['name']}: a document does not end with EOS"
     elif tokens.size and int(tokens.max()) >= manifest["vocab"]:
         yield f"{shard['name']}: a token is beyond the vocabulary"

@@ -82,7 +82,9 @@ class HuggingFace:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Sequence[int]]:
         # An Encoding holds some hundred bytes per token: a few texts at a time stay in the processor's cache.
-        groups = (list(texts[start : start + _TEXTS_AT_ONCE]) for start in range(0, len(texts), _TEXTS_AT_ONCE))
+        groups = (
+            list(texts[start : start + _TEXTS_AT_ONCE]) for start in range(0, len(texts), _TEXTS_AT_ONCE)
+        )
         encode = self.tokenizer.encode_batch_fast  # without offsets
         return [encoding.ids for group in groups for encoding in encode(group, add_special_tokens=False)]
 
@@ -100,7 +102,9 @@ class Tiktoken:
         try:
             import tiktoken
         except ImportError:
-            raise InputError("a .tiktoken file needs the package tiktoken", hint="pip install 'gristmill[tiktoken]'") from None
+            raise InputError(
+                "a .tiktoken file needs the package tiktoken", hint="pip install 'gristmill[tiktoken]'"
+            ) from None
         try:
             rows = (line.split() for line in file.read_bytes().splitlines() if line)
             self.ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
@@ -109,7 +113,10 @@ class Tiktoken:
         self.file, self.eos_id = file, 1 + max(self.ranks.values())
         self.vocab_size, self.eos = self.eos_id + 1, eos or "<|endoftext|>"
         self.encoding = tiktoken.Encoding(
-            file.stem, pat_str=pattern or GPT2_PATTERN, mergeable_ranks=self.ranks, special_tokens={self.eos: self.eos_id}
+            file.stem,
+            pat_str=pattern or GPT2_PATTERN,
+            mergeable_ranks=self.ranks,
+            special_tokens={self.eos: self.eos_id},
         )
 
     def encode_batch(self, texts: Sequence[str]) -> list[Sequence[int]]:
@@ -123,7 +130,8 @@ class Tiktoken:
 
 
 def open_tokenizer(file: Path, settings: TokenizerSettings | None = None) -> Tokenizer:
-    """Open a tokenizer by its file's ending; raises InputError when it is unreadable or has no token that ends a document."""
+    """Open a tokenizer by its file's ending; raises InputError when it is unreadable or has no token that
+    ends a document."""
     settings = settings or TokenizerSettings()
     if not file.is_file():
         raise InputError(f"there is no tokenizer at `{file}`")
@@ -157,5 +165,7 @@ def tokenizer_sha256(tokenizer: Tokenizer) -> str:
 def _no_eos(file: Path, eos: str | None) -> InputError:
     wanted = f"`{eos}`" if eos else f"any of {', '.join(EOS_NAMES)}"
     return InputError(
-        f"the tokenizer has no token that ends a document: {wanted}", where=str(file), hint="name it with `tokenizer.eos`"
+        f"the tokenizer has no token that ends a document: {wanted}",
+        where=str(file),
+        hint="name it with `tokenizer.eos`",
     )

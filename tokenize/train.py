@@ -2,7 +2,7 @@
 
 sizes = {"web": sum(text_bytes(path, seed, 0.01) for path in files)}     # every file by itself
 chosen = fractions(settings, sizes, {"web": 1.0})
-tables = sample(path, chosen["web"], seed, 0.01)                         # every file by itself, written as Parquet
+tables = sample(path, chosen["web"], seed, 0.01)  # every file by itself, written as Parquet
 train(settings, {"web": [Path("sample.parquet")]}, Path("tokenizer.model"))
 """
 
@@ -27,7 +27,8 @@ Sources = Mapping[str, Sequence[Path]]
 # SentencePiece skips longer lines without a word; texts are cut well below its default of 4192 bytes.
 _LINE_BYTES = 4096
 _MULTIPLE = 64
-# A small vocabulary has no room for every character of a text in many scripts: more of them are left to bytes.
+# A small vocabulary has no room for every character of a text in many scripts: more of them are left to
+# bytes.
 _COVERAGES = (0.999, 0.998, 0.995, 0.99, 0.98, 0.95)
 _FIXED: dict[str, Any] = {
     "model_type": "bpe",
@@ -49,7 +50,9 @@ def text_bytes(path: Path, seed: int, excluded_fraction: float) -> int:
     return sum(pc.sum(pc.binary_length(table["text"])).as_py() or 0 for table in tables)
 
 
-def fractions(settings: TokenizerSettings, sizes: Mapping[str, int], proportions: Mapping[str, float]) -> dict[str, float]:
+def fractions(
+    settings: TokenizerSettings, sizes: Mapping[str, int], proportions: Mapping[str, float]
+) -> dict[str, float]:
     """The share of each source's documents to sample, so that its bytes have the proportion asked for.
 
     Raises InputError for a source that is to give text and has none.
@@ -57,15 +60,21 @@ def fractions(settings: TokenizerSettings, sizes: Mapping[str, int], proportions
     empty = [name for name, size in sizes.items() if not size and proportions.get(name, 0.0)]
     if empty or not any(sizes.values()):
         name = empty[0] if empty else next(iter(sizes), "")
-        raise InputError(f"the source `{name}` has no text to train a tokenizer on", hint="see what removed its documents")
+        raise InputError(
+            f"the source `{name}` has no text to train a tokenizer on", hint="see what removed its documents"
+        )
     shares = {name: proportions.get(name, 0.0) for name in sizes} if proportions else sizes
     total = sum(shares.values())
-    wanted = min(settings.sample_bytes, *(int(size * total / shares[name]) for name, size in sizes.items() if shares[name]))
+    wanted = min(
+        settings.sample_bytes,
+        *(int(size * total / shares[name]) for name, size in sizes.items() if shares[name]),
+    )
     return {name: wanted * shares[name] / total / size if size else 0.0 for name, size in sizes.items()}
 
 
 def sample(path: Path, fraction: float, seed: int, excluded_fraction: float) -> Iterator[pa.Table]:
-    """Yield the documents of a file that are trained on: chosen by hash, so that neither files nor order sway the choice."""
+    """Yield the documents of a file that are trained on: chosen by hash, so that neither files nor order sway
+    the choice."""
     for table in read_tables(path):
         table = for_training(table, seed, excluded_fraction)
         draws = uniform(seed, "tokenizer.sample", table["id"].combine_chunks())
@@ -80,7 +89,10 @@ def train(settings: TokenizerSettings, samples: Sources, out: Path) -> dict[str,
     import sentencepiece
 
     vocab = -(-settings.vocab_size // _MULTIPLE) * _MULTIPLE
-    for coverage in (settings.character_coverage, *(lower for lower in _COVERAGES if lower < settings.character_coverage)):
+    for coverage in (
+        settings.character_coverage,
+        *(lower for lower in _COVERAGES if lower < settings.character_coverage),
+    ):
         taken: dict[str, int] = dict.fromkeys(samples, 0)
         buffer = io.BytesIO()
         try:
@@ -98,7 +110,8 @@ def train(settings: TokenizerSettings, samples: Sources, out: Path) -> dict[str,
             if "smaller than required_chars" in str(error) and coverage > _COVERAGES[-1]:
                 continue
             raise InputError(
-                f"the tokenizer cannot be trained to {vocab} pieces on {sum(taken.values()):,} bytes of text: {error}",
+                f"the tokenizer cannot be trained to {vocab} pieces on {sum(taken.values()):,} bytes of text:"
+                f" {error}",
                 hint="lower `tokenizer.vocab_size`, or give more text",
             ) from error
     out.write_bytes(buffer.getvalue())
@@ -106,7 +119,8 @@ def train(settings: TokenizerSettings, samples: Sources, out: Path) -> dict[str,
 
 
 def _lines(samples: Sources, taken: dict[str, int]) -> Iterator[str]:
-    """Yield texts in pieces of whole lines; the order is that of the files, which training does not depend on."""
+    """Yield texts in pieces of whole lines; the order is that of the files, which training does not depend
+    on."""
     for name, paths in samples.items():
         for path in paths:
             for table in read_tables(path, ["text"]):

@@ -1,10 +1,10 @@
 """Checkpoints that are complete or absent: written aside, then published by a rename and a pointer.
 
-    run/checkpoints/step-00000200/   torch.distributed.checkpoint files, `checkpoint.json` (step, samples, model, shards, sizes)
+    run/checkpoints/step-00000200/   torch.distributed.checkpoint files and `checkpoint.json`
     run/checkpoints/latest           the name of the newest
 
-Tensors are saved under their names, whatever the number of ranks and however they were sharded, so a run continues
-on another number of ranks. The position in the data is one integer, `samples`.
+Tensors are saved under their names, whatever the number of ranks and however they were sharded, so a run
+continues on another number of ranks. The position in the data is one integer, `samples`.
 """
 
 from __future__ import annotations
@@ -58,12 +58,16 @@ class Meta:
             sizes = values.pop("files")
             if values.pop("format") != FORMAT:
                 raise InputError(
-                    "the checkpoint is of another format", where=str(folder), hint="load it with the version that wrote it"
+                    "the checkpoint is of another format",
+                    where=str(folder),
+                    hint="load it with the version that wrote it",
                 )
             meta = cls(**values | {"model": from_dict(ModelConfig, values["model"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"this is not a checkpoint: {error}", where=str(folder), hint="name a run folder or run/checkpoints/step-…"
+                f"this is not a checkpoint: {error}",
+                where=str(folder),
+                hint="name a run folder or run/checkpoints/step-…",
             ) from error
         for name, size in sizes.items():
             found = (folder / name).stat().st_size if (folder / name).is_file() else 0
@@ -95,12 +99,16 @@ class Checkpoints:
         self.group.barrier()
         if self.background and self.group.world == 1:
             copy = {key: tensor.detach().to("cpu", copy=True) for key, tensor in state.items()}
-            self._pending = threading.Thread(target=self._write, args=(copy, meta, aside, name), name="checkpoint")
+            self._pending = threading.Thread(
+                target=self._write, args=(copy, meta, aside, name), name="checkpoint"
+            )
             self._pending.start()
         elif self.background:
             # experimental in torch, so used only where a save is slow: several ranks on GPUs
             future: Any = dcp.async_save({k: v.detach() for k, v in state.items()}, checkpoint_id=aside)
-            self._pending = threading.Thread(target=self._finish, args=(future, meta, aside, name), name="checkpoint")
+            self._pending = threading.Thread(
+                target=self._finish, args=(future, meta, aside, name), name="checkpoint"
+            )
             self._pending.start()
         else:
             self._write(state, meta, aside, name)
@@ -129,7 +137,11 @@ class Checkpoints:
     def _write(self, state: State, meta: Meta, aside: Path, name: str) -> None:
         try:
             with _quiet():
-                dcp.save({k: v.detach() for k, v in state.items()}, checkpoint_id=aside, no_dist=self.group.world == 1)
+                dcp.save(
+                    {k: v.detach() for k, v in state.items()},
+                    checkpoint_id=aside,
+                    no_dist=self.group.world == 1,
+                )
             if self.group.rank == 0:
                 self._publish(meta, aside, name)
         except BaseException as error:
@@ -155,7 +167,11 @@ class Checkpoints:
         _fsync(self.folder)
         write_atomic(self.folder / "latest", name)
         for other in sorted(self.folder.glob("step-*")):  # of the ephemeral ones only the newest stays
-            if other.name != name and (other / META).is_file() and not json.loads((other / META).read_text())["permanent"]:
+            if (
+                other.name != name
+                and (other / META).is_file()
+                and not json.loads((other / META).read_text())["permanent"]
+            ):
                 shutil.rmtree(other, ignore_errors=True)
 
 
@@ -163,7 +179,11 @@ def load(folder: Path, state: State, group: Group | None = None) -> None:
     """Read a checkpoint's tensors into those of `state`, in place; shapes and names must match."""
     try:
         with _quiet():
-            dcp.load({k: v.detach() for k, v in state.items()}, checkpoint_id=folder, no_dist=group is None or group.world == 1)
+            dcp.load(
+                {k: v.detach() for k, v in state.items()},
+                checkpoint_id=folder,
+                no_dist=group is None or group.world == 1,
+            )
     except Exception as error:
         raise IntegrityError(f"the checkpoint cannot be read: {error}", where=str(folder)) from error
 
@@ -174,11 +194,15 @@ def find(path: Path) -> Path:
         return path
     newest = Checkpoints(path, Group(0, 1, torch.device("cpu"))).newest()
     if newest is None:
-        raise InputError("there is no checkpoint here", where=str(path), hint="name a run folder or one of its checkpoints")
+        raise InputError(
+            "there is no checkpoint here", where=str(path), hint="name a run folder or one of its checkpoints"
+        )
     return newest
 
 
-def refuse_other(meta: Meta, model: ModelConfig, shards_sha256: str, shards: str, seed: int, where: Path) -> None:
+def refuse_other(
+    meta: Meta, model: ModelConfig, shards_sha256: str, shards: str, seed: int, where: Path
+) -> None:
     """Refuse to continue a checkpoint with another model, shard set or order of data, by name."""
     for field in dataclasses.fields(ModelConfig):
         had, has = getattr(meta.model, field.name), getattr(model, field.name)
@@ -194,7 +218,9 @@ def refuse_other(meta: Meta, model: ModelConfig, shards_sha256: str, shards: str
             where=str(where), hint="use another run folder, or the shards the run began with",
         )  # fmt: skip
     if meta.seed != seed:
-        raise UsageError(f"the checkpoint's data order has seed {meta.seed}, this run has {seed}", where=str(where))
+        raise UsageError(
+            f"the checkpoint's data order has seed {meta.seed}, this run has {seed}", where=str(where)
+        )
 
 
 def write_atomic(path: Path, text: str) -> None:

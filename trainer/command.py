@@ -14,12 +14,22 @@ from gristmill.errors import GristmillError, UsageError
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse, train, print the summary as JSON; exit with the code of the error's kind."""
-    parser = argparse.ArgumentParser(prog="python -m gristmill.trainer.train", description="Train a model on token shards.")
+    parser = argparse.ArgumentParser(
+        prog="python -m gristmill.trainer.train", description="Train a model on token shards."
+    )
     parser.add_argument("--shards", help="shard folder")
-    parser.add_argument("--out", dest="run", help="run folder: log, checkpoints, summary")  # torchrun would take --run for its own
+    parser.add_argument(
+        "--out", dest="run", help="run folder: log, checkpoints, summary"
+    )  # torchrun would take --run for its own
     parser.add_argument("--heldout", help="shard folder with split heldout")
     parser.add_argument("--config", type=Path, help="settings as a JSON file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as optimizer.lr=3e-4")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting, such as optimizer.lr=3e-4",
+    )
     options = parser.parse_args(arguments)
     try:
         from gristmill.trainer.train import run

@@ -1,8 +1,10 @@
 """Settings of the trainer: frozen dataclasses that refuse what they do not know.
 
-    settings = Settings.from_dict({"shards": "mix", "run": "train/a", "model": {"preset": "llama-15m"}, "steps": 200})
+    settings = Settings.from_dict({"shards": "mix", "run": "train/a", "model": {"preset": "llama-15m"},
+    "steps": 200})
 
-Only torch and numpy are needed to import the trainer, so its settings are dataclasses and not pydantic models.
+Only torch and numpy are needed to import the trainer, so its settings are dataclasses and not pydantic
+models.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a decoder: LLaMA family by default, GPT-2 by `kind`, a mixture of experts when `num_experts` > 0."""
+    """The shape of a decoder: LLaMA family by default, GPT-2 by `kind`, a mixture of experts when
+    `num_experts` > 0."""
 
     kind: Literal["llama", "gpt2"] = "llama"
     vocab: int = 0  # 0: taken from the shards
@@ -50,11 +53,18 @@ class ModelConfig:
                 hint="make width a multiple of 2 x num_heads",
             )
         if self.num_heads % self.num_kv_heads:
-            raise UsageError(f"`model.num_kv_heads` must divide num_heads {self.num_heads}, got {self.num_kv_heads}")
+            raise UsageError(
+                f"`model.num_kv_heads` must divide num_heads {self.num_heads}, got {self.num_kv_heads}"
+            )
         if self.kind == "gpt2" and (self.num_experts or not self.tied or self.num_kv_heads != self.num_heads):
-            raise UsageError("a gpt2 model is dense and tied, with as many key-value heads as heads", hint='use kind "llama"')
+            raise UsageError(
+                "a gpt2 model is dense and tied, with as many key-value heads as heads",
+                hint='use kind "llama"',
+            )
         if self.num_experts and not 1 <= self.experts_per_token <= self.num_experts:
-            raise UsageError(f"`model.experts_per_token` must be 1 to {self.num_experts}, got {self.experts_per_token}")
+            raise UsageError(
+                f"`model.experts_per_token` must be 1 to {self.num_experts}, got {self.experts_per_token}"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -72,7 +82,9 @@ class OptimizerSettings:
 
     name: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-3
-    muon_lr: float = 0.0  # 0: as lr; Muon's update is scaled to AdamW's size, so one rate serves both (Moonshot)
+    muon_lr: float = (
+        0.0  # 0: as lr; Muon's update is scaled to AdamW's size, so one rate serves both (Moonshot)
+    )
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.1  # matrices only, never embeddings, gains and biases (nanoGPT, OLMo-core)
@@ -138,9 +150,13 @@ class Settings:
     batch: int = 8  # samples of `model.context` tokens in one optimizer step, over all ranks
     micro_batch: int = 0  # samples in one forward pass of one rank; 0: the rank's whole share
     device: str = "auto"  # auto, cpu, cuda
-    dtype: Literal["auto", "bf16", "fp32"] = "auto"  # of the computation; weights, gradients and moments stay fp32
+    dtype: Literal["auto", "bf16", "fp32"] = (
+        "auto"  # of the computation; weights, gradients and moments stay fp32
+    )
     compile: Literal["auto", "on", "off"] = "auto"  # auto: on CUDA
-    attention: Literal["auto", "varlen", "flex", "sdpa"] = "auto"  # the kernel inside documents; auto: the first that runs here
+    attention: Literal["auto", "varlen", "flex", "sdpa"] = (
+        "auto"  # the kernel inside documents; auto: the first that runs here
+    )
     float8: bool = False
     checkpointing: bool = False  # recompute activations per block
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # with several ranks; auto: fsdp from 1B parameters
@@ -158,7 +174,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         _at_least("batch", self.batch, 1)
-        for name in ("steps", "micro_batch", "threads", "eval_every", "eval_tokens", "save_every", "ephemeral_every"):
+        for name in (
+            "steps",
+            "micro_batch",
+            "threads",
+            "eval_every",
+            "eval_tokens",
+            "save_every",
+            "ephemeral_every",
+        ):
             _at_least(name, getattr(self, name), 0)
         for name in ("log_every", "spike_window", "max_skipped"):
             _at_least(name, getattr(self, name), 1)
@@ -169,7 +193,8 @@ class Settings:
 
 
 def from_dict(kind: type[T], values: dict[str, Any], at: str = "") -> T:
-    """Build a settings dataclass from plain values; an unknown key or a wrong type is an error that names its place."""
+    """Build a settings dataclass from plain values; an unknown key or a wrong type is an error that names its
+    place."""
     if not isinstance(values, dict):
         raise UsageError(f"`{at.rstrip('.') or 'settings'}` must be a mapping, got {type(values).__name__}")
     values = dict(values)
@@ -182,7 +207,8 @@ def from_dict(kind: type[T], values: dict[str, Any], at: str = "") -> T:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, 1)
             raise UsageError(
-                f"unknown setting `{at}{key}`", hint=f"did you mean `{at}{near[0]}`?" if near else f"known: {', '.join(hints)}"
+                f"unknown setting `{at}{key}`",
+                hint=f"did you mean `{at}{near[0]}`?" if near else f"known: {', '.join(hints)}",
             )
     return kind(**{key: _typed(hints[key], value, at + key) for key, value in values.items()})
 

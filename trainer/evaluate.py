@@ -4,11 +4,12 @@
 
 A row is one of
     {"text": "..."}                                             every token of the text
-    {"prompt": "...", "answer": "..."}                          the answer after the prompt; LAMBADA asks whether greedy finds it
-    {"prompt": "...", "choices": ["...", ...], "answer": 1}     the likeliest choice, by log-likelihood and by that per byte
+    {"prompt": "...", "answer": "..."}  the answer after the prompt; LAMBADA asks whether greedy finds it
+    {"prompt": "...", "choices": ["...", ...], "answer": 1}  the likeliest choice, in all and per byte
 
-A field `examples`, a list of rows of the same shape with their answers, puts them before the prompt (few-shot). Texts longer
-than the context are scored in windows that overlap by half, so that no token has less than half a context before it.
+A field `examples`, a list of rows of the same shape with their answers, puts them before the prompt
+(few-shot). Texts longer than the context are scored in windows that overlap by half, so that no token has
+less than half a context before it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ SEPARATOR = "\n\n"  # between few-shot examples
 
 @dataclass(frozen=True)
 class Scored:
-    """The log-likelihood of a continuation in nats, its tokens, and whether greedy decoding would have written it."""
+    """The log-likelihood of a continuation in nats, its tokens, and whether greedy decoding would have
+    written it."""
 
     log_likelihood: float
     num_tokens: int
@@ -67,11 +69,16 @@ def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, An
         ("choices", lambda part: _choices(part, score)),
     ]
     found = {kind: [row for row in rows if _kind(row) == kind] for kind, _ in kinds}
-    return {"checkpoint": str(find(checkpoint)), "step": meta.step} | {k: measure(found[k]) for k, measure in kinds if found[k]}
+    return {"checkpoint": str(find(checkpoint)), "step": meta.step} | {
+        k: measure(found[k]) for k, measure in kinds if found[k]
+    }
 
 
-def score_pairs(model: Model, tokenizer: Tokenizer, eos_id: int, pairs: list[tuple[str, str]]) -> list[Scored]:
-    """Score each continuation after its prompt; both are encoded as one text, cut where the prompt's tokens end."""
+def score_pairs(
+    model: Model, tokenizer: Tokenizer, eos_id: int, pairs: list[tuple[str, str]]
+) -> list[Scored]:
+    """Score each continuation after its prompt; both are encoded as one text, cut where the prompt's tokens
+    end."""
     whole = [[eos_id, *_joined(tokenizer, prompt, rest)[0]] for prompt, rest in pairs]
     firsts = [1 + _joined(tokenizer, prompt, rest)[1] for prompt, rest in pairs]
     return score_tokens(model, whole, firsts)
@@ -89,7 +96,9 @@ def _joined(tokenizer: Tokenizer, prompt: str, rest: str) -> tuple[list[int], in
 def score_tokens(model: Model, rows: list[list[int]], firsts: list[int]) -> list[Scored]:
     """Score tokens `first` to the end of each row of ids, in batches of rows of like length."""
     context, device = model.config.context, model.embed.weight.device
-    windows = [Window(i, *window) for i, row in enumerate(rows) for window in _windows(len(row), firsts[i], context)]
+    windows = [
+        Window(i, *window) for i, row in enumerate(rows) for window in _windows(len(row), firsts[i], context)
+    ]
     windows.sort(key=lambda window: window.stop - window.start)
     nats, greedy, count = [0.0] * len(rows), [True] * len(rows), [0] * len(rows)
     for part in _batches(windows, LOGITS_AT_ONCE // model.config.vocab):
@@ -98,10 +107,14 @@ def score_tokens(model: Model, rows: list[list[int]], firsts: list[int]) -> list
         for place, window in enumerate(part):
             ids = torch.tensor(rows[window.row][window.start : window.stop])
             tokens[place, : len(ids) - 1] = ids[:-1]
-            targets[place, window.first - window.start - 1 : len(ids) - 1] = ids[window.first - window.start :]
+            targets[place, window.first - window.start - 1 : len(ids) - 1] = ids[
+                window.first - window.start :
+            ]
         tokens, targets = tokens.to(device), targets.to(device)
         logits = model(tokens).float()
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED).view_as(targets)
+        losses = F.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
+        ).view_as(targets)
         right = (logits.argmax(-1) == targets) | (targets == IGNORED)
         for place, window in enumerate(part):
             nats[window.row] += float(losses[place].double().sum())
@@ -123,7 +136,8 @@ def _batches(windows: list[Window], num_tokens: int) -> Iterator[list[Window]]:
 
 
 def _windows(length: int, first: int, context: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (start, stop, first scored token) of windows of at most context + 1 tokens that score each token once."""
+    """Yield (start, stop, first scored token) of windows of at most context + 1 tokens that score each token
+    once."""
     scored = first
     while scored < length:
         start = max(0, min(scored - 1 - context // 2, length - context - 1))
@@ -132,17 +146,22 @@ def _windows(length: int, first: int, context: int) -> Iterator[tuple[int, int, 
         scored = stop
 
 
-def _texts(rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]) -> dict[str, Any]:
+def _texts(
+    rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]
+) -> dict[str, Any]:
     scores = score([("", row["text"]) for row in rows])
     nats, tokens = -sum(s.log_likelihood for s in scores), sum(s.num_tokens for s in scores)
     size = sum(len(row["text"].encode()) for row in rows)
     return {
         "rows": len(rows), "tokens": tokens, "bytes": size, "nats": nats,
-        "perplexity": math.exp(min(700.0, nats / max(1, tokens))), "bits_per_byte": nats / (math.log(2) * max(1, size)),
+        "perplexity": math.exp(min(700.0, nats / max(1, tokens))),
+        "bits_per_byte": nats / (math.log(2) * max(1, size)),
     }  # fmt: skip
 
 
-def _answers(rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]) -> dict[str, Any]:
+def _answers(
+    rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]
+) -> dict[str, Any]:
     scores = score([(_prompt(row), row["answer"]) for row in rows])
     nats, tokens = -sum(s.log_likelihood for s in scores), sum(s.num_tokens for s in scores)
     return {
@@ -153,13 +172,17 @@ def _answers(rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]]
     }
 
 
-def _choices(rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]) -> dict[str, Any]:
+def _choices(
+    rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]
+) -> dict[str, Any]:
     pairs = [(_prompt(row), choice) for row in rows for choice in row["choices"]]
     scores = iter(score(pairs))
     right = right_per_byte = 0
     for row in rows:
         totals = [next(scores).log_likelihood for _ in row["choices"]]
-        per_byte = [total / max(1, len(choice.encode())) for total, choice in zip(totals, row["choices"], strict=True)]
+        per_byte = [
+            total / max(1, len(choice.encode())) for total, choice in zip(totals, row["choices"], strict=True)
+        ]
         right += totals.index(max(totals)) == row["answer"]
         right_per_byte += per_byte.index(max(per_byte)) == row["answer"]
     return {"rows": len(rows), "accuracy": right / len(rows), "accuracy_per_byte": right_per_byte / len(rows)}
@@ -193,7 +216,10 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
                 raise InputError(
                     f"a row cannot be scored: {error}",
                     where=f"{file}:{number}",
-                    hint="rows hold text, or prompt and answer, or prompt, choices and the number of the right one",
+                    hint=(
+                        "rows hold text, or prompt and answer, or prompt, choices and the number of the"
+                        " right one"
+                    ),
                 ) from error
             yield row
 
@@ -207,7 +233,10 @@ def _check(row: Any) -> None:
             raise TypeError("`text` is no string")
         if kind == "answer" and not (isinstance(shot["prompt"], str) and isinstance(shot["answer"], str)):
             raise TypeError("`prompt` and `answer` must be strings")
-        if kind == "choices" and not (isinstance(shot["prompt"], str) and 0 <= shot["answer"] < len(shot["choices"])):
+        if kind == "choices" and not (
+            isinstance(shot["prompt"], str) and 0 <= shot["answer"] < len(shot["choices"])
+        ):
             raise TypeError(
-                f"`answer` must be the number, from 0, of one of {len(shot['choices'])} choices, got {shot['answer']!r}"
+                f"`answer` must be the number, from 0, of one of {len(shot['choices'])} choices, got"
+                f" {shot['answer']!r}"
             )

@@ -1,8 +1,9 @@
-"""Linear maps whose three matrix products run in 8 bits: one scale per tensor, taken from its largest value each time.
+"""Linear maps whose three matrix products run in 8 bits: one scale per tensor, taken from its largest value
+each time.
 
-Inputs and weights are rounded to e4m3, gradients to e5m2, as in torchao's tensorwise recipe. It pays from about 1B
-parameters, with compiled blocks, on GPUs with 8-bit matrix units (compute capability 8.9 and above); evaluation and
-checkpoints are untouched, since weights stay fp32.
+Inputs and weights are rounded to e4m3, gradients to e5m2, as in torchao's tensorwise recipe. It pays from
+about 1B parameters, with compiled blocks, on GPUs with 8-bit matrix units (compute capability 8.9 and above);
+evaluation and checkpoints are untouched, since weights stay fp32.
 """
 
 from __future__ import annotations
@@ -62,17 +63,26 @@ class Float8Linear(Linear):
 
 
 def use_float8(model: Model, device: torch.device) -> int:
-    """Turn the blocks' large linear maps to 8 bits, in place; return how many. The head and routers stay as they are."""
+    """Turn the blocks' large linear maps to 8 bits, in place; return how many. The head and routers stay as
+    they are."""
     if not hasattr(torch, "_scaled_mm"):
-        raise UsageError("`float8` needs torch's scaled matrix product, which this build lacks", hint="set float8 to false")
+        raise UsageError(
+            "`float8` needs torch's scaled matrix product, which this build lacks", hint="set float8 to false"
+        )
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
         name = torch.cuda.get_device_name(device)
-        raise UsageError(f"`float8` needs compute capability 8.9 or above, {name} has less", hint="set float8 to false")
+        raise UsageError(
+            f"`float8` needs compute capability 8.9 or above, {name} has less", hint="set float8 to false"
+        )
     if model.dtype != torch.bfloat16:
-        raise UsageError("`float8` computes beside bf16, and the run's dtype is fp32", hint="set dtype to bf16")
+        raise UsageError(
+            "`float8` computes beside bf16, and the run's dtype is fp32", hint="set dtype to bf16"
+        )
     count = 0
     for module in model.blocks.modules():
-        if type(module) is Linear and all(side % ALIGNMENT == 0 and side >= SMALLEST for side in module.weight.shape):
+        if type(module) is Linear and all(
+            side % ALIGNMENT == 0 and side >= SMALLEST for side in module.weight.shape
+        ):
             module.__class__ = Float8Linear
             count += 1
     return count

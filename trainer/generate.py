@@ -1,9 +1,10 @@
 """Continue prompts: greedy, temperature, top-k, nucleus, beams; in batches, with a cache of keys and values.
 
-    model, meta = load_model(Path("train/a"))
-    continuations = generate(model, [[meta.eos_id, 17, 4]], meta.eos_id, Sampling(max_tokens=50, temperature=0.8))
+    model, meta = load_model(Path("train/a")) continuations = generate(model, [[meta.eos_id, 17, 4]],
+    meta.eos_id, Sampling(max_tokens=50, temperature=0.8))
 
-A prompt begins with EOS, as every document did in training. A row's continuation does not depend on the other rows.
+A prompt begins with EOS, as every document did in training. A row's continuation does not depend on the other
+rows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ Ids = list[int]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; temperature 0 is greedy, `num_beams` above 1 searches instead of sampling."""
+    """How the next token is chosen; temperature 0 is greedy, `num_beams` above 1 searches instead of
+    sampling."""
 
     max_tokens: int = 100
     temperature: float = 0.0
@@ -42,7 +44,9 @@ class Sampling:
         if self.temperature < 0:
             raise UsageError(f"temperature must be at least 0, got {self.temperature}")
         if not 0 < self.top_p <= 1:
-            raise UsageError(f"top_p must lie above 0 and up to 1, got {self.top_p}", hint="1 takes every token")
+            raise UsageError(
+                f"top_p must lie above 0 and up to 1, got {self.top_p}", hint="1 takes every token"
+            )
         if self.num_beams > 1 and self.temperature > 0:
             raise UsageError("beams search for the likeliest text, a temperature samples: choose one")
 
@@ -59,7 +63,8 @@ def load_model(path: Path, device: str = "auto", dtype: str = "fp32") -> tuple[M
 
 
 def complete(path: Path, prompts: list[str], sampling: Sampling, device: str = "auto") -> list[str]:
-    """Continue texts with the model and tokenizer of a run folder; return the continuations without the prompts."""
+    """Continue texts with the model and tokenizer of a run folder; return the continuations without the
+    prompts."""
     model, meta = load_model(path, device)
     tokenizer = load_tokenizer(find(path))
     ids = [[meta.eos_id, *tokenizer.encode(prompt)] for prompt in prompts]
@@ -68,11 +73,13 @@ def complete(path: Path, prompts: list[str], sampling: Sampling, device: str = "
 
 @torch.no_grad()
 def generate(model: Model, prompts: list[Ids], eos_id: int, sampling: Sampling) -> list[Ids]:
-    """Return the tokens that follow each prompt, up to EOS (left out), `max_tokens` or the end of the context."""
+    """Return the tokens that follow each prompt, up to EOS (left out), `max_tokens` or the end of the
+    context."""
     for prompt in prompts:
         if not 0 < len(prompt) < model.config.context:
             raise UsageError(
-                f"a prompt of {len(prompt)} tokens does not fit a context of {model.config.context}", hint="shorten it"
+                f"a prompt of {len(prompt)} tokens does not fit a context of {model.config.context}",
+                hint="shorten it",
             )
     if sampling.num_beams > 1:
         return [_beam_search(model, prompt, eos_id, sampling) for prompt in prompts]
@@ -113,7 +120,8 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
 
 
 def _beam_search(model: Model, prompt: Ids, eos_id: int, sampling: Sampling) -> Ids:
-    """Keep the likeliest `num_beams` prefixes at each length; return the finished one with the best normalised score."""
+    """Keep the likeliest `num_beams` prefixes at each length; return the finished one with the best
+    normalised score."""
     width, penalty = sampling.num_beams, sampling.length_penalty
     limit = min(sampling.max_tokens, model.config.context - len(prompt))
     decoder = Decoder(model, [prompt] * width, limit)
@@ -134,13 +142,18 @@ def _beam_search(model: Model, prompt: Ids, eos_id: int, sampling: Sampling) -> 
                 following.append((score, [*beams[row][1], token]))
         beams = following
         ended = sorted(ended, key=lambda pair: -pair[0])[:width]
-        if len(beams[0][1]) == limit or (len(ended) == width and ended[-1][0] >= beams[0][0] / len(beams[0][1]) ** penalty):
+        if len(beams[0][1]) == limit or (
+            len(ended) == width and ended[-1][0] >= beams[0][0] / len(beams[0][1]) ** penalty
+        ):
             break
         filled = rows + [rows[0]] * (width - len(rows))
         decoder.cache.reorder(torch.tensor(filled, device=logp.device))
         tokens = [ids[-1] for _, ids in beams]
         logp = decoder.step(tokens + tokens[:1] * (width - len(tokens))).float().log_softmax(-1)[: len(beams)]
-    return max([*ended, *((score / max(1, len(ids)) ** penalty, ids) for score, ids in beams)], key=lambda pair: pair[0])[1]
+    return max(
+        [*ended, *((score / max(1, len(ids)) ** penalty, ids) for score, ids in beams)],
+        key=lambda pair: pair[0],
+    )[1]
 
 
 class Decoder:
@@ -153,7 +166,9 @@ class Decoder:
         self.pad = torch.tensor([self.longest - len(prompt) for prompt in prompts], device=weight.device)
         like = torch.empty(0, dtype=model.dtype, device=weight.device)
         length = self.longest + max_tokens
-        self.cache = KVCache(config.num_layers, len(prompts), length, config.num_kv_heads, config.head_dim, like)
+        self.cache = KVCache(
+            config.num_layers, len(prompts), length, config.num_kv_heads, config.head_dim, like
+        )
 
     def start(self) -> Tensor:
         """Feed the prompts; return the logits (rows, vocab) of the token that follows."""

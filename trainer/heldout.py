@@ -1,6 +1,8 @@
-"""Held-out evaluation: nats, perplexity, bits per byte and entropy per source, over whole documents and their exact bytes.
+"""Held-out evaluation: nats, perplexity, bits per byte and entropy per source, over whole documents and their
+exact bytes.
 
-The EOS that closes a document is scored and counts no byte. Long documents are cut at the context, as in training.
+The EOS that closes a document is scored and counts no byte. Long documents are cut at the context, as in
+training.
 """
 
 from __future__ import annotations
@@ -21,11 +23,14 @@ from gristmill.trainer.shards import ShardSet, Stream
 
 
 class HeldOut:
-    """Which documents are scored, decided once: all, or per source the first in a keyed order up to a number of tokens."""
+    """Which documents are scored, decided once: all, or per source the first in a keyed order up to a number
+    of tokens."""
 
     def __init__(self, shards: ShardSet, context: int, tokens_per_source: int = 0) -> None:
         if shards.split != "heldout":
-            raise InputError(f"the shards are of split {shards.split!r}, not heldout", where=str(shards.folder))
+            raise InputError(
+                f"the shards are of split {shards.split!r}, not heldout", where=str(shards.folder)
+            )
         self.stream, self.context = Stream.whole(shards), context
         self.names = [source.name for source in shards.sources]
         table = self.stream.documents_table()
@@ -39,9 +44,13 @@ class HeldOut:
                 before = np.cumsum(ends[mine] - starts[mine]) - (ends[mine] - starts[mine])
                 keep.append(mine[before < tokens_per_source])
             chosen = np.sort(np.concatenate(keep))
-        self.bytes = np.bincount(sources[chosen], weights=table.bytes[chosen], minlength=len(self.names)).astype(np.int64)
+        self.bytes = np.bincount(
+            sources[chosen], weights=table.bytes[chosen], minlength=len(self.names)
+        ).astype(np.int64)
         self.docs = np.bincount(sources[chosen], minlength=len(self.names))
-        self.samples = _windows(list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)), context)
+        self.samples = _windows(
+            list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)), context
+        )
 
     def batch(self, first: int, rows: int) -> Batch:
         """Return samples `first` to `first + rows`; beyond the end rows are padding."""
@@ -50,17 +59,27 @@ class HeldOut:
         batch = collate(samples, self.context, self.stream.shards.eos_id)
         if len(inside) == rows:
             return batch
-        empty = collate([gather(self.stream, [(0, 1)])] * (rows - len(inside)), self.context, self.stream.shards.eos_id)
+        empty = collate(
+            [gather(self.stream, [(0, 1)])] * (rows - len(inside)), self.context, self.stream.shards.eos_id
+        )
         empty.targets.fill_(-100)
         empty.sources.fill_(-1)
         parts = ("inputs", "targets", "positions", "sources")
-        return Batch(*(torch.cat([getattr(batch, part), getattr(empty, part)]) for part in parts)) if inside else empty
+        return (
+            Batch(*(torch.cat([getattr(batch, part), getattr(empty, part)]) for part in parts))
+            if inside
+            else empty
+        )
 
     @torch.no_grad()
-    def evaluate(self, score: Callable[[Batch], tuple[Tensor, Tensor]], rows: int, group: Group) -> list[dict[str, Any]]:
+    def evaluate(
+        self, score: Callable[[Batch], tuple[Tensor, Tensor]], rows: int, group: Group
+    ) -> list[dict[str, Any]]:
         """Return one row per source and one for all; `score` gives nats and entropy per target, flattened."""
         sums = torch.zeros(3, len(self.names), dtype=torch.float64)
-        rounds = -(-len(self.samples) // (rows * group.world))  # equal on every rank: a forward pass may be collective
+        rounds = -(
+            -len(self.samples) // (rows * group.world)
+        )  # equal on every rank: a forward pass may be collective
         for turn in range(rounds):
             batch = self.batch((turn * group.world + group.rank) * rows, rows)
             nats, entropy = (part.double().cpu() for part in score(batch))
@@ -74,7 +93,9 @@ class HeldOut:
         return [_row(*column) for column in columns if column[3] > 0]
 
 
-def _row(source: str, nats: float, entropy: float, tokens: float, num_bytes: int, docs: int) -> dict[str, Any]:
+def _row(
+    source: str, nats: float, entropy: float, tokens: float, num_bytes: int, docs: int
+) -> dict[str, Any]:
     loss = nats / tokens
     return {
         "source": source,
@@ -90,7 +111,8 @@ def _row(source: str, nats: float, entropy: float, tokens: float, num_bytes: int
 
 
 def _windows(documents: list[Range], context: int) -> list[list[Range]]:
-    """Lay documents end to end and cut at every `context` targets; each sample keeps its documents' ranges."""
+    """Lay documents end to end and cut at every `context` targets; each sample keeps its documents'
+    ranges."""
     samples: list[list[Range]] = [[]]
     room = context
     for start, stop in documents:

@@ -19,7 +19,13 @@ GRACE_SECONDS = 120.0  # for the other ranks to save, once one has ended badly
 
 def rank_environment(rank: int, ranks: int, local_rank: int, address: str, port: int) -> dict[str, str]:
     """Return the variables torch.distributed reads."""
-    values = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": local_rank, "MASTER_ADDR": address, "MASTER_PORT": port}
+    values = {
+        "RANK": rank,
+        "WORLD_SIZE": ranks,
+        "LOCAL_RANK": local_rank,
+        "MASTER_ADDR": address,
+        "MASTER_PORT": port,
+    }
     return {name: str(value) for name, value in values.items()}
 
 
@@ -29,16 +35,26 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def launch(command: Sequence[str], ranks: int, environment: Mapping[str, str] | None = None, output: Any = None) -> int:
+def launch(
+    command: Sequence[str], ranks: int, environment: Mapping[str, str] | None = None, output: Any = None
+) -> int:
     """Run a command once per rank; pass SIGTERM and SIGINT on to all; return 0 or the first other exit code.
 
-    When one rank ends badly the others are told to stop, and killed after a grace: a collective would hang for ever.
+    When one rank ends badly the others are told to stop, and killed after a grace: a collective would hang
+    for ever.
     """
-    threads = max(1, (os.cpu_count() or 1) // ranks)  # ranks that share a machine must not each take all of it
+    threads = max(
+        1, (os.cpu_count() or 1) // ranks
+    )  # ranks that share a machine must not each take all of it
     base = {"OMP_NUM_THREADS": str(threads), **os.environ, **(environment or {})}
     port = free_port()
     processes = [
-        subprocess.Popen(command, env=base | rank_environment(rank, ranks, rank, "127.0.0.1", port), stdout=output, stderr=output)
+        subprocess.Popen(
+            command,
+            env=base | rank_environment(rank, ranks, rank, "127.0.0.1", port),
+            stdout=output,
+            stderr=output,
+        )
         for rank in range(ranks)
     ]
 

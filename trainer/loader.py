@@ -1,9 +1,10 @@
 """Batches as a pure function of the sample number: the loader's whole state is one integer.
 
-A sample is `context` targets, given as ranges of the token stream. The input of a target is the token before it; before a
-document that is the EOS of the one before, so EOS both closes a document and opens the next, and every token of the
-shards is a target exactly once per epoch. `positions` count from the start of the document or of the range: they are
-the only mask input. A rank takes every `world`-th sample of a step, so the batch of a step is the same for any world size.
+A sample is `context` targets, given as ranges of the token stream. The input of a target is the token before
+it; before a document that is the EOS of the one before, so EOS both closes a document and opens the next, and
+every token of the shards is a target exactly once per epoch. `positions` count from the start of the document
+or of the range: they are the only mask input. A rank takes every `world`-th sample of a step, so the batch of
+a step is the same for any world size.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one step, all int64 of shape (rows, context); `sources` is -1 and `targets` IGNORED on padding."""
+    """Rows of one step, all int64 of shape (rows, context); `sources` is -1 and `targets` IGNORED on
+    padding."""
 
     inputs: torch.Tensor
     targets: torch.Tensor
@@ -40,7 +42,9 @@ class Batch:
         return self.inputs.shape[0]
 
     def rows(self, start: int, stop: int) -> Batch:
-        return Batch(*(tensor[start:stop] for tensor in (self.inputs, self.targets, self.positions, self.sources)))
+        return Batch(
+            *(tensor[start:stop] for tensor in (self.inputs, self.targets, self.positions, self.sources))
+        )
 
     def num_targets(self) -> int:
         return int((self.targets != IGNORED).sum())
@@ -84,7 +88,9 @@ class Windows:
 class Loader:
     """Serve batches of a shard set; `state` anywhere is the number of samples already taken."""
 
-    def __init__(self, shards: ShardSet, context: int, seed: int = 0, settings: DataSettings | None = None) -> None:
+    def __init__(
+        self, shards: ShardSet, context: int, seed: int = 0, settings: DataSettings | None = None
+    ) -> None:
         settings = settings or DataSettings()
         self.shards, self.context = shards, context
         self.blend: Blend | None = None
@@ -95,7 +101,9 @@ class Loader:
             self.caps = [(shards.sources[index].name, shards.sources[index].epochs) for index in used]
             self.blend = Blend([_weight(shards, index) for index in used])
         self.parts = [_samples(stream, context, seed, settings) for stream in streams]
-        self.orders = [EpochOrder(len(part), seed, f"samples {i}", part.groups) for i, part in enumerate(self.parts)]
+        self.orders = [
+            EpochOrder(len(part), seed, f"samples {i}", part.groups) for i, part in enumerate(self.parts)
+        ]
 
     @property
     def num_samples(self) -> int:
@@ -117,18 +125,26 @@ class Loader:
         """Refuse, before any work, a run that would repeat a source more often than its manifest allows."""
         if self.blend is None:
             return
-        for part, (name, cap), taken in zip(self.parts, self.caps, self.blend.counts(num_samples), strict=True):
+        for part, (name, cap), taken in zip(
+            self.parts, self.caps, self.blend.counts(num_samples), strict=True
+        ):
             if cap is not None and taken > cap * len(part):
                 most = int(cap * len(part) * num_samples / taken)
                 raise UsageError(
-                    f"source {name!r} would be repeated {taken / len(part):.2f} times, its cap is {cap:g} epochs",
-                    hint=f"train on at most about {most * self.context:,} tokens, lower its weight, or raise its cap",
+                    f"source {name!r} would be repeated {taken / len(part):.2f} times, its cap is {cap:g}"
+                    " epochs",
+                    hint=(
+                        f"train on at most about {most * self.context:,} tokens, lower its weight, or raise"
+                        " its cap"
+                    ),
                 )
 
     def batch(self, first: int, count: int, rank: int = 0, world: int = 1) -> Batch:
         """Return a rank's rows of the step that takes samples `first` to `first + count`."""
         return collate(
-            [self.sample(number) for number in range(first + rank, first + count, world)], self.context, self.shards.eos_id
+            [self.sample(number) for number in range(first + rank, first + count, world)],
+            self.context,
+            self.shards.eos_id,
         )
 
     def sample(self, number: int) -> Sample:
@@ -148,7 +164,8 @@ class Sample:
 
 
 def gather(stream: Stream, ranges: list[Range]) -> Sample:
-    """Read the ranges of one sample; a range that starts inside a document counts positions from its own start."""
+    """Read the ranges of one sample; a range that starts inside a document counts positions from its own
+    start."""
     parts = []
     for start, stop in ranges:
         tokens = stream.read(max(start - 1, 0), stop)
@@ -174,7 +191,8 @@ def collate(samples: list[Sample], context: int, eos_id: int) -> Batch:
 
 
 def prefetch(make: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
-    """Yield `make(step)` for each step, one batch ahead in a thread; an error in the thread is raised here."""
+    """Yield `make(step)` for each step, one batch ahead in a thread; an error in the thread is raised
+    here."""
     queue: Queue[Batch | BaseException | None] = Queue(maxsize=1)
     stopped = threading.Event()
 

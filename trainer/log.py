@@ -1,4 +1,5 @@
-"""The log of a run: `log.jsonl`, one object per logged step and one per source of an evaluation, with fixed keys."""
+"""The log of a run: `log.jsonl`, one object per logged step and one per source of an evaluation, with fixed
+keys."""
 
 from __future__ import annotations
 
@@ -10,8 +11,30 @@ from typing import Any
 
 from gristmill.trainer.checkpoint import write_atomic
 
-STEP_KEYS = ("step", "tokens", "loss", "lr", "grad_norm", "tokens_per_s", "mfu", "memory_bytes", "skipped", "epoch")
-EVAL_KEYS = ("step", "source", "docs", "tokens", "bytes", "nats", "loss", "perplexity", "bits_per_byte", "entropy")
+STEP_KEYS = (
+    "step",
+    "tokens",
+    "loss",
+    "lr",
+    "grad_norm",
+    "tokens_per_s",
+    "mfu",
+    "memory_bytes",
+    "skipped",
+    "epoch",
+)
+EVAL_KEYS = (
+    "step",
+    "source",
+    "docs",
+    "tokens",
+    "bytes",
+    "nats",
+    "loss",
+    "perplexity",
+    "bits_per_byte",
+    "entropy",
+)
 
 
 class Log:
@@ -21,7 +44,9 @@ class Log:
         self.path, self.active = path, active
         if active:
             kept = []
-            if resumed_at is not None and path.is_file():  # what a killed run logged after its last checkpoint comes again
+            if (
+                resumed_at is not None and path.is_file()
+            ):  # what a killed run logged after its last checkpoint comes again
                 for line in path.read_text("utf-8").splitlines():
                     if line.endswith("}") and json.loads(line)["step"] <= resumed_at:
                         kept.append(line + "\n")

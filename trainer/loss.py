@@ -1,12 +1,14 @@
-"""Cross-entropy from hidden states, without the full logits: chunks of tokens, gradients computed in the forward pass.
+"""Cross-entropy from hidden states, without the full logits: chunks of tokens, gradients computed in the
+forward pass.
 
 Per token with logits z over V tokens, target y, p = softmax(z), lse = logsumexp(z), H = entropy of p:
 
     loss = (1 - s)(lse - z_y) + s (lse - mean z) + c lse^2 - b H
     d loss / d z_j = p_j (1 + 2 c lse + b (log p_j + H)) - s / V - (1 - s)[j = y]
 
-for smoothing s (as in torch), z-loss c (PaLM) and entropy bonus b. The sum over a chunk's tokens and both gradients are
-taken while its logits exist, so the most that ever lies in memory is one chunk, and nothing is computed twice.
+for smoothing s (as in torch), z-loss c (PaLM) and entropy bonus b. The sum over a chunk's tokens and both
+gradients are taken while its logits exist, so the most that ever lies in memory is one chunk, and nothing is
+computed twice.
 """
 
 from __future__ import annotations
@@ -33,9 +35,16 @@ class Loss(NamedTuple):
 
 
 def chunked_loss(
-    hidden: Tensor, weight: Tensor, targets: Tensor, vocab: int, scale: Tensor | float, settings: LossSettings, fuse: bool = False
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    vocab: int,
+    scale: Tensor | float,
+    settings: LossSettings,
+    fuse: bool = False,
 ) -> Loss:
-    """Return `scale` times the summed loss of hidden states (N, D) under the head `weight` (>= vocab, D); targets (N)."""
+    """Return `scale` times the summed loss of hidden states (N, D) under the head `weight` (>= vocab, D);
+    targets (N)."""
     apply: Any = _ChunkedLoss.apply
     total, nll = apply(hidden, weight, targets, vocab, scale, settings, fuse)
     return Loss(total, nll)
@@ -43,10 +52,13 @@ def chunked_loss(
 
 @torch.no_grad()
 def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
-    """Return per token the nats of its target and the entropy of its prediction, fp32; 0 where the target is ignored."""
+    """Return per token the nats of its target and the entropy of its prediction, fp32; 0 where the target is
+    ignored."""
     nll, entropy = [], []
     weight = weight.to(hidden.dtype)
-    for h, y in zip(*(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets)), strict=True):
+    for h, y in zip(
+        *(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets)), strict=True
+    ):
         logp = F.log_softmax((h @ weight.t())[:, :vocab].float(), dim=-1)
         valid = y != IGNORED
         nll.append(torch.where(valid, -logp.gather(1, y.clamp(min=0)[:, None])[:, 0], 0.0))
@@ -61,17 +73,22 @@ def chunk_rows(num_tokens: int, weight: Tensor) -> int:
     return max(1, -(-num_tokens // num_chunks))
 
 
-def loss_and_gradient(logits: Tensor, targets: Tensor, vocab: int, z: float, s: float, b: float) -> tuple[Tensor, ...]:
-    """Return per token of one chunk the loss, the plain nats, and the gradient by the logits (n, >= vocab), in their type.
+def loss_and_gradient(
+    logits: Tensor, targets: Tensor, vocab: int, z: float, s: float, b: float
+) -> tuple[Tensor, ...]:
+    """Return per token of one chunk the loss, the plain nats, and the gradient by the logits (n, >= vocab),
+    in their type.
 
-    Columns beyond the vocabulary take no part. Ignored tokens are the caller's: their rows hold values of token 0.
+    Columns beyond the vocabulary take no part. Ignored tokens are the caller's: their rows hold values of
+    token 0.
     """
     compiled, kind, padding = torch.compiler.is_compiling(), logits.dtype, logits.shape[1] - vocab
     logits = logits[:, :vocab].float()
     index = targets.clamp(min=0)[:, None]
     chosen = logits.gather(1, index)[:, 0]
     p = logits.softmax(-1)
-    # Compiled, the sum is at hand. Else two maxima are cheaper than exponentials again, and the largest p cannot be 0.
+    # Compiled, the sum is at hand. Else two maxima are cheaper than exponentials again, and the largest p
+    # cannot be 0.
     lse = logits.logsumexp(-1) if compiled else logits.amax(-1) - p.amax(-1).log()
     nll = lse - chosen
     loss, gradient = nll, p
@@ -117,8 +134,13 @@ class _ChunkedLoss(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         total = nll = torch.zeros((), device=hidden.device)
-        for h, y, out in zip(*(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets, d_hidden)), strict=True):
-            loss, nats, gradient = step(h @ head.t(), y, vocab, settings.z, settings.smoothing, settings.entropy)
+        for h, y, out in zip(
+            *(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets, d_hidden)),
+            strict=True,
+        ):
+            loss, nats, gradient = step(
+                h @ head.t(), y, vocab, settings.z, settings.smoothing, settings.entropy
+            )
             valid = y != IGNORED
             total, nll = total + (loss * valid).sum(), nll + (nats * valid).sum()
             torch.mm(gradient, head, out=out)

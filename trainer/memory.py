@@ -15,7 +15,9 @@ from gristmill.trainer.config import ModelConfig, Settings
 from gristmill.trainer.model import Model, num_parameters
 
 STATE_BYTES = 16  # per parameter: weight, gradient and two moments in fp32
-MARGIN = 0.5  # of what is free; the rest goes to gradients on their way, fragments, the loss and casts of weights
+MARGIN = (
+    0.5  # of what is free; the rest goes to gradients on their way, fragments, the loss and casts of weights
+)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -26,7 +28,8 @@ def peak_memory(device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return what a run may still take, in bytes: of the GPU, or of this machine under the process's own limit."""
+    """Return what a run may still take, in bytes: of the GPU, or of this machine under the process's own
+    limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 40
@@ -41,8 +44,9 @@ def free_memory(device: torch.device) -> int:
 def sample_bytes(config: ModelConfig, itemsize: int, recompute: bool) -> int:
     """Return about what the activations of one sample take between forward and backward.
 
-    Per token and layer: the residual stream twice, two normed copies, queries, keys and values before and after rotation,
-    what attention returns and its projection; gate, up, their product and its parts. Recomputing keeps one stream a layer.
+    Per token and layer: the residual stream twice, two normed copies, queries, keys and values before and
+    after rotation, what attention returns and its projection; gate, up, their product and its parts.
+    Recomputing keeps one stream a layer.
     """
     kv = config.num_kv_heads * config.head_dim
     passed = config.experts_per_token if config.num_experts else 1
@@ -53,17 +57,23 @@ def sample_bytes(config: ModelConfig, itemsize: int, recompute: bool) -> int:
 
 
 @contextlib.contextmanager
-def explain_out_of_memory(settings: Settings, config: ModelConfig, device: torch.device, itemsize: int) -> Iterator[None]:
+def explain_out_of_memory(
+    settings: Settings, config: ModelConfig, device: torch.device, itemsize: int
+) -> Iterator[None]:
     """Turn an allocator's error into one that says what would fit."""
     free = free_memory(device)
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and not any(part in str(error) for part in ("not enough memory", "allocate memory")):
+        if type(error) is RuntimeError and not any(
+            part in str(error) for part in ("not enough memory", "allocate memory")
+        ):
             raise
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StepFailed(
-            f"out of memory on {device}: {first_line}", where=settings.run, hint=advice(settings, config, free, itemsize)
+            f"out of memory on {device}: {first_line}",
+            where=settings.run,
+            hint=advice(settings, config, free, itemsize),
         ) from error
 
 

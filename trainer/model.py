@@ -3,7 +3,8 @@
     model = Model(preset("llama-15m", vocab=8192))
     init_weights(model, seed=0)
     logits = model(tokens)                                    # (B, T) -> (B, T, vocab)
-    loss = model(tokens, positions, targets, scale=1 / count)  # summed over targets, scaled; never holds the full logits
+    loss = model(tokens, positions, targets, scale=1 / count)  # summed over targets, scaled; never holds the
+    full logits
 
 Weights are fp32; `model.dtype` is what products are computed in. Rotary positions turn halves of a head (as
 transformers does), so a checkpoint becomes a Hugging Face folder by renaming and splitting matrices alone.
@@ -59,7 +60,9 @@ class Attention(nn.Module):
         self.qkv = Linear(config.width, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
         self.out = Linear(config.width, config.width, bias=bias)
 
-    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: Mask, cache: KVCache | None, layer: int) -> Tensor:
+    def forward(
+        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: Mask, cache: KVCache | None, layer: int
+    ) -> Tensor:
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
         qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
         if rotary is not None:
@@ -112,7 +115,9 @@ class Block(nn.Module):
         else:
             self.ffn = FeedForward(config)
 
-    def forward(self, x: Tensor, rotary: Any, mask: Mask, cache: KVCache | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, x: Tensor, rotary: Any, mask: Mask, cache: KVCache | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the residual stream and, with experts, this layer's auxiliary loss."""
         x = x + self.attention(self.attention_norm(x), rotary, mask, cache, self.layer)
         out = self.ffn(self.ffn_norm(x))
@@ -143,7 +148,8 @@ class Model(nn.Module):
         loss: LossSettings | None = None,
         last: bool = False,
     ) -> Any:
-        """Return logits (B, T, vocab); with `targets` and `loss` a Loss; with `targets` alone per-token (nats, entropy).
+        """Return logits (B, T, vocab); with `targets` and `loss` a Loss; with `targets` alone per-token
+        (nats, entropy).
 
         `last` computes the logits of the last position only.
         """
@@ -170,7 +176,9 @@ class Model(nn.Module):
         if loss is None:
             return token_losses(hidden, weight, flat, self.config.vocab)
         total, nll = chunked_loss(hidden, weight, flat, self.config.vocab, scale, loss, self.fuse_loss)
-        if auxiliary:  # weighted by this batch's share of the step's targets, so that it averages like the loss
+        if (
+            auxiliary
+        ):  # weighted by this batch's share of the step's targets, so that it averages like the loss
             total = total + torch.stack(auxiliary).mean() * scale * (flat >= 0).sum()
         return Loss(total, nll)
 
@@ -185,9 +193,11 @@ class Model(nn.Module):
 
 @torch.no_grad()
 def init_weights(model: Model, seed: int) -> None:
-    """Draw every weight from its own generator, keyed by seed and name: the same for any sharding of the model.
+    """Draw every weight from its own generator, keyed by seed and name: the same for any sharding of the
+    model.
 
-    Normal, deviation 0.02; projections back into the residual stream 0.02 / sqrt(2 layers) (GPT-2); gains 1, biases 0.
+    Normal, deviation 0.02; projections back into the residual stream 0.02 / sqrt(2 layers) (GPT-2); gains 1,
+    biases 0.
     """
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -214,19 +224,27 @@ def assign(parameter: Tensor, values: Tensor) -> None:
 
 
 def num_parameters(model: Model, *, active: bool = False) -> int:
-    """Count weights without the padding of the vocabulary; `active` counts only the experts a token passes."""
+    """Count weights without the padding of the vocabulary; `active` counts only the experts a token
+    passes."""
     config = model.config
     total = sum(parameter.numel() for parameter in model.parameters())
     total -= (config.padded_vocab - config.vocab) * config.width * (1 if config.tied else 2)
     if active and config.num_experts:
-        total -= (config.num_experts - config.experts_per_token) * 3 * config.width * config.ffn * config.num_layers
+        total -= (
+            (config.num_experts - config.experts_per_token)
+            * 3
+            * config.width
+            * config.ffn
+            * config.num_layers
+        )
     return total
 
 
 def flops_per_token(model: Model) -> int:
     """Return training FLOPs per token, 6 N + 12 L H Q T (PaLM).
 
-    N counts the head but no embedding lookups; attention is not halved for causality, as in nanoGPT and torchtitan.
+    N counts the head but no embedding lookups; attention is not halved for causality, as in nanoGPT and
+    torchtitan.
     """
     config = model.config
     n = num_parameters(model, active=True)

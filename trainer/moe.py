@@ -1,9 +1,9 @@
 """A mixture of experts: each token passes the `k` SwiGLU experts its router likes best.
 
 Shapes by suffix: N tokens, D width, E experts, F expert width, K experts per token, R = N K routed copies.
-The load-balancing loss E sum_e f_e P_e (Switch) takes f as the share of routed copies, so a balanced router has 1.0
-(Megatron, OLMo-core; transformers counts copies per token and has K); f is summed over all ranks. The router z-loss is
-the mean of logsumexp^2 (ST-MoE). Gates are renormalised over the chosen experts (Mixtral).
+The load-balancing loss E sum_e f_e P_e (Switch) takes f as the share of routed copies, so a balanced router
+has 1.0 (Megatron, OLMo-core; transformers counts copies per token and has K); f is summed over all ranks. The
+router z-loss is the mean of logsumexp^2 (ST-MoE). Gates are renormalised over the chosen experts (Mixtral).
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Experts(nn.Module):
         gates_NK = gates_NK / gates_NK.sum(-1, keepdim=True)
 
         chosen_R = chosen_NK.flatten()
-        counts_E = torch.zeros_like(logits_NE[0], dtype=torch.int64).scatter_add_(0, chosen_R, torch.ones_like(chosen_R))
+        counts_E = torch.zeros_like(logits_NE[0], dtype=torch.int64).scatter_add_(
+            0, chosen_R, torch.ones_like(chosen_R)
+        )
         order_R = chosen_R.argsort(stable=True)
         token_R = order_R // self.k
         gate_RF, up_RF = grouped(x_ND[token_R], self.up.to(x.dtype), counts_E).chunk(2, dim=-1)
@@ -73,7 +75,8 @@ def router_z_loss(logits_NE: Tensor) -> Tensor:
 
 
 def grouped(x_RI: Tensor, w_EOI: Tensor, counts_E: Tensor) -> Tensor:
-    """Multiply rows, sorted by expert, with their expert's matrix: one kernel in bf16 on CUDA, else a loop."""
+    """Multiply rows, sorted by expert, with their expert's matrix: one kernel in bf16 on CUDA, else a
+    loop."""
     if _grouped_mm is not None and x_RI.dtype == torch.bfloat16 and x_RI.is_cuda:
         out: Tensor = _grouped_mm(x_RI, w_EOI.mT, offs=counts_E.cumsum(0).to(torch.int32))
         return out

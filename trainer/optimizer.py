@@ -1,7 +1,8 @@
 """AdamW and Muon in one optimizer, clipped and skipped on the device: no step waits for the host.
 
-Whether a step is taken is a tensor `take` (1 or 0), and the clipping factor is one too; both go into the update itself.
-State is a flat dict of name -> tensor, sharded as the parameters are, so a checkpoint needs no translation.
+Whether a step is taken is a tensor `take` (1 or 0), and the clipping factor is one too; both go into the
+update itself. State is a flat dict of name -> tensor, sharded as the parameters are, so a checkpoint needs no
+translation.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: slope at 0 as s
 
 
 def lr_factor(step: int, steps: int, settings: OptimizerSettings) -> float:
-    """Return the learning rate of step 0..steps-1 as a fraction of its peak: a pure function, so a resume needs no state."""
+    """Return the learning rate of step 0..steps-1 as a fraction of its peak: a pure function, so a resume
+    needs no state."""
     warmup = math.ceil(settings.warmup_fraction * steps)
     if step < warmup:
         return (step + 1) / warmup
@@ -29,7 +31,9 @@ def lr_factor(step: int, steps: int, settings: OptimizerSettings) -> float:
         return 1.0
     if settings.schedule == "cosine":
         progress = (step - warmup) / max(1, steps - warmup)
-        return settings.final_lr_fraction + (1 - settings.final_lr_fraction) * 0.5 * (1 + math.cos(math.pi * progress))
+        return settings.final_lr_fraction + (1 - settings.final_lr_fraction) * 0.5 * (
+            1 + math.cos(math.pi * progress)
+        )
     decay = math.ceil(settings.decay_fraction * steps)
     left = steps - step
     return 1.0 if left >= decay else 1 - math.sqrt(1 - left / decay)
@@ -38,7 +42,9 @@ def lr_factor(step: int, steps: int, settings: OptimizerSettings) -> float:
 class Optimizer:
     """Hold moments beside the parameters of a model; `step` applies one update in place."""
 
-    def __init__(self, model: nn.Module, settings: OptimizerSettings, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, model: nn.Module, settings: OptimizerSettings, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.settings, self.dtype = settings, dtype
         self.parameters = dict(model.named_parameters())
         muon = settings.name == "muon"
@@ -102,7 +108,8 @@ class Optimizer:
             )
 
     def _muon_step(self, lr: float, shrink: Tensor, take: Tensor) -> None:
-        """Orthogonalise the momentum of each matrix; matrices of one shape go through Newton-Schulz together."""
+        """Orthogonalise the momentum of each matrix; matrices of one shape go through Newton-Schulz
+        together."""
         beta = self.settings.momentum
         by_shape: dict[tuple[int, ...], list[tuple[str, int, Tensor]]] = defaultdict(list)
         for name in self.muon:
@@ -112,14 +119,18 @@ class Optimizer:
             momentum = self.state[f"momentum.{name}"]
             momentum.lerp_(grad, (1 - beta) * take)
             update = _whole(grad.lerp(momentum, beta))
-            for index, part in enumerate(update.split_with_sizes(self.splits.get(name, [update.shape[-2]]), dim=-2)):
+            for index, part in enumerate(
+                update.split_with_sizes(self.splits.get(name, [update.shape[-2]]), dim=-2)
+            ):
                 by_shape[tuple(part.shape[-2:])].append((name, index, part))
         done: dict[str, dict[int, Tensor]] = defaultdict(dict)
         for shape, members in by_shape.items():
             stacks = [part.reshape(-1, *shape) for _, _, part in members]
             # 0.2 sqrt(max side) gives an update the root mean square of AdamW's (Moonshot, 2025)
             flat = orthogonalise(torch.cat(stacks).to(self.dtype)) * (0.2 * math.sqrt(max(shape)))
-            for (name, index, part), result in zip(members, flat.split_with_sizes([len(stack) for stack in stacks]), strict=True):
+            for (name, index, part), result in zip(
+                members, flat.split_with_sizes([len(stack) for stack in stacks]), strict=True
+            ):
                 done[name][index] = result.view_as(part)
         for name, parts in done.items():
             parameter = self.parameters[name]
@@ -143,7 +154,12 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith("blocks.") and "router" not in name and not name.endswith("bias") and "norm" not in name
+    return (
+        name.startswith("blocks.")
+        and "router" not in name
+        and not name.endswith("bias")
+        and "norm" not in name
+    )
 
 
 def _splits(model: nn.Module) -> dict[str, list[int]]:

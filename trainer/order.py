@@ -1,6 +1,8 @@
-"""The order of samples: keyed permutations, and the blend of sources. Pure functions of (seed, sample number).
+"""The order of samples: keyed permutations, and the blend of sources. Pure functions of (seed, sample
+number).
 
-Nothing here keeps state: which sample comes as number n does not depend on ranks, workers, prefetch or restarts.
+Nothing here keeps state: which sample comes as number n does not depend on ranks, workers, prefetch or
+restarts.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _ROUNDS = 8
 
 
 class Permutation:
-    """A keyed bijection of 0..n-1 in constant memory: a Feistel network on the next power of two, cycle-walking back into n."""
+    """A keyed bijection of 0..n-1 in constant memory: a Feistel network on the next power of two,
+    cycle-walking back into n."""
 
     def __init__(self, n: int, *key: int | str) -> None:
         self.n = n
@@ -50,8 +53,8 @@ class Permutation:
 class EpochOrder:
     """Sample number -> index, epoch after epoch, each in a new permutation.
 
-    With `groups` (ends of index ranges), the groups are permuted, and samples only inside their group: reads stay in a few
-    shards at a time, which a bounded cache of remote shards needs.
+    With `groups` (ends of index ranges), the groups are permuted, and samples only inside their group: reads
+    stay in a few shards at a time, which a bounded cache of remote shards needs.
     """
 
     def __init__(self, n: int, seed: int, purpose: str, groups: list[int] | None = None) -> None:
@@ -61,7 +64,9 @@ class EpochOrder:
         epoch, place = divmod(number, self.n)
         if self.groups is None:
             return int(Permutation(self.n, self.seed, self.purpose, epoch)(place)[0])
-        order = Permutation(len(self.groups), self.seed, self.purpose, "groups", epoch)(list(range(len(self.groups))))
+        order = Permutation(len(self.groups), self.seed, self.purpose, "groups", epoch)(
+            list(range(len(self.groups)))
+        )
         starts = [0, *self.groups[:-1]]
         ends = np.cumsum([self.groups[g] - starts[g] for g in order]).tolist()
         turn = bisect_right(ends, place)
@@ -74,9 +79,10 @@ class EpochOrder:
 class Blend:
     """Which source sample number n comes from, and the how-manieth of that source it is.
 
-    Source i's k-th sample is due at (k + 1/2) / w_i, and samples come in the order they are due: every source stays within
-    half a sample of its due time, so its count is off w_i n by at most (1 + S w_i) / 2 after any n, for S sources. A number
-    is found by bisection over the due time, so no prefix of the sequence is ever kept or replayed.
+    Source i's k-th sample is due at (k + 1/2) / w_i, and samples come in the order they are due: every source
+    stays within half a sample of its due time, so its count is off w_i n by at most (1 + S w_i) / 2 after any
+    n, for S sources. A number is found by bisection over the due time, so no prefix of the sequence is ever
+    kept or replayed.
     """
 
     def __init__(self, weights: list[float]) -> None:
@@ -97,7 +103,8 @@ class Blend:
         return before
 
     def _around(self, number: int) -> tuple[Ints, Ints]:
-        """Bisect to the moment at which sample `number` is due: counts just before it, and the sources due then, in order."""
+        """Bisect to the moment at which sample `number` is due: counts just before it, and the sources due
+        then, in order."""
         low, high = max(0.0, float(number - len(self.weights))), float(number + len(self.weights) + 1)
         while low < (middle := (low + high) / 2) < high:  # to the last bit of a float
             low, high = (middle, high) if int(self._due(middle).sum()) <= number else (low, middle)

@@ -1,8 +1,9 @@
 """Best-fit packing: whole documents share a sample, only documents longer than the context are cut.
 
-Documents come in a keyed order; those longer than the context are cut into pieces of it (nothing is cropped). Inside a
-window of pieces, best-fit decreasing: the longest first, each into the fullest sample that still has room. A sample's
-free room is padding. The plan is made once and takes about 40 bytes and 2 microseconds per document.
+Documents come in a keyed order; those longer than the context are cut into pieces of it (nothing is cropped).
+Inside a window of pieces, best-fit decreasing: the longest first, each into the fullest sample that still has
+room. A sample's free room is padding. The plan is made once and takes about 40 bytes and 2 microseconds per
+document.
 """
 
 from __future__ import annotations

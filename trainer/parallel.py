@@ -1,4 +1,5 @@
-"""Where a run computes: one process, or several under torchrun or Ray, replicated (DDP) or sharded (FSDP2)."""
+"""Where a run computes: one process, or several under torchrun or Ray, replicated (DDP) or sharded
+(FSDP2)."""
 
 from __future__ import annotations
 
@@ -20,9 +21,11 @@ from gristmill.trainer.float8 import use_float8
 from gristmill.trainer.model import Model, num_parameters
 from gristmill.trainer.moe import Experts
 
-# Dense bf16 TFLOP/s by part of the device's name, in this order (vendors' data sheets; as torchtitan and nanochat use them).
+# Dense bf16 TFLOP/s by part of the device's name, in this order (vendors' data sheets; as torchtitan and
+# nanochat use them).
 PEAK_TFLOPS = {
-    "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10G": 70,
+    "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "L40S": 362,
+    "L4": 121, "A10G": 70,
     "A6000": 155, "RTX 4090": 165, "RTX 3090": 71,
 }  # fmt: skip
 
@@ -84,22 +87,30 @@ def torch_device(name: str, local_rank: int = 0) -> torch.device:
         built = torch.version.cuda
         raise UsageError(
             f"`device` is cuda, but torch {torch.__version__} sees no CUDA device",
-            hint="this build of torch is for CPU only: install a CUDA build"
-            if built is None
-            else "check nvidia-smi and the driver",
+            hint=(
+                "this build of torch is for CPU only: install a CUDA build"
+                if built is None
+                else "check nvidia-smi and the driver"
+            ),
         )
-    return torch.device("cuda", local_rank) if name != "cpu" and torch.cuda.is_available() else torch.device("cpu")
+    return (
+        torch.device("cuda", local_rank)
+        if name != "cpu" and torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
 def compute_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Resolve auto: bf16 on CUDA and on a CPU with bf16 instructions (4 to 5 times fp32's speed there), else fp32."""
+    """Resolve auto: bf16 on CUDA and on a CPU with bf16 instructions (4 to 5 times fp32's speed there), else
+    fp32."""
     if name == "auto":
         name = "bf16" if device.type == "cuda" or _cpu_has_bf16() else "fp32"
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
 
 
 def wrap(model: Model, settings: Settings, group: Group) -> nn.Module:
-    """Compile blocks and spread the model over the group; returns the module to call. `model` keeps its names."""
+    """Compile blocks and spread the model over the group; returns the module to call. `model` keeps its
+    names."""
     if settings.float8:
         use_float8(model, group.device)
     compiled = settings.compile == "on" or (settings.compile == "auto" and group.device.type == "cuda")
@@ -135,8 +146,12 @@ def _replicate(model: Model, group: Group) -> nn.Module:
 def _shard(model: Model, group: Group) -> nn.Module:
     mesh = init_device_mesh(group.device.type, (group.world,))
     # inputs are cast by the model itself; gradients are averaged in fp32
-    policy = MixedPrecisionPolicy(param_dtype=model.dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    exact = MixedPrecisionPolicy(param_dtype=torch.float32, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    policy = MixedPrecisionPolicy(
+        param_dtype=model.dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
+    exact = MixedPrecisionPolicy(
+        param_dtype=torch.float32, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
     for block in model.blocks:
         if isinstance(block.ffn, Experts):
             fully_shard(block.ffn.router, mesh=mesh, mp_policy=exact)

@@ -26,8 +26,13 @@ _LLAMA: dict[str, tuple[int, int, int, int, int, int, int, bool, float]] = {
 
 PRESETS: dict[str, ModelConfig] = {
     # Radford et al. 2019: 124,439,808 parameters.
-    "gpt2-124m": ModelConfig("gpt2", vocab=50257, num_layers=12, width=768, num_heads=12, ffn=3072, context=1024),
-    **{name: ModelConfig("llama", *row, num_experts=8 if name.startswith("mixtral") else 0) for name, row in _LLAMA.items()},
+    "gpt2-124m": ModelConfig(
+        "gpt2", vocab=50257, num_layers=12, width=768, num_heads=12, ffn=3072, context=1024
+    ),
+    **{
+        name: ModelConfig("llama", *row, num_experts=8 if name.startswith("mixtral") else 0)
+        for name, row in _LLAMA.items()
+    },
 }
 
 

@@ -1,4 +1,5 @@
-"""Shards at a URL, read through a bounded local cache: whole shards are fetched, checked and dropped least recently used."""
+"""Shards at a URL, read through a bounded local cache: whole shards are fetched, checked and dropped least
+recently used."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ SUFFIXES = (".bin", ".bin.index", ".source", ".bytes")
 
 
 class RemoteShardSet(ShardSet):
-    """A shard set at any fsspec URL. Windows shuffled over all shards would fetch shards over and over when the cache is
-    smaller than the set: then set `data.shuffle_shards`."""
+    """A shard set at any fsspec URL. Windows shuffled over all shards would fetch shards over and over when
+    the cache is smaller than the set: then set `data.shuffle_shards`."""
 
     def __init__(self, url: str, cache: Path, cache_bytes: int) -> None:
         import fsspec
@@ -34,7 +35,8 @@ class RemoteShardSet(ShardSet):
         largest = max(self._size(index) for index in range(len(self.shards)))
         if largest > cache_bytes:
             raise UsageError(
-                f"`data.cache_bytes` is {cache_bytes:,}, one shard takes {largest:,}", hint=f"set it to at least {2 * largest:,}"
+                f"`data.cache_bytes` is {cache_bytes:,}, one shard takes {largest:,}",
+                hint=f"set it to at least {2 * largest:,}",
             )
 
     def tokenizer(self) -> Path | None:
@@ -47,7 +49,9 @@ class RemoteShardSet(ShardSet):
         if shard not in self._held:
             for name in SUFFIXES:
                 if not (self.folder / (self.shards[shard].name + name)).is_file():
-                    self._fetch(self.shards[shard].name + name, self.shards[shard].sha256 if name == ".bin" else "")
+                    self._fetch(
+                        self.shards[shard].name + name, self.shards[shard].sha256 if name == ".bin" else ""
+                    )
             self._held[shard] = self._size(shard)
             while sum(self._held.values()) > self.cache_bytes:
                 self._drop(next(iter(self._held)))

@@ -1,8 +1,10 @@
-"""Token shards, memory-mapped: one manifest, raw little-endian payloads, and sidecars that say where documents end.
+"""Token shards, memory-mapped: one manifest, raw little-endian payloads, and sidecars that say where
+documents end.
 
-A folder holds `manifest.json` and per shard `00000.bin` (tokens), `.bin.index` (u64 document ends in tokens), `.bytes`
-(u32 UTF-8 bytes per document) and `.source` (u16 per document, an index into the manifest's sources). Document
-boundaries come from the index, never from scanning for EOS. Nothing is read but what a batch asks for.
+A folder holds `manifest.json` and per shard `00000.bin` (tokens), `.bin.index` (u64 document ends in tokens),
+`.bytes` (u32 UTF-8 bytes per document) and `.source` (u16 per document, an index into the manifest's
+sources). Document boundaries come from the index, never from scanning for EOS. Nothing is read but what a
+batch asks for.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ class Run:
 
 
 class ShardSet:
-    """An opened shard folder: the manifest, checked against the files, and its payloads mapped on first use."""
+    """An opened shard folder: the manifest, checked against the files, and its payloads mapped on first
+    use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,9 +83,13 @@ class ShardSet:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the shard manifest is not readable: {error!r}", where=where) from error
         if self.kind not in KINDS:
-            raise InputError(f"the shard manifest has kind {self.kind!r}; known are {', '.join(KINDS)}", where=where)
+            raise InputError(
+                f"the shard manifest has kind {self.kind!r}; known are {', '.join(KINDS)}", where=where
+            )
         if not 0 <= self.eos_id < self.vocab:
-            raise IntegrityError(f"eos_id {self.eos_id} lies outside the vocabulary of {self.vocab}", where=where)
+            raise IntegrityError(
+                f"eos_id {self.eos_id} lies outside the vocabulary of {self.vocab}", where=where
+            )
         self.num_tokens = sum(shard.tokens for shard in self.shards)
         self.num_docs = sum(shard.docs for shard in self.shards)
         self.sha256 = hashlib.sha256(self.local(MANIFEST).read_bytes()).hexdigest()
@@ -93,7 +100,8 @@ class ShardSet:
         return self.folder / name
 
     def tokenizer(self) -> Path | None:
-        """Return the tokenizer file that lies beside the shards, if there is one: the manifest's, or one of the usual names."""
+        """Return the tokenizer file that lies beside the shards, if there is one: the manifest's, or one of
+        the usual names."""
         names = [name for name in (self.tokenizer_name, *TOKENIZER_FILES) if name]
         return next((self.local(name) for name in names if self.local(name).is_file()), None)
 
@@ -130,10 +138,13 @@ class ShardSet:
         if key not in self._maps:
             path = self.local(self.shards[shard].name + suffix)
             if not path.is_file():
-                raise IntegrityError("a shard file is missing", where=str(path), hint="write or copy the shard folder again")
+                raise IntegrityError(
+                    "a shard file is missing", where=str(path), hint="write or copy the shard folder again"
+                )
             if path.stat().st_size != count * dtype.itemsize:
                 raise IntegrityError(
-                    f"a shard file has {path.stat().st_size:,} bytes, the manifest promises {count * dtype.itemsize:,}",
+                    f"a shard file has {path.stat().st_size:,} bytes, the manifest promises"
+                    f" {count * dtype.itemsize:,}",
                     where=str(path),
                     hint="the file is truncated or of another set; write or copy the shard folder again",
                 )
@@ -162,7 +173,9 @@ class Stream:
     @classmethod
     def whole(cls, shards: ShardSet) -> Stream:
         """All shards in the manifest's order."""
-        return cls(shards, [Run(index, 0, shard.tokens) for index, shard in enumerate(shards.shards) if shard.tokens])
+        return cls(
+            shards, [Run(index, 0, shard.tokens) for index, shard in enumerate(shards.shards) if shard.tokens]
+        )
 
     @classmethod
     def of_source(cls, shards: ShardSet, source: int) -> Stream:
@@ -177,12 +190,17 @@ class Stream:
         return cls(shards, runs)
 
     def read(self, start: int, stop: int) -> Ints:
-        """Return the tokens of a stretch as int64; a token outside the vocabulary is an error that names its shard."""
-        parts = [self._checked(shard, self.shards.payload(shard)[a:b], a) for shard, a, b in self._pieces(start, stop)]
+        """Return the tokens of a stretch as int64; a token outside the vocabulary is an error that names its
+        shard."""
+        parts = [
+            self._checked(shard, self.shards.payload(shard)[a:b], a)
+            for shard, a, b in self._pieces(start, stop)
+        ]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
     def documents(self, start: int, stop: int) -> tuple[Ints, Ints]:
-        """Return, per token of a stretch, the stream position at which its document starts, and its source."""
+        """Return, per token of a stretch, the stream position at which its document starts, and its
+        source."""
         starts, sources, at = [], [], start
         for shard, a, b in self._pieces(start, stop):
             ends = self.shards.doc_ends(shard)
@@ -191,7 +209,9 @@ class Stream:
             doc_starts = np.concatenate(([int(ends[first - 1]) if first else 0], doc_ends[:-1]))
             lengths = np.minimum(doc_ends, b) - np.maximum(doc_starts, a)
             starts.append(np.repeat(doc_starts - a + at, lengths))
-            sources.append(np.repeat(self.shards.doc_sources(shard)[first : last + 1].astype(np.int64), lengths))
+            sources.append(
+                np.repeat(self.shards.doc_sources(shard)[first : last + 1].astype(np.int64), lengths)
+            )
             at += b - a
         return np.concatenate(starts), np.concatenate(sources)
 
@@ -205,7 +225,14 @@ class Stream:
             part = slice(first, last + 1)
             stops = ends[part].astype(np.int64) - run.start + offset
             starts = np.concatenate(([offset], stops[:-1]))
-            columns.append((starts, stops, self.shards.doc_sources(run.shard)[part], self.shards.doc_bytes(run.shard)[part]))
+            columns.append(
+                (
+                    starts,
+                    stops,
+                    self.shards.doc_sources(run.shard)[part],
+                    self.shards.doc_bytes(run.shard)[part],
+                )
+            )
             offset += run.length
         return Documents(*(np.concatenate(column).astype(np.int64) for column in zip(*columns, strict=True)))
 
@@ -222,7 +249,8 @@ class Stream:
         if tokens.size and int(tokens.max()) >= self.shards.vocab:
             place = at + int(tokens.argmax())
             raise IntegrityError(
-                f"token {int(tokens.max())} at position {place:,} is beyond the vocabulary of {self.shards.vocab}",
+                f"token {int(tokens.max())} at position {place:,} is beyond the vocabulary of"
+                f" {self.shards.vocab}",
                 where=str(self.shards.folder / f"{self.shards.shards[shard].name}.bin"),
                 hint="the shards were written with another tokenizer, or the payload is damaged",
             )
@@ -231,7 +259,9 @@ class Stream:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise InputError("there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote")
+        raise InputError(
+            "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"
+        )
     try:
         manifest = json.loads(path.read_text("utf-8"))
     except ValueError as error:
@@ -247,7 +277,8 @@ def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_shards(place: str, settings: DataSettings, run: Path) -> ShardSet:
-    """Open a local shard folder, or a remote one (any fsspec URL) through a bounded cache; sizes are checked."""
+    """Open a local shard folder, or a remote one (any fsspec URL) through a bounded cache; sizes are
+    checked."""
     if "://" in place:
         from gristmill.trainer.remote import RemoteShardSet
 

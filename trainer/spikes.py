@@ -1,7 +1,8 @@
 """Decide on the device which steps to skip: non-finite ones, and ones far above the recent past.
 
-A window of the losses and gradient norms of steps taken is kept as a tensor; a step whose loss or norm lies more than
-`sigmas` deviations above the window's mean is skipped (llm.c's outlier detector, OLMo-core's SkipStepOptimizer).
+A window of the losses and gradient norms of steps taken is kept as a tensor; a step whose loss or norm lies
+more than `sigmas` deviations above the window's mean is skipped (llm.c's outlier detector, OLMo-core's
+SkipStepOptimizer).
 """
 
 from __future__ import annotations

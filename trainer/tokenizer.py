@@ -1,4 +1,5 @@
-"""The tokenizer that lies beside shards and checkpoints: sentencepiece or Hugging Face, loaded when text is asked for."""
+"""The tokenizer that lies beside shards and checkpoints: sentencepiece or Hugging Face, loaded when text is
+asked for."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ class HuggingFace:
 
 def find_tokenizer(folder: Path) -> Path | None:
     """Return the tokenizer file of a shard, run or checkpoint folder, if it has one."""
-    places = [folder, folder.parent, folder.parent.parent] if folder.parent.name == "checkpoints" else [folder]
+    places = (
+        [folder, folder.parent, folder.parent.parent] if folder.parent.name == "checkpoints" else [folder]
+    )
     return next((place / name for place in places for name in FILES if (place / name).is_file()), None)
 
 
@@ -57,6 +60,9 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise InputError(
             f"there is no tokenizer here: {' or '.join(FILES)}",
             where=str(folder),
-            hint="copy the sentencepiece model or tokenizer.json the shards were encoded with beside the checkpoints",
+            hint=(
+                "copy the sentencepiece model or tokenizer.json the shards were encoded with beside the"
+                " checkpoints"
+            ),
         )
     return HuggingFace(path) if path.suffix == ".json" else SentencePiece(path)

@@ -1,15 +1,17 @@
 """Train a model on token shards; resume it to the bit.
 
-    python -m gristmill.trainer.train --shards mix --out train/a --heldout heldout --set model.preset=llama-15m --set steps=200
-    torchrun --nproc-per-node 8 -m gristmill.trainer.train --shards mix --out train/a --set model.preset=llama-1b
+    python -m gristmill.trainer.train --shards mix --out train/a --heldout heldout --set
+    model.preset=llama-15m --set steps=200 torchrun --nproc-per-node 8 -m gristmill.trainer.train --shards mix
+    --out train/a --set model.preset=llama-1b
 
 From Python, in a process of its own (the trainer imports torch and numpy only):
 
-    from gristmill.trainer.train import run
-    summary = run({"shards": "mix", "run": "train/a", "heldout": "heldout", "model": {"preset": "llama-15m"}, "steps": 200})
+    from gristmill.trainer.train import run summary = run({"shards": "mix", "run": "train/a", "heldout":
+    "heldout", "model": {"preset": "llama-15m"}, "steps": 200})
 
-It writes `log.jsonl`, `checkpoints/`, `summary.json` and the tokenizer into the run folder. SIGTERM and SIGINT finish the
-step, save a checkpoint and raise Interrupted (exit 143 or 130); the same call continues. An ended run is not redone.
+It writes `log.jsonl`, `checkpoints/`, `summary.json` and the tokenizer into the run folder. SIGTERM and
+SIGINT finish the step, save a checkpoint and raise Interrupted (exit 143 or 130); the same call continues. An
+ended run is not redone.
 """
 
 from __future__ import annotations
@@ -46,11 +48,13 @@ ASK_EVERY = 10  # steps between agreements of several ranks on a signal
 
 
 def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
-    """Train as the settings say and return a summary; raises Interrupted when a signal stopped it, resumably."""
+    """Train as the settings say and return a summary; raises Interrupted when a signal stopped it,
+    resumably."""
     settings = settings if isinstance(settings, Settings) else Settings.from_dict(settings)
     if not settings.shards or not settings.run:
         raise UsageError(
-            "`shards` and `run` must be given", hint="name the shard folder to read (--shards) and the run folder to write (--out)"
+            "`shards` and `run` must be given",
+            hint="name the shard folder to read (--shards) and the run folder to write (--out)",
         )
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -63,15 +67,19 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
 
 
 def model_config(settings: Settings, shards: ShardSet) -> ModelConfig:
-    """Return the model's shape: as the settings or the folder to start from say, with the shards' vocabulary."""
+    """Return the model's shape: as the settings or the folder to start from say, with the shards'
+    vocabulary."""
     if shards.num_tokens == 0:
-        raise InputError("the shard set is empty: no tokens", where=settings.shards, hint="check what the mixture kept")
+        raise InputError(
+            "the shard set is empty: no tokens", where=settings.shards, hint="check what the mixture kept"
+        )
     config = read_config(Path(settings.init)) if settings.init else settings.model
     if config.vocab == 0:
         return dataclasses.replace(config, vocab=shards.vocab)
     if config.vocab < shards.vocab:
         raise UsageError(
-            f"the model's vocabulary is {config.vocab}, the shards' {shards.vocab}: some ids would have no embedding",
+            f"the model's vocabulary is {config.vocab}, the shards' {shards.vocab}:"
+            " some ids would have no embedding",
             where=str(shards.folder), hint="leave model.vocab out: it is taken from the shards",
         )  # fmt: skip
     return config
@@ -86,7 +94,9 @@ class Signals:
 
     def __enter__(self) -> Signals:
         try:
-            self._before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+            self._before = {
+                number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)
+            }
         except ValueError:  # not the main thread: whoever runs us handles signals
             self._before = {}
         return self
@@ -117,7 +127,8 @@ class Training:
             self.heldout = HeldOut(heldout, self.config.context, settings.eval_tokens)
         if settings.batch % group.world:
             raise UsageError(
-                f"`batch` {settings.batch} does not divide among {group.world} ranks", hint="make it a multiple of the ranks"
+                f"`batch` {settings.batch} does not divide among {group.world} ranks",
+                hint="make it a multiple of the ranks",
             )
         self.rows = settings.batch // group.world
         self.micro = min(settings.micro_batch or self.rows, self.rows)
@@ -138,11 +149,15 @@ class Training:
         if self.group.any(ended is not None):
             return ended or {}
         self.log.say(
-            f"train: {num_parameters(self.model):,} parameters, {self.model.dtype}, {self.steps} steps of "
-            f"{self.settings.batch} x {self.config.context} tokens on {self.group.world} x {self.group.device.type}"
+            f"train: {num_parameters(self.model):,} parameters, {self.model.dtype}, {self.steps} steps of"
+            f" {self.settings.batch} x {self.config.context} tokens on {self.group.world} x"
+            f" {self.group.device.type}"
         )
         if self.settings.data.packing == "bestfit":
-            self.log.say(f"packing: {self.loader.pad_fraction:.2%} padding, nothing cropped, {self.loader.num_cut:,} documents cut")
+            self.log.say(
+                f"packing: {self.loader.pad_fraction:.2%} padding, nothing cropped, {self.loader.num_cut:,}"
+                " documents cut"
+            )
         if self.step == 0 and self.heldout is not None:
             self._evaluate()
         with Signals() as signals:
@@ -156,11 +171,14 @@ class Training:
         return self._summary(time.perf_counter() - began, self.step - first)
 
     def _train_step(self, batch: Batch) -> None:
-        """Forward and backward over the parts of the batch, then one update; nothing here waits for the device."""
+        """Forward and backward over the parts of the batch, then one update; nothing here waits for the
+        device."""
         started = time.perf_counter()
         settings, group = self.settings, self.group
         num_targets = int(group.sum(torch.tensor(batch.num_targets())))
-        scale = group.world / max(1, num_targets)  # gradients are averaged over ranks, so each is scaled up by their number
+        scale = group.world / max(
+            1, num_targets
+        )  # gradients are averaged over ranks, so each is scaled up by their number
         nats = torch.zeros((), device=group.device)
         for start in range(0, self.rows, self.micro):
             part = batch.rows(start, start + self.micro)
@@ -181,7 +199,12 @@ class Training:
         settings, step = self.settings, self.step
         if step % settings.log_every == 0 or step == self.steps or step == 1:
             self._log_step()
-        if settings.eval_every and step % settings.eval_every == 0 and step < self.steps and self.heldout is not None:
+        if (
+            settings.eval_every
+            and step % settings.eval_every == 0
+            and step < self.steps
+            and self.heldout is not None
+        ):
             self._evaluate()
         ask = self.group.world == 1 or step % ASK_EVERY == 0
         if ask and self.group.any(signals.received is not None):
@@ -204,7 +227,8 @@ class Training:
         skipped, in_a_row = (int(self.spikes.state[key]) for key in ("skipped", "skipped_in_a_row"))
         epoch = self.step * self.settings.batch / self.loader.num_samples
         values = dict(
-            step=self.step, tokens=self.tokens, loss=loss_value, lr=lr, grad_norm=norm_value, tokens_per_s=speed,
+            step=self.step, tokens=self.tokens, loss=loss_value, lr=lr, grad_norm=norm_value,
+            tokens_per_s=speed,
             mfu=mfu, memory_bytes=peak_memory(self.group.device), skipped=skipped, epoch=epoch,
         )  # fmt: skip
         self.log.step(**values)
@@ -216,9 +240,13 @@ class Training:
         )
         if in_a_row >= self.settings.max_skipped:
             raise StepFailed(
-                f"{in_a_row} steps in a row were skipped: the loss is {loss_value}, the gradient norm {norm_value}",
+                f"{in_a_row} steps in a row were skipped: the loss is {loss_value}, the gradient norm"
+                f" {norm_value}",
                 where=f"{self.folder} step {self.step}",
-                hint="lower optimizer.lr, lengthen the warm-up, or go on from an earlier checkpoint; log.jsonl shows when it began",
+                hint=(
+                    "lower optimizer.lr, lengthen the warm-up, or go on from an earlier checkpoint; log.jsonl"
+                    " shows when it began"
+                ),
             )
 
     @property
@@ -242,7 +270,9 @@ class Training:
             self.log.evaluation(step=self.step, **row)
         last = rows[-1]
         per_byte = "" if last["bits_per_byte"] is None else f", {last['bits_per_byte']:.4f} bits per byte"
-        self.log.say(f"held-out at step {self.step}: loss {last['loss']:.4f}{per_byte} over {last['bytes']:,} bytes")
+        self.log.say(
+            f"held-out at step {self.step}: loss {last['loss']:.4f}{per_byte} over {last['bytes']:,} bytes"
+        )
 
     def _build(self) -> tuple[Model, nn.Module]:
         """Return the model and the module to call; weights are drawn once they lie where they will stay."""
@@ -275,10 +305,13 @@ class Training:
         if newest is None:
             return 0
         meta = Meta.read(newest)
-        refuse_other(meta, self.config, self.shards.sha256, str(self.shards.folder), self.settings.seed, newest)
+        refuse_other(
+            meta, self.config, self.shards.sha256, str(self.shards.folder), self.settings.seed, newest
+        )
         if meta.samples % self.settings.batch:
             raise UsageError(
-                f"the checkpoint lies {meta.samples:,} samples in, which batches of {self.settings.batch} do not divide",
+                f"the checkpoint lies {meta.samples:,} samples in, which batches of {self.settings.batch} do"
+                " not divide",
                 where=str(newest),
             )
         load(newest, self._state(), self.group)
@@ -298,7 +331,8 @@ class Training:
         self._save(permanent=False)
         self.checkpoints.wait()
         error = Interrupted(
-            f"training stopped by {signal.Signals(number).name} after step {self.step} of {self.steps}; a checkpoint is saved",
+            f"training stopped by {signal.Signals(number).name} after step {self.step} of {self.steps};"
+            " a checkpoint is saved",
             where=str(self.folder), hint="the same command continues from there",
         )  # fmt: skip
         error.exit_code = 128 + number
@@ -308,7 +342,9 @@ class Training:
         """Return the evaluations of the run so far, also those before it was interrupted, by step."""
         found: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for row in self.log.rows("eval"):
-            found[row["step"]].append({key: value for key, value in row.items() if key not in ("event", "step")})
+            found[row["step"]].append(
+                {key: value for key, value in row.items() if key not in ("event", "step")}
+            )
         return found
 
     def _ended(self) -> dict[str, Any] | None:
@@ -317,7 +353,9 @@ class Training:
         if self.group.rank or self.step < self.steps or not path.is_file():
             return None
         summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        complete = summary["steps"] == self.steps and (self.heldout is None or "after" in summary["evaluations"])
+        complete = summary["steps"] == self.steps and (
+            self.heldout is None or "after" in summary["evaluations"]
+        )
         return summary if complete else None
 
     def _summary(self, seconds: float, steps: int) -> dict[str, Any]:
@@ -333,7 +371,11 @@ class Training:
             "loss": logged[-1]["loss"] if logged else None,
             "skipped": int(self.spikes.state["skipped"]),
             "checkpoint": str(self.checkpoints.newest()),
-            "evaluations": {when: evaluations[step] for when, step in (("before", 0), ("after", self.step)) if step in evaluations},
+            "evaluations": {
+                when: evaluations[step]
+                for when, step in (("before", 0), ("after", self.step))
+                if step in evaluations
+            },
             "model": dataclasses.asdict(self.config),
             "device": str(self.group.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
@@ -344,7 +386,11 @@ class Training:
 
 
 def _refuse_other_tokenizer(shards: ShardSet, heldout: ShardSet) -> None:
-    if (shards.vocab, shards.eos_id, shards.tokenizer_sha256) != (heldout.vocab, heldout.eos_id, heldout.tokenizer_sha256):
+    if (shards.vocab, shards.eos_id, shards.tokenizer_sha256) != (
+        heldout.vocab,
+        heldout.eos_id,
+        heldout.tokenizer_sha256,
+    ):
         raise UsageError(
             "the held-out shards were written with another tokenizer than the training shards",
             where=str(heldout.folder), hint="encode both with one tokenizer",

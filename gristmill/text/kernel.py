@@ -1,8 +1,9 @@
 """Where compiled kernels are cached, and the argument types they share.
 
-numba stamps a cached kernel with its own file only: after a change to a helper or a table in another file it would go on
-running the old machine code. So the kernels of each module are cached in a folder of their own, named by the digest of that
-module and of all it imports from this package, directly or not. Import this module before any `@njit`.
+numba stamps a cached kernel with its own file only: after a change to a helper or a table in another file it
+would go on running the old machine code. So the kernels of each module are cached in a folder of their own,
+named by the digest of that module and of all it imports from this package, directly or not. Import this
+module before any `@njit`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ OFFSETS = types.Array(types.int64, 1, "C", readonly=True)
 
 _PACKAGE = __name__.partition(".")[0]
 _ROOT = Path(__file__).parent.parent
-_IMPORT = re.compile(rf"^[ \t]*(?:from|import) ({_PACKAGE}[\w.]*)(?: import (?:\(([^)]*)\)|(.*)))?", re.MULTILINE)
+_IMPORT = re.compile(
+    rf"^[ \t]*(?:from|import) ({_PACKAGE}[\w.]*)(?: import (?:\(([^)]*)\)|(.*)))?", re.MULTILINE
+)
 
 
 def import_closure(module: str) -> tuple[str, ...]:
@@ -77,18 +80,25 @@ class KernelCacheLocator(InTreeCacheLocator):  # type: ignore[misc]  # numba car
 
     @classmethod
     def from_function(cls, function: Callable[..., Any], path: str) -> Any:
-        return super().from_function(function, path) if function.__module__.startswith(f"{_PACKAGE}.") else None
+        return (
+            super().from_function(function, path) if function.__module__.startswith(f"{_PACKAGE}.") else None
+        )
 
 
-_OTHERS = "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator,ZipCacheLocator"
-numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.KernelCacheLocator,{numba.config.CACHE_LOCATOR_CLASSES or _OTHERS}"
+_OTHERS = (
+    "UserProvidedCacheLocator,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator,ZipCacheLocator"
+)
+numba.config.CACHE_LOCATOR_CLASSES = (
+    f"{__name__}.KernelCacheLocator,{numba.config.CACHE_LOCATOR_CLASSES or _OTHERS}"
+)
 
 
 def kernel(*signatures: Any) -> Any:
-    """Compile a function for these signatures when its module is imported; it runs without the interpreter's lock.
+    """Compile a function for these signatures when its module is imported; it runs without the interpreter's
+    lock.
 
-    It and its parts count no references to their arrays, and so cannot make any: two counts a call, with the bus locked, cost as
-    much as a word.
+    It and its parts count no references to their arrays, and so cannot make any: two counts a call, with the
+    bus locked, cost as much as a word.
     """
     return numba.njit(list(signatures), cache=True, nogil=True, _nrt=False)
 

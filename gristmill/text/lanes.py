@@ -1,8 +1,8 @@
 """Sixty-four bytes at a time: which of them are of a class, as the bits of one integer.
 
-What a processor cannot guess byte by byte, where a word or a line ends, it reads here from a few integers. LLVM makes one
-comparison of 64 bytes of two or four instructions of any vector unit; without one it is slower, not wrong. Bit 0 is the
-byte read first.
+What a processor cannot guess byte by byte, where a word or a line ends, it reads here from a few integers.
+LLVM makes one comparison of 64 bytes of two or four instructions of any vector unit; without one it is
+slower, not wrong. Bit 0 is the byte read first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def between(typing: Any, address: Any, low: Any, high: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place, first, last = arguments
         distance = builder.sub(_lanes(builder, place), _splat(builder, first))
-        return builder.bitcast(builder.icmp_unsigned("<=", distance, _splat(builder, builder.sub(last, first))), _LANE_BITS)
+        return builder.bitcast(
+            builder.icmp_unsigned("<=", distance, _splat(builder, builder.sub(last, first))), _LANE_BITS
+        )
 
     return types.uint64(types.uint64, types.uint8, types.uint8), generate
 
@@ -67,7 +69,8 @@ def _splat(builder: Any, byte: Any) -> Any:
 
 @intrinsic  # type: ignore[misc]
 def address_of(typing: Any, array: Any) -> Any:
-    """Return where an array's bytes begin; `array.ctypes.data` counts a reference each time, which costs more than a word."""
+    """Return where an array's bytes begin; `array.ctypes.data` counts a reference each time, which costs more
+    than a word."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ptrtoint(context.make_array(array)(context, builder, arguments[0]).data, _LANE_BITS)
@@ -100,7 +103,9 @@ def copy_bytes(typing: Any, source: Any, target: Any, size: Any) -> Any:
 @intrinsic  # type: ignore[misc]
 def ones(typing: Any, bits: Any) -> Any:
     """Count the bits that are set."""
-    return types.int64(types.uint64), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
+    return types.int64(types.uint64), lambda context, builder, signature, arguments: builder.ctpop(
+        arguments[0]
+    )
 
 
 @intrinsic  # type: ignore[misc]
@@ -116,7 +121,9 @@ def above(typing: Any, bits: Any) -> Any:
     """Return the place above the highest bit set, 0 of none."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.sub(ir.Constant(_LANE_BITS, LANES), builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0)))
+        return builder.sub(
+            ir.Constant(_LANE_BITS, LANES), builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+        )
 
     return types.int64(types.uint64), generate
 
@@ -129,7 +136,8 @@ def first_bits(count):  # type: ignore[no-untyped-def]
 
 @part
 def window(data, i, stop, room):  # type: ignore[no-untyped-def]
-    """Return the address of 64 readable bytes that begin with those at i: a copy where the buffer ends before."""
+    """Return the address of 64 readable bytes that begin with those at i: a copy where the buffer ends
+    before."""
     if i + LANES <= len(data):
         return address_of(data) + np.uint64(i)
     return _copy_of_end(data, i, min(stop - i, LANES), room)
@@ -152,7 +160,8 @@ def eight_bytes(data, i, size):  # type: ignore[no-untyped-def]
 
 @part
 def _bytes_at_end(data, i, size):  # type: ignore[no-untyped-def]
-    """Do so where the buffer ends before: a function apart, because LLVM blows the loop up beyond what it inlines."""
+    """Do so where the buffer ends before: a function apart, because LLVM blows the loop up beyond what it
+    inlines."""
     found = ZERO
     for j in range(size):
         found |= np.uint64(data[i + j]) << np.uint64(8 * j)
@@ -161,7 +170,8 @@ def _bytes_at_end(data, i, size):  # type: ignore[no-untyped-def]
 
 @part
 def with_sight(left, ahead):  # type: ignore[no-untyped-def]
-    """Return how many bytes of a window to judge, so that each of them sees some bytes ahead where the text has any."""
+    """Return how many bytes of a window to judge, so that each of them sees some bytes ahead where the text
+    has any."""
     return left if left <= LANES else LANES - ahead
 
 
@@ -170,16 +180,21 @@ def breaks_in(place):  # type: ignore[no-untyped-def]
     """Return where line breaks other than a newline begin; the last two bytes are not told for certain."""
     ascii = between(place, 11, 13) | between(place, 28, 30)
     next_line = between(place, 0xC2, 0xC2) & (between(place, 0x85, 0x85) >> ONE)
-    separators = between(place, 0xE2, 0xE2) & (between(place, 0x80, 0x80) >> ONE) & (between(place, 0xA8, 0xA9) >> np.uint64(2))
+    separators = (
+        between(place, 0xE2, 0xE2)
+        & (between(place, 0x80, 0x80) >> ONE)
+        & (between(place, 0xA8, 0xA9) >> np.uint64(2))
+    )
     return ascii | next_line | separators
 
 
 @part
 def classify(data, i, stop, room):  # type: ignore[no-untyped-def]
-    """Note the classes of the bytes from i on, and return how many they are: to a character that is a word by itself, or 64.
+    """Note the classes of the bytes from i on, and return how many they are: to a character that is a word by
+    itself, or 64.
 
-    All bytes of a character carry its classes, but an end mark is its last byte and a line break its first; TAILS are bytes
-    that go on with a character. `\\n` after `\\r` is no break of its own within the window.
+    All bytes of a character carry its classes, but an end mark is its last byte and a line break its first;
+    TAILS are bytes that go on with a character. `\\n` after `\\r` is no break of its own within the window.
     """
     size = min(stop - i, LANES)
     place = window(data, i, stop, room)

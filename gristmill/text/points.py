@@ -44,7 +44,8 @@ def lower_of(point):  # type: ignore[no-untyped-def]
 def read(data, i, stop):  # type: ignore[no-untyped-def]
     """Return (code point, width, class) at i.
 
-    Hot loops test for ASCII themselves and call this for the rest: numba does not keep the returned tuple in registers.
+    Hot loops test for ASCII themselves and call this for the rest: numba does not keep the returned tuple in
+    registers.
     """
     point, width = decode(data, i, stop)
     return point, width, class_of(point)

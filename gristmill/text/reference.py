@@ -112,7 +112,8 @@ def fnv1a(text: str) -> int:
 
 
 def hash_bytes(data: bytes) -> int:
-    """FNV-1a over eight bytes at a time, begun with their number, each step's high half folded into its low one."""
+    """FNV-1a over eight bytes at a time, begun with their number, each step's high half folded into its low
+    one."""
     h = 0xCBF29CE484222325 ^ len(data)
     for i in range(0, len(data), 8):
         h = (h ^ int.from_bytes(data[i : i + 8], "little")) * 0x100000001B3 & _MASK

@@ -1,8 +1,8 @@
 """What each code point is: classes and lower case as two-level tables, pinned to one version of Unicode.
 
-`unicode.npz` holds them; `python -m gristmill.text.tables` writes it anew from this Python's `unicodedata`. The file's
-digest stands here because machine code bakes the tables in (numba freezes globals of an njit function): a new file needs
-a new digest, and that makes the cached kernels stale.
+`unicode.npz` holds them; `python -m gristmill.text.tables` writes it anew from this Python's `unicodedata`.
+The file's digest stands here because machine code bakes the tables in (numba freezes globals of an njit
+function): a new file needs a new digest, and that makes the cached kernels stale.
 
 A class is a set of bits. White space, letters and line breaks are those of `str.isspace`, `str.isalpha` and
 `str.splitlines`.
@@ -35,17 +35,24 @@ CLOSE = 128  # quotes and brackets that may stand between an end mark and the sp
 DIGIT = 256  # \d of regular expressions: decimal digits
 UPPER = 512  # str.isupper
 
-# Unicode's property Sentence_Terminal (PropList), which unicodedata lacks, and U+FF0E, U+FE52 as in FineWeb's stop_chars.
+# Unicode's property Sentence_Terminal (PropList), which unicodedata lacks, and U+FF0E, U+FE52 as in FineWeb's
+# stop_chars.
 _SENTENCE_TERMINAL = """
-21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965 104A-104B 1362 1367-1368 166E 1735-1736 17D4-17D6 17D9-17DA
-1803 1809 1944-1945 1AA8-1AAB 1B5A-1B5B 1B5E-1B5F 1B7D-1B7E 1C3B-1C3C 1C7E-1C7F 203C-203D 2047-2049 2E2E 2E3C 2E53-2E54
-3002 A4FF A60E-A60F A6F3 A6F7 A876-A877 A8CE-A8CF A92F A9C8-A9C9 AA5D-AA5F AAF0-AAF1 ABEB FE52 FE56-FE57 FF01 FF0E FF1F
-FF61 10A56-10A57 10F55-10F59 10F86-10F89 11047-11048 110BE-110C1 11141-11143 111C5-111C6 111CD 111DE-111DF 11238-11239
-1123B-1123C 112A9 1144B-1144C 115C2-115C3 115C9-115D7 11641-11642 1173C-1173E 11944 11946 11A42-11A43 11A9B-11A9C
+21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965 104A-104B 1362 1367-1368 166E 1735-1736
+17D4-17D6 17D9-17DA
+1803 1809 1944-1945 1AA8-1AAB 1B5A-1B5B 1B5E-1B5F 1B7D-1B7E 1C3B-1C3C 1C7E-1C7F 203C-203D 2047-2049 2E2E 2E3C
+2E53-2E54
+3002 A4FF A60E-A60F A6F3 A6F7 A876-A877 A8CE-A8CF A92F A9C8-A9C9 AA5D-AA5F AAF0-AAF1 ABEB FE52 FE56-FE57 FF01
+FF0E FF1F
+FF61 10A56-10A57 10F55-10F59 10F86-10F89 11047-11048 110BE-110C1 11141-11143 111C5-111C6 111CD 111DE-111DF
+11238-11239
+1123B-1123C 112A9 1144B-1144C 115C2-115C3 115C9-115D7 11641-11642 1173C-1173E 11944 11946 11A42-11A43
+11A9B-11A9C
 11C41-11C42 11EF7-11EF8 11F43-11F44 16A6E-16A6F 16AF5 16B37-16B38 16B44 16E98 1BC9F 1DA88
 """
 _UNIT_SCRIPTS = """
-E00-EFF 1780-17FF 2E80-2FDF 3005-3007 3021-3029 3038-303B 3041-30FF 31F0-31FF 3400-4DBF 4E00-9FFF F900-FAFF FF66-FF9F
+E00-EFF 1780-17FF 2E80-2FDF 3005-3007 3021-3029 3038-303B 3041-30FF 31F0-31FF 3400-4DBF 4E00-9FFF F900-FAFF
+FF66-FF9F
 1AFF0-1AFFF 1B000-1B16F 20000-3FFFD
 """
 _WIDE_ENDS = "。！？｡．"
@@ -84,7 +91,8 @@ _UNITS, _ENDS = _ranges(_UNIT_SCRIPTS), _ranges(_SENTENCE_TERMINAL)
 
 
 def lower_delta(point: int) -> int:
-    """Return what lower-casing adds to a code point; U+0130, the only one whose lower case is two, gives `i` (and U+0307)."""
+    """Return what lower-casing adds to a code point; U+0130, the only one whose lower case is two, gives `i`
+    (and U+0307)."""
     return ord(chr(point).lower()[0]) - point
 
 
@@ -96,7 +104,10 @@ def write(path: Path = _PATH) -> str:
         ("lower", np.array([lower_delta(point) for point in range(_NUM_POINTS)], np.int32)),
     ):
         pages, index = np.unique(values.reshape(-1, 256), axis=0, return_inverse=True)
-        arrays[f"{name}_pages"], arrays[f"{name}_index"] = pages.reshape(-1), index.reshape(-1).astype(np.uint16)
+        arrays[f"{name}_pages"], arrays[f"{name}_index"] = (
+            pages.reshape(-1),
+            index.reshape(-1).astype(np.uint16),
+        )
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
     return digest(np.load(path))
@@ -119,4 +130,7 @@ else:
     CLASS_INDEX, CLASS_PAGES = _tables["class_index"], _tables["class_pages"]
     LOWER_INDEX, LOWER_PAGES = _tables["lower_index"], _tables["lower_pages"]
     if digest(_tables) != TABLES_SHA256:
-        raise ImportError(f"`{_PATH.name}` is not the file that tables.py names: write it anew, put its digest into TABLES_SHA256")
+        raise ImportError(
+            f"`{_PATH.name}` is not the file that tables.py names: write it anew, put its digest into"
+            " TABLES_SHA256"
+        )

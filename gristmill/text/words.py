@@ -6,16 +6,21 @@
     words.core_start[first]          # byte offsets into the data buffer
 
 Definitions, for which `gristmill.text.reference` is the executable text:
-- a *run* is what `str.split()` returns; a *word* is a run, except that each Han, Kana, Thai, Lao or Khmer letter, mark or
-  number is a word by itself and cuts its run (else whole languages are one word). `GLUED` marks a word that continues a run;
-- its *core* reaches from its first to its last letter, mark or number; it is empty (start = end) for bare punctuation;
-- `hash_exact` is of the bytes of the whole word, eight at a time; `hash_folded` of the core in lower case, code point by code
-  point (U+0130 gives `i` + U+0307; no final sigma): FNV-1a, finished by MurmurHash3's mixer. An empty core hashes to the offset's;
+- a *run* is what `str.split()` returns; a *word* is a run, except that each Han, Kana, Thai, Lao or Khmer
+  letter, mark or number is a word by itself and cuts its run (else whole languages are one word). `GLUED`
+  marks a word that continues a run;
+- its *core* reaches from its first to its last letter, mark or number; it is empty (start = end) for bare
+  punctuation;
+- `hash_exact` is of the bytes of the whole word, eight at a time; `hash_folded` of the core in lower case,
+  code point by code point (U+0130 gives `i` + U+0307; no final sigma): FNV-1a, finished by MurmurHash3's
+  mixer. An empty core hashes to the offset's;
 - lines are those of `str.splitlines`, numbered from 0 within a text;
-- a sentence ends with its line, or after a word that ends in an end mark (Unicode's Sentence_Terminal), closing quotes and
-  brackets aside, if white space follows or the mark is one of scripts that put none (。！？｡．).
+- a sentence ends with its line, or after a word that ends in an end mark (Unicode's Sentence_Terminal),
+  closing quotes and brackets aside, if white space follows or the mark is one of scripts that put none
+  (。！？｡．).
 
-The kernel reads 64 bytes at a time: some 300 MB/s on one core, 180 with folded hashes. Bytes that are not UTF-8 do not crash it.
+The kernel reads 64 bytes at a time: some 300 MB/s on one core, 180 with folded hashes. Bytes that are not
+UTF-8 do not crash it.
 """
 
 from __future__ import annotations
@@ -95,7 +100,9 @@ def _hash_folded(data, i, stop):  # type: ignore[no-untyped-def]
 
 
 @part
-def _put(n, start, end, core_start, core_end, line, sentence, chars, core_chars, flag, places, numbers, flags):  # type: ignore[no-untyped-def]
+def _put(  # type: ignore[no-untyped-def]
+    n, start, end, core_start, core_end, line, sentence, chars, core_chars, flag, places, numbers, flags
+):
     places[0, n], places[1, n], places[2, n], places[3, n] = start, end, core_start, core_end
     numbers[0, n], numbers[1, n], numbers[2, n], numbers[3, n] = line, sentence, chars, core_chars
     flags[n] = flag
@@ -103,7 +110,8 @@ def _put(n, start, end, core_start, core_end, line, sentence, chars, core_chars,
 
 @part
 def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags):  # type: ignore[no-untyped-def]
-    """Find the words of the run at i, character by character; return (end of the run, words, sentence, unfinished)."""
+    """Find the words of the run at i, character by character; return (end of the run, words, sentence,
+    unfinished)."""
     in_word = False
     unit = False  # the open word is a script's single code point: whatever follows is another word
     glued = 0
@@ -118,7 +126,21 @@ def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags): 
         if in_word and (space or unit or bits & UNIT):
             ends = mark == 2 or (mark == 1 and space)
             flag = (HAS_LETTER if letter & LETTER else 0) | glued | (ENDS_SENTENCE if ends else 0)
-            _put(n, start, i, first_core, last_core, line, sentence, chars, core_chars, flag, places, numbers, flags)
+            _put(
+                n,
+                start,
+                i,
+                first_core,
+                last_core,
+                line,
+                sentence,
+                chars,
+                core_chars,
+                flag,
+                places,
+                numbers,
+                flags,
+            )
             n += 1
             sentence += ends
             unfinished = not ends
@@ -152,7 +174,8 @@ def _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags): 
 
 @kernel(types.int64(OFFSETS, OFFSETS, BYTES, types.boolean, _PLACES, _HASHES, _NUMBERS, _FLAGS, _I64, _U64))
 def _scan(starts, stops, data, fold, places, hashes, numbers, flags, rows, room):  # type: ignore[no-untyped-def]
-    """Find words 64 bytes at a time; a run with words inside it, or one longer than that, goes character by character."""
+    """Find words 64 bytes at a time; a run with words inside it, or one longer than that, goes character by
+    character."""
     n = np.int64(0)
     for doc in range(len(starts)):
         rows[doc] = n
@@ -188,7 +211,21 @@ def _scan(starts, stops, data, fold, places, hashes, numbers, flags, rows, room)
                 chars = ones(own & ~tails)
                 ends = (room[ENDS] >> np.uint64(max(above(own & telling) - 1, 0))) & (own & telling != ZERO)
                 flag = (HAS_LETTER if own & letters else 0) | (ENDS_SENTENCE if ends else 0)
-                _put(n, start, end, core_start, core_end, line, sentence, chars, core_chars, flag, places, numbers, flags)
+                _put(
+                    n,
+                    start,
+                    end,
+                    core_start,
+                    core_end,
+                    line,
+                    sentence,
+                    chars,
+                    core_chars,
+                    flag,
+                    places,
+                    numbers,
+                    flags,
+                )
                 n += 1
                 sentence += ends
                 unfinished = not ends
@@ -200,7 +237,9 @@ def _scan(starts, stops, data, fold, places, hashes, numbers, flags, rows, room)
                 unfinished = False
             i += used
             if used == 0:
-                i, n, sentence, unfinished = _run(data, i, stop, n, line, sentence, unfinished, places, numbers, flags)
+                i, n, sentence, unfinished = _run(
+                    data, i, stop, n, line, sentence, unfinished, places, numbers, flags
+                )
         for word in range(np.uint64(rows[doc]), np.uint64(n)):
             hashes[0, word] = hash_bytes(data, places[0, word], places[1, word])
         if fold:
@@ -216,7 +255,8 @@ def spans(offsets: Int64s, data: npt.NDArray[np.uint8]) -> Words:
 
 
 class Scratch:
-    """Arrays that one batch after another uses: fresh memory costs a page fault per 4 KiB, as much as the kernels themselves.
+    """Arrays that one batch after another uses: fresh memory costs a page fault per 4 KiB, as much as the
+    kernels themselves.
 
     What was taken under a name is overwritten when that name is taken again.
     """
@@ -230,14 +270,22 @@ class Scratch:
         return self._arrays[name][:size]
 
 
-def scan(starts: Int64s, stops: Int64s, data: npt.NDArray[np.uint8], scratch: Scratch | None = None, fold: bool = True) -> Words:
+def scan(
+    starts: Int64s,
+    stops: Int64s,
+    data: npt.NDArray[np.uint8],
+    scratch: Scratch | None = None,
+    fold: bool = True,
+) -> Words:
     """Find the words of the texts data[starts[i]:stops[i]].
 
-    With a scratch, they last until its next scan. Without `fold`, `hash_folded` holds nothing of use: half of the time goes there.
+    With a scratch, they last until its next scan. Without `fold`, `hash_folded` holds nothing of use: half of
+    the time goes there.
     """
     scratch = scratch or Scratch()
     starts, stops = np.ascontiguousarray(starts, np.int64), np.ascontiguousarray(stops, np.int64)
-    # A word by itself takes 3 bytes, any other a byte and what parts it from the next: memory untouched is not taken.
+    # A word by itself takes 3 bytes, any other a byte and what parts it from the next: memory untouched is
+    # not taken.
     room = int(((stops - starts) // 2 + 1).sum())
     places = scratch.empty("places", 4 * room, np.int64).reshape(4, room)
     hashes = scratch.empty("hashes", 2 * room, np.uint64).reshape(2, room)
@@ -266,7 +314,11 @@ def text_spans(texts: pa.Array | pa.ChunkedArray) -> tuple[Int64s, Int64s, npt.N
     if len(texts) == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
     offsets = np.frombuffer(offsets_buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None and data_buffer.size else np.zeros(0, np.uint8)
+    data = (
+        np.frombuffer(data_buffer, np.uint8)
+        if data_buffer is not None and data_buffer.size
+        else np.zeros(0, np.uint8)
+    )
     starts, stops = offsets[:-1], offsets[1:]
     if texts.null_count:
         stops = np.where(np.asarray(texts.is_valid()), stops, starts)

@@ -1,8 +1,10 @@
-"""Build the quickstart's inputs: a crawl, source files and curated prose, all found on the machine it runs on.
+"""Build the quickstart's inputs: a crawl, source files and curated prose, all found on the machine it runs
+on.
 
     facts = build_corpus(Path("demo/corpus"), seed=1)
 
-The same machine and seed give the same bytes, and files that are there already are left alone: what was milled stays milled.
+The same machine and seed give the same bytes, and files that are there already are left alone: what was
+milled stays milled.
 """
 
 from __future__ import annotations
@@ -42,14 +44,19 @@ def build_corpus(out: Path, seed: int) -> dict[str, Any]:
         raise InputError(
             f"this Python documents itself on {len(pages)} pages only, the quickstart needs {_MIN_PAGES}",
             where=sys.prefix,
-            hint="use a Python that has the sources of its standard library, or run a recipe on files of your own",
+            hint=(
+                "use a Python that has the sources of its standard library, or run a recipe on files of"
+                " your own"
+            ),
         )
     aside = out / "unfinished"
     aside.mkdir(parents=True, exist_ok=True)
     paths = write_crawl(aside, pages, _NUM_CRAWL_FILES)
     paths += [_write_jsonl(aside / "code.jsonl", _within(harvest.sources(), _CODE_BYTES))]
     paths += [_write_jsonl(aside / "prose.jsonl", _within(_prose(seed), _PROSE_BYTES))]
-    files: dict[str, dict[str, Any]] = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in paths}
+    files: dict[str, dict[str, Any]] = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in paths
+    }
     for path in paths:
         _settle(path, out / path.name, files[path.name]["sha256"])
     aside.rmdir()
@@ -71,7 +78,8 @@ def _all_there(out: Path, facts: dict[str, Any]) -> bool:
 
 
 def _settle(path: Path, target: Path, sha256: str) -> None:
-    """Move a file to its place unless the same bytes are there: a new time of change would make what was milled stale."""
+    """Move a file to its place unless the same bytes are there: a new time of change would make what was
+    milled stale."""
     if target.is_file() and sha256_file(target) == sha256:
         path.unlink()
     else:
@@ -80,7 +88,11 @@ def _settle(path: Path, target: Path, sha256: str) -> None:
 
 def _code() -> dict[str, str]:
     """What the bytes depend on besides: the modules and templates beside this one."""
-    return {path.name: sha256_file(path) for path in sorted(Path(__file__).parent.iterdir()) if path.suffix in (".py", ".html")}
+    return {
+        path.name: sha256_file(path)
+        for path in sorted(Path(__file__).parent.iterdir())
+        if path.suffix in (".py", ".html")
+    }
 
 
 def _machine() -> list[str]:
@@ -89,7 +101,8 @@ def _machine() -> list[str]:
 
 
 def _prose(seed: int) -> Iterator[Passage]:
-    """Long texts that people wrote to be read: half of the long descriptions, licences, help topics, introductions of modules."""
+    """Long texts that people wrote to be read: half of the long descriptions, licences, help topics,
+    introductions of modules."""
     for passage in [*harvest.topics(), *harvest.descriptions(), *harvest.licences()]:
         if not (passage.key.startswith("description:") and draw(seed, "web", passage.key) < 0.5):
             yield _reflowed(passage)
@@ -100,11 +113,14 @@ def _prose(seed: int) -> Iterator[Passage]:
 
 def _reflowed(passage: Passage) -> Passage:
     """Hard line ends become paragraphs, markup goes, and what is very long ends early."""
-    return Passage(passage.key, passage.title, markup.to_text(markup.parse(passage.text[:_MAX_PROSE_CHARACTERS])))
+    return Passage(
+        passage.key, passage.title, markup.to_text(markup.parse(passage.text[:_MAX_PROSE_CHARACTERS]))
+    )
 
 
 def _within(passages: Iterable[Passage], max_bytes: int) -> list[Passage]:
-    """Choose passages by the hash of their key until the bytes are used up; the chosen stay in the order they came."""
+    """Choose passages by the hash of their key until the bytes are used up; the chosen stay in the order they
+    came."""
     listed = list(passages)
     order = sorted(range(len(listed)), key=lambda number: digest16("within", listed[number].key))
     chosen: list[int] = []
@@ -119,6 +135,9 @@ def _within(passages: Iterable[Passage], max_bytes: int) -> list[Passage]:
 
 def _write_jsonl(path: Path, passages: Iterable[Passage]) -> Path:
     date = CRAWLED.isoformat()
-    rows = [{"id": passage.key, "date": date, "title": passage.title, "text": passage.text} for passage in passages]
+    rows = [
+        {"id": passage.key, "date": date, "title": passage.title, "text": passage.text}
+        for passage in passages
+    ]
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     return path

@@ -15,16 +15,27 @@ from warcio.warcwriter import WARCWriter
 from gristmill.hashing import digest16
 from gristmill.pipeline.demo.pages import Page
 
-CRAWLED = datetime(2025, 1, 15, 12, tzinfo=UTC)  # fixed, as all dates here: a second crawl must equal the first
-_FIELDS = {"software": "gristmill demo", "isPartOf": "the embedded quickstart", "format": "WARC File Format 1.0"}
+CRAWLED = datetime(
+    2025, 1, 15, 12, tzinfo=UTC
+)  # fixed, as all dates here: a second crawl must equal the first
+_FIELDS = {
+    "software": "gristmill demo",
+    "isPartOf": "the embedded quickstart",
+    "format": "WARC File Format 1.0",
+}
 
 
 def write_crawl(folder: Path, pages: Sequence[Page], num_files: int) -> list[Path]:
-    """Spread pages over files by the hash of their address, as a crawler's queue does; return the files in order."""
+    """Spread pages over files by the hash of their address, as a crawler's queue does; return the files in
+    order."""
     paths = []
     for number in range(num_files):
         path = folder / f"crawl-{number:05d}.warc.gz"
-        mine = [page for page in pages if int.from_bytes(digest16("file", page.url)[:4], "little") % num_files == number]
+        mine = [
+            page
+            for page in pages
+            if int.from_bytes(digest16("file", page.url)[:4], "little") % num_files == number
+        ]
         mine.sort(key=lambda page: digest16("order", page.url))
         with path.open("wb") as file:
             writer = WARCWriter(file, gzip=True)
@@ -52,7 +63,9 @@ def _write_visit(writer: WARCWriter, page: Page) -> None:
         [("Host", host), ("User-Agent", "demobot/1.0"), ("Accept", "text/html")],
         is_http_request=True,
     )
-    came = StatusAndHeaders(page.status, [("Server", "httpd"), ("Date", _http_date(second)), ("Content-Type", page.content_type)])
+    came = StatusAndHeaders(
+        page.status, [("Server", "httpd"), ("Date", _http_date(second)), ("Content-Type", page.content_type)]
+    )
     came.protocol = "HTTP/1.1"
     body = page.body
     if digest16("encoding", page.url)[0] < 64:  # a quarter of the answers is stored as it was sent
@@ -60,10 +73,16 @@ def _write_visit(writer: WARCWriter, page: Page) -> None:
         came.headers.append(("Content-Encoding", "gzip"))
     came.headers.append(("Content-Length", str(len(body))))
     noted = io.BytesIO(f"fetchTimeMs: {second % 900}\r\nhopsFromSeed: {len(path)}\r\n".encode())
-    for kind, payload, http in (("request", io.BytesIO(), asked), ("response", io.BytesIO(body), came), ("metadata", noted, None)):
+    for kind, payload, http in (
+        ("request", io.BytesIO(), asked),
+        ("response", io.BytesIO(body), came),
+        ("metadata", noted, None),
+    ):
         headers = _named(page.url, kind, second)
         of_fields = "application/warc-fields" if kind == "metadata" else ""
-        record = writer.create_warc_record(page.url, kind, payload, len(payload.getvalue()), of_fields, headers, http_headers=http)
+        record = writer.create_warc_record(
+            page.url, kind, payload, len(payload.getvalue()), of_fields, headers, http_headers=http
+        )
         writer.write_record(record)
 
 

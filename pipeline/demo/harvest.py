@@ -1,7 +1,8 @@
-"""Find text on this machine: documentation of modules read by `ast`, long descriptions, licences, help topics, source files.
+"""Find text on this machine: documentation of modules read by `ast`, long descriptions, licences, help
+topics, source files.
 
-Nothing is imported to be documented: some modules print, some open windows. Listings are sorted, and what is too much is cut
-by hash, so that one machine always gives the same texts in the same order.
+Nothing is imported to be documented: some modules print, some open windows. Listings are sorted, and what is
+too much is cut by hash, so that one machine always gives the same texts in the same order.
 """
 
 from __future__ import annotations
@@ -19,19 +20,32 @@ from pathlib import Path
 
 from gristmill.hashing import digest16
 
-_SKIPPED_FOLDERS = {"test", "tests", "testing", "_tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
+_SKIPPED_FOLDERS = {
+    "test",
+    "tests",
+    "testing",
+    "_tests",
+    "idle_test",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "lib2to3",
+}
 _SKIPPED_FOLDERS |= {"pydoc_data", "idlelib", "turtledemo", "_vendor", "vendor", "_vendored_packages", "msvs"}
 _LICENCE = re.compile(r"(^|/)(LICEN[CS]E|COPYING)[^/]*$", re.IGNORECASE)
 _MIN_MODULE_BYTES, _MAX_MODULE_BYTES = 1_500, 250_000
 _PACKAGE_FILES = 150
 _PACKAGE_BYTES = 250_000  # source parsed per installed package
-_CHARACTERS_PER_DOCSTRING = 1_200  # a module with fewer docstrings than one in so many characters is not worth parsing
+_CHARACTERS_PER_DOCSTRING = (
+    1_200  # a module with fewer docstrings than one in so many characters is not worth parsing
+)
 _MIN_LICENCE_CHARACTERS = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Documented:
-    """A module, class or function with what its docstring says; members are those of its own that say something."""
+    """A module, class or function with what its docstring says; members are those of its own that say
+    something."""
 
     name: str
     kind: str
@@ -64,7 +78,9 @@ def standard_library_files() -> tuple[tuple[str, Path], ...]:
     files = []
     for path in root.rglob("*.py"):
         parts = path.relative_to(root).with_suffix("").parts
-        if not any(part in _SKIPPED_FOLDERS or part.startswith(("_", "config-")) for part in parts[:-1] or parts):
+        if not any(
+            part in _SKIPPED_FOLDERS or part.startswith(("_", "config-")) for part in parts[:-1] or parts
+        ):
             files.append((".".join(parts).removesuffix(".__init__"), path))
     return tuple(sorted(pair for pair in files if not pair[0].rpartition(".")[2].startswith("_")))
 
@@ -85,7 +101,8 @@ def distributions() -> tuple[tuple[str, importlib.metadata.Distribution], ...]:
 def installed_files(dist: importlib.metadata.Distribution) -> tuple[str, ...]:
     """Return what a package installed, as relative paths with slashes.
 
-    Read from its RECORD where it has one: `dist.files` builds an object per file, which takes seconds over a whole environment.
+    Read from its RECORD where it has one: `dist.files` builds an object per file, which takes seconds over a
+    whole environment.
     """
     record = dist.read_text("RECORD")
     if record is None:
@@ -103,7 +120,11 @@ def standard_library_modules() -> tuple[Documented, ...]:
 
 def package_modules(name: str, dist: importlib.metadata.Distribution) -> Iterator[Documented]:
     """Read a package's modules in hash order, up to a number of bytes."""
-    listed = [file for file in installed_files(dist) if file.endswith(".py") and not _SKIPPED_FOLDERS & set(file.split("/"))]
+    listed = [
+        file
+        for file in installed_files(dist)
+        if file.endswith(".py") and not _SKIPPED_FOLDERS & set(file.split("/"))
+    ]
     listed.sort(key=lambda file: digest16(name, file))
     taken = 0
     for file in listed[:_PACKAGE_FILES]:
@@ -138,8 +159,14 @@ def _document(node: ast.AST, name: str, kind: str, signature: str) -> Documented
             bases = ", ".join(ast.unparse(base) for base in child.bases)
             members.append(_document(child, f"{name}.{child.name}", "class", f"({bases})" if bases else ""))
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
-            members.append(Documented(f"{name}.{child.name}", "function", _signature(child), ast.get_docstring(child) or ""))
-    return Documented(name, kind, signature, text, tuple(member for member in members if member.num_characters))
+            members.append(
+                Documented(
+                    f"{name}.{child.name}", "function", _signature(child), ast.get_docstring(child) or ""
+                )
+            )
+    return Documented(
+        name, kind, signature, text, tuple(member for member in members if member.num_characters)
+    )
 
 
 def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
@@ -159,7 +186,9 @@ def licences() -> Iterator[Passage]:
     own = Path(sysconfig.get_path("stdlib"), "LICENSE.txt")
     files = [("Python", own)] if own.is_file() else []
     for name, dist in distributions():
-        listed = sorted(file for file in installed_files(dist) if _LICENCE.search(file) and not file.endswith(".py"))
+        listed = sorted(
+            file for file in installed_files(dist) if _LICENCE.search(file) and not file.endswith(".py")
+        )
         files += [(name, Path(str(dist.locate_file(file)))) for file in listed]
     seen: dict[bytes, None] = {}
     for owner, path in files:

@@ -1,4 +1,5 @@
-"""From docstrings, reStructuredText and Markdown, as people write them, to blocks, and from blocks to HTML or plain text."""
+"""From docstrings, reStructuredText and Markdown, as people write them, to blocks, and from blocks to HTML or
+plain text."""
 
 from __future__ import annotations
 
@@ -103,7 +104,11 @@ def _classify(lines: list[str]) -> Iterator[Block]:
         yield Block("heading", plain(lines[0].lstrip("#")))
         lines = lines[1:]
     if lines and (directive := _DIRECTIVE.match(lines[0])):
-        lead = directive["name"].replace("versionadded", "New in version").replace("versionchanged", "Changed in version")
+        lead = (
+            directive["name"]
+            .replace("versionadded", "New in version")
+            .replace("versionchanged", "Changed in version")
+        )
         lead = "" if lead in {"code-block", "note", "warning", "image", "seealso"} else lead
         lines = [f"{lead} {directive['rest']}", *lines[1:]]
     if lines and not _UNDERLINE.match(lines[0]):
@@ -127,7 +132,11 @@ def _running_text(lines: list[str]) -> Iterator[Block]:
             else:
                 terms.append((line, []))
         for title, body in terms:
-            yield Block("term", plain(" ".join(body)), plain(title)) if body else Block("paragraph", plain(title))
+            yield (
+                Block("term", plain(" ".join(body)), plain(title))
+                if body
+                else Block("paragraph", plain(title))
+            )
     else:
         yield Block("paragraph", plain(" ".join(lines)))
 

@@ -1,4 +1,5 @@
-"""The pages of a small web: documentation on five hosts, copies of some of it, and what a crawler picks up besides."""
+"""The pages of a small web: documentation on five hosts, copies of some of it, and what a crawler picks up
+besides."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ def build_pages(seed: int) -> list[Page]:
     index = [_from_description(passage) for passage in web_descriptions(seed)]
     pages = [
         *_publish("https://docs.example/3", templates.manual, _some(seed, "manual", manual)),
-        *_publish("http://api.example", templates.reference, _some(seed, "reference", reference), "iso-8859-1"),
+        *_publish(
+            "http://api.example", templates.reference, _some(seed, "reference", reference), "iso-8859-1"
+        ),
         *_publish("https://notes.example/2025", templates.journal, _some(seed, "journal", journal)),
         *_publish("https://packages.example/project", templates.index, _some(seed, "index", index)),
         *_copies(seed, _some(seed, "manual", manual)),
@@ -64,12 +67,15 @@ def web_descriptions(seed: int) -> list[Passage]:
 
 
 def _some(seed: int, site_name: str, articles: Sequence[Article]) -> list[Article]:
-    chosen = sorted(articles, key=lambda article: digest16(str(seed), site_name, article.path))[: MAX_PAGES[site_name]]
+    chosen = sorted(articles, key=lambda article: digest16(str(seed), site_name, article.path))[
+        : MAX_PAGES[site_name]
+    ]
     return sorted(chosen, key=lambda article: article.path)
 
 
 def _from_modules(seed: int) -> tuple[list[Article], list[Article], list[Article]]:
-    """Split modules over the sites: the standard library into the manual, packages between reference and journal."""
+    """Split modules over the sites: the standard library into the manual, packages between reference and
+    journal."""
     manual: list[Article] = []
     others: list[Article] = []
     for module in harvest.standard_library_modules():
@@ -80,7 +86,8 @@ def _from_modules(seed: int) -> tuple[list[Article], list[Article], list[Article
         for module in harvest.package_modules(name, dist):
             others += _articles(module, name)
     manual, others = (
-        [article for article in articles if len(article.body) >= MIN_PAGE_CHARACTERS] for articles in (manual, others)
+        [article for article in articles if len(article.body) >= MIN_PAGE_CHARACTERS]
+        for articles in (manual, others)
     )
     told = {article.path: draw(seed, "journal", article.path) < 0.45 for article in others}
     return manual, [one for one in others if not told[one.path]], [one for one in others if told[one.path]]
@@ -92,7 +99,12 @@ def _articles(module: Documented, section: str) -> list[Article]:
     small = [member for member in module.members if member.num_characters < MIN_MEMBER_CHARACTERS]
     page = replace(module, members=tuple(small[:_MAX_MEMBERS]))
     return [
-        Article(f"{_path(each.name)}.html", f"{each.name} {each.kind}" if each is page else each.name, section, _body(each))
+        Article(
+            f"{_path(each.name)}.html",
+            f"{each.name} {each.kind}" if each is page else each.name,
+            section,
+            _body(each),
+        )
         for each in [page, *large]
     ]
 
@@ -104,7 +116,11 @@ def _path(name: str) -> str:
 def _body(documented: Documented) -> str:
     parts = [markup.to_html(markup.parse(documented.text))]
     if documented.kind != "module":
-        parts.insert(0, f"<p><code>{documented.kind} {html.escape(documented.short_name + documented.signature)}</code></p>")
+        parts.insert(
+            0,
+            f"<p><code>{documented.kind}"
+            f" {html.escape(documented.short_name + documented.signature)}</code></p>",
+        )
     for member in documented.members[:_MAX_MEMBERS]:
         heading = html.escape(f"{member.short_name}{member.signature}", quote=False)
         parts.append(f"<h3><code>{heading}</code></h3>\n{markup.to_html(markup.parse(member.text))}")
@@ -116,27 +132,41 @@ def _from_description(passage: Passage) -> Article:
     return Article(f"{passage.title.lower()}/", passage.title, "Packages", body)
 
 
-def _publish(root: str, render: Render, articles: Sequence[Article], charset: str = "utf-8", note: str = "") -> Iterator[Page]:
+def _publish(
+    root: str, render: Render, articles: Sequence[Article], charset: str = "utf-8", note: str = ""
+) -> Iterator[Page]:
     addresses = [(f"/{article.path}", article.title) for article in articles]
     for number, article in enumerate(articles):
         near = [*addresses[number + 1 : number + 13], *addresses[: max(0, number + 13 - len(addresses))]]
         text = render(Content(article.title, article.section, article.body, near, note))
-        # The older site names its charset in the header alone, and writes what does not fit as character references.
-        yield Page(f"{root}/{article.path}", text.encode(charset, "xmlcharrefreplace"), f"text/html; charset={charset}")
+        # The older site names its charset in the header alone, and writes what does not fit as character
+        # references.
+        yield Page(
+            f"{root}/{article.path}",
+            text.encode(charset, "xmlcharrefreplace"),
+            f"text/html; charset={charset}",
+        )
 
 
 def _copies(seed: int, manual: Sequence[Article]) -> Iterator[Page]:
-    """Older versions with small differences, a mirror in another template, and the same page under a second address."""
+    """Older versions with small differences, a mirror in another template, and the same page under a second
+    address."""
 
     def drawn(purpose: str, fraction: float) -> list[Article]:
         return [article for article in manual if draw(seed, purpose, article.path) < fraction]
 
     older = [replace(article, body=_older(article.body)) for article in drawn("version", _VERSION_FRACTION)]
-    yield from _publish("https://docs.example/2", templates.manual, older, note="This is the manual of an older version.")
+    yield from _publish(
+        "https://docs.example/2", templates.manual, older, note="This is the manual of an older version."
+    )
     mirrored = drawn("mirror", _MIRROR_FRACTION)
-    yield from _publish("http://mirror.example/manual", templates.journal, mirrored, "windows-1252", "Mirrored weekly.")
+    yield from _publish(
+        "http://mirror.example/manual", templates.journal, mirrored, "windows-1252", "Mirrored weekly."
+    )
     printed = list(_publish("https://docs.example/3", templates.manual, drawn("print", _PRINT_FRACTION)))
-    yield from (replace(page, url=f"{page.url}?print=1&sessionid={digest16(page.url).hex()[:8]}") for page in printed)
+    yield from (
+        replace(page, url=f"{page.url}?print=1&sessionid={digest16(page.url).hex()[:8]}") for page in printed
+    )
 
 
 def _older(body: str) -> str:
@@ -156,37 +186,53 @@ def _besides(seed: int, pages: Sequence[Page]) -> Iterator[Page]:
 
 def _frame(page: Page, title: str, body: str, status: str = "200 OK", path: str = "") -> Page:
     host = page.url.split("/")[2]
-    text = templates.journal(Content(title, "General", body, [("/", "Home"), ("/login", "Log in"), ("/sitemap", "Sitemap")]))
+    text = templates.journal(
+        Content(title, "General", body, [("/", "Home"), ("/login", "Log in"), ("/sitemap", "Sitemap")])
+    )
     return Page(f"https://{host}/{path}", text.encode(), status=status)
 
 
 def _login(page: Page, number: int, others: Sequence[Page]) -> Page:
-    form = "<form><label>User name</label><input><label>Password</label><input type='password'><button>Log in</button></form>"
-    return _frame(page, "Log in", f"{form}<p>Forgot your password? Create an account.</p>", path=f"login?next={number}")
+    form = (
+        "<form><label>User name</label><input><label>Password</label><input type='password'><button>Log"
+        " in</button></form>"
+    )
+    return _frame(
+        page, "Log in", f"{form}<p>Forgot your password? Create an account.</p>", path=f"login?next={number}"
+    )
 
 
 def _listing(page: Page, number: int, others: Sequence[Page]) -> Page:
     start = number * 7 % max(1, len(others) - 60)
     items = "".join(
-        f"<li><a href='{html.escape(other.url)}'>{html.escape(other.url)}</a></li>" for other in others[start : start + 60]
+        f"<li><a href='{html.escape(other.url)}'>{html.escape(other.url)}</a></li>"
+        for other in others[start : start + 60]
     )
-    return _frame(page, f"Pages tagged {number}", f"<ul>{items}</ul><p>1 2 3 ... 14 Next</p>", path=f"tag/{number}")
+    return _frame(
+        page, f"Pages tagged {number}", f"<ul>{items}</ul><p>1 2 3 ... 14 Next</p>", path=f"tag/{number}"
+    )
 
 
 def _stub(page: Page, number: int, others: Sequence[Page]) -> Page:
-    return _frame(page, "Untitled", f"<p>This page has no content yet. ({number})</p>", path=f"drafts/{number}")
+    return _frame(
+        page, "Untitled", f"<p>This page has no content yet. ({number})</p>", path=f"drafts/{number}"
+    )
 
 
 def _policy(page: Page, number: int, others: Sequence[Page]) -> Page:
     text = (
         f"<p>{templates.COOKIES}</p>"
-        + "<p>This privacy policy explains what we collect, why we collect it and how long we keep it.</p>" * 4
+        + "<p>This privacy policy explains what we collect, why we collect it and how long we keep it.</p>"
+        * 4
     )
     return _frame(page, "Privacy policy", text, path=f"privacy?lang={number}")
 
 
 def _filler(page: Page, number: int, others: Sequence[Page]) -> Page:
-    words = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore. "
+    words = (
+        "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut"
+        " labore. "
+    )
     return _frame(page, "Sample page", f"<p>{words * (4 + number % 5)}</p>", path=f"sample-page-{number}")
 
 
@@ -196,12 +242,21 @@ def _spam(page: Page, number: int, others: Sequence[Page]) -> Page:
 
 
 def _missing(page: Page, number: int, others: Sequence[Page]) -> Page:
-    body = "<p>The page you were looking for could not be found. Check the address or go back to the start page.</p>"
+    body = (
+        "<p>The page you were looking for could not be found. Check the address or go back to the start"
+        " page.</p>"
+    )
     return _frame(page, "404 Not Found", body, "404 Not Found", f"old/{number}")
 
 
 def _moved(page: Page, number: int, others: Sequence[Page]) -> Page:
-    return _frame(page, "301 Moved Permanently", "<p>The document has moved.</p>", "301 Moved Permanently", f"moved/{number}")
+    return _frame(
+        page,
+        "301 Moved Permanently",
+        "<p>The document has moved.</p>",
+        "301 Moved Permanently",
+        f"moved/{number}",
+    )
 
 
 def _broken(page: Page, number: int, others: Sequence[Page]) -> Page:

@@ -1,4 +1,5 @@
-"""What a run came to, on a terminal of 80 columns: funnel, mixture, model before and after, a sample, and where it all lies.
+"""What a run came to, on a terminal of 80 columns: funnel, mixture, model before and after, a sample, and
+where it all lies.
 
 Everything is read from manifests; nothing is printed in colour where there is no terminal or NO_COLOR is set.
 """
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gristmill.manifest import Manifest
-from gristmill.pipeline.progress import spell_seconds
+from gristmill.pipeline.run.progress import spell_seconds
 
 _WIDTH = 80
 _RULES_SHOWN = 4  # per step; the others are summed up
@@ -34,7 +35,9 @@ def show_run(manifests: Mapping[str, Manifest], out: Path, prompt: str, stream: 
         for part in shown:
             console.print(part)
     for line in [*captured.get().splitlines(), *places(manifests, out)]:
-        print(line.rstrip(), file=stream)  # tables are padded to their width, which a pipe or a copy has no use for
+        print(
+            line.rstrip(), file=stream
+        )  # tables are padded to their width, which a pipe or a copy has no use for
 
 
 def funnel(manifests: Mapping[str, Manifest]) -> Table:
@@ -45,8 +48,13 @@ def funnel(manifests: Mapping[str, Manifest]) -> Table:
         if books is None:
             table.add_row(name, "", "", "", "", took)
             continue
-        table.add_row(name, f"{books.items_in:,}", *(f"{books.items_out[outlet]:,}" for outlet in _OUTLETS), took)
-        sizes = (spell_bytes(size) if size else "" for size in (books.bytes_in, *(books.bytes_out[outlet] for outlet in _OUTLETS)))
+        table.add_row(
+            name, f"{books.items_in:,}", *(f"{books.items_out[outlet]:,}" for outlet in _OUTLETS), took
+        )
+        sizes = (
+            spell_bytes(size) if size else ""
+            for size in (books.bytes_in, *(books.bytes_out[outlet] for outlet in _OUTLETS))
+        )
         _add_details(table, "bytes", *sizes)
         if books.created_bytes:
             _add_details(table, "text extracted", "", spell_bytes(books.created_bytes))
@@ -78,7 +86,12 @@ def mixture(mixed: Manifest) -> Table:
     for row in rows:
         share = f"{100 * row['tokens'] / total:.1f} %"
         table.add_row(
-            row["name"], share, f"{row['epochs']:.2f}", f"{row['docs']:,}", f"{row['tokens']:,}", spell_bytes(row["bytes"])
+            row["name"],
+            share,
+            f"{row['epochs']:.2f}",
+            f"{row['docs']:,}",
+            f"{row['tokens']:,}",
+            spell_bytes(row["bytes"]),
         )
     return table
 
@@ -86,16 +99,28 @@ def mixture(mixed: Manifest) -> Table:
 def model(trained: Manifest) -> Table:
     """Loss and bits per byte on held-out documents of each source, before and after training."""
     summary = trained.extra
-    size, speed = f"{summary['parameters'] / 1e6:.1f} M parameters", f"{trained.timing['tokens_per_s']:,.0f} tokens/s"
+    size, speed = (
+        f"{summary['parameters'] / 1e6:.1f} M parameters",
+        f"{trained.timing['tokens_per_s']:,.0f} tokens/s",
+    )
     table = _table(
         f"The model: {size}, {summary['tokens']:,} tokens in {summary['steps']} steps, {speed}",
         ["held out", "documents", "loss before", "after", "bits/byte before", "after"],
     )
-    before, after = ({row["source"]: row for row in summary["evaluations"].get(when, ())} for when in ("before", "after"))
+    before, after = (
+        {row["source"]: row for row in summary["evaluations"].get(when, ())} for when in ("before", "after")
+    )
     for source, row in after.items():
         first = before.get(source, {})
         cells = [f"{first[key]:.3f}" if first else "" for key in ("loss", "bits_per_byte")]
-        table.add_row(source, f"{row['docs']:,}", cells[0], f"{row['loss']:.3f}", cells[1], f"{row['bits_per_byte']:.3f}")
+        table.add_row(
+            source,
+            f"{row['docs']:,}",
+            cells[0],
+            f"{row['loss']:.3f}",
+            cells[1],
+            f"{row['bits_per_byte']:.3f}",
+        )
     return table
 
 
@@ -137,7 +162,9 @@ def spell_bytes(count: int) -> str:
 
 
 def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    ordered = sorted(((name, count) for name, count in counts.items() if count), key=lambda pair: (-pair[1], pair[0]))
+    ordered = sorted(
+        ((name, count) for name, count in counts.items() if count), key=lambda pair: (-pair[1], pair[0])
+    )
     rest = ordered[_RULES_SHOWN:]
     if len(rest) < 2:
         return ordered
@@ -149,7 +176,14 @@ def _add_details(table: Table, *cells: str) -> None:
 
 
 def _table(title: str, heads: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for number, head in enumerate(heads):
         table.add_column(head, justify="right" if number else "left", min_width=0 if number == 0 else 8)
     return table

@@ -50,9 +50,13 @@ def _renderer(name: str) -> Render:
 
 
 manual = _renderer("manual")  # sidebar of contents, breadcrumbs, previous and next
-reference = _renderer("reference")  # of the older kind: tables for layout, upper-case tags, a menu on every page
+reference = _renderer(
+    "reference"
+)  # of the older kind: tables for layout, upper-case tags, a menu on every page
 index = _renderer("index")  # a package index: a banner, tabs, a column of facts, similar packages
-journal = _renderer("journal")  # a blog: a call to subscribe inside the article, share buttons, recent posts, comments
+journal = _renderer(
+    "journal"
+)  # a blog: a call to subscribe inside the article, share buttons, recent posts, comments
 
 
 @functools.cache
@@ -67,4 +71,6 @@ def _halves(article: str) -> tuple[str, str]:
 
 
 def _list(links: Sequence[Link]) -> str:
-    return "".join(f'<li><a href="{html.escape(address)}">{html.escape(label)}</a></li>' for address, label in links)
+    return "".join(
+        f'<li><a href="{html.escape(address)}">{html.escape(label)}</a></li>' for address, label in links
+    )

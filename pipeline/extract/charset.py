@@ -2,9 +2,10 @@
 
 The order is the HTML standard's (section 13.2.3.2), with two deviations that real crawls ask for:
 
-- bytes beyond ASCII that are valid UTF-8 are read as UTF-8 whatever was declared: a legacy text is almost never valid
-  UTF-8 by accident, and a server's default header often is wrong;
-- a page declared UTF-8 of which more than a tenth of the bytes beyond ASCII are no UTF-8 loses that declaration.
+- bytes beyond ASCII that are valid UTF-8 are read as UTF-8 whatever was declared: a legacy text is almost
+  never valid UTF-8 by accident, and a server's default header often is wrong;
+- a page declared UTF-8 of which more than a tenth of the bytes beyond ASCII are no UTF-8 loses that
+  declaration.
 
     text, charset = decode(body, "windows-1251")
 """
@@ -87,7 +88,8 @@ _SHIFTED = frozenset(("iso2022_jp", "hz"))
 def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     """Return a page's text and the name of the charset it was read in.
 
-    The text always encodes to UTF-8: no lone surrogates, no byte order mark, no NUL. Undecodable bytes and NULs become U+FFFD.
+    The text always encodes to UTF-8: no lone surrogates, no byte order mark, no NUL. Undecodable bytes and
+    NULs become U+FFFD.
     """
     for bom, name in _BOMS:
         if body.startswith(bom):
@@ -98,7 +100,9 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     text = _strict_utf8(body)
     if text is not None and not (body.isascii() and _may_shift(body, header_charset)):
         return _clean(text), "utf-8"
-    declared = [codec for label in (header_charset, _declared_in_page(body)) if (codec := python_codec(label))]
+    declared = [
+        codec for label in (header_charset, _declared_in_page(body)) if (codec := python_codec(label))
+    ]
     if declared and declared[0] in _SHIFTED:
         return _clean(body.decode(declared[0], "replace")), declared[0]
     if text is not None:
@@ -114,7 +118,8 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
 
 
 def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, str]:
-    """Return what `decode` returns with the text as UTF-8: most pages are that already, and are only checked."""
+    """Return what `decode` returns with the text as UTF-8: most pages are that already, and are only
+    checked."""
     if _is_clean_utf8(body) and not (body.isascii() and _may_shift(body, header_charset)):
         return body, "utf-8"
     text, charset = decode(body, header_charset)

@@ -4,9 +4,10 @@
         for result in child.extract(pages):      # one result a page, in order
             ...
 
-A thread or a signal cannot stop an extractor inside C code; killing a process can, in milliseconds. A page that hangs,
-crashes or bloats costs itself and the start of a new process; the rest of its batch goes on. `kept_child` leaves the process
-to the next task of the same worker, since starting one costs as much as a hundred pages; it ends by itself when idle.
+A thread or a signal cannot stop an extractor inside C code; killing a process can, in milliseconds. A page
+that hangs, crashes or bloats costs itself and the start of a new process; the rest of its batch goes on.
+`kept_child` leaves the process to the next task of the same worker, since starting one costs as much as a
+hundred pages; it ends by itself when idle.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from gristmill.pipeline.extract.frames import FAILED, READY, RESULT, Page, write
 from gristmill.pipeline.extract.processes import resident_bytes, run_delay_seconds
 from gristmill.pipeline.extract.settings import ExtractSettings
 
-_START_SECONDS = 900.0  # imports from a cold disk, kernels that are compiled for the first time, every core busy
+_START_SECONDS = (
+    900.0  # imports from a cold disk, kernels that are compiled for the first time, every core busy
+)
 _POLL_SECONDS = 0.25
 _READ_BYTES = 1 << 18
 _BELLS = 64
@@ -67,7 +70,8 @@ class _Late(Exception):
 
 
 class Child:
-    """Runs pages through an extractor in a process of its own; starts it late, replaces it as needed, closes it."""
+    """Runs pages through an extractor in a process of its own; starts it late, replaces it as needed, closes
+    it."""
 
     def __init__(self, settings: ExtractSettings, metadata: bool = False, loader: str | None = None) -> None:
         self._settings = settings
@@ -86,7 +90,9 @@ class Child:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -109,7 +115,9 @@ class Child:
 
     def _run(self, process: _Process, pages: Sequence[Page]) -> Iterator[Result]:
         """Yield results until a page ends the process, that page's included."""
-        with contextlib.suppress(BrokenPipeError):  # it ended on an earlier page's doing or the kernel's; reading says which
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # it ended on an earlier page's doing or the kernel's; reading says which
             write_batch(process.popen.stdin, pages)  # type: ignore[arg-type]
         for page in pages:
             was_fresh = process.num_pages == 0
@@ -124,7 +132,8 @@ class Child:
                 result = self._cause_of_death(process)
             if result.kind == FAILED and result.said["error"] in ("crash", "memory"):
                 self.close()
-                # What a used process died of may be the doing of pages before: the outcome of a page must not depend on them.
+                # What a used process died of may be the doing of pages before: the outcome of a page must not
+                # depend on them.
                 yield result if was_fresh else next(self._run(self._ready(), [page]))
                 return
             yield result
@@ -151,8 +160,9 @@ class Child:
     def _receive(self, process: _Process) -> bool:
         """Read what has come, waiting a moment for it; False if nothing has.
 
-        The wait is for the bell, so that results gather: to wake for each costs as much as the pages' passage itself. It also
-        rings before a result that may not fit the pipe. Of a result that has come in part, the rest is waited for.
+        The wait is for the bell, so that results gather: to wake for each costs as much as the pages' passage
+        itself. It also rings before a result that may not fit the pipe. Of a result that has come in part,
+        the rest is waited for.
         """
         descriptor = process.popen.stdout.fileno()  # type: ignore[union-attr]
         waits_for = [process.bell, descriptor] if process.buffer else [process.bell]
@@ -168,7 +178,9 @@ class Child:
         return len(process.buffer) > before
 
     def _ready(self) -> _Process:
-        if self._process is not None and (self._process.popen.poll() is not None or self._has_grown(self._process)):
+        if self._process is not None and (
+            self._process.popen.poll() is not None or self._has_grown(self._process)
+        ):
             self.close()
         if self._process is None:
             self._process = self._start()
@@ -223,8 +235,11 @@ _kept: dict[tuple[str, str], Child] = {}  # at most one
 
 
 @contextlib.contextmanager
-def kept_child(settings: ExtractSettings, metadata: bool = False, loader: str | None = None) -> Iterator[Child]:
-    """Lend the process that the last task with the same settings left behind, or a new one; an exception ends it."""
+def kept_child(
+    settings: ExtractSettings, metadata: bool = False, loader: str | None = None
+) -> Iterator[Child]:
+    """Lend the process that the last task with the same settings left behind, or a new one; an exception ends
+    it."""
     key = settings.model_dump_json(), f"{metadata}/{loader}"
     child = _kept.pop(key, None)
     close_kept()

@@ -12,8 +12,8 @@ class TooLarge(Exception):
 def decode_content(body: bytes, encoding: str, max_bytes: int) -> bytes:
     """Undo `gzip`, `deflate`, `br` and `zstd`, the last applied first.
 
-    Many archives keep the header of a body that they stored decoded: what does not decode is returned as it is, and what
-    breaks off as far as it goes.
+    Many archives keep the header of a body that they stored decoded: what does not decode is returned as it
+    is, and what breaks off as far as it goes.
     """
     for name in reversed([part.strip() for part in encoding.lower().split(",")]):
         if name in ("gzip", "x-gzip") and body[:2] == b"\x1f\x8b":

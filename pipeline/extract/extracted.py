@@ -10,8 +10,9 @@ from datetime import datetime
 class Extracted:
     """The main text of a page and what the page says of itself.
 
-    `text` is "" when there is none. `date` has a time zone (UTC where the page names none). `caps` names the limits that were hit.
-    `language` is what `language.detect` says of the text, where an extractor had to ask.
+    `text` is "" when there is none. `date` has a time zone (UTC where the page names none). `caps` names the
+    limits that were hit. `language` is what `language.detect` says of the text, where an extractor had to
+    ask.
     """
 
     text: str

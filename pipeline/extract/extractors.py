@@ -1,4 +1,5 @@
-"""The extractors by name: a decoded page in, as text or UTF-8, `Extracted` out. Each imports what it needs when it is asked for."""
+"""The extractors by name: a decoded page in, as text or UTF-8, `Extracted` out. Each imports what it needs
+when it is asked for."""
 
 from __future__ import annotations
 
@@ -12,11 +13,15 @@ from gristmill.pipeline.extract.extracted import Extracted
 
 Extractor = Callable[[str | bytes, str | None], Extracted]
 
-_WARM_UP = b"<html><body><article><p>So that all is loaded and compiled before the first deadline runs.</p></article></body></html>"
+_WARM_UP = (
+    b"<html><body><article><p>So that all is loaded and compiled before the first deadline"
+    b" runs.</p></article></body></html>"
+)
 
 
 def load_extractor(name: str, favor: str = "balanced", metadata: bool = False) -> Extractor:
-    """Return an extractor; `favor` is balanced, precision or recall, `metadata` asks for title, author, date and so on."""
+    """Return an extractor; `favor` is balanced, precision or recall, `metadata` asks for title, author, date
+    and so on."""
     if name == "trafilatura":
         return _trafilatura(favor, metadata)
     if name == "resiliparse":
@@ -85,7 +90,8 @@ def _blocks(favor: str, metadata: bool) -> Extractor:
 
 
 def _auto(favor: str, metadata: bool) -> Extractor:
-    """Blocks, and trafilatura for the languages in which the shipped model's card says that its text is better."""
+    """Blocks, and trafilatura for the languages in which the shipped model's card says that its text is
+    better."""
     from gristmill.pipeline.extract.blocks.classifier import SHIPPED
     from gristmill.pipeline.extract.language import detect
 

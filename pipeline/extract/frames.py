@@ -1,7 +1,7 @@
 """The frames between a task and its extractor process: lengths and bytes, no pickling.
 
-To the process, a batch: u32 number of pages, then each page's header and its bytes. From it, for each page as soon as it is
-done: a kind, then JSON of what is said of the page, then the text.
+To the process, a batch: u32 number of pages, then each page's header and its bytes. From it, for each page as
+soon as it is done: a kind, then JSON of what is said of the page, then the text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def write_batch(file: BinaryIO, pages: Sequence[Page]) -> None:
     """Write a batch; many small pieces in one call, payloads as they are."""
     file.write(BATCH.pack(len(pages)))
     for page in pages:
-        texts = [text.encode("utf-8", "replace") for text in (page.url, page.content_type, page.charset, page.content_encoding)]
+        texts = [
+            text.encode("utf-8", "replace")
+            for text in (page.url, page.content_type, page.charset, page.content_encoding)
+        ]
         file.write(PAGE.pack(*map(len, texts), len(page.payload)) + b"".join(texts))
         file.write(page.payload)
     file.flush()

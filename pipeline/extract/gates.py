@@ -14,7 +14,8 @@ from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.sources.record import Record
 
 _LOOKS_LIKE_HTML = re.compile(
-    rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|!--|\?xml|html|head|body|title|meta|div|p\b|h[1-6]\b)", re.IGNORECASE
+    rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|!--|\?xml|html|head|body|title|meta|div|p\b|h[1-6]\b)",
+    re.IGNORECASE,
 )
 
 
@@ -33,7 +34,11 @@ Gate = Callable[[Record], Removal | None]
 def make_gates(settings: ExtractSettings) -> Gate:
     """Return the gates in order as one function: None lets a page through."""
     statuses, content_types = frozenset(settings.statuses), frozenset(settings.content_types)
-    blocked = re.compile("|".join(f"(?:{pattern})" for pattern in settings.block_urls)) if settings.block_urls else None
+    blocked = (
+        re.compile("|".join(f"(?:{pattern})" for pattern in settings.block_urls))
+        if settings.block_urls
+        else None
+    )
     domains = tuple(f".{domain.lower().strip('.')}" for domain in settings.block_domains)
 
     def gate(record: Record) -> Removal | None:
@@ -42,10 +47,15 @@ def make_gates(settings: ExtractSettings) -> Gate:
         if domains and f".{host(record.url)}".endswith(domains):
             return Removal("extract.domain")
         if record.status is not None and record.status not in statuses:
-            return Removal("extract.status", record.status, settings.statuses[0] if len(settings.statuses) == 1 else None)
+            return Removal(
+                "extract.status", record.status, settings.statuses[0] if len(settings.statuses) == 1 else None
+            )
         if record.payload is None:
             return None
-        if not (record.content_type in content_types or (record.content_type is None and _LOOKS_LIKE_HTML.match(record.payload))):
+        if not (
+            record.content_type in content_types
+            or (record.content_type is None and _LOOKS_LIKE_HTML.match(record.payload))
+        ):
             return Removal("extract.content_type")
         if len(record.payload) < settings.min_page_bytes:
             return Removal("extract.min_page_bytes", len(record.payload), settings.min_page_bytes)

@@ -1,4 +1,5 @@
-"""The language of a text or of a page: Compact Language Detector 2, resiliparse's detector where it is not installed."""
+"""The language of a text or of a page: Compact Language Detector 2, resiliparse's detector where it is not
+installed."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ import re
 from typing import Any
 
 _SAMPLE_CHARS = 512
-_NUM_SAMPLES = 4  # 2 Ki characters from all over a long text: of all of it the detector would take as long as a fast extractor
+# 2 Ki characters from all over a long text: of all of it the detector would take as long as a fast extractor
+_NUM_SAMPLES = 4
 # What the detector refuses: controls, DEL and non-characters (surrogates cannot occur in valid text).
-_REFUSED = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe-\U0010ffff]")
+_REFUSED = re.compile(
+    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe-\U0010ffff]"
+)
 _RENAMED = {"iw": "he", "jw": "jv", "in": "id", "zh-Hant": "zh", "xxx": None, "un": None}
 
 try:
@@ -18,7 +22,8 @@ except ImportError:  # no wheel for this platform
 
 
 def detect(text: str) -> tuple[str | None, float | None]:
-    """Return the main language (ISO 639-1 where there is one) and its share of the text; (None, None) where none is recognised."""
+    """Return the main language (ISO 639-1 where there is one) and its share of the text; (None, None) where
+    none is recognised."""
     return _detect(_sample(text), is_plain=True)
 
 

@@ -15,7 +15,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def run_delay_seconds(pid: int) -> float:
-    """Return how long a process has been ready to run without getting a CPU; 0 where the kernel does not say."""
+    """Return how long a process has been ready to run without getting a CPU; 0 where the kernel does not
+    say."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) * 1e-9
     except (OSError, IndexError):

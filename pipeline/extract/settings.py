@@ -14,22 +14,43 @@ class ExtractSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     extractor: Literal["trafilatura", "resiliparse", "blocks", "auto"] = "auto"
-    favor: Literal["balanced", "precision", "recall"] = Field(default="balanced", description="What the extractor leans to.")
-    statuses: list[int] = Field(default=[200], description="HTTP status codes kept; records without HTTP pass.")
+    favor: Literal["balanced", "precision", "recall"] = Field(
+        default="balanced", description="What the extractor leans to."
+    )
+    statuses: list[int] = Field(
+        default=[200], description="HTTP status codes kept; records without HTTP pass."
+    )
     content_types: list[str] = Field(
         default=["text/html", "application/xhtml+xml"],
-        description="Media types kept; a page that names none passes if it begins like HTML. Of text/plain, the text is the page.",
+        description=(
+            "Media types kept; a page that names none passes if it begins like HTML. Of text/plain, the text"
+            " is the page."
+        ),
     )
-    block_urls: list[str] = Field(default=[], description="Regular expressions; a page whose URL one of them matches is removed.")
-    block_domains: list[str] = Field(default=[], description="Hosts, with all hosts below them, whose pages are removed.")
-    html_languages: list[str] = Field(default=[], description="Languages (ISO 639-1) a page's raw HTML must be in; empty: any.")
+    block_urls: list[str] = Field(
+        default=[], description="Regular expressions; a page whose URL one of them matches is removed."
+    )
+    block_domains: list[str] = Field(
+        default=[], description="Hosts, with all hosts below them, whose pages are removed."
+    )
+    html_languages: list[str] = Field(
+        default=[], description="Languages (ISO 639-1) a page's raw HTML must be in; empty: any."
+    )
     min_page_bytes: int = Field(default=1, ge=0, description="A smaller page is removed.")
-    max_page_bytes: int = Field(default=20_000_000, ge=1, description="A larger page is a failed row; trafilatura's MAX_FILE_SIZE.")
+    max_page_bytes: int = Field(
+        default=20_000_000, ge=1, description="A larger page is a failed row; trafilatura's MAX_FILE_SIZE."
+    )
     min_text_bytes: int = Field(default=1, ge=1, description="A page with less text is removed.")
-    deadline_seconds: float = Field(default=10.0, gt=0, description="For one page, without the time its process waited for a CPU.")
-    memory_bytes: int = Field(default=1 << 30, ge=64 << 20, description="Address space a page may take on top of the extractor's.")
+    deadline_seconds: float = Field(
+        default=10.0, gt=0, description="For one page, without the time its process waited for a CPU."
+    )
+    memory_bytes: int = Field(
+        default=1 << 30, ge=64 << 20, description="Address space a page may take on top of the extractor's."
+    )
     recycle_pages: int = Field(
-        default=20_000, ge=1, description="Pages after which the extractor's process is replaced; sooner if it has grown."
+        default=20_000,
+        ge=1,
+        description="Pages after which the extractor's process is replaced; sooner if it has grown.",
     )
 
     @field_validator("block_urls")

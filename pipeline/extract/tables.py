@@ -22,7 +22,12 @@ class Tables:
     """Three tables that grow together."""
 
     def __init__(
-        self, documents: pa.Schema, removed: pa.Schema, failed: pa.Schema, source: str, passthrough: Mapping[str, str]
+        self,
+        documents: pa.Schema,
+        removed: pa.Schema,
+        failed: pa.Schema,
+        source: str,
+        passthrough: Mapping[str, str],
     ) -> None:
         self._schemas = documents, removed, failed
         self._source = source
@@ -34,14 +39,28 @@ class Tables:
         return self._num_bytes >= _FULL_BYTES or sum(map(len, self._rows)) >= _FULL_ROWS
 
     def keep(
-        self, record: Record, text: str, num_bytes: int, language: str | None, score: float | None, said: Mapping[str, Any]
+        self,
+        record: Record,
+        text: str,
+        num_bytes: int,
+        language: str | None,
+        score: float | None,
+        said: Mapping[str, Any],
     ) -> None:
         self._num_bytes += num_bytes
         self._rows[0].append(self._document(record, text, language, score, said))
 
     def remove(self, record: Record, removal: Removal) -> None:
         row = self._document(record, None, None, None, {})
-        self._rows[1].append(row | {"rule": removal.rule, "value": removal.value, "bound": removal.bound, "rules": [removal.rule]})
+        self._rows[1].append(
+            row
+            | {
+                "rule": removal.rule,
+                "value": removal.value,
+                "bound": removal.bound,
+                "rules": [removal.rule],
+            }
+        )
 
     def fail(self, failure: Failure) -> None:
         # A stretch of bytes has no key of its own; where it lies is all that can name it.
@@ -60,7 +79,9 @@ class Tables:
 
     def flush(self) -> tuple[pa.Table, pa.Table, pa.Table]:
         """Return the three tables and start anew."""
-        documents, removed, failed = (_table(rows, schema) for rows, schema in zip(self._rows, self._schemas, strict=True))
+        documents, removed, failed = (
+            _table(rows, schema) for rows, schema in zip(self._rows, self._schemas, strict=True)
+        )
         self._clear()
         return documents, removed, failed
 
@@ -69,7 +90,12 @@ class Tables:
         self._num_bytes = 0
 
     def _document(
-        self, record: Record, text: str | None, language: str | None, score: float | None, said: Mapping[str, Any]
+        self,
+        record: Record,
+        text: str | None,
+        language: str | None,
+        score: float | None,
+        said: Mapping[str, Any],
     ) -> dict[str, Any]:
         return {
             "id": document_id(self._source, record.key),
@@ -98,7 +124,11 @@ def _column(name: str, record: Record, said: Mapping[str, Any]) -> Any:
     if name == "http.status":
         return record.status
     kind, _, key = name.partition(".")
-    said_by: dict[str, Mapping[str, Any]] = {"page": said, "warc": record.warc_headers, "http": record.http_headers}
+    said_by: dict[str, Mapping[str, Any]] = {
+        "page": said,
+        "warc": record.warc_headers,
+        "http": record.http_headers,
+    }
     return said_by.get(kind, {}).get(key)
 
 

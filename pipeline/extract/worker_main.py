@@ -1,7 +1,9 @@
-"""The extractor's process: reads batches of pages on stdin, writes results on stdout, may be killed at any moment.
+"""The extractor's process: reads batches of pages on stdin, writes results on stdout, may be killed at any
+moment.
 
-Started by `gristmill.pipeline.extract.child` as `python -m gristmill.pipeline.extract.worker_main '{"extractor": ...}'`. It
-imports nothing of Arrow, Ray or the recipe, so that it starts in tens of milliseconds.
+Started by `gristmill.pipeline.extract.child` as `python -m gristmill.pipeline.extract.worker_main
+'{"extractor": ...}'`. It imports nothing of Arrow, Ray or the recipe, so that it starts in tens of
+milliseconds.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from gristmill.pipeline.sources.wellformed import clean_text
 _PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NEAR_LIMIT_BYTES = 128 << 20
-_PIPE_BYTES = 1 << 20  # the most an ordinary user may ask Linux for; beyond a user's share pipes stay as they are
+_PIPE_BYTES = (
+    1 << 20
+)  # the most an ordinary user may ask Linux for; beyond a user's share pipes stay as they are
 _SMALLEST_PIPE_BYTES = 4 << 10
 _IDLE_SECONDS = 60.0  # a worker may keep this process for its next task, but not for ever
 
@@ -116,13 +120,21 @@ def _process(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
 
 
 def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
-    body = decode_content(page.payload, page.content_encoding, options["max_page_bytes"]) if page.content_encoding else page.payload
+    body = (
+        decode_content(page.payload, page.content_encoding, options["max_page_bytes"])
+        if page.content_encoding
+        else page.payload
+    )
     html, charset = decode_utf8(body, page.charset or None)
     if options["html_languages"]:
         language, score = detect_html(html.decode())
         if language not in options["html_languages"]:
             return LANGUAGE, {"language": language, "score": score}, b""
-    found = Extracted(html.decode().strip()) if page.content_type == "text/plain" else extract(html, page.url or None)
+    found = (
+        Extracted(html.decode().strip())
+        if page.content_type == "text/plain"
+        else extract(html, page.url or None)
+    )
     text = clean_text(found.text)
     if not text and _was_near_limit():
         # Libraries turn a failed allocation into an empty tree.
@@ -130,7 +142,12 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     language, score = found.language or (detect(text) if text else (None, None))
     said: dict[str, Any] = {"language": language, "score": score, "charset": charset}
     if options["metadata"]:
-        said |= {"title": found.title, "author": found.author, "site_name": found.site_name, "canonical_url": found.canonical_url}
+        said |= {
+            "title": found.title,
+            "author": found.author,
+            "site_name": found.site_name,
+            "canonical_url": found.canonical_url,
+        }
         said["date"] = found.date.isoformat() if found.date else None
     if found.caps:
         said["caps"] = list(found.caps)
@@ -142,7 +159,8 @@ def _failed(error: str, message: str) -> Result:
 
 
 def _limit_memory(statm: int, num_bytes: int) -> None:
-    """Allow this page so much address space on top of what the process has now: the same for the first page and the thousandth."""
+    """Allow this page so much address space on top of what the process has now: the same for the first page
+    and the thousandth."""
     if statm >= 0:
         pages = int(os.pread(statm, 64, 0).split(b" ", 1)[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * _PAGE_BYTES + num_bytes, resource.RLIM_INFINITY))

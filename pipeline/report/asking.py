@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from gristmill.pipeline.report.funnel import Funnel
+from gristmill.pipeline.look.funnel import Funnel
+from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.report.markup import Html, Section, command, table
-from gristmill.pipeline.report.reading import RunView
 
 
 def asking_section(view: RunView, funnel: Funnel) -> Section | None:
-    """A table of questions and commands; ids stand for documents, as a URL of the web could be a command itself."""
+    """A table of questions and commands; ids stand for documents, as a URL of the web could be a command
+    itself."""
     if not funnel.records:
         return None
     rows = [[question, answer] for question, answer in _questions(view, funnel)]
@@ -26,19 +27,26 @@ def _questions(view: RunView, funnel: Funnel) -> Iterator[tuple[str, Html]]:
         yield "Why was this page dropped?", command("gristmill why", out, sample)
         yield f"What does {name} take?", command("gristmill inspect", out, "--removed-by", shlex.quote(name))
     if cut := _busiest_cut(funnel):
-        yield f"Is the bound of {cut} right?", command("gristmill inspect", out, "--near-cut", shlex.quote(cut))
+        yield (
+            f"Is the bound of {cut} right?",
+            command("gristmill inspect", out, "--near-cut", shlex.quote(cut)),
+        )
     if any(step.totals.books.items_out["failed"] for step in view.steps):
         yield "What could not be read, and why?", command("gristmill inspect", out, "--failed")
     if view.of_stage("mix"):
         yield "Where did this token come from?", command("gristmill trace", out, "00000:1234")
-    yield "Which recipe trains the better model, and what changed sides?", command("gristmill compare", out, "OTHER_OUT")
+    yield (
+        "Which recipe trains the better model, and what changed sides?",
+        command("gristmill compare", out, "OTHER_OUT"),
+    )
     yield "Is everything as it was written?", command("gristmill verify", out)
     if view.state != "complete":
         yield "How far is it?", command("gristmill status", out)
 
 
 def _largest_rule(funnel: Funnel) -> tuple[str, str] | None:
-    """Of the rules of which a document was sampled, the one that let most go, with the id of that document."""
+    """Of the rules of which a document was sampled, the one that let most go, with the id of that
+    document."""
     rules = [
         (level.by_rule_first[name], name, samples[0]["id"])
         for level in funnel.levels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gristmill.pipeline.report.comparison import (
+from gristmill.pipeline.look.comparison import (
     NAMES,
     Comparison,
     better,
@@ -14,11 +14,11 @@ from gristmill.pipeline.report.comparison import (
     rules,
     spelled,
 )
+from gristmill.pipeline.look.figures import count, share, short
+from gristmill.pipeline.look.reading import written
 from gristmill.pipeline.report.curves import Line, lines
-from gristmill.pipeline.report.figures import count, share, short
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, note, table, tag
 from gristmill.pipeline.report.page import page
-from gristmill.pipeline.report.reading import written
 
 
 def render(found: Comparison) -> str:
@@ -30,7 +30,9 @@ def render(found: Comparison) -> str:
     ]
     head = tag(
         "header",
-        tag("p", tag("span", "gristmill", class_="mark"), tag("span", "two runs", class_="chip"), class_="top"),
+        tag(
+            "p", tag("span", "gristmill", class_="mark"), tag("span", "two runs", class_="chip"), class_="top"
+        ),
         tag("h1", title),
         tag("p", better(found), class_="verdict") if better(found) else "",
         tag("ul", *named),
@@ -57,7 +59,8 @@ def _funnel(found: Comparison) -> Section:
 
 def _rules(found: Comparison) -> Section | None:
     lines = [
-        [tag("code", rule), Cell(count(a), a), Cell(count(b), b), Cell(difference([a, b]), b - a)] for rule, a, b in rules(found)
+        [tag("code", rule), Cell(count(a), a), Cell(count(b), b), Cell(difference([a, b]), b - a)]
+        for rule, a, b in rules(found)
     ]
     lead = "Documents each rule let go, those that differ most first."
     return Section("rules", "Rules", table(["rule", "A", "B", "B - A"], lines), lead) if lines else None
@@ -71,26 +74,42 @@ def _sides(found: Comparison) -> Section:
             continue
         reasons = sorted(moved.because.items(), key=lambda item: (-item[1], item[0]))
         parts.append(
-            table([f"in {other} they are", "documents"], [[tag("code", reason), Cell(count(num), num)] for reason, num in reasons])
+            table(
+                [f"in {other} they are", "documents"],
+                [[tag("code", reason), Cell(count(num), num)] for reason, num in reasons],
+            )
         )
-        examples = [[tag("bdi", row["url"] or row["id"], class_="url"), tag("code", row["because"])] for row in moved.examples]
+        examples = [
+            [tag("bdi", row["url"] or row["id"], class_="url"), tag("code", row["because"])]
+            for row in moved.examples
+        ]
         if examples:
             parts.append(table(["for example", "because of"], examples))
     parts.append(note("Ids were compared by the index sidecars; no text was read."))
-    return Section("sides", "Changed sides", join(parts), "What one run keeps and the other does not, and because of what.")
+    return Section(
+        "sides",
+        "Changed sides",
+        join(parts),
+        "What one run keeps and the other does not, and because of what.",
+    )
 
 
 def _mixture(found: Comparison) -> Section | None:
     sums = [sum(row["tokens"] for _, pair in mixtures(found) if (row := pair[side])) for side in (0, 1)]
     lines = [
         [tag("bdi", name)]
-        + [Cell(share(row["tokens"], sums[side]) if row else "–", row["tokens"] if row else None) for side, row in enumerate(pair)]
+        + [
+            Cell(share(row["tokens"], sums[side]) if row else "–", row["tokens"] if row else None)
+            for side, row in enumerate(pair)
+        ]
         + [Cell(f"{row['epochs']:.2f}" if row else "–", row["epochs"] if row else None) for row in pair]
         for name, pair in mixtures(found)
     ]
     head = ["source", "share A", "share B", "epochs A", "epochs B"]
     return (
-        Section("mixture", "Mixture", table(head, lines), f"{short(sums[0])} tokens in A, {short(sums[1])} in B.")
+        Section(
+            "mixture", "Mixture", table(head, lines), f"{short(sums[0])} tokens in A, {short(sums[1])} in B."
+        )
         if lines
         else None
     )
@@ -100,7 +119,10 @@ def _models(found: Comparison) -> Section | None:
     bits = heldout(found)
     if not bits:
         return None
-    cells = [[tag("bdi", name), *(Cell("–" if value is None else f"{value:.3f}", value) for value in pair)] for name, pair in bits]
+    cells = [
+        [tag("bdi", name), *(Cell("–" if value is None else f"{value:.3f}", value) for value in pair)]
+        for name, pair in bits
+    ]
     lead = "After training, on text that neither tokenizer nor model saw."
     shown = table(["held-out source", "bits per byte A", "bits per byte B"], cells)
     return Section("models", "Held-out text", shown, lead, "Models")
@@ -108,7 +130,9 @@ def _models(found: Comparison) -> Section | None:
 
 def _loss(found: Comparison) -> Section | None:
     curves = [
-        Line(name, points, f"s{side}") for side, (name, points) in enumerate(zip(NAMES, losses(found), strict=True)) if points
+        Line(name, points, f"s{side}")
+        for side, (name, points) in enumerate(zip(NAMES, losses(found), strict=True))
+        if points
     ]
     if not curves:
         return None

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gristmill.pipeline.look.figures import count, share
+from gristmill.pipeline.look.funnel import Funnel
+from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import count, share
-from gristmill.pipeline.report.funnel import Funnel
 from gristmill.pipeline.report.histograms import histogram as draw_histogram
 from gristmill.pipeline.report.histograms import without_empty_ends
 from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, legend, note, table, tag
-from gristmill.pipeline.report.totals import Totals
 
 TOP = 12
 _SHOWN_DOMAINS = 300  # as many as a shard keeps
@@ -30,7 +30,9 @@ class Corpus:
 def corpus_section(funnel: Funnel) -> Section | None:
     """Describe the documents that are left, source by source as the last step over documents kept them."""
     corpus = read_corpus(funnel)
-    parts = [part for part in (_languages(corpus), _domains(corpus), _years(corpus), _lengths(corpus)) if part]
+    parts = [
+        part for part in (_languages(corpus), _domains(corpus), _years(corpus), _lengths(corpus)) if part
+    ]
     if not parts:
         return None
     lead = "The documents that are left, as the last stage over documents saw them."
@@ -49,7 +51,11 @@ def read_corpus(funnel: Funnel) -> Corpus:
             corpus.tallies.setdefault(name, Counter()).update(tally)
         for outlet, values in totals.lengths.get(source, {}).items():
             before = corpus.lengths.get(outlet)
-            summed = values if before is None or outlet == "bins" else [a + b for a, b in zip(before, values, strict=True)]
+            summed = (
+                values
+                if before is None or outlet == "bins"
+                else [a + b for a, b in zip(before, values, strict=True)]
+            )
             corpus.lengths[outlet] = summed
     return corpus
 
@@ -57,7 +63,11 @@ def read_corpus(funnel: Funnel) -> Corpus:
 def _ranked(tally: Counter[str], name: str, whole: int) -> list[Html]:
     """The largest of a tally in a table, more of them to unfold."""
     following = Counter(dict(sorted(tally.items(), key=lambda item: (-item[1], item[0]))[TOP:_SHOWN_DOMAINS]))
-    more = [details(f"the next {len(following)}", _top(following, name, _SHOWN_DOMAINS, whole))] if following else []
+    more = (
+        [details(f"the next {len(following)}", _top(following, name, _SHOWN_DOMAINS, whole))]
+        if following
+        else []
+    )
     return [_top(tally, name, TOP, whole), *more]
 
 
@@ -67,7 +77,12 @@ def _top(tally: Counter[str], name: str, most: int, whole: int) -> Html:
     for key, number in ordered:
         shown = tag("bdi", key if key not in ("None", "") else "unknown")
         rows.append(
-            [shown, Cell(count(number), number), drawing.bar(number, ordered[0][1]), Cell(share(number, whole), number / whole)]
+            [
+                shown,
+                Cell(count(number), number),
+                drawing.bar(number, ordered[0][1]),
+                Cell(share(number, whole), number / whole),
+            ]
         )
     return table([name, "documents", "", "share"], rows)
 
@@ -84,8 +99,13 @@ def _domains(corpus: Corpus) -> Html | None:
     if not with_url:
         return None
     several = corpus.num_shards > 1
-    said = f"Every shard tells its {_SHOWN_DOMAINS} largest; counts of smaller ones may be low where there are many shards."
-    return figure(f"Domains: {count(len(tally))}", *_ranked(tally, "domain", with_url), note(said) if several else "")
+    said = (
+        f"Every shard tells its {_SHOWN_DOMAINS} largest; counts of smaller ones may be low where there are"
+        " many shards."
+    )
+    return figure(
+        f"Domains: {count(len(tally))}", *_ranked(tally, "domain", with_url), note(said) if several else ""
+    )
 
 
 def _years(corpus: Corpus) -> Html | None:
@@ -99,15 +119,24 @@ def _years(corpus: Corpus) -> Html | None:
         if undated
         else ("When pages were fetched or texts published.")
     )
-    return figure("Years", drawing.columns("Kept documents by year", dated, width=460, height=170), note(said))
+    return figure(
+        "Years", drawing.columns("Kept documents by year", dated, width=460, height=170), note(said)
+    )
 
 
 def _lengths(corpus: Corpus) -> Html | None:
     histogram = corpus.lengths
     if "kept" not in histogram:
         return None
-    seen: list[tuple[str, Sequence[float]]] = [(outlet, histogram[outlet]) for outlet in ("kept", "removed") if outlet in histogram]
+    seen: list[tuple[str, Sequence[float]]] = [
+        (outlet, histogram[outlet]) for outlet in ("kept", "removed") if outlet in histogram
+    ]
     bins, series = without_empty_ends(histogram["bins"], seen)
     chart = draw_histogram("Length of documents in bytes", bins, series, width=460, height=170)
     keys = legend((name, name) for name, _ in series)
-    return figure("Lengths", keys, chart, note("Bytes of UTF-8 in a document; each bar is twice as wide as the one before."))
+    return figure(
+        "Lengths",
+        keys,
+        chart,
+        note("Bytes of UTF-8 in a document; each bar is twice as wide as the one before."),
+    )

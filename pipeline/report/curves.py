@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gristmill.pipeline.look.figures import tick as spell
 from gristmill.pipeline.report.drawing import at, line, svg, text
-from gristmill.pipeline.report.figures import tick as spell
 from gristmill.pipeline.report.markup import Html, tag
 
 Point = tuple[float, float]
@@ -50,15 +50,22 @@ def lines(
     drawn: list[Html] = []
     for tick in y_ticks:
         y = place(x_low, tick)[1]
-        drawn += [line(_LEFT, y, width - _RIGHT, y, "grid"), text(_LEFT - 6, y + 4, spell(tick), "tick", "end")]
+        drawn += [
+            line(_LEFT, y, width - _RIGHT, y, "grid"),
+            text(_LEFT - 6, y + 4, spell(tick), "tick", "end"),
+        ]
     for tick in [tick for tick in round_ticks(x_low, x_high, 4) if x_low <= tick <= x_high]:
         x = place(tick, y_low)[0]
-        drawn.append(text(x, height - _BOTTOM + 14, spell(tick), "tick", "end" if x > width - 20 else "middle"))
+        drawn.append(
+            text(x, height - _BOTTOM + 14, spell(tick), "tick", "end" if x > width - 20 else "middle")
+        )
     drawn.append(text((_LEFT + width - _RIGHT) / 2, height - 4, x_name, "tick", "middle"))
     for curve in curves:
         placed = [place(*point) for point in curve.points]
         if dots or len(placed) == 1:
-            drawn += [tag("circle", cx=at(x), cy=at(y), r="2.6", class_=f"dot {curve.class_}") for x, y in placed]
+            drawn += [
+                tag("circle", cx=at(x), cy=at(y), r="2.6", class_=f"dot {curve.class_}") for x, y in placed
+            ]
         path = "".join(f"{'M' if index == 0 else 'L'}{at(x)} {at(y)}" for index, (x, y) in enumerate(placed))
         drawn.append(tag("path", tag("title", curve.name), d=path, class_=f"curve {curve.class_}"))
     return svg(width, height, f"{title} by {x_name}", *drawn)

@@ -1,25 +1,43 @@
-"""Charts as plain SVG: sized by a viewBox, coloured by the page's CSS classes, each value told by a <title>."""
+"""Charts as plain SVG: sized by a viewBox, coloured by the page's CSS classes, each value told by a
+<title>."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from gristmill.pipeline.report.figures import count, share, short
+from gristmill.pipeline.look.figures import count, share, short
 from gristmill.pipeline.report.markup import Html, tag
 
 
 def svg(width: float, height: float, label: str, *children: object, class_: str = "chart") -> Html:
     box = f"0 0 {at(width)} {at(height)}"
-    return tag("svg", tag("title", label), *children, viewBox=box, role="img", aria_label=label, class_=class_)
+    return tag(
+        "svg", tag("title", label), *children, viewBox=box, role="img", aria_label=label, class_=class_
+    )
 
 
 def text(x: float, y: float, content: object, class_: str = "label", anchor: str = "start") -> Html:
     return tag("text", content, x=at(x), y=at(y), class_=class_, text_anchor=anchor)
 
 
-def rect(x: float, y: float, width: float, height: float, class_: str, title: str | None = None, radius: float = 1.5) -> Html:
-    shape = {"x": at(x), "y": at(y), "width": at(max(width, 0)), "height": at(max(height, 0)), "rx": at(radius), "class_": class_}
+def rect(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    class_: str,
+    title: str | None = None,
+    radius: float = 1.5,
+) -> Html:
+    shape = {
+        "x": at(x),
+        "y": at(y),
+        "width": at(max(width, 0)),
+        "height": at(max(height, 0)),
+        "rx": at(radius),
+        "class_": class_,
+    }
     return tag("rect", tag("title", title), **shape) if title else tag("rect", **shape)
 
 
@@ -37,9 +55,16 @@ def at(value: float) -> str:
 
 
 def bar(
-    part: float, whole: float, class_: str = "kept", *, within: float | None = None, mark: float | None = None, width: float = 120
+    part: float,
+    whole: float,
+    class_: str = "kept",
+    *,
+    within: float | None = None,
+    mark: float | None = None,
+    width: float = 120,
 ) -> Html:
-    """A bar inside a table cell; `within` is drawn pale behind it, `mark` as a line, both on the same scale."""
+    """A bar inside a table cell; `within` is drawn pale behind it, `mark` as a line, both on the same
+    scale."""
 
     def wide(value: float) -> float:
         return max(width * value / whole, 1.5 if value else 0) if whole else 0
@@ -53,7 +78,9 @@ def bar(
     return svg(width, 12, share(part, whole), *body, class_="bar" if width >= 120 else "bar small")
 
 
-def columns(title: str, rows: Sequence[tuple[str, float]], *, width: float = 300, height: float = 140) -> Html:
+def columns(
+    title: str, rows: Sequence[tuple[str, float]], *, width: float = 300, height: float = 140
+) -> Html:
     """Vertical bars by name, for years and cluster sizes."""
     top, bottom = 16.0, 18.0
     step = min(56.0, width / max(1, len(rows)))

@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gristmill.pipeline.look.figures import count, share
+from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import count, share
 from gristmill.pipeline.report.histograms import histogram, without_empty_ends
 from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, join, note, table, tag
-from gristmill.pipeline.report.reading import RunView, StepView
 
 _SHOWN_MEMBERS = 4
 _COMPARED_WORDS = 400
@@ -31,7 +31,9 @@ def duplicates_section(view: RunView) -> Section | None:
 def _step(step: StepView) -> Html:
     books, extra = step.totals.books, step.extra
     copies = books.items_out["removed"]
-    facts = [f"{count(copies)} of {count(books.items_in)} documents were copies ({share(copies, books.items_in)})"]
+    facts = [
+        f"{count(copies)} of {count(books.items_in)} documents were copies ({share(copies, books.items_in)})"
+    ]
     if "clusters" in extra:
         facts.append(f"{count(extra['clusters'])} clusters")
     if "compared" in extra:
@@ -68,7 +70,9 @@ def _sizes(histogram: Mapping[str, Sequence[float]]) -> list[tuple[str, float]]:
     for index in range(last + 1):
         low = int(bins[index])
         high = int(bins[index + 1]) - 1 if index + 1 < len(bins) else None
-        rows.append((f"{low}" if high == low else f"{low}+" if high is None else f"{low}-{high}", counts[index]))
+        rows.append(
+            (f"{low}" if high == low else f"{low}+" if high is None else f"{low}-{high}", counts[index])
+        )
     return rows
 
 
@@ -78,8 +82,9 @@ def _pairs(step: StepView) -> Html | None:
     if "pairs_accepted" not in counts:
         return None
     said = (
-        f"{count(counts['pairs_accepted'])} pairs were verified as copies; {count(counts['pairs_rejected'])} shared a band and "
-        f"were not; of {count(counts['pairs_unread'])} more the signatures alone were too far apart to read the texts."
+        f"{count(counts['pairs_accepted'])} pairs were verified as copies; {count(counts['pairs_rejected'])}"
+        f" shared a band and were not; of {count(counts['pairs_unread'])} more the signatures alone were too"
+        " far apart to read the texts."
     )
     samples = [pair for outcome in ("accepted", "rejected") for pair in step.totals.pairs.get(outcome, ())]
     rows = [
@@ -93,7 +98,9 @@ def _pairs(step: StepView) -> Html | None:
         for pair in samples
     ]
     listed = table(["document", "compared with", "outcome", "estimate", "score of the texts"], rows)
-    return tag("div", note(said), details("some compared pairs, chosen by hash", listed)) if rows else note(said)
+    return (
+        tag("div", note(said), details("some compared pairs, chosen by hash", listed)) if rows else note(said)
+    )
 
 
 def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
@@ -103,7 +110,12 @@ def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
     for member in rest:
         before, after = first.get("text") or "", member.get("text") or ""
         alike = before.split()[:_COMPARED_WORDS] == after.split()[:_COMPARED_WORDS]
-        shown.append(_member(member, note("No word differs in what is shown of it.") if alike else differences(before, after)))
+        shown.append(
+            _member(
+                member,
+                note("No word differs in what is shown of it.") if alike else differences(before, after),
+            )
+        )
     rows = [
         [
             tag("bdi", member.get("url") or member["id"], class_="url"),
@@ -113,8 +125,17 @@ def _cluster(cluster: Mapping[str, Any], *, open_: bool) -> Html:
         for member in members
     ]
     listed = table(["page", "outcome", "similarity"], rows, sortable=False)
-    more = note(f"{count(cluster['size'])} documents in this cluster; {len(members)} are shown here, {len(shown)} with text.")
-    return details(f"a cluster of {count(cluster['size'])}: {first.get('url') or first['id']}", listed, *shown, more, open_=open_)
+    more = note(
+        f"{count(cluster['size'])} documents in this cluster; {len(members)} are shown here, {len(shown)}"
+        " with text."
+    )
+    return details(
+        f"a cluster of {count(cluster['size'])}: {first.get('url') or first['id']}",
+        listed,
+        *shown,
+        more,
+        open_=open_,
+    )
 
 
 def _score(value: float | None) -> str:
@@ -133,7 +154,8 @@ def _member(member: Mapping[str, Any], text: Html) -> Html:
 
 
 def differences(before: str, after: str) -> Html:
-    """Show `after` with what `before` lacks marked as inserted and what only `before` has as deleted, word by word."""
+    """Show `after` with what `before` lacks marked as inserted and what only `before` has as deleted, word by
+    word."""
     old, new = before.split()[:_COMPARED_WORDS], after.split()[:_COMPARED_WORDS]
     parts: list[Html] = []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

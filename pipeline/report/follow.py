@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gristmill.manifest import MANIFEST
 from gristmill.pipeline.report.page import REPORT, write_report
-from gristmill.pipeline.run_folder import RUN_FILE
+from gristmill.pipeline.run.folder import RUN_FILE
 
 EVERY_SECONDS = 60.0
 _SHARE = 20  # a report that takes long to draw is drawn rarely: at most a twentieth of the time goes into it
@@ -25,8 +25,11 @@ class Followed:
 
 
 @contextmanager
-def followed(out: Path, say: Callable[[str], None], every_seconds: float = EVERY_SECONDS) -> Iterator[Followed]:
-    """Rewrite `out/report.html` from time to time while the body runs; a report that fails is said, never raised."""
+def followed(
+    out: Path, say: Callable[[str], None], every_seconds: float = EVERY_SECONDS
+) -> Iterator[Followed]:
+    """Rewrite `out/report.html` from time to time while the body runs; a report that fails is said, never
+    raised."""
     over, found = threading.Event(), Followed()
 
     def follow() -> None:

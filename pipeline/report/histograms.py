@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from gristmill.pipeline.look.figures import count, number, short, tick
 from gristmill.pipeline.report.drawing import line, polygon, rect, svg, text
-from gristmill.pipeline.report.figures import count, number, short, tick
 from gristmill.pipeline.report.markup import Html
 
 _LEFT, _TOP, _BOTTOM = 2.0, 30.0, 18.0
@@ -41,7 +41,8 @@ def bin_position(value: float, bins: Sequence[float], num_counts: int) -> float:
 def without_empty_ends(
     bins: Sequence[float], series: Sequence[tuple[str, Sequence[float]]], keep: Sequence[float] = ()
 ) -> tuple[Sequence[float], list[tuple[str, Sequence[float]]]]:
-    """Leave out bins at both ends that hold nothing, but for those with a value of `keep`; bins that end open stay open."""
+    """Leave out bins at both ends that hold nothing, but for those with a value of `keep`; bins that end open
+    stay open."""
     used = [index for index in range(len(series[0][1])) if any(values[index] for _, values in series)]
     if not used or len(series[0][1]) > len(bins):
         return bins, list(series)
@@ -61,10 +62,11 @@ def histogram(
     width: float = 300,
     height: float = 150,
 ) -> Html:
-    """Stacked bars, one per declared bin, with the cuts drawn through; `series` are (CSS class, counts), the lowest first.
+    """Stacked bars, one per declared bin, with the cuts drawn through; `series` are (CSS class, counts), the
+    lowest first.
 
-    Stretches that a bound lets go (`gone`) are tinted. The highest bar tells its count; one that towers over all others is drawn
-    broken.
+    Stretches that a bound lets go (`gone`) are tinted. The highest bar tells its count; one that towers over
+    all others is drawn broken.
     """
     num = len(series[0][1])
     plot, step = height - _TOP - _BOTTOM, (width - 2 * _LEFT) / num
@@ -84,13 +86,23 @@ def histogram(
     for index in range(num):
         said = f"{labels[index]}: {', '.join(f'{name} {count(values[index])}' for name, values in series)}"
         whole = max(sums[index], ceiling)
-        drawn += _stack(_LEFT + index * step, floor, step, plot / whole, [(name, values[index]) for name, values in series], said)
+        drawn += _stack(
+            _LEFT + index * step,
+            floor,
+            step,
+            plot / whole,
+            [(name, values[index]) for name, values in series],
+            said,
+        )
     drawn.append(line(_LEFT, floor, width - _LEFT, floor, "axis"))
     drawn += _edges(bins, num, step, height - 5)
     for cut in cuts:
         x = across(cut)
         anchor = "end" if x > width * 0.7 else "start"
-        drawn += [line(x, 3, x, floor, "cut"), text(x + (-4 if anchor == "end" else 4), 10, number(cut), "cutlabel", anchor)]
+        drawn += [
+            line(x, 3, x, floor, "cut"),
+            text(x + (-4 if anchor == "end" else 4), 10, number(cut), "cutlabel", anchor),
+        ]
     drawn += _highest(sums, ceiling, step, plot, width)
     return svg(width, height, title, *drawn)
 
@@ -101,7 +113,9 @@ def _ceiling(sums: Sequence[float]) -> float:
     return following / _SHORT_OF_TOP if following and highest > _TOWERS * following else highest or 1
 
 
-def _stack(x: float, floor: float, step: float, scale: float, parts: Sequence[tuple[str, float]], said: str) -> list[Html]:
+def _stack(
+    x: float, floor: float, step: float, scale: float, parts: Sequence[tuple[str, float]], said: str
+) -> list[Html]:
     drawn = []
     for class_, value in parts:
         if value:
@@ -121,7 +135,10 @@ def _highest(sums: Sequence[float], ceiling: float, step: float, plot: float, wi
     x = {"start": left, "middle": left + step / 2, "end": left + step}[anchor]
     y = _TOP + 0.16 * plot
     gap = [polygon([(left, y + 3), (left + step, y - 3), (left + step, y + 1), (left, y + 7)], "break")]
-    return [*(gap if sums[index] > ceiling else []), text(x, _TOP - 4, short(sums[index]), "tick halo", anchor)]
+    return [
+        *(gap if sums[index] > ceiling else []),
+        text(x, _TOP - 4, short(sums[index]), "tick halo", anchor),
+    ]
 
 
 def _edges(bins: Sequence[float], num: int, step: float, y: float) -> list[Html]:

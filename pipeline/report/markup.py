@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gristmill.pipeline.report.figures import inert
+from gristmill.pipeline.look.figures import inert
 
 _VOID = frozenset({"meta", "link", "br", "input", "rect", "line", "path", "polyline", "polygon", "circle"})
 
@@ -18,7 +18,8 @@ class Html(str):
 
 
 def escape(value: object) -> Html:
-    """Turn text into markup that shows it: escaped, and with control and reordering characters spelled out."""
+    """Turn text into markup that shows it: escaped, and with control and reordering characters spelled
+    out."""
     return value if isinstance(value, Html) else Html(html.escape(inert(str(value)), quote=True))
 
 
@@ -27,7 +28,8 @@ def join(parts: Iterable[object], between: str = "") -> Html:
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Html:
-    """Build an element; `class_` and `for_` drop the underline, `data_x` becomes data-x, None and False leave an attribute out."""
+    """Build an element; `class_` and `for_` drop the underline, `data_x` becomes data-x, None and False leave
+    an attribute out."""
     written = []
     for key, value in attributes.items():
         if value is None or value is False:
@@ -49,17 +51,28 @@ class Cell:
     class_: str | None = None
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, sortable: bool = True, caption: str | None = None) -> Html:
-    """Build a table that scrolls by itself where the page is narrow; a column is numeric if any of its values is."""
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    sortable: bool = True,
+    caption: str | None = None,
+) -> Html:
+    """Build a table that scrolls by itself where the page is narrow; a column is numeric if any of its values
+    is."""
     numeric = [any(_is_number(row[column]) for row in rows) for column in range(len(head))]
     heads = []
     for column, title in enumerate(head):
-        sorts = sortable and len(rows) > 1 and title  # what has no title only illustrates the column beside it
+        sorts = (
+            sortable and len(rows) > 1 and title
+        )  # what has no title only illustrates the column beside it
         sort = tag("button", title, type="button", class_="sort") if sorts else escape(title)
         heads.append(tag("th", sort, scope="col", class_="num" if numeric[column] else None))
     body = [tag("tr", *(_cell(cell, numeric[column]) for column, cell in enumerate(row))) for row in rows]
     inner = [tag("caption", caption)] if caption else []
-    return tag("div", tag("table", *inner, tag("thead", tag("tr", *heads)), tag("tbody", *body)), class_="scroll")
+    return tag(
+        "div", tag("table", *inner, tag("thead", tag("tr", *heads)), tag("tbody", *body)), class_="scroll"
+    )
 
 
 def _is_number(cell: object) -> bool:

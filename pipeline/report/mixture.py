@@ -5,27 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gristmill.pipeline.look.figures import amount, count, share, size
+from gristmill.pipeline.look.reading import RunView, StepView, read_tokenizer_report
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import amount, count, share, size
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
-from gristmill.pipeline.report.reading import RunView, StepView, read_tokenizer_report
 
 _SHOWN_PIECES = 12
 
 
 def tokenizer_section(view: RunView) -> Section | None:
     encoded = [step for step in view.of_stage("encode") if step.extra.get("tokens")]
-    trained = [{**step.extra, **read_tokenizer_report(step)} for step in view.of_stage("tokenizer") if step.extra]
+    trained = [
+        {**step.extra, **read_tokenizer_report(step)} for step in view.of_stage("tokenizer") if step.extra
+    ]
     if not encoded and not trained:
         return None
     body: list[Html] = [_trained(extra) for extra in trained]
     if encoded:
         best = max(step.extra["bytes"] / step.extra["tokens"] for step in encoded)
-        body.append(table(["source", "bytes per token", "", "documents", "tokens", "text"], [_row(step, best) for step in encoded]))
+        body.append(
+            table(
+                ["source", "bytes per token", "", "documents", "tokens", "text"],
+                [_row(step, best) for step in encoded],
+            )
+        )
         lossy = sum(step.extra.get("lossy", 0) for step in encoded)
         if lossy:
-            body.append(note(f"U+2581 was encoded as a blank {count(lossy)} times: this tokenizer cannot tell them apart."))
-    return Section("tokenizer", "Tokenizer", join(body), "Bytes per token: the higher, the fewer tokens a text takes.")
+            body.append(
+                note(
+                    f"U+2581 was encoded as a blank {count(lossy)} times: this tokenizer cannot tell them"
+                    " apart."
+                )
+            )
+    return Section(
+        "tokenizer", "Tokenizer", join(body), "Bytes per token: the higher, the fewer tokens a text takes."
+    )
 
 
 def _trained(extra: Mapping[str, Any]) -> Html:
@@ -35,7 +49,11 @@ def _trained(extra: Mapping[str, Any]) -> Html:
     said = f"{count(extra['vocab'])} pieces" + (f", trained on {size(whole)}: {trained_on}" if whole else "")
     facts = [tag("p", said, " · ", tag("code", extra["sha256"][:12]))]
     if "unused" in extra:
-        facts.append(note(f"{count(extra['unused'])} pieces never occur in a sample of a few megabytes of every source."))
+        facts.append(
+            note(
+                f"{count(extra['unused'])} pieces never occur in a sample of a few megabytes of every source."
+            )
+        )
     if extra.get("longest"):
         longest = (tag("code", piece) for piece in extra["longest"][:_SHOWN_PIECES])
         facts.append(tag("p", "Longest pieces: ", join(longest, " · "), class_="note"))
@@ -60,8 +78,8 @@ def mixture_section(view: RunView) -> Section | None:
     if not made:
         return None
     lead = (
-        "As LLaMA's table 1 has it: each source's share of the training tokens, how often its text is seen, and how much there is "
-        "of it; as planned and as it came out. The line in a bar is the plan."
+        "As LLaMA's table 1 has it: each source's share of the training tokens, how often its text is seen,"
+        " and how much there is of it; as planned and as it came out. The line in a bar is the plan."
     )
     return Section("mixture", "Mixture", join(made), lead)
 
@@ -72,7 +90,17 @@ def _mix(step: StepView) -> Html:
     whole = sum(row["tokens"] for row in realised)
     rows = [_mixed(row, planned.get(row["name"], {}), whole) for row in realised]
     said = f"{amount(step.extra.get('tokens', 0))} training tokens planned, {amount(whole)} written."
-    head = ["source", "share planned", "written", "", "epochs planned", "written", "tokens", "documents", "text there"]
+    head = [
+        "source",
+        "share planned",
+        "written",
+        "",
+        "epochs planned",
+        "written",
+        "tokens",
+        "documents",
+        "text there",
+    ]
     parts = [tag("p", said), table(head, rows)]
     if heldout := step.extra.get("heldout"):
         parts.append(note(_heldout(heldout)))
@@ -99,5 +127,7 @@ def _epochs(value: float) -> str:
 
 
 def _heldout(rows: Sequence[Mapping[str, Any]]) -> str:
-    listed = ", ".join(f"{row['name']} {count(row['docs'])} documents, {amount(row['tokens'])} tokens" for row in rows)
+    listed = ", ".join(
+        f"{row['name']} {count(row['docs'])} documents, {amount(row['tokens'])} tokens" for row in rows
+    )
     return f"Held out of everything that is trained: {listed}."

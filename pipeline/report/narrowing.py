@@ -1,4 +1,5 @@
-"""The funnel drawn: a row per stage, and beside each other what is left in documents, bytes of text and tokens."""
+"""The funnel drawn: a row per stage, and beside each other what is left in documents, bytes of text and
+tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _BAR, _PITCH, _TEXT = 14.0, 50.0, 15.0  # a bar's height, a row's, and of the li
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much is left, as a number and spelled out; `lost` are CSS class, name, how much and that spelled, of what left here."""
+    """How much is left, as a number and spelled out; `lost` are CSS class, name, how much and that spelled,
+    of what left here."""
 
     value: float
     spelled: str
@@ -50,7 +52,14 @@ def narrow_funnel(names: Sequence[str], column: Column) -> Html:
     shown = Column(column.title, [amount for _, amount in rows])
     drawn = _column(shown, 0, 24, 340, [name for name, _ in rows])
     title = text(0, 12, column.title, "head")
-    return svg(340, 24 + len(rows) * _PITCH, f"{column.title} left after every stage", title, *drawn, class_="chart narrow")
+    return svg(
+        340,
+        24 + len(rows) * _PITCH,
+        f"{column.title} left after every stage",
+        title,
+        *drawn,
+        class_="chart narrow",
+    )
 
 
 def _column(column: Column, left: float, top: float, room: float, names: Sequence[str]) -> list[Html]:
@@ -65,7 +74,9 @@ def _column(column: Column, left: float, top: float, room: float, names: Sequenc
         wide = max(room * amount.value / highest, 1.5)
         if before is not None:
             above = y - _PITCH + _BAR
-            drawn.append(polygon([(left, above), (left + before, above), (left + wide, y), (left, y)], "flow"))
+            drawn.append(
+                polygon([(left, above), (left + before, above), (left + wide, y), (left, y)], "flow")
+            )
         before = wide
         drawn.append(rect(left, y, wide, _BAR, "kept", f"{amount.spelled} left", 2))
         x = left + wide + 1

@@ -1,14 +1,15 @@
-"""The top of the page: what came of the run in one line, the funnel drawn, and the rules that let documents go."""
+"""The top of the page: what came of the run in one line, the funnel drawn, and the rules that let documents
+go."""
 
 from __future__ import annotations
 
+from gristmill.pipeline.look.figures import amount, count, share, size
+from gristmill.pipeline.look.funnel import TOKENS, Funnel, Level
+from gristmill.pipeline.look.reading import RunView, last_evaluation
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import amount, count, share, size
-from gristmill.pipeline.report.funnel import TOKENS, Funnel, Level
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, table, tag
 from gristmill.pipeline.report.narrowing import Amount, Column, narrow_funnel
 from gristmill.pipeline.report.narrowing import funnel as draw_funnel
-from gristmill.pipeline.report.reading import RunView, last_evaluation
 
 _LEGEND = (
     *(("kept", "left"), ("removed", "removed"), ("failed", "failed")),
@@ -23,7 +24,8 @@ _STATES = {
 
 
 def verdict(view: RunView, funnel: Funnel) -> str:
-    """Say in a sentence or two what entered, what is left, what took most of it, and what a model made of it."""
+    """Say in a sentence or two what entered, what is left, what took most of it, and what a model made of
+    it."""
     if not view.steps:
         return "This run has no steps yet."
     if not funnel.records:
@@ -41,7 +43,9 @@ def verdict(view: RunView, funnel: Funnel) -> str:
 
 
 def _largest_loss(funnel: Funnel) -> str:
-    rules = [item for level in funnel.levels if level.stage not in TOKENS for item in level.by_rule_first.items()]
+    rules = [
+        item for level in funnel.levels if level.stage not in TOKENS for item in level.by_rule_first.items()
+    ]
     if not any(number for _, number in rules):
         return ""
     rule, most = max(rules, key=lambda item: item[1])
@@ -51,7 +55,11 @@ def _largest_loss(funnel: Funnel) -> str:
 def _model(view: RunView) -> str:
     """How well the last trained model foretells held-out text, over all sources."""
     steps = [step for step in view.of_stage("train") if step.manifest]
-    bits = [row["bits_per_byte"] for row in last_evaluation(steps[-1]) if row["source"] == "all"] if steps else []
+    bits = (
+        [row["bits_per_byte"] for row in last_evaluation(steps[-1]) if row["source"] == "all"]
+        if steps
+        else []
+    )
     return f" The model needs {bits[0]:.2f} bits for a byte of held-out text." if bits else ""
 
 
@@ -62,11 +70,18 @@ def state_line(view: RunView) -> str:
         doing = f" at {', '.join(at_work)}" if at_work else ""
         return f"running{doing}, pid {view.holder['pid']} on {view.holder['host']}"
     if view.state == "failed":
-        broken = [f"{step.name} ({len(step.quarantine)} shards failed)" for step in view.steps if step.state == "failed"]
+        broken = [
+            f"{step.name} ({len(step.quarantine)} shards failed)"
+            for step in view.steps
+            if step.state == "failed"
+        ]
         return f"failed at {', '.join(broken)}; the same command resumes it"
     if view.state == "stopped":
         done = sum(step.state == "done" for step in view.steps)
-        return f"not complete, not running: {done} of {len(view.steps)} steps are done; the same command resumes it"
+        return (
+            f"not complete, not running: {done} of {len(view.steps)} steps are done; the same command"
+            " resumes it"
+        )
     return _STATES[view.state]
 
 
@@ -84,18 +99,37 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
         each = f"{funnel.tokenized.text_bytes / max(1, funnel.num_tokens):.2f} bytes each"
         tiles.append(("tokens", amount(funnel.num_tokens), each))
     shown = [
-        tag("div", tag("dt", name), tag("dd", value), tag("dd", extra, class_="sub") if extra else "", class_="tile")
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", value),
+            tag("dd", extra, class_="sub") if extra else "",
+            class_="tile",
+        )
         for name, value, extra in tiles
     ]
-    problems = tag("ul", *(tag("li", problem) for problem in view.problems), class_="problems") if view.problems else ""
+    problems = (
+        tag("ul", *(tag("li", problem) for problem in view.problems), class_="problems")
+        if view.problems
+        else ""
+    )
     return tag(
         "header",
-        tag("p", tag("span", "gristmill", class_="mark"), tag("span", state_line(view), class_=f"chip {view.state}"), class_="top"),
+        tag(
+            "p",
+            tag("span", "gristmill", class_="mark"),
+            tag("span", state_line(view), class_=f"chip {view.state}"),
+            class_="top",
+        ),
         tag("h1", view.name),
         tag("p", verdict(view, funnel), class_="verdict"),
         problems,
         tag("dl", *shown, class_="tiles") if funnel.records else "",
-        tag("p", f"Written {written} by gristmill {view.version} from shard records; no document was opened.", class_="note"),
+        tag(
+            "p",
+            f"Written {written} by gristmill {view.version} from shard records; no document was opened.",
+            class_="note",
+        ),
         class_="hero",
     )
 
@@ -103,26 +137,53 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
 def funnel_section(funnel: Funnel) -> Section:
     names = ["records in", *(level.name for level in funnel.levels)]
     columns = [
-        Column("documents", [Amount(funnel.records, amount(funnel.records)), *map(_documents, funnel.levels)]),
-        Column("bytes of text", [None, *(_bytes(level, first=index == 0) for index, level in enumerate(funnel.levels))]),
+        Column(
+            "documents", [Amount(funnel.records, amount(funnel.records)), *map(_documents, funnel.levels)]
+        ),
+        Column(
+            "bytes of text",
+            [None, *(_bytes(level, first=index == 0) for index, level in enumerate(funnel.levels))],
+        ),
     ]
     if funnel.num_tokens is not None:
         columns.append(Column("tokens", [None, *map(_tokens, funnel.levels)]))
     chart = tag("figure", draw_funnel(names, columns), *(narrow_funnel(names, column) for column in columns))
-    lead = "From records to tokens: each bar is what was left after a stage, and beside it what that stage let go."
+    lead = (
+        "From records to tokens: each bar is what was left after a stage, and beside it what that stage"
+        " let go."
+    )
     return Section("funnel", "Funnel", join([legend(_LEGEND), chart, _table_of(funnel)]), lead)
 
 
 def _documents(level: Level) -> Amount:
     other = "held out" if level.stage == "mix" else "not documents"
-    lost = (("removed", "removed", level.removed), ("failed", "failed", level.failed), ("other", other, level.not_documents))
-    return Amount(level.documents, amount(level.documents), [(class_, name, value, amount(value)) for class_, name, value in lost])
+    lost = (
+        ("removed", "removed", level.removed),
+        ("failed", "failed", level.failed),
+        ("other", other, level.not_documents),
+    )
+    return Amount(
+        level.documents,
+        amount(level.documents),
+        [(class_, name, value, amount(value)) for class_, name, value in lost],
+    )
 
 
 def _bytes(level: Level, *, first: bool) -> Amount:
     """Text is made by the first stage, out of payload: nothing of it is lost there."""
-    lost = () if first else (("removed", "removed", level.removed_bytes), ("edited", "edited out", max(0, level.edited_bytes)))
-    return Amount(level.text_bytes, size(level.text_bytes), [(class_, name, value, size(value)) for class_, name, value in lost])
+    lost = (
+        ()
+        if first
+        else (
+            ("removed", "removed", level.removed_bytes),
+            ("edited", "edited out", max(0, level.edited_bytes)),
+        )
+    )
+    return Amount(
+        level.text_bytes,
+        size(level.text_bytes),
+        [(class_, name, value, size(value)) for class_, name, value in lost],
+    )
 
 
 def _tokens(level: Level) -> Amount | None:
@@ -151,7 +212,10 @@ def _table_of(funnel: Funnel) -> Html:
 
 
 def rules_section(funnel: Funnel) -> Section | None:
-    most = max((number for level in funnel.levels for number in (level.by_rule_any | level.by_rule_first).values()), default=0)
+    most = max(
+        (number for level in funnel.levels for number in (level.by_rule_any | level.by_rule_first).values()),
+        default=0,
+    )
     rows: list[list[object]] = []
     for level in funnel.levels:
         rows += [_rule_row(level, rule, most) for rule in level.by_rule_any | level.by_rule_first]
@@ -159,7 +223,9 @@ def rules_section(funnel: Funnel) -> Section | None:
         return None
     rows.sort(key=lambda row: -float(row[2].value or 0))  # type: ignore[attr-defined]
     head = ["rule", "stage", "removed first", "", "fail at all", "of those that came"]
-    lead = "A document that fails several rules is removed by the first of them; in pale, all that fail a rule."
+    lead = (
+        "A document that fails several rules is removed by the first of them; in pale, all that fail a rule."
+    )
     return Section("rules", "Rules", table(head, rows), lead)
 
 

@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gristmill.pipeline.look.figures import inert
+from gristmill.pipeline.look.funnel import build_funnel
+from gristmill.pipeline.look.reading import RunView, read_view, written
 from gristmill.pipeline.report.asking import asking_section
 from gristmill.pipeline.report.corpus import corpus_section
 from gristmill.pipeline.report.duplicates import duplicates_section
 from gristmill.pipeline.report.failures import failures_section
-from gristmill.pipeline.report.figures import inert
-from gristmill.pipeline.report.funnel import build_funnel
 from gristmill.pipeline.report.markup import Html, Section, tag
 from gristmill.pipeline.report.mixture import mixture_section, tokenizer_section
 from gristmill.pipeline.report.overview import funnel_section, hero, rules_section
 from gristmill.pipeline.report.provenance import provenance_section
 from gristmill.pipeline.report.quality import quality_section
-from gristmill.pipeline.report.reading import RunView, read_view, written
 from gristmill.pipeline.report.samples import collect_samples, in_script, samples_section
 from gristmill.pipeline.report.signals import signals_section
 from gristmill.pipeline.report.stages import stages_section
@@ -47,13 +47,23 @@ def render(view: RunView) -> str:
     samples = collect_samples(view)
     made: list[Section | None] = []
     if funnel.levels:
-        made += [funnel_section(funnel), rules_section(funnel), signals_section(funnel), corpus_section(funnel)]
+        made += [
+            funnel_section(funnel),
+            rules_section(funnel),
+            signals_section(funnel),
+            corpus_section(funnel),
+        ]
     made += [duplicates_section(view), quality_section(view), tokenizer_section(view), mixture_section(view)]
     made += [training_section(view), samples_section(view, samples)]
     made += [failures_section(funnel, view) if funnel.levels else None, stages_section(view)]
     made += [asking_section(view, funnel), provenance_section(view)]
     data = {"samples": samples, "why": f"gristmill why {shlex.quote(inert(str(view.out)))}"}
-    return page(f"{view.name} · gristmill", hero(view, funnel, written()), [section for section in made if section], data)
+    return page(
+        f"{view.name} · gristmill",
+        hero(view, funnel, written()),
+        [section for section in made if section],
+        data,
+    )
 
 
 def page(title: str, head: Html, sections: Sequence[Section], data: Mapping[str, Any]) -> str:
@@ -81,7 +91,12 @@ def page(title: str, head: Html, sections: Sequence[Section], data: Mapping[str,
         tag("meta", name="generator", content="gristmill"),
         tag("link", rel="icon", href="data:,"),
     ]
-    html = tag("html", tag("head", *metas, tag("title", title), tag("style", Html(style))), tag("body", *body), lang="en")
+    html = tag(
+        "html",
+        tag("head", *metas, tag("title", title), tag("style", Html(style))),
+        tag("body", *body),
+        lang="en",
+    )
     return f"<!doctype html>\n{html}\n"
 
 

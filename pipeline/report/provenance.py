@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.report.markup import Cell, Section, command, details, join, note, table, tag
-from gristmill.pipeline.report.reading import RunView
 
 
 def provenance_section(view: RunView) -> Section:
@@ -30,11 +30,17 @@ def provenance_section(view: RunView) -> Section:
     body = [
         tag("p", "Save the recipe below as ", tag("code", "recipe.yaml"), ", then:"),
         tag("pre", command("gristmill run recipe.yaml --out", shlex.quote(str(view.out)))),
-        note("The same recipe and inputs give the same bytes, for any number of workers; compare the digests."),
+        note(
+            "The same recipe and inputs give the same bytes, for any number of workers; compare the digests."
+        ),
         details("The resolved recipe", tag("pre", tag("code", recipe)), open_=len(recipe.splitlines()) < 30),
         details("Steps and digests", table(["step", "identity", "content", "files"], steps)) if steps else "",
         tag("h3", "Versions"),
-        tag("dl", *(tag("div", tag("dt", name), tag("dd", version)) for name, version in versions), class_="versions"),
+        tag(
+            "dl",
+            *(tag("div", tag("dt", name), tag("dd", version)) for name, version in versions),
+            class_="versions",
+        ),
     ]
     return Section("recipe", "Recipe and versions", join(body), "What made this, to the letter.", "Recipe")
 

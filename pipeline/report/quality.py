@@ -1,17 +1,24 @@
-"""The quality classifier: scores of kept and removed, how far a score is a probability, and what the tenths look like."""
+"""The quality classifier: scores of kept and removed, how far a score is a probability, and what the tenths
+look like."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gristmill.pipeline.look.figures import count, number, share
+from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.report.curves import Line, lines
-from gristmill.pipeline.report.figures import count, number, share
 from gristmill.pipeline.report.histograms import histogram
 from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, join, legend, table, tag
-from gristmill.pipeline.report.reading import RunView
 
-_MEASURES = (("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("auc", "area under ROC"), ("brier", "Brier score"))
+_MEASURES = (
+    ("f1", "F1"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("auc", "area under ROC"),
+    ("brier", "Brier score"),
+)
 _SHOWN_NGRAMS, _SHOWN_SAMPLES, _EXCERPT = 15, 3, 220
 
 
@@ -42,14 +49,22 @@ def _scored(name: str, scores: Mapping[str, Sequence[float]], kept: int, entered
 
 def _trained(report: Mapping[str, Any]) -> Html:
     heldout = report.get("heldout", {})
-    said = f"Held out: {count(heldout.get('positives', 0))} curated and {count(heldout.get('negatives', 0))} crawled passages."
+    said = (
+        f"Held out: {count(heldout.get('positives', 0))} curated and {count(heldout.get('negatives', 0))}"
+        " crawled passages."
+    )
     body: list[Html] = [tag("p", said), tag("div", *_charts(report), _measures(report), class_="cards")]
     if rates := _rates(report):
         body.append(details("what other keep rules would keep", tag("div", *rates, class_="cards")))
     if ngrams := report.get("ngrams"):
         body.append(details("the most telling words", _ngrams(ngrams)))
     if deciles := report.get("deciles"):
-        body.append(details("samples of every tenth of the scores", *(_decile(part) for part in deciles if part["samples"])))
+        body.append(
+            details(
+                "samples of every tenth of the scores",
+                *(_decile(part) for part in deciles if part["samples"]),
+            )
+        )
     return tag("div", *body, class_="block")
 
 
@@ -64,7 +79,11 @@ def _charts(report: Mapping[str, Any]) -> list[Html]:
         num = len(next(iter(histograms.values())))
         bins = [index / num for index in range(num + 1)]
         keys = [(f"s{index % 6}", name) for index, name in enumerate(histograms)]
-        chart = histogram("Scores of held-out passages by source", bins, [(class_, histograms[name]) for class_, name in keys])
+        chart = histogram(
+            "Scores of held-out passages by source",
+            bins,
+            [(class_, histograms[name]) for class_, name in keys],
+        )
         charts.append(figure("Scores of held-out passages by source", legend(keys), chart))
     if calibration := report.get("calibration"):
         points = [(row["score"], row["curated"]) for row in calibration]
@@ -78,7 +97,10 @@ def _rates(report: Mapping[str, Any]) -> list[Html]:
     """What each keep rule would have kept of crawled passages."""
     made = []
     for key, name in (("keep_rate_by_alpha", "pareto, alpha"), ("keep_rate_by_threshold", "threshold")):
-        rows = [[number(float(setting)), Cell(share(rate, 1), rate)] for setting, rate in report.get(key, {}).items()]
+        rows = [
+            [number(float(setting)), Cell(share(rate, 1), rate)]
+            for setting, rate in report.get(key, {}).items()
+        ]
         if rows:
             made.append(table([name, "keeps of crawled"], rows, sortable=False))
     return made
@@ -88,7 +110,11 @@ def _ngrams(ngrams: Mapping[str, Sequence[Mapping[str, Any]]]) -> Html:
     sides = []
     for key, title in (("top", "speaks for curated"), ("bottom", "speaks for crawled")):
         rows = [
-            [tag("bdi", row["ngram"]), Cell(number(row["score"]), row["score"]), Cell(count(row["passages"]), row["passages"])]
+            [
+                tag("bdi", row["ngram"]),
+                Cell(number(row["score"]), row["score"]),
+                Cell(count(row["passages"]), row["passages"]),
+            ]
             for row in ngrams.get(key, ())[:_SHOWN_NGRAMS]
         ]
         sides.append(table([title, "score", "passages"], rows))
@@ -97,7 +123,13 @@ def _ngrams(ngrams: Mapping[str, Sequence[Mapping[str, Any]]]) -> Html:
 
 def _decile(part: Mapping[str, Any]) -> Html:
     rows = [
-        [Cell(number(sample["score"]), sample["score"]), sample["source"], tag("bdi", sample["text"][:_EXCERPT])]
+        [
+            Cell(number(sample["score"]), sample["score"]),
+            sample["source"],
+            tag("bdi", sample["text"][:_EXCERPT]),
+        ]
         for sample in part["samples"][:_SHOWN_SAMPLES]
     ]
-    return join([tag("h3", f"tenth {part['decile']} of 10"), table(["score", "source", "text"], rows, sortable=False)])
+    return join(
+        [tag("h3", f"tenth {part['decile']} of 10"), table(["score", "source", "text"], rows, sortable=False)]
+    )

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from gristmill.pipeline.report.figures import count, inert
-from gristmill.pipeline.report.funnel import LEVELS
+from gristmill.pipeline.look.figures import count, inert
+from gristmill.pipeline.look.funnel import LEVELS
+from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.report.markup import Html, Section, command, join, tag
-from gristmill.pipeline.report.reading import RunView
 from gristmill.pipeline.report.signals import near_cut, sample_title, trimmed
 
 BUDGET_BYTES = 3_000_000  # of the page's five million
@@ -18,14 +18,17 @@ _CHARACTERS = (1200, 800, 500, 300, 160, 80)
 
 
 def collect_samples(view: RunView) -> dict[str, dict[str, Any]]:
-    """Gather every step's samples by group; texts are cut to the longest of a few lengths that fits the budget."""
+    """Gather every step's samples by group; texts are cut to the longest of a few lengths that fits the
+    budget."""
     groups: dict[str, dict[str, Any]] = {}
     for step in view.steps:
         stage = LEVELS.get(step.stage, step.stage)
         for label, samples in step.totals.samples.items():
             # A rule's samples belong together whichever source they are of; kept and failed differ by step.
             key = f"{step.name} {label}" if label in ("kept", "failed") else label
-            group = groups.setdefault(key, {"title": sample_title(label, step.name), "stage": stage, "samples": []})
+            group = groups.setdefault(
+                key, {"title": sample_title(label, step.name), "stage": stage, "samples": []}
+            )
             group["samples"] += samples
     for characters in _CHARACTERS:
         cut = {
@@ -50,7 +53,8 @@ def _inert(value: Any) -> Any:
 
 
 def in_script(value: Any) -> str:
-    """Write JSON that can stand inside a script element: no `<`, and no separators that old parsers take for line ends."""
+    """Write JSON that can stand inside a script element: no `<`, and no separators that old parsers take for
+    line ends."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return (
         text.replace("<", "\\u003c")
@@ -66,7 +70,13 @@ def _by_kind(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[st
     kinds: dict[str, list[tuple[str, str, int]]] = {"Kept": [], "Removed": [], "Near a cut": [], "Failed": []}
     for key, group in reversed(list(groups.items())):
         label = key.rpartition(" ")[2]
-        kind = "Near a cut" if near_cut(key) else label.capitalize() if label in ("kept", "failed") else "Removed"
+        kind = (
+            "Near a cut"
+            if near_cut(key)
+            else label.capitalize()
+            if label in ("kept", "failed")
+            else "Removed"
+        )
         kinds[kind].append((key, group["title"], len(group["samples"])))
     return {kind: listed for kind, listed in kinds.items() if listed}
 
@@ -78,12 +88,16 @@ def samples_section(view: RunView, groups: Mapping[str, Mapping[str, Any]]) -> S
     num = sum(len(group["samples"]) for group in browsable.values())
     longest = max(group["characters"] for group in browsable.values())
     said = (
-        f"{count(num)} documents, per step and rule those with the smallest hash of their id: a fair sample, the same every time. "
-        f"Texts are cut at {count(longest)} characters; in full, and all of them: "
+        f"{count(num)} documents, per step and rule those with the smallest hash of their id: a fair sample,"
+        f" the same every time. Texts are cut at {count(longest)} characters; in full, and all of them: "
     )
     lead = join([said, command("gristmill inspect", shlex.quote(str(view.out)))])
     options = [
-        tag("optgroup", *(tag("option", f"{title} ({num})", value=key) for key, title, num in listed), label=kind)
+        tag(
+            "optgroup",
+            *(tag("option", f"{title} ({num})", value=key) for key, title, num in listed),
+            label=kind,
+        )
         for kind, listed in _by_kind(browsable).items()
     ]
     body = tag(

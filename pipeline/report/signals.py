@@ -1,4 +1,5 @@
-"""Every rule as a picture: what it measured, kept and removed, the cut between them, and the documents nearest to it."""
+"""Every rule as a picture: what it measured, kept and removed, the cut between them, and the documents
+nearest to it."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gristmill.pipeline.look.figures import bound as spell_bound
+from gristmill.pipeline.look.figures import count, number, share
+from gristmill.pipeline.look.funnel import Funnel
+from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report import histograms
-from gristmill.pipeline.report.figures import bound as spell_bound
-from gristmill.pipeline.report.figures import count, number, share
-from gristmill.pipeline.report.funnel import Funnel
 from gristmill.pipeline.report.markup import Html, Section, details, join, legend, tag
-from gristmill.pipeline.report.totals import Totals
 
 PREFIX = "rule:"
 NEAR = "near:"
@@ -27,7 +28,9 @@ def signals_section(funnel: Funnel) -> Section | None:
             totals.merge(step.totals)
             bounds |= {bound["rule"]: bound for bound in step.extra.get("bounds", ())}
     cards: dict[bool, list[Html]] = {True: [], False: []}
-    for name, histogram in sorted(totals.histograms.items(), key=lambda item: (-_fails(item[0], totals), item[0])):
+    for name, histogram in sorted(
+        totals.histograms.items(), key=lambda item: (-_fails(item[0], totals), item[0])
+    ):
         if name.startswith(PREFIX) and any(sum(histogram.get(outlet, ())) for outlet in OUTLETS):
             rule = name.removeprefix(PREFIX)
             cards[_fails(name, totals) > 0].append(_card(rule, histogram, totals, bounds.get(rule)))
@@ -38,8 +41,8 @@ def signals_section(funnel: Funnel) -> Section | None:
         idle = f"{len(cards[False])} rules that no document fails"
         body.append(details(idle, tag("div", *cards[False], class_="cards"), open_=not cards[True]))
     lead = (
-        "What every rule measured on the documents it saw: kept ones below, on top those that any rule removed. "
-        "The dashed line is the cut; the tinted side fails."
+        "What every rule measured on the documents it saw: kept ones below, on top those that any rule"
+        " removed. The dashed line is the cut; the tinted side fails."
     )
     return Section("signals", "Signals", join([legend((name, name) for name in OUTLETS), *body]), lead)
 
@@ -48,7 +51,9 @@ def _fails(name: str, totals: Totals) -> int:
     return totals.books.by_rule_any[name.removeprefix(PREFIX)]
 
 
-def _card(rule: str, histogram: Mapping[str, Sequence[float]], totals: Totals, bound: Mapping[str, Any] | None) -> Html:
+def _card(
+    rule: str, histogram: Mapping[str, Sequence[float]], totals: Totals, bound: Mapping[str, Any] | None
+) -> Html:
     series = [(outlet, histogram[outlet]) for outlet in OUTLETS if outlet in histogram]
     cuts = histogram.get("cuts", [])
     measured = sum(sum(values) for _, values in series)
@@ -60,11 +65,25 @@ def _card(rule: str, histogram: Mapping[str, Sequence[float]], totals: Totals, b
     return tag(
         "article",
         tag("h3", tag("span", f"{preset}.", class_="preset"), Html("<wbr>"), name),
-        tag("p", f"{kept_if} · {count(failed)} of {count(measured)} fail ({share(failed, measured)})", class_="note"),
-        histograms.histogram(f"{rule}: kept and removed", histogram["bins"], series, cuts, gone=_gone(bound) if bound else ()),
-        tag("button", f"{samples} documents nearest the cut", type="button", class_="near", data_labels=" ".join(near))
-        if samples
-        else "",
+        tag(
+            "p",
+            f"{kept_if} · {count(failed)} of {count(measured)} fail ({share(failed, measured)})",
+            class_="note",
+        ),
+        histograms.histogram(
+            f"{rule}: kept and removed", histogram["bins"], series, cuts, gone=_gone(bound) if bound else ()
+        ),
+        (
+            tag(
+                "button",
+                f"{samples} documents nearest the cut",
+                type="button",
+                class_="near",
+                data_labels=" ".join(near),
+            )
+            if samples
+            else ""
+        ),
         class_="card signal",
     )
 
@@ -73,7 +92,10 @@ def _gone(bound: Mapping[str, Any]) -> list[tuple[float, float]]:
     """The stretches of values that fail."""
     low = next((bound[side] for side in ("min", "above") if bound[side] is not None), None)
     high = next((bound[side] for side in ("max", "below") if bound[side] is not None), None)
-    return [*([(-math.inf, low)] if low is not None else []), *([(high, math.inf)] if high is not None else [])]
+    return [
+        *([(-math.inf, low)] if low is not None else []),
+        *([(high, math.inf)] if high is not None else []),
+    ]
 
 
 def near_cut(label: str) -> tuple[str, str] | None:
@@ -95,7 +117,9 @@ def sample_title(label: str, stage: str) -> str:
 
 def trimmed(sample: dict[str, Any], characters: int) -> dict[str, Any]:
     """A sample with its text cut; the hash that chose it is of no use to a reader."""
-    kept = {key: value for key, value in sample.items() if key not in ("hash", "distance") and value is not None}
+    kept = {
+        key: value for key, value in sample.items() if key not in ("hash", "distance") and value is not None
+    }
     if isinstance(kept.get("text"), str) and len(kept["text"]) > characters:
         kept["text"] = kept["text"][:characters] + " …"
     return kept

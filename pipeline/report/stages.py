@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gristmill.pipeline.progress import spell_seconds
+from gristmill.pipeline.look.figures import count, short, size
+from gristmill.pipeline.look.reading import RunView, StepView
+from gristmill.pipeline.look.totals import TaskTime
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.figures import count, short, size
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
-from gristmill.pipeline.report.reading import RunView, StepView
-from gristmill.pipeline.report.totals import TaskTime
+from gristmill.pipeline.run.progress import spell_seconds
 
 STRAGGLES = 2.0  # a shard that took this many times its phase's median
 _SHOWN = 12
@@ -27,7 +27,9 @@ def stragglers(step: StepView) -> list[tuple[TaskTime, float]]:
     for phase in dict.fromkeys(task.phase for task in step.totals.tasks):
         tasks = [task for task in step.totals.tasks if task.phase == phase]
         usual = median([task.seconds for task in tasks])
-        found += [(task, usual) for task in tasks if len(tasks) > 2 and task.seconds > max(STRAGGLES * usual, 1.0)]
+        found += [
+            (task, usual) for task in tasks if len(tasks) > 2 and task.seconds > max(STRAGGLES * usual, 1.0)
+        ]
     return sorted(found, key=lambda pair: (-pair[0].seconds, pair[0].task))
 
 
@@ -40,7 +42,12 @@ def stages_section(view: RunView) -> Section | None:
     body: list[Html] = [table(head, rows)]
     slow = [(step, task, usual) for step in view.steps for task, usual in stragglers(step)]
     if slow:
-        body.append(tag("h3", f"Stragglers: {len(slow)} shards took more than {STRAGGLES:g} times their phase's median"))
+        body.append(
+            tag(
+                "h3",
+                f"Stragglers: {len(slow)} shards took more than {STRAGGLES:g} times their phase's median",
+            )
+        )
         body.append(
             table(
                 ["step", "phase", "shard", "took", "median", "records"],
@@ -72,7 +79,12 @@ def _row(step: StepView, longest: float) -> list[object]:
     books = step.totals.books
     item_rate, byte_rate = (books.items_in / work, books.bytes_in / work) if work else (0.0, 0.0)
     return [
-        tag("span", step.name, "" if step.state == "done" else tag("b", f" {step.state}", class_=step.state), class_="name"),
+        tag(
+            "span",
+            step.name,
+            "" if step.state == "done" else tag("b", f" {step.state}", class_=step.state),
+            class_="name",
+        ),
         Cell(spell_seconds(step.seconds) if step.manifest else "", step.seconds),
         drawing.bar(step.seconds, longest, "accent", width=72) if step.manifest else "",
         Cell(spell_seconds(work), work),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gristmill.pipeline.look.figures import count, number, short
+from gristmill.pipeline.look.reading import RunView, StepView, read_training_log
 from gristmill.pipeline.report.curves import Line, Point, lines, thin
-from gristmill.pipeline.report.figures import count, number, short
 from gristmill.pipeline.report.markup import Cell, Html, Section, figure, join, legend, note, table, tag
-from gristmill.pipeline.report.reading import RunView, StepView, read_training_log
 
 _STEP_CHARTS = (  # key in the log, title, and the value its axis starts from where not from the lowest
     ("loss", "Training loss, nats per token", None),
@@ -19,22 +19,33 @@ _STEP_CHARTS = (  # key in the log, title, and the value its axis starts from wh
 )
 
 _NGRAM_NOTE = (
-    "The n-gram model (Stupid Backoff) scores the same held-out documents, word by word. Its scores do not sum to one, and it need "
-    "not spell a word it never saw: its bits per byte are lower than a model's that does, and bound nothing."
+    "The n-gram model (Stupid Backoff) scores the same held-out documents, word by word. Its scores do not"
+    " sum to one, and it need not spell a word it never saw: its bits per byte are lower than a model's that"
+    " does, and bound nothing."
 )
 
 
 def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[Point]:
-    return [(float(row[x]), float(row[key])) for row in rows if row.get(key) is not None and row.get(x) is not None]
+    return [
+        (float(row[x]), float(row[key]))
+        for row in rows
+        if row.get(key) is not None and row.get(x) is not None
+    ]
 
 
 def training_section(view: RunView) -> Section | None:
-    ngrams = {row["source"]: row for step in view.of_stage("ngram-heldout") for row in step.extra.get("heldout", ())}
+    ngrams = {
+        row["source"]: row for step in view.of_stage("ngram-heldout") for row in step.extra.get("heldout", ())
+    }
     made = [block for step in view.of_stage("train") if (block := _step(step, ngrams))]
     if ngrams and not made:
         made.append(_ngram_rows(ngrams))
     return (
-        Section("training", "Training", join(made), "Curves are thinned to 400 points; the log holds every step.") if made else None
+        Section(
+            "training", "Training", join(made), "Curves are thinned to 400 points; the log holds every step."
+        )
+        if made
+        else None
     )
 
 
@@ -93,7 +104,9 @@ def _bits(evaluations: Sequence[Mapping[str, Any]]) -> Html | None:
     return figure(title, keys, lines(title, curves, "step", dots=True))
 
 
-def _last_evaluation(evaluations: Sequence[Mapping[str, Any]], ngrams: Mapping[str, Mapping[str, Any]]) -> Html:
+def _last_evaluation(
+    evaluations: Sequence[Mapping[str, Any]], ngrams: Mapping[str, Mapping[str, Any]]
+) -> Html:
     last = {row["source"]: row for row in evaluations}
     beside = {**ngrams, "all": _together(ngrams)} if ngrams else {}
     rows = [
@@ -107,7 +120,14 @@ def _last_evaluation(evaluations: Sequence[Mapping[str, Any]], ngrams: Mapping[s
         ]
         for name, row in last.items()
     ]
-    head = ["held-out source", "bits per byte", *(["of the n-gram model"] if ngrams else []), "perplexity", "documents", "bytes"]
+    head = [
+        "held-out source",
+        "bits per byte",
+        *(["of the n-gram model"] if ngrams else []),
+        "perplexity",
+        "documents",
+        "bytes",
+    ]
     return join([table(head, rows), note(_NGRAM_NOTE) if ngrams else ""])
 
 
@@ -129,7 +149,11 @@ def _ngram_rows(ngrams: Mapping[str, Mapping[str, Any]]) -> Html:
 def _together(ngrams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     sums = {key: sum(row[key] for row in ngrams.values()) for key in ("docs", "words", "bytes", "bits")}
     per_byte = sums["bits"] / sums["bytes"] if sums["bytes"] else None
-    return {**sums, "bits_per_byte": per_byte, "perplexity": 2 ** (sums["bits"] / sums["words"]) if sums["words"] else None}
+    return {
+        **sums,
+        "bits_per_byte": per_byte,
+        "perplexity": 2 ** (sums["bits"] / sums["words"]) if sums["words"] else None,
+    }
 
 
 def _number(row: Mapping[str, Any], key: str) -> Cell:

@@ -1,6 +1,7 @@
 """ARC, the form of web archives before WARC: one line of header, then the block.
 
-Version 1 writes `URL IP date type length`, version 2 a status, checksum, location, offset and file name before the length.
+Version 1 writes `URL IP date type length`, version 2 a status, checksum, location, offset and file name
+before the length.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ class Arc:
 
     name = "arc"
     start = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:[^\s]")
-    restart = re.compile(rb"\n((?:https?|ftp|filedesc|dns|file|urn)://?[^\r\n]{1,8000} \d{8,17} [^\r\n]* \d+\r?\n)")
+    restart = re.compile(
+        rb"\n((?:https?|ftp|filedesc|dns|file|urn)://?[^\r\n]{1,8000} \d{8,17} [^\r\n]* \d+\r?\n)"
+    )
 
     def head_end(self, data: bytes) -> int:
         return data.find(b"\n") + 1 or -1
 
     def parse_head(self, head: bytes) -> Head:
         fields = head.strip().split(b" ")
-        at = next((number for number, value in enumerate(fields) if number and _DATE.fullmatch(value)), len(fields))
+        at = next(
+            (number for number, value in enumerate(fields) if number and _DATE.fullmatch(value)), len(fields)
+        )
         if at + 1 >= len(fields) or not fields[-1].isdigit():
             raise ValueError(f"not an ARC header: {head[:80]!r}")
         # URLs with blanks occur, and so do headers that lack the address or the type.

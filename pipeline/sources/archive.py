@@ -1,11 +1,12 @@
-"""The loop that reads web archives, WARC and ARC alike: whole records come out, damage is stepped over and counted.
+"""The loop that reads web archives, WARC and ARC alike: whole records come out, damage is stepped over and
+counted.
 
     with open_window(source, settings) as window:
         for item in read_archive(window, source, WARC, max_record_bytes):
             ...                       # Record | NotDocument | Failure, and one RangeEnd, last
 
-A range owns the records that start in it. Its last record may reach beyond its end, and the range says where: `RangeEnd.next`
-of one must be `RangeEnd.first` of the following.
+A range owns the records that start in it. Its last record may reach beyond its end, and the range says where:
+`RangeEnd.next` of one must be `RangeEnd.first` of the following.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from typing import Protocol
 
 from gristmill.pipeline.sources.cursor import MAX_DISCARDED_BYTES, Cursor, PlainFile, find_restart
 from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
-from gristmill.pipeline.sources.record import NOTHING_STARTS, Failure, InputRange, Item, NotDocument, Origin, RangeEnd, Record
+from gristmill.pipeline.sources.record import (
+    NOTHING_STARTS,
+    Failure,
+    InputRange,
+    Item,
+    NotDocument,
+    Origin,
+    RangeEnd,
+    Record,
+)
 from gristmill.pipeline.sources.window import Window
 
 _MAX_HEAD_BYTES = 1 << 18
@@ -43,12 +53,16 @@ class Grammar(Protocol):
     start: re.Pattern[bytes]  # matches at the first byte of a record
     restart: re.Pattern[bytes]  # finds the next record in bytes that were misread; its group 1 is the record
 
-    def head_end(self, data: bytes) -> int: ...  # length of the record header at the start of data, -1 if not complete
+    def head_end(
+        self, data: bytes
+    ) -> int: ...  # length of the record header at the start of data, -1 if not complete
     def parse_head(self, head: bytes) -> Head: ...  # raises ValueError
     def make(self, head: Head, block: bytes, origin: Origin) -> Record | NotDocument: ...
 
 
-def read_archive(window: Window, source: InputRange, grammar: Grammar, max_record_bytes: int) -> Iterator[Item]:
+def read_archive(
+    window: Window, source: InputRange, grammar: Grammar, max_record_bytes: int
+) -> Iterator[Item]:
     """Yield what starts in a range of an archive, then its `RangeEnd`."""
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
@@ -57,7 +71,11 @@ def read_archive(window: Window, source: InputRange, grammar: Grammar, max_recor
     codec = sniff_codec(window)
     if codec is None and not grammar.start.match(window.head(256).lstrip(b"\r\n")):
         codec = codec_by_name(source.path, window)
-    members = Members(window, codec, grammar.start, source.start) if codec else PlainFile(window, grammar.restart, source.start)
+    members = (
+        Members(window, codec, grammar.start, source.start)
+        if codec
+        else PlainFile(window, grammar.restart, source.start)
+    )
     reader = _Reader(Cursor(members), source, grammar, max_record_bytes)
     first = members.resync(source.start, source.end) if source.start else 0
     if first >= source.end:
@@ -147,14 +165,25 @@ class _Reader:
         problem = self._wrong_length(head, block, got) if keep else None
         if problem:
             yield self._failure(
-                head, start, "wrong_length" if cursor.members.position < self._source.size else "truncated", problem
+                head,
+                start,
+                "wrong_length" if cursor.members.position < self._source.size else "truncated",
+                problem,
             )
             return
         if got < head.length:
-            yield self._failure(head, start, "truncated", f"the header promises {head.length} bytes, {got} are there")
+            yield self._failure(
+                head, start, "truncated", f"the header promises {head.length} bytes, {got} are there"
+            )
             return
         if not keep:
-            yield self._failure(head, start, "too_large", f"{head.length} bytes, more than the {self._max} allowed", head.length)
+            yield self._failure(
+                head,
+                start,
+                "too_large",
+                f"{head.length} bytes, more than the {self._max} allowed",
+                head.length,
+            )
             return
         end = cursor.offset() if cursor.plain else self._member_end()
         yield self._grammar.make(head, block, Origin(self._source.path, start, end - start))
@@ -163,13 +192,18 @@ class _Reader:
         """Return where the current member ends, if that is known once its trailing blank lines are read."""
         cursor = self._cursor
         cursor.skip_blank()
-        return cursor.members.position if cursor.ended else max(cursor.members.position, cursor.members.offset)
+        return (
+            cursor.members.position if cursor.ended else max(cursor.members.position, cursor.members.offset)
+        )
 
     def _wrong_length(self, head: Head, block: bytes, got: int) -> str | None:
-        """Find out whether the length in the header swallowed the records behind it, or cuts the block short; step back if so."""
+        """Find out whether the length in the header swallowed the records behind it, or cuts the block short;
+        step back if so."""
         cursor = self._cursor
         following = cursor.peek(16).lstrip(b"\r\n")
-        if got == head.length and (not following or self._grammar.start.match(following) or self._grammar.name == "arc"):
+        if got == head.length and (
+            not following or self._grammar.start.match(following) or self._grammar.name == "arc"
+        ):
             return None
         restart = find_restart(self._grammar.restart, block, 0)
         if restart < 0:
@@ -178,10 +212,13 @@ class _Reader:
         return f"the header promises {head.length} bytes, the next record starts after {restart}"
 
     def _junk(self, start: int, error: str, message: str) -> Iterator[Item]:
-        """Step over inflated bytes that are no record, to the next one in this member or to the member's end."""
+        """Step over inflated bytes that are no record, to the next one in this member or to the member's
+        end."""
         cursor, skipped = self._cursor, 0
         while (restart := find_restart(self._grammar.restart, cursor.buffer, cursor.at)) < 0:
-            keep = min(len(cursor.buffer) - cursor.at, 1 << 12)  # a record's first line may lie across two pieces
+            keep = min(
+                len(cursor.buffer) - cursor.at, 1 << 12
+            )  # a record's first line may lie across two pieces
             skipped += len(cursor.buffer) - cursor.at - keep
             cursor.at = len(cursor.buffer) - keep
             if skipped > MAX_DISCARDED_BYTES:
@@ -194,15 +231,29 @@ class _Reader:
             skipped += restart - cursor.at
             cursor.at = restart
         end = cursor.offset() if cursor.plain else cursor.members.position
-        yield Failure(error, f"{message}; {skipped} bytes skipped", Origin(self._source.path, start, max(end - start, 0)), 0)
+        yield Failure(
+            error,
+            f"{message}; {skipped} bytes skipped",
+            Origin(self._source.path, start, max(end - start, 0)),
+            0,
+        )
 
     def _failure(self, head: Head, start: int, error: str, message: str, payload_bytes: int = 0) -> Failure:
         cursor = self._cursor
         end = cursor.offset() if cursor.plain else cursor.members.position
-        return Failure(error, message, Origin(self._source.path, start, max(end - start, 0)), payload_bytes, head.key, head.url)
+        return Failure(
+            error,
+            message,
+            Origin(self._source.path, start, max(end - start, 0)),
+            payload_bytes,
+            head.key,
+            head.url,
+        )
 
     def _lost(self, damage: Damaged, start: int, head: Head | None) -> Failure:
         """Go to the next place where a record can start, and say what lies between."""
         end = self._cursor.resync(max(start, self._cursor.members.offset) + 1)
         origin = Origin(self._source.path, start, end - start)
-        return Failure(damage.error, damage.message, origin, 0, head.key if head else None, head.url if head else None)
+        return Failure(
+            damage.error, damage.message, origin, 0, head.key if head else None, head.url if head else None
+        )

@@ -1,11 +1,13 @@
-"""A Common Crawl snapshot as a source: its list of files resolved, a sample of them drawn, their sizes asked for once.
+"""A Common Crawl snapshot as a source: its list of files resolved, a sample of them drawn, their sizes asked
+for once.
 
     sources:
       web:
         commoncrawl: {snapshot: CC-MAIN-2025-05, kind: warc, files: 100, seed: 1}
 
-A snapshot never changes, so what is learned of it (the list, then each file's size and version) is kept in the user's cache
-folder: planning again asks for nothing, and planning that was interrupted goes on where it was.
+A snapshot never changes, so what is learned of it (the list, then each file's size and version) is kept in
+the user's cache folder: planning again asks for nothing, and planning that was interrupted goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -36,13 +38,25 @@ class CommonCrawl(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     snapshot: str = Field(
-        pattern=r"^CC-MAIN-\d{4}-\d{2}$", description="As named on the crawl's site, for instance CC-MAIN-2025-05."
+        pattern=r"^CC-MAIN-\d{4}-\d{2}$",
+        description="As named on the crawl's site, for instance CC-MAIN-2025-05.",
     )
-    kind: Literal["warc", "wet"] = Field(default="warc", description="Pages as fetched, or the crawl's own texts.")
-    files: int | None = Field(default=None, ge=1, description="How many of the snapshot's (80,000 or so) files; all when unset.")
-    seed: int = Field(default=1, ge=0, description="Of the draw; a larger sample of the same seed contains the smaller.")
-    base: str = Field(default="https://data.commoncrawl.org", description="Where it is served; s3://commoncrawl inside that cloud.")
-    requests_per_second: float = Field(default=5.0, gt=0, description="Of one worker; the servers answer greed with refusals.")
+    kind: Literal["warc", "wet"] = Field(
+        default="warc", description="Pages as fetched, or the crawl's own texts."
+    )
+    files: int | None = Field(
+        default=None, ge=1, description="How many of the snapshot's (80,000 or so) files; all when unset."
+    )
+    seed: int = Field(
+        default=1, ge=0, description="Of the draw; a larger sample of the same seed contains the smaller."
+    )
+    base: str = Field(
+        default="https://data.commoncrawl.org",
+        description="Where it is served; s3://commoncrawl inside that cloud.",
+    )
+    requests_per_second: float = Field(
+        default=5.0, gt=0, description="Of one worker; the servers answer greed with refusals."
+    )
 
 
 def resolve(crawl: CommonCrawl, access: Access) -> list[InputRange]:
@@ -55,11 +69,18 @@ def resolve(crawl: CommonCrawl, access: Access) -> list[InputRange]:
     try:
         with ThreadPoolExecutor(_NUM_THREADS) as pool:
             missing = [path for path in chosen if path not in sizes]
-            for path, found in zip(missing, pool.map(lambda path: list_remote(_url(crawl, path), access)[0], missing), strict=True):
+            for path, found in zip(
+                missing,
+                pool.map(lambda path: list_remote(_url(crawl, path), access)[0], missing),
+                strict=True,
+            ):
                 sizes[path] = [str(found.size), found.version]
     finally:
         _write(cache, {**known, **sizes, "paths": paths})
-    return [InputRange(_url(crawl, path), int(size), version, 0, int(size)) for path, (size, version) in sorted(sizes.items())]
+    return [
+        InputRange(_url(crawl, path), int(size), version, 0, int(size))
+        for path, (size, version) in sorted(sizes.items())
+    ]
 
 
 def sample(paths: Sequence[str], crawl: CommonCrawl) -> list[str]:
@@ -67,8 +88,12 @@ def sample(paths: Sequence[str], crawl: CommonCrawl) -> list[str]:
     if crawl.files is None:
         return sorted(paths)
     if crawl.files > len(paths):
-        raise UsageError(f"`commoncrawl.files` is {crawl.files}, but {crawl.snapshot} has {len(paths)} {crawl.kind} files")
-    return sorted(sorted(paths, key=lambda path: digest16("commoncrawl", str(crawl.seed), path))[: crawl.files])
+        raise UsageError(
+            f"`commoncrawl.files` is {crawl.files}, but {crawl.snapshot} has {len(paths)} {crawl.kind} files"
+        )
+    return sorted(
+        sorted(paths, key=lambda path: digest16("commoncrawl", str(crawl.seed), path))[: crawl.files]
+    )
 
 
 def _read_listing(crawl: CommonCrawl, access: Access) -> list[str]:
@@ -78,8 +103,12 @@ def _read_listing(crawl: CommonCrawl, access: Access) -> list[str]:
         paths = gzip.decompress(data).decode().split()
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InputError(f"the snapshot's list of files cannot be read: {error}", where=url) from error
-    if not paths or any(not path.startswith(f"crawl-data/{crawl.snapshot}/") or ".." in path for path in paths):
-        raise InputError("the snapshot's list of files names something else", where=url, hint="check `snapshot` and `base`")
+    if not paths or any(
+        not path.startswith(f"crawl-data/{crawl.snapshot}/") or ".." in path for path in paths
+    ):
+        raise InputError(
+            "the snapshot's list of files names something else", where=url, hint="check `snapshot` and `base`"
+        )
     return paths
 
 
@@ -89,7 +118,9 @@ def _url(crawl: CommonCrawl, path: str) -> str:
 
 def _cache_file(crawl: CommonCrawl) -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gristmill" / "commoncrawl"
-    return folder / f"{crawl.snapshot}-{crawl.kind}-{hashlib.sha256(crawl.base.encode()).hexdigest()[:12]}.json"
+    return (
+        folder / f"{crawl.snapshot}-{crawl.kind}-{hashlib.sha256(crawl.base.encode()).hexdigest()[:12]}.json"
+    )
 
 
 def _write(cache: Path, known: dict[str, list[str]]) -> None:

@@ -7,12 +7,15 @@ import re
 from gristmill.pipeline.sources.members import Damaged, Members
 from gristmill.pipeline.sources.window import Window
 
-MAX_DISCARDED_BYTES = 1 << 30  # inflated to step over one oversized record; beyond it the rest of the member is given up
+MAX_DISCARDED_BYTES = (
+    1 << 30
+)  # inflated to step over one oversized record; beyond it the rest of the member is given up
 _PLAIN_PIECE_BYTES = 1 << 16
 
 
 def find_restart(restart: re.Pattern[bytes], data: bytes, at: int) -> int:
-    """Return where the next record starts in `data`, at `at` or later, or -1; the blank line before it may lie before `at`."""
+    """Return where the next record starts in `data`, at `at` or later, or -1; the blank line before it may
+    lie before `at`."""
     found = restart.search(data, max(at - 4, 0))
     while found and found.start(1) < at:
         found = restart.search(data, found.start(1))
@@ -20,7 +23,8 @@ def find_restart(restart: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 
 class PlainFile:
-    """An uncompressed archive behind the interface of `Members`: one member, from `position` to the end of the file."""
+    """An uncompressed archive behind the interface of `Members`: one member, from `position` to the end of
+    the file."""
 
     def __init__(self, window: Window, restart: re.Pattern[bytes], position: int) -> None:
         self._window, self._restart = window, restart
@@ -67,7 +71,8 @@ class Cursor:
         return self.members.open()
 
     def extend(self) -> bool:
-        """Go on into the next member with what is left of this one; False if a record starts there, or nothing."""
+        """Go on into the next member with what is left of this one; False if a record starts there, or
+        nothing."""
         if self.plain or self.members.at_record():
             return False
         rest = self.buffer[self.at :]
@@ -116,14 +121,18 @@ class Cursor:
             if self.at >= len(self.buffer) and not self.more():
                 break
             piece = (
-                self.buffer[self.at : self.at + num_bytes - got] if self.at or len(self.buffer) > num_bytes - got else self.buffer
+                self.buffer[self.at : self.at + num_bytes - got]
+                if self.at or len(self.buffer) > num_bytes - got
+                else self.buffer
             )
             self.at += len(piece)
             got += len(piece)
             if keep:
                 pieces.append(piece)
             elif got > MAX_DISCARDED_BYTES:
-                raise Damaged("too_large", f"more than {MAX_DISCARDED_BYTES} bytes inflated to step over one record")
+                raise Damaged(
+                    "too_large", f"more than {MAX_DISCARDED_BYTES} bytes inflated to step over one record"
+                )
         return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), got
 
     def push_back(self, data: bytes) -> None:

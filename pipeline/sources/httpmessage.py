@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_HEAD_END = re.compile(rb"\n\r*\n")  # begins with a byte to look for: four times as fast as with "\r*" before it
+_HEAD_END = re.compile(
+    rb"\n\r*\n"
+)  # begins with a byte to look for: four times as fast as with "\r*" before it
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
@@ -69,7 +71,8 @@ def charset_of(value: str | None) -> str | None:
 
 
 def dechunk(body: bytes) -> bytes:
-    """Undo chunked transfer coding; a body that only claims it is returned as it is, one that breaks off as far as it goes."""
+    """Undo chunked transfer coding; a body that only claims it is returned as it is, one that breaks off as
+    far as it goes."""
     pieces, at = [], 0
     while size_line := _CHUNK_SIZE.match(body, at):
         size = int(size_line[1], 16)

@@ -48,7 +48,8 @@ def read_jsonl(window: Window, source: InputRange, settings: SourceSettings) -> 
 
 
 def _read_plain(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
-    """A range owns the lines that start in it: a line across its end is its own, one across its start is not."""
+    """A range owns the lines that start in it: a line across its end is its own, one across its start is
+    not."""
     first = source.start
     if first:
         line_end = window.find(b"\n", first - 1, source.end - 1)
@@ -60,7 +61,9 @@ def _read_plain(window: Window, source: InputRange, settings: SourceSettings) ->
     while at < source.end and (piece := window.read(at, min(_PIECE_BYTES, source.end - at))):
         yield from lines.feed(piece)
         at += len(piece)
-    while lines.pending and not lines.at_line_start and (piece := window.read(at, 1 << 14)):  # the line across the end
+    while (
+        lines.pending and not lines.at_line_start and (piece := window.read(at, 1 << 14))
+    ):  # the line across the end
         end = piece.find(b"\n") + 1
         yield from lines.feed(piece[:end] if end else piece)
         at += end or len(piece)
@@ -114,7 +117,12 @@ class _Lines:
     def _line(self, line: bytes, length: int) -> Iterator[Item]:
         origin = Origin(self._path, self._offset, length)
         if self._skipping:
-            yield Failure("too_large", f"a line of {length} bytes, more than {self._settings.max_record_bytes}", origin, length)
+            yield Failure(
+                "too_large",
+                f"a line of {length} bytes, more than {self._settings.max_record_bytes}",
+                origin,
+                length,
+            )
             return
         if not line.strip():
             return
@@ -129,8 +137,8 @@ class _Lines:
 def parse_row(line: bytes) -> dict[str, Any] | str:
     """Parse one line into an object, or say `error: message`.
 
-    orjson refuses lone surrogates, which broken writers escape, and invalid UTF-8: the slow way repairs the first and names
-    the second.
+    orjson refuses lone surrogates, which broken writers escape, and invalid UTF-8: the slow way repairs the
+    first and names the second.
     """
     try:
         row = orjson.loads(line)

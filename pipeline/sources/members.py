@@ -1,8 +1,9 @@
-"""Compressed files as what they are: members (gzip), frames (zstd, lz4), each inflated, checked and bounded by itself.
+"""Compressed files as what they are: members (gzip), frames (zstd, lz4), each inflated, checked and bounded
+by itself.
 
-Every reader of the field that streams through such a file loses what lies behind the first damaged byte, and takes a
-truncated end for a complete one. Here each member ends well (its checksum holds) or raises `Damaged`, and `resync` finds
-the next place where a record can start.
+Every reader of the field that streams through such a file loses what lies behind the first damaged byte, and
+takes a truncated end for a complete one. Here each member ends well (its checksum holds) or raises `Damaged`,
+and `resync` finds the next place where a record can start.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _decompressobj: Callable[..., Any] = (
 _PIECE_BYTES = 1 << 15
 _MAX_INFLATED_BYTES = 1 << 20  # of one step
 _PEEK_BYTES = 64
-_ZSTD_PIECE_BYTES = 1 << 10  # a zstd block of 4 bytes can inflate to 128 KiB and its decoder has no output bound: small steps have
+_ZSTD_PIECE_BYTES = (
+    1 << 10
+)  # a zstd block of 4 bytes can inflate to 128 KiB and its decoder has no output bound: small steps have
 _ZSTD_DICTIONARY_MAGIC = b"\x5d\x2a\x4d\x18"
 _ZSTD_MAX_WINDOW_BYTES = 1 << 27
 
@@ -48,7 +51,8 @@ class Decompressor(Protocol):
 
 
 class Codec:
-    """One compression format: its magic number, a fresh decompressor, and how much input to hand it at once."""
+    """One compression format: its magic number, a fresh decompressor, and how much input to hand it at
+    once."""
 
     name: str
     magic: bytes
@@ -88,7 +92,8 @@ class _BoundedZlib:
 
 
 class Zstd(Codec):
-    """Frames of zstd, with the dictionary that the WARC-zstd form puts into a skippable frame at the start."""
+    """Frames of zstd, with the dictionary that the WARC-zstd form puts into a skippable frame at the
+    start."""
 
     name, magic, piece_bytes = "zstd", b"\x28\xb5\x2f\xfd", _ZSTD_PIECE_BYTES
 
@@ -102,7 +107,9 @@ class Zstd(Codec):
             if stored[:4] == self.magic:
                 stored = zstandard.ZstdDecompressor().decompressobj().decompress(stored)
             dictionary = zstandard.ZstdCompressionDict(stored)
-        self._factory = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=_ZSTD_MAX_WINDOW_BYTES)
+        self._factory = zstandard.ZstdDecompressor(
+            dict_data=dictionary, max_window_size=_ZSTD_MAX_WINDOW_BYTES
+        )
 
     def decompressor(self) -> Any:
         return self._factory.decompressobj()
@@ -143,11 +150,13 @@ def _is_skippable(head: bytes) -> bool:
 class Members:
     """Inflate a file member by member, from `position` on.
 
-    `open()` starts the member at `position`; `read()` returns its next bytes and b"" at its end, when `position` is
-    behind it. `offset` is where the current member starts.
+    `open()` starts the member at `position`; `read()` returns its next bytes and b"" at its end, when
+    `position` is behind it. `offset` is where the current member starts.
     """
 
-    def __init__(self, window: Window, codec: Codec, record_start: re.Pattern[bytes], position: int = 0) -> None:
+    def __init__(
+        self, window: Window, codec: Codec, record_start: re.Pattern[bytes], position: int = 0
+    ) -> None:
         self._window, self._codec, self._record_start = window, codec, record_start
         self.position = self.offset = position
         self._decompressor: Any = None
@@ -184,7 +193,8 @@ class Members:
         return b""
 
     def resync(self, since: int, before: int | None = None) -> int:
-        """Move `position` to the first member in [since, before) in which a record starts, else to the file's end; return it."""
+        """Move `position` to the first member in [since, before) in which a record starts, else to the file's
+        end; return it."""
         at = since
         while (at := self._window.find(self._codec.magic, at, before)) >= 0 and not self._record_start.match(
             self._peek(at).lstrip(b"\r\n")
@@ -208,8 +218,11 @@ class Members:
             return bytes(self._decompressor.decompress(piece))
         except MemoryError:
             raise
-        except Exception as error:  # each codec has its own; what they say differs from library to library, what is lost does not
-            raise Damaged("damaged_member", f"the {self._codec.name} member's data or checksum is wrong") from error
+        # each codec has its own; what they say differs from library to library, what is lost does not
+        except Exception as error:
+            raise Damaged(
+                "damaged_member", f"the {self._codec.name} member's data or checksum is wrong"
+            ) from error
 
     def _peek(self, offset: int) -> bytes:
         """Return the first inflated bytes of a member that may start at `offset`, b"" when none does."""

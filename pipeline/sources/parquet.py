@@ -17,7 +17,8 @@ _BATCH_ROWS = 256
 
 
 def read_parquet(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
-    """Yield the rows of a range's row groups, then its `RangeEnd`; the origin of a row is its row group and row in the file."""
+    """Yield the rows of a range's row groups, then its `RangeEnd`; the origin of a row is its row group and
+    row in the file."""
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
         yield RangeEnd(source.path, 0, 0, 0, 0)
@@ -35,7 +36,9 @@ def read_parquet(window: Window, source: InputRange, settings: SourceSettings) -
         yield from _row_group(file, number, source.path, settings)
     bounds = [*starts, window.size]
     first = next((start for start in bounds if start >= source.start), window.size) if source.start else 0
-    yield RangeEnd(source.path, source.start, source.end, first, next(start for start in bounds if start >= source.end))
+    yield RangeEnd(
+        source.path, source.start, source.end, first, next(start for start in bounds if start >= source.end)
+    )
 
 
 def _row_group(file: pq.ParquetFile, number: int, path: str, settings: SourceSettings) -> Iterator[Item]:
@@ -50,22 +53,32 @@ def _row_group(file: pq.ParquetFile, number: int, path: str, settings: SourceSet
                 yield row_to_record(values, settings, origin, _num_bytes(values))
                 row += 1
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        yield Failure("damaged_row_group", f"row group {number}: {_one_line(error)}", Origin(path, row, end - row), 0)
+        yield Failure(
+            "damaged_row_group", f"row group {number}: {_one_line(error)}", Origin(path, row, end - row), 0
+        )
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    columns = {name: column.to_pylist() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    columns = {
+        name: column.to_pylist() for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
     for number in range(batch.num_rows):
         yield {name: column[number] for name, column in columns.items()}
 
 
 def _wanted(settings: SourceSettings) -> list[str]:
     columns = settings.columns
-    return [name for name in (columns.text, columns.html, columns.id, columns.url, columns.date, *settings.passthrough) if name]
+    return [
+        name
+        for name in (columns.text, columns.html, columns.id, columns.url, columns.date, *settings.passthrough)
+        if name
+    ]
 
 
 def _num_bytes(values: dict[str, Any]) -> int:
-    return sum(len(value.encode("utf-8", "surrogatepass")) for value in values.values() if isinstance(value, str))
+    return sum(
+        len(value.encode("utf-8", "surrogatepass")) for value in values.values() if isinstance(value, str)
+    )
 
 
 def _first_byte(group: Any) -> int:
@@ -87,7 +100,9 @@ class _Seekable:
         self._window, self._at = window, 0
 
     def read(self, num_bytes: int = -1) -> bytes:
-        data = self._window.read_exactly(self._at, self._window.size - self._at if num_bytes < 0 else num_bytes)
+        data = self._window.read_exactly(
+            self._at, self._window.size - self._at if num_bytes < 0 else num_bytes
+        )
         self._at += len(data)
         return data
 

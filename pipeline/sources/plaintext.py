@@ -13,7 +13,8 @@ from gristmill.pipeline.sources.window import Window
 
 
 def read_text(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
-    """Yield the one document of a text file, then the `RangeEnd`. Text that is no UTF-8 is a failure: a guess would be silent."""
+    """Yield the one document of a text file, then the `RangeEnd`. Text that is no UTF-8 is a failure: a guess
+    would be silent."""
     origin = Origin(source.path, 0, window.size)
     yield _document(window, source.path, settings, origin)
     yield RangeEnd(source.path, source.start, source.end, 0, window.size)
@@ -31,7 +32,16 @@ def _document(window: Window, path: str, settings: SourceSettings, origin: Origi
         return Failure("invalid_utf8", f"byte {error.start}: {error.reason}", origin, len(data))
     text = clean_text(text)
     columns = dict.fromkeys(settings.passthrough)
-    return Record(text_key(None, text), None, None, origin, len(data), text=text, content_type="text/plain", columns=columns)
+    return Record(
+        text_key(None, text),
+        None,
+        None,
+        origin,
+        len(data),
+        text=text,
+        content_type="text/plain",
+        columns=columns,
+    )
 
 
 def _content(window: Window, path: str, max_bytes: int) -> bytes:

@@ -1,6 +1,7 @@
 """From what a user names to shards of even work, without opening a single input.
 
-Boundaries are a function of the inputs and `shard_bytes` only: large files that can be split are, tiny ones are grouped.
+Boundaries are a function of the inputs and `shard_bytes` only: large files that can be split are, tiny ones
+are grouped.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _FORMATS = {
 def plan_shards(settings: SourceSettings, shard_bytes: int) -> list[InputShard]:
     """Cut the inputs of a source into shards of about `shard_bytes` stored bytes, sorted by path.
 
-    Raises UsageError for a path that matches nothing or is a folder, InputError for one that cannot be looked at.
+    Raises UsageError for a path that matches nothing or is a folder, InputError for one that cannot be looked
+    at.
     """
     files = list_inputs(settings)
     by_format: dict[str, list[InputRange]] = {}
@@ -40,7 +42,9 @@ def plan_shards(settings: SourceSettings, shard_bytes: int) -> list[InputShard]:
             raise UsageError(f"`limit` needs inputs of one format, got {', '.join(sorted(by_format))}")
         ((format_, ranges),) = by_format.items()
         return [InputShard(format_, tuple(ranges), settings.limit)]
-    return [shard for format_ in sorted(by_format) for shard in _shards(format_, by_format[format_], shard_bytes)]
+    return [
+        shard for format_ in sorted(by_format) for shard in _shards(format_, by_format[format_], shard_bytes)
+    ]
 
 
 def _shards(format_: str, files: Sequence[InputRange], shard_bytes: int) -> Iterable[InputShard]:
@@ -70,7 +74,8 @@ def _split(file: InputRange, shard_bytes: int) -> Iterable[InputRange]:
 
 
 def _can_split(path: str, format_: str) -> bool:
-    """Archives hold a member for each record, so any offset leads to the next; compressed JSON lines are one member."""
+    """Archives hold a member for each record, so any offset leads to the next; compressed JSON lines are one
+    member."""
     if format_ == "jsonl":
         return not path.endswith(_COMPRESSIONS)
     return format_ in ("warc", "wet", "arc", "parquet")
@@ -89,7 +94,10 @@ def input_format(path: str, settings: SourceSettings) -> str:
         raise UsageError(
             "cannot tell the format of an input by its name",
             where=path,
-            hint=f"set `format` to one of warc, wet, arc, jsonl, parquet, text; known endings: {' '.join(sorted(_FORMATS))}",
+            hint=(
+                "set `format` to one of warc, wet, arc, jsonl, parquet, text; known endings:"
+                f" {' '.join(sorted(_FORMATS))}"
+            ),
         )
     return format_
 
@@ -123,14 +131,19 @@ def _list_local(pattern: str) -> list[InputRange]:
     files = [file for file in map(_whole_or_folder, paths) if file is not None]
     if not files:
         raise UsageError(
-            "no file matches an input", where=pattern, hint="check the path; quote it so that the shell leaves it alone"
+            "no file matches an input",
+            where=pattern,
+            hint="check the path; quote it so that the shell leaves it alone",
         )
     return files
 
 
 def _usual_suffix(folder: Path) -> str:
     """The ending of the first file in a folder, `.warc.gz` where there is none."""
-    first = min((path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")), default="")
+    first = min(
+        (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")),
+        default="",
+    )
     return first[first.index(".") :] if "." in first else ".warc.gz"
 
 
@@ -145,7 +158,9 @@ def _whole_or_folder(path: str) -> InputRange | None:
     try:
         status = os.stat(path)  # noqa: PTH116 - a hundred thousand Path objects take their time
     except FileNotFoundError as error:
-        raise UsageError("an input does not exist", where=path, hint="check the path; globs may be given as they are") from error
+        raise UsageError(
+            "an input does not exist", where=path, hint="check the path; globs may be given as they are"
+        ) from error
     except OSError as error:
         raise InputError(f"cannot look at an input: {error.strerror}", where=path) from error
     if not stat.S_ISREG(status.st_mode):
@@ -154,7 +169,8 @@ def _whole_or_folder(path: str) -> InputRange | None:
 
 
 def check_ranges_meet(ends: Iterable[RangeEnd]) -> None:
-    """Raise BooksError unless, in each file, every range ended where the next began: nothing read twice, nothing left out."""
+    """Raise BooksError unless, in each file, every range ended where the next began: nothing read twice,
+    nothing left out."""
     by_path: dict[str, list[RangeEnd]] = {}
     for end in ends:
         by_path.setdefault(end.path, []).append(end)

@@ -11,11 +11,13 @@ NOTHING_STARTS = -1
 
 @dataclass(frozen=True, slots=True)
 class InputRange:
-    """Bytes [start, end) of one input: a task owns what *starts* in them (a gzip member, a line, a row group)."""
+    """Bytes [start, end) of one input: a task owns what *starts* in them (a gzip member, a line, a row
+    group)."""
 
     path: str
     size: int
-    version: str  # etag, or mtime in nanoseconds: with path and size, the identity of an input that nobody has read
+    # etag, or mtime in nanoseconds: with path and size, the identity of an input that nobody has read
+    version: str
     start: int
     end: int
 
@@ -56,7 +58,9 @@ class Record:
     status: int | None = None  # None where there was no HTTP
     content_type: str | None = None  # media type in lower case, without parameters
     charset: str | None = None  # as the header claims
-    content_encoding: str = ""  # as the header claims: gzip, br, ...; many archives claim it of decoded bodies
+    content_encoding: str = (
+        ""  # as the header claims: gzip, br, ...; many archives claim it of decoded bodies
+    )
     warc_headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     http_headers: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)  # a user's pass-through columns

@@ -1,7 +1,7 @@
 """Inputs on any fsspec URL: listed, then read by ranges, each read under a deadline and tried again.
 
-Only whole ranges count (`gristmill.remote`). Reads are whole blocks of a `Window`, which keeps the last few in memory: that is all
-the cache there is.
+Only whole ranges count (`gristmill.remote`). Reads are whole blocks of a `Window`, which keeps the last few
+in memory: that is all the cache there is.
 """
 
 from __future__ import annotations
@@ -20,19 +20,30 @@ def list_remote(pattern: str, access: Access) -> list[InputRange]:
     """List what a URL or a glob of one names, with sizes and versions, without opening anything."""
     filesystem, path = open_filesystem(pattern, access)
     if any(mark in path for mark in "*?["):
-        found = with_retries(lambda timeout: filesystem.glob(path, detail=True, **timeout), pattern, access, filesystem)
+        found = with_retries(
+            lambda timeout: filesystem.glob(path, detail=True, **timeout), pattern, access, filesystem
+        )
     else:
-        found = {path: with_retries(lambda timeout: filesystem.info(path, **timeout), pattern, access, filesystem)}
-    files = [_whole(filesystem.unstrip_protocol(name), info) for name, info in found.items() if info["type"] == "file"]
+        found = {
+            path: with_retries(lambda timeout: filesystem.info(path, **timeout), pattern, access, filesystem)
+        }
+    files = [
+        _whole(filesystem.unstrip_protocol(name), info)
+        for name, info in found.items()
+        if info["type"] == "file"
+    ]
     if not files:
         raise UsageError(
-            "no object matches an input", where=pattern, hint="check the path; a folder needs a glob, such as /*.warc.gz"
+            "no object matches an input",
+            where=pattern,
+            hint="check the path; a folder needs a glob, such as /*.warc.gz",
         )
     return files
 
 
 def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:
-    """Return a function that reads bytes [start, end) of an input, whole or not at all; the input must be what was planned."""
+    """Return a function that reads bytes [start, end) of an input, whole or not at all; the input must be
+    what was planned."""
     filesystem, path = open_filesystem(source.path, access)
     info = with_retries(lambda timeout: filesystem.info(path, **timeout), source.path, access, filesystem)
     now = _whole(source.path, info)
@@ -62,16 +73,26 @@ def read_whole(url: str, access: Access) -> bytes:
     return data
 
 
-def with_retries(attempt: Callable[[Mapping[str, float]], T], where: str, access: Access, filesystem: Any) -> T:
+def with_retries(
+    attempt: Callable[[Mapping[str, float]], T], where: str, access: Access, filesystem: Any
+) -> T:
     """Call until it succeeds or for good does not; raises InputError."""
     try:
         return patiently(attempt, where, access, filesystem)
     except FileNotFoundError as error:
         reason = one_line(error, access.options)
-        raise InputError(f"cannot read an input: {reason}", where=where, hint="check the URL and the access") from error
+        raise InputError(
+            f"cannot read an input: {reason}", where=where, hint="check the URL and the access"
+        ) from error
     except GaveUp as gave_up:
-        after, hint = ("", "check the URL and the access") if gave_up.final else (f" after {gave_up.attempts} attempts", None)
-        raise InputError(f"cannot read an input{after}: {gave_up.reason}", where=where, hint=hint) from gave_up
+        after, hint = (
+            ("", "check the URL and the access")
+            if gave_up.final
+            else (f" after {gave_up.attempts} attempts", None)
+        )
+        raise InputError(
+            f"cannot read an input{after}: {gave_up.reason}", where=where, hint=hint
+        ) from gave_up
 
 
 def _whole(path: str, info: Mapping[str, Any]) -> InputRange:
@@ -82,6 +103,7 @@ def _whole(path: str, info: Mapping[str, Any]) -> InputRange:
 
 
 def _same(planned: InputRange, now: InputRange) -> bool:
-    """Listings and single answers of one filesystem may name different times; only like is compared with like."""
+    """Listings and single answers of one filesystem may name different times; only like is compared with
+    like."""
     (old_key, _, old), (new_key, _, new) = planned.version.partition(":"), now.version.partition(":")
     return planned.size == now.size and (old_key != new_key or old == new)

@@ -14,18 +14,32 @@ from gristmill.pipeline.sources.settings import Columns, SourceSettings
 from gristmill.pipeline.sources.wellformed import clean_text
 
 
-def row_to_record(row: Mapping[str, Any], settings: SourceSettings, origin: Origin, payload_bytes: int) -> Record | Failure:
-    """Make a record of a row; one without a usable text is a failure that says which column was looked for."""
+def row_to_record(
+    row: Mapping[str, Any], settings: SourceSettings, origin: Origin, payload_bytes: int
+) -> Record | Failure:
+    """Make a record of a row; one without a usable text is a failure that says which column was looked
+    for."""
     columns = settings.columns
     key, url = _string(row, columns.id), _string(row, columns.url)
     name = columns.html or columns.text or ""
     value = row.get(name)
     if not isinstance(value, str):
-        found = "is missing" if name not in row else "is null" if value is None else f"is {type(value).__name__}, not a string"
+        found = (
+            "is missing"
+            if name not in row
+            else "is null"
+            if value is None
+            else f"is {type(value).__name__}, not a string"
+        )
         return Failure("no_text", f"column `{name}` {found}", origin, payload_bytes, key, url)
     if len(value) > settings.max_record_bytes:
         return Failure(
-            "too_large", f"{len(value)} characters, more than {settings.max_record_bytes}", origin, payload_bytes, key, url
+            "too_large",
+            f"{len(value)} characters, more than {settings.max_record_bytes}",
+            origin,
+            payload_bytes,
+            key,
+            url,
         )
     return _record(row, columns, settings, origin, payload_bytes, value, key, url)
 

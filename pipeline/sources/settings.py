@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from gristmill.document import FIELDS, REMOVAL_FIELDS
 from gristmill.pipeline.sources.commoncrawl import CommonCrawl
@@ -14,7 +22,13 @@ from gristmill.remote import Access
 Format = Literal["auto", "warc", "wet", "arc", "jsonl", "parquet", "text", "gristmill"]
 ColumnType = Literal["string", "int64", "float64", "bool", "json"]
 
-_TYPES = {"string": pa.large_string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "json": pa.large_string()}
+_TYPES = {
+    "string": pa.large_string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "json": pa.large_string(),
+}
 
 
 def _one_or_many(value: Any) -> Any:
@@ -32,7 +46,9 @@ class Columns(BaseModel):
 
     text: str | None = Field(default="text", description="The text of a document, taken as it is.")
     html: str | None = Field(default=None, description="A page to extract, instead of a text.")
-    id: str | None = Field(default="id", description="The record's own key; absent or null: a hash of url and text.")
+    id: str | None = Field(
+        default="id", description="The record's own key; absent or null: a hash of url and text."
+    )
     url: str | None = "url"
     date: str | None = "date"
 
@@ -48,23 +64,41 @@ class SourceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    inputs: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(default=[], description="Paths, globs or fsspec URLs.")
-    commoncrawl: CommonCrawl | None = Field(default=None, description="A snapshot of Common Crawl, instead of inputs.")
+    inputs: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        default=[], description="Paths, globs or fsspec URLs."
+    )
+    commoncrawl: CommonCrawl | None = Field(
+        default=None, description="A snapshot of Common Crawl, instead of inputs."
+    )
     format: Format = Field(default="auto", description="`auto` goes by the file name.")
     columns: Columns = Columns()
     passthrough: Annotated[dict[str, ColumnType], BeforeValidator(_named_types)] = Field(
         default={},
-        description="Columns kept beside the document, by type; a list means strings. From a web archive: http.<header>, "
-        "warc.<header>, http.status, page.title, page.author, page.date, page.site_name, page.canonical_url, page.charset.",
+        description=(
+            "Columns kept beside the document, by type; a list means strings. From a web archive:"
+            " http.<header>, warc.<header>, http.status, page.title, page.author, page.date, page.site_name,"
+            " page.canonical_url, page.charset."
+        ),
     )
-    limit: int | None = Field(default=None, ge=1, description="Read this many records at most, in order, in one task.")
-    max_record_bytes: int = Field(default=64 << 20, ge=1 << 10, description="A larger record, inflated, is one failed row.")
-    storage_options: dict[str, Any] = Field(default={}, repr=False, description="For fsspec; never shown or stored.")
+    limit: int | None = Field(
+        default=None, ge=1, description="Read this many records at most, in order, in one task."
+    )
+    max_record_bytes: int = Field(
+        default=64 << 20, ge=1 << 10, description="A larger record, inflated, is one failed row."
+    )
+    storage_options: dict[str, Any] = Field(
+        default={}, repr=False, description="For fsspec; never shown or stored."
+    )
     # How patiently is no part of what is read: left out of dumps, and so of every identity.
     request_seconds: float = Field(
-        default=60.0, gt=0, exclude=True, description="Deadline of one request to remote storage (8 MiB at most)."
+        default=60.0,
+        gt=0,
+        exclude=True,
+        description="Deadline of one request to remote storage (8 MiB at most).",
     )
-    request_attempts: int = Field(default=8, ge=1, exclude=True, description="Attempts at one request, over about a minute.")
+    request_attempts: int = Field(
+        default=8, ge=1, exclude=True, description="Attempts at one request, over about a minute."
+    )
 
     @field_validator("passthrough")
     @classmethod

@@ -1,4 +1,5 @@
-"""WARC records (WARC, WET and WAT files): from header and block to a record, or to a thing that is no document."""
+"""WARC records (WARC, WET and WAT files): from header and block to a record, or to a thing that is no
+document."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from gristmill.pipeline.sources.wellformed import clean_text
 
 _NOT_DOCUMENT = re.compile(rb"\nWARC-Type: *(warcinfo|request|metadata|revisit)\r*\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\nContent-Length: *(\d{1,18})\r*\n", re.IGNORECASE)
-_HEAD_END = re.compile(rb"\n\r*\n")  # begins with a byte to look for: four times as fast as with "\r*" before it
+_HEAD_END = re.compile(
+    rb"\n\r*\n"
+)  # begins with a byte to look for: four times as fast as with "\r*" before it
 
 
 class Warc:
@@ -58,7 +61,11 @@ class Warc:
 def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
     """Make a record of a stored page, with or without its HTTP head."""
     response = parse_response(block) if is_http else None
-    content_type = response.headers.get("content-type") if response and response.status else head.headers.get("content-type")
+    content_type = (
+        response.headers.get("content-type")
+        if response and response.status
+        else head.headers.get("content-type")
+    )
     body = response.body if response else block
     return Record(
         key=head.key or digest16(head.url or "", body).hex(),

@@ -24,14 +24,16 @@ class Window:
         self._blocks: dict[int, bytes] = {}  # insertion order is age
 
     def read(self, offset: int, num_bytes: int) -> bytes:
-        """Return up to `num_bytes` from `offset`: fewer at a block's end, none only at the end of the file."""
+        """Return up to `num_bytes` from `offset`: fewer at a block's end, none only at the end of the
+        file."""
         if offset >= self.size:
             return b""
         number, at = divmod(offset, self._block_bytes)
         return self._block(number)[at : at + num_bytes]
 
     def head(self, num_bytes: int) -> bytes:
-        """Return the first bytes of the file; of one that is read from elsewhere, without fetching its whole first block."""
+        """Return the first bytes of the file; of one that is read from elsewhere, without fetching its whole
+        first block."""
         return self._blocks[0][:num_bytes] if 0 in self._blocks else self._fetch(0, min(num_bytes, self.size))
 
     def read_exactly(self, offset: int, num_bytes: int) -> bytes:
@@ -44,7 +46,8 @@ class Window:
         return b"".join(pieces)
 
     def find(self, needle: bytes, offset: int, before: int | None = None) -> int:
-        """Return where `needle` next occurs at or after `offset`, or -1; one that starts at `before` or later does not count."""
+        """Return where `needle` next occurs at or after `offset`, or -1; one that starts at `before` or later
+        does not count."""
         overlap = len(needle) - 1
         end = self.size if before is None else min(before + overlap, self.size)
         while offset < end:
@@ -87,7 +90,12 @@ def open_window(source: InputRange, settings: SourceSettings) -> Iterator[Window
                 where=source.path,
                 hint="run again: what depends on it is planned anew",
             )
-        yield Window(source.path, source.size, lambda start, end: _pread(descriptor, source.path, start, end), _LOCAL_BLOCK_BYTES)
+        yield Window(
+            source.path,
+            source.size,
+            lambda start, end: _pread(descriptor, source.path, start, end),
+            _LOCAL_BLOCK_BYTES,
+        )
     finally:
         os.close(descriptor)
 

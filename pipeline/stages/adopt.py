@@ -14,17 +14,18 @@ from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.location import location, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
-from gristmill.pipeline.final import SourceFiles, final_documents
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.outputs import DocumentOutputs
-from gristmill.pipeline.run_folder import RUN_FILE, finished_steps
+from gristmill.pipeline.run.final import SourceFiles, final_documents
+from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.outcomes import DocumentOutputs
 from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings
 from gristmill.storage import read_tables
 
 
 def is_output(path: str, access: Access) -> bool:
-    """Whether a path is a folder that gristmill wrote: of a run, or of one step; a URL is asked only if it looks like one."""
+    """Whether a path is a folder that gristmill wrote: of a run, or of one step; a URL is asked only if it
+    looks like one."""
     if "://" in path and set(path.rpartition("/")[2]) & set(".*?["):
         return False
     if access.options:
@@ -46,7 +47,11 @@ def adoptable(folder: str) -> list[SourceFiles]:
 def adopt(job: Job) -> Stage:
     (part,) = (part for part in adoptable(job.settings.folder) if part.source == job.settings.source)
     tasks = [
-        Task(f"{number:05d}", adopt_file, {"path": str(path), "sha256": entry.sha256, "source": part.source, "seed": job.seed})
+        Task(
+            f"{number:05d}",
+            adopt_file,
+            {"path": str(path), "sha256": entry.sha256, "source": part.source, "seed": job.seed},
+        )
         for number, (path, entry) in enumerate(part.files)
     ]
     yield Phase("adopt", tasks, may_lose=True)
@@ -55,7 +60,10 @@ def adopt(job: Job) -> Stage:
 
 def adopt_file(task: Attempt, path: str, sha256: str, source: str, seed: int) -> None:
     if sha256_file(Path(path)) != sha256:
-        raise IntegrityError(f"`{path}` is not what its manifest says", hint="`gristmill verify` its folder, then make it again")
+        raise IntegrityError(
+            f"`{path}` is not what its manifest says",
+            hint="`gristmill verify` its folder, then make it again",
+        )
     outputs = DocumentOutputs(task, source, seed, extra_fields(Path(path)))
     books = Books()
     for table in read_tables(Path(path)):

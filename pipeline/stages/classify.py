@@ -1,4 +1,5 @@
-"""Train the quality classifier on curated against crawled sources, then score a source and decide what stays."""
+"""Train the quality classifier on curated against crawled sources, then score a source and decide what
+stays."""
 
 from __future__ import annotations
 
@@ -18,23 +19,28 @@ from gristmill.classifiers.passages import num_passages, sample_bounds, with_pas
 from gristmill.classifiers.settings import ClassifierSettings, TopFraction
 from gristmill.heldout import UNIT_COLUMN, for_training
 from gristmill.manifest import Record
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.outputs import KeepRemoved
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.pipeline.run.outcomes import KeepRemoved
 from gristmill.pipeline.stages.dedup import files, passed_on
 from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
 
-SCORES = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("score", pa.float32(), nullable=False)])
+SCORES = pa.schema(
+    [pa.field("id", pa.binary(16), nullable=False), pa.field("score", pa.float32(), nullable=False)]
+)
 SCORE = pa.field("quality_score", pa.float32())  # the column that scored documents carry on, kept or removed
 SCORE_BINS = [round(step / 20, 2) for step in range(21)]
-Cut = tuple[list[float], list[Record]]  # score and draw of the last document kept, and the phase that led there
+Cut = tuple[
+    list[float], list[Record]
+]  # score and draw of the last document kept, and the phase that led there
 MODEL_FILES = (quality.MODEL, quality.CARD)
 
 
 def train(job: Job) -> Stage:
     """Train one model; its report becomes the step's facts.
 
-    Files are counted and sampled each by itself: the task that trains reads the documents it may need, not the corpus.
+    Files are counted and sampled each by itself: the task that trains reads the documents it may need, not
+    the corpus.
     """
     piece = job.settings
     sides = {"positives": list(piece.positives), "negatives": list(piece.negatives)}
@@ -48,9 +54,16 @@ def train(job: Job) -> Stage:
     # A source that stands on both sides is sampled for the larger of its two shares.
     sources = min(len(side) for side in sides.values()) or 1
     bounds = {name: sample_bounds(piece.classifier, totals[name], sources) for name in names}
-    tasks = [Task(f"{n:05d}", sample_file, {"path": str(path), "bounds": bounds[name]}) for n, (path, name) in enumerate(documents)]
+    tasks = [
+        Task(f"{n:05d}", sample_file, {"path": str(path), "bounds": bounds[name]})
+        for n, (path, name) in enumerate(documents)
+    ]
     sampled = yield Phase("sample", tasks, common)
-    found = [(name, entry.path) for record, (_, name) in zip(sampled, documents, strict=True) for entry in record.named("sample")]
+    found = [
+        (name, entry.path)
+        for record, (_, name) in zip(sampled, documents, strict=True)
+        for entry in record.named("sample")
+    ]
     samples = {
         side: {name: [str(job.folder / path) for own, path in found if own == name] for name in members}
         for side, members in sides.items()
@@ -59,7 +72,9 @@ def train(job: Job) -> Stage:
     return {**record.extra, **passed_on(job, sampled)}
 
 
-def count_file(task: Attempt, path: str, settings: ClassifierSettings, heldout_fraction: float, seed: int) -> None:
+def count_file(
+    task: Attempt, path: str, settings: ClassifierSettings, heldout_fraction: float, seed: int
+) -> None:
     counts = Counter[str]()
     for table in read_tables(Path(path)):
         counts.update(num_passages(for_training(table, seed, heldout_fraction), settings, seed))
@@ -67,7 +82,12 @@ def count_file(task: Attempt, path: str, settings: ClassifierSettings, heldout_f
 
 
 def sample_file(
-    task: Attempt, path: str, bounds: Mapping[str, int], settings: ClassifierSettings, heldout_fraction: float, seed: int
+    task: Attempt,
+    path: str,
+    bounds: Mapping[str, int],
+    settings: ClassifierSettings,
+    heldout_fraction: float,
+    seed: int,
 ) -> None:
     writer = None
     for table in read_tables(Path(path)):
@@ -88,7 +108,10 @@ def train_model(
     heldout_fraction: float,
     seed: int,
 ) -> None:
-    good, bad = ({name: [Path(path) for path in paths] for name, paths in side.items()} for side in (positives, negatives))
+    good, bad = (
+        {name: [Path(path) for path in paths] for name, paths in side.items()}
+        for side in (positives, negatives)
+    )
     folder = task.scratch / "model"
     task.record.extra["report"] = quality.train(settings, good, bad, folder, seed, heldout_fraction)
     for name in MODEL_FILES:
@@ -102,19 +125,24 @@ def score(job: Job) -> Stage:
     common = {"settings": piece.classifier, "model": str(model or piece.classifier.model)}
     paths = job.paths("documents", piece.source)
     scored = yield over_paths("score", score_file, paths, may_lose=True, **common)
-    scores = {record.task: str(job.folder / entry.path) for record in scored for entry in record.named("scores")}
+    scores = {
+        record.task: str(job.folder / entry.path) for record in scored for entry in record.named("scores")
+    }
     cut: list[float] | None = None
     near: list[Record] = []
     if isinstance(piece.classifier.keep, TopFraction):
         cut, near = yield from cut_phases(job, piece.classifier.keep, scored)
     common |= {"source": piece.source, "seed": job.seed, "keep_removed": piece.keep_removed, "cut": cut}
-    tasks = [Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()]
+    tasks = [
+        Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
+    ]
     yield Phase("keep", tasks, common, may_lose=True)
     return {"rule": piece.classifier.keep.rule, **passed_on(job, near)}
 
 
 def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generator[Phase, list[Record], Cut]:
-    """Find the exact quantile in two passes: the tallies say in which bin it lies, then only that bin's scores are compared."""
+    """Find the exact quantile in two passes: the tallies say in which bin it lies, then only that bin's
+    scores are compared."""
     counts = Counter[int]()
     for record in scored:
         counts.update({int(each): count for each, count in record.extra.get("tally", {}).items()})
@@ -125,7 +153,9 @@ def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generat
         for entry in record.named("scores")
     ]
     near = yield Phase("near", tasks, {"which": which, "seed": job.seed})
-    (record,) = yield Phase("cut", [Task("all", cut_scores, {"near": files(job, near, "near"), "wanted": wanted})])
+    (record,) = yield Phase(
+        "cut", [Task("all", cut_scores, {"near": files(job, near, "near"), "wanted": wanted})]
+    )
     return record.extra["cut"], near
 
 
@@ -169,14 +199,17 @@ def keep_file(
     keep_removed: KeepRemoved,
     cut: Sequence[float] | None,
 ) -> None:
-    """Keep or remove the documents of one file by their scores; the removed name the score they would have needed."""
+    """Keep or remove the documents of one file by their scores; the removed name the score they would have
+    needed."""
     rule = quality.Scorer(settings, Path(model)).keep
     sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=[SCORE])
     known = pq.read_table(scores)["score"].to_numpy()
     kept_scores, removed_scores = [], []
     for table in read_tables(Path(path)):
         values = known[sieve.num_rows : sieve.num_rows + table.num_rows]
-        decided = keeping.decide(rule, table["id"].combine_chunks(), values, seed, keeping.Cut(*cut) if cut else None)
+        decided = keeping.decide(
+            rule, table["id"].combine_chunks(), values, seed, keeping.Cut(*cut) if cut else None
+        )
         rules = pc.if_else(pa.array(decided.mask), None, decided.rule)
         sieve.decide(table, rules, pa.array(values), pa.array(decided.bounds), {SCORE.name: pa.array(values)})
         kept_scores.append(values[decided.mask])

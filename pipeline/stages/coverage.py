@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from gristmill.classifiers import coverage as covering
 from gristmill.classifiers.settings import CoverageSettings
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.outputs import KeepRemoved
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.pipeline.run.outcomes import KeepRemoved
 from gristmill.pipeline.stages.dedup import files, over_parts, passed_on
 from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
@@ -23,17 +23,26 @@ NOTED = (pa.field("domain", pa.string()), pa.field("draw", pa.float64()))
 
 
 def coverage(job: Job) -> Stage:
-    """Tally domains over all files; where something is selected, keep or remove documents; last, the table of what is left."""
+    """Tally domains over all files; where something is selected, keep or remove documents; last, the table of
+    what is left."""
     piece, settings = job.settings, job.settings.coverage
     paths = job.paths("documents", piece.source)
     common = {"settings": settings, "seed": job.seed}
     tallied = yield over_paths("tally", tally_file, paths, may_lose=True, **common)
     parts = max(1, -(-sum(record.counts["with_domain"] for record in tallied) // covering.PART_RECORDS))
-    runs = {"runs": files(job, tallied, "domain-run"), "names": files(job, tallied, "domain-names"), "settings": settings}
+    runs = {
+        "runs": files(job, tallied, "domain-run"),
+        "names": files(job, tallied, "domain-names"),
+        "settings": settings,
+    }
     merged = yield over_parts("merge", merge_part, parts, **runs)
     left = tallied
     if settings.selects:
-        common |= {"bounds": files(job, merged, "domain-bounds"), "source": piece.source, "keep_removed": piece.keep_removed}
+        common |= {
+            "bounds": files(job, merged, "domain-bounds"),
+            "source": piece.source,
+            "keep_removed": piece.keep_removed,
+        }
         told = [(record.task, paths[int(record.task)]) for record in tallied if not record.is_lost]
         tasks = [Task(key, keep_file, {"path": str(path)}) for key, path in told]
         left = yield Phase("keep", tasks, common, may_lose=True)
@@ -54,7 +63,14 @@ def tally_file(task: Attempt, path: str, settings: CoverageSettings, seed: int) 
     task.publish(names, "domain-names")
 
 
-def merge_part(task: Attempt, part: int, parts: int, runs: Sequence[str], names: Sequence[str], settings: CoverageSettings) -> None:
+def merge_part(
+    task: Attempt,
+    part: int,
+    parts: int,
+    runs: Sequence[str],
+    names: Sequence[str],
+    settings: CoverageSettings,
+) -> None:
     bounds = task.scratch / "bounds.run"
     sides = [Path(run) for run in runs], [Path(name) for name in names]
     task.record.extra["domains"] = asdict(covering.merge_domains(settings, *sides, part, parts, bounds))
@@ -82,7 +98,10 @@ def keep_file(
 
 
 def write_table(
-    task: Attempt, source: str, domains: Sequence[dict[str, Any]], tallies: Sequence[dict[str, dict[str, int]]]
+    task: Attempt,
+    source: str,
+    domains: Sequence[dict[str, Any]],
+    tallies: Sequence[dict[str, dict[str, int]]],
 ) -> None:
     total: dict[str, Counter[str]] = {}
     for part in tallies:

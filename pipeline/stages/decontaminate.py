@@ -12,7 +12,7 @@ from gristmill.dedup.decisions import Applied
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_file
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.dedup import Shard, files, over_shards, shards_of, write_applied
 from gristmill.storage import ParquetWriter
 
@@ -21,7 +21,10 @@ def benchmark_digests(settings: DecontaminateSettings) -> dict[str, str]:
     """What the step depends on besides its settings: the benchmark files' content."""
     for path in settings.benchmarks:
         if not Path(path).is_file():
-            raise UsageError(f"the benchmark `{path}` is no file", hint="`dedup.decontaminate.benchmarks` are paths of JSON lines")
+            raise UsageError(
+                f"the benchmark `{path}` is no file",
+                hint="`dedup.decontaminate.benchmarks` are paths of JSON lines",
+            )
     return {path: sha256_file(Path(path)) for path in settings.benchmarks}
 
 
@@ -42,12 +45,20 @@ def read_benchmarks(task: Attempt, settings: DecontaminateSettings) -> None:
 
 
 def apply_shard(
-    task: Attempt, shard: Shard, settings: DecontaminateSettings, grams: str, items: str, seed: int, keep_removed: Any
+    task: Attempt,
+    shard: Shard,
+    settings: DecontaminateSettings,
+    grams: str,
+    items: str,
+    seed: int,
+    keep_removed: Any,
 ) -> None:
     with ParquetWriter(task.scratch / "hits.parquet", decontaminate.HITS) as writer:
 
         def batches() -> Iterator[Applied]:
-            for applied, hits in decontaminate.decontaminate(settings, Path(grams), Path(items), Path(shard.path)):
+            for applied, hits in decontaminate.decontaminate(
+                settings, Path(grams), Path(items), Path(shard.path)
+            ):
                 writer.write(hits)
                 yield applied
 

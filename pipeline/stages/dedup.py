@@ -1,7 +1,8 @@
 """Deduplicate documents of all sources together: exact (text or URL) and fuzzy.
 
-Each phase is a set of tasks over shards, or over ranges of sorted keys; what passes between them are files that later phases
-read ranges of. Rows are dense numbers in the order of the input files; nothing that is kept depends on them.
+Each phase is a set of tasks over shards, or over ranges of sorted keys; what passes between them are files
+that later phases read ranges of. Rows are dense numbers in the order of the input files; nothing that is kept
+depends on them.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.ledger import Books
 from gristmill.location import location
 from gristmill.manifest import Record
-from gristmill.pipeline.clusters import ClusterObserver, observe_pairs
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.outputs import DocumentOutputs
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.outcomes import DocumentOutputs
 from gristmill.pipeline.stages import dedup_index
 from gristmill.pipeline.stages.adopt import extra_fields
+from gristmill.pipeline.stages.cluster_samples import ClusterObserver, observe_pairs
 from gristmill.storage import ParquetWriter
 
 CARRIED = (pa.field("cluster_id", pa.binary(16)), pa.field("cluster_size", pa.uint32()))
@@ -54,7 +55,11 @@ def shards_of(job: Job) -> list[Shard]:
 
 def over_shards(name: str, function: Any, shards: Sequence[Shard], **common: Any) -> Phase:
     """A phase of one task for each shard."""
-    return Phase(name, [Task(f"{number:05d}", function, {"shard": shard}) for number, shard in enumerate(shards)], common)
+    return Phase(
+        name,
+        [Task(f"{number:05d}", function, {"shard": shard}) for number, shard in enumerate(shards)],
+        common,
+    )
 
 
 def over_parts(name: str, function: Any, parts: int, **common: Any) -> Phase:
@@ -68,8 +73,15 @@ def files(job: Job, records: Iterable[Record], kind: str) -> list[str]:
 
 
 def passed_on(job: Job, *phases: Sequence[Record], but: Sequence[str] = ()) -> dict[str, Any]:
-    """Drop the files that only phases of this step read, all `but` some kinds: they are no part of its output."""
-    paths = [entry.path for records in phases for record in records for entry in record.files if entry.kind not in but]
+    """Drop the files that only phases of this step read, all `but` some kinds: they are no part of its
+    output."""
+    paths = [
+        entry.path
+        for records in phases
+        for record in records
+        for entry in record.files
+        if entry.kind not in but
+    ]
     for path in paths:
         (job.folder / path).unlink(missing_ok=True)
     return {"replaced_files": paths}
@@ -81,7 +93,11 @@ def exact_stage(job: Job) -> Stage:
     keys = yield over_shards("keys", write_keys, shards, settings=settings)
     parts = num_parts(sum(record.counts["keys"] for record in keys), exact.PART_RECORDS)
     decided = yield over_parts("decide", decide_part, parts, keys=files(job, keys, "keys"))
-    common = {"decisions": files(job, decided, "clusters"), "seed": job.seed, "keep_removed": job.settings.keep_removed}
+    common = {
+        "decisions": files(job, decided, "clusters"),
+        "seed": job.seed,
+        "keep_removed": job.settings.keep_removed,
+    }
     applied = yield over_shards("apply", apply_shard, shards, settings=settings, **common)
     check_alarm(settings, shards, applied, decided)
     totals = {name: sum(record.counts[name] for record in decided) for name in ("clusters", "removed")}
@@ -109,29 +125,50 @@ def fuzzy_stage(job: Job) -> Stage:
     num_rows = sum(record.counts["documents"] for record in signed)
     old = dedup_index.old_shards(settings, num_rows)
     num_keys = sum(record.counts["band_keys"] for record in signed) + sum(shard.num_keys for shard in old)
-    runs: dict[str, Any] = {"bands": files(job, signed, "bands"), "old": [(shard.bands, shard.first_row) for shard in old]}
+    runs: dict[str, Any] = {
+        "bands": files(job, signed, "bands"),
+        "old": [(shard.bands, shard.first_row) for shard in old],
+    }
     clustered = yield over_parts("cluster", cluster_part, num_parts(num_keys, settings.part_records), **runs)
     merged = yield from merge_phases(job, settings, clustered)
     (components,) = files(job, merged, "components")
     gathered = yield over_shards("gather", gather_shard, shards, settings=settings, components=components)
     if old:
         gathered = gathered + (yield dedup_index.gather_phase(old, components))
-    runs = {"components": components, "members": files(job, gathered, "members"), "old_row": num_rows, "settings": settings}
+    runs = {
+        "components": components,
+        "members": files(job, gathered, "members"),
+        "old_row": num_rows,
+        "settings": settings,
+    }
     runs["seed"] = job.seed
     groups = merged[-1].counts["groups"]
-    verified = yield Phase("verify", [Task(f"{group:05d}", verify_group, {"group": group}) for group in range(groups)], runs)
-    common = {"decisions": files(job, verified, "clusters"), "seed": job.seed, "keep_removed": job.settings.keep_removed}
+    verified = yield Phase(
+        "verify", [Task(f"{group:05d}", verify_group, {"group": group}) for group in range(groups)], runs
+    )
+    common = {
+        "decisions": files(job, verified, "clusters"),
+        "seed": job.seed,
+        "keep_removed": job.settings.keep_removed,
+    }
     applied = yield over_shards("apply", apply_shard, shards, settings=settings, **common)
     check_alarm(settings, shards, applied, verified)
-    facts: dict[str, Any] = {name: sum(record.counts[name] for record in verified) for name in ("clusters", "compared", "removed")}
+    facts: dict[str, Any] = {
+        name: sum(record.counts[name] for record in verified) for name in ("clusters", "compared", "removed")
+    }
     facts["components"] = merged[-1].counts["components"]
     if settings.index:
         yield dedup_index.index_phase(job, settings, applied)
-        facts |= {"index": settings.shingling, "against": [str(location(folder).resolve()) for folder in settings.against]}
+        facts |= {
+            "index": settings.shingling,
+            "against": [str(location(folder).resolve()) for folder in settings.against],
+        }
     return facts | passed_on(job, signed, clustered, merged, gathered, verified, but=("pairs",))
 
 
-def merge_phases(job: Job, settings: FuzzySettings, records: list[Record]) -> Generator[Phase, list[Record], list[Record]]:
+def merge_phases(
+    job: Job, settings: FuzzySettings, records: list[Record]
+) -> Generator[Phase, list[Record], list[Record]]:
     """Merge forests level by level; return the records of all levels, the last one with the components."""
     done: list[Record] = []
     for level, groups in enumerate(cluster.merge_tree(len(records)), start=1):
@@ -153,7 +190,9 @@ def write_bands(task: Attempt, shard: Shard, settings: FuzzySettings) -> None:
 def cluster_part(task: Attempt, part: int, parts: int, bands: list[str], old: list[tuple[str, int]]) -> None:
     out = task.scratch / "forest.run"
     old_runs = [(Path(path), row) for path, row in old]
-    task.record.counts = cluster.cluster_bands([Path(path) for path in bands], *key_range(part, parts), out, old_runs)
+    task.record.counts = cluster.cluster_bands(
+        [Path(path) for path in bands], *key_range(part, parts), out, old_runs
+    )
     task.publish(out, "forest", task.record.counts["joined"])
 
 
@@ -171,15 +210,25 @@ def merge_group(task: Attempt, forests: list[str], last: bool, settings: FuzzySe
 
 def gather_shard(task: Attempt, shard: Shard, settings: FuzzySettings, components: str) -> None:
     out = task.scratch / "members.run"
-    task.record.counts = fuzzy.gather_members(settings, Path(shard.path), shard.first_row, Path(components), out)
+    task.record.counts = fuzzy.gather_members(
+        settings, Path(shard.path), shard.first_row, Path(components), out
+    )
     task.publish(out, "members", task.record.counts["members"])
 
 
 def verify_group(
-    task: Attempt, group: int, members: list[str], components: str, old_row: int, settings: FuzzySettings, seed: int
+    task: Attempt,
+    group: int,
+    members: list[str],
+    components: str,
+    old_row: int,
+    settings: FuzzySettings,
+    seed: int,
 ) -> None:
     out, pairs = task.scratch / "clusters.run", task.scratch / "pairs.parquet"
-    counts = fuzzy.verify_group(settings, [Path(path) for path in members], Path(components), group, out, pairs, old_row)
+    counts = fuzzy.verify_group(
+        settings, [Path(path) for path in members], Path(components), group, out, pairs, old_row
+    )
     task.record.extra["largest"] = counts.pop("largest")
     task.record.counts = counts
     observe_pairs(task.record, pq.read_table(pairs), seed)
@@ -188,7 +237,12 @@ def verify_group(
 
 
 def apply_shard(
-    task: Attempt, shard: Shard, settings: ExactSettings | FuzzySettings, decisions: list[str], seed: int, keep_removed: Any
+    task: Attempt,
+    shard: Shard,
+    settings: ExactSettings | FuzzySettings,
+    decisions: list[str],
+    seed: int,
+    keep_removed: Any,
 ) -> None:
     """Write what a shard keeps and loses; every document has a row of decisions, in `mark` mode too."""
     path = Path(shard.path)
@@ -198,9 +252,15 @@ def apply_shard(
 
 
 def write_applied(
-    task: Attempt, shard: Shard, batches: Iterable[Applied], decisions: pa.Schema, seed: int, keep_removed: Any
+    task: Attempt,
+    shard: Shard,
+    batches: Iterable[Applied],
+    decisions: pa.Schema,
+    seed: int,
+    keep_removed: Any,
 ) -> None:
-    """Write and book batches of kept and removed documents and their decisions; documents carry the cluster they are in."""
+    """Write and book batches of kept and removed documents and their decisions; documents carry the cluster
+    they are in."""
     books, clusters = Books(), ClusterObserver(seed) if "cluster_size" in decisions.names else None
     carried = CARRIED if clusters else ()
     names = {field.name for field in carried}
@@ -213,8 +273,16 @@ def write_applied(
             outputs.remove(with_clusters(applied.removed, applied.decisions) if clusters else applied.removed)
             if clusters:
                 clusters.see(applied.decisions, both(applied))
-            deleted = int(pc.sum(applied.decisions["deleted_bytes"]).as_py() or 0) if "deleted_bytes" in decisions.names else 0
-            sizes = {"kept": text_bytes(applied.kept), "removed": text_bytes(applied.removed), "deleted": deleted}
+            deleted = (
+                int(pc.sum(applied.decisions["deleted_bytes"]).as_py() or 0)
+                if "deleted_bytes" in decisions.names
+                else 0
+            )
+            sizes = {
+                "kept": text_bytes(applied.kept),
+                "removed": text_bytes(applied.removed),
+                "deleted": deleted,
+            }
             books.items_in += applied.decisions.num_rows
             books.items_out.update(kept=applied.kept.num_rows, removed=applied.removed.num_rows)
             books.bytes_in += applied.bytes_in
@@ -230,7 +298,8 @@ def write_applied(
 
 
 def with_clusters(documents: pa.Table, decisions: pa.Table) -> pa.Table:
-    """Let documents carry their cluster: what is alike is held out together, and a mixture can weight by its size.
+    """Let documents carry their cluster: what is alike is held out together, and a mixture can weight by its
+    size.
 
     A document found to be alone keeps the cluster that an earlier step found it in.
     """
@@ -251,7 +320,10 @@ def both(applied: Applied) -> pa.Table:
 
 
 def check_alarm(
-    settings: ExactSettings | FuzzySettings, shards: Sequence[Shard], applied: Sequence[Record], decided: Sequence[Record]
+    settings: ExactSettings | FuzzySettings,
+    shards: Sequence[Shard],
+    applied: Sequence[Record],
+    decided: Sequence[Record],
 ) -> None:
     """Stop the step before it is published when a source has all but gone."""
     entered: Counter[str] = Counter()

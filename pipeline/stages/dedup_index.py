@@ -12,8 +12,8 @@ from gristmill.errors import UsageError
 from gristmill.hashing import sha256_json
 from gristmill.location import location
 from gristmill.manifest import MANIFEST, Manifest, Record, read_manifest
-from gristmill.pipeline.job import Attempt, Job, Phase, Task
-from gristmill.pipeline.run_folder import finished_steps
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class OldShard:
 
 
 def indexes(settings: FuzzySettings) -> list[Manifest]:
-    """Find the steps whose indexes a run compares against: those named and, first, those that they compared against.
+    """Find the steps whose indexes a run compares against: those named and, first, those that they compared
+    against.
 
     Raises UsageError where there is none or where it was made with other shingles.
     """
@@ -36,7 +37,9 @@ def indexes(settings: FuzzySettings) -> list[Manifest]:
         for manifest in _indexed(location(folder)):
             made = {**settings.shingling, **manifest.extra["index"]}
             if made != settings.shingling:
-                other = ", ".join(f"{name} {made[name]}" for name in made if made[name] != settings.shingling[name])
+                other = ", ".join(
+                    f"{name} {made[name]}" for name in made if made[name] != settings.shingling[name]
+                )
                 raise UsageError(
                     f"the index in `{folder}` cannot be compared with: it was made with {other}",
                     hint="use the same settings, or deduplicate its documents again",
@@ -48,7 +51,9 @@ def indexes(settings: FuzzySettings) -> list[Manifest]:
 
 
 def _indexed(folder: Path) -> Iterator[Manifest]:
-    manifests = [read_manifest(folder)] if (folder / MANIFEST).exists() else list(finished_steps(folder).values())
+    manifests = (
+        [read_manifest(folder)] if (folder / MANIFEST).exists() else list(finished_steps(folder).values())
+    )
     found = [manifest for manifest in manifests if "index" in manifest.extra]
     if not found:
         raise UsageError(
@@ -68,7 +73,9 @@ def index_digest(settings: FuzzySettings) -> dict[str, str]:
 def old_shards(settings: FuzzySettings, first_row: int) -> list[OldShard]:
     shards = []
     for manifest in indexes(settings):
-        for bands, members in zip(manifest.named("index-bands"), manifest.named("index-members"), strict=True):
+        for bands, members in zip(
+            manifest.named("index-bands"), manifest.named("index-members"), strict=True
+        ):
             paths = [str((manifest.folder / entry.path).resolve()) for entry in (bands, members)]
             shards.append(OldShard(paths[0], paths[1], first_row, bands.rows))
             first_row += members.rows
@@ -77,7 +84,9 @@ def old_shards(settings: FuzzySettings, first_row: int) -> list[OldShard]:
 
 def gather_phase(old: Sequence[OldShard], components: str) -> Phase:
     arguments = [{"shard": shard, "components": components} for shard in old]
-    return Phase("gather-old", [Task(f"{number:05d}", gather_old, each) for number, each in enumerate(arguments)])
+    return Phase(
+        "gather-old", [Task(f"{number:05d}", gather_old, each) for number, each in enumerate(arguments)]
+    )
 
 
 def gather_old(task: Attempt, shard: OldShard, components: str) -> None:

@@ -9,8 +9,16 @@ from gristmill.dedup import substring
 from gristmill.dedup.cuts import CUTS
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import SubstringSettings
-from gristmill.pipeline.job import Attempt, Job, Stage
-from gristmill.pipeline.stages.dedup import Shard, files, over_parts, over_shards, passed_on, shards_of, write_applied
+from gristmill.pipeline.run.job import Attempt, Job, Stage
+from gristmill.pipeline.stages.dedup import (
+    Shard,
+    files,
+    over_parts,
+    over_shards,
+    passed_on,
+    shards_of,
+    write_applied,
+)
 
 
 def substring_stage(job: Job) -> Stage:
@@ -33,10 +41,16 @@ def write_texts(task: Attempt, shard: Shard) -> None:
 
 def find_part(task: Attempt, part: int, parts: int, texts: list[str], settings: SubstringSettings) -> None:
     out = task.scratch / "cuts.run"
-    task.record.counts = substring.find_repeats(settings, [Path(path) for path in texts], *key_range(part, parts), out)
+    task.record.counts = substring.find_repeats(
+        settings, [Path(path) for path in texts], *key_range(part, parts), out
+    )
     task.publish(out, "cuts", task.record.counts["repeats"])
 
 
-def apply_shard(task: Attempt, shard: Shard, settings: SubstringSettings, cuts: list[str], seed: int, keep_removed: Any) -> None:
-    batches = substring.apply_substring(settings, Path(shard.path), shard.first_row, [Path(path) for path in cuts])
+def apply_shard(
+    task: Attempt, shard: Shard, settings: SubstringSettings, cuts: list[str], seed: int, keep_removed: Any
+) -> None:
+    batches = substring.apply_substring(
+        settings, Path(shard.path), shard.first_row, [Path(path) for path in cuts]
+    )
     write_applied(task, shard, batches, CUTS, seed, keep_removed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gristmill.pipeline.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
 from gristmill.tokenize.encode import encode as encode_file
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
@@ -14,8 +14,13 @@ def encode(job: Job) -> Stage:
     (tokenizer,) = job.paths("tokenizer")
     source = job.settings.source
     common = {"tokenizer": str(tokenizer), "settings": job.settings.tokenizer, "source": source}
-    records = yield over_paths("encode", encode_shard, job.paths("documents", source), may_lose=True, **common)
-    return {name: sum(record.counts[name] for record in records) for name in ("documents", "tokens", "bytes", "lossy")}
+    records = yield over_paths(
+        "encode", encode_shard, job.paths("documents", source), may_lose=True, **common
+    )
+    return {
+        name: sum(record.counts[name] for record in records)
+        for name in ("documents", "tokens", "bytes", "lossy")
+    }
 
 
 def encode_shard(task: Attempt, path: str, tokenizer: str, settings: TokenizerSettings, source: str) -> None:

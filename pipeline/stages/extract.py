@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gristmill.pipeline.extract.run import Extraction
+from gristmill.pipeline.extract.extraction import Extraction
 from gristmill.pipeline.extract.settings import ExtractSettings
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.outputs import DocumentOutputs
-from gristmill.pipeline.slices import ExtractSlice
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.outcomes import DocumentOutputs
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.record import InputShard, RangeEnd
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.stages.repeats import keep_first
+from gristmill.pipeline.stages.slices import ExtractSlice
 
 
 def extract(job: Job) -> Stage:
-    """Extract every shard, check that ranges of split files meet, and keep the first of records with equal ids."""
+    """Extract every shard, check that ranges of split files meet, and keep the first of records with equal
+    ids."""
     piece: ExtractSlice = job.settings
     shards = plan_shards(piece.inputs, piece.shard_bytes)
     if piece.only is not None:
@@ -45,9 +46,17 @@ def _together(shards: Sequence[InputShard], otherwise: str) -> InputShard:
 
 
 def extract_shard(
-    task: Attempt, shard: InputShard, source: str, inputs: SourceSettings, settings: ExtractSettings, seed: int, keep_removed: Any
+    task: Attempt,
+    shard: InputShard,
+    source: str,
+    inputs: SourceSettings,
+    settings: ExtractSettings,
+    seed: int,
+    keep_removed: Any,
 ) -> None:
-    outputs = DocumentOutputs(task, source, seed, inputs.extra_fields(), keep_removed=keep_removed, by_url=True)
+    outputs = DocumentOutputs(
+        task, source, seed, inputs.extra_fields(), keep_removed=keep_removed, by_url=True
+    )
     extraction = Extraction(shard, source, inputs, settings)
     for batch in extraction:
         outputs.keep(batch.documents)
@@ -57,5 +66,6 @@ def extract_shard(
     task.record.counts = dict(extraction.counts)
     outputs.publish()
     task.record.extra["ends"] = [
-        {"path": end.path, "start": end.start, "end": end.end, "first": end.first, "next": end.next} for end in extraction.ends
+        {"path": end.path, "start": end.start, "end": end.end, "first": end.first, "next": end.next}
+        for end in extraction.ends
     ]

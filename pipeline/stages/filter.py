@@ -10,13 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.filters.run import FilterOutcome, Filters, compile_filters
+from gristmill.filters.passes import FilterOutcome, Filters, compile_filters
 from gristmill.filters.settings import FilterSettings
 from gristmill.ledger import Books
-from gristmill.pipeline.cuts import CutObserver
-from gristmill.pipeline.job import Attempt, Job, Stage, over_paths
-from gristmill.pipeline.outputs import DocumentOutputs, KeepRemoved
+from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.run.outcomes import DocumentOutputs, KeepRemoved
 from gristmill.pipeline.stages.adopt import extra_fields, text_bytes
+from gristmill.pipeline.stages.rule_histograms import CutObserver
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 
 _TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold thousands of books
@@ -24,28 +24,48 @@ _TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold tho
 
 def filter_documents(job: Job) -> Stage:
     piece = job.settings
-    common = {"source": piece.source, "settings": piece.filter, "seed": job.seed, "keep_removed": piece.keep_removed}
+    common = {
+        "source": piece.source,
+        "settings": piece.filter,
+        "seed": job.seed,
+        "keep_removed": piece.keep_removed,
+    }
     yield over_paths("filter", filter_file, job.paths("documents", piece.source), may_lose=True, **common)
     return described(compile_filters(piece.filter, job.seed))
 
 
 def described(filters: Filters) -> dict[str, Any]:
-    """Say in a manifest what the numbers in decisions mean, how signals are judged and which version of the text edits are of."""
-    versions = {name: part.version for part in filters.passes for block in part.blocks for name in block.edits}
+    """Say in a manifest what the numbers in decisions mean, how signals are judged and which version of the
+    text edits are of."""
+    versions = {
+        name: part.version for part in filters.passes for block in part.blocks for name in block.edits
+    }
     return {"rules": list(filters.rules), "bounds": [*bounds(filters)], "edit_versions": versions}
 
 
 def bounds(filters: Filters) -> Iterator[dict[str, Any]]:
-    """Spell every rule with the signal columns it divides, so that a reader of signals needs no kernel to judge them."""
+    """Spell every rule with the signal columns it divides, so that a reader of signals needs no kernel to
+    judge them."""
     for part in filters.passes:
         for block in part.blocks:
             for rule in block.rules:
-                columns = {"signal": part.column(block, rule.signal), "per": rule.per and part.column(block, rule.per)}
+                columns = {
+                    "signal": part.column(block, rule.signal),
+                    "per": rule.per and part.column(block, rule.per),
+                }
                 applies = part.column(block, "applies") if block.languages is not None else None
-                yield {"rule": rule.name, **columns, "applies": applies, **asdict(rule.bound), "source": rule.source}
+                yield {
+                    "rule": rule.name,
+                    **columns,
+                    "applies": applies,
+                    **asdict(rule.bound),
+                    "source": rule.source,
+                }
 
 
-def filter_file(task: Attempt, path: str, source: str, settings: FilterSettings, seed: int, keep_removed: KeepRemoved) -> None:
+def filter_file(
+    task: Attempt, path: str, source: str, settings: FilterSettings, seed: int, keep_removed: KeepRemoved
+) -> None:
     """Filter one file; decisions and signals keep a row for every document, kept or removed."""
     filters = compile_filters(settings, seed)
     outputs = FilterOutputs(task, filters, Path(path), source, keep_removed)
@@ -58,11 +78,16 @@ def filter_file(task: Attempt, path: str, source: str, settings: FilterSettings,
 
 
 class FilterOutputs:
-    """What a task leaves behind that decides by rules: documents, decisions, signals, books, and what lies near the cuts."""
+    """What a task leaves behind that decides by rules: documents, decisions, signals, books, and what lies
+    near the cuts."""
 
-    def __init__(self, task: Attempt, filters: Filters, path: Path, source: str, keep_removed: KeepRemoved) -> None:
+    def __init__(
+        self, task: Attempt, filters: Filters, path: Path, source: str, keep_removed: KeepRemoved
+    ) -> None:
         self.task, self.source, self.books = task, source, Books()
-        self.documents = DocumentOutputs(task, source, filters.seed, extra_fields(path), keep_removed=keep_removed)
+        self.documents = DocumentOutputs(
+            task, source, filters.seed, extra_fields(path), keep_removed=keep_removed
+        )
         self.cuts = CutObserver(filters, filters.seed)
         self._writers: dict[str, ParquetWriter] = {}
 

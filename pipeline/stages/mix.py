@@ -1,4 +1,5 @@
-"""Mix encoded sources into shuffled shards: measure, plan, bound, assign (map), write (reduce), and the manifests last."""
+"""Mix encoded sources into shuffled shards: measure, plan, bound, assign (map), write (reduce), and the
+manifests last."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from gristmill.errors import BooksError
 from gristmill.ledger import Books
 from gristmill.manifest import Record
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.gather import Part, write_shard
 from gristmill.tokenize.places import Take
@@ -53,9 +54,18 @@ def mix(job: Job) -> Stage:
         written[split] = yield write_phase(job, split, encoded, assigned, takes[split], dtype)
     check_tokens(assigned, written["train"])
     tables = {split: realised(split, names, sizes[split], written[split], plan, settings) for split in SPLITS}
-    arguments = {"tokenizer": str(tokenizer), "tokenizer_settings": job.settings.tokenizer, "kind": settings.kind, "dtype": dtype}
+    arguments = {
+        "tokenizer": str(tokenizer),
+        "tokenizer_settings": job.settings.tokenizer,
+        "kind": settings.kind,
+        "dtype": dtype,
+    }
     tasks = [
-        Task(split, write_manifest, {**arguments, "split": split, "table": tables[split], "shards": _entries(written[split])})
+        Task(
+            split,
+            write_manifest,
+            {**arguments, "split": split, "table": tables[split], "shards": _entries(written[split])},
+        )
         for split in SPLITS
     ]
     yield Phase("manifests", tasks)
@@ -68,7 +78,9 @@ def mix(job: Job) -> Stage:
         "heldout": tables["heldout"],
         "tokens": plan.tokens,
         "places": {
-            split: {name: [take.first_shard, take.num_shards, take.copies] for name, take in takes[split].items()}
+            split: {
+                name: [take.first_shard, take.num_shards, take.copies] for name, take in takes[split].items()
+            }
             for split in SPLITS
         },
         "replaced_files": passing,
@@ -82,7 +94,9 @@ def encoded_files(job: Job) -> list[Encoded]:
 
 
 def over_files(name: str, function: Any, encoded: Sequence[Encoded], **common: Any) -> Phase:
-    return Phase(name, [Task(f"{number:05d}", function, {"part": part}) for number, part in enumerate(encoded)], common)
+    return Phase(
+        name, [Task(f"{number:05d}", function, {"part": part}) for number, part in enumerate(encoded)], common
+    )
 
 
 def measure_file(task: Attempt, part: Encoded, settings: MixSettings, seed: int) -> None:
@@ -92,7 +106,9 @@ def measure_file(task: Attempt, part: Encoded, settings: MixSettings, seed: int)
     task.publish(path, "levels", source=part.source)
 
 
-def _bound_task(job: Job, row: Row, measured: Sequence[Record], encoded: Sequence[Encoded], settings: MixSettings) -> Task:
+def _bound_task(
+    job: Job, row: Row, measured: Sequence[Record], encoded: Sequence[Encoded], settings: MixSettings
+) -> Task:
     levels = [str(job.folder / record.files[0].path) for record, part in _of(measured, encoded, row.source)]
     once = settings.kind == "sources"  # the trainer repeats and blends
     weighted = row.source in settings.weights and not once
@@ -107,11 +123,17 @@ def bound_source(task: Attempt, levels: Sequence[str], tokens: int, available: i
 
 
 def plan_takes(
-    settings: MixSettings, plan: MixPlan, bounds: Sequence[Record], heldout: Mapping[str, Size], names: Sequence[str]
+    settings: MixSettings,
+    plan: MixPlan,
+    bounds: Sequence[Record],
+    heldout: Mapping[str, Size],
+    names: Sequence[str],
 ) -> dict[str, dict[str, Take]]:
-    """What each split takes of each source, and over which shards; sources the mixture leaves out take nothing.
+    """What each split takes of each source, and over which shards; sources the mixture leaves out take
+    nothing.
 
-    All sources share all shards, but in the training split of kind `sources`: there each has shards of its own.
+    All sources share all shards, but in the training split of kind `sources`: there each has shards of its
+    own.
     """
     total = {"train": plan.tokens, "heldout": sum(size.tokens for size in heldout.values())}
     limits = {row.source: int(record.extra["bound"]) for row, record in zip(plan.rows, bounds, strict=True)}
@@ -130,13 +152,21 @@ def plan_takes(
 
 
 def assign_file(
-    task: Attempt, part: Encoded, settings: MixSettings, seed: int, dtype: str, takes: Mapping[str, Mapping[str, Take]]
+    task: Attempt,
+    part: Encoded,
+    settings: MixSettings,
+    seed: int,
+    dtype: str,
+    takes: Mapping[str, Mapping[str, Take]],
 ) -> None:
-    """Place every copy; book each document as kept, held out, or removed because the budget has no room for it."""
+    """Place every copy; book each document as kept, held out, or removed because the budget has no room for
+    it."""
     counts = {}
     for split in SPLITS:
         out = task.scratch / split
-        counts[split] = mixing.assign(Path(part.payload), Path(part.index), dtype, settings, takes[split][part.source], seed, out)
+        counts[split] = mixing.assign(
+            Path(part.payload), Path(part.index), dtype, settings, takes[split][part.source], seed, out
+        )
         for suffix in (".bin", ".entries", ".cuts"):
             # Readers find the three by their common stem, so their names carry no digest.
             name = f"passing/{task.record.task}-{split}{suffix}"
@@ -145,7 +175,10 @@ def assign_file(
     entered = Size(table.num_rows, 0, int(pc.sum(table["bytes"]).as_py() or 0))
     books = Books(entered.docs, entered.bytes)
     for outlet, split in (("kept", "train"), ("heldout", "heldout")):
-        books.items_out[outlet], books.bytes_out[outlet] = counts[split]["documents"], counts[split]["document_bytes"]
+        books.items_out[outlet], books.bytes_out[outlet] = (
+            counts[split]["documents"],
+            counts[split]["document_bytes"],
+        )
     books.items_out["removed"] = entered.docs - sum(books.items_out.values())
     books.bytes_out["removed"] = entered.bytes - sum(books.bytes_out.values())
     books.by_rule_first[BUDGET] = books.by_rule_any[BUDGET] = books.items_out["removed"]
@@ -158,19 +191,38 @@ def assign_file(
 
 
 def write_phase(
-    job: Job, split: str, encoded: Sequence[Encoded], assigned: Sequence[Record], takes: Mapping[str, Take], dtype: str
+    job: Job,
+    split: str,
+    encoded: Sequence[Encoded],
+    assigned: Sequence[Record],
+    takes: Mapping[str, Take],
+    dtype: str,
 ) -> Phase:
-    """One task per shard; all are told of every map task's files, and pick those that have copies for their shard."""
+    """One task per shard; all are told of every map task's files, and pick those that have copies for their
+    shard."""
     stems = [
-        (str(job.folder / "passing" / f"{record.task}-{split}"), takes[part.source].first_shard, takes[part.source].num_shards)
+        (
+            str(job.folder / "passing" / f"{record.task}-{split}"),
+            takes[part.source].first_shard,
+            takes[part.source].num_shards,
+        )
         for part, record in zip(encoded, assigned, strict=True)
     ]
     num_shards = max(take.first_shard + take.num_shards for take in takes.values())
     tasks = [Task(f"{number:05d}", write_one, {"number": number}) for number in range(num_shards)]
-    return Phase(f"write-{split}", tasks, {"stems": stems, "split": split, "dtype": dtype, "num_sources": len(takes)})
+    return Phase(
+        f"write-{split}", tasks, {"stems": stems, "split": split, "dtype": dtype, "num_sources": len(takes)}
+    )
 
 
-def write_one(task: Attempt, number: int, stems: Sequence[tuple[str, int, int]], split: str, dtype: str, num_sources: int) -> None:
+def write_one(
+    task: Attempt,
+    number: int,
+    stems: Sequence[tuple[str, int, int]],
+    split: str,
+    dtype: str,
+    num_sources: int,
+) -> None:
     out = task.scratch / f"{number:05d}"
     parts = [Part(Path(stem), number - first) for stem, first, num in stems if 0 <= number - first < num]
     entry = write_shard(parts, out, dtype, num_sources)
@@ -213,30 +265,48 @@ def write_manifest(
 
 
 def realised(
-    split: str, names: Sequence[str], sizes: Mapping[str, Size], written: Sequence[Record], plan: MixPlan, settings: MixSettings
+    split: str,
+    names: Sequence[str],
+    sizes: Mapping[str, Size],
+    written: Sequence[Record],
+    plan: MixPlan,
+    settings: MixSettings,
 ) -> list[dict[str, Any]]:
     """What came out of each source, with exact counts: LLaMA-1's table of the shards themselves."""
     shares = {row.source: row.proportion for row in plan.rows}
     rows = []
     for number, name in enumerate(names):
         sums = {
-            key: sum(record.extra["entry"]["per_source"][key][number] for record in written) for key in ("tokens", "bytes", "docs")
+            key: sum(record.extra["entry"]["per_source"][key][number] for record in written)
+            for key in ("tokens", "bytes", "docs")
         }
         epochs = sums["tokens"] / sizes[name].tokens if sizes[name].tokens else 0.0
         if split == "train" and settings.kind == "sources":
             epochs = settings.epochs_cap(name)  # what the trainer may repeat
-        rows.append({"name": name, **sums, "epochs": epochs, "weight": shares.get(name, 0.0) if split == "train" else 0.0})
+        rows.append(
+            {
+                "name": name,
+                **sums,
+                "epochs": epochs,
+                "weight": shares.get(name, 0.0) if split == "train" else 0.0,
+            }
+        )
     return rows
 
 
 def check_tokens(assigned: Sequence[Record], written: Sequence[Record]) -> None:
     expected, found = (sum(record.counts["tokens"] for record in records) for records in (assigned, written))
     if expected != found:
-        raise BooksError(f"the books of mix do not balance: {expected:,} tokens were assigned, {found:,} written")
+        raise BooksError(
+            f"the books of mix do not balance: {expected:,} tokens were assigned, {found:,} written"
+        )
 
 
 def _entries(written: Sequence[Record]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in record.extra["entry"].items() if key != "per_source"} for record in written]
+    return [
+        {key: value for key, value in record.extra["entry"].items() if key != "per_source"}
+        for record in written
+    ]
 
 
 def _size(measured: Sequence[Record], encoded: Sequence[Encoded], name: str, split: str) -> Size:

@@ -1,4 +1,5 @@
-"""Count an n-gram language model by map and reduce, and measure it on the held-out documents of every source."""
+"""Count an n-gram language model by map and reduce, and measure it on the held-out documents of every
+source."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import InputError
 from gristmill.hashing import canonical_json
 from gristmill.heldout import only_heldout
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.stages.dedup import files, over_parts, passed_on
 from gristmill.storage import read_tables
 
@@ -20,7 +21,8 @@ HELDOUT = "heldout.json"
 
 
 def train(job: Job) -> Stage:
-    """Count runs of n-grams per file, merge them per range of keys, and pack one table; held-out documents are not read."""
+    """Count runs of n-grams per file, merge them per range of keys, and pack one table; held-out documents
+    are not read."""
     piece = job.settings
     common = {"settings": piece.model, "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
     documents = [path for source in piece.sources for path in job.paths("documents", source)]
@@ -32,7 +34,9 @@ def train(job: Job) -> Stage:
             hint="see with `gristmill status` what removed their documents",
         )
     parts = -(-sum(record.counts["records"] for record in counted) // ngrams.PART_RECORDS)
-    merged = yield over_parts("merge", merge_part, parts, settings=piece.model, runs=files(job, counted, "ngram-run"))
+    merged = yield over_parts(
+        "merge", merge_part, parts, settings=piece.model, runs=files(job, counted, "ngram-run")
+    )
     arguments = {"settings": piece.model, "merged": files(job, merged, "ngram-range"), "num_words": num_words}
     yield Phase("table", [Task("model", write_model, arguments)])
     facts = {name: sum(record.counts[name] for record in merged) for name in ("ngrams", "kept")}
@@ -60,7 +64,8 @@ def write_model(task: Attempt, settings: NgramSettings, merged: Sequence[str], n
 
 
 def heldout(job: Job) -> Stage:
-    """Score the documents that nothing was trained on, per source; `heldout.json` has the transformer's rows for the same ones."""
+    """Score the documents that nothing was trained on, per source; `heldout.json` has the transformer's rows
+    for the same ones."""
     piece = job.settings
     common = {"model": str(model_folder(job)), "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
     documents = [(source, path) for source in piece.sources for path in job.paths("documents", source)]

@@ -1,4 +1,5 @@
-"""Score a source by an n-gram model: perplexity and bucket become columns, and buckets that are not kept are removed."""
+"""Score a source by an n-gram model: perplexity and bucket become columns, and buckets that are not kept are
+removed."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ import pyarrow.parquet as pq
 from gristmill.classifiers import buckets as bucketing
 from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.outputs import KeepRemoved
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.pipeline.run.outcomes import KeepRemoved
 from gristmill.pipeline.stages.dedup import passed_on
 from gristmill.pipeline.stages.ngram import model_folder
 from gristmill.pipeline.stages.sieve import Sieve
@@ -22,7 +23,9 @@ from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 
 PERPLEXITY = pa.field("perplexity", pa.float32())  # per word; null without words
 BUCKET = pa.field("bucket", pa.string())
-SCORES = pa.schema([pa.field("id", pa.binary(16), nullable=False), PERPLEXITY, pa.field("language", pa.string())])
+SCORES = pa.schema(
+    [pa.field("id", pa.binary(16), nullable=False), PERPLEXITY, pa.field("language", pa.string())]
+)
 PERPLEXITY_BINS = [0.0, *(float(2 ** (step / 2)) for step in range(2, 41))]  # half doublings, 2 to 2^20
 _BATCH_BYTES = 16 << 20
 
@@ -33,8 +36,14 @@ def score(job: Job) -> Stage:
     model = str(piece.path or model_folder(job))
     paths = job.paths("documents", piece.source)
     scored = yield over_paths("score", score_file, paths, may_lose=True, model=model)
-    scores = {record.task: str(job.folder / entry.path) for record in scored for entry in record.named("perplexities")}
-    (cut,) = yield Phase("bounds", [Task("all", find_bounds, {"scores": [*scores.values()], "settings": piece.buckets})])
+    scores = {
+        record.task: str(job.folder / entry.path)
+        for record in scored
+        for entry in record.named("perplexities")
+    }
+    (cut,) = yield Phase(
+        "bounds", [Task("all", find_bounds, {"scores": [*scores.values()], "settings": piece.buckets})]
+    )
     common = {
         "settings": piece.buckets,
         "bounds": cut.extra["bounds"],
@@ -42,7 +51,9 @@ def score(job: Job) -> Stage:
         "seed": job.seed,
         "keep_removed": piece.keep_removed,
     }
-    tasks = [Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()]
+    tasks = [
+        Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
+    ]
     yield Phase("keep", tasks, common, may_lose=True)
     return {"language_bounds": cut.extra["bounds"], **passed_on(job, scored)}
 
@@ -52,7 +63,9 @@ def score_file(task: Attempt, path: str, model: str) -> None:
     with ParquetWriter(task.scratch / "perplexities.parquet", SCORES) as writer:
         for table in read_tables(Path(path), ["id", "text", "language"]):
             for batch in cut_by_bytes(table, _BATCH_BYTES):
-                writer.write(pa.table([batch["id"], opened.perplexity(batch), batch["language"]], schema=SCORES))
+                writer.write(
+                    pa.table([batch["id"], opened.perplexity(batch), batch["language"]], schema=SCORES)
+                )
     task.publish(writer.path, "perplexities", writer.num_rows)
 
 
@@ -73,17 +86,23 @@ def keep_file(
     seed: int,
     keep_removed: KeepRemoved,
 ) -> None:
-    """Keep the buckets asked for; the removed name the perplexity at which the nearest kept bucket ends or begins."""
+    """Keep the buckets asked for; the removed name the perplexity at which the nearest kept bucket ends or
+    begins."""
     columns = (PERPLEXITY, BUCKET)
     sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=columns, noted=columns)
     known = pq.read_table(scores)
     counts = {outlet: np.zeros(len(PERPLEXITY_BINS) - 1, np.int64) for outlet in ("kept", "removed")}
     for table in read_tables(Path(path)):
         mine = known.slice(sieve.num_rows, table.num_rows)
-        values, named = mine["perplexity"].combine_chunks(), bucketing.buckets(mine["perplexity"], mine["language"], bounds)
+        values, named = (
+            mine["perplexity"].combine_chunks(),
+            bucketing.buckets(mine["perplexity"], mine["language"], bounds),
+        )
         stays = pc.is_in(named, pa.array(settings.keep, pa.string()))
         rules = pc.if_else(stays, None, pc.binary_join_element_wise("ngram", named, "."))
-        limits = pa.array(nearest_bounds(settings, bounds, mine["language"].to_pylist(), named.to_pylist()), pa.float64())
+        limits = pa.array(
+            nearest_bounds(settings, bounds, mine["language"].to_pylist(), named.to_pylist()), pa.float64()
+        )
         sieve.decide(table, rules, values.cast(pa.float64()), limits, {"perplexity": values, "bucket": named})
         for outlet, part in (("kept", values.filter(stays)), ("removed", values.filter(pc.invert(stays)))):
             finite = part.drop_null().to_numpy()

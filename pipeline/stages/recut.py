@@ -8,12 +8,12 @@ from typing import Any
 from gristmill.filters.recut import recut, recut_filters
 from gristmill.location import location
 from gristmill.manifest import Manifest, read_manifest
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run import Plan
-from gristmill.pipeline.run_folder import finished_steps, read_run
-from gristmill.pipeline.slices import FilterSlice, RecutSlice
+from gristmill.pipeline.run.folder import finished_steps, read_run
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.runner import Plan
+from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.stages.filter import FilterOutputs, described
-from gristmill.pipeline.steps import Step
+from gristmill.pipeline.stages.slices import FilterSlice, RecutSlice
 from gristmill.storage import read_tables
 
 
@@ -51,8 +51,15 @@ def _seed(manifests: dict[str, Manifest]) -> int:
 
 def recut_documents(job: Job) -> Stage:
     settings: RecutSlice = job.settings
-    filtered, documents = read_manifest(location(settings.folder)), read_manifest(location(settings.documents))
-    inputs = [documents.folder / entry.path for entry in documents.named("documents") if entry.source == settings.source]
+    filtered, documents = (
+        read_manifest(location(settings.folder)),
+        read_manifest(location(settings.documents)),
+    )
+    inputs = [
+        documents.folder / entry.path
+        for entry in documents.named("documents")
+        if entry.source == settings.source
+    ]
     tasks = []
     for record in filtered.read_records():
         files = {entry.kind: str(filtered.folder / entry.path) for entry in record.files}
@@ -62,7 +69,9 @@ def recut_documents(job: Job) -> Stage:
     return described(recut_filters(settings.before, settings.filter, job.seed).new)
 
 
-def recut_file(task: Attempt, path: str, decisions: str | None, signals: str | None, settings: RecutSlice, seed: int) -> None:
+def recut_file(
+    task: Attempt, path: str, decisions: str | None, signals: str | None, settings: RecutSlice, seed: int
+) -> None:
     """Decide one file anew; a file without documents has no decisions.
 
     All three files were written by one writer, row by row beside each other: so are their groups of rows.

@@ -1,7 +1,8 @@
 """Records that were seen before: of all with one id, the first in the order of files and offsets stays.
 
-Ids are hashes, so a range of them is an even share of all: each task compares one range over the sorted sidecars of all shards,
-and memory is that share however many shards there are. What repeats lies in files; the driver hears which shards they name.
+Ids are hashes, so a range of them is an even share of all: each task compares one range over the sorted
+sidecars of all shards, and memory is that share however many shards there are. What repeats lies in files;
+the driver hears which shards they name.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from gristmill.document import REMOVAL_FIELDS
 from gristmill.index import read_range
 from gristmill.ledger import Books
 from gristmill.manifest import Record
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.outputs import DocumentOutputs
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.outcomes import DocumentOutputs
 from gristmill.pipeline.stages.adopt import extra_fields
 from gristmill.storage import read_tables
 
@@ -29,7 +30,8 @@ _ROW = np.dtype([("shard", "<u4"), ("row", "<u4")])
 
 
 def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: Any) -> Stage:
-    """Let every repeated record of a step's shards go; the extra facts name the files that were written anew."""
+    """Let every repeated record of a step's shards go; the extra facts name the files that were written
+    anew."""
     records = [record for record in records if not record.is_lost]
     sidecars = [entry for record in records for entry in record.named("documents-index")]
     parts = max(1, -(-sum(entry.rows for entry in sidecars) // _IDS_PER_TASK))
@@ -47,14 +49,20 @@ def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: A
     }
     if losers:
         documents = {shard: str(job.folder / records[shard].named("documents")[0].path) for shard in losers}
-        again = [Task(records[shard].task, let_repeats_go, {"path": path, "shard": shard}) for shard, path in documents.items()]
+        again = [
+            Task(records[shard].task, let_repeats_go, {"path": path, "shard": shard})
+            for shard, path in documents.items()
+        ]
         yield Phase("once", again, common)
-    rewritten = [entry for shard in losers for entry in records[shard].files if entry.kind.startswith("documents")]
+    rewritten = [
+        entry for shard in losers for entry in records[shard].files if entry.kind.startswith("documents")
+    ]
     return {"replaced_files": [entry.path for entry in [*rewritten, *listed]]}
 
 
 def find_repeats(task: Attempt, sidecars: Sequence[str], part: int, parts: int) -> None:
-    """List (shard, row) of every id in this range that an earlier shard holds; ids within one shard differ already."""
+    """List (shard, row) of every id in this range that an earlier shard holds; ids within one shard differ
+    already."""
     first, end = (number * (1 << 64) // parts for number in (part, part + 1))
     ranges = [read_range(Path(path), first, end) for path in sidecars]
     shards = np.repeat(np.arange(len(ranges), dtype="<u4"), [len(one) for one in ranges])
@@ -75,12 +83,19 @@ def find_repeats(task: Attempt, sidecars: Sequence[str], part: int, parts: int) 
 def rows_of(repeats: Sequence[str], shard: int) -> npt.NDArray[np.uint32]:
     """Return the rows of one shard in every list of repeats."""
     lists = [np.fromfile(path, _ROW) for path in repeats]
-    return np.concatenate([rows["row"][slice(*np.searchsorted(rows["shard"], [shard, shard + 1]))] for rows in lists])
+    return np.concatenate(
+        [rows["row"][slice(*np.searchsorted(rows["shard"], [shard, shard + 1]))] for rows in lists]
+    )
 
 
-def let_repeats_go(task: Attempt, path: str, shard: int, repeats: Sequence[str], source: str, seed: int, keep_removed: Any) -> None:
-    """Write a shard's documents again without those that repeat; they move from kept to removed in the books."""
-    outputs = DocumentOutputs(task, source, seed, extra_fields(Path(path)), keep_removed=keep_removed, by_url=True)
+def let_repeats_go(
+    task: Attempt, path: str, shard: int, repeats: Sequence[str], source: str, seed: int, keep_removed: Any
+) -> None:
+    """Write a shard's documents again without those that repeat; they move from kept to removed in the
+    books."""
+    outputs = DocumentOutputs(
+        task, source, seed, extra_fields(Path(path)), keep_removed=keep_removed, by_url=True
+    )
     gone = rows_of(repeats, shard)
     row = 0
     for table in read_tables(Path(path)):
@@ -96,7 +111,11 @@ def let_repeats_go(task: Attempt, path: str, shard: int, repeats: Sequence[str],
 
 
 def _as_removed(table: pa.Table) -> pa.Table:
-    values = {"rule": [REPEATED] * table.num_rows, "value": [None] * table.num_rows, "bound": [None] * table.num_rows}
+    values = {
+        "rule": [REPEATED] * table.num_rows,
+        "value": [None] * table.num_rows,
+        "bound": [None] * table.num_rows,
+    }
     values["rules"] = [[REPEATED]] * table.num_rows
     for field in REMOVAL_FIELDS:
         table = table.append_column(field, pa.array(values[field.name], field.type))

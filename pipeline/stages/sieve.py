@@ -1,4 +1,5 @@
-"""What stages that keep or remove whole documents share: columns that documents carry on, decisions, books."""
+"""What stages that keep or remove whole documents share: columns that documents carry on, decisions,
+books."""
 
 from __future__ import annotations
 
@@ -12,18 +13,23 @@ import pyarrow.compute as pc
 
 from gristmill.document import removed_schema
 from gristmill.ledger import Books
-from gristmill.pipeline.job import Attempt
-from gristmill.pipeline.outputs import DocumentOutputs, KeepRemoved
+from gristmill.pipeline.run.job import Attempt
+from gristmill.pipeline.run.outcomes import DocumentOutputs, KeepRemoved
 from gristmill.pipeline.stages.adopt import extra_fields, text_bytes
 from gristmill.storage import ParquetWriter
 
-_ROW = (pa.field("id", pa.binary(16), nullable=False), pa.field("row", pa.uint32()), pa.field("decision", pa.string()))
+_ROW = (
+    pa.field("id", pa.binary(16), nullable=False),
+    pa.field("row", pa.uint32()),
+    pa.field("decision", pa.string()),
+)
 
 
 class Sieve:
     """Write the documents of one file, kept or removed by at most one rule each.
 
-    `carried` are columns that documents carry on; `noted` are columns of the decisions, which have a row for every document.
+    `carried` are columns that documents carry on; `noted` are columns of the decisions, which have a row for
+    every document.
     """
 
     def __init__(
@@ -42,12 +48,20 @@ class Sieve:
         before = [field for field in extra_fields(path) if field.name not in names]
         self.outputs = DocumentOutputs(task, source, seed, [*before, *carried], keep_removed=keep_removed)
         self.books, self.num_rows = Books(), 0
-        self._decisions = ParquetWriter(task.scratch / "decisions.parquet", pa.schema([*_ROW, *noted])) if noted else None
+        self._decisions = (
+            ParquetWriter(task.scratch / "decisions.parquet", pa.schema([*_ROW, *noted])) if noted else None
+        )
 
     def decide(
-        self, table: pa.Table, rules: pa.Array, values: pa.Array, bounds: pa.Array, columns: Mapping[str, pa.Array] | None = None
+        self,
+        table: pa.Table,
+        rules: pa.Array,
+        values: pa.Array,
+        bounds: pa.Array,
+        columns: Mapping[str, pa.Array] | None = None,
     ) -> None:
-        """Remove the documents that have a rule, with what it measured and its bound; `columns` are those carried and noted."""
+        """Remove the documents that have a rule, with what it measured and its bound; `columns` are those
+        carried and noted."""
         columns = columns or {}
         names = [name for name in table.column_names if name not in {field.name for field in self.carried}]
         table = table.select(names)

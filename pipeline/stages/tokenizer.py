@@ -1,6 +1,7 @@
 """Train the tokenizer on a sample of the documents, or take one in by path.
 
-Files are measured and sampled each by itself; only the task that trains reads more than one, and what it reads is the sample.
+Files are measured and sampled each by itself; only the task that trains reads more than one, and what it
+reads is the sample.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import pyarrow as pa
 
 from gristmill.hashing import canonical_json
 from gristmill.manifest import Record
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task, over_paths
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.stages.dedup import passed_on
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize import train as training
-from gristmill.tokenize.report import tokenizer_report
+from gristmill.tokenize.compression import tokenizer_report
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer, tokenizer_sha256
 
@@ -26,7 +27,9 @@ SAMPLE = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("tex
 
 def train(job: Job) -> Stage:
     piece = job.settings
-    files = [(path, entry.source or "") for path, entry in job.files("documents") if entry.source in piece.sources]
+    files = [
+        (path, entry.source or "") for path, entry in job.files("documents") if entry.source in piece.sources
+    ]
     texts = {name: [str(path) for path, source in files if source == name] for name in piece.sources}
     samples, sampled = texts, list[Record]()
     if not piece.tokenizer.path:
@@ -42,10 +45,18 @@ def train(job: Job) -> Stage:
             for number, (path, source) in enumerate(files)
         ]
         sampled = yield Phase("sample", tasks, common)
-        found = [(source, entry) for record, (_, source) in zip(sampled, files, strict=True) for entry in record.named("sample")]
-        samples = {name: [str(job.folder / entry.path) for source, entry in found if source == name] for name in texts}
+        found = [
+            (source, entry)
+            for record, (_, source) in zip(sampled, files, strict=True)
+            for entry in record.named("sample")
+        ]
+        samples = {
+            name: [str(job.folder / entry.path) for source, entry in found if source == name]
+            for name in texts
+        }
     (record,) = yield Phase(
-        "train", [Task("model", make_tokenizer, {"settings": piece.tokenizer, "samples": samples, "texts": texts})]
+        "train",
+        [Task("model", make_tokenizer, {"settings": piece.tokenizer, "samples": samples, "texts": texts})],
     )
     return {**record.extra, **passed_on(job, sampled)}
 
@@ -63,7 +74,10 @@ def sample_file(task: Attempt, path: str, fraction: float, seed: int, excluded: 
 
 
 def make_tokenizer(
-    task: Attempt, settings: TokenizerSettings, samples: Mapping[str, Sequence[str]], texts: Mapping[str, Sequence[str]]
+    task: Attempt,
+    settings: TokenizerSettings,
+    samples: Mapping[str, Sequence[str]],
+    texts: Mapping[str, Sequence[str]],
 ) -> None:
     """Publish the tokenizer under the name that shards carry it by, and record what it is."""
     taken: dict[str, int] = {}
@@ -72,7 +86,9 @@ def make_tokenizer(
         shutil.copyfile(settings.path, path)
     else:
         path = task.scratch / "tokenizer.model"
-        taken = training.train(settings, {name: [Path(item) for item in items] for name, items in samples.items()}, path)
+        taken = training.train(
+            settings, {name: [Path(item) for item in items] for name, items in samples.items()}, path
+        )
     tokenizer = open_tokenizer(path, settings)
     task.record.extra = {
         "file": path.name,
@@ -82,7 +98,9 @@ def make_tokenizer(
         "sampled_bytes": taken,
     }
     report = task.scratch / "report.json"
-    counted = tokenizer_report(tokenizer, {name: [Path(item) for item in items] for name, items in texts.items()})
+    counted = tokenizer_report(
+        tokenizer, {name: [Path(item) for item in items] for name, items in texts.items()}
+    )
     report.write_bytes(canonical_json(counted) + b"\n")
     task.publish(report, "tokenizer-report", name="report.json")
     task.publish(path, "tokenizer", name=path.name)

@@ -1,4 +1,5 @@
-"""Start the trainer on the mixed shards, in a process of its own: it needs torch and the shards, nothing of the pipeline."""
+"""Start the trainer on the mixed shards, in a process of its own: it needs torch and the shards, nothing of
+the pipeline."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import StepFailed
-from gristmill.pipeline.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 
 RUN = "train/run"
 TIMINGS = ("training_seconds", "tokens_per_s")
@@ -32,7 +33,8 @@ def train(job: Job) -> Stage:
 
 
 def run_trainer(task: Attempt, settings: Mapping[str, Any]) -> None:
-    """Run the trainer to its end and record its summary; a half-trained run is resumed from its last checkpoint."""
+    """Run the trainer to its end and record its summary; a half-trained run is resumed from its last
+    checkpoint."""
     with task.workspace(RUN) as run:
         _run(task, {**settings, "run": str(run)}, run)
         summary = json.loads((run / "summary.json").read_text())
@@ -48,7 +50,9 @@ def _run(task: Attempt, settings: Mapping[str, Any], run: Path) -> None:
     config = task.scratch / "settings.json"
     config.write_text(json.dumps(dict(settings)))
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings.get("threads") or os.cpu_count() or 1)}
-    environment.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin for a busy CPU make training seven times slower
+    environment.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # threads that spin for a busy CPU make training seven times slower
     with (run / "output.txt").open("ab") as output:
         command = [sys.executable, "-m", "gristmill.trainer.train", "--config", str(config)]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
@@ -59,21 +63,26 @@ def _run(task: Attempt, settings: Mapping[str, Any], run: Path) -> None:
             raise
     if code:
         tail = (run / "output.txt").read_text(errors="replace").strip().splitlines()[-8:]
-        raise StepFailed(f"the trainer ended with exit code {code}:\n" + "\n".join(tail), where=str(run / "output.txt"))
+        raise StepFailed(
+            f"the trainer ended with exit code {code}:\n" + "\n".join(tail), where=str(run / "output.txt")
+        )
 
 
 def sample(run: Path) -> dict[str, Any]:
     """Let the trained model continue a word, for people to read."""
     from gristmill.trainer.generate import Sampling, complete
 
-    (text,) = complete(run, [_PROMPT], Sampling(max_tokens=120, temperature=_TEMPERATURE, top_p=0.9, seed=1), device="cpu")
+    (text,) = complete(
+        run, [_PROMPT], Sampling(max_tokens=120, temperature=_TEMPERATURE, top_p=0.9, seed=1), device="cpu"
+    )
     return {"prompt": _PROMPT, "text": text, "temperature": _TEMPERATURE}
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Let the trainer save and leave; a slow one is killed, for the engine's own deadline is ten seconds.
 
-    Nothing may be raised here: it would stand in for the interruption, and the engine would try again instead of stopping.
+    Nothing may be raised here: it would stand in for the interruption, and the engine would try again instead
+    of stopping.
     """
     process.terminate()
     try:

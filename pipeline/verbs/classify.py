@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options
 
-Alpha = Annotated[str | None, typer.Option(help="Keep by Pareto with this alpha, or `fit`.", show_default=False)]
+Alpha = Annotated[
+    str | None, typer.Option(help="Keep by Pareto with this alpha, or `fit`.", show_default=False)
+]
 Bound = Annotated[float | None, typer.Option(help="Keep what scores at least this.", show_default=False)]
 Top = Annotated[float | None, typer.Option(help="Keep this share of the best.", show_default=False)]
 
@@ -34,18 +36,21 @@ def train(
 ) -> None:
     """Train on curated against crawled text, and keep of the crawled what the rule keeps.
 
-    Each input is a source of its own, named after its file or folder. What the classifier is worth is printed.
+    Each input is a source of its own, named after its file or folder. What the classifier is worth is
+    printed.
 
     Example: gristmill classify train --positives wiki --positives books --negatives crawl --out quality
     """
-    from gristmill.pipeline.invoke import named_recipe, source_names
-    from gristmill.pipeline.measures import print_quality
+    from gristmill.pipeline.look.measures import print_quality
+    from gristmill.pipeline.verbs.invoke import named_recipe, source_names
 
     sources = source_names([*positives, *negatives])
     names = list(sources)
     sides = {"positives": names[: len(positives)], "negatives": names[len(positives) :]}
     classifier = {"keep": keep} if (keep := _keep(alpha, threshold, top)) else {}
-    recipe = named_recipe("classify", sources, {"classify": {**sides, "classifier": classifier}}, said.overrides)
+    recipe = named_recipe(
+        "classify", sources, {"classify": {**sides, "classifier": classifier}}, said.overrides
+    )
     options.carry_out(recipe, said, "classify", print_quality)
 
 
@@ -53,9 +58,14 @@ def train(
 def score(
     model: Annotated[
         Path,
-        typer.Argument(help="The output of `classify train`, a folder with model.bin, or any fastText model.", show_default=False),
+        typer.Argument(
+            help="The output of `classify train`, a folder with model.bin, or any fastText model.",
+            show_default=False,
+        ),
     ],
-    inputs: Annotated[list[str], typer.Argument(help="Files, globs or folders written by gristmill.", show_default=False)],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Files, globs or folders written by gristmill.", show_default=False)
+    ],
     said: Options,
     alpha: Alpha = None,
     threshold: Bound = None,
@@ -65,12 +75,14 @@ def score(
 
     Example: gristmill classify score dclm.bin crawl.parquet --top 0.1 --set classify.classifier.prepare=lines
     """
-    from gristmill.pipeline.invoke import model_folder, plain_recipe
+    from gristmill.pipeline.verbs.invoke import model_folder, plain_recipe
 
     classifier: dict[str, Any] = {"model": str(model_folder(model, "classify-train"))}
     if keep := _keep(alpha, threshold, top):
         classifier["keep"] = keep
-    recipe = plain_recipe("score", inputs, {"classify": {"apply_to": ["input"], "classifier": classifier}}, said.overrides)
+    recipe = plain_recipe(
+        "score", inputs, {"classify": {"apply_to": ["input"], "classifier": classifier}}, said.overrides
+    )
     options.carry_out(recipe, said, "classify")
 
 

@@ -17,12 +17,23 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     one: Annotated[
-        Path, typer.Argument(parser=location, metavar="OUT_A", help="The output folder of a run, or its URL.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=location,
+            metavar="OUT_A",
+            help="The output folder of a run, or its URL.",
+            show_default=False,
+        ),
     ],
     other: Annotated[
-        Path, typer.Argument(parser=location, metavar="OUT_B", help="The output folder of another.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=location, metavar="OUT_B", help="The output folder of another.", show_default=False
+        ),
     ],
-    html: Annotated[Path | None, typer.Option("--html", help="Write it as a page, too.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write it as a page, too.", show_default=False)
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Lay two runs side by side: funnel, rules, documents that changed sides and why, mixture, loss.
@@ -31,7 +42,7 @@ def compare(
     """
     import json as json_module
 
-    from gristmill.pipeline.report import comparison
+    from gristmill.pipeline.look import comparison
     from gristmill.pipeline.report.comparison_page import render
     from gristmill.storage import write_atomic
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options
 
 
 def register(app: typer.Typer) -> None:
@@ -25,24 +25,42 @@ def dedup(
     stages: Annotated[
         str | None,
         typer.Option(
-            help="Of url, exact, fuzzy, lines, paragraphs, spans, substring; run in this order. exact,fuzzy when unset.",
+            help=(
+                "Of url, exact, fuzzy, lines, paragraphs, spans, substring; run in this order. exact,fuzzy"
+                " when unset."
+            ),
             show_default=False,
         ),
     ] = None,
-    mode: Annotated[str | None, typer.Option(help="drop, or mark to keep all with their clusters.", show_default=False)] = None,
-    survivor: Annotated[str | None, typer.Option(help="longest, newest, oldest, id or best:COLUMN.", show_default=False)] = None,
-    scope: Annotated[str | None, typer.Option(help="Compare within all, source or a column.", show_default=False)] = None,
-    threshold: Annotated[float | None, typer.Option(help="Least verified similarity; 0.8 when unset.", show_default=False)] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="drop, or mark to keep all with their clusters.", show_default=False)
+    ] = None,
+    survivor: Annotated[
+        str | None, typer.Option(help="longest, newest, oldest, id or best:COLUMN.", show_default=False)
+    ] = None,
+    scope: Annotated[
+        str | None, typer.Option(help="Compare within all, source or a column.", show_default=False)
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least verified similarity; 0.8 when unset.", show_default=False)
+    ] = None,
     index: Annotated[bool, typer.Option("--index", help="Write an index for later runs.")] = False,
-    against: Annotated[list[str], typer.Option(help="A folder with an index. Repeatable.", show_default=False)] = [],  # noqa: B006
-    decontaminate: Annotated[list[str], typer.Option(help="A benchmark in JSON lines. Repeatable.", show_default=False)] = [],  # noqa: B006
-    text: Annotated[str | None, typer.Option(help="The column that holds the text.", show_default=False)] = None,
+    against: Annotated[
+        list[str], typer.Option(help="A folder with an index. Repeatable.", show_default=False)
+    ] = [],  # noqa: B006
+    decontaminate: Annotated[
+        list[str], typer.Option(help="A benchmark in JSON lines. Repeatable.", show_default=False)
+    ] = [],  # noqa: B006
+    text: Annotated[
+        str | None, typer.Option(help="The column that holds the text.", show_default=False)
+    ] = None,
 ) -> None:
-    """Remove or mark duplicates: the steps of a recipe up to deduplication, or files of documents as they are.
+    """Remove or mark duplicates: the steps of a recipe up to deduplication, or files of documents as they
+    are.
 
     Example: gristmill dedup docs --out unique --survivor newest
     """
-    from gristmill.pipeline.invoke import is_recipe, load_recipe, plain_recipe
+    from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
         options.refuse_beside_recipe(
@@ -59,10 +77,15 @@ def dedup(
         recipe = load_recipe(Path(inputs[0]), said.overrides)
     else:
         documents = _given(mode=mode, survivor=survivor, scope=scope)
-        fuzzy = {**documents, **_given(threshold=threshold, index=index or None, against=list(against) or None)}
+        fuzzy = {
+            **documents,
+            **_given(threshold=threshold, index=index or None, against=list(against) or None),
+        }
         section = _sections(stages or "exact,fuzzy", documents, fuzzy, scope)
         if (index or against) and "fuzzy" not in section:
-            raise UsageError("`--index` and `--against` are of near duplicates", hint="add `fuzzy` to `--stages`")
+            raise UsageError(
+                "`--index` and `--against` are of near duplicates", hint="add `fuzzy` to `--stages`"
+            )
         if decontaminate:
             section["decontaminate"] = {"benchmarks": list(decontaminate)}
         columns = {"columns": {"text": text}} if text else {}
@@ -74,7 +97,9 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _sections(stages: str, documents: dict[str, Any], fuzzy: dict[str, Any], scope: str | None) -> dict[str, Any]:
+def _sections(
+    stages: str, documents: dict[str, Any], fuzzy: dict[str, Any], scope: str | None
+) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = {
         "url": documents,
         "exact": documents,
@@ -90,18 +115,24 @@ def _sections(stages: str, documents: dict[str, Any], fuzzy: dict[str, Any], sco
 
 
 def dedup_eval(
-    pairs: Annotated[Path, typer.Argument(help='JSON lines of {"a": text, "b": text, "duplicate": true}.', show_default=False)],
+    pairs: Annotated[
+        Path,
+        typer.Argument(help='JSON lines of {"a": text, "b": text, "duplicate": true}.', show_default=False),
+    ],
     set_: options.Overrides = [],  # noqa: B006
-    sample: Annotated[int, typer.Option(help="Texts of the pairs to compare all with all; 0: none.", min=0)] = 2000,
+    sample: Annotated[
+        int, typer.Option(help="Texts of the pairs to compare all with all; 0: none.", min=0)
+    ] = 2000,
     json: options.Json = False,
 ) -> None:
-    """Measure precision and recall on labelled pairs, and recall against brute force on a sample of their texts.
+    """Measure precision and recall on labelled pairs, and recall against brute force on a sample of their
+    texts.
 
     Example: gristmill dedup-eval pairs.jsonl --set threshold=0.7
     """
     from gristmill.dedup.evaluate import against_brute_force, evaluate_pairs, read_texts
     from gristmill.dedup.settings import FuzzySettings
-    from gristmill.pipeline.recipe_file import validate
+    from gristmill.pipeline.recipe.file import validate
 
     settings = validate({}, FuzzySettings, set_)
     result = evaluate_pairs(settings, pairs)
@@ -112,12 +143,15 @@ def dedup_eval(
         return
     print(f"{result['pairs']:,} pairs, {result['duplicates']:,} labelled duplicates")
     for name in ("candidates", "verified", "score alone"):
-        print(f"{name:<12}  precision {_percent(result[name]['precision'])}  recall {_percent(result[name]['recall'])}")
+        print(
+            f"{name:<12}  precision {_percent(result[name]['precision'])}  recall"
+            f" {_percent(result[name]['recall'])}"
+        )
     if sample:
         force = result["brute_force"]
         print(
-            f"brute force over {force['documents']:,} texts: {force['pairs']:,} pairs at {settings.threshold} or above, "
-            f"recall {_percent(force['recall'])}, {_percent(force['expected_recall'])} expected"
+            f"brute force over {force['documents']:,} texts: {force['pairs']:,} pairs at {settings.threshold}"
+            f" or above, recall {_percent(force['recall'])}, {_percent(force['expected_recall'])} expected"
         )
 
 

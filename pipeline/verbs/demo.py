@@ -22,11 +22,12 @@ def demo(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Mill the documentation on this machine and train a small model on it: every stage, no network, a few minutes.
+    """Mill the documentation on this machine and train a small model on it: every stage, no network, a few
+    minutes.
 
     Example: gristmill demo --out demo
     """
-    from gristmill.pipeline.demo.run import run_demo
-    from gristmill.pipeline.invoke import Options
+    from gristmill.pipeline.demo.quickstart import run_demo
+    from gristmill.pipeline.verbs.invoke import Options
 
     raise typer.Exit(run_demo(out, set_, Options(None, engine, workers, None, quiet, json)))

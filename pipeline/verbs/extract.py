@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options
 
 
 def register(app: typer.Typer) -> None:
@@ -19,16 +19,24 @@ def register(app: typer.Typer) -> None:
 def extract(
     inputs: options.Inputs,
     said: Options,
-    extractor: Annotated[str | None, typer.Option(help="auto, blocks, trafilatura or resiliparse.", show_default=False)] = None,
-    format: Annotated[str | None, typer.Option(help="warc, wet, arc, jsonl, parquet or text.", show_default=False)] = None,
-    text: Annotated[str | None, typer.Option(help="The column that holds the text.", show_default=False)] = None,
-    limit: Annotated[int | None, typer.Option(help="Read this many records at most.", min=1, show_default=False)] = None,
+    extractor: Annotated[
+        str | None, typer.Option(help="auto, blocks, trafilatura or resiliparse.", show_default=False)
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="warc, wet, arc, jsonl, parquet or text.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="The column that holds the text.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Read this many records at most.", min=1, show_default=False)
+    ] = None,
 ) -> None:
     """Read WARC, WET, ARC, JSON lines, Parquet or plain text into documents.
 
     Example: gristmill extract crawl/*.warc.gz --out docs
     """
-    from gristmill.pipeline.invoke import is_recipe, load_recipe, plain_recipe
+    from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
         options.refuse_beside_recipe(extractor=extractor, format=format, text=text, limit=limit)

@@ -14,7 +14,9 @@ import typer
 from gristmill.errors import UsageError
 from gristmill.pipeline.verbs import options
 
-extractor = typer.Typer(no_args_is_help=True, help="Train the block extractor and read its model card.", rich_markup_mode=None)
+extractor = typer.Typer(
+    no_args_is_help=True, help="Train the block extractor and read its model card.", rich_markup_mode=None
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -24,14 +26,22 @@ def register(app: typer.Typer) -> None:
 @extractor.command("train")
 def train_(
     archives: Annotated[list[Path], typer.Argument(help="Web archives with the pages.", show_default=False)],
-    gold: Annotated[list[Path], typer.Option(help="JSON lines of gold, beside its archives. Repeatable.", show_default=False)],
+    gold: Annotated[
+        list[Path],
+        typer.Option(help="JSON lines of gold, beside its archives. Repeatable.", show_default=False),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for model.npz and card.json.", show_default=False)],
-    compare: Annotated[bool, typer.Option(help="Extract the pages with trafilatura too, for the card and `auto`.")] = True,
+    compare: Annotated[
+        bool, typer.Option(help="Extract the pages with trafilatura too, for the card and `auto`.")
+    ] = True,
     silver: Annotated[
         str,
         typer.Option(
             metavar="off|judge|learn",
-            help="In languages with little gold, look for pages on which two extractors agree: to judge by, to learn from too.",
+            help=(
+                "In languages with little gold, look for pages on which two extractors agree: to judge by, to"
+                " learn from too."
+            ),
         ),
     ] = "judge",
     licences: Annotated[str, typer.Option(help="What the card says of the data's licences.")] = "",
@@ -44,7 +54,9 @@ def train_(
     """
     missing = [path for path in [*archives, *gold] if not path.is_file()]
     if missing:
-        raise UsageError(f"no such file: {missing[0]}", hint="give archives and gold as files; a shell expands patterns")
+        raise UsageError(
+            f"no such file: {missing[0]}", hint="give archives and gold as files; a shell expands patterns"
+        )
     from gristmill.pipeline.extract.blocks.training.train import Silver, train
 
     if silver not in get_args(Silver):
@@ -57,14 +69,24 @@ def train_(
         "licences": licences,
     }
     card = train(
-        archives, gold, out, compare, cast(Silver, silver), about, lambda line: None if quiet else print(line, file=sys.stderr)
+        archives,
+        gold,
+        out,
+        compare,
+        cast(Silver, silver),
+        about,
+        lambda line: None if quiet else print(line, file=sys.stderr),
     )
-    typer.echo(json_module.dumps(card, ensure_ascii=False) if json else f"{out / 'model.npz'}\n{out / 'card.json'}")
+    typer.echo(
+        json_module.dumps(card, ensure_ascii=False) if json else f"{out / 'model.npz'}\n{out / 'card.json'}"
+    )
 
 
 @extractor.command("card")
 def card_(
-    model: Annotated[Path | None, typer.Argument(help="Folder of a model; the shipped one when unset.", show_default=False)] = None,
+    model: Annotated[
+        Path | None, typer.Argument(help="Folder of a model; the shipped one when unset.", show_default=False)
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Show what a model was trained on and how good it was found to be.
@@ -72,7 +94,7 @@ def card_(
     Example: gristmill extractor card
     """
     from gristmill.pipeline.extract.blocks.classifier import SHIPPED, load_card
-    from gristmill.pipeline.extract.blocks.training.report import table
+    from gristmill.pipeline.extract.blocks.training.summary import table
 
     card = load_card(model or SHIPPED)
     if json:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gristmill.location import location
-from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options
 
 if TYPE_CHECKING:
     from gristmill.filters.settings import FilterSettings
@@ -25,15 +25,19 @@ def register(app: typer.Typer) -> None:
 def filter_(
     inputs: options.Inputs,
     said: Options,
-    preset: Annotated[str | None, typer.Option(help="Presets in order, such as gopher,c4-code.", show_default=False)] = None,
-    language: Annotated[str | None, typer.Option(help="Languages to keep, such as en,de.", show_default=False)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Presets in order, such as gopher,c4-code.", show_default=False)
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Languages to keep, such as en,de.", show_default=False)
+    ] = None,
 ) -> None:
     """Keep documents that pass published rules; a preset's bounds are `--set filter.set.gopher.words.min=20`.
 
     Example: gristmill filter docs --preset gopher,c4-code --out kept
     """
     from gristmill.errors import UsageError
-    from gristmill.pipeline.invoke import is_recipe, load_recipe, plain_recipe
+    from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
         options.refuse_beside_recipe(preset=preset, language=language)
@@ -45,7 +49,8 @@ def filter_(
         recipe = plain_recipe("filter", inputs, {"filter": section}, said.overrides)
         if recipe.filter is None or not recipe.filter.names:
             raise UsageError(
-                "no filter is named", hint="say which by `--preset gopher,c4-code`, `--language en` or `--set filter.…`"
+                "no filter is named",
+                hint="say which by `--preset gopher,c4-code`, `--language en` or `--set filter.…`",
             )
     options.carry_out(recipe, said, "filter")
 
@@ -59,7 +64,11 @@ def recut(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", parser=location, metavar="PATH", help="Where the documents of the new decisions go.", show_default=False
+            "--out",
+            parser=location,
+            metavar="PATH",
+            help="Where the documents of the new decisions go.",
+            show_default=False,
         ),
     ],
     set_: options.Overrides = [],  # noqa: B006
@@ -72,11 +81,11 @@ def recut(
 
     Example: gristmill recut out/web --set gopher.mean_word_length.max=12 --out out/longer
     """
-    from gristmill.pipeline.engine_settings import EngineSettings
-    from gristmill.pipeline.progress import Progress
-    from gristmill.pipeline.run import run_plan
+    from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.runner import run_plan
+    from gristmill.pipeline.run.settings import EngineSettings
     from gristmill.pipeline.stages.recut import recut_plan
-    from gristmill.pipeline.tables import print_run
 
     plan = recut_plan(run, lambda settings: _changed(settings, set_))
     said = {"kind": engine, "workers": workers}
@@ -97,7 +106,9 @@ def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise UsageError(f"`--set {override}` must be KEY=VALUE", hint="such as gopher.mean_word_length.max=12")
+            raise UsageError(
+                f"`--set {override}` must be KEY=VALUE", hint="such as gopher.mean_word_length.max=12"
+            )
         owner, _, field = key.partition(".")
         value = yaml.safe_load(text)
         if isinstance(body.get(owner), dict) and owner != "set":
@@ -107,7 +118,9 @@ def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:
     try:
         return FilterSettings.model_validate(body)
     except ValidationError as error:
-        raise UsageError("; ".join(part["msg"].removeprefix("Value error, ") for part in error.errors())) from None
+        raise UsageError(
+            "; ".join(part["msg"].removeprefix("Value error, ") for part in error.errors())
+        ) from None
 
 
 def url_list(
@@ -123,5 +136,7 @@ def url_list(
     from gristmill.filters.sources import build_list
 
     if kind not in ("domains", "urls") or out.suffix != ".u64":
-        raise UsageError("`url-list` compiles `--kind domains` or `--kind urls` into a file that ends in .u64")
+        raise UsageError(
+            "`url-list` compiles `--kind domains` or `--kind urls` into a file that ends in .u64"
+        )
     print(f"{build_list(kind, text, out):,} {kind} in {out}")

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options
 
 
 def register(app: typer.Typer) -> None:
@@ -19,19 +19,22 @@ def register(app: typer.Typer) -> None:
 def mix(
     recipe: options.Recipe,
     said: Options,
-    plan: Annotated[bool, typer.Option("--plan", help="Print what the mixture takes of each source; write nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print what the mixture takes of each source; write nothing.")
+    ] = False,
 ) -> None:
-    """Run a recipe up to its shards, or with --plan print its table: source, proportion, epochs, tokens, bytes.
+    """Run a recipe up to its shards, or with --plan print its table: source, proportion, epochs, tokens,
+    bytes.
 
     Example: gristmill mix recipe.yaml --plan --set mix.tokens=1400000000
     """
-    from gristmill.pipeline.invoke import load_recipe, output_folder
+    from gristmill.pipeline.verbs.invoke import load_recipe, output_folder
 
     loaded = load_recipe(recipe, said.overrides)
     if loaded.mix is None:
         raise UsageError(f"`{recipe}` has no `mix` section")
     if plan:
-        from gristmill.pipeline.mixture import print_plan
+        from gristmill.pipeline.look.forecast import print_plan
 
         print_plan(loaded, output_folder(loaded, said.out), as_json=said.json)
         return

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options
 
 
 def register(app: typer.Typer) -> None:
@@ -22,36 +22,52 @@ def register(app: typer.Typer) -> None:
 def train(
     inputs: options.Inputs,
     said: Options,
-    order: Annotated[int | None, typer.Option(help="The longest n-gram; 5 when unset.", min=1, max=8, show_default=False)] = None,
+    order: Annotated[
+        int | None, typer.Option(help="The longest n-gram; 5 when unset.", min=1, max=8, show_default=False)
+    ] = None,
 ) -> None:
-    """Count words' n-grams, or run a recipe up to its `ngram` section; held-out documents are scored, not counted.
+    """Count words' n-grams, or run a recipe up to its `ngram` section; held-out documents are scored, not
+    counted.
 
     Each input is a source of its own, named after its file or folder.
 
     Example: gristmill ngram train wiki books --out lm
     """
-    from gristmill.pipeline.invoke import is_recipe, load_recipe, named_recipe, source_names
-    from gristmill.pipeline.measures import print_heldout
+    from gristmill.pipeline.look.measures import print_heldout
+    from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, named_recipe, source_names
 
     if is_recipe(inputs):
         options.carry_out(load_recipe(Path(inputs[0]), said.overrides), said, "coverage", print_heldout)
     sources = source_names(inputs)
     section = {"train_on": list(sources), "model": {"order": order} if order else {}}
-    options.carry_out(named_recipe("ngram", sources, {"ngram": section}, said.overrides), said, "coverage", print_heldout)
+    options.carry_out(
+        named_recipe("ngram", sources, {"ngram": section}, said.overrides), said, "coverage", print_heldout
+    )
 
 
 @options.running
 def score(
-    model: Annotated[Path, typer.Argument(help="The output of `ngram train`, or a folder with ngrams.json.", show_default=False)],
-    inputs: Annotated[list[str], typer.Argument(help="Files, globs or folders written by gristmill.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(help="The output of `ngram train`, or a folder with ngrams.json.", show_default=False),
+    ],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Files, globs or folders written by gristmill.", show_default=False)
+    ],
     said: Options,
-    keep: Annotated[str, typer.Option(help="Buckets that stay, of head, middle and tail.")] = "head,middle,tail",
+    keep: Annotated[
+        str, typer.Option(help="Buckets that stay, of head, middle and tail.")
+    ] = "head,middle,tail",
 ) -> None:
     """Give documents a perplexity and CCNet's bucket, and keep some buckets.
 
     Example: gristmill ngram score lm crawl.parquet --keep head,middle --out fluent
     """
-    from gristmill.pipeline.invoke import model_folder, plain_recipe
+    from gristmill.pipeline.verbs.invoke import model_folder, plain_recipe
 
-    section = {"path": str(model_folder(model, "ngram-train")), "apply_to": ["input"], "buckets": {"keep": keep.split(",")}}
+    section = {
+        "path": str(model_folder(model, "ngram-train")),
+        "apply_to": ["input"],
+        "buckets": {"keep": keep.split(",")},
+    }
     options.carry_out(plain_recipe("perplexity", inputs, {"ngram": section}, said.overrides), said, "ngram")

@@ -12,17 +12,23 @@ import typer
 
 from gristmill.errors import UsageError
 from gristmill.location import location
-from gristmill.pipeline.invoke import Options
+from gristmill.pipeline.verbs.invoke import Options
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.recipe import Recipe as LoadedRecipe
+    from gristmill.pipeline.recipe.model import Recipe as LoadedRecipe
 
 Recipe = Annotated[Path, typer.Argument(help="A recipe in YAML.", show_default=False)]
 Inputs = Annotated[
-    list[str], typer.Argument(help="A recipe (.yaml), or files, globs or folders written by gristmill.", show_default=False)
+    list[str],
+    typer.Argument(
+        help="A recipe (.yaml), or files, globs or folders written by gristmill.", show_default=False
+    ),
 ]
 Out = Annotated[
-    Path, typer.Argument(parser=location, metavar="OUT", help="The output folder of a run, or its URL.", show_default=False)
+    Path,
+    typer.Argument(
+        parser=location, metavar="OUT", help="The output folder of a run, or its URL.", show_default=False
+    ),
 ]
 OutOption = Annotated[
     Path | None,
@@ -34,11 +40,17 @@ OutOption = Annotated[
         show_default=False,
     ),
 ]
-Overrides = Annotated[list[str], typer.Option("--set", help="Override a recipe value: a.b=c. Repeatable.", metavar="KEY=VALUE")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", help="Override a recipe value: a.b=c. Repeatable.", metavar="KEY=VALUE")
+]
 EngineKind = Annotated[str | None, typer.Option("--engine", help="inline, ray or auto.", show_default=False)]
-Workers = Annotated[int | None, typer.Option("--workers", help="CPUs to use; all of them when unset.", min=1, show_default=False)]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="CPUs to use; all of them when unset.", min=1, show_default=False),
+]
 Address = Annotated[
-    str | None, typer.Option("--address", help="A running Ray cluster; RAY_ADDRESS when unset.", show_default=False)
+    str | None,
+    typer.Option("--address", help="A running Ray cluster; RAY_ADDRESS when unset.", show_default=False),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
@@ -73,20 +85,23 @@ def running(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def refuse_beside_recipe(**values: Any) -> None:
-    """Raise UsageError for options of plain files that were given with a recipe, which says the same itself."""
+    """Raise UsageError for options of plain files that were given with a recipe, which says the same
+    itself."""
     given = [f"--{name}" for name, value in values.items() if value]
     if given:
         raise UsageError(
-            f"`{given[0]}` is for plain files, and a recipe was given", hint="change a recipe's value with `--set a.b=c`"
+            f"`{given[0]}` is for plain files, and a recipe was given",
+            hint="change a recipe's value with `--set a.b=c`",
         )
 
 
 def carry_out(
     recipe: LoadedRecipe, said: Options, until: str | None = None, show: Callable[[Path], None] | None = None
 ) -> NoReturn:
-    """Run a recipe's steps up to a stage, print the funnel and what else there is to show, and leave with the run's exit code."""
-    from gristmill.pipeline.invoke import exit_code, output_folder, run_recipe
-    from gristmill.pipeline.tables import print_run
+    """Run a recipe's steps up to a stage, print the funnel and what else there is to show, and leave with the
+    run's exit code."""
+    from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.verbs.invoke import exit_code, output_folder, run_recipe
 
     result = run_recipe(recipe, said, until=until)
     out = output_folder(recipe, said.out)

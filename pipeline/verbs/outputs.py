@@ -25,8 +25,8 @@ def verify(out: options.Out, json: options.Json = False) -> None:
     """
     import orjson
 
-    from gristmill.pipeline.verify import Checked
-    from gristmill.pipeline.verify import verify as findings_of
+    from gristmill.pipeline.look.verify import Checked
+    from gristmill.pipeline.look.verify import verify as findings_of
 
     checked = Checked()
     findings = list(findings_of(out, checked))
@@ -34,7 +34,12 @@ def verify(out: options.Out, json: options.Json = False) -> None:
         listed = [{"path": finding.path, "problem": finding.problem} for finding in findings]
         print(
             orjson.dumps(
-                {"steps": checked.num_steps, "files": checked.num_files, "bytes": checked.num_bytes, "findings": listed}
+                {
+                    "steps": checked.num_steps,
+                    "files": checked.num_files,
+                    "bytes": checked.num_bytes,
+                    "findings": listed,
+                }
             ).decode()
         )
     else:
@@ -42,23 +47,29 @@ def verify(out: options.Out, json: options.Json = False) -> None:
             print(f"{finding.path}: {finding.problem}")
         if not findings:
             print(
-                f"all is well: {checked.num_steps} steps, {checked.num_files} files, {checked.num_bytes:,} bytes; the books balance"
+                f"all is well: {checked.num_steps} steps, {checked.num_files} files, {checked.num_bytes:,}"
+                " bytes; the books balance"
             )
     raise typer.Exit(1 if findings else 0)
 
 
 def export(
     out: options.Out,
-    removed: Annotated[bool, typer.Option("--removed", help="What rules removed, instead of what was kept.")] = False,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="What rules removed, instead of what was kept.")
+    ] = False,
     failed: Annotated[bool, typer.Option("--failed", help="What could not be read or extracted.")] = False,
     format: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
-    to: Annotated[Path | None, typer.Option("--to", help="A file; JSON lines go to stdout when unset.", show_default=False)] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="A file; JSON lines go to stdout when unset.", show_default=False),
+    ] = None,
 ) -> None:
     """Write out documents: one JSON object a line on stdout, or a Parquet file.
 
     Example: gristmill export out/web --removed | head -3
     """
-    from gristmill.pipeline.export import export_jsonl, export_parquet
+    from gristmill.pipeline.look.export import export_jsonl, export_parquet
 
     if removed and failed:
         raise UsageError("`--removed` and `--failed` exclude each other")
@@ -82,11 +93,12 @@ def gc(
     out: options.Out,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
 ) -> None:
-    """Remove what no manifest names: scratch and unfinished uploads of killed runs, and steps of older recipes.
+    """Remove what no manifest names: scratch and unfinished uploads of killed runs, and steps of older
+    recipes.
 
     Example: gristmill gc out/web --dry-run
     """
-    from gristmill.pipeline.collect import collect
+    from gristmill.pipeline.look.collect import collect
 
     garbage = collect(out, dry_run=dry_run)
     for item in garbage:

@@ -17,9 +17,12 @@ def register(app: typer.Typer) -> None:
 def report(
     out: options.Out,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Where the page goes; OUT/report.html when unset.", show_default=False)
+        Path | None,
+        typer.Option("--to", help="Where the page goes; OUT/report.html when unset.", show_default=False),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Write it again every minute until the run is complete.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it again every minute until the run is complete.")
+    ] = False,
 ) -> None:
     """Write one HTML file about a run, finished or not: it opens offline and holds samples, not the data.
 
@@ -27,8 +30,8 @@ def report(
     """
     import time
 
+    from gristmill.pipeline.look.reading import read_view
     from gristmill.pipeline.report.page import write_report
-    from gristmill.pipeline.report.reading import read_view
 
     while True:
         began = time.monotonic()

@@ -29,8 +29,8 @@ def run(
 
     Example: gristmill run recipe.yaml --out out/web --workers 8
     """
-    from gristmill.pipeline.invoke import Options, exit_code, load_recipe, output_folder, run_recipe
-    from gristmill.pipeline.tables import print_run
+    from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.verbs.invoke import Options, exit_code, load_recipe, output_folder, run_recipe
 
     loaded = load_recipe(recipe, set_)
     result = run_recipe(loaded, Options(out, engine, workers, address, quiet, json))
@@ -47,9 +47,14 @@ def plan(
     ] = False,
     price: Annotated[float, typer.Option(help="Price of a core for an hour, for the estimate.", min=0)] = 0.0,
     cluster: Annotated[
-        str | None, typer.Option(help="With --estimate: simulate NODESxCPUS, such as 64x32.", metavar="NxM", show_default=False)
+        str | None,
+        typer.Option(
+            help="With --estimate: simulate NODESxCPUS, such as 64x32.", metavar="NxM", show_default=False
+        ),
     ] = None,
-    shards: Annotated[int | None, typer.Option(help="Shards to simulate, such as the 90,000 files of a snapshot.", min=1)] = None,
+    shards: Annotated[
+        int | None, typer.Option(help="Shards to simulate, such as the 90,000 files of a snapshot.", min=1)
+    ] = None,
     engine: options.EngineKind = None,
     workers: options.Workers = None,
     json: options.Json = False,
@@ -58,14 +63,14 @@ def plan(
 
     Example: gristmill plan recipe.yaml --estimate --price 0.04
     """
-    from gristmill.pipeline.invoke import Options, load_recipe, output_folder
-    from gristmill.pipeline.plan import build_plan
-    from gristmill.pipeline.run import states
-    from gristmill.pipeline.tables import print_states
+    from gristmill.pipeline.look.tables import print_states
+    from gristmill.pipeline.recipe.plan import build_plan
+    from gristmill.pipeline.run.runner import states
+    from gristmill.pipeline.verbs.invoke import Options, load_recipe, output_folder
 
     loaded = load_recipe(recipe, set_)
     if estimate or cluster:
-        from gristmill.pipeline.preflight import preflight
+        from gristmill.pipeline.estimate.preflight import preflight
 
         preflight(loaded, Options(out, engine, workers, None, False, json), price, cluster, shards)
         return
@@ -75,7 +80,9 @@ def plan(
 def status(
     out: options.Out,
     json: options.Json = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every two seconds until the run is complete.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every two seconds until the run is complete.")
+    ] = False,
 ) -> None:
     """Show how far a run has come: steps, shards done, documents kept, seconds.
 
@@ -83,7 +90,7 @@ def status(
     """
     import time
 
-    from gristmill.pipeline.tables import print_status
+    from gristmill.pipeline.look.tables import print_status
 
     while not print_status(out, as_json=json) and watch:
         time.sleep(2)

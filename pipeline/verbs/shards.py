@@ -24,7 +24,9 @@ Folder = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    shards = typer.Typer(help="Look into token shards, check them, or write them in another form.", no_args_is_help=True)
+    shards = typer.Typer(
+        help="Look into token shards, check them, or write them in another form.", no_args_is_help=True
+    )
     shards.command("info")(info)
     shards.command("verify")(verify)
     shards.command("export")(export)
@@ -39,7 +41,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
     """
     import orjson
 
-    from gristmill.pipeline.tables import print_table
+    from gristmill.pipeline.look.tables import print_table
     from gristmill.tokenize.shards import read_manifest
 
     manifest = read_manifest(_shards(folder))
@@ -47,14 +49,20 @@ def info(folder: Folder, json: options.Json = False) -> None:
         print(orjson.dumps(manifest).decode())
         return
     rows = [
-        [s["name"], f"{s['tokens']:,}", f"{s['bytes']:,}", f"{s['docs']:,}", f"{s['epochs']:.3f}" if s.get("epochs") else ""]
+        [
+            s["name"],
+            f"{s['tokens']:,}",
+            f"{s['bytes']:,}",
+            f"{s['docs']:,}",
+            f"{s['epochs']:.3f}" if s.get("epochs") else "",
+        ]
         for s in manifest["sources"]
     ]
     print_table(["source", "tokens", "bytes", "documents", "epochs"], rows, right=(1, 2, 3, 4))
     tokens = sum(shard["tokens"] for shard in manifest["shards"])
     print(
-        f"{manifest['split']}, {manifest['kind']}: {_counted(manifest['shards'])}, {tokens:,} tokens of {manifest['dtype']}, "
-        f"vocabulary {manifest['vocab']:,}, {manifest['tokenizer']}"
+        f"{manifest['split']}, {manifest['kind']}: {_counted(manifest['shards'])}, {tokens:,} tokens of"
+        f" {manifest['dtype']}, vocabulary {manifest['vocab']:,}, {manifest['tokenizer']}"
     )
 
 
@@ -68,14 +76,18 @@ def verify(folder: Folder) -> None:
 
     folder = _shards(folder)
     if problems := check(folder):
-        raise IntegrityError("the shards are damaged:\n" + "\n".join(f"  {problem}" for problem in problems), where=str(folder))
+        raise IntegrityError(
+            "the shards are damaged:\n" + "\n".join(f"  {problem}" for problem in problems), where=str(folder)
+        )
     print(f"checked {_counted(read_manifest(folder)['shards'])}: every file is as the manifest says")
 
 
 def export(
     folder: Folder,
     out: Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)],
-    format: Annotated[str, typer.Option(help="llmc (also modded-nanogpt), mds (MosaicML), or npy (OLMo).")] = "llmc",
+    format: Annotated[
+        str, typer.Option(help="llmc (also modded-nanogpt), mds (MosaicML), or npy (OLMo).")
+    ] = "llmc",
 ) -> None:
     """Write shards in the form another trainer wants.
 
@@ -95,20 +107,25 @@ def _counted(shards: Sequence[object]) -> str:
 
 
 def _shards(folder: Path) -> Path:
-    from gristmill.pipeline.run_folder import result_of
+    from gristmill.pipeline.run.folder import result_of
 
     return result_of(folder, "mix", "shards/train")
 
 
 def trace(
     out: options.Out,
-    token: Annotated[str | None, typer.Argument(help="A token by its shard and number, 00000:1234.", show_default=False)] = None,
-    text: Annotated[str | None, typer.Option(help="Find this text in the shards instead.", show_default=False)] = None,
+    token: Annotated[
+        str | None, typer.Argument(help="A token by its shard and number, 00000:1234.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Find this text in the shards instead.", show_default=False)
+    ] = None,
     split: Annotated[str, typer.Option(help="train or heldout.")] = "train",
     limit: Annotated[int, typer.Option(help="Documents shown at most, with --text.", min=1)] = 10,
     json: options.Json = False,
 ) -> None:
-    """Say which document a token of a run's shards came from: its URL, file and offset, and every decision taken on it.
+    """Say which document a token of a run's shards came from: its URL, file and offset, and every decision
+    taken on it.
 
     A shard's own path and a number do as well: `gristmill trace .../shards/train/00000.bin 1234`.
 
@@ -116,16 +133,18 @@ def trace(
     """
     import json as json_module
 
-    from gristmill.pipeline.report.figures import one_line
-    from gristmill.pipeline.report.telling import plain, tell
-    from gristmill.pipeline.run_folder import run_of
-    from gristmill.pipeline.tracing import trace_text, trace_token
+    from gristmill.pipeline.look.figures import one_line
+    from gristmill.pipeline.look.telling import plain, tell
+    from gristmill.pipeline.look.tracing import trace_text, trace_token
+    from gristmill.pipeline.run.folder import run_of
 
     if (token is None) == (text is None):
         raise UsageError("name a token such as 00000:1234, or give --text")
     if out.suffix == ".bin":
         split, token, out = out.parent.name, token and f"{out.stem}:{token}", run_of(out)
-    found = [trace_token(out, split, token)] if token is not None else trace_text(out, split, text or "", limit)
+    found = (
+        [trace_token(out, split, token)] if token is not None else trace_text(out, split, text or "", limit)
+    )
     for number, traced in enumerate(found):
         if json:
             print(json_module.dumps(traced.as_json(), default=plain))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gristmill.pipeline.invoke import Options
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.recipe import Recipe
+    from gristmill.pipeline.recipe.model import Recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def train(
     inputs: options.Inputs,
     said: Options,
-    vocab_size: Annotated[int | None, typer.Option(help="Pieces, rounded up to a multiple of 64.", show_default=False)] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(help="Pieces, rounded up to a multiple of 64.", show_default=False)
+    ] = None,
 ) -> None:
     """Train a SentencePiece BPE tokenizer on documents, or run a recipe up to its tokenizer.
 
@@ -39,7 +41,9 @@ def train(
 def encode(
     inputs: options.Inputs,
     said: Options,
-    tokenizer: Annotated[Path | None, typer.Option(help="A .model, tokenizer.json or .tiktoken file.", show_default=False)] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="A .model, tokenizer.json or .tiktoken file.", show_default=False)
+    ] = None,
 ) -> None:
     """Encode documents, each once, or run a recipe up to encoding.
 
@@ -50,8 +54,11 @@ def encode(
 
 
 def _recipe(name: str, inputs: list[str], section: dict[str, Any], said: Options) -> Recipe:
-    from gristmill.pipeline.invoke import is_recipe, load_recipe, plain_recipe
+    from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
-        return load_recipe(Path(inputs[0]), (*said.overrides, *(f"tokenizer.{key}={value}" for key, value in section.items())))
+        return load_recipe(
+            Path(inputs[0]),
+            (*said.overrides, *(f"tokenizer.{key}={value}" for key, value in section.items())),
+        )
     return plain_recipe(name, inputs, {"tokenizer": section}, said.overrides)

@@ -11,7 +11,9 @@ import typer
 from gristmill.errors import StepFailed, UsageError
 from gristmill.pipeline.verbs import options
 
-Checkpoint = Annotated[Path, typer.Argument(help="A run, a trainer's run folder, or one of its checkpoints.", show_default=False)]
+Checkpoint = Annotated[
+    Path, typer.Argument(help="A run, a trainer's run folder, or one of its checkpoints.", show_default=False)
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
@@ -23,11 +25,19 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    input: Annotated[str, typer.Argument(help="A recipe (.yaml), a run, or a shard folder or its URL.", show_default=False)],
+    input: Annotated[
+        str, typer.Argument(help="A recipe (.yaml), a run, or a shard folder or its URL.", show_default=False)
+    ],
     out: options.OutOption = None,
-    heldout: Annotated[str | None, typer.Option(help="Shards of split heldout; a run has its own.", show_default=False)] = None,
-    preset: Annotated[str | None, typer.Option(help="A model by name, such as llama-15m.", show_default=False)] = None,
-    gpus: Annotated[int, typer.Option(help="GPUs to train on, one process each; 0: this process.", min=0)] = 0,
+    heldout: Annotated[
+        str | None, typer.Option(help="Shards of split heldout; a run has its own.", show_default=False)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="A model by name, such as llama-15m.", show_default=False)
+    ] = None,
+    gpus: Annotated[
+        int, typer.Option(help="GPUs to train on, one process each; 0: this process.", min=0)
+    ] = 0,
     ranks: Annotated[int, typer.Option(help="CPU processes to train in; 0: this process.", min=0)] = 0,
     set_: options.Overrides = [],  # noqa: B006
     engine: options.EngineKind = None,
@@ -38,8 +48,8 @@ def train(
 ) -> None:
     """Train a model: the steps of a recipe up to training, or shards as they are.
 
-    `--set` takes a recipe's values, or the trainer's settings (docs/trainer.md). With `--address` the processes run on a
-    Ray cluster that sees the folders.
+    `--set` takes a recipe's values, or the trainer's settings (docs/trainer.md). With `--address` the
+    processes run on a Ray cluster that sees the folders.
 
     Example: gristmill train out/web --out runs/a --preset llama-15m --set steps=500
     """
@@ -49,7 +59,9 @@ def train(
     from gristmill.trainer.config import Settings
 
     shards, own_heldout = _shard_folders(input)
-    values = with_settings({"shards": shards, "run": str(out or Path("out") / "train"), "heldout": heldout or own_heldout}, set_)
+    values = with_settings(
+        {"shards": shards, "run": str(out or Path("out") / "train"), "heldout": heldout or own_heldout}, set_
+    )
     if preset:
         values.setdefault("model", {})["preset"] = preset
     if gpus:
@@ -57,7 +69,9 @@ def train(
         if not address:
             _check_gpus(gpus)
     Settings.from_dict(values)  # a mistake is found before processes start
-    summary = _in_group(values, gpus or ranks, bool(gpus), address) if gpus or ranks or address else _here(values)
+    summary = (
+        _in_group(values, gpus or ranks, bool(gpus), address) if gpus or ranks or address else _here(values)
+    )
     _print_summary(summary, json)
 
 
@@ -88,7 +102,12 @@ def generate(
 
 def evaluate(
     checkpoint: Checkpoint,
-    file: Annotated[Path, typer.Argument(help="JSON lines: text; prompt, answer; or prompt, choices, answer.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON lines: text; prompt, answer; or prompt, choices, answer.", show_default=False
+        ),
+    ],
     device: Device = "auto",
     json: options.Json = False,
 ) -> None:
@@ -106,7 +125,11 @@ def evaluate(
         return
     for kind in ("text", "answer", "choices"):
         for name, value in found.get(kind, {}).items():
-            print(f"{kind:8} {name:18} {value:,.4f}" if isinstance(value, float) else f"{kind:8} {name:18} {value:,}")
+            print(
+                f"{kind:8} {name:18} {value:,.4f}"
+                if isinstance(value, float)
+                else f"{kind:8} {name:18} {value:,}"
+            )
 
 
 def export_hf(
@@ -114,7 +137,8 @@ def export_hf(
     out: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
     dtype: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
 ) -> None:
-    """Write a checkpoint as a Hugging Face folder, which transformers, lm-evaluation-harness, TRL and vLLM load.
+    """Write a checkpoint as a Hugging Face folder, which transformers, lm-evaluation-harness, TRL and vLLM
+    load.
 
     Example: gristmill export-hf runs/a exported
     """
@@ -127,24 +151,25 @@ def export_hf(
 
 def _trained(checkpoint: Path) -> Path:
     """The trainer's folder of a run, or what else was named."""
-    from gristmill.pipeline.run_folder import result_of
+    from gristmill.pipeline.run.folder import result_of
     from gristmill.pipeline.stages.train import RUN
 
     return result_of(checkpoint, "train", RUN)
 
 
 def _shard_folders(named: str) -> tuple[str, str]:
-    """The shards to train on and those held out: a run has both; of shards themselves nothing is known to be held out."""
+    """The shards to train on and those held out: a run has both; of shards themselves nothing is known to be
+    held out."""
     from gristmill.location import location
-    from gristmill.pipeline.run_folder import result_of
+    from gristmill.pipeline.run.folder import result_of
 
     shards = result_of(location(named), "mix", "shards/train")
     return (str(shards), str(shards.parent / "heldout")) if shards != location(named) else (named, "")
 
 
 def _train_recipe(recipe: str, options_of_run: tuple[Any, ...], overrides: list[str]) -> None:
-    from gristmill.pipeline.invoke import Options, exit_code, load_recipe, output_folder, run_recipe
-    from gristmill.pipeline.tables import print_run
+    from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.verbs.invoke import Options, exit_code, load_recipe, output_folder, run_recipe
 
     loaded = load_recipe(Path(recipe), overrides)
     run = Options(*options_of_run)
@@ -161,7 +186,8 @@ def _check_gpus(gpus: int) -> None:
 
     if gpus > torch.cuda.device_count():
         raise UsageError(
-            f"`--gpus` is {gpus}, this machine has {torch.cuda.device_count()}", hint="name a cluster with `--address`"
+            f"`--gpus` is {gpus}, this machine has {torch.cuda.device_count()}",
+            hint="name a cluster with `--address`",
         )
 
 
@@ -172,7 +198,8 @@ def _here(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_group(values: dict[str, Any], ranks: int, use_gpus: bool, address: str | None) -> dict[str, Any]:
-    """Train in several processes, on this machine or on a Ray cluster, and read the summary that rank 0 wrote."""
+    """Train in several processes, on this machine or on a Ray cluster, and read the summary that rank 0
+    wrote."""
     import orjson
 
     from gristmill.trainer.launch import launch
@@ -183,8 +210,8 @@ def _in_group(values: dict[str, Any], ranks: int, use_gpus: bool, address: str |
     config.write_bytes(orjson.dumps(values | {"run": str(run)}))
     command = ["-m", "gristmill.trainer.train", "--config", str(config)]
     if address:
-        from gristmill.pipeline.engine import run_ranks
-        from gristmill.pipeline.engine_settings import EngineSettings
+        from gristmill.pipeline.run.engine import run_ranks
+        from gristmill.pipeline.run.settings import EngineSettings
 
         code = run_ranks(EngineSettings(kind="ray", address=address), command, ranks or 1, use_gpus=use_gpus)
     else:
@@ -192,7 +219,9 @@ def _in_group(values: dict[str, Any], ranks: int, use_gpus: bool, address: str |
     if code in (130, 143):
         raise typer.Exit(code)
     if code:
-        raise StepFailed(f"a rank of the trainer ended with exit code {code}", where=str(run), hint="its error is above")
+        raise StepFailed(
+            f"a rank of the trainer ended with exit code {code}", where=str(run), hint="its error is above"
+        )
     summary: dict[str, Any] = orjson.loads((run / "summary.json").read_bytes())
     return summary
 
@@ -203,9 +232,16 @@ def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(orjson.dumps(summary).decode())
         return
-    print(f"{summary['parameters']:,} parameters, {summary['tokens']:,} tokens, {summary['tokens_per_s']:,.0f} tokens/s")
+    print(
+        f"{summary['parameters']:,} parameters, {summary['tokens']:,} tokens, {summary['tokens_per_s']:,.0f}"
+        " tokens/s"
+    )
     before = {row["source"]: row for row in summary["evaluations"].get("before", [])}
     for row in summary["evaluations"].get("after", []):
-        bits = [f"{part['bits_per_byte']:.3f}" for part in (before.get(row["source"]), row) if part and part["bits_per_byte"]]
+        bits = [
+            f"{part['bits_per_byte']:.3f}"
+            for part in (before.get(row["source"]), row)
+            if part and part["bits_per_byte"]
+        ]
         print(f"{row['source']:20} {' -> '.join(bits)} bits per byte over {row['bytes']:,} held-out bytes")
     print(summary["checkpoint"])

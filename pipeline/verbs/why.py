@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
 
 def why(
     out: options.Out,
-    asked: Annotated[str, typer.Argument(metavar="URL|ID|TEXT", help="A document's URL, its id, or a piece of its text.")],
+    asked: Annotated[
+        str, typer.Argument(metavar="URL|ID|TEXT", help="A document's URL, its id, or a piece of its text.")
+    ],
     json: options.Json = False,
 ) -> None:
     """Tell the whole life of one document: where it came from, what every step decided, where it ended.
@@ -25,8 +27,8 @@ def why(
     Example: gristmill why out/web https://example.org/page.html
     """
 
-    from gristmill.pipeline.report.life import look_up
-    from gristmill.pipeline.report.telling import as_json, tell
+    from gristmill.pipeline.look.life import look_up
+    from gristmill.pipeline.look.telling import as_json, tell
 
     life = look_up(out, asked)
     if json:

@@ -27,7 +27,9 @@ def sorted_bounds(settings: BucketSettings, whole: pa.Table) -> Bounds:
     for language in {language or "" for language in whole["language"].to_pylist()}:
         rows = zip(*(whole[name].to_pylist() for name in SCHEMA.names), strict=True)
         ordered = sorted(value for value, name in rows if (name or "") == language and value is not None)
-        sizes = [int(len(ordered) * part + 1e-6) for part in (settings.head_fraction, 1 - settings.tail_fraction)]
+        sizes = [
+            int(len(ordered) * part + 1e-6) for part in (settings.head_fraction, 1 - settings.tail_fraction)
+        ]
         if ordered:
             head, middle = (ordered[size - 1] if size else 0.0 for size in sizes)
             found[language] = (head, middle)
@@ -46,7 +48,9 @@ def test_bounds_are_those_of_sorting_everything(
 ) -> None:
     tables = [table([value for value, _ in rows], [language for _, language in rows]) for rows in files]
     settings = BucketSettings(head_fraction=parts[0], tail_fraction=parts[1])
-    assert bucket_bounds(settings, lambda: tables) == sorted_bounds(settings, pa.concat_tables([*tables, table([], [])]))
+    assert bucket_bounds(settings, lambda: tables) == sorted_bounds(
+        settings, pa.concat_tables([*tables, table([], [])])
+    )
 
 
 def test_buckets_are_thirds_of_each_language() -> None:
@@ -54,7 +58,10 @@ def test_buckets_are_thirds_of_each_language() -> None:
     bounds = bucket_bounds(BucketSettings(), lambda: [whole])
     assert bounds == {"de": (109.0, 119.0), "en": (10.0, 20.0)}
     names = buckets(whole["perplexity"], whole["language"], bounds).to_pylist()
-    assert Counter(names[:30]) == Counter(names[30:60]) == {"head": 10, "middle": 10, "tail": 10} and names[60] == "tail"
+    assert (
+        Counter(names[:30]) == Counter(names[30:60]) == {"head": 10, "middle": 10, "tail": 10}
+        and names[60] == "tail"
+    )
 
 
 def test_a_bucket_may_be_empty_or_all() -> None:
@@ -66,7 +73,10 @@ def test_a_bucket_may_be_empty_or_all() -> None:
 
 def test_a_million_values_are_cut_where_sorting_cuts_them() -> None:
     values = np.exp2(np.random.default_rng(1).uniform(0, 10, 1_000_000)).astype(np.float32)
-    tables = [pa.table([pa.array(part), pa.repeat("en", len(part))], schema=SCHEMA) for part in np.array_split(values, 4)]
+    tables = [
+        pa.table([pa.array(part), pa.repeat("en", len(part))], schema=SCHEMA)
+        for part in np.array_split(values, 4)
+    ]
     ordered = np.sort(values)
     bounds = bucket_bounds(BucketSettings(), lambda: tables)
     assert bounds == {"en": (float(ordered[333_333 - 1]), float(ordered[666_666 - 1]))}

@@ -1,4 +1,5 @@
-"""Coverage: domains, years and lengths add up, and caps and ages keep exactly what they promise, for any sharding."""
+"""Coverage: domains, years and lengths add up, and caps and ages keep exactly what they promise, for any
+sharding."""
 
 from __future__ import annotations
 
@@ -15,7 +16,10 @@ from gristmill.classifiers.settings import CoverageSettings
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter
 
-URLS = [f"http://{'www.' if n % 2 else ''}{'abcdefgh'[n * n % 8]}.example/{n}" for n in range(200)] + ["not a url", None]
+URLS = [f"http://{'www.' if n % 2 else ''}{'abcdefgh'[n * n % 8]}.example/{n}" for n in range(200)] + [
+    "not a url",
+    None,
+]
 
 
 def table(urls: list[str | None], years: list[int | None] | None = None) -> pa.Table:
@@ -40,15 +44,22 @@ def write(path: Path, documents: pa.Table) -> Path:
     return path
 
 
-def run(folder: Path, documents: pa.Table, settings: CoverageSettings, files: int, parts: int) -> tuple[set[bytes], pa.Table]:
+def run(
+    folder: Path, documents: pa.Table, settings: CoverageSettings, files: int, parts: int
+) -> tuple[set[bytes], pa.Table]:
     """Tally, merge and decide over any number of files and ranges: the ids that stay, and the table."""
     folder.mkdir()
-    shards = [write(folder / f"{n}.parquet", documents.take(list(range(n, documents.num_rows, files)))) for n in range(files)]
+    shards = [
+        write(folder / f"{n}.parquet", documents.take(list(range(n, documents.num_rows, files))))
+        for n in range(files)
+    ]
     runs, names = ([folder / f"{n}.{kind}" for n in range(files)] for kind in ("run", "names"))
     bounds = [folder / f"{part}.bounds" for part in range(parts)]
     for shard, *out in zip(shards, runs, names, strict=True):
         coverage.tally_domains(settings, shard, *out, seed=1)
-    merged = [coverage.merge_domains(settings, runs, names, part, parts, bounds[part]) for part in range(parts)]
+    merged = [
+        coverage.merge_domains(settings, runs, names, part, parts, bounds[part]) for part in range(parts)
+    ]
     kept: set[bytes] = set()
     tallies: dict[str, Counter[str]] = {}
     for shard in shards:
@@ -61,7 +72,12 @@ def run(folder: Path, documents: pa.Table, settings: CoverageSettings, files: in
 
 @pytest.mark.parametrize(
     ("url", "host"),
-    [("https://www.Example.org:8080/a", "example.org"), ("http://a.b.example/", "a.b.example"), (None, ""), ("http://[bad", "")],
+    [
+        ("https://www.Example.org:8080/a", "example.org"),
+        ("http://a.b.example/", "a.b.example"),
+        (None, ""),
+        ("http://[bad", ""),
+    ],
 )
 def test_a_domain_is_the_host_without_www(url: str | None, host: str) -> None:
     assert domain(url) == host
@@ -90,7 +106,9 @@ def test_a_cap_keeps_the_first_of_each_domain_by_hash(tmp_path: Path, most: int)
     documents = table(URLS)
     kept, found = run(tmp_path / "run", documents, CoverageSettings(max_per_domain=most), 3, 4)
     groups: dict[str, list[tuple[int, bytes]]] = {}
-    for url, id_, draw in zip(URLS, documents["id"].to_pylist(), coverage._draws(documents, 1).tolist(), strict=True):
+    for url, id_, draw in zip(
+        URLS, documents["id"].to_pylist(), coverage._draws(documents, 1).tolist(), strict=True
+    ):
         groups.setdefault(domain(url), []).append((draw, id_))
     expected = {id_ for host, group in groups.items() for _, id_ in (sorted(group)[:most] if host else group)}
     assert kept == expected
@@ -107,7 +125,10 @@ def test_what_a_cap_keeps_does_not_depend_on_files_or_ranges(tmp_path: Path) -> 
 
 
 def test_a_smaller_cap_keeps_part_of_what_a_larger_one_does(tmp_path: Path) -> None:
-    kept = [run(tmp_path / str(most), table(URLS), CoverageSettings(max_per_domain=most), 2, 2)[0] for most in (2, 5, 9)]
+    kept = [
+        run(tmp_path / str(most), table(URLS), CoverageSettings(max_per_domain=most), 2, 2)[0]
+        for most in (2, 5, 9)
+    ]
     assert kept[0] < kept[1] < kept[2]
 
 
@@ -126,7 +147,9 @@ def test_documents_are_selected_by_age_with_both_ends_in(
     dated: list[int | None] = [2018, 2019, 2020, None]
     documents = table(["http://a.example/"] * 4, dated)
     kept, _ = run(tmp_path / "run", documents, settings, 1, 1)
-    assert {year for year, id_ in zip(dated, documents["id"].to_pylist(), strict=True) if id_ in kept} == years
+    assert {
+        year for year, id_ in zip(dated, documents["id"].to_pylist(), strict=True) if id_ in kept
+    } == years
 
 
 def test_a_removed_document_says_what_was_measured_and_the_bound(tmp_path: Path) -> None:
@@ -141,5 +164,7 @@ def test_a_removed_document_says_what_was_measured_and_the_bound(tmp_path: Path)
 
 def test_documents_out_of_age_do_not_count_towards_a_cap(tmp_path: Path) -> None:
     documents = table(["http://a.example/"] * 40, [2010, 2020] * 20)
-    kept, _ = run(tmp_path / "run", documents, CoverageSettings(oldest=date(2015, 1, 1), max_per_domain=12), 2, 1)
+    kept, _ = run(
+        tmp_path / "run", documents, CoverageSettings(oldest=date(2015, 1, 1), max_per_domain=12), 2, 1
+    )
     assert len(kept) == 12 and kept <= {document_id("web", str(n)) for n in range(1, 40, 2)}

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from classified import TEXTS, write_documents  # type: ignore[import-not-found]
 
 from gristmill.classifiers import ngrams
 from gristmill.classifiers.perplexity import NgramModel, Tally
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import UsageError
 from gristmill.text.words import words_of
+from tests.support.classified import TEXTS, write_documents
 
 SETTINGS = NgramSettings(min_count=1)
 
@@ -72,7 +72,10 @@ def test_a_file_counted_in_many_runs_counts_the_same(tmp_path: Path, monkeypatch
     monkeypatch.setattr(ngrams, "_BATCH_BYTES", 5000)
     cut = build(tmp_path / "cut", TEXTS[:12], SETTINGS, 1, 1)
     assert len(list((cut / "0").glob("*.run"))) > 3
-    assert all((cut / "table" / name).read_bytes() == (whole / name).read_bytes() for name in (ngrams.KEYS, ngrams.CODES))
+    assert all(
+        (cut / "table" / name).read_bytes() == (whole / name).read_bytes()
+        for name in (ngrams.KEYS, ngrams.CODES)
+    )
 
 
 def test_rare_ngrams_are_pruned_and_single_words_stay(tmp_path: Path) -> None:
@@ -85,7 +88,10 @@ def test_rare_ngrams_are_pruned_and_single_words_stay(tmp_path: Path) -> None:
 def test_scores_are_stupid_backoff_over_quantised_counts(tmp_path: Path) -> None:
     texts = TEXTS[:12]
     folder = build(tmp_path / "lm", texts, SETTINGS, 2, 2)
-    truth, total = brute_force(texts), sum(len(words_of(pa.array([t], pa.large_string())).hash_folded) for t in texts)
+    truth, total = (
+        brute_force(texts),
+        sum(len(words_of(pa.array([t], pa.large_string())).hash_folded) for t in texts),
+    )
     text = TEXTS[3][:400] + " never seen zyzzyva here " + TEXTS[5][:200]
     words = words_of(pa.array([text, TEXTS[20][:300]], pa.large_string()))
 
@@ -128,8 +134,14 @@ def test_held_out_rows_have_the_form_of_the_transformers(tmp_path: Path) -> None
     tally = Tally()
     tally.add(model, table)
     row = tally.row("docs")
-    assert row["source"] == "docs" and row["docs"] == 2 and row["bytes"] == sum(len(text.encode()) for text in TEXTS[40:42])
-    assert 0.5 < row["bits_per_byte"] < 8 and row["perplexity"] == pytest.approx(2 ** (row["bits"] / row["words"]))
+    assert (
+        row["source"] == "docs"
+        and row["docs"] == 2
+        and row["bytes"] == sum(len(text.encode()) for text in TEXTS[40:42])
+    )
+    assert 0.5 < row["bits_per_byte"] < 8 and row["perplexity"] == pytest.approx(
+        2 ** (row["bits"] / row["words"])
+    )
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:

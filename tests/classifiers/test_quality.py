@@ -10,17 +10,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from classified import CODE, TEXTS, write_documents  # type: ignore[import-not-found]
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from gristmill.classifiers import calibrate, keep, quality
 from gristmill.classifiers.draw import draw
-from gristmill.classifiers.passages import num_passages, prepare, sample, sample_bounds, smallest, window, with_passages_below
+from gristmill.classifiers.passages import (
+    num_passages,
+    prepare,
+    sample,
+    sample_bounds,
+    smallest,
+    window,
+    with_passages_below,
+)
 from gristmill.classifiers.settings import ClassifierSettings, Pareto, Threshold, TopFraction
 from gristmill.document import document_id
 from gristmill.errors import InputError, UsageError
+from tests.support.classified import CODE, TEXTS, write_documents
 
 SETTINGS = ClassifierSettings(buckets=10_000, heldout_fraction=0.25)
 IDS = pa.array([document_id("s", str(n)) for n in range(20_000)], pa.binary(16))
@@ -46,13 +54,21 @@ def test_prose_is_told_from_code_and_the_report_says_so(trained: tuple[Path, dic
 
 def test_the_same_input_trains_the_same_bytes(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, report = trained
-    again = quality.train(SETTINGS, {"prose": [folder / "prose.parquet"]}, {"code": [folder / "code.parquet"]}, tmp_path, 1)
+    again = quality.train(
+        SETTINGS, {"prose": [folder / "prose.parquet"]}, {"code": [folder / "code.parquet"]}, tmp_path, 1
+    )
     assert again == report
-    assert all((tmp_path / name).read_bytes() == (folder / "model" / name).read_bytes() for name in ("model.bin", "card.json"))
+    assert all(
+        (tmp_path / name).read_bytes() == (folder / "model" / name).read_bytes()
+        for name in ("model.bin", "card.json")
+    )
 
 
-def test_scores_are_probabilities_of_all_labels_not_of_the_first(trained: tuple[Path, dict[str, Any]]) -> None:
-    """The library's own batch call repeats the first label's probability; code would then score as high as prose."""
+def test_scores_are_probabilities_of_all_labels_not_of_the_first(
+    trained: tuple[Path, dict[str, Any]],
+) -> None:
+    """The library's own batch call repeats the first label's probability; code would then score as high as
+    prose."""
     folder, _ = trained
     scorer = quality.Scorer(SETTINGS, folder / "model")
     prose, code = (scorer.score(pq.read_table(folder / f"{name}.parquet")) for name in ("prose", "code"))
@@ -60,12 +76,17 @@ def test_scores_are_probabilities_of_all_labels_not_of_the_first(trained: tuple[
 
 
 def test_a_class_without_examples_is_named(tmp_path: Path) -> None:
-    prose, empty = write_documents(tmp_path / "p.parquet", "p", TEXTS[:9]), write_documents(tmp_path / "e.parquet", "e", [])
+    prose, empty = (
+        write_documents(tmp_path / "p.parquet", "p", TEXTS[:9]),
+        write_documents(tmp_path / "e.parquet", "e", []),
+    )
     with pytest.raises(InputError, match="the class of negatives has no examples"):
         quality.train(SETTINGS, {"p": [prose]}, {"e": [empty]}, tmp_path, 1)
 
 
-def test_a_model_that_is_not_there_or_has_other_labels_is_refused(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_model_that_is_not_there_or_has_other_labels_is_refused(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     folder, _ = trained
     with pytest.raises(UsageError, match="there is no classifier"):
         quality.Scorer(SETTINGS, tmp_path / "none.bin")
@@ -74,7 +95,8 @@ def test_a_model_that_is_not_there_or_has_other_labels_is_refused(trained: tuple
 
 
 def test_pareto_keeps_at_the_rate_of_the_integral() -> None:
-    """Scores uniform on [0, 1]: the expected rate is the integral of (2 - s)^-9, within three standard errors."""
+    """Scores uniform on [0, 1]: the expected rate is the integral of (2 - s)^-9, within three standard
+    errors."""
     scores = np.linspace(0, 1, len(IDS)).astype(np.float32)
     kept = keep.decide(Pareto(), IDS, scores, seed=3)
     expected = quad(lambda s: (2 - s) ** -9.0, 0, 1)[0]
@@ -87,7 +109,9 @@ def test_pareto_keeps_at_the_rate_of_the_integral() -> None:
 def test_pareto_is_numpys_own_lomax() -> None:
     draws = np.random.default_rng(1).pareto(9.0, 200_000)
     for score in (0.0, 0.5, 0.9):
-        assert (draws > 1 - score).mean() == pytest.approx(float(keep.pareto_rate(np.array([score]), 9.0)[0]), abs=0.004)
+        assert (draws > 1 - score).mean() == pytest.approx(
+            float(keep.pareto_rate(np.array([score]), 9.0)[0]), abs=0.004
+        )
 
 
 @pytest.mark.parametrize("rule", [Pareto(), Threshold(rule="threshold", score=0.7)])
@@ -118,7 +142,9 @@ def test_a_quantile_found_by_bins_is_the_one_that_sorting_finds(scores: list[flo
     which, wanted = keep.crossing(keep.tally(values), fraction)
     near = keep.in_bin(values, which)
     cut = keep.find_cut(values[near], draws[near], wanted)
-    best = sorted(zip(-(values + np.float32(0)), draws, strict=True))[: max(1, int(np.ceil(round(fraction * len(values), 6))))]
+    best = sorted(zip(-(values + np.float32(0)), draws, strict=True))[
+        : max(1, int(np.ceil(round(fraction * len(values), 6))))
+    ]
     assert (cut.score, cut.draw) == (-best[-1][0], best[-1][1])
 
 
@@ -147,7 +173,10 @@ def test_alpha_is_fitted_to_the_curated_scores() -> None:
 
 
 def test_alpha_may_be_fitted_or_above_zero_in_a_recipe() -> None:
-    assert Pareto.model_validate({"rule": "pareto", "alpha": "fit"}).alpha == "fit" and Pareto(alpha=3).alpha == 3.0
+    assert (
+        Pareto.model_validate({"rule": "pareto", "alpha": "fit"}).alpha == "fit"
+        and Pareto(alpha=3).alpha == 3.0
+    )
     for wrong in (0, -1, "other"):
         with pytest.raises(ValueError, match="alpha"):
             Pareto.model_validate({"rule": "pareto", "alpha": wrong})
@@ -192,14 +221,21 @@ def test_curated_text_is_told_from_raw_pages(shared_data: Path, tmp_path: Path) 
     import json
 
     def read(*names: str) -> list[str]:
-        lines = [line for name in names for line in gzip.decompress((shared_data / "sources" / name).read_bytes()).splitlines()]
+        lines = [
+            line
+            for name in names
+            for line in gzip.decompress((shared_data / "sources" / name).read_bytes()).splitlines()
+        ]
         return [json.loads(line)["text"] for line in lines]
 
     wiki = read("wikipedia/enwiki-articles.jsonl.gz", "wikipedia/multilingual-paragraphs.jsonl.gz")
     books = read("books/eltec.jsonl.gz", "books/classic-books-markdown.jsonl.gz")
     gold = gzip.decompress((shared_data / "realweb" / "gold.jsonl.gz").read_bytes()).splitlines()
     web = [json.loads(line)["gold_text"] or "" for line in gold]
-    files = {name: [write_documents(tmp_path / f"{name}.parquet", name, texts)] for name, texts in (("w", wiki), ("b", books))}
+    files = {
+        name: [write_documents(tmp_path / f"{name}.parquet", name, texts)]
+        for name, texts in (("w", wiki), ("b", books))
+    }
     crawl = write_documents(tmp_path / "web.parquet", "web", web)
     report = quality.train(ClassifierSettings(), files, {"web": [crawl]}, tmp_path / "model", 1)
     assert report["f1"] >= 0.95

@@ -1,4 +1,5 @@
-"""N-gram and coverage steps in a recipe: counts over what earlier steps left, columns, removals in the books, plain files."""
+"""N-gram and coverage steps in a recipe: counts over what earlier steps left, columns, removals in the books,
+plain files."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from classified import CODE, TEXTS  # type: ignore[import-not-found]
 from test_ngrams import brute_force, key  # type: ignore[import-not-found]
 
 from gristmill.classifiers import ngrams
@@ -22,9 +22,10 @@ from gristmill.classifiers.perplexity import NgramModel
 from gristmill.heldout import for_training, only_heldout
 from gristmill.manifest import Manifest
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.final import final_documents
-from gristmill.pipeline.job import Attempt
-from gristmill.pipeline.run_folder import finished_steps
+from gristmill.pipeline.run.final import final_documents
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.job import Attempt
+from tests.support.classified import CODE, TEXTS
 
 RECIPE: dict[str, Any] = {
     "name": "small",
@@ -32,7 +33,11 @@ RECIPE: dict[str, Any] = {
     "shard_bytes": 60_000,
     "sources": {"web": {"inputs": "web.jsonl"}, "prose": {"inputs": "prose.jsonl", "dedup": False}},
     "dedup": {"exact": {}},
-    "classify": {"positives": ["prose"], "negatives": ["web"], "classifier": {"keep": {"rule": "top_fraction", "fraction": 0.8}}},
+    "classify": {
+        "positives": ["prose"],
+        "negatives": ["web"],
+        "classifier": {"keep": {"rule": "top_fraction", "fraction": 0.8}},
+    },
     "ngram": {
         "train_on": ["prose", "web"],
         "apply_to": ["web"],
@@ -52,11 +57,18 @@ def gristmill(*arguments: str) -> None:
 
 def write_inputs(folder: Path) -> None:
     rows = [
-        {"id": str(n), "url": f"http://{'abc'[n % 3]}.example/{n}", "date": f"{2020 + n % 3}-06-01", "text": text}
+        {
+            "id": str(n),
+            "url": f"http://{'abc'[n % 3]}.example/{n}",
+            "date": f"{2020 + n % 3}-06-01",
+            "text": text,
+        }
         for n, text in enumerate(TEXTS[:40] + CODE[:20])
     ]
     (folder / "web.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    (folder / "prose.jsonl").write_text("\n".join(json.dumps({"id": str(n), "text": text}) for n, text in enumerate(TEXTS[40:70])))
+    (folder / "prose.jsonl").write_text(
+        "\n".join(json.dumps({"id": str(n), "text": text}) for n, text in enumerate(TEXTS[40:70]))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +102,20 @@ def test_counts_equal_brute_force_over_what_the_steps_before_left(steps: dict[st
 def test_scored_documents_carry_perplexity_and_bucket(steps: dict[str, Manifest]) -> None:
     model = NgramModel(steps["ngram-train"].folder / "model")
     kept = documents(steps["ngram-score/web"])
-    assert kept["perplexity"].combine_chunks().equals(model.perplexity(kept)) and set(kept["bucket"].to_pylist()) == {
+    assert kept["perplexity"].combine_chunks().equals(model.perplexity(kept)) and set(
+        kept["bucket"].to_pylist()
+    ) == {
         "head",
         "middle",
     }
     gone = pa.concat_tables([pq.read_table(path) for path in steps["ngram-score/web"].paths("removed")])
     assert set(gone["rule"].to_pylist()) == {"ngram.tail"} and set(gone["bucket"].to_pylist()) == {"tail"}
     for row in gone.to_pylist():
-        assert row["value"] > row["bound"] == steps["ngram-score/web"].extra["language_bounds"][row["language"] or ""][1]
+        assert (
+            row["value"]
+            > row["bound"]
+            == steps["ngram-score/web"].extra["language_bounds"][row["language"] or ""][1]
+        )
     books = steps["ngram-score/web"].books
     assert books and books.by_rule_first == Counter({"ngram.tail": gone.num_rows})
     decided = pa.concat_tables([pq.read_table(path) for path in steps["ngram-score/web"].paths("decisions")])
@@ -152,8 +170,14 @@ def test_a_file_that_is_lost_where_the_recipe_allows_it_costs_its_documents_only
     found = finished_steps(tmp_path / "out")
     (lost,) = [manifest for manifest in found.values() if manifest.extra.get("quarantined")]
     files = found["extract/web"].paths("documents")
-    assert lost.step == f"{module.replace('_', '-')}/web" and lost.extra["quarantined"] == ["00001"] and len(files) > 2
-    assert lost.books and lost.books.items_in == sum(pq.read_metadata(file).num_rows for file in files if file != files[1])
+    assert (
+        lost.step == f"{module.replace('_', '-')}/web"
+        and lost.extra["quarantined"] == ["00001"]
+        and len(files) > 2
+    )
+    assert lost.books and lost.books.items_in == sum(
+        pq.read_metadata(file).num_rows for file in files if file != files[1]
+    )
     assert sum(table.num_rows for table in map(pq.read_table, lost.paths("documents"))) > 0
 
 
@@ -180,10 +204,15 @@ def test_verbs_take_plain_files_and_the_outputs_of_each_other(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_inputs(tmp_path)
-    gristmill("ngram", "train", "prose.jsonl", "--order", "2", "--out", "lm", "--set", "ngram.heldout_fraction=0.2")
+    gristmill(
+        "ngram", "train", "prose.jsonl", "--order", "2", "--out", "lm", "--set", "ngram.heldout_fraction=0.2"
+    )
     assert "held-out source" in capfd.readouterr().out
     gristmill("ngram", "score", "lm", "web.jsonl", "--keep", "head", "--out", "head")
     gristmill("coverage", "head", "--max-per-domain", "2", "--out", "even")
     assert "a.example" in capfd.readouterr().out
     even = finished_steps(tmp_path / "even")
-    assert documents(even["coverage/input"]).num_rows == 6 and "perplexity" in documents(even["coverage/input"]).column_names
+    assert (
+        documents(even["coverage/input"]).num_rows == 6
+        and "perplexity" in documents(even["coverage/input"]).column_names
+    )

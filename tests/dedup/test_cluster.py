@@ -6,7 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.cluster import FAN_IN, cluster_bands, merge_forests, merge_tree, spanning_forest, write_components
+from gristmill.dedup.cluster import (
+    FAN_IN,
+    cluster_bands,
+    merge_forests,
+    merge_tree,
+    spanning_forest,
+    write_components,
+)
 from gristmill.dedup.runs import Run, key_range, sort_columns, write_run
 
 edges = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60)
@@ -33,13 +40,17 @@ def forest(pairs: list[tuple[int, int]]) -> dict[int, int]:
 
 @given(edges)
 @settings(max_examples=100, deadline=None)
-def test_a_spanning_forest_points_every_row_at_the_smallest_of_its_component(pairs: list[tuple[int, int]]) -> None:
+def test_a_spanning_forest_points_every_row_at_the_smallest_of_its_component(
+    pairs: list[tuple[int, int]],
+) -> None:
     assert forest(pairs) == reference(pairs)
 
 
 @given(edges, edges)
 @settings(max_examples=50, deadline=None)
-def test_forests_of_parts_merge_to_the_forest_of_the_whole(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
+def test_forests_of_parts_merge_to_the_forest_of_the_whole(
+    left: list[tuple[int, int]], right: list[tuple[int, int]]
+) -> None:
     assert forest([*forest(left).items(), *forest(right).items()]) == reference(left + right)
 
 

@@ -6,13 +6,13 @@ import random
 from pathlib import Path
 
 import pytest
-from drive import documents, run_fuzzy, write_shards
 from test_fuzzy import jaccard, mutated, page
 from typer.testing import CliRunner
 
 from gristmill.dedup.evaluate import against_brute_force, brute_force, evaluate_pairs
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import InputError
+from tests.support.dedup_drive import documents, run_fuzzy, write_shards
 
 
 def pairs_file(folder: Path) -> Path:
@@ -20,7 +20,9 @@ def pairs_file(folder: Path) -> Path:
     far = [(" ".join(page(n)), " ".join(page(n + 100)), False) for n in range(20)]
     close = [(" ".join(page(n)), " ".join(mutated(page(n), [20, 50, 80])), True) for n in range(10)]
     path = folder / "pairs.jsonl"
-    path.write_text("".join(json.dumps({"a": a, "b": b, "duplicate": label}) + "\n" for a, b, label in same + far + close))
+    path.write_text(
+        "".join(json.dumps({"a": a, "b": b, "duplicate": label}) + "\n" for a, b, label in same + far + close)
+    )
     return path
 
 
@@ -58,12 +60,18 @@ def check_against_brute_force(folder: Path, real: list[str], seed: int, slack: f
     settings = FuzzySettings()
     result = against_brute_force(settings, texts)
     assert result["recall"] >= result["expected_recall"] - slack
-    found = run_fuzzy(settings, write_shards(folder / "in", documents(texts), [len(texts) // 3]), folder / "s")
-    similar = {frozenset((int(a), int(b))): value for a, b, value in brute_force(settings, texts, settings.threshold)}
+    found = run_fuzzy(
+        settings, write_shards(folder / "in", documents(texts), [len(texts) // 3]), folder / "s"
+    )
+    similar = {
+        frozenset((int(a), int(b))): value for a, b, value in brute_force(settings, texts, settings.threshold)
+    }
     place = {value: number for number, value in enumerate(found.decisions["id"].to_pylist())}
     for row in found.decisions.to_pylist():
         if row["id"] != row["survivor_id"]:
-            assert similar[frozenset((place[row["id"]], place[row["survivor_id"]]))] == pytest.approx(row["jaccard"])
+            assert similar[frozenset((place[row["id"]], place[row["survivor_id"]]))] == pytest.approx(
+                row["jaccard"]
+            )
     return {**result, "removed": len(found.removed)}
 
 
@@ -73,7 +81,9 @@ def test_made_documents_follow_the_curve_and_no_removal_is_wrong(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_twenty_thousand_real_and_mutated_documents_against_brute_force(tmp_path: Path, shared_data: Path) -> None:
+def test_twenty_thousand_real_and_mutated_documents_against_brute_force(
+    tmp_path: Path, shared_data: Path
+) -> None:
     with gzip.open(shared_data / "sources" / "arxiv" / "abstracts.jsonl.gz") as file:
         real = [json.loads(line)["text"] for line in file][:10_000]
     result = check_against_brute_force(tmp_path, real, 2, 0.01)
@@ -88,7 +98,9 @@ def test_the_verb_prints_what_it_measured(tmp_path: Path) -> None:
 
     app = typer.Typer()
     register(app)
-    done = CliRunner().invoke(app, ["dedup-eval", str(pairs_file(tmp_path)), "--json", "--set", "threshold=0.5"])
+    done = CliRunner().invoke(
+        app, ["dedup-eval", str(pairs_file(tmp_path)), "--json", "--set", "threshold=0.5"]
+    )
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     assert result["score alone"]["recall"] == 1.0 and result["brute_force"]["documents"] >= 70

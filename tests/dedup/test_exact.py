@@ -6,19 +6,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from drive import documents, run_exact, write_shards
 
 from gristmill.dedup.exact import normalise_text, normalise_url
 from gristmill.dedup.settings import ExactSettings
 from gristmill.document import DOCUMENT, removed_schema
 from gristmill.errors import UsageError
+from tests.support.dedup_drive import documents, run_exact, write_shards
 
 DAYS = [datetime.datetime(2024, 1, day, tzinfo=datetime.UTC) for day in range(1, 8)]
 
 
 def test_a_text_that_differs_in_white_space_alone_is_a_duplicate(tmp_path: Path) -> None:
     found = run_exact(
-        ExactSettings(), write_shards(tmp_path / "in", documents(["a b\n   c", " a b c ", "a b d"]), [1]), tmp_path / "s"
+        ExactSettings(),
+        write_shards(tmp_path / "in", documents(["a b\n   c", " a b c ", "a b d"]), [1]),
+        tmp_path / "s",
     )
     assert found.texts() == ["a b\n   c", "a b d"]  # the longest stays
     assert found.removed["rule"].to_pylist() == ["dedup.exact"]
@@ -53,7 +55,9 @@ def test_of_one_url_the_newest_page_stays_and_pages_without_url_all_do(tmp_path:
 
 def test_texts_of_nothing_are_nobody_s_duplicates(tmp_path: Path) -> None:
     found = run_exact(
-        ExactSettings(), write_shards(tmp_path / "in", documents(["", "", None, " \n", "\0", "\0"]), []), tmp_path / "s"
+        ExactSettings(),
+        write_shards(tmp_path / "in", documents(["", "", None, " \n", "\0", "\0"]), []),
+        tmp_path / "s",
     )
     assert found.texts() == ["", "", None, " \n", "\0"]
 
@@ -65,15 +69,21 @@ def test_texts_of_nothing_are_nobody_s_duplicates(tmp_path: Path) -> None:
 )
 def test_the_survivor_is_who_the_policy_names(tmp_path: Path, survivor: str, kept: int | None) -> None:
     texts = ["one  two", "one two", "one two", "one two", "one    two"]
-    table = documents(texts, date=[DAYS[2], DAYS[0], DAYS[6], None, DAYS[3]], score=[0.1, -3.0, None, 0.7, float("nan")])
-    found = run_exact(ExactSettings(survivor=survivor), write_shards(tmp_path / "in", table, [3]), tmp_path / "s")
+    table = documents(
+        texts, date=[DAYS[2], DAYS[0], DAYS[6], None, DAYS[3]], score=[0.1, -3.0, None, 0.7, float("nan")]
+    )
+    found = run_exact(
+        ExactSettings(survivor=survivor), write_shards(tmp_path / "in", table, [3]), tmp_path / "s"
+    )
     ids = table["id"].to_pylist()
     assert found.kept["id"].to_pylist() == [min(ids) if kept is None else ids[kept]]
 
 
 def test_a_source_of_priority_wins_before_the_policy_is_asked(tmp_path: Path) -> None:
     table = documents(["a  b", "a b"], source=["crawl", "books"])
-    found = run_exact(ExactSettings(source_priority=("books",)), write_shards(tmp_path / "in", table, []), tmp_path / "s")
+    found = run_exact(
+        ExactSettings(source_priority=("books",)), write_shards(tmp_path / "in", table, []), tmp_path / "s"
+    )
     assert found.kept["source"].to_pylist() == ["books"]
     assert found.decisions["num_sources"].to_pylist() == [2, 2]
 
@@ -98,12 +108,16 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
 
 def test_order_shards_and_parts_do_not_change_the_result(tmp_path: Path) -> None:
     generator = np.random.default_rng(5)
-    texts = [f"text {number} {'x' * int(generator.integers(3))}" for number in generator.integers(0, 120, 400)]
+    texts = [
+        f"text {number} {'x' * int(generator.integers(3))}" for number in generator.integers(0, 120, 400)
+    ]
     table = documents(texts)
     settings = ExactSettings(normalise="letters")
     first = run_exact(settings, write_shards(tmp_path / "a", table, []), tmp_path / "1", parts=1)
     shuffled = table.take(pa.array(generator.permutation(400)))
-    second = run_exact(settings, write_shards(tmp_path / "b", shuffled, [1, 150, 30]), tmp_path / "2", parts=9)
+    second = run_exact(
+        settings, write_shards(tmp_path / "b", shuffled, [1, 150, 30]), tmp_path / "2", parts=9
+    )
     assert first.decisions.sort_by("id").equals(second.decisions.sort_by("id"))
     assert len(first.kept) == len(set(texts)) and len(first.removed) == 400 - len(set(texts))
 

@@ -4,21 +4,23 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from drive import documents
-from made import Slice
 from test_fuzzy import corpus, page
 from test_stage import made_stage, read, run
 
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
+from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.stages.dedup_index import index_digest, indexes
-from gristmill.pipeline.verify import verify
+from tests.support.dedup_drive import documents
+from tests.support.made_stage import Slice
 
 __all__ = ["made_stage"]  # the fixture that names the stage of made documents
 
 
 def fuzzy(**settings: object) -> Slice:
-    return Slice(fuzzy=FuzzySettings(index=True, survivor="id", part_records=3000, group_documents=30, **settings))
+    return Slice(
+        fuzzy=FuzzySettings(index=True, survivor="id", part_records=3000, group_documents=30, **settings)
+    )
 
 
 def test_a_page_of_an_earlier_run_removes_its_copy_and_is_named(tmp_path: Path) -> None:
@@ -34,7 +36,9 @@ def test_a_page_of_an_earlier_run_removes_its_copy_and_is_named(tmp_path: Path) 
     assert list(verify(tmp_path / "new")) == []
 
 
-def test_snapshots_one_after_the_other_equal_all_together_when_the_order_puts_the_old_first(tmp_path: Path) -> None:
+def test_snapshots_one_after_the_other_equal_all_together_when_the_order_puts_the_old_first(
+    tmp_path: Path,
+) -> None:
     """The order is by id here; the ids of the first snapshot are made the smallest."""
     texts = corpus(360, 11)
     ids = sorted(documents(texts)["id"].to_pylist())

@@ -35,12 +35,17 @@ def test_fineweb_mode_is_bit_equal_to_datatrove_from_the_shingle_strings_on(hash
             return text.split()
 
     theirs = MinhashDedupSignature.__new__(MinhashDedupSignature)
-    theirs.config = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_config=HashConfig(hash_fc=hash_name))
+    theirs.config = MinhashConfig(
+        n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_config=HashConfig(hash_fc=hash_name)
+    )
     theirs.num_hashes, theirs._parameters, theirs.word_tokenizer = 112, None, Words()
     hash64 = create_hash_func(theirs.config.hash_config)
     # xxhash 4 takes bytes only; datatrove hands it a string.
     theirs._hash_func = (lambda text: hash64(text.encode())) if hash_name == "xxhash" else hash64
-    text = "The Mill, in 1897, ground 12.5 tons of façade-grade flour; nobody knew why. Ten men worked there until Monday."
+    text = (
+        "The Mill, in 1897, ground 12.5 tons of façade-grade flour; nobody knew why. Ten men worked there"
+        " until Monday."
+    )
     settings = FuzzySettings(scheme="fineweb", fineweb_hash=hash_name)
     assert (settings.bands, settings.rows) == (14, 8)
     shingles, bounds = shingle_strings(settings, [text, "too short a text"])
@@ -61,7 +66,10 @@ def test_a_band_key_tells_bands_and_scopes_apart() -> None:
     same = np.full((2, 4), 7, np.uint32)
     keys = band_keys(settings, same, np.array([0, 1], np.uint64))
     assert len(set(keys.ravel().tolist())) == 4
-    assert (band_keys(settings, same, np.zeros(2, np.uint64))[0] == band_keys(settings, same, np.zeros(2, np.uint64))[1]).all()
+    assert (
+        band_keys(settings, same, np.zeros(2, np.uint64))[0]
+        == band_keys(settings, same, np.zeros(2, np.uint64))[1]
+    ).all()
 
 
 @pytest.mark.parametrize(("threshold", "hashes"), [(0.8, 64), (0.5, 30)])

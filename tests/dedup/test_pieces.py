@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from drive import Outcome, documents, run_pieces, write_shards
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.settings import LineSettings, ParagraphSettings, SpanSettings
+from tests.support.dedup_drive import Outcome, documents, run_pieces, write_shards
 
 ANY_LINE = LineSettings(min_sentences=0)
 
@@ -22,7 +22,9 @@ def balanced(found: Outcome, table: pa.Table) -> None:
         for name, part in (("in", table), ("kept", found.kept), ("removed", found.removed))
     }
     assert size["in"] == size["kept"] + size["removed"] + sum(found.decisions["deleted_bytes"].to_pylist())
-    assert sorted(found.kept["id"].to_pylist() + found.removed["id"].to_pylist()) == sorted(table["id"].to_pylist())
+    assert sorted(found.kept["id"].to_pylist() + found.removed["id"].to_pylist()) == sorted(
+        table["id"].to_pylist()
+    )
 
 
 def test_a_line_stays_on_the_page_with_the_smallest_md5_of_its_url(tmp_path: Path) -> None:
@@ -31,7 +33,9 @@ def test_a_line_stays_on_the_page_with_the_smallest_md5_of_its_url(tmp_path: Pat
     table = documents(texts, url=urls)
     found = run_pieces(ANY_LINE, write_shards(tmp_path / "in", table, [1]), tmp_path / "s")
     first = min(range(3), key=lambda number: hashlib.md5(urls[number].encode()).digest())
-    assert found.texts() == [text if number == first else f"own {number}\nmore {number}" for number, text in enumerate(texts)]
+    assert found.texts() == [
+        text if number == first else f"own {number}\nmore {number}" for number, text in enumerate(texts)
+    ]
     balanced(found, table)
     decision = found.decisions.to_pylist()[(first + 1) % 3]
     assert decision["decision"] == "edited" and decision["num_cut"] == 1
@@ -54,7 +58,11 @@ def test_a_page_left_with_two_sentences_is_removed_with_its_whole_text(tmp_path:
     found = run_pieces(LineSettings(), write_shards(tmp_path / "in", table, []), tmp_path / "s")
     assert found.texts() == texts[:1]
     assert found.removed.to_pylist()[0]["text"] == texts[1]
-    assert [found.removed[name][0].as_py() for name in ("rule", "value", "bound")] == ["dedup.line.min_sentences", 2.0, 3.0]
+    assert [found.removed[name][0].as_py() for name in ("rule", "value", "bound")] == [
+        "dedup.line.min_sentences",
+        2.0,
+        3.0,
+    ]
     balanced(found, table)
 
 
@@ -79,7 +87,9 @@ def test_a_span_of_three_sentences_stays_once(tmp_path: Path) -> None:
 
 def test_two_shared_sentences_are_no_span_of_three(tmp_path: Path) -> None:
     texts = ["Alpha went. Beta stayed. Own one.", "Alpha went. Beta stayed. Own two."]
-    found = run_pieces(SpanSettings(min_words=0), write_shards(tmp_path / "in", documents(texts), []), tmp_path / "s")
+    found = run_pieces(
+        SpanSettings(min_words=0), write_shards(tmp_path / "in", documents(texts), []), tmp_path / "s"
+    )
     assert found.texts() == texts
 
 
@@ -90,7 +100,9 @@ def test_a_sentence_said_five_times_in_a_row_keeps_one_span(tmp_path: Path) -> N
     balanced(found, table)
 
 
-@pytest.mark.parametrize("kind", [ANY_LINE, ParagraphSettings(min_characters=5), SpanSettings(min_words=3, min_sentences=1)])
+@pytest.mark.parametrize(
+    "kind", [ANY_LINE, ParagraphSettings(min_characters=5), SpanSettings(min_words=3, min_sentences=1)]
+)
 def test_order_shards_and_parts_do_not_change_the_texts(tmp_path: Path, kind: LineSettings) -> None:
     chance = random.Random(4)
     lines = [f"Line {chance.randrange(40)} says so. And more. Then on." for _ in range(300)]
@@ -105,9 +117,13 @@ def test_order_shards_and_parts_do_not_change_the_texts(tmp_path: Path, kind: Li
 
 @given(st.lists(st.text(st.sampled_from("ab.\n é漢\0"), max_size=30), max_size=12))
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_books_balance_in_bytes_for_any_text(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+def test_books_balance_in_bytes_for_any_text(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
     folder = tmp_path_factory.mktemp("any")
     table = documents(texts)
     shards = write_shards(folder / "in", table, [3])
-    for number, kind in enumerate([LineSettings(), ParagraphSettings(), SpanSettings(min_words=1, min_sentences=0)]):
+    for number, kind in enumerate(
+        [LineSettings(), ParagraphSettings(), SpanSettings(min_words=1, min_sentences=0)]
+    ):
         balanced(run_pieces(kind, shards, folder / str(number)), table)

@@ -41,10 +41,14 @@ def test_a_range_of_a_run_holds_exactly_its_keys(
     tmp_path_factory: pytest.TempPathFactory, keys: list[int], low: int, high: int
 ) -> None:
     path = tmp_path_factory.mktemp("run") / "r"
-    write_run(path, sort_columns({"key": np.array(keys, np.uint64), "row": np.arange(len(keys), dtype=np.uint32)}))
+    write_run(
+        path, sort_columns({"key": np.array(keys, np.uint64), "row": np.arange(len(keys), dtype=np.uint32)})
+    )
     found = read_range([Run(path)], low, max(low, high), ("key", "row"))
     assert found["key"].tolist() == sorted(key for key in keys if low <= key < high)
-    assert all(keys[row] == key for key, row in zip(found["key"].tolist(), found["row"].tolist(), strict=True))
+    assert all(
+        keys[row] == key for key, row in zip(found["key"].tolist(), found["row"].tolist(), strict=True)
+    )
 
 
 def test_the_offset_index_finds_keys_across_blocks(tmp_path: Path) -> None:

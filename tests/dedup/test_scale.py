@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from drive import documents, run_fuzzy
 from test_fuzzy import page
 
 from gristmill.dedup.settings import FuzzySettings
+from tests.support.dedup_drive import documents, run_fuzzy
 
 
 def copies(folder: Path, texts: list[str], count: int) -> list[tuple[Path, int]]:
@@ -37,7 +37,9 @@ def test_a_million_identical_boilerplate_pages_do_not_stall(tmp_path: Path) -> N
     seconds = []
     for count in (100_000, 1_000_000):
         began = time.process_time()
-        found = run_fuzzy(FuzzySettings(), copies(tmp_path / str(count), texts, count), tmp_path / f"s{count}")
+        found = run_fuzzy(
+            FuzzySettings(), copies(tmp_path / str(count), texts, count), tmp_path / f"s{count}"
+        )
         seconds.append(time.process_time() - began)
         assert len(found.kept) == 1 and found.counts[0]["largest"] == count
         assert found.counts[1]["compared"] == count - 1

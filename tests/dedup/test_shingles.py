@@ -14,7 +14,9 @@ def column(*texts: str | None) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(texts, pa.large_string())])
 
 
-@given(st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=40), max_size=6), st.integers(0, 3))
+@given(
+    st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=40), max_size=6), st.integers(0, 3)
+)
 @example(["«x»... (a) İstanbul漢字b漢.c ไทยx é\u0301 ٣.٤ ...", None, "漢", "・a・"], 0)
 @settings(max_examples=100, deadline=None)
 def test_word_hashes_are_those_of_the_shared_word_pass(texts: list[str | None], skip: int) -> None:
@@ -27,7 +29,9 @@ def test_word_hashes_are_those_of_the_shared_word_pass(texts: list[str | None], 
 
 
 def test_a_text_of_n_words_has_one_shingle_and_of_n_plus_one_two() -> None:
-    shingles, bounds = shingle_texts(FuzzySettings(), column("a b c d e", "A, b! (c) D e f", "a b c d", "a b c d", "...", None))
+    shingles, bounds = shingle_texts(
+        FuzzySettings(), column("a b c d e", "A, b! (c) D e f", "a b c d", "a b c d", "...", None)
+    )
     assert np.diff(bounds).tolist() == [1, 2, 1, 1, 0, 0]
     assert shingles[0] == shingles[1] and shingles[3] == shingles[4] and shingles[3] != shingles[0]
 

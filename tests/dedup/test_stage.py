@@ -10,26 +10,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from drive import documents, write_shards
-from made import Slice
 from test_fuzzy import corpus
 
 from gristmill.dedup.settings import ExactSettings, FuzzySettings, LineSettings
 from gristmill.errors import GristmillError
 from gristmill.manifest import Manifest
-from gristmill.pipeline import steps
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.progress import Progress
+from gristmill.pipeline.look.reading import read_view
+from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.report.duplicates import duplicates_section
-from gristmill.pipeline.report.reading import read_view
-from gristmill.pipeline.run import Plan, run_plan
-from gristmill.pipeline.steps import StageKind, Step
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.run import step as steps
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.runner import Plan, run_plan
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.step import StageKind, Step
+from tests.support.dedup_drive import documents, write_shards
+from tests.support.made_stage import Slice
 
 
 @pytest.fixture(scope="module", autouse=True)
 def made_stage() -> Iterator[None]:
-    before, steps.STAGES = steps.STAGES, {**steps.STAGES, "made": StageKind("made:made", 1)}
+    before, steps.STAGES = (
+        steps.STAGES,
+        {**steps.STAGES, "made": StageKind("tests.support.made_stage:made", 1)},
+    )
     path, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), str(Path(__file__).parent)
     yield
     steps.STAGES = before
@@ -40,7 +43,11 @@ def run(
     out: Path, table: pa.Table, sizes: list[int], settings: Slice, engine: str = "inline", workers: int = 1
 ) -> dict[str, Manifest]:
     folder = out.with_name(f"{out.name}-in")
-    shards = [path for path, _row in write_shards(folder, table, sizes)] if not folder.exists() else sorted(folder.glob("*"))
+    shards = (
+        [path for path, _row in write_shards(folder, table, sizes)]
+        if not folder.exists()
+        else sorted(folder.glob("*"))
+    )
     made = settings.model_copy(update={"paths": tuple(map(str, shards))})
     plan = Plan(
         "dedup",
@@ -78,7 +85,10 @@ def test_the_stages_keep_remove_decide_and_balance(tmp_path: Path) -> None:
     assert len(read(fuzzy, "pairs")) == fuzzy.extra["compared"]
     kinds = {entry.kind for manifest in (exact, fuzzy) for entry in manifest.files}
     assert kinds == {"documents", "documents-index", "removed", "removed-index", "decisions", "pairs"}
-    assert {path.suffix for manifest in (exact, fuzzy) for path in (manifest.folder / "data").iterdir()} == {".parquet", ".idx"}
+    assert {path.suffix for manifest in (exact, fuzzy) for path in (manifest.folder / "data").iterdir()} == {
+        ".parquet",
+        ".idx",
+    }
     assert list(verify(tmp_path / "out")) == []
 
 
@@ -99,7 +109,11 @@ def test_the_records_hold_what_was_compared_accepted_and_rejected(tmp_path: Path
         assert len(totals.pairs[outcome]) == 8
         for pair in totals.pairs[outcome]:
             row = known[pair["id"], pair["kept_id"]]
-            assert (pair["score"], pair["estimate"], pair["accepted"]) == (row["score"], row["estimate"], outcome == "accepted")
+            assert (pair["score"], pair["estimate"], pair["accepted"]) == (
+                row["score"],
+                row["estimate"],
+                outcome == "accepted",
+            )
     section = duplicates_section(view)
     assert section is not None and all(pair["id"] in section.body for pair in totals.pairs["rejected"])
 
@@ -121,7 +135,9 @@ def test_ray_writes_the_same_bytes(tmp_path: Path, workers: int) -> None:
     assert digests(again) == expected
 
 
-def test_a_source_that_would_be_wiped_out_stops_the_run_with_its_clusters_unless_allowed(tmp_path: Path) -> None:
+def test_a_source_that_would_be_wiped_out_stops_the_run_with_its_clusters_unless_allowed(
+    tmp_path: Path,
+) -> None:
     table = documents(["the same page"] * 60 + ["another"], source=["web"] * 60 + ["books"])
     loud = ExactSettings(alarm_documents=50)
     with pytest.raises(GristmillError, match="wipe out a source: `web` loses 59 of 60 documents") as caught:
@@ -132,7 +148,10 @@ def test_a_source_that_would_be_wiped_out_stops_the_run_with_its_clusters_unless
 
 
 def test_lines_are_cut_as_a_stage_and_the_books_balance(tmp_path: Path) -> None:
-    texts = [f"Page {number} says one thing. And two. And three.\nThe same footer everywhere." for number in range(30)]
+    texts = [
+        f"Page {number} says one thing. And two. And three.\nThe same footer everywhere."
+        for number in range(30)
+    ]
     manifests = run(tmp_path / "out", documents(texts), [10], Slice(pieces=LineSettings()))
     lines = manifests["dedup-lines"]
     assert lines.extra["cut"] == 29 and lines.books is not None

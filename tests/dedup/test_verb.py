@@ -24,9 +24,13 @@ def write(path: Path, texts: list[str]) -> str:
     return str(path)
 
 
-def test_the_verb_deduplicates_plain_files_and_then_against_their_index(tmp_path: Path, app: typer.Typer) -> None:
+def test_the_verb_deduplicates_plain_files_and_then_against_their_index(
+    tmp_path: Path, app: typer.Typer
+) -> None:
     words = page(1)
-    first = write(tmp_path / "one.jsonl", [" ".join(words), " ".join([*words, "more"]), "  same page ", "same page"])
+    first = write(
+        tmp_path / "one.jsonl", [" ".join(words), " ".join([*words, "more"]), "  same page ", "same page"]
+    )
     quiet = ["--engine", "inline", "--quiet", "--json"]
     done = CliRunner().invoke(app, ["dedup", first, "--out", str(tmp_path / "one"), "--index", *quiet])
     assert done.exit_code == 0, done.output
@@ -41,11 +45,15 @@ def test_the_verb_deduplicates_plain_files_and_then_against_their_index(tmp_path
 
 
 def test_every_stage_can_be_asked_for_by_name(tmp_path: Path, app: typer.Typer) -> None:
-    path = write(tmp_path / "in.jsonl", ["One says this. Two says that. Three is quiet.\nA footer.", "Another page.\nA footer."])
+    path = write(
+        tmp_path / "in.jsonl",
+        ["One says this. Two says that. Three is quiet.\nA footer.", "Another page.\nA footer."],
+    )
     quiz = write(tmp_path / "quiz.jsonl", [" ".join(page(5, 20))])
     stages = ["--stages", "url,exact,fuzzy,lines,paragraphs,spans,substring", "--decontaminate", quiz]
     done = CliRunner().invoke(
-        app, ["dedup", path, "--out", str(tmp_path / "out"), *stages, "--engine", "inline", "--quiet", "--json"]
+        app,
+        ["dedup", path, "--out", str(tmp_path / "out"), *stages, "--engine", "inline", "--quiet", "--json"],
     )
     assert done.exit_code == 0, done.output
     names = [row["step"].removeprefix("dedup-") for row in json.loads(done.stdout)["steps"]][1:]

@@ -48,7 +48,9 @@ def test_there_are_well_over_a_thousand_pages_on_several_hosts(built: tuple[Path
     assert len(built[1]["hosts"]) == 5
 
 
-def test_every_response_comes_with_its_request_and_metadata(records: list[tuple[str, str, str, bytes, str]]) -> None:
+def test_every_response_comes_with_its_request_and_metadata(
+    records: list[tuple[str, str, str, bytes, str]],
+) -> None:
     counts = Counter(kind for kind, *_ in records)
     assert counts["request"] == counts["response"] == counts["metadata"] > 1_000
     assert counts["warcinfo"] == 8
@@ -58,7 +60,12 @@ def test_what_a_crawler_picks_up_besides_is_there(records: list[tuple[str, str, 
     responses = [record for record in records if record[0] == "response"]
     assert {status for _, _, status, _, _ in responses} == {"200", "301", "404", "500"}
     kinds = {kind for *_, kind in responses}
-    assert {"text/css", "image/png", "text/html; charset=iso-8859-1", "text/html; charset=windows-1252"} <= kinds
+    assert {
+        "text/css",
+        "image/png",
+        "text/html; charset=iso-8859-1",
+        "text/html; charset=windows-1252",
+    } <= kinds
 
 
 def test_pages_decode_in_the_charset_they_name(records: list[tuple[str, str, str, bytes, str]]) -> None:
@@ -67,7 +74,9 @@ def test_pages_decode_in_the_charset_they_name(records: list[tuple[str, str, str
             assert "</html>" in body.decode(content_type.partition("charset=")[2]).lower() or not body
 
 
-def test_copies_differ_from_their_originals_in_furniture_or_in_little(records: list[tuple[str, str, str, bytes, str]]) -> None:
+def test_copies_differ_from_their_originals_in_furniture_or_in_little(
+    records: list[tuple[str, str, str, bytes, str]],
+) -> None:
     pages = {url: body for kind, url, _, body, _ in records if kind == "response"}
     older = [url for url in pages if url.startswith("https://docs.example/2/") and "?" not in url]
     pairs = [(pages[url], pages[url.replace("example/2/", "example/3/")]) for url in older]
@@ -89,7 +98,9 @@ def test_a_second_build_leaves_the_files_alone(built: tuple[Path, dict[str, Any]
     assert {path.name: path.stat().st_mtime_ns for path in built[0].iterdir()} == before
 
 
-def test_a_file_that_went_missing_is_made_again(built: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_went_missing_is_made_again(
+    built: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = Page("https://docs.example/a", b"<html>a</html>")
     monkeypatch.setattr(corpus, "build_pages", lambda seed: [page] * 300)
     monkeypatch.setattr(corpus, "_prose", lambda seed: [Passage("a", "A", "Some text.")])
@@ -100,7 +111,9 @@ def test_a_file_that_went_missing_is_made_again(built: tuple[Path, dict[str, Any
     assert (folder / "prose.jsonl").exists()
 
 
-def test_a_python_that_documents_nothing_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_documents_nothing_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(corpus, "build_pages", lambda seed: [])
     with pytest.raises(InputError, match="0 pages only") as caught:
         build_corpus(tmp_path, 1)
@@ -110,7 +123,9 @@ def test_a_python_that_documents_nothing_is_refused_by_name(tmp_path: Path, monk
 def test_a_module_is_read_without_running_it() -> None:
     module = read_module("noisy", '"""Says."""\nraise SystemExit\ndef f(a, *, b=1):\n    """Adds."""\n')
     assert module is not None
-    assert [(member.name, member.signature, member.text) for member in module.members] == [("noisy.f", "(a, *, b=1)", "Adds.")]
+    assert [(member.name, member.signature, member.text) for member in module.members] == [
+        ("noisy.f", "(a, *, b=1)", "Adds.")
+    ]
 
 
 def test_source_that_is_no_python_has_no_documentation() -> None:
@@ -118,11 +133,19 @@ def test_source_that_is_no_python_has_no_documentation() -> None:
 
 
 @pytest.mark.slow
-def test_another_process_with_another_hash_seed_writes_the_same_bytes(built: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_another_process_with_another_hash_seed_writes_the_same_bytes(
+    built: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     code = (
-        "import sys, pathlib; from gristmill.pipeline.demo.corpus import build_corpus; build_corpus(pathlib.Path(sys.argv[1]), 1)"
+        "import sys, pathlib; from gristmill.pipeline.demo.corpus import build_corpus;"
+        " build_corpus(pathlib.Path(sys.argv[1]), 1)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True)
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        check=True,
+    )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         path.name: path.read_bytes() for path in built[0].iterdir()
     }

@@ -4,7 +4,10 @@ from gristmill.pipeline.demo.markup import parse, plain, to_html, to_text
 
 
 def test_hard_line_ends_are_joined_and_blank_lines_part_paragraphs() -> None:
-    assert to_text(parse("One line\nand another.\n\nA second paragraph.")) == "One line and another.\n\nA second paragraph."
+    assert (
+        to_text(parse("One line\nand another.\n\nA second paragraph."))
+        == "One line and another.\n\nA second paragraph."
+    )
 
 
 def test_an_underlined_line_and_a_hash_are_headings() -> None:

@@ -17,16 +17,26 @@ import yaml
 from gristmill.errors import UsageError
 from gristmill.ledger import Books
 from gristmill.manifest import Manifest
-from gristmill.pipeline.demo.run import run_demo, write_recipe
+from gristmill.pipeline.demo.quickstart import run_demo, write_recipe
 from gristmill.pipeline.demo.show import show_run, spell_bytes
-from gristmill.pipeline.invoke import Options, load_recipe
+from gristmill.pipeline.verbs.invoke import Options, load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = {f"gopher-repetition.duplicate_{n}gram_fraction": 10 - n for n in range(5, 10)}
 
 
 def manifest(name: str, books: Books | None = None, **extra: Any) -> Manifest:
-    return Manifest(Path("run/steps", name), name, "0" * 64, {}, (), (), books, extra, {"seconds": 83.0, "tokens_per_s": 5000.0})
+    return Manifest(
+        Path("run/steps", name),
+        name,
+        "0" * 64,
+        {},
+        (),
+        (),
+        books,
+        extra,
+        {"seconds": 83.0, "tokens_per_s": 5000.0},
+    )
 
 
 @pytest.fixture
@@ -73,7 +83,16 @@ def test_a_pipe_gets_no_colour_and_nothing_a_model_made_up_reaches_the_terminal(
 
 
 def test_the_funnel_names_documents_bytes_rules_and_errors(shown: str) -> None:
-    for told in ("3,000", "1,871", "7.69 MB", "extract.status", "timeout", "request", "text extracted", "text edited away"):
+    for told in (
+        "3,000",
+        "1,871",
+        "7.69 MB",
+        "extract.status",
+        "timeout",
+        "request",
+        "text extracted",
+        "text edited away",
+    ):
         assert told in shown
 
 
@@ -107,7 +126,8 @@ def test_every_place_is_a_path_to_open(shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "spelled"), [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_600, "1.00 MB"), (45_600_000, "45.6 MB")]
+    ("count", "spelled"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (999_600, "1.00 MB"), (45_600_000, "45.6 MB")],
 )
 def test_sizes_have_three_digits(count: int, spelled: str) -> None:
     assert spell_bytes(count) == spelled
@@ -130,15 +150,27 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_quickstart_ends_with_a_better_model_and_a_second_run_finds_it_done(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gristmill.pipeline.cli", "demo", "--out", str(tmp_path / "demo"), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "gristmill.pipeline.cli",
+        "demo",
+        "--out",
+        str(tmp_path / "demo"),
+        "--json",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        )
         steps = [step["step"] for step in json.loads(done.stdout)["steps"]]
         assert steps[0].startswith("extract/")
         assert steps[-1] == "train"
     assert "0 steps run" in done.stderr
     (summary,) = (tmp_path / "demo" / "run" / "steps").glob("train-*/train/run/summary.json")
     evaluations = json.loads(summary.read_text())["evaluations"]
-    before, after = ({row["source"]: row["bits_per_byte"] for row in evaluations[when]} for when in ("before", "after"))
+    before, after = (
+        {row["source"]: row["bits_per_byte"] for row in evaluations[when]} for when in ("before", "after")
+    )
     assert all(after[source] < 0.8 * before[source] for source in ("web", "prose", "code"))

@@ -25,13 +25,19 @@ DEADLINE = 1.0
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     settings = ExtractSettings(extractor="resiliparse", deadline_seconds=DEADLINE, memory_bytes=256 << 20)
-    with Child(settings, loader="hostile:hostile") as child:
+    with Child(settings, loader="tests.support.hostile_extractors:hostile") as child:
         yield child
 
 
 def page(number: int, act: str = "") -> Page:
     meta = f'<meta name="do" content="{act}">' if act else ""
-    return Page(f"https://a.example/{number}", "text/html", "utf-8", "", f"<html>{meta}<p>page {number}</p></html>".encode())
+    return Page(
+        f"https://a.example/{number}",
+        "text/html",
+        "utf-8",
+        "",
+        f"<html>{meta}<p>page {number}</p></html>".encode(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,13 +54,17 @@ def page(number: int, act: str = "") -> Page:
         ("raise", "extractor_error"),
     ],
 )
-def test_a_hostile_page_costs_one_failed_result_and_the_rest_of_its_batch_goes_on(child: Child, act: str, error: str) -> None:
+def test_a_hostile_page_costs_one_failed_result_and_the_rest_of_its_batch_goes_on(
+    child: Child, act: str, error: str
+) -> None:
     started = time.monotonic()
     results = list(child.extract([page(0), page(1, act), page(2), page(3)]))
     assert [result.kind for result in results] == [TEXT, FAILED, TEXT, TEXT]
     assert [result.text for result in results if result.kind == TEXT] == ["page 0", "page 2", "page 3"]
     assert results[1].said["error"] == error
-    assert time.monotonic() - started < 120  # on a busy machine: the time a process waits for a CPU is not held against it
+    assert (
+        time.monotonic() - started < 120
+    )  # on a busy machine: the time a process waits for a CPU is not held against it
 
 
 def test_hostile_pages_in_a_row_and_at_both_ends_are_one_result_each(child: Child) -> None:
@@ -66,7 +76,9 @@ def test_hostile_pages_in_a_row_and_at_both_ends_are_one_result_each(child: Chil
 def test_texts_larger_than_the_pipe_come_whole_and_in_order() -> None:
     bodies = [b"<p>" + b"word " * num_words for num_words in (600_000, 1, 300_000, 2, 600_000)]
     with Child(ExtractSettings(extractor="resiliparse", favor="recall")) as child:
-        results = list(child.extract([Page("https://a.example/", "text/html", "utf-8", "", body) for body in bodies]))
+        results = list(
+            child.extract([Page("https://a.example/", "text/html", "utf-8", "", body) for body in bodies])
+        )
     assert [len(result.text.split()) for result in results] == [600_000, 1, 300_000, 2, 600_000]
 
 
@@ -118,18 +130,17 @@ def test_an_extractor_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
-    script = textwrap.dedent(
-        """
+    script = textwrap.dedent("""
         import sys
         from gristmill.pipeline.extract.child import Child, close_kept, kept_child
         from gristmill.pipeline.extract.frames import Page
         from gristmill.pipeline.extract.settings import ExtractSettings
-        child = Child(ExtractSettings(deadline_seconds=600), loader="hostile:hostile")
+        settings = ExtractSettings(deadline_seconds=600)
+        child = Child(settings, loader="tests.support.hostile_extractors:hostile")
         next(child.extract([Page("", "text/html", "", "", b"<p>x</p>")]))
         print(child._process.popen.pid, flush=True)
         list(child.extract([Page("", "text/html", "", "", b'<meta name="do" content="hold">')]))
-        """
-    )
+        """)
     import gristmill
 
     root = Path(gristmill.__file__).resolve().parent.parent

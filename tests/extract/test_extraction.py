@@ -11,26 +11,32 @@ from typing import Any
 import brotli
 import pyarrow as pa
 import pytest
-from archives import http, member, page, record, source_of
 
 from gristmill.document import FAILED, document_id, document_schema, removed_schema
-from gristmill.pipeline.extract.run import ExtractBatch, Extraction, documents_schema
+from gristmill.pipeline.extract.extraction import ExtractBatch, Extraction, documents_schema
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
+from tests.support.archives import http, member, page, record, source_of
 
 
 class Milled:
     """All batches of a source as three tables, its books checked."""
 
     def __init__(
-        self, pattern: str | Path, settings: ExtractSettings | None = None, shard_bytes: int = 64 << 20, **source: Any
+        self,
+        pattern: str | Path,
+        settings: ExtractSettings | None = None,
+        shard_bytes: int = 64 << 20,
+        **source: Any,
     ) -> None:
         self.source = source_of(pattern, **source)
         batches: list[ExtractBatch] = []
         self.books = []
         ends = []
         for shard in plan_shards(self.source, shard_bytes):
-            extraction = Extraction(shard, "web", self.source, settings or ExtractSettings(extractor="resiliparse"))
+            extraction = Extraction(
+                shard, "web", self.source, settings or ExtractSettings(extractor="resiliparse")
+            )
             batches += list(extraction)
             extraction.books.balance("a test")
             self.books.append(extraction.books)
@@ -57,7 +63,13 @@ def test_an_archive_becomes_documents_with_every_record_accounted_for(tmp_path: 
     (tmp_path / "a.warc.gz").write_bytes(b"".join(member(record(n, kind=kinds[n % 5])) for n in range(50)))
     milled = Milled(tmp_path / "a.warc.gz")
     (books,) = milled.books
-    assert books.as_json()["items_out"] == {"kept": 10, "metadata": 10, "request": 10, "revisit": 10, "warcinfo": 10}
+    assert books.as_json()["items_out"] == {
+        "kept": 10,
+        "metadata": 10,
+        "request": 10,
+        "revisit": 10,
+        "warcinfo": 10,
+    }
     row = next(milled.rows())
     assert row["id"] == document_id("web", f"<urn:uuid:{2:032x}>")
     assert row["text"].startswith("The mill by the river")
@@ -77,7 +89,9 @@ def test_each_gate_keeps_one_side_and_removes_the_other(tmp_path: Path) -> None:
         "extract.min_page_bytes": http(b"<p>"),
         "extract.min_text_bytes": http(b"<html><body><script>let x = 1</script></body></html>"),
     }
-    (tmp_path / "a.warc").write_bytes(b"".join(record(number, block) for number, block in enumerate(blocks.values())))
+    (tmp_path / "a.warc").write_bytes(
+        b"".join(record(number, block) for number, block in enumerate(blocks.values()))
+    )
     milled = Milled(tmp_path / "a.warc", ExtractSettings(extractor="resiliparse", min_page_bytes=10))
     assert milled.documents.num_rows == 1
     assert milled.rules == [*list(blocks)[1:4], "extract.min_text_bytes"]
@@ -88,14 +102,20 @@ def test_each_gate_keeps_one_side_and_removes_the_other(tmp_path: Path) -> None:
 
 def test_urls_and_domains_can_be_blocked(tmp_path: Path) -> None:
     (tmp_path / "a.warc").write_bytes(b"".join(record(number) for number in (1, 2, 3)))
-    settings = ExtractSettings(extractor="resiliparse", block_urls=["/page/1$"], block_domains=["Site2.example"])
+    settings = ExtractSettings(
+        extractor="resiliparse", block_urls=["/page/1$"], block_domains=["Site2.example"]
+    )
     milled = Milled(tmp_path / "a.warc", settings)
     assert milled.rules == ["extract.url", "extract.domain"]
     assert milled.documents.num_rows == 1
 
 
 def test_pages_in_other_languages_are_removed_before_extraction_when_asked(tmp_path: Path) -> None:
-    german = "<html><body><p>" + "Die Mühle am Fluss mahlte Weizen und Roggen für das ganze Tal. " * 5 + "</p></body></html>"
+    german = (
+        "<html><body><p>"
+        + "Die Mühle am Fluss mahlte Weizen und Roggen für das ganze Tal. " * 5
+        + "</p></body></html>"
+    )
     (tmp_path / "a.warc").write_bytes(record(1) + record(2, http(german.encode())))
     milled = Milled(tmp_path / "a.warc", ExtractSettings(extractor="resiliparse", html_languages=["de"]))
     assert milled.rules == ["extract.html_language"]
@@ -123,7 +143,10 @@ def test_content_encodings_are_undone_where_they_are_real(tmp_path: Path) -> Non
         "br ": html,
         "identity": html,
     }
-    data = [record(n, http(body, extra=f"Content-Encoding: {name}\r\n")) for n, (name, body) in enumerate(bodies.items())]
+    data = [
+        record(n, http(body, extra=f"Content-Encoding: {name}\r\n"))
+        for n, (name, body) in enumerate(bodies.items())
+    ]
     (tmp_path / "a.warc").write_bytes(b"".join(data))
     texts = [row["text"] for row in Milled(tmp_path / "a.warc").rows()]
     assert len(texts) == len(bodies)
@@ -146,7 +169,12 @@ def test_legacy_charsets_become_utf8(tmp_path: Path) -> None:
     text = "Мельница у реки молола пшеницу и рожь для всей долины, и её жернова ещё стоят там."
     html = f"<html><body><p>{text}</p></body></html>"
     data = record(1, http(html.encode("cp1251"), content_type="text/html; charset=windows-1251"))
-    data += record(2, http(html.replace("<html>", '<html><meta charset="koi8-r">').encode("koi8-r"), content_type="text/html"))
+    data += record(
+        2,
+        http(
+            html.replace("<html>", '<html><meta charset="koi8-r">').encode("koi8-r"), content_type="text/html"
+        ),
+    )
     (tmp_path / "a.warc").write_bytes(data)
     rows = list(Milled(tmp_path / "a.warc").rows())
     assert [row["text"] for row in rows] == [text, text]
@@ -167,7 +195,9 @@ def test_json_lines_keep_chosen_columns(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
     columns = {"text": "content", "id": "doc", "url": "link", "date": "when"}
-    milled = Milled(tmp_path / "a.jsonl.gz", columns=columns, passthrough={"score": "float64", "tags": "json"})
+    milled = Milled(
+        tmp_path / "a.jsonl.gz", columns=columns, passthrough={"score": "float64", "tags": "json"}
+    )
     first, second = milled.rows()
     assert first["id"] == document_id("web", "7")
     assert (first["url"], first["score"], first["tags"]) == ("https://a.example", 0.5, '["a", "b"]')
@@ -195,14 +225,17 @@ def test_each_extractor_finds_the_main_text(tmp_path: Path, extractor: str) -> N
     (tmp_path / "a.warc").write_bytes(b"".join(record(number) for number in range(3)))
     rows = list(Milled(tmp_path / "a.warc", ExtractSettings(extractor=extractor)).rows())
     assert [row["text"].split("\n")[0] for row in rows] == [
-        f"The mill by the river ground wheat and rye for the whole valley, and number {n * 10} of its stones is still there."
+        f"The mill by the river ground wheat and rye for the whole valley, and number {n * 10} of its stones"
+        " is still there."
         for n in range(3)
     ]
 
 
 def test_a_limit_reads_so_many_records_in_order(tmp_path: Path) -> None:
     for name in "ab":
-        (tmp_path / f"{name}.warc").write_bytes(b"".join(record(number, extra=f"X: {name}\r\n") for number in range(10)))
+        (tmp_path / f"{name}.warc").write_bytes(
+            b"".join(record(number, extra=f"X: {name}\r\n") for number in range(10))
+        )
     milled = Milled(tmp_path / "*.warc", limit=7)
     assert milled.documents.num_rows == 7
     assert {row["origin"]["file"] for row in milled.rows()} == {str(tmp_path / "a.warc")}
@@ -221,7 +254,9 @@ HEAVY = {
     "200,000 siblings": b"<p>x y z</p>" * 200_000,
     "a table of 60,000 rows": b"<table>" + b"<tr><td>a</td><td>b c d</td></tr>" * 60_000 + b"</table>",
     "5,000 nested tables": b"<table><tr><td>" * 5000,
-    "200,000 attributes": b"<div " + b" ".join(b"a%d=b" % number for number in range(200_000)) + b">text of the page</div>",
+    "200,000 attributes": (
+        b"<div " + b" ".join(b"a%d=b" % number for number in range(200_000)) + b">text of the page</div>"
+    ),
     "an unclosed attribute": b"<a href='" * 300_000,
     "nothing but signs": b"<" * 5_000_000,
     "a date of 2 MB": b"<meta name=date content='" + b"2020-" * 400_000 + b"'>",
@@ -232,9 +267,15 @@ HEAVY = {
 @pytest.mark.slow
 @pytest.mark.parametrize("extractor", ["trafilatura", "resiliparse", "blocks"])
 def test_a_heavy_page_is_one_row_and_costs_its_deadline_at_most(tmp_path: Path, extractor: str) -> None:
-    data = b"".join(record(number, http(b"<html><body>" + body)) for number, body in enumerate(HEAVY.values()))
+    data = b"".join(
+        record(number, http(b"<html><body>" + body)) for number, body in enumerate(HEAVY.values())
+    )
     (tmp_path / "a.warc").write_bytes(record(900) + data + record(901))
-    milled = Milled(tmp_path / "a.warc", ExtractSettings(extractor=extractor, deadline_seconds=5), max_record_bytes=64 << 20)
+    milled = Milled(
+        tmp_path / "a.warc",
+        ExtractSettings(extractor=extractor, deadline_seconds=5),
+        max_record_bytes=64 << 20,
+    )
     assert milled.documents.num_rows + milled.removed.num_rows + milled.failed.num_rows == len(HEAVY) + 2
     assert set(milled.errors) <= {"too_large", "timeout", "memory", "too_deep"}
     assert {row["url"].rsplit("/", 1)[1] for row in milled.rows()} >= {"900", "901"}
@@ -243,6 +284,8 @@ def test_a_heavy_page_is_one_row_and_costs_its_deadline_at_most(tmp_path: Path, 
 @pytest.mark.slow
 @pytest.mark.parametrize("extractor", ["trafilatura", "resiliparse", "blocks"])
 def test_no_real_page_fails(shared_data: Path, extractor: str) -> None:
-    milled = Milled(shared_data / "realweb" / "*.warc.gz", ExtractSettings(extractor=extractor), shard_bytes=4 << 20)
+    milled = Milled(
+        shared_data / "realweb" / "*.warc.gz", ExtractSettings(extractor=extractor), shard_bytes=4 << 20
+    )
     total = milled.documents.num_rows + milled.removed.num_rows
     assert (total, milled.errors) == (3003, [])

@@ -7,19 +7,32 @@ from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 
 PROSE = [
-    "The mill stood at the end of the valley, where the river, swollen by the spring rains, ran fast enough to turn two wheels.",
-    "Nobody in the village could remember who had built it, although the miller claimed that his family had owned it for ages.",
-    "When the wheel stopped one morning in March, the whole village came out to see what had happened, and found the river gone.",
+    (
+        "The mill stood at the end of the valley, where the river, swollen by the spring rains, ran fast"
+        " enough to turn two wheels."
+    ),
+    (
+        "Nobody in the village could remember who had built it, although the miller claimed that his family"
+        " had owned it for ages."
+    ),
+    (
+        "When the wheel stopped one morning in March, the whole village came out to see what had happened,"
+        " and found the river gone."
+    ),
 ]
 PAGE = f"""<!doctype html><html lang=en><head><title>The mill | Valley News</title>
 <meta property="og:title" content="The mill &amp; the river"><meta name=author content="A. Writer">
-<meta property="article:published_time" content="2021-03-04T05:06:07+02:00"><link rel=canonical href="/mill"></head>
-<body><nav class="main-menu"><ul><li><a href=/>Home</a><li><a href=/news>News</a><li><a href=/about>About us</a></ul></nav>
+<meta property="article:published_time" content="2021-03-04T05:06:07+02:00"
+><link rel=canonical href="/mill"></head>
+<body><nav class="main-menu"><ul><li><a href=/>Home</a><li><a href=/news>News</a><li><a
+href=/about>About us</a></ul></nav>
 <article class="post"><h1>The mill</h1>{"".join(f"<p>{line}</p>" for line in PROSE)}
-<h2>Words</h2><ul><li>wheel, the part that turns and drives the stones<li>stone, the part that grinds the grain</ul>
+<h2>Words</h2><ul><li>wheel, the part that turns and drives the stones
+<li>stone, the part that grinds the grain</ul>
 <pre>def turn(wheel):
     return wheel + 1</pre><p>{PROSE[0][::-1]}</p></article>
-<footer class="site-footer"><p>Copyright 2021 Valley News. All rights reserved.</p><a href=/terms>Terms of use</a></footer>
+<footer class="site-footer"><p>Copyright 2021 Valley News. All rights reserved.</p><a
+href=/terms>Terms of use</a></footer>
 </body></html>"""
 
 
@@ -35,7 +48,11 @@ def test_code_keeps_its_lines_and_indentation() -> None:
 
 def test_a_page_describes_itself() -> None:
     page = extract(PAGE, "https://valley.example/2021/mill?x=1")
-    assert (page.title, page.author, page.canonical_url) == ("The mill & the river", "A. Writer", "https://valley.example/mill")
+    assert (page.title, page.author, page.canonical_url) == (
+        "The mill & the river",
+        "A. Writer",
+        "https://valley.example/mill",
+    )
     assert page.date is not None and page.date.isoformat() == "2021-03-04T03:06:07+00:00"
 
 
@@ -45,11 +62,15 @@ def test_markdown_marks_headings_lists_and_code() -> None:
 
 
 def test_recall_weight_keeps_more_or_less() -> None:
-    sizes = [len(extract(PAGE, settings=BlocksSettings(recall_weight=weight)).text) for weight in (0.2, 1.0, 5.0)]
+    sizes = [
+        len(extract(PAGE, settings=BlocksSettings(recall_weight=weight)).text) for weight in (0.2, 1.0, 5.0)
+    ]
     assert sizes == sorted(sizes)
 
 
-@pytest.mark.parametrize("html", ["", " ", "<", "<p", "</", "<!--", "&", "<script>", "<p>&#", "<a href='", "no markup"])
+@pytest.mark.parametrize(
+    "html", ["", " ", "<", "<p", "</", "<!--", "&", "<script>", "<p>&#", "<a href='", "no markup"]
+)
 def test_a_page_without_main_text_gives_the_empty_string_or_its_words(html: str) -> None:
     assert extract(html).text in ("", "no markup", "<", "&", "&#")
 

@@ -86,7 +86,9 @@ def test_labels_are_read_as_browsers_read_them(label: str, codec: str | None) ->
 @settings(deadline=None)
 @given(
     st.binary(max_size=300),
-    st.sampled_from([None, "utf-8", "utf-16", "gb18030", "shift_jis", "iso-2022-jp", "hz", "big5", "euc-kr", "x"]),
+    st.sampled_from(
+        [None, "utf-8", "utf-16", "gb18030", "shift_jis", "iso-2022-jp", "hz", "big5", "euc-kr", "x"]
+    ),
 )
 def test_any_bytes_decode_to_text_that_encodes(body: bytes, header: str | None) -> None:
     text, charset = decode(body, header)

@@ -52,7 +52,9 @@ def test_a_page_without_blocks_has_no_probabilities() -> None:
     assert len(load_model().probabilities(np.empty((0, len(FEATURES)), dtype=np.float32))) == 0
 
 
-def chosen(probabilities: list[float], words: list[int], repeated: list[int] | None = None, weight: float = 1.0) -> list[bool]:
+def chosen(
+    probabilities: list[float], words: list[int], repeated: list[int] | None = None, weight: float = 1.0
+) -> list[bool]:
     blocks = np.zeros((len(words), L.NUM_BLOCK_COLUMNS), dtype=np.int32)
     blocks[:, L.WORDS] = words
     column = np.array(repeated or [0] * len(words), dtype=np.float32)
@@ -63,7 +65,9 @@ def chosen(probabilities: list[float], words: list[int], repeated: list[int] | N
 @given(arrays.arrays(np.int64, st.integers(1, 12), elements=st.integers(0, 15)), st.data())
 def test_no_other_number_of_blocks_has_a_better_expected_f1(levels: np.ndarray, data: st.DataObject) -> None:
     p = (levels / 16).astype(np.float64)  # exact in the cut's levels
-    words = np.array(data.draw(st.lists(st.integers(1, 90), min_size=len(p), max_size=len(p))), dtype=np.float64)
+    words = np.array(
+        data.draw(st.lists(st.integers(1, 90), min_size=len(p), max_size=len(p))), dtype=np.float64
+    )
 
     def expected(kept: np.ndarray) -> float:
         return float(2 * (p * words)[kept].sum() / (words[kept].sum() + (p * words).sum() + PRIOR_WORDS))

@@ -13,8 +13,10 @@ from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.tokenizer import tokenize
 
 PIECES = (
-    "<p>", "</p>", "<div>", "</div>", "<table>", "<td>", "</td>", "<tr>", "</table>", "<li>", "<ul>", "</ul>", "<svg>", "</svg>",
-    "<script>", "</script>", "<a href=x>", "</a>", "<!--", "-->", "<br>", "<pre>", "</pre>", "<title>", "</title>", "<x-y>",
+    "<p>", "</p>", "<div>", "</div>", "<table>", "<td>", "</td>", "<tr>", "</table>", "<li>", "<ul>", "</ul>",
+    "<svg>", "</svg>",
+    "<script>", "</script>", "<a href=x>", "</a>", "<!--", "-->", "<br>", "<pre>", "</pre>", "<title>",
+    "</title>", "<x-y>",
     "</x-y>",
     "<b>", "</b>", "<template>", "</template>", "&amp;", "&#x1F600;", "<", ">", "'", '"', " ", "=",
 )  # fmt: skip
@@ -61,7 +63,9 @@ def test_a_page_is_cut_into_blocks_as_a_reader_sees_them(page: str, blocks: list
 
 @pytest.mark.parametrize("tag", ["div", "nav", "article", "li", "p"])
 def test_a_block_knows_what_it_lies_in(tag: str) -> None:
-    _, blocks, elements, *_ = tokenize(np.frombuffer(f"<{tag}>inside</{tag}>outside".encode(), dtype=np.uint8))
+    _, blocks, elements, *_ = tokenize(
+        np.frombuffer(f"<{tag}>inside</{tag}>outside".encode(), dtype=np.uint8)
+    )
     inside, outside = elements[blocks[0, L.ELEMENT]], elements[blocks[1, L.ELEMENT]]
     assert (inside[L.TAG], outside[L.TAG]) == (T.ID[tag], 0)
     assert inside[L.CONTEXT] == T.CONTEXT[T.ID[tag]] and outside[L.CONTEXT] == 0
@@ -69,7 +73,9 @@ def test_a_block_knows_what_it_lies_in(tag: str) -> None:
 
 @pytest.mark.parametrize("style", ["display:none", "color: red; DISPLAY : none", "visibility: hidden"])
 def test_hidden_elements_are_known_as_such(style: str) -> None:
-    _, blocks, elements, *_ = tokenize(np.frombuffer(f'<div style="{style}">x</div>'.replace(" :", ":").encode(), dtype=np.uint8))
+    _, blocks, elements, *_ = tokenize(
+        np.frombuffer(f'<div style="{style}">x</div>'.replace(" :", ":").encode(), dtype=np.uint8)
+    )
     assert elements[blocks[0, L.ELEMENT], L.CONTEXT] & T.HIDDEN
 
 
@@ -78,13 +84,22 @@ def test_a_block_is_measured_while_it_is_written() -> None:
     _, blocks, *_ = tokenize(np.frombuffer(page.encode(), dtype=np.uint8))
     row = blocks[0]
     assert (row[L.WORDS], row[L.LINK_WORDS], row[L.LINKS], row[L.LINK_CHARS]) == (8, 2, 1, 8)
-    assert (row[L.DIGITS], row[L.COMMAS], row[L.ENDS], row[L.UPPER], row[L.BOLD_CHARS], row[L.WIDE]) == (4, 2, 1, 1, 5, 2)
+    assert (row[L.DIGITS], row[L.COMMAS], row[L.ENDS], row[L.UPPER], row[L.BOLD_CHARS], row[L.WIDE]) == (
+        4,
+        2,
+        1,
+        1,
+        5,
+        2,
+    )
 
 
 @settings(deadline=None)  # the first example compiles
 @given(st.text(st.sampled_from("ab19 ;&#xAlteqoumlnbsgc"), max_size=40))
 def test_references_are_read_as_the_standard_library_reads_them(text: str) -> None:
-    expected = "".join(ch for ch in html.unescape(text) if ch.isspace() or (ch.isprintable() and ch != "\xad"))
+    expected = "".join(
+        ch for ch in html.unescape(text) if ch.isspace() or (ch.isprintable() and ch != "\xad")
+    )
     assert " ".join(blocks_of("<p>" + text)) == re.sub(r"\s+", " ", expected).strip()
 
 
@@ -112,7 +127,11 @@ def test_any_page_gives_valid_blocks_in_order(pieces: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("page", "cap"),
-    [("<div>" * 1000 + "x", "depth"), ("<i-x></i-x>" * 61_000 + "x", "elements"), ("<p>x" * 31_000, "blocks")],
+    [
+        ("<div>" * 1000 + "x", "depth"),
+        ("<i-x></i-x>" * 61_000 + "x", "elements"),
+        ("<p>x" * 31_000, "blocks"),
+    ],
 )
 def test_a_cap_that_is_hit_is_named(page: str, cap: str) -> None:
     caps = tokenize(np.frombuffer(page.encode(), dtype=np.uint8))[-1]
@@ -121,9 +140,11 @@ def test_a_cap_that_is_hit_is_named(page: str, cap: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["<script>", "<svg>", "<template>", "<title>", "<textarea>", "<iframe><xmp>", "<!--", "<div>", "</q>", "<a href='", "<p><b>",
+    ["<script>", "<svg>", "<template>", "<title>", "<textarea>", "<iframe><xmp>", "<!--", "<div>", "</q>",
+        "<a href='", "<p><b>",
     "<li>",
-     "<table><tr><td>", "&", "<", "<x-y>", "<select><option>", "<b class='x y'>", "<pre>\n", "</div>x", "<br>", "<h1>a"],
+     "<table><tr><td>", "&", "<", "<x-y>", "<select><option>", "<b class='x y'>", "<pre>\n", "</div>x",
+     "<br>", "<h1>a"],
 )  # fmt: skip
 def test_the_time_is_linear_in_the_page_whatever_it_repeats(piece: str) -> None:
     import time

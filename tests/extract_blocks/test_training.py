@@ -17,15 +17,21 @@ from gristmill.pipeline.extract.blocks.training.export import export, round_down
 from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
 from gristmill.pipeline.extract.blocks.training.odds import Odds
 from gristmill.pipeline.extract.blocks.training.page import read_pages, registered_domain
-from gristmill.pipeline.extract.blocks.training.report import (
+from gristmill.pipeline.extract.blocks.training.scores import count_snippets, score, split_words
+from gristmill.pipeline.extract.blocks.training.silver import (
+    ENOUGH_GOLD,
+    WEIGHT,
+    Agreement,
+    agreeing,
+    read_candidates,
+)
+from gristmill.pipeline.extract.blocks.training.summary import (
     gain_interval,
     interval,
     languages_for_trafilatura,
     mean_score,
     silver_by_language,
 )
-from gristmill.pipeline.extract.blocks.training.scores import count_snippets, score, split_words
-from gristmill.pipeline.extract.blocks.training.silver import ENOUGH_GOLD, WEIGHT, Agreement, agreeing, read_candidates
 
 
 def test_every_han_and_kana_character_is_a_word() -> None:
@@ -45,19 +51,31 @@ def test_snippets_count_as_parts_of_the_text_whatever_its_white_space() -> None:
 
 
 def test_snippets_of_many_pages_have_one_f1() -> None:
-    pages = [count_snippets("a b", ["a", "b"], ["c"]), count_snippets("a c", ["b"], ["c"]), count_snippets("a", [], ["c"])]
-    assert mean_score([PageScore(None, one.f1, weight=one.weight) for one in pages]) == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))  # type: ignore[arg-type]
+    pages = [
+        count_snippets("a b", ["a", "b"], ["c"]),
+        count_snippets("a c", ["b"], ["c"]),
+        count_snippets("a", [], ["c"]),
+    ]
+    assert mean_score([PageScore(None, one.f1, weight=one.weight) for one in pages]) == pytest.approx(
+        2 * 2 / (2 * 2 + 1 + 1)
+    )  # type: ignore[arg-type]
 
 
 def test_a_repeated_line_is_gold_where_the_text_around_it_is() -> None:
     text = "one two three four five six"
-    labels, _ = label_blocks([text, "menu " * 120, "some more of the main text", text, "and the end of it all"], "\n".join(
+    labels, _ = label_blocks([text, "menu " * 120, "some more of the main text", text,
+        "and the end of it all"], "\n".join(
         ["some more of the main text", text, "and the end of it all"]))  # fmt: skip
     assert labels.tolist() == [0, 0, 1, 1, 1]
 
 
 def test_a_block_that_holds_a_snippet_is_labelled_and_no_other() -> None:
-    blocks = ["The quick fox jumps.", "Share this", "Something else", "A long paragraph that says, among other things, share this."]
+    blocks = [
+        "The quick fox jumps.",
+        "Share this",
+        "Something else",
+        "A long paragraph that says, among other things, share this.",
+    ]
     labels, weights = label_snippets(blocks, ["quick fox"], ["Share this", "share this"])
     assert labels.tolist() == [1, 0, 0, 0]
     assert (weights > 0).tolist() == [True, True, False, False]
@@ -87,7 +105,8 @@ def grown(rng: np.random.Generator, num_leaves: int) -> dict[str, object]:
         return {"leaf_value": float(rng.normal())}
     left = int(rng.integers(1, num_leaves))
     return {
-        "split_feature": int(rng.integers(0, 136)), "threshold": float(rng.normal()), "decision_type": "<=", "missing_type": "None",
+        "split_feature": int(rng.integers(0, 136)), "threshold": float(rng.normal()), "decision_type": "<=",
+        "missing_type": "None",
         "left_child": grown(rng, left), "right_child": grown(rng, num_leaves - left),
     }  # fmt: skip
 
@@ -113,7 +132,11 @@ def test_exported_trees_give_what_a_walk_from_the_root_gives() -> None:
 
 @pytest.mark.parametrize(
     ("url", "domain"),
-    [("https://a.b.example.co.uk/x", "example.co.uk"), ("http://www.x.org", "x.org"), ("https://me.github.io/", "me.github.io")],
+    [
+        ("https://a.b.example.co.uk/x", "example.co.uk"),
+        ("http://www.x.org", "x.org"),
+        ("https://me.github.io/", "me.github.io"),
+    ],
 )
 def test_pages_are_grouped_by_registered_domain(url: str, domain: str) -> None:
     assert registered_domain(url) == domain
@@ -128,7 +151,11 @@ def test_intervals_are_of_mean_scores_over_domains() -> None:
 
 def judged(gains: dict[str, list[float]]) -> tuple[list[PageScore], list[PageScore]]:
     """Scores of blocks and of trafilatura on full gold, by language, with these differences."""
-    pages = [(SimpleNamespace(kind="full", language=language), gain) for language, own in gains.items() for gain in own]
+    pages = [
+        (SimpleNamespace(kind="full", language=language), gain)
+        for language, own in gains.items()
+        for gain in own
+    ]
     return [PageScore(page, 0.5 + gain) for page, gain in pages], [PageScore(page, 0.5) for page, _ in pages]  # type: ignore[arg-type]
 
 
@@ -141,11 +168,15 @@ def test_a_language_with_little_gold_is_judged_with_what_all_languages_say() -> 
 
 
 def test_a_language_that_is_promised_is_judged_by_its_own_gold_alone() -> None:
-    assert languages_for_trafilatura(*judged({"en": [0.1] * 500, "fr": [-0.01] * 3, "ru": [0.0] * 3})) == ["fr"]
+    assert languages_for_trafilatura(*judged({"en": [0.1] * 500, "fr": [-0.01] * 3, "ru": [0.0] * 3})) == [
+        "fr"
+    ]
 
 
 def test_silver_is_told_by_language_with_the_number_of_pages_agreed_on() -> None:
-    found = silver_by_language([Agreement("ru", True, 0.9), Agreement("ru", False, 0.1), Agreement("fr", False, 0.2)])
+    found = silver_by_language(
+        [Agreement("ru", True, 0.9), Agreement("ru", False, 0.1), Agreement("fr", False, 0.2)]
+    )
     assert found == {"fr": {"pages": 1, "agree": 0, "f1": None}, "ru": {"pages": 2, "agree": 1, "f1": 0.9}}
 
 
@@ -155,27 +186,55 @@ def archive(folder: Path, bodies: dict[str, str]) -> Path:
     with path.open("wb") as file:
         for url, body in bodies.items():
             block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + body.encode()
-            head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nContent-Type: application/http; msgtype=response"
-            file.write(gzip.compress(f"{head}\r\nContent-Length: {len(block)}\r\n\r\n".encode() + block + b"\r\n\r\n"))
+            head = (
+                f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nContent-Type:"
+                " application/http; msgtype=response"
+            )
+            file.write(
+                gzip.compress(
+                    f"{head}\r\nContent-Length: {len(block)}\r\n\r\n".encode() + block + b"\r\n\r\n"
+                )
+            )
     return path
 
 
 def test_pages_without_gold_in_a_language_with_little_of_it_are_candidates_for_silver(tmp_path: Path) -> None:
-    french = "Le renard brun saute par-dessus le chien paresseux, puis il rentre chez lui avant la tombée de la nuit. "
-    english = "The quick brown fox jumps over the lazy dog, and then it goes home before the night has fallen on the hills. "
+    french = (
+        "Le renard brun saute par-dessus le chien paresseux, puis il rentre chez lui avant la tombée de la"
+        " nuit. "
+    )
+    english = (
+        "The quick brown fox jumps over the lazy dog, and then it goes home before the night has fallen on"
+        " the hills. "
+    )
     bodies = {
-        f"https://{name}.example/": f"<html><body><nav>x</nav><article><p>{text * 5}</p></article></body></html>"
+        f"https://{name}.example/": (
+            f"<html><body><nav>x</nav><article><p>{text * 5}</p></article></body></html>"
+        )
         for name, text in (("gold", french), ("fr", french), ("en", english))
     }
     path = archive(tmp_path, bodies)
-    row = {"url": "https://gold.example/", "gold_kind": "full", "gold_text": french * 5, "lang": "fr", "source": "s"}
+    row = {
+        "url": "https://gold.example/",
+        "gold_kind": "full",
+        "gold_text": french * 5,
+        "lang": "fr",
+        "source": "s",
+    }
     (tmp_path / "gold.jsonl.gz").write_bytes(gzip.compress(orjson.dumps(row)))
     pages = read_pages([path], [tmp_path / "gold.jsonl.gz"])
-    assert [page.url for page in read_candidates([path], pages)] == ["https://fr.example/", "https://en.example/"]
+    assert [page.url for page in read_candidates([path], pages)] == [
+        "https://fr.example/",
+        "https://en.example/",
+    ]
     plenty = [*pages, *[dataclasses.replace(pages[0], language="en")] * ENOUGH_GOLD]
     found = read_candidates([path], plenty)
-    assert [(page.url, page.kind, page.language) for page in found] == [("https://fr.example/", "silver", "fr")]
-    always, never = (load_model()._replace(leaves=np.full((180, 32), value, dtype=np.float32)) for value in (0.1, -10.0))
+    assert [(page.url, page.kind, page.language) for page in found] == [
+        ("https://fr.example/", "silver", "fr")
+    ]
+    always, never = (
+        load_model()._replace(leaves=np.full((180, 32), value, dtype=np.float32)) for value in (0.1, -10.0)
+    )
     assert agreeing(found, never) == []
     silver = agreeing(found, always)  # takes the navigation too, a word of a hundred
     assert [page.url for page in silver] == ["https://fr.example/"]

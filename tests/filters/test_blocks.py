@@ -1,4 +1,5 @@
-"""Filters with lists, models and code: age, URL, language, word lists, models, functions, datatrove, personal data."""
+"""Filters with lists, models and code: age, URL, language, word lists, models, functions, datatrove, personal
+data."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ import pyarrow as pa
 import pytest
 
 from gristmill.errors import GristmillError, InputError, UsageError
+from gristmill.filters.passes import FilterOutcome, compile_filters
 from gristmill.filters.pii import EMAIL, find
-from gristmill.filters.run import FilterOutcome, compile_filters
 from gristmill.filters.settings import FilterSettings
 from gristmill.filters.sources import build_list, host_of, normalize_url
-from tests.filters.make import documents
+from tests.support.filter_documents import documents
 
 
 def run(table: pa.Table, **settings: Any) -> FilterOutcome:
@@ -23,7 +24,9 @@ def run(table: pa.Table, **settings: Any) -> FilterOutcome:
 
 def removed_by(table: pa.Table, **settings: Any) -> list[str | None]:
     outcome = run(table, **settings)
-    rules = dict(zip(outcome.removed.column("id").to_pylist(), outcome.removed.column("rule").to_pylist(), strict=True))
+    rules = dict(
+        zip(outcome.removed.column("id").to_pylist(), outcome.removed.column("rule").to_pylist(), strict=True)
+    )
     return [rules.get(id_) for id_ in table.column("id").to_pylist()]
 
 
@@ -50,7 +53,9 @@ def test_urls_are_normalised_as_c4_does() -> None:
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_listed_domain_blocks_its_subdomains_and_a_listed_url_itself(tmp_path: Path, compiled: bool) -> None:
+def test_a_listed_domain_blocks_its_subdomains_and_a_listed_url_itself(
+    tmp_path: Path, compiled: bool
+) -> None:
     lists = {
         "domains": write(tmp_path / "d.txt", "# bad", "bad.example"),
         "urls": write(tmp_path / "u.txt", "http://ok.example/x/"),
@@ -59,7 +64,13 @@ def test_a_listed_domain_blocks_its_subdomains_and_a_listed_url_itself(tmp_path:
         for kind, path in lists.items():
             lists[kind] = str(tmp_path / f"{kind}.u64")
             assert build_list(kind, Path(path), Path(lists[kind])) == 1
-    urls = ["https://a.bad.example/p", "https://notbad.example/", "https://www.ok.example/x", "https://ok.example/xy", None]
+    urls = [
+        "https://a.bad.example/p",
+        "https://notbad.example/",
+        "https://www.ok.example/x",
+        "https://ok.example/xy",
+        None,
+    ]
     found = removed_by(documents(["t"] * 5, url=urls), url={kind: [path] for kind, path in lists.items()})
     assert found == ["url.blocked_domain", None, "url.blocked_url", None, None]
 
@@ -67,7 +78,13 @@ def test_a_listed_domain_blocks_its_subdomains_and_a_listed_url_itself(tmp_path:
 def test_url_words_add_their_scores_and_substrings_hide_nowhere(tmp_path: Path) -> None:
     words = write(tmp_path / "w.txt", "casino\t2", "poker", "bonus")
     substrings = write(tmp_path / "s.txt", "free-slots")
-    urls = ["https://a.b/casino", "https://a.b/poker", "https://poker.b/bonus", "https://a.b/f-r-e-e/slots9", "https://a.b/casinos"]
+    urls = [
+        "https://a.b/casino",
+        "https://a.b/poker",
+        "https://poker.b/bonus",
+        "https://a.b/f-r-e-e/slots9",
+        "https://a.b/casinos",
+    ]
     found = removed_by(documents(["t"] * 5, url=urls), url={"words": [words], "substrings": [substrings]})
     assert found == ["url.word_score", None, "url.word_score", "url.substrings", None]
 
@@ -85,9 +102,15 @@ def test_language_is_the_extractions_or_detected() -> None:
     text = "This is a perfectly ordinary English sentence about the weather and the sea."
     german = "Das ist ein ganz gewöhnlicher deutscher Satz über das Wetter und das Meer."
     table = documents([text, german, ""], language=None)
-    assert removed_by(table, language={"keep": ["en"], "detector": "pycld2"}) == [None, "language.kept", "language.kept"]
+    assert removed_by(table, language={"keep": ["en"], "detector": "pycld2"}) == [
+        None,
+        "language.kept",
+        "language.kept",
+    ]
     assert removed_by(documents(["x"], "en"), language={"keep": ["en"]}) == [None]
-    assert removed_by(documents(["x"], "en", language_score=[0.5]), language={"keep": ["en"]}) == ["language.score"]
+    assert removed_by(documents(["x"], "en", language_score=[0.5]), language={"keep": ["en"]}) == [
+        "language.score"
+    ]
     strange = "\x00\x0b\x7f\ufdd0" + text
     assert removed_by(documents([strange]), language={"keep": ["en"], "detector": "pycld2"}) == [None]
 
@@ -122,7 +145,9 @@ def test_a_fasttext_model_by_path_scores_and_detects(tmp_path: Path) -> None:
     bad = ["cheap pills buy now", "buy cheap now", "pills now cheap"] * 20
     lines = [f"__label__en {text}" for text in good] + [f"__label__toxic {text}" for text in bad]
     write(tmp_path / "train.txt", *lines)
-    model = fasttext.train_supervised(str(tmp_path / "train.txt"), thread=1, epoch=50, lr=0.5, wordNgrams=1, verbose=0)
+    model = fasttext.train_supervised(
+        str(tmp_path / "train.txt"), thread=1, epoch=50, lr=0.5, wordNgrams=1, verbose=0
+    )
     model.save_model(path := str(tmp_path / "model.bin"))
     table = documents(["the weather and\nthe sea", "buy cheap pills now", ""])
     toxic = {"name": "toxicity", "path": path, "label": "toxic", "max": 0.5}
@@ -131,7 +156,9 @@ def test_a_fasttext_model_by_path_scores_and_detects(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no label `rude`") as caught:
         run(table, models=[{**toxic, "label": "rude"}])
     assert "it has en, toxic" in str(caught.value)
-    assert compile_filters(FilterSettings.model_validate({"models": [toxic]}), 1).digests.keys() == {"toxicity.model"}
+    assert compile_filters(FilterSettings.model_validate({"models": [toxic]}), 1).digests.keys() == {
+        "toxicity.model"
+    }
 
 
 def test_a_function_of_ones_own_is_a_rule_and_its_source_is_digested(tmp_path: Path) -> None:
@@ -163,7 +190,10 @@ def test_a_function_that_cannot_be_used_is_named(tmp_path: Path, source: str, me
 
 def test_a_datatrove_filter_is_a_step_with_its_reason_in_the_ledger() -> None:
     path = "datatrove.pipeline.filters.LambdaFilter"
-    outcome = run(documents(["ab", "abc"]), datatrove=[{"filter": "tests.filters.peer.ShortFilter", "arguments": {"limit": 3}}])
+    outcome = run(
+        documents(["ab", "abc"]),
+        datatrove=[{"filter": "tests.support.datatrove_block.ShortFilter", "arguments": {"limit": 3}}],
+    )
     assert outcome.removed.column("rule").to_pylist() == ["datatrove.ShortFilter.too_short"]
     assert outcome.counts["by_rule_first"] == {"datatrove.ShortFilter.too_short": 1}
     assert outcome.kept.column("text").to_pylist() == ["ABC"]
@@ -171,17 +201,25 @@ def test_a_datatrove_filter_is_a_step_with_its_reason_in_the_ledger() -> None:
     with pytest.raises(UsageError, match="cannot make the datatrove filter"):
         run(documents([]), datatrove=[{"filter": path + "s"}])
     with pytest.raises(InputError, match=r"ShortFilter` failed on document [0-9a-f]{32}: TypeError"):
-        run(documents(["a"]), datatrove=[{"filter": "tests.filters.peer.ShortFilter", "arguments": {"limit": "3"}}])
+        run(
+            documents(["a"]),
+            datatrove=[{"filter": "tests.support.datatrove_block.ShortFilter", "arguments": {"limit": "3"}}],
+        )
 
 
 def test_personal_data_is_replaced_in_place_and_counted() -> None:
     text = "é jane.doe@mail.example.org or bob@x.co; host 8.8.8.8, not 192.168.0.1. Call 212-555-1234!"
     outcome = run(documents([text, "nothing"]), pii={"phone": True})
     assert outcome.kept.column("text").to_pylist() == [
-        "é email@example.com or firstname.lastname@example.org; host 22.214.171.124, not 192.168.0.1. Call 555-0100!",
+        (
+            "é email@example.com or firstname.lastname@example.org; host 22.214.171.124, not 192.168.0.1."
+            " Call 555-0100!"
+        ),
         "nothing",
     ]
-    assert [outcome.signals.column(f"v0.pii.{kind}").to_pylist()[0] for kind in ("emails", "ips", "phones")] == [2, 1, 1]
+    assert [
+        outcome.signals.column(f"v0.pii.{kind}").to_pylist()[0] for kind in ("emails", "ips", "phones")
+    ] == [2, 1, 1]
     edits = outcome.decisions.column("edits").to_pylist()[0]
     assert text.encode()[edits[0]["start"] : edits[0]["end"]] == b"jane.doe@mail.example.org"
     assert removed_by(documents([text, "nothing"]), pii={"max_matches": 2}) == ["pii.matches", None]
@@ -189,9 +227,21 @@ def test_personal_data_is_replaced_in_place_and_counted() -> None:
 
 def test_the_search_near_at_signs_finds_what_the_pattern_finds(real_texts: list[str]) -> None:
     kinds = {"email": ("X",)}
-    made = ["a@b.c@d.e", "..a@b.co", "a..b@c.de", "x@[1.2.3.4]", "éa@b.co", "a@b", "@@", "a.@b.co", "a@b.co.a@c.de"]
+    made = [
+        "a@b.c@d.e",
+        "..a@b.co",
+        "a..b@c.de",
+        "x@[1.2.3.4]",
+        "éa@b.co",
+        "a@b",
+        "@@",
+        "a.@b.co",
+        "a@b.co.a@c.de",
+    ]
     for text in [*made, *(text for text in real_texts if "@" in text)]:
-        assert [span[:2] for span in find(text, kinds)] == [match.span() for match in EMAIL.finditer(text)], text
+        assert [span[:2] for span in find(text, kinds)] == [match.span() for match in EMAIL.finditer(text)], (
+            text
+        )
 
 
 def test_lists_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from gristmill.errors import InputError
+from gristmill.filters.passes import compile_filters
 from gristmill.filters.presets import PRESETS
-from gristmill.filters.run import compile_filters
 from gristmill.filters.settings import FilterSettings
-from tests.filters.make import documents
+from tests.support.filter_documents import documents
 
 
 def failed_rules(preset: str, text: str, **changes: object) -> list[str]:
     overrides = {f"{preset}.languages": None, **{f"{preset}.{key}": value for key, value in changes.items()}}
-    outcome = compile_filters(FilterSettings(presets=(preset,), set=overrides), seed=1).apply(documents([text]))
+    outcome = compile_filters(FilterSettings(presets=(preset,), set=overrides), seed=1).apply(
+        documents([text])
+    )
     return outcome.removed.column("rules").to_pylist()[0] if outcome.removed.num_rows else []
 
 
@@ -62,17 +64,26 @@ CASES = {
     "gopher-repetition.top_3gram_fraction": ("a b c " + "x" * 22, "a b c " + "x" * 21),
     "gopher-repetition.top_4gram_fraction": ("a b c d " + "x" * 36, "a b c d " + "x" * 35),
     **{
-        f"gopher-repetition.duplicate_{n}gram_fraction": (repeated(n, math.ceil(n / bound)), repeated(n, math.ceil(n / bound) - 1))
+        f"gopher-repetition.duplicate_{n}gram_fraction": (
+            repeated(n, math.ceil(n / bound)),
+            repeated(n, math.ceil(n / bound) - 1),
+        )
         for n, bound in ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
     },
     "fineweb.text_lines": ("a.", " \n"),
     "fineweb.end_mark_lines_fraction": (lines(("a.", 3), ("b", 22)), lines(("a.", 2), ("b", 15))),
-    "fineweb.short_lines_fraction": (lines(("a" * 30, 2), ("b" * 31, 1)), lines(("a" * 30, 3), ("b" * 31, 1))),
+    "fineweb.short_lines_fraction": (
+        lines(("a" * 30, 2), ("b" * 31, 1)),
+        lines(("a" * 30, 3), ("b" * 31, 1)),
+    ),
     "fineweb.duplicate_line_chars_fraction": ("a\na\n" + "b" * 98, "a\na\n" + "b" * 97),
     "fineweb.newlines_per_word": ("a\nb\nc\nd e f g h i j", "a\nb\nc\nd e f g h i"),
     "fineweb-paper.text_lines": ("a.", " \n"),
     "fineweb-paper.end_mark_lines_fraction": (lines(("a.", 1), ("b", 7)), lines(("a.", 3), ("b", 22))),
-    "fineweb-paper.short_lines_fraction": (lines(("a" * 30, 2), ("b" * 31, 1)), lines(("a" * 30, 67), ("b" * 31, 33))),
+    "fineweb-paper.short_lines_fraction": (
+        lines(("a" * 30, 2), ("b" * 31, 1)),
+        lines(("a" * 30, 67), ("b" * 31, 33)),
+    ),
     "fineweb-paper.duplicate_line_chars_fraction": ("a\na\n" + "b" * 9, "a\na\n" + "b" * 8),
     "fineweb-paper.newlines_per_word": ("a\nb\nc\nd e f g h i j", "a\nb\nc\nd e f g h i"),
     "c4-code.page_chars": (FIVE + "x" * (190_000 - len(FIVE)), FIVE + "x" * (190_001 - len(FIVE))),
@@ -93,7 +104,9 @@ CASES = {
 
 def test_every_rule_has_a_case() -> None:
     rules = {rule.name for preset in PRESETS.values() for rule in preset.rules}
-    unbounded = {f"{name}.page_chars" for name in ("c4-paper", "c4-fineweb")}  # off unless a recipe sets a maximum
+    unbounded = {
+        f"{name}.page_chars" for name in ("c4-paper", "c4-fineweb")
+    }  # off unless a recipe sets a maximum
     assert rules - set(CASES) == unbounded
 
 

@@ -19,21 +19,85 @@ from gristmill.filters.edits import apply_edits
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.quality import measure_fineweb, measure_gopher, measure_mc4
 from gristmill.filters.repetition import measure_repetition
-from tests.filters.make import documents
+from tests.support.filter_documents import documents
 
 TEXT_TESTS = Path(__file__).parents[1] / "text"
 FRAGMENTS = (
-    *("\n", "\n\n", "\n\n\n", " \n", "\r\n", "\x0b", "\x85", "\u2028", " ", "  ", "\t", "\u3000", "...", "…", ".", '"', "!", "?"),
-    *("#", "- item", "• item", "the", "of", "And", "with", "日本。", "ไทย", "é", "İ", "ẞ", "word", "two words", "a b c d e."),
-    *("[1]", "[", "]", "[edit]", "[citation needed]", "[٣]", "[12", "{", "}", "javascript", "JavaScript", "java[2]script"),
-    *("lorem ipsum", "Lorem Ipsum", "privacy policy", "Terms of Use", "use coo\u212aies", "uses cookies", "x" * 1001, "x" * 1000),
-    *("Is this one line of words? ", "She said so [3] twice.", "A sentence of five words.", "Five more words are here.\n"),
+    *(
+        "\n",
+        "\n\n",
+        "\n\n\n",
+        " \n",
+        "\r\n",
+        "\x0b",
+        "\x85",
+        "\u2028",
+        " ",
+        "  ",
+        "\t",
+        "\u3000",
+        "...",
+        "…",
+        ".",
+        '"',
+        "!",
+        "?",
+    ),
+    *(
+        "#",
+        "- item",
+        "• item",
+        "the",
+        "of",
+        "And",
+        "with",
+        "日本。",
+        "ไทย",
+        "é",
+        "İ",
+        "ẞ",
+        "word",
+        "two words",
+        "a b c d e.",
+    ),
+    *(
+        "[1]",
+        "[",
+        "]",
+        "[edit]",
+        "[citation needed]",
+        "[٣]",
+        "[12",
+        "{",
+        "}",
+        "javascript",
+        "JavaScript",
+        "java[2]script",
+    ),
+    *(
+        "lorem ipsum",
+        "Lorem Ipsum",
+        "privacy policy",
+        "Terms of Use",
+        "use coo\u212aies",
+        "uses cookies",
+        "x" * 1001,
+        "x" * 1000,
+    ),
+    *(
+        "Is this one line of words? ",
+        "She said so [3] twice.",
+        "A sentence of five words.",
+        "Five more words are here.\n",
+    ),
 )
 
 
 def texts() -> st.SearchStrategy[str]:
     character = st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0x2FFF)
-    padding = st.builds(str.__mul__, st.sampled_from("a é"), st.integers(0, 70))  # kernels read 64 bytes at a time
+    padding = st.builds(
+        str.__mul__, st.sampled_from("a é"), st.integers(0, 70)
+    )  # kernels read 64 bytes at a time
     return st.lists(st.one_of(st.sampled_from(FRAGMENTS), character, padding), max_size=40).map("".join)
 
 
@@ -54,7 +118,9 @@ def compare(values: list[str]) -> None:
 
 def compare_c4(batch: Batch, values: list[str], preset: str) -> None:
     parameters = {**PRESETS[preset].parameters, "page_chars_bound": True}
-    wording = reference.C4Settings(parameters["min_words_per_line"], parameters["max_word_chars"], parameters["end_mark"])
+    wording = reference.C4Settings(
+        parameters["min_words_per_line"], parameters["max_word_chars"], parameters["end_mark"]
+    )
     measured = measure_c4(batch, parameters)
     assert measured.edits is not None
     offsets, data = apply_edits(batch.starts, batch.stops, batch.data, measured.edits)
@@ -91,10 +157,13 @@ def test_a_text_without_characters_measures_zero() -> None:
 
 
 def test_white_space_around_citations_is_any_amount() -> None:
-    """At a page's ends, where it goes once the citations are gone: more of it than the page has lines and brackets."""
+    """At a page's ends, where it goes once the citations are gone: more of it than the page has lines and
+    brackets."""
     said = "This is a line of more than five words, and it ends well."
     compare([f"[1]{' ' * 500}{said} {said} {said}{' ' * 500}[2]\u3000{' ' * 300}[3]{' ' * 400}."])
-    compare([f"{' ' * 70}[1]{' ' * 200}[2]{' ' * 200}{said}\n{said}\n[4]{' ' * 90}{said}[5]{' ' * 200}[edit]"])
+    compare(
+        [f"{' ' * 70}[1]{' ' * 200}[2]{' ' * 200}{said}\n{said}\n[4]{' ' * 90}{said}[5]{' ' * 200}[edit]"]
+    )
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from gristmill.filters.block import MEASURED_BYTES
-from gristmill.filters.run import compile_filters
+from gristmill.filters.passes import compile_filters
 from gristmill.filters.settings import FilterSettings
-from tests.filters.make import documents
+from tests.support.filter_documents import documents
 
 PRESETS = ("gopher", "gopher-repetition", "c4-code", "fineweb", "mc4-paragraphs")
 
@@ -28,10 +28,10 @@ def test_words_and_lines_beyond_the_measured_part_do_not_count() -> None:
 
 _PEAK = """
 import sys, time
-from gristmill.filters.run import compile_filters
+from gristmill.filters.passes import compile_filters
 from gristmill.filters.settings import FilterSettings
-from gristmill.pipeline.job import peak_bytes
-from tests.filters.make import documents
+from gristmill.pipeline.run.job import peak_bytes
+from tests.support.filter_documents import documents
 filters = compile_filters(FilterSettings(presets={presets!r}), seed=1)
 page = "\\n".join(f"This is line {{n}} of a page about nothing much, and it ends here." for n in range(100))
 {body}
@@ -41,13 +41,18 @@ print(peak_bytes() >> 20)
 
 def peak_mb(body: str) -> int:
     code = _PEAK.format(presets=PRESETS, body=body)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=500)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=500
+    )
     return int(done.stdout)
 
 
 @pytest.mark.slow
 def test_a_document_of_200_megabytes_is_filtered_within_a_minute_and_a_gigabyte_and_a_half() -> None:
-    body = "start = time.process_time(); filters.apply(documents([page * 30_000])); assert time.process_time() - start < 60"
+    body = (
+        "start = time.process_time(); filters.apply(documents([page * 30_000])); assert time.process_time() -"
+        " start < 60"
+    )
     one_word = "filters.apply(documents(['x' * 200_000_000, '\\n' * 1000]))"
     assert peak_mb(body) < 1536
     assert peak_mb(one_word) < 1536
@@ -55,5 +60,7 @@ def test_a_document_of_200_megabytes_is_filtered_within_a_minute_and_a_gigabyte_
 
 @pytest.mark.slow
 def test_memory_is_flat_from_one_to_a_hundred_tables() -> None:
-    one, hundred = (peak_mb(f"for _ in range({rounds}): filters.apply(documents([page] * 200))") for rounds in (2, 200))
+    one, hundred = (
+        peak_mb(f"for _ in range({rounds}): filters.apply(documents([page] * 200))") for rounds in (2, 200)
+    )
     assert hundred < one + 32

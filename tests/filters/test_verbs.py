@@ -9,7 +9,7 @@ import pytest
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.run_folder import finished_steps
+from gristmill.pipeline.run.folder import finished_steps
 
 FIVE = "One two three four five."
 
@@ -40,10 +40,20 @@ def test_a_recut_writes_the_bytes_that_a_run_with_the_new_bound_writes(
 ) -> None:
     change = "c4-code.sentences.min=1"
     said = ("--engine", "inline", "-q", "--json")
-    assert call("recut", str(filtered / "kept"), "--set", change, "--out", str(tmp_path / "recut"), *said) == 0
+    assert (
+        call("recut", str(filtered / "kept"), "--set", change, "--out", str(tmp_path / "recut"), *said) == 0
+    )
     (step,) = json.loads(capsys.readouterr().out)["steps"]
     assert (step["in"], step["kept"]) == (6, 6)
-    arguments = ["--preset", "c4-code", "--set", f"filter.set.{change}", "--out", str(tmp_path / "run"), *said]
+    arguments = [
+        "--preset",
+        "c4-code",
+        "--set",
+        f"filter.set.{change}",
+        "--out",
+        str(tmp_path / "run"),
+        *said,
+    ]
     assert call("filter", str(filtered / "in.jsonl"), *arguments) == 0
     assert documents(tmp_path / "recut") == documents(tmp_path / "run") != documents(filtered / "kept")
     facts = [finished_steps(tmp_path / name)["filter/input"].extra for name in ("recut", "run")]
@@ -54,11 +64,16 @@ def test_a_recut_that_needs_the_text_is_refused_before_anything_is_written(
     filtered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        call("recut", str(filtered / "kept"), "--set", "c4-code.end_mark=false", "--out", str(tmp_path / "no"))
+        call(
+            "recut", str(filtered / "kept"), "--set", "c4-code.end_mark=false", "--out", str(tmp_path / "no")
+        )
         == UsageError.exit_code
     )
     said = capsys.readouterr().err
-    assert "`c4-code.end_mark` changes what is measured or edited" in said and "needs a run of the filter stage" in said
+    assert (
+        "`c4-code.end_mark` changes what is measured or edited" in said
+        and "needs a run of the filter stage" in said
+    )
     assert not (tmp_path / "no").exists()
 
 
@@ -69,14 +84,21 @@ def test_options_beside_a_recipe_are_refused(tmp_path: Path, capsys: pytest.Capt
     assert "`--preset` is for plain files" in said and "--set" in said
 
 
-def test_filtering_by_nothing_is_refused(filtered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_filtering_by_nothing_is_refused(
+    filtered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("filter", str(filtered / "in.jsonl"), "--out", str(tmp_path / "no")) == UsageError.exit_code
     assert "--preset" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["c4-code.sentenses.min=1", "c4-code.sentences.min", "c4-code.sentences.min=few"])
+@pytest.mark.parametrize(
+    "change", ["c4-code.sentenses.min=1", "c4-code.sentences.min", "c4-code.sentences.min=few"]
+)
 def test_an_override_that_means_nothing_is_a_usage_error(filtered: Path, tmp_path: Path, change: str) -> None:
-    assert call("recut", str(filtered / "kept"), "--set", change, "--out", str(tmp_path / "no")) == UsageError.exit_code
+    assert (
+        call("recut", str(filtered / "kept"), "--set", change, "--out", str(tmp_path / "no"))
+        == UsageError.exit_code
+    )
 
 
 def test_a_list_of_domains_is_compiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

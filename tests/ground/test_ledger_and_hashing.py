@@ -58,7 +58,11 @@ def test_the_sidecar_finds_every_id_and_no_other(tmp_path: Path) -> None:
 
 
 def test_a_second_run_in_the_same_folder_is_told_who_holds_it(tmp_path: Path) -> None:
-    with hold_lock(tmp_path), pytest.raises(LockedError, match=r"in use by a run with pid \d+ on "), hold_lock(tmp_path):
+    with (
+        hold_lock(tmp_path),
+        pytest.raises(LockedError, match=r"in use by a run with pid \d+ on "),
+        hold_lock(tmp_path),
+    ):
         pass
     with hold_lock(tmp_path):
         pass

@@ -1,4 +1,5 @@
-"""Outputs at URLs: paths that are URLs, objects put whole, a cache that stays small, a lock without a kernel."""
+"""Outputs at URLs: paths that are URLs, objects put whole, a cache that stays small, a lock without a
+kernel."""
 
 from __future__ import annotations
 
@@ -103,7 +104,9 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_put(tmp_path: Path) -> N
             return "bucket", path, None
 
     with pytest.raises(IntegrityError, match="changed while it was uploaded"):
-        upload_to_s3(Bucket(), "x", tmp_path / "x", "0" * 64, lambda attempt: pytest.fail("nothing may be sent"))
+        upload_to_s3(
+            Bucket(), "x", tmp_path / "x", "0" * 64, lambda attempt: pytest.fail("nothing may be sent")
+        )
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,14 @@ class Shard:
 
 
 def test_a_task_is_given_local_links_for_files_folders_and_stems(out: RemotePath, tmp_path: Path) -> None:
-    for name in ("data/a.bin", "model/config.json", "model/deep/weights", "passing/0.cuts", "passing/0.bin", "passing/00.bin"):
+    for name in (
+        "data/a.bin",
+        "model/config.json",
+        "model/deep/weights",
+        "passing/0.cuts",
+        "passing/0.bin",
+        "passing/00.bin",
+    ):
         write_atomic(out / name, name.encode())
     given = staged(
         {
@@ -150,7 +160,10 @@ def test_the_cache_stays_below_its_bound_and_a_link_outlives_it(tmp_path: Path) 
 
 
 def test_scratch_of_a_process_that_died_is_swept(tmp_path: Path) -> None:
-    code = f"from gristmill.cache import Cache; from pathlib import Path; print(Cache(Path({str(tmp_path)!r}), 1).scratch('t'))"
+    code = (
+        f"from gristmill.cache import Cache; from pathlib import Path; print(Cache(Path({str(tmp_path)!r}),"
+        " 1).scratch('t'))"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     left = Path(said.stdout.strip())
     assert left.is_dir()
@@ -180,7 +193,9 @@ def test_a_second_run_in_the_same_output_is_refused_and_named(out: RemotePath) -
         pass
 
 
-@pytest.mark.parametrize("holder", [{"host": socket.gethostname(), "pid": 2**22 + 1}, {"host": "elsewhere", "pid": 1}])
+@pytest.mark.parametrize(
+    "holder", [{"host": socket.gethostname(), "pid": 2**22 + 1}, {"host": "elsewhere", "pid": 1}]
+)
 def test_the_lock_of_a_killed_run_is_taken_over(
     out: RemotePath, holder: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +209,10 @@ def test_the_lock_of_a_killed_run_is_taken_over(
 
 
 def test_secrets_of_the_options_are_not_spelled() -> None:
-    options = {"key": "AKIA123456", "client_kwargs": {"token": "hunter2hunter2", "region_name": "eu", "endpoint_url": "http://x:1"}}
+    options = {
+        "key": "AKIA123456",
+        "client_kwargs": {"token": "hunter2hunter2", "region_name": "eu", "endpoint_url": "http://x:1"},
+    }
     error = OSError("denied AKIA123456 at http://x:1 with hunter2hunter2 in eu")
     assert one_line(error, options) == "OSError: denied *** at http://x:1 with *** in eu"
     assert "hunter2" not in repr(StorageSettings(Access(options)))

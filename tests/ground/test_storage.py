@@ -10,14 +10,24 @@ from hypothesis import strategies as st
 from gristmill.errors import GristmillError, IntegrityError
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
-from gristmill.manifest import Manifest, Record, put_manifest, put_record, read_manifest, read_record, record_path
+from gristmill.manifest import (
+    Manifest,
+    Record,
+    put_manifest,
+    put_record,
+    read_manifest,
+    read_record,
+    record_path,
+)
 from gristmill.storage import ROW_GROUP_ROWS, ParquetWriter, publish, put_if_absent, read_tables, write_atomic
 
 SCHEMA = pa.schema([("source", pa.string()), ("text", pa.large_string())])
 
 
 def write(path: Path, texts: list[str], cuts: list[int]) -> None:
-    table = pa.table({"source": ["s"] * len(texts), "text": pa.array(texts, pa.large_string())}, schema=SCHEMA)
+    table = pa.table(
+        {"source": ["s"] * len(texts), "text": pa.array(texts, pa.large_string())}, schema=SCHEMA
+    )
     with ParquetWriter(path, SCHEMA) as writer:
         for start, end in zip([0, *cuts], [*cuts, len(texts)], strict=True):
             writer.write(table.slice(start, end - start))
@@ -38,7 +48,11 @@ def test_the_bytes_of_a_file_do_not_depend_on_how_its_rows_were_batched(
 def test_every_row_group_but_the_last_has_the_same_number_of_rows(tmp_path: Path) -> None:
     write(tmp_path / "f", ["x"] * (2 * ROW_GROUP_ROWS + 3), [7, 11])
     groups = pq.ParquetFile(tmp_path / "f")
-    assert [groups.metadata.row_group(i).num_rows for i in range(groups.num_row_groups)] == [ROW_GROUP_ROWS, ROW_GROUP_ROWS, 3]
+    assert [groups.metadata.row_group(i).num_rows for i in range(groups.num_row_groups)] == [
+        ROW_GROUP_ROWS,
+        ROW_GROUP_ROWS,
+        3,
+    ]
     assert sum(table.num_rows for table in read_tables(tmp_path / "f")) == 2 * ROW_GROUP_ROWS + 3
 
 
@@ -73,7 +87,9 @@ def test_two_attempts_with_the_same_bytes_publish_one_file(tmp_path: Path) -> No
     first = publish(tmp_path / "a" / "part.parquet", tmp_path / "step", "documents-00000", "documents", 1)
     second = publish(tmp_path / "b" / "part.parquet", tmp_path / "step", "documents-00000", "documents", 1)
     assert first == second
-    assert [path.name for path in (tmp_path / "step" / "data").iterdir()] == [f"documents-00000-{first.sha256[:12]}.parquet"]
+    assert [path.name for path in (tmp_path / "step" / "data").iterdir()] == [
+        f"documents-00000-{first.sha256[:12]}.parquet"
+    ]
 
 
 def test_a_record_comes_back_as_it_was_put_and_an_altered_one_is_refused(tmp_path: Path) -> None:

@@ -1,24 +1,26 @@
-"""The toy stage, known to the pipeline while these tests run; the object store of the tests of sources is at hand."""
+"""The toy stage, known to the pipeline while these tests run."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gristmill.pipeline import steps
-from gristmill.pipeline.steps import StageKind
+from gristmill.pipeline.run import step as steps
+from gristmill.pipeline.run.step import StageKind
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "sources"))
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def toy() -> Iterator[None]:
     """Let plans name the toy stage, and workers import it."""
-    before, steps.STAGES = steps.STAGES, {**steps.STAGES, "toy": StageKind("toy:squares", 1)}
+    before, steps.STAGES = (
+        steps.STAGES,
+        {**steps.STAGES, "toy": StageKind("tests.support.toy_stage:squares", 1)},
+    )
     path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [path])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [path])])
     yield
     steps.STAGES = before
     del os.environ["PYTHONPATH"]

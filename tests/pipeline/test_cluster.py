@@ -12,24 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.run import run_plan
+from gristmill.pipeline.run.runner import run_plan
+from tests.support.toy_stage import INLINE, QUIET, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The driver runs in a process of its own, as on a real cluster; it prints the digest of what the toy stage made.
+# The driver runs in a process of its own, as on a real cluster; it prints the digest of what the toy stage
+# made.
 DRIVER = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
-from gristmill.pipeline import steps
-from gristmill.pipeline.steps import StageKind
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.run import run_plan
-from toy import QUIET, plan
+from gristmill.pipeline.run import step as steps
+from gristmill.pipeline.run.step import StageKind
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.runner import run_plan
+from tests.support.toy_stage import QUIET, plan
 from pathlib import Path
-steps.STAGES = {**steps.STAGES, "toy": StageKind("toy:squares", 1)}
+steps.STAGES = {**steps.STAGES, "toy": StageKind("tests.support.toy_stage:squares", 1)}
 settings = EngineSettings(kind="ray", address=sys.argv[2], retry_seconds=0.1)
 toy = plan(numbers=tuple(range(60)), seconds=0.6, starts=sys.argv[4])
 manifest = run_plan(toy, Path(sys.argv[3]), settings, QUIET).manifests["toy/a"]
@@ -52,14 +53,27 @@ def cluster() -> Iterator[object]:
 
 
 def drive(address: str, out: Path, starts: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-W", "ignore", "-c", DRIVER, str(Path(__file__).parent), address, str(out), str(starts)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        DRIVER,
+        str(Path(__file__).parent),
+        address,
+        str(out),
+        str(starts),
+    ]
     return subprocess.Popen(command, cwd=ROOT, env={**os.environ}, stdout=subprocess.PIPE)
 
 
 @pytest.mark.crash
 def test_a_killed_node_costs_only_its_shards(cluster: object, tmp_path: Path) -> None:
-    """Ten runs with a node killed at a random moment: the same bytes, and less than a tenth of the tasks begun again."""
-    expected = run_plan(plan(numbers=tuple(range(60)), seconds=0.6), tmp_path / "undisturbed", INLINE, QUIET).manifests["toy/a"]
+    """Ten runs with a node killed at a random moment: the same bytes, and less than a tenth of the tasks
+    begun again."""
+    expected = run_plan(
+        plan(numbers=tuple(range(60)), seconds=0.6), tmp_path / "undisturbed", INLINE, QUIET
+    ).manifests["toy/a"]
     for number in range(10):
         victim = cluster.add_node(num_cpus=2, object_store_memory=80 << 20)  # type: ignore[attr-defined]
         starts = tmp_path / f"starts-{number}"
@@ -80,8 +94,10 @@ def test_a_killed_node_costs_only_its_shards(cluster: object, tmp_path: Path) ->
         assert begun < 66
 
 
-def test_an_output_folder_that_a_node_cannot_see_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from gristmill.pipeline.engine import RayEngine
+def test_an_output_folder_that_a_node_cannot_see_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from gristmill.pipeline.run.engine import RayEngine
 
     answers = iter([True, False])
 

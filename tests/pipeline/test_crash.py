@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from small import write_recipe  # type: ignore[import-not-found]
+
+from tests.support.small_recipe import write_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +27,9 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def finish(folder: Path, out: str, engine: str = "inline", workers: int = 2, **more: str) -> dict[str, str]:
-    subprocess.run(command(folder, out, engine, workers), cwd=folder, env=environment(**more), check=True, timeout=300)
+    subprocess.run(
+        command(folder, out, engine, workers), cwd=folder, env=environment(**more), check=True, timeout=300
+    )
     verified = subprocess.run(
         [sys.executable, "-m", "gristmill.pipeline.cli", "verify", out],
         cwd=folder,
@@ -40,9 +43,13 @@ def finish(folder: Path, out: str, engine: str = "inline", workers: int = 2, **m
 
 def data_files(out: Path) -> dict[str, str]:
     """Every file that a manifest of the run names, with its digest, under the step that wrote it."""
-    from gristmill.pipeline.run_folder import finished_steps
+    from gristmill.pipeline.run.folder import finished_steps
 
-    return {f"{name}:{entry.path}": entry.sha256 for name, manifest in finished_steps(out).items() for entry in manifest.files}
+    return {
+        f"{name}:{entry.path}": entry.sha256
+        for name, manifest in finished_steps(out).items()
+        for entry in manifest.files
+    }
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
@@ -61,29 +68,39 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
 
 @pytest.mark.crash
 @pytest.mark.parametrize(("engine", "kills"), [("inline", 20), ("ray", 5)])
-def test_a_killed_run_resumes_to_the_same_bytes(undisturbed: tuple[Path, dict[str, str], float], engine: str, kills: int) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(
+    undisturbed: tuple[Path, dict[str, str], float], engine: str, kills: int
+) -> None:
     folder, expected, seconds = undisturbed
     draw = random.Random(f"{engine}-{kills}")
     start = 6.0 if engine == "ray" else 0.3
     for number in range(kills):
         out = f"{engine}-{number}"
-        process = subprocess.Popen(command(folder, out, engine), cwd=folder, env=environment(), start_new_session=True)
+        process = subprocess.Popen(
+            command(folder, out, engine), cwd=folder, env=environment(), start_new_session=True
+        )
         time.sleep(start + draw.random() * seconds)
         kill_tree(process)
         assert finish(folder, out) == expected
 
 
 @pytest.mark.crash
-def test_a_killed_worker_costs_its_shard_and_nothing_else(undisturbed: tuple[Path, dict[str, str], float]) -> None:
+def test_a_killed_worker_costs_its_shard_and_nothing_else(
+    undisturbed: tuple[Path, dict[str, str], float],
+) -> None:
     import psutil
 
     folder, expected, _ = undisturbed
-    process = subprocess.Popen(command(folder, "worker", "ray"), cwd=folder, env=environment(), start_new_session=True)
+    process = subprocess.Popen(
+        command(folder, "worker", "ray"), cwd=folder, env=environment(), start_new_session=True
+    )
     killed, deadline = 0, time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.7)
         workers = [
-            child for child in psutil.Process(process.pid).children(recursive=True) if "ray::attempt" in "".join(_line(child))
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if "ray::attempt" in "".join(_line(child))
         ]
         if workers and killed < 5:
             random.Random(killed).choice(workers).kill()
@@ -110,9 +127,15 @@ def test_a_signal_stops_a_run_within_ten_seconds_and_says_how_to_resume(
     folder, expected, _ = undisturbed
     out = f"signal-{engine}-{code}"
     process = subprocess.Popen(
-        command(folder, out, engine), cwd=folder, env=environment(), stderr=subprocess.PIPE, start_new_session=True
+        command(folder, out, engine),
+        cwd=folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
-    while not list((folder / out).glob("steps/*/records/*/*.json")):  # it has begun to finish shards, and is far from its end
+    while not list(
+        (folder / out).glob("steps/*/records/*/*.json")
+    ):  # it has begun to finish shards, and is far from its end
         assert process.poll() is None
         time.sleep(0.05)
     began = time.monotonic()

@@ -2,15 +2,15 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
 from gristmill.errors import EngineError, InputError, StepFailed, UsageError
 from gristmill.manifest import read_manifest
-from gristmill.pipeline import engine
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.job import Phase
-from gristmill.pipeline.run import Plan, run_plan, states
-from gristmill.pipeline.run_folder import read_run
+from gristmill.pipeline.run import engine
+from gristmill.pipeline.run.folder import read_run
+from gristmill.pipeline.run.job import Phase
+from gristmill.pipeline.run.runner import Plan, run_plan, states
+from gristmill.pipeline.run.settings import EngineSettings
+from tests.support.toy_stage import INLINE, QUIET, plan
 
 
 def test_a_second_run_reuses_every_step_and_a_changed_setting_names_itself(tmp_path: Path) -> None:
@@ -30,11 +30,15 @@ def test_a_task_that_fails_once_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_poison_shard_fails_the_step_at_the_end_and_the_rest_stays_done(tmp_path: Path) -> None:
     with pytest.raises(
-        StepFailed, match=r"1 shard failed on every attempt, 0 are allowed\n  shard 00001: ValueError: cannot square 2"
+        StepFailed,
+        match=r"1 shard failed on every attempt, 0 are allowed\n  shard 00001: ValueError: cannot square 2",
     ):
         run_plan(plan(poison=2), tmp_path / "out", INLINE, QUIET)
     (folder,) = (tmp_path / "out" / "steps").iterdir()
-    assert sorted(path.name for path in (folder / "records" / "map").iterdir()) == ["00000.json", "00002.json"]
+    assert sorted(path.name for path in (folder / "records" / "map").iterdir()) == [
+        "00000.json",
+        "00002.json",
+    ]
     assert "ValueError" in (folder / "quarantine" / "map-00001.txt").read_text()
     assert not (folder / "manifest.json").exists()
 
@@ -45,7 +49,9 @@ def test_an_allowed_loss_is_named_in_the_manifest(tmp_path: Path) -> None:
 
 
 def test_a_task_that_the_whole_step_needs_cannot_be_lost(tmp_path: Path) -> None:
-    with pytest.raises(StepFailed, match=r"1 shard failed on every attempt, and the step needs all of them") as failed:
+    with pytest.raises(
+        StepFailed, match=r"1 shard failed on every attempt, and the step needs all of them"
+    ) as failed:
         run_plan(plan(9, fails=True), tmp_path / "out", INLINE, QUIET)
     assert "cannot add" in str(failed.value) and "quarantined_shards" not in str(failed.value)
 
@@ -60,9 +66,13 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         run_plan(plan(), tmp_path / "mine", INLINE, QUIET)
 
 
-def test_ray_gives_the_same_manifest_as_the_inline_engine_even_when_a_worker_is_killed(tmp_path: Path) -> None:
+def test_ray_gives_the_same_manifest_as_the_inline_engine_even_when_a_worker_is_killed(
+    tmp_path: Path,
+) -> None:
     settings = {"numbers": tuple(range(12)), "kill": str(tmp_path / "flag")}
-    ray = run_plan(plan(**settings), tmp_path / "ray", EngineSettings(kind="ray", workers=2), QUIET).manifests["toy/a"]
+    ray = run_plan(
+        plan(**settings), tmp_path / "ray", EngineSettings(kind="ray", workers=2), QUIET
+    ).manifests["toy/a"]
     assert (tmp_path / "flag").exists()
     inline = run_plan(plan(**settings), tmp_path / "inline", INLINE, QUIET).manifests["toy/a"]
     assert ray.content_digest == inline.content_digest
@@ -72,7 +82,9 @@ def test_ray_gives_the_same_manifest_as_the_inline_engine_even_when_a_worker_is_
 def test_a_task_that_no_node_can_hold_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     needs = {"toy": {"num_cpus": 0.5, "memory_bytes": 1 << 60}}
     settings = EngineSettings.model_validate({"kind": "ray", "workers": 2, "stages": needs})
-    with pytest.raises(UsageError, match=r"phase `map` is to hold 1,152,921,504,606,846,976 bytes, the largest node offers"):
+    with pytest.raises(
+        UsageError, match=r"phase `map` is to hold 1,152,921,504,606,846,976 bytes, the largest node offers"
+    ):
         run_plan(plan(), tmp_path / "out", settings, QUIET)
 
 
@@ -111,15 +123,19 @@ def test_ray_on_a_busy_machine_is_started_again_and_a_cluster_that_is_not_there_
         engine._start(Slow(), {"address": "10.0.0.1:6379"})
 
 
-def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import toy  # type: ignore[import-not-found]
+def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support import toy_stage as toy
 
     def refuse(*arguments: object, **settings: object) -> None:
         raise InputError("the file has no text", hint="give it some")
 
     monkeypatch.setattr(toy, "square", refuse)
     monkeypatch.setattr(refuse, "__qualname__", "square")
-    monkeypatch.setattr(refuse, "__module__", "toy")
+    monkeypatch.setattr(refuse, "__module__", "tests.support.toy_stage")
     with pytest.raises(StepFailed) as caught:
         run_plan(plan(), tmp_path / "out", INLINE, QUIET)
-    assert caught.value.hint and caught.value.hint.startswith("give it some\n      the tracebacks lie there; ")
+    assert caught.value.hint and caught.value.hint.startswith(
+        "give it some\n      the tracebacks lie there; "
+    )

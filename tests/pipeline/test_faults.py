@@ -1,4 +1,5 @@
-"""The N-th operation on the file system fails, for N = 1, 2, ... until none does: nothing half-made, and resuming heals."""
+"""The N-th operation on the file system fails, for N = 1, 2, ... until none does: nothing half-made, and
+resuming heals."""
 
 from __future__ import annotations
 
@@ -13,14 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
 from gristmill.errors import GristmillError
 from gristmill.manifest import MANIFEST, read_manifest
-from gristmill.pipeline.run import run_plan
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.run.runner import run_plan
+from tests.support.toy_stage import INLINE, QUIET, plan
 
-OPERATIONS = ((os, "fsync"), (os, "link"), (os, "open"), (pathlib.Path, "open"), (pathlib.Path, "replace"), (pathlib.Path, "mkdir"))
+OPERATIONS = (
+    (os, "fsync"),
+    (os, "link"),
+    (os, "open"),
+    (pathlib.Path, "open"),
+    (pathlib.Path, "replace"),
+    (pathlib.Path, "mkdir"),
+)
 
 
 class Fault:
@@ -70,10 +78,16 @@ def _a_disk_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ("code", "persistent"),
     [
         (errno.ENOSPC, True),
-        *(pytest.param(code, again, marks=pytest.mark.slow) for code in (errno.EIO, errno.EACCES) for again in (False, True)),
+        *(
+            pytest.param(code, again, marks=pytest.mark.slow)
+            for code in (errno.EIO, errno.EACCES)
+            for again in (False, True)
+        ),
     ],
 )
-def test_every_failing_operation_leaves_a_run_that_resumes_to_the_same_result(tmp_path: Path, code: int, persistent: bool) -> None:
+def test_every_failing_operation_leaves_a_run_that_resumes_to_the_same_result(
+    tmp_path: Path, code: int, persistent: bool
+) -> None:
     expected = run_plan(plan(), tmp_path / "undisturbed", INLINE, QUIET).manifests["toy/a"]
     for nth in range(1, 400):
         out = tmp_path / "out"
@@ -102,12 +116,19 @@ def _nothing_half_made_is_visible(out: Path) -> None:
 
 
 def test_an_attempt_that_wakes_after_another_committed_does_no_harm(tmp_path: Path) -> None:
-    from gristmill.pipeline.job import attempt
+    from gristmill.pipeline.run.job import attempt
 
     done = run_plan(plan(), tmp_path / "out", INLINE, QUIET).manifests["toy/a"]
     before = {path: path.read_bytes() for path in sorted(done.folder.rglob("*")) if path.is_file()}
     arguments = {"number": 2, "flaky": None, "poison": None, "kill": None, "starts": None, "seconds": 0.0}
-    attempt(done.folder, "map", "00001", "toy:square", {"number": arguments.pop("number")}, arguments)
+    attempt(
+        done.folder,
+        "map",
+        "00001",
+        "tests.support.toy_stage:square",
+        {"number": arguments.pop("number")},
+        arguments,
+    )
     after = {path: path.read_bytes() for path in sorted(done.folder.rglob("*")) if path.is_file()}
     assert before == after
-    assert "toy" in sys.modules
+    assert "tests.support.toy_stage" in sys.modules

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from small import write_recipe  # type: ignore[import-not-found]
 
 from gristmill.pipeline.cli import main
+from tests.support.small_recipe import write_recipe
 
 TEXT_ONLY = {"classify": None, "tokenizer": None, "mix": None}
 
@@ -46,14 +46,18 @@ def here(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path / "copy"
 
 
-def test_a_second_run_reuses_every_step_in_under_three_seconds(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_second_run_reuses_every_step_in_under_three_seconds(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     began = time.monotonic()
     code, out, err = run(capfd, "run", "recipe.yaml", "--out", "out")
     assert code == 0 and "0 steps run, 5 reused" in err and "filter/web" in out
     assert time.monotonic() - began < 3
 
 
-def test_a_run_in_which_nothing_ran_leaves_the_report_alone(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_in_which_nothing_ran_leaves_the_report_alone(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (here / "out" / "report.html").write_text("mine")
     assert run(capfd, "run", "recipe.yaml", "--out", "out", "--engine", "inline")[0] == 0
     assert (here / "out" / "report.html").read_text() == "mine"
@@ -62,8 +66,12 @@ def test_a_run_in_which_nothing_ran_leaves_the_report_alone(here: Path, capfd: p
     assert (here / "out" / "report.html").exists()
 
 
-def test_one_changed_bound_runs_only_what_depends_on_it(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capfd, "plan", "recipe.yaml", "--out", "out", "--set", "dedup.fuzzy.threshold=0.9", "--json")
+def test_one_changed_bound_runs_only_what_depends_on_it(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(
+        capfd, "plan", "recipe.yaml", "--out", "out", "--set", "dedup.fuzzy.threshold=0.9", "--json"
+    )
     states = {step["step"]: (step["state"], step["because"]) for step in json.loads(out)}
     assert code == 0
     assert {name: state for name, (state, _) in states.items()} == {
@@ -92,7 +100,9 @@ def test_verify_names_the_file_that_is_off(here: Path, capfd: pytest.CaptureFixt
     assert {Path(finding["path"]).name for finding in json.loads(out)["findings"]} >= {victim.name}
 
 
-def test_gc_removes_what_no_manifest_names_and_nothing_else(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_gc_removes_what_no_manifest_names_and_nothing_else(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     step = next(here.glob("out/steps/filter-web-*"))
     (step / ".scratch" / "map-0-dead").mkdir(parents=True)
     (step / "data" / "documents-filter-00000-000000000000.parquet").write_bytes(b"orphan")
@@ -109,7 +119,11 @@ def test_gc_removes_what_no_manifest_names_and_nothing_else(here: Path, capfd: p
 def test_export_writes_kept_removed_and_failed_rows(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capfd, "export", "out")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert code == 0 and {row["source"] for row in rows} == {"web", "prose"} and f"{len(rows):,} documents rows" in err
+    assert (
+        code == 0
+        and {row["source"] for row in rows} == {"web", "prose"}
+        and f"{len(rows):,} documents rows" in err
+    )
     assert len({row["id"] for row in rows}) == len(rows) and all(len(row["id"]) == 32 for row in rows)
     _, out, _ = run(capfd, "export", "out", "--removed")
     steps = {json.loads(line)["step"] for line in out.splitlines()}
@@ -120,7 +134,9 @@ def test_export_writes_kept_removed_and_failed_rows(here: Path, capfd: pytest.Ca
     assert code == 2 and "`--format` must be jsonl or parquet, got 'csv'" in err
 
 
-def test_status_counts_and_a_folder_that_is_no_output_says_so(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_status_counts_and_a_folder_that_is_no_output_says_so(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     code, out, _ = run(capfd, "status", "out")
     assert code == 0 and out.rstrip().endswith("complete")
     status = json.loads(run(capfd, "status", "out", "--json")[1])
@@ -141,9 +157,15 @@ def test_status_counts_and_a_folder_that_is_no_output_says_so(here: Path, capfd:
     assert code == 2 and "`nowhere` does not exist" in err
 
 
-def test_a_recipe_names_the_sources_inside_an_output_folder(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The folder's own name in the recipe stands for all of them, except where a mixture needs to know which."""
-    recipe = "name: again\nsources:\n  mine: {inputs: out}\ntokenizer: {vocab_size: 400}\nmix: {proportions: {SOURCE: 1.0}}\n"
+def test_a_recipe_names_the_sources_inside_an_output_folder(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The folder's own name in the recipe stands for all of them, except where a mixture needs to know
+    which."""
+    recipe = (
+        "name: again\nsources:\n  mine: {inputs: out}\ntokenizer: {vocab_size: 400}\nmix: {proportions:"
+        " {SOURCE: 1.0}}\n"
+    )
     for source, code in (("prose", 0), ("mine", 2), ("wiki", 2)):
         (here / "again.yaml").write_text(recipe.replace("SOURCE", source))
         ended, out, err = run(capfd, "plan", "again.yaml", "--out", "again", "--json")
@@ -155,14 +177,20 @@ def test_a_recipe_names_the_sources_inside_an_output_folder(here: Path, capfd: p
     assert "`mine` is an output folder with several sources" not in err
 
 
-@pytest.mark.parametrize("said", ["filter --preset gopher", "dedup --mode mark", "dedup --stages exact", "extract --text body"])
-def test_what_a_recipe_says_itself_is_refused_beside_one(here: Path, capfd: pytest.CaptureFixture[str], said: str) -> None:
+@pytest.mark.parametrize(
+    "said", ["filter --preset gopher", "dedup --mode mark", "dedup --stages exact", "extract --text body"]
+)
+def test_what_a_recipe_says_itself_is_refused_beside_one(
+    here: Path, capfd: pytest.CaptureFixture[str], said: str
+) -> None:
     verb, option, value = said.split()
     code, _, err = run(capfd, verb, "recipe.yaml", option, value)
     assert code == 2 and f"`{option}` is for plain files, and a recipe was given" in err
 
 
-def test_an_output_of_one_verb_is_the_input_of_the_next(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_output_of_one_verb_is_the_input_of_the_next(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     code, _, _ = run(capfd, "dedup", "out", "--out", "again", "--engine", "inline", "--quiet")
     assert code == 0
     first, second = (json.loads(run(capfd, "export", name)[1].splitlines()[0]) for name in ("out", "again"))

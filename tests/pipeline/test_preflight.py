@@ -1,4 +1,5 @@
-"""What a preflight predicts: tasks that have nothing to do tell the fixed costs, the others what grows with the input."""
+"""What a preflight predicts: tasks that have nothing to do tell the fixed costs, the others what grows with
+the input."""
 
 from __future__ import annotations
 
@@ -7,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import INLINE, QUIET  # type: ignore[import-not-found]
 
-from gristmill.pipeline.estimate import Sampled, _phase, choose_sample, estimate
-from gristmill.pipeline.invoke import load_recipe, without_secrets
-from gristmill.pipeline.recipe import Recipe
-from gristmill.pipeline.run import run_plan
-from gristmill.pipeline.schedule import makespan, simulate
+from gristmill.pipeline.estimate.scale_up import Sampled, _phase, choose_sample, estimate
+from gristmill.pipeline.estimate.schedule import makespan, simulate
+from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.verbs.invoke import load_recipe, without_secrets
+from tests.support.toy_stage import INLINE, QUIET
 
 
 def test_each_task_goes_to_the_first_free_cpu() -> None:
@@ -43,7 +44,9 @@ def test_a_phase_with_tasks_of_its_own_keeps_their_number() -> None:
 def write(folder: Path, num_documents: int) -> Recipe:
     with (folder / "in.jsonl").open("w") as file:
         for number in range(num_documents):
-            words = "too short" if number % 4 == 0 else " ".join(f"the word of {n} and that" for n in range(60))
+            words = (
+                "too short" if number % 4 == 0 else " ".join(f"the word of {n} and that" for n in range(60))
+            )
             file.write(json.dumps({"id": str(number), "text": words}) + "\n")
     path = folder / "recipe.yaml"
     path.write_text(
@@ -53,9 +56,11 @@ def write(folder: Path, num_documents: int) -> Recipe:
     return load_recipe(path)
 
 
-def test_a_sample_is_spread_over_tasks_and_some_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gristmill.pipeline.estimate.MIN_SAMPLE_BYTES", 2 << 20)
-    monkeypatch.setattr("gristmill.pipeline.estimate._MIN_RANGE_BYTES", 64 << 10)
+def test_a_sample_is_spread_over_tasks_and_some_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.pipeline.estimate.scale_up.MIN_SAMPLE_BYTES", 2 << 20)
+    monkeypatch.setattr("gristmill.pipeline.estimate.scale_up._MIN_RANGE_BYTES", 64 << 10)
     recipe = write(tmp_path, 5000)
     sample, sampled = choose_sample(recipe, "a")
     assert sample == choose_sample(recipe, "a")[0]
@@ -68,7 +73,7 @@ def test_a_sample_is_spread_over_tasks_and_some_have_none(tmp_path: Path, monkey
 
 
 def test_the_predicted_keep_rate_is_that_of_the_run(tmp_path: Path) -> None:
-    from gristmill.pipeline.plan import build_plan
+    from gristmill.pipeline.recipe.plan import build_plan
 
     recipe = write(tmp_path, 400)
     found = estimate(recipe, tmp_path / "sample", INLINE, 1, QUIET)
@@ -88,6 +93,17 @@ def test_secrets_are_in_no_run_file_and_no_command(tmp_path: Path) -> None:
     assert "hunter2" not in json.dumps(recipe.model_dump(mode="json"))
     assert "hunter2" not in repr(recipe)
     given = ["run", "r.yaml", "--set", "output.storage_options.secret=hunter2", "--set", "seed=2"]
-    assert without_secrets(given) == ["run", "r.yaml", "--set", "output.storage_options.secret=***", "--set", "seed=2"]
-    assert without_secrets(["--storage-option", "key=hunter2", "verify"]) == ["--storage-option", "key=***", "verify"]
+    assert without_secrets(given) == [
+        "run",
+        "r.yaml",
+        "--set",
+        "output.storage_options.secret=***",
+        "--set",
+        "seed=2",
+    ]
+    assert without_secrets(["--storage-option", "key=hunter2", "verify"]) == [
+        "--storage-option",
+        "key=***",
+        "verify",
+    ]
     assert without_secrets(["--storage-option=key=hunter2"]) == ["--storage-option=key=***"]

@@ -1,4 +1,5 @@
-"""Narration: by the clock where one task takes long, silent when quiet, and nothing after a phase has ended."""
+"""Narration: by the clock where one task takes long, silent when quiet, and nothing after a phase has
+ended."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import time
 
 import pytest
 
-from gristmill.pipeline import progress
-from gristmill.pipeline.progress import Progress, spell_seconds
+from gristmill.pipeline.run import progress
+from gristmill.pipeline.run.progress import Progress, spell_seconds
 
 
 def test_a_long_task_is_spoken_of_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +21,9 @@ def test_a_long_task_is_spoken_of_by_the_clock(monkeypatch: pytest.MonkeyPatch) 
     while stream.getvalue().count("\n") < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     lines = stream.getvalue().splitlines()
-    assert len(lines) >= 2 and all(line.startswith("  train train: 0/1 shards, ") and line.endswith(" so far") for line in lines)
+    assert len(lines) >= 2 and all(
+        line.startswith("  train train: 0/1 shards, ") and line.endswith(" so far") for line in lines
+    )
     told.end()
     before = stream.getvalue()
     time.sleep(0.2)

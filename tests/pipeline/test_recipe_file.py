@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from gristmill.errors import RecipeError, UsageError
-from gristmill.pipeline.recipe_file import load
+from gristmill.pipeline.recipe.file import load
 
 
 class _Model(BaseModel):
@@ -37,30 +37,38 @@ def error(tmp_path: Path, text: str, *overrides: str) -> str:
 
 def test_a_value_beyond_its_bound_is_shown_with_line_and_hint(tmp_path: Path) -> None:
     text = "name: web\nfilters:\n  gopher:\n    max_symbol_fraction: 10\n"
-    assert error(tmp_path, text) == (
-        "`filters.gopher.max_symbol_fraction` must be at most 1.0, got 10\n"
+    assert (
+        error(tmp_path, text) == "`filters.gopher.max_symbol_fraction` must be at most 1.0, got 10\n"
         "  --> web.yaml:4\nhint: it is a fraction; did you mean 0.10?"
     )
 
 
 def test_an_unknown_key_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
     text = "name: web\nfilters:\n  gopher:\n    max_symbol_fractoin: 0.1\n"
-    assert error(tmp_path, text) == (
-        "unknown key `filters.gopher.max_symbol_fractoin`\n  --> web.yaml:4\nhint: did you mean `max_symbol_fraction`?"
+    assert (
+        error(tmp_path, text)
+        == "unknown key `filters.gopher.max_symbol_fractoin`\n  --> web.yaml:4\nhint: did you mean"
+        " `max_symbol_fraction`?"
     )
-    assert error(tmp_path, "name: web\nsource: {}\n").endswith("--> web.yaml:2\nhint: did you mean `sources`?")
+    assert error(tmp_path, "name: web\nsource: {}\n").endswith(
+        "--> web.yaml:2\nhint: did you mean `sources`?"
+    )
 
 
 def test_a_missing_key_and_a_wrong_type_name_their_place(tmp_path: Path) -> None:
     assert error(tmp_path, "filters: {}\n") == "`name` is required\n  --> web.yaml:1"
-    assert error(tmp_path, "name: web\nworkers: many\n").startswith("`workers`: input should be a valid integer")
+    assert error(tmp_path, "name: web\nworkers: many\n").startswith(
+        "`workers`: input should be a valid integer"
+    )
     assert error(tmp_path, "name: web\nworkers: many\n").endswith("got 'many'\n  --> web.yaml:2")
 
 
 def test_a_mistake_on_the_command_line_names_the_option(tmp_path: Path) -> None:
     text = "name: web\nfilters: {gopher: {}}\n"
-    assert error(tmp_path, text, "filters.gopher.max_symbol_fraction=-1") == (
-        "`filters.gopher.max_symbol_fraction` must be at least 0.0, got -1\n  --> --set filters.gopher.max_symbol_fraction=-1"
+    assert (
+        error(tmp_path, text, "filters.gopher.max_symbol_fraction=-1")
+        == "`filters.gopher.max_symbol_fraction` must be at least 0.0, got -1\n  --> --set"
+        " filters.gopher.max_symbol_fraction=-1"
     )
     with pytest.raises(UsageError, match="must have the form"):
         load(tmp_path / "web.yaml", Recipe, ["workers"])
@@ -68,7 +76,9 @@ def test_a_mistake_on_the_command_line_names_the_option(tmp_path: Path) -> None:
 
 def test_an_override_reaches_into_lists_and_makes_sections(tmp_path: Path) -> None:
     (tmp_path / "web.yaml").write_text("name: web\nsources:\n  a: {inputs: [x, y]}\n")
-    recipe = load(tmp_path / "web.yaml", Recipe, ["sources.a.inputs.1=z", "filters.gopher.max_symbol_fraction=0.5"])
+    recipe = load(
+        tmp_path / "web.yaml", Recipe, ["sources.a.inputs.1=z", "filters.gopher.max_symbol_fraction=0.5"]
+    )
     assert recipe.sources["a"].inputs == ["x", "z"]
     assert recipe.filters["gopher"].max_symbol_fraction == 0.5
 

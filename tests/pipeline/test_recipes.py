@@ -1,4 +1,5 @@
-"""The recipes that come with the package are whole: they validate, and resolve into a plan where their inputs exist."""
+"""The recipes that come with the package are whole: they validate, and resolve into a plan where their inputs
+exist."""
 
 from __future__ import annotations
 
@@ -8,18 +9,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small import fixed_inputs  # type: ignore[import-not-found]
 
 from gristmill.errors import RecipeError
-from gristmill.pipeline.plan import build_plan
-from gristmill.pipeline.recipe import Recipe
-from gristmill.pipeline.recipe_file import load, validate
+from gristmill.pipeline.recipe.file import load, validate
+from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.plan import build_plan
+from tests.support.small_recipe import fixed_inputs
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "pipeline" / "recipes").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_of_the_package_resolves_into_a_plan(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_of_the_package_resolves_into_a_plan(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("crawl", "wikipedia", "books"):
         (tmp_path / name).mkdir()
@@ -33,7 +36,9 @@ def test_a_recipe_of_the_package_resolves_into_a_plan(path: Path, tmp_path: Path
 
 def test_a_source_that_a_section_names_must_exist() -> None:
     base = {"name": "x", "sources": {"web": {"inputs": "a.warc.gz"}}}
-    with pytest.raises(RecipeError, match=r"`classify.positives` names the source `wiki`, the recipe has web"):
+    with pytest.raises(
+        RecipeError, match=r"`classify.positives` names the source `wiki`, the recipe has web"
+    ):
         validate({**base, "classify": {"positives": ["wiki"], "negatives": ["web"]}}, Recipe)
     with pytest.raises(RecipeError, match="`mix` needs a `tokenizer` section"):
         validate({**base, "mix": {}}, Recipe)
@@ -46,9 +51,12 @@ def test_a_source_that_a_section_names_must_exist() -> None:
 def test_a_source_that_there_is_none_of_is_shown_where_it_is_named(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(
-        "name: x\nsources:\n  web: {inputs: a.warc.gz}\ntokenizer: {}\nmix:\n  proportions:\n    web: .5\n    wiki: .5\n"
+        "name: x\nsources:\n  web: {inputs: a.warc.gz}\ntokenizer: {}\nmix:\n  proportions:\n    web: .5\n   "
+        " wiki: .5\n"
     )
-    with pytest.raises(RecipeError, match=r"names the source `wiki`, the recipe has web\n  --> .*recipe.yaml:8"):
+    with pytest.raises(
+        RecipeError, match=r"names the source `wiki`, the recipe has web\n  --> .*recipe.yaml:8"
+    ):
         load(path, Recipe)
 
 

@@ -1,4 +1,5 @@
-"""A run whose output lies in an object store: the same bytes as on a disk, whatever the network does on the way."""
+"""A run whose output lies in an object store: the same bytes as on a disk, whatever the network does on the
+way."""
 
 from __future__ import annotations
 
@@ -7,25 +8,25 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import object_store
 import pytest
-from faulty_proxy import FAULTS, FaultyProxy
-from small import write_recipe  # type: ignore[import-not-found]
-from toy import INLINE, QUIET, plan  # type: ignore[import-not-found]
 
 from gristmill import location
 from gristmill.errors import GristmillError
 from gristmill.hashing import sha256_file
 from gristmill.location import RemotePath, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
-from gristmill.pipeline.collect import collect
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.run import run_plan
-from gristmill.pipeline.run_folder import finished_steps
-from gristmill.pipeline.verify import verify
+from gristmill.pipeline.look.collect import collect
+from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings
 from gristmill.stores import store_of
+from tests.support import object_store
+from tests.support.faulty_proxy import FAULTS, FaultyProxy
+from tests.support.small_recipe import write_recipe
+from tests.support.toy_stage import INLINE, QUIET, plan
 
 SECRET = "hunter2hunter2"
 
@@ -44,7 +45,8 @@ def reached(url: str, root: str, cache: Path, seconds: float = 20.0, attempts: i
 
 
 class TwoOfFour:
-    """Chooses two requests in a row of every four: the first may be made again by HTTP itself, on a new connection."""
+    """Chooses two requests in a row of every four: the first may be made again by HTTP itself, on a new
+    connection."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -83,7 +85,9 @@ def test_a_run_in_an_object_store_is_the_run_on_a_disk(server: str, tmp_path: Pa
     assert not (out / ".lock").exists()
 
 
-def test_gc_ends_uploads_that_nobody_will_finish_and_removes_what_no_manifest_names(server: str, tmp_path: Path) -> None:
+def test_gc_ends_uploads_that_nobody_will_finish_and_removes_what_no_manifest_names(
+    server: str, tmp_path: Path
+) -> None:
     out = reached(server, "s3://mill/gc", tmp_path / "cache")
     folder = run_plan(plan(), out, INLINE, QUIET).manifests["toy/a"].folder
     client, key = object_store.client(server), str(folder / "data/lost.bin").removeprefix("s3://mill/")
@@ -102,7 +106,9 @@ def test_gc_ends_uploads_that_nobody_will_finish_and_removes_what_no_manifest_na
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_of_an_object_store_is_survived_and_listed(server: str, tmp_path: Path, fault: str) -> None:
+def test_every_fault_of_an_object_store_is_survived_and_listed(
+    server: str, tmp_path: Path, fault: str
+) -> None:
     local = run_plan(plan(), tmp_path / "local", INLINE, QUIET).manifests["toy/a"]
     with FaultyProxy(server, fault, period=10**9, spoiled=TwoOfFour()) as proxy:
         seconds = 2.0 if "hang" in fault or "drip" in fault else 20.0
@@ -114,7 +120,10 @@ def test_every_fault_of_an_object_store_is_survived_and_listed(server: str, tmp_
         retried = [retry for record in made.read_records() for retry in record.timing.get("retried", ())]
         assert retried
         assert all(retry["where"].startswith(str(out)) and retry["error"] for retry in retried)
-    assert object_store.client(server).list_multipart_uploads(Bucket="mill", Prefix=out.name).get("Uploads", []) == []
+    assert (
+        object_store.client(server).list_multipart_uploads(Bucket="mill", Prefix=out.name).get("Uploads", [])
+        == []
+    )
 
 
 @pytest.mark.slow
@@ -132,11 +141,16 @@ def test_a_file_of_many_parts_arrives_whole_or_not_at_all(
         assert proxy.num_faults
         direct = reached(server, str(out), tmp_path / "other cache")
         assert sha256_file(direct / "large.bin") == digest
-    assert object_store.client(server).list_multipart_uploads(Bucket="mill", Prefix=out.name).get("Uploads", []) == []
+    assert (
+        object_store.client(server).list_multipart_uploads(Bucket="mill", Prefix=out.name).get("Uploads", [])
+        == []
+    )
 
 
 @pytest.mark.slow
-def test_a_store_that_dies_at_any_request_leaves_a_run_that_resumes_to_the_same_result(server: str, tmp_path: Path) -> None:
+def test_a_store_that_dies_at_any_request_leaves_a_run_that_resumes_to_the_same_result(
+    server: str, tmp_path: Path
+) -> None:
     expected = run_plan(plan(numbers=(1, 2)), tmp_path / "local", INLINE, QUIET).manifests["toy/a"]
     once = EngineSettings(kind="inline", retries=0, retry_seconds=0)
     for nth in range(1, 200):
@@ -152,7 +166,9 @@ def test_a_store_that_dies_at_any_request_leaves_a_run_that_resumes_to_the_same_
         out = reached(server, root, tmp_path / "another machine")
         for path in out.glob(f"steps/*/{MANIFEST}"):
             manifest = read_manifest(path.parent)
-            assert all((manifest.folder / entry.path).stat().st_size == entry.bytes for entry in manifest.files)
+            assert all(
+                (manifest.folder / entry.path).stat().st_size == entry.bytes for entry in manifest.files
+            )
         healed = run_plan(plan(numbers=(1, 2)), out, INLINE, QUIET).manifests["toy/a"]
         assert healed.content_digest == expected.content_digest
         assert list(verify(out)) == []
@@ -183,7 +199,9 @@ def test_every_stage_and_every_verb_works_in_an_object_store(
     from gristmill.pipeline.cli import app, register
 
     options = {**object_store.options(server), "secret": SECRET}
-    monkeypatch.setattr(location, "_settings", dict(location._settings))  # `--storage-option` holds for a process
+    monkeypatch.setattr(
+        location, "_settings", dict(location._settings)
+    )  # `--storage-option` holds for a process
     write_recipe(tmp_path, output={"storage_options": options, "cache": str(tmp_path / "cache")}, train=TRAIN)
     monkeypatch.chdir(tmp_path)
     register()
@@ -205,19 +223,36 @@ def test_every_stage_and_every_verb_works_in_an_object_store(
     run = remote["train"].folder / "train/run"
     assert "loss" in (run / "log.jsonl").read_text()
 
-    use_storage(out, StorageSettings(Access(options), str(tmp_path / "another machine")))  # as another user would reach it
+    use_storage(
+        out, StorageSettings(Access(options), str(tmp_path / "another machine"))
+    )  # as another user would reach it
     assert "all is well" in verb("verify", out)
     assert verb("status", out, "--json").count('"done"') == len(local)
     assert "stale" not in verb("plan", "recipe.yaml", "--out", out)
     assert verb("export", out) == verb("export", "local")
-    assert verb("why", out, "http://docs.example/if/0") == verb("why", "local", "http://docs.example/if/0").replace("local", out)
+    assert verb("why", out, "http://docs.example/if/0") == verb(
+        "why", "local", "http://docs.example/if/0"
+    ).replace("local", out)
     assert verb("trace", out, "00000:100", "--json") == verb("trace", "local", "00000:100", "--json")
     assert verb("inspect", out, "--removed", "--json") == verb("inspect", "local", "--removed", "--json")
     verb("compare", "local", out)
     verb("report", out, "--to", str(tmp_path / "report.html"))
     access = [word for name, value in options.items() for word in ("--storage-option", f"{name}={value}")]
-    verb(*access, "recut", out, "--set", "gopher.words.min=10", "--out", "s3://mill/recut", "-q", "--engine", "inline")
-    verb(*access, "filter", out, "--preset", "gopher", "--out", "s3://mill/adopted", "-q", "--engine", "inline")
+    verb(
+        *access,
+        "recut",
+        out,
+        "--set",
+        "gopher.words.min=10",
+        "--out",
+        "s3://mill/recut",
+        "-q",
+        "--engine",
+        "inline",
+    )
+    verb(
+        *access, "filter", out, "--preset", "gopher", "--out", "s3://mill/adopted", "-q", "--engine", "inline"
+    )
     assert "0 bytes freed" in _err(capsys, "gc", out)
     for key, data in _objects(server):
         assert SECRET.encode() not in data, key

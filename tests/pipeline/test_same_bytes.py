@@ -1,4 +1,5 @@
-"""Same recipe and input, same bytes: for any engine, number of workers, hash seed, and place of the checkout."""
+"""Same recipe and input, same bytes: for any engine, number of workers, hash seed, and place of the
+checkout."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import write_recipe  # type: ignore[import-not-found]
 from test_crash import ROOT, data_files, environment, finish  # type: ignore[import-not-found]
+
+from tests.support.small_recipe import write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +34,30 @@ def test_the_number_of_workers_does_not_show(inline: tuple[Path, dict[str, str]]
 
 
 @pytest.mark.slow
-def test_a_checkout_elsewhere_writes_the_same_bytes(inline: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_a_checkout_elsewhere_writes_the_same_bytes(
+    inline: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
     _folder, expected = inline
-    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     for name in filter(None, names):
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / "copy" / name, follow_symlinks=False)
     write_recipe(tmp_path / "inputs")
-    run = [sys.executable, "-m", "gristmill.pipeline.cli", "run", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet"]
-    subprocess.run(run, cwd=tmp_path / "inputs", env=environment(PYTHONPATH=str(tmp_path / "copy")), check=True)
+    run = [
+        sys.executable,
+        "-m",
+        "gristmill.pipeline.cli",
+        "run",
+        "recipe.yaml",
+        "--out",
+        "out",
+        "--engine",
+        "inline",
+        "--quiet",
+    ]
+    subprocess.run(
+        run, cwd=tmp_path / "inputs", env=environment(PYTHONPATH=str(tmp_path / "copy")), check=True
+    )
     assert data_files(tmp_path / "inputs" / "out") == expected

@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from gristmill.errors import Interrupted
-from gristmill.pipeline.signals import check, stopped_by_signals
+from gristmill.pipeline.run.signals import check, stopped_by_signals
 
 
 def test_an_interruption_that_a_library_swallows_is_raised_again() -> None:

@@ -1,6 +1,7 @@
-"""A step's version is raised when its bytes change: each stage's digest on a fixed small input is kept beside its version.
+"""A step's version is raised when its bytes change: each stage's digest on a fixed small input is kept beside
+its version.
 
-After a change that is meant to change bytes: raise the stage's version in `pipeline/steps.py`, then
+After a change that is meant to change bytes: raise the stage's version in `pipeline/run/step.py`, then
 
     python -m pytest tests/pipeline/test_step_versions.py --force-golden
 """
@@ -13,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import fixed_inputs, recipe  # type: ignore[import-not-found]
 
 from gristmill.hashing import sha256_json
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.plan import build_plan
-from gristmill.pipeline.progress import Progress
-from gristmill.pipeline.recipe import Recipe
-from gristmill.pipeline.recipe_file import validate
-from gristmill.pipeline.run import run_plan
-from gristmill.pipeline.steps import STAGES
+from gristmill.pipeline.recipe.file import validate
+from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.step import STAGES
+from tests.support.small_recipe import fixed_inputs, recipe
 
 GOLDEN = Path(__file__).with_name("step_versions.json")
 # Of libraries that shape bytes; with others installed the digests say nothing.
@@ -53,5 +54,6 @@ def test_no_stage_writes_other_bytes_under_the_same_version(
         pytest.skip("other versions of the libraries that shape bytes are installed")
     changed = [name for name, facts in found.items() if golden["steps"].get(name) != facts]
     assert not changed, (
-        f"{changed} write other bytes than before: raise the versions of these stages in pipeline/steps.py, see above"
+        f"{changed} write other bytes than before: raise the versions of these stages in"
+        " pipeline/run/step.py, see above"
     )

@@ -1,4 +1,4 @@
-"""One browser for the tests of this folder, and its plain modules made importable."""
+"""One browser for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chromium import FLAGS, Tab  # it lies beside this file
+from tests.support.chromium import FLAGS, Tab
 
 
 @pytest.fixture(scope="session")

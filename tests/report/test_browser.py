@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chromium import Tab
-from ledgers import ATTACKS, RULES, write_hostile_run, write_run
-from walk import asks_for_nothing, choose
 
 from gristmill.pipeline.report.page import write_report
+from tests.support.chromium import Tab
+from tests.support.report_walk import asks_for_nothing, choose
+from tests.support.run_folders import ATTACKS, RULES, write_hostile_run, write_run
 
 
 def opened(tab: Tab, out: Path) -> None:
@@ -20,7 +20,8 @@ def test_the_page_opens_without_a_word_in_the_console_and_asks_for_nothing(tab: 
     opened(tab, write_run(tmp_path))
     asks_for_nothing(tab)
     empty = tab.run(
-        "[...document.querySelectorAll('section')].filter(s => s.innerText.trim().split('\\n').length < 2).map(s => s.id)"
+        "[...document.querySelectorAll('section')].filter(s => s.innerText.trim().split('\\n').length <"
+        " 2).map(s => s.id)"
     )
     assert empty == []
 
@@ -33,7 +34,8 @@ def test_a_click_on_a_head_sorts_the_rules(tab: Tab, tmp_path: Path) -> None:
       const column = () => [...table.tBodies[0].rows].map(r => Number(r.cells[head.cellIndex].dataset.v));
       head.querySelector('button').click(); const down = column();
       head.querySelector('button').click(); const up = column();
-      heads[0].querySelector('button').click(); const names = [...table.tBodies[0].rows].map(r => r.cells[0].innerText);
+      heads[0].querySelector('button').click(); 
+      const names = [...table.tBodies[0].rows].map(r => r.cells[0].innerText);
       return [down, up, names];
     })()"""
     down, up, names = tab.run(script)
@@ -64,8 +66,12 @@ def test_documents_near_a_cut_open_beside_its_histogram(tab: Tab, tmp_path: Path
     assert tab.run("document.querySelector('.card .pair')") is None
 
 
-@pytest.mark.parametrize("attack", [0, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, *range(5, len(ATTACKS))))])
-def test_nothing_that_a_record_holds_can_run_or_ask_or_disfigure(tab: Tab, tmp_path: Path, attack: int) -> None:
+@pytest.mark.parametrize(
+    "attack", [0, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3, *range(5, len(ATTACKS))))]
+)
+def test_nothing_that_a_record_holds_can_run_or_ask_or_disfigure(
+    tab: Tab, tmp_path: Path, attack: int
+) -> None:
     text = ATTACKS[attack]
     opened(tab, write_hostile_run(tmp_path, text))
     title = tab.run("document.title")
@@ -75,12 +81,21 @@ def test_nothing_that_a_record_holds_can_run_or_ask_or_disfigure(tab: Tab, tmp_p
         choose(tab, group)
     tab.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     tab.run("document.querySelectorAll('button').forEach(b => b.click())")
-    tab.run("document.querySelectorAll('*').forEach(e => e.dispatchEvent(new MouseEvent('mouseover', {bubbles: false})))")
+    tab.run(
+        "document.querySelectorAll('*').forEach(e => e.dispatchEvent(new MouseEvent('mouseover', {bubbles:"
+        " false})))"
+    )
     assert tab.run("document.title") == title and title.endswith(" · gristmill") and title != "owned"
     asks_for_nothing(tab)
-    made = "img, iframe, object, embed, form, base, main link, main style, main script, svg script, animate, math, input, main meta"
+    made = (
+        "img, iframe, object, embed, form, base, main link, main style, main script, svg script, animate,"
+        " math, input, main meta"
+    )
     assert tab.run(f"document.querySelectorAll('{made}').length") == 0
-    handlers = "[...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on')).length"
+    handlers = (
+        "[...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n =>"
+        " n.startsWith('on')).length"
+    )
     assert tab.run(handlers) == 0
     assert tab.run("[...document.querySelectorAll('a')].every(a => a.getAttribute('href').startsWith('#'))")
     body = tab.run("document.documentElement.textContent")
@@ -93,8 +108,13 @@ def test_nothing_that_a_record_holds_can_run_or_ask_or_disfigure(tab: Tab, tmp_p
 
 def test_the_policy_stops_a_script_that_somebody_adds(tab: Tab, tmp_path: Path) -> None:
     opened(tab, write_run(tmp_path))
-    tab.run("const s = document.createElement('script'); s.textContent = \"document.title = 'owned'\"; document.body.append(s)")
-    tab.run("const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i)")
+    tab.run(
+        "const s = document.createElement('script'); s.textContent = \"document.title = 'owned'\";"
+        " document.body.append(s)"
+    )
+    tab.run(
+        "const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i)"
+    )
     assert tab.run("document.title") == "made · gristmill"
     assert tab.complaints() != []
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from chromium import Tab
-from ledgers import books, record, write_run_file, write_step
 
 from gristmill.index import write_index
-from gristmill.pipeline.report import comparison
+from gristmill.pipeline.look import comparison
+from gristmill.pipeline.look.terminal import Paper
 from gristmill.pipeline.report.comparison_page import render
-from gristmill.pipeline.report.terminal import Paper
 from gristmill.storage import FileEntry
+from tests.support.chromium import Tab
+from tests.support.run_folders import books, record, write_run_file, write_step
 
 
 def write_sides(out: Path, kept: list[int], removed: dict[int, str]) -> Path:
@@ -50,9 +50,13 @@ def test_documents_that_changed_sides_name_the_rule(tmp_path: Path) -> None:
     assert only_a.because == {"gopher.words": 1, "c4-code.sentences": 1, "not in the input": 1}
     assert {example["url"] for example in only_a.examples} == {"http://x.example/2", "http://x.example/3"}
     assert only_b.count == 1 and only_b.because == {"gopher.words": 1}
-    assert json.loads(json.dumps(comparison.as_json(found)))["only_a_keeps"]["because"] == dict(only_a.because)
+    assert json.loads(json.dumps(comparison.as_json(found)))["only_a_keeps"]["because"] == dict(
+        only_a.because
+    )
     lines = list(comparison.tell(found, Paper(colour=False)))
-    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80, "a path is shown whole, so that it can be copied"
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80, (
+        "a path is shown whole, so that it can be copied"
+    )
     assert "3 documents only A keeps; in B they are" in lines
 
 

@@ -1,4 +1,5 @@
-"""A small real run of every stage: its page while it lives and in the browser, and its numbers counted again from its data."""
+"""A small real run of every stage: its page while it lives and in the browser, and its numbers counted again
+from its data."""
 
 from __future__ import annotations
 
@@ -13,23 +14,34 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from chromium import Tab
-from printed import Printed, integers
-from small import recipe, write_inputs  # type: ignore[import-not-found]
-from walk import FULL, walk
 
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.plan import build_plan
-from gristmill.pipeline.progress import Progress
-from gristmill.pipeline.recipe import Recipe
-from gristmill.pipeline.recipe_file import validate
+from gristmill.pipeline.look.life import look_up
+from gristmill.pipeline.recipe.file import validate
+from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.report.follow import followed
-from gristmill.pipeline.report.life import look_up
 from gristmill.pipeline.report.page import write_report
-from gristmill.pipeline.run import run_plan
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.run.settings import EngineSettings
+from tests.support.chromium import Tab
+from tests.support.printed_page import Printed, integers
+from tests.support.report_walk import FULL, walk
+from tests.support.small_recipe import recipe, write_inputs
 
-MODEL = {"preset": "llama-15m", "num_layers": 1, "width": 32, "num_heads": 2, "num_kv_heads": 2, "ffn": 64, "context": 32}
-ENTRIES, WEB = ("extract/web", "extract/prose"), ("filter/web", "classify-score/web", "ngram-score/web", "coverage/web")
+MODEL = {
+    "preset": "llama-15m",
+    "num_layers": 1,
+    "width": 32,
+    "num_heads": 2,
+    "num_kv_heads": 2,
+    "ffn": 64,
+    "context": 32,
+}
+ENTRIES, WEB = (
+    ("extract/web", "extract/prose"),
+    ("filter/web", "classify-score/web", "ngram-score/web", "coverage/web"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +87,26 @@ def test_whoever_reads_the_page_while_it_is_rewritten_reads_a_whole_one(run: tup
     assert 'class="chip complete"' in (out / "report.html").read_text()
 
 
-def test_every_section_of_a_real_run_shows_its_data_in_the_browser(tab: Tab, run: tuple[Path, list[str]]) -> None:
+def test_every_section_of_a_real_run_shows_its_data_in_the_browser(
+    tab: Tab, run: tuple[Path, list[str]]
+) -> None:
     walk(tab, write_report(run[0]))
 
 
 def rows_of(out: Path, step: str, kind: str) -> pa.Table:
-    """Rows of one kind in one step, by the manifest's list of files; found without the code that reports read with."""
-    entry = next(entry for entry in json.loads((out / "run.json").read_text())["steps"] if entry["name"] == step)
+    """Rows of one kind in one step, by the manifest's list of files; found without the code that reports read
+    with."""
+    entry = next(
+        entry for entry in json.loads((out / "run.json").read_text())["steps"] if entry["name"] == step
+    )
     manifest = json.loads((out / entry["folder"] / "manifest.json").read_text())["body"]
     paths = [out / entry["folder"] / file["path"] for file in manifest["files"] if file["kind"] == kind]
     tables = [pq.read_table(path) for path in paths]
-    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({"id": [], "rule": [], "error": []})
+    return (
+        pa.concat_tables(tables, promote_options="permissive")
+        if tables
+        else pa.table({"id": [], "rule": [], "error": []})
+    )
 
 
 def test_the_funnel_is_the_rows_of_the_data_counted_again(run: tuple[Path, list[str]]) -> None:
@@ -144,7 +165,12 @@ def test_failures_name_the_place_in_the_file(run: tuple[Path, list[str]]) -> Non
     page = Printed(write_report(out).read_text())
     (row,) = rows_of(out, "extract/web", "failed").to_pylist()
     _, shown = page.tables["failures"][1]
-    assert shown == [row["error"], row["url"], f"{row['origin']['file']} @ {row['origin']['offset']:,}", row["message"]]
+    assert shown == [
+        row["error"],
+        row["url"],
+        f"{row['origin']['file']} @ {row['origin']['offset']:,}",
+        row["message"],
+    ]
 
 
 def test_mixture_and_training_say_what_the_shards_and_the_log_hold(run: tuple[Path, list[str]]) -> None:
@@ -157,7 +183,9 @@ def test_mixture_and_training_say_what_the_shards_and_the_log_hold(run: tuple[Pa
     for shard in shards["shards"]:
         stem = mix / "shards/train" / shard["name"]
         ends = np.fromfile(stem.with_suffix(".bin.index"), "<u8").astype(int)
-        for source, tokens in zip(np.fromfile(stem.with_suffix(".source"), "<u2"), np.diff(ends, prepend=0), strict=True):
+        for source, tokens in zip(
+            np.fromfile(stem.with_suffix(".source"), "<u2"), np.diff(ends, prepend=0), strict=True
+        ):
             written[sources[source]] += int(tokens)
     assert integers(page.column("mixture", "source", "tokens")) == dict(written)
     log = [json.loads(line) for line in (train / "train/run/log.jsonl").read_text().splitlines()]
@@ -176,9 +204,13 @@ def test_the_page_names_a_command_for_the_next_question(run: tuple[Path, list[st
 
 @pytest.mark.slow
 def test_every_section_of_the_quickstart_shows_its_data_in_the_browser(tab: Tab, tmp_path: Path) -> None:
-    from gristmill.pipeline.demo.run import run_demo
-    from gristmill.pipeline.invoke import Options
+    from gristmill.pipeline.demo.quickstart import run_demo
+    from gristmill.pipeline.verbs.invoke import Options
 
     assert run_demo(tmp_path / "demo", [], Options(None, "inline", None, None, True, False)) == 0
     walk(tab, tmp_path / "demo/run/report.html")
-    assert set(Printed((tmp_path / "demo/run/report.html").read_text()).tables) >= set(FULL) - {"failures", "samples", "signals"}
+    assert set(Printed((tmp_path / "demo/run/report.html").read_text()).tables) >= set(FULL) - {
+        "failures",
+        "samples",
+        "signals",
+    }

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from ledgers import RULES, books, record, write_run, write_run_file, write_step
 
 from gristmill.errors import UsageError
+from gristmill.pipeline.look.funnel import build_funnel
+from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.report.follow import followed
-from gristmill.pipeline.report.funnel import build_funnel
 from gristmill.pipeline.report.page import render, write_report
-from gristmill.pipeline.report.reading import read_view
+from tests.support.run_folders import RULES, books, record, write_run, write_run_file, write_step
 
 
 def data_of(page: str) -> dict[str, object]:
@@ -34,7 +34,10 @@ def test_the_funnel_equals_the_ledger(tmp_path: Path) -> None:
     extract, filtered = (step.manifest for step in view.steps)
     assert extract and filtered and extract.books and filtered.books
     assert funnel.records == extract.books.items_in == 300
-    assert [level.documents for level in funnel.levels] == [extract.books.items_out["kept"], filtered.books.items_out["kept"]]
+    assert [level.documents for level in funnel.levels] == [
+        extract.books.items_out["kept"],
+        filtered.books.items_out["kept"],
+    ]
     assert funnel.text_bytes == filtered.books.bytes_out["kept"]
     assert funnel.levels[1].by_rule_first == filtered.books.by_rule_first
     assert funnel.levels[1].by_rule_any == filtered.books.by_rule_any
@@ -60,7 +63,11 @@ def test_samples_of_all_shards_are_those_with_the_smallest_hashes(tmp_path: Path
     write_run(tmp_path, num_shards=5)
     (step,) = read_view(tmp_path).of_stage("filter")
     hashes = [sample["hash"] for sample in step.totals.samples["kept"]]
-    every = sorted((number * 2654435761) % (1 << 63) for shard in range(5) for number in range(shard * 100, shard * 100 + 8))
+    every = sorted(
+        (number * 2654435761) % (1 << 63)
+        for shard in range(5)
+        for number in range(shard * 100, shard * 100 + 8)
+    )
     assert hashes == every[:8]
 
 
@@ -71,7 +78,9 @@ def test_what_a_later_phase_wrote_anew_is_counted_once(tmp_path: Path) -> None:
     again.books.by_rule_first["input.repeated_record"] = 2  # type: ignore[union-attr]
     again.extra["tallies"]["kept.language"] = {"en": 88}
     folder = write_step(tmp_path, "extract/web", "extract", [first, again], finished=False)
-    write_step(tmp_path, "extract/web", "extract", [again])  # the manifest names the second phase's documents only
+    write_step(
+        tmp_path, "extract/web", "extract", [again]
+    )  # the manifest names the second phase's documents only
     manifest_path = tmp_path / folder / "manifest.json"
     envelope = json.loads(manifest_path.read_text())
     entry = {"phase": "extract", "task": "00000", "path": "records/extract/00000.json", "sha256": "0" * 64}
@@ -97,10 +106,14 @@ def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_names_the_shards_and_the_last_line_of_their_tracebacks(tmp_path: Path) -> None:
-    folder = write_step(tmp_path, "extract/web", "extract", [record("extract", 0, books(95, 0, 5), "web")], finished=False)
+    folder = write_step(
+        tmp_path, "extract/web", "extract", [record("extract", 0, books(95, 0, 5), "web")], finished=False
+    )
     quarantine = tmp_path / folder / "quarantine"
     quarantine.mkdir()
-    (quarantine / "extract-00001.txt").write_text("Traceback (most recent call last):\n  ...\nValueError: poisoned <b>shard</b>\n")
+    (quarantine / "extract-00001.txt").write_text(
+        "Traceback (most recent call last):\n  ...\nValueError: poisoned <b>shard</b>\n"
+    )
     write_run_file(tmp_path, {}, ["extract/web"], complete=False)
     page = render(read_view(tmp_path))
     assert "failed at extract/web (1 shards failed)" in page
@@ -171,7 +184,9 @@ def test_the_page_stays_small_however_long_the_samples(tmp_path: Path) -> None:
     for number in range(3):
         one = record("filter", number, books(60, 30, 0), "web")
         for rule in range(150):
-            one.samples[f"rule-{rule}"] = [{"hash": n, "id": f"{n:032x}", "text": "字" * 1200} for n in range(8)]
+            one.samples[f"rule-{rule}"] = [
+                {"hash": n, "id": f"{n:032x}", "text": "字" * 1200} for n in range(8)
+            ]
         records.append(one)
     folder = write_step(tmp_path, "filter/web", "filter", records)
     write_run_file(tmp_path, {"filter/web": folder}, ["filter/web"])
@@ -199,12 +214,14 @@ def test_a_thousand_shards_of_ten_million_documents_take_under_thirty_seconds_an
     monkeypatch.setattr(os, "fsync", lambda _: None)  # writing them is not what is measured
     write_run(tmp_path, num_shards=1000, per_shard=10_000, num_rules=40)
     code = (
-        "import sys, time; from pathlib import Path; from gristmill.pipeline.job import peak_bytes;"
-        "from gristmill.pipeline.report.page import write_report;"
-        "began = time.perf_counter(); print(write_report(Path(sys.argv[1])).stat().st_size, time.process_time(),"
-        "time.perf_counter() - began, peak_bytes())"
+        "import sys, time; from pathlib import Path; from gristmill.pipeline.run.job import peak_bytes;from"
+        " gristmill.pipeline.report.page import write_report;began = time.perf_counter();"
+        " print(write_report(Path(sys.argv[1])).stat().st_size, time.process_time(),time.perf_counter() -"
+        " began, peak_bytes())"
     )
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     size, cpu, wall, peak = map(float, run.stdout.split())
     print(f"{cpu:.1f} s of CPU, {wall:.1f} s in all, {peak / 1e6:.0f} MB, page of {size:,.0f} bytes")
     assert cpu < 30
@@ -222,12 +239,19 @@ def test_the_n_gram_model_lies_beside_the_transformer_or_alone(tmp_path: Path) -
         "bits_per_byte": 1.5425,
         "perplexity": 5163.0,
     }
-    steps = {"ngram-heldout": write_step(tmp_path, "ngram-heldout", "ngram-heldout", [], extra={"heldout": [heldout]})}
+    steps = {
+        "ngram-heldout": write_step(
+            tmp_path, "ngram-heldout", "ngram-heldout", [], extra={"heldout": [heldout]}
+        )
+    }
     write_run_file(tmp_path, steps, list(steps))
     page = render(read_view(tmp_path))
     assert "n-gram bits per byte" in page and ">1.542<" in page and "bound nothing" in page
     steps["train"] = write_step(tmp_path, "train", "train", [], extra={"parameters": 1000})
-    rows = [{"event": "eval", "step": 5, "source": name, "docs": 2, "bytes": 800, "bits_per_byte": 1.25} for name in ("web", "all")]
+    rows = [
+        {"event": "eval", "step": 5, "source": name, "docs": 2, "bytes": 800, "bits_per_byte": 1.25}
+        for name in ("web", "all")
+    ]
     log = tmp_path / steps["train"] / "train" / "run" / "log.jsonl"
     log.parent.mkdir(parents=True)
     log.write_text("\n".join(map(json.dumps, rows)))

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from ledgers import books, record, write_run, write_run_file, write_step
 
-from gristmill.pipeline.live import read_status
-from gristmill.pipeline.run_folder import PROGRESS
-from gristmill.pipeline.tables import print_status
+from gristmill.pipeline.look.live import read_status
+from gristmill.pipeline.look.tables import print_status
+from gristmill.pipeline.run.folder import PROGRESS
+from tests.support.run_folders import books, record, write_run, write_run_file, write_step
 
 
 def write_live(out: Path, num_done: int, total: int) -> None:

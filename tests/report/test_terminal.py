@@ -1,4 +1,5 @@
-"""What verbs print: nothing of a record that a terminal would obey, nothing broken that people copy, no colour unasked."""
+"""What verbs print: nothing of a record that a terminal would obey, nothing broken that people copy, no
+colour unasked."""
 
 from __future__ import annotations
 
@@ -12,23 +13,26 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ledgers import ATTACKS, NASTY, write_hostile_run, write_run
 
-from gristmill.pipeline.report import comparison
-from gristmill.pipeline.report.figures import one_line
-from gristmill.pipeline.report.funnel import build_funnel
-from gristmill.pipeline.report.reading import read_view
-from gristmill.pipeline.report.sides import Moved
-from gristmill.pipeline.report.terminal import Paper, facts, rows
-from gristmill.pipeline.tables import print_status, print_table
+from gristmill.pipeline.look import comparison
+from gristmill.pipeline.look.figures import one_line
+from gristmill.pipeline.look.funnel import build_funnel
+from gristmill.pipeline.look.reading import read_view
+from gristmill.pipeline.look.sides import Moved
+from gristmill.pipeline.look.tables import print_status, print_table
+from gristmill.pipeline.look.terminal import Paper, facts, rows
+from tests.support.run_folders import ATTACKS, NASTY, write_hostile_run, write_run
 
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @pytest.mark.parametrize(
-    "attack", [0, 13, *(pytest.param(n, marks=pytest.mark.slow) for n in (*range(1, 13), *range(14, len(ATTACKS))))]
+    "attack",
+    [0, 13, *(pytest.param(n, marks=pytest.mark.slow) for n in (*range(1, 13), *range(14, len(ATTACKS))))],
 )
-def test_nothing_that_a_record_holds_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], attack: int) -> None:
+def test_nothing_that_a_record_holds_reaches_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], attack: int
+) -> None:
     text = ATTACKS[attack]
     out = write_hostile_run(tmp_path / "hostile", text)
     print_status(out, as_json=False)
@@ -62,7 +66,9 @@ def verb(*arguments: str, **environment: str) -> str:
     master, end = pty.openpty()
     command = [sys.executable, "-m", "gristmill.pipeline.cli", *arguments]
     known = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    run = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env={**known, "COLUMNS": "80", **environment})
+    run = subprocess.Popen(
+        command, stdin=end, stdout=end, stderr=end, env={**known, "COLUMNS": "80", **environment}
+    )
     os.close(end)
     written = b""
     while True:
@@ -83,7 +89,10 @@ def test_colour_is_for_terminals_and_not_where_it_is_unwanted(tmp_path: Path) ->
     assert "\x1b[2m" in verb("status", out)
     assert "\x1b" not in verb("status", out, NO_COLOR="1")
     piped = subprocess.run(
-        [sys.executable, "-m", "gristmill.pipeline.cli", "status", out], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "gristmill.pipeline.cli", "status", out],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "\x1b" not in piped.stdout and piped.stderr == ""
 

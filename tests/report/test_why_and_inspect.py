@@ -15,31 +15,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from chromium import Tab
-from ledgers import NASTY, write_run_file
-from small import pages, recipe, write_warc  # type: ignore[import-not-found]
 
 from gristmill.document import DOCUMENT
 from gristmill.errors import UsageError
 from gristmill.filters.presets import PRESETS
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
-from gristmill.pipeline.engine_settings import EngineSettings
-from gristmill.pipeline.plan import build_plan
-from gristmill.pipeline.progress import Progress
-from gristmill.pipeline.recipe import Recipe
-from gristmill.pipeline.recipe_file import validate
-from gristmill.pipeline.report.documents import Query, find_documents
-from gristmill.pipeline.report.inplace import cut
-from gristmill.pipeline.report.life import Event, look_up
-from gristmill.pipeline.report.reader import page
-from gristmill.pipeline.report.server import make_server
-from gristmill.pipeline.report.telling import as_json, tell
-from gristmill.pipeline.report.terminal import Paper
-from gristmill.pipeline.run import run_plan
+from gristmill.pipeline.look.documents import Query, find_documents
+from gristmill.pipeline.look.inplace import cut
+from gristmill.pipeline.look.life import Event, look_up
+from gristmill.pipeline.look.reader import page
+from gristmill.pipeline.look.telling import as_json, tell
+from gristmill.pipeline.look.terminal import Paper
+from gristmill.pipeline.recipe.file import validate
+from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.report.inspect_server import make_server
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.storage import FileEntry
+from tests.support.chromium import Tab
+from tests.support.run_folders import NASTY, write_run_file
+from tests.support.small_recipe import pages, recipe, write_warc
 
-SENTENCE = "The miller of the town said that this is the best flour of all, and that we have to be glad of it."
+SENTENCE = (
+    "The miller of the town said that this is the best flour of all, and that we have to be glad of it."
+)
 WORDS = " ".join(SENTENCE.replace(".", f" in the year {number}.") for number in range(1, 9))
 
 
@@ -48,14 +50,18 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six pages: one good, its copy, a short one, one with a line that goes, a nasty one, a missing one."""
     folder = tmp_path_factory.mktemp("why")
     unlike = " ".join(
-        f"It was on day {number} that the baker of the next village came to us with {number} loaves." for number in range(9)
+        f"It was on day {number} that the baker of the next village came to us with {number} loaves."
+        for number in range(9)
     )
     call = "Every page of this site asks you to read the paper of the valley on each day of the week."
     texts = {
         "good": f"{WORDS}</p><p>{call}",
         "copy": f"{WORDS}</p><p>{call}",
         "short": "Buy the flour. It is the best of all that we have. Be quick.",
-        "edited": f"{unlike}</p><p>this line has no end mark and goes away</p><p>{unlike.replace('baker', 'smith')}</p><p>{call}",
+        "edited": (
+            f"{unlike}</p><p>this line has no end mark and goes"
+            f" away</p><p>{unlike.replace('baker', 'smith')}</p><p>{call}"
+        ),
         "nasty": f"{unlike.replace('village', 'valley')} {NASTY.replace(chr(0), '').replace('<', '&lt;')}",
     }
     found = [
@@ -83,7 +89,12 @@ def url(name: str) -> str:
 
 def test_a_kept_document_tells_its_whole_life(out: Path) -> None:
     life = look_up(out, url("good"))
-    assert [event.step for event in life.events] == ["extract/web", "filter/web", "dedup-exact", "dedup-lines"]
+    assert [event.step for event in life.events] == [
+        "extract/web",
+        "filter/web",
+        "dedup-exact",
+        "dedup-lines",
+    ]
     assert life.events[0].facts["file"].endswith("web-0.warc.gz") and life.events[0].facts["offset"] == 0
     words = next(rule for rule in life.events[1].rules if rule["rule"] == "gopher.words")
     assert words["value"] > 50 and words["bound"] == "≥ 50, ≤ 100,000" and not words["fails"]
@@ -113,7 +124,10 @@ def test_a_record_that_met_a_gate_names_the_gate(out: Path) -> None:
 
 
 def test_what_was_never_read_is_said_to_be_absent(out: Path) -> None:
-    assert look_up(out, "http://nowhere.example/").verdict == "not in the input: none of 6 records of web has this URL"
+    assert (
+        look_up(out, "http://nowhere.example/").verdict
+        == "not in the input: none of 6 records of web has this URL"
+    )
     assert look_up(out, "00" * 16).id is None
     assert look_up(out, "no page says this").id is None
     with pytest.raises(UsageError, match="too short"):
@@ -135,14 +149,19 @@ def test_a_life_fits_the_terminal_and_is_harmless(out: Path) -> None:
 
 def test_rules_stand_whole_below_their_filter_and_days_are_dates(out: Path) -> None:
     names = [rule.name for name in ("gopher-repetition", "gopher") for rule in PRESETS[name].rules]
-    judged = [{"rule": name, "value": 0.25, "bound": "≥ 50, ≤ 100,000", "fails": True, "applies": True} for name in names]
+    judged = [
+        {"rule": name, "value": 0.25, "bound": "≥ 50, ≤ 100,000", "fails": True, "applies": True}
+        for name in names
+    ]
     judged.append({"rule": "age.day", "value": 20454.0, "bound": "", "fails": True, "applies": True})
     life = look_up(out, url("good"))
     told = list(tell(replace(life, events=[Event("filter", "removed", rules=judged)]), Paper(colour=False)))
     assert max(map(len, told)) <= 80
     for name in names:
         owner, _, rule = name.partition(".")
-        assert f"    {owner}" in told and any(line.split()[1:2] == [rule] for line in told if line.startswith("    · "))
+        assert f"    {owner}" in told and any(
+            line.split()[1:2] == [rule] for line in told if line.startswith("    · ")
+        )
     assert "2026-01-01" in told[-1]
 
 
@@ -164,7 +183,9 @@ def test_a_line_that_two_pages_repeat_is_told_and_shown_where_it_was_cut(out: Pa
     (shown,) = [found for found in find_documents(out, Query()) if found.row["url"] == url(name)]
     gone = [piece.text for piece in shown.passes[-1].pieces if piece.kind == "deleted"]
     assert len(gone) == 1 and gone[0].strip().startswith("Every page of this site")
-    assert f"dedup-lines: bytes {edit['start']:,} to {edit['end']:,}, deleted" in "\n".join(tell(lives[name], Paper(colour=False)))
+    assert f"dedup-lines: bytes {edit['start']:,} to {edit['end']:,}, deleted" in "\n".join(
+        tell(lives[name], Paper(colour=False))
+    )
 
 
 def test_edits_are_cut_at_byte_offsets() -> None:
@@ -256,7 +277,8 @@ def test_the_reader_in_the_browser_turns_pages_and_runs_nothing(tab: Tab, served
 
 @pytest.mark.slow
 def test_why_takes_under_a_second_on_a_thousand_shards_of_ten_million_documents(tmp_path: Path) -> None:
-    """Extraction and a filter; sidecars are whole, of the data only the shard that holds the document is written."""
+    """Extraction and a filter; sidecars are whole, of the data only the shard that holds the document is
+    written."""
     rng = np.random.default_rng(1)
     address = "http://x.example/page"
     wanted, row = hashlib.md5(b"wanted").digest(), 1234
@@ -275,11 +297,24 @@ def test_why_takes_under_a_second_on_a_thousand_shards_of_ten_million_documents(
                     if shard == 777 and kind == "documents":
                         keys[row] = np.frombuffer(url_key(address) if suffix == "urls" else wanted, np.uint8)
                     write_index(path, pa.array([bytes(key) for key in keys], pa.binary(16)))
-                    files.append(FileEntry(f"{kind}-{suffix}", path.relative_to(folder).as_posix(), "0" * 64, 1, num, "web"))
+                    files.append(
+                        FileEntry(
+                            f"{kind}-{suffix}", path.relative_to(folder).as_posix(), "0" * 64, 1, num, "web"
+                        )
+                    )
         origin = {"file": "a.warc.gz", "offset": 5, "length": 9}
-        found = {"id": wanted, "url": address, "source": "web", "date": None, "text": "words", "language": "en"}
+        found = {
+            "id": wanted,
+            "url": address,
+            "source": "web",
+            "date": None,
+            "text": "words",
+            "language": "en",
+        }
         rows = [{**found, "language_score": 0.9, "origin": origin}] * 10_000
-        pq.write_table(pa.Table.from_pylist(rows, DOCUMENT), folder / "data/documents-00777.parquet", row_group_size=2048)
+        pq.write_table(
+            pa.Table.from_pylist(rows, DOCUMENT), folder / "data/documents-00777.parquet", row_group_size=2048
+        )
         ingredients = {"stage": stage, "version": 1, "seed": 1, "settings": {}, "inputs": {}, "libraries": {}}
         put_manifest(Manifest(folder, name, "ab" * 32, ingredients, files, [], None, {}))
         steps[name] = folder.relative_to(tmp_path).as_posix()

@@ -10,11 +10,22 @@ from pathlib import Path
 import lz4.frame
 import pytest
 import zstandard
-from archives import ends, failures, http, member, others, read_all, read_split, record, records, source_of
 
 from gristmill.errors import BooksError
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.record import RangeEnd
+from tests.support.archives import (
+    ends,
+    failures,
+    http,
+    member,
+    others,
+    read_all,
+    read_split,
+    record,
+    records,
+    source_of,
+)
 
 KINDS = ("warcinfo", "request", "response", "metadata", "revisit", "response")
 
@@ -41,7 +52,9 @@ def test_each_record_is_named_by_file_offset_and_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["plain", "gz", "gz in one member", "zst", "zst with dictionary", "lz4"])
 def test_the_same_records_come_out_of_every_compression(tmp_path: Path, codec: str) -> None:
     data = archive()
-    ending = {"plain": ".warc", "gz": ".warc.gz", "lz4": ".warc.lz4"}.get(codec, ".warc.zst" if "zst" in codec else ".warc.gz")
+    ending = {"plain": ".warc", "gz": ".warc.gz", "lz4": ".warc.lz4"}.get(
+        codec, ".warc.zst" if "zst" in codec else ".warc.gz"
+    )
     path = tmp_path / f"crawl{ending}"
     dictionary = zstandard.train_dictionary(4096, [record(number) for number in range(200)])
     stored = {
@@ -58,10 +71,14 @@ def test_the_same_records_come_out_of_every_compression(tmp_path: Path, codec: s
     path.write_bytes(stored)
     items = read_all(path)
     assert not failures(items)
-    assert [item.key for item in records(items)] == [f"<urn:uuid:{number:032x}>" for number in range(30) if number % 6 in (2, 5)]
+    assert [item.key for item in records(items)] == [
+        f"<urn:uuid:{number:032x}>" for number in range(30) if number % 6 in (2, 5)
+    ]
     assert len(others(items)) == 20
     split = read_split(path, max(len(stored) // 5, 1))
-    assert [item for item in split if not isinstance(item, RangeEnd)] == [item for item in items if not isinstance(item, RangeEnd)]
+    assert [item for item in split if not isinstance(item, RangeEnd)] == [
+        item for item in items if not isinstance(item, RangeEnd)
+    ]
     assert len(ends(split)) >= 5
     check_ranges_meet(ends(split))
 
@@ -85,7 +102,11 @@ def test_ranges_that_do_not_meet_are_told() -> None:
     with pytest.raises(BooksError, match="one ended at byte 120, no record starts there"):
         check_ranges_meet([RangeEnd("a.warc", 0, 100, 0, 120), RangeEnd("a.warc", 100, 200, -1, -1)])
     check_ranges_meet(
-        [RangeEnd("a.warc", 0, 100, 0, 220), RangeEnd("a.warc", 100, 200, -1, -1), RangeEnd("a.warc", 200, 300, 220, 300)]
+        [
+            RangeEnd("a.warc", 0, 100, 0, 220),
+            RangeEnd("a.warc", 100, 200, -1, -1),
+            RangeEnd("a.warc", 200, 300, 220, 300),
+        ]
     )
     check_ranges_meet(
         [RangeEnd("a.warc", 0, 100, 0, 120), RangeEnd("a.warc", 200, 300, 230, 300)]
@@ -94,7 +115,9 @@ def test_ranges_that_do_not_meet_are_told() -> None:
 
 def test_a_range_in_the_middle_of_one_long_member_looks_no_further_than_its_end(tmp_path: Path) -> None:
     path = tmp_path / "one.warc.gz"
-    path.write_bytes(member(b"".join(record(number, random.Random(number).randbytes(4000)) for number in range(300))))
+    path.write_bytes(
+        member(b"".join(record(number, random.Random(number).randbytes(4000)) for number in range(300)))
+    )
     split = read_split(path, 100_000)
     assert len(records(split)) == 300
     assert [end.first for end in ends(split)][1:] == [-1] * (len(ends(split)) - 1)
@@ -111,14 +134,20 @@ def test_records_that_span_gzip_members_are_whole(tmp_path: Path) -> None:
 
 def test_a_wet_record_is_a_text(tmp_path: Path) -> None:
     path = tmp_path / "crawl.warc.wet.gz"
-    path.write_bytes(member(record(0, b"software: x", kind="warcinfo")) + member(record(1, "Grüße\n".encode(), kind="conversion")))
+    path.write_bytes(
+        member(record(0, b"software: x", kind="warcinfo"))
+        + member(record(1, "Grüße\n".encode(), kind="conversion"))
+    )
     (found,) = records(read_all(path, "wet"))
     assert (found.text, found.payload, found.url) == ("Grüße\n", None, "https://site1.example/page/1")
     assert plan_shards(source_of(path), 1 << 20)[0].format == "wet"
 
 
 def test_chunked_bodies_are_joined_and_false_claims_of_chunks_left_alone(tmp_path: Path) -> None:
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6;x=y\r\n<html>\r\n4\r\nmill\r\n0\r\nTrailer: 1\r\n\r\n"
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6;x=y\r\n<html>\r\n4\r\nmill\r\n0\r\nTrailer:"
+        b" 1\r\n\r\n"
+    )
     claimed = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n<html>mill"
     path = tmp_path / "crawl.warc"
     path.write_bytes(record(1, chunked) + record(2, claimed))
@@ -134,7 +163,9 @@ def test_http_headers_are_read_in_every_shape_crawlers_have_written(tmp_path: Pa
     path = tmp_path / "crawl.warc"
     path.write_bytes(b"".join(record(number, shape) for number, shape in enumerate(shapes)))
     found = records(read_all(path))
-    assert [(item.status, item.content_type, item.payload) for item in found] == [(404, "text/html", b"body")] * 3
+    assert [(item.status, item.content_type, item.payload) for item in found] == [
+        (404, "text/html", b"body")
+    ] * 3
     assert found[2].http_headers["x-folded"] == "a b"
     assert found[2].charset == "UTF-8"
 
@@ -162,7 +193,8 @@ def test_an_arc_is_read_with_blanks_in_urls_and_missing_fields(tmp_path: Path) -
 def test_json_lines_split_anywhere_give_each_line_once(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(
-        "".join(json.dumps({"id": str(n), "text": "word " * (n % 40)}) + "\n" for n in range(100)) + '{"id": "last", "text": "end"}'
+        "".join(json.dumps({"id": str(n), "text": "word " * (n % 40)}) + "\n" for n in range(100))
+        + '{"id": "last", "text": "end"}'
     )
     wanted = [item.key for item in records(read_all(path, "jsonl"))]
     assert wanted[-1] == "last"
@@ -171,4 +203,7 @@ def test_json_lines_split_anywhere_give_each_line_once(tmp_path: Path) -> None:
         assert [item.key for item in records(split)] == wanted
         check_ranges_meet(ends(split))
     line = records(read_all(path, "jsonl"))[7]
-    assert json.loads(path.read_bytes()[line.origin.offset : line.origin.offset + line.origin.length])["id"] == "7"
+    assert (
+        json.loads(path.read_bytes()[line.origin.offset : line.origin.offset + line.origin.length])["id"]
+        == "7"
+    )

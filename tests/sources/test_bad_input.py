@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from archives import ends, failures, member, read_all, read_split, record, records, source_of
 from pydantic import ValidationError
 
 from gristmill.errors import GristmillError, InputError, UsageError
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import InputShard
+from tests.support.archives import ends, failures, member, read_all, read_split, record, records, source_of
 
 
 def fails(pattern: Path | str, kind: type[GristmillError], **settings: Any) -> str:
@@ -85,7 +85,9 @@ def test_a_file_that_changes_after_planning_is_refused(tmp_path: Path) -> None:
 def test_a_limit_over_several_formats_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.warc").write_bytes(record(1))
     (tmp_path / "a.txt").write_text("x")
-    assert "`limit` needs inputs of one format, got text, warc" in fails(tmp_path / "a.*", UsageError, limit=1)
+    assert "`limit` needs inputs of one format, got text, warc" in fails(
+        tmp_path / "a.*", UsageError, limit=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,9 @@ def test_secrets_are_never_shown() -> None:
         assert "AKIA" not in shown
 
 
-@pytest.mark.parametrize("name", ["a.warc.gz", "a.warc", "a.arc", "a.jsonl", "a.jsonl.gz", "a.parquet", "a.txt"])
+@pytest.mark.parametrize(
+    "name", ["a.warc.gz", "a.warc", "a.arc", "a.jsonl", "a.jsonl.gz", "a.parquet", "a.txt"]
+)
 def test_an_empty_file_is_one_failure(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"")
     source = source_of(tmp_path / name)
@@ -126,9 +130,16 @@ def test_an_empty_file_is_one_failure(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "format_", "error"),
-    [("a.warc.gz", "warc", "junk"), ("a.jsonl.gz", "jsonl", "junk"), ("a.txt.gz", "text", "junk"), ("a.warc.zst", "warc", "junk")],
+    [
+        ("a.warc.gz", "warc", "junk"),
+        ("a.jsonl.gz", "jsonl", "junk"),
+        ("a.txt.gz", "text", "junk"),
+        ("a.warc.zst", "warc", "junk"),
+    ],
 )
-def test_a_file_that_is_not_compressed_as_its_name_says_is_one_failure(tmp_path: Path, name: str, format_: str, error: str) -> None:
+def test_a_file_that_is_not_compressed_as_its_name_says_is_one_failure(
+    tmp_path: Path, name: str, format_: str, error: str
+) -> None:
     (tmp_path / name).write_bytes(b"<html>an error page of a proxy</html>\n" * 20)
     assert errors(tmp_path / name, format_) == [error]
 
@@ -191,7 +202,9 @@ def test_deeply_nested_json_is_a_failure_not_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_line_beyond_the_bound_is_one_failure(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n{"text": "' + b"x" * 5_000_000 + b'"}\n{"text": "b"}\n'))
+    (tmp_path / "a.jsonl.gz").write_bytes(
+        gzip.compress(b'{"text": "a"}\n{"text": "' + b"x" * 5_000_000 + b'"}\n{"text": "b"}\n')
+    )
     items = read_all(tmp_path / "a.jsonl.gz", "jsonl", max_record_bytes=1 << 20)
     assert [item.text for item in records(items)] == ["a", "b"]
     assert [failure.error for failure in failures(items)] == ["too_large"]
@@ -210,7 +223,9 @@ def test_a_truncated_file_of_lines_is_kept_up_to_its_damage(tmp_path: Path, endi
 
 
 def test_lines_behind_a_damaged_gzip_member_are_read(tmp_path: Path) -> None:
-    parts = [bytearray(member(b"".join(b'{"text": "%d"}\n' % (n * 10 + k) for k in range(10)))) for n in range(3)]
+    parts = [
+        bytearray(member(b"".join(b'{"text": "%d"}\n' % (n * 10 + k) for k in range(10)))) for n in range(3)
+    ]
     parts[1][20] ^= 0xFF
     (tmp_path / "a.jsonl.gz").write_bytes(b"".join(parts))
     items = read_all(tmp_path / "a.jsonl.gz", "jsonl")
@@ -222,7 +237,9 @@ def test_lines_behind_a_damaged_gzip_member_are_read(tmp_path: Path) -> None:
 
 def test_parquet_is_read_by_row_groups_wherever_it_is_cut(tmp_path: Path) -> None:
     rows = 2000
-    table = pa.table({"id": list(range(rows)), "text": [f"text {n} " * 20 for n in range(rows)], "other": [0.5] * rows})
+    table = pa.table(
+        {"id": list(range(rows)), "text": [f"text {n} " * 20 for n in range(rows)], "other": [0.5] * rows}
+    )
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, row_group_size=100, compression="none")
     wanted = [item.key for item in records(read_all(path, "parquet"))]
@@ -296,12 +313,14 @@ def test_tiny_inputs_are_grouped(tmp_path: Path) -> None:
 def test_a_hundred_thousand_inputs_are_planned_in_seconds_and_little_memory(tmp_path: Path) -> None:
     plan_many(tmp_path, 100_000)
     script = (
-        "import sys, time; from gristmill.pipeline.job import peak_bytes; from gristmill.pipeline.sources.plan import plan_shards;"
-        "from gristmill.pipeline.sources.settings import SourceSettings; started = time.process_time();"
-        "plan_shards(SourceSettings(inputs=sys.argv[1]), 1 << 20);"
-        "print(time.process_time() - started, peak_bytes() >> 20)"
+        "import sys, time; from gristmill.pipeline.run.job import peak_bytes; from"
+        " gristmill.pipeline.sources.plan import plan_shards;from gristmill.pipeline.sources.settings import"
+        " SourceSettings; started = time.process_time();plan_shards(SourceSettings(inputs=sys.argv[1]), 1 <<"
+        " 20);print(time.process_time() - started, peak_bytes() >> 20)"
     )
-    ran = subprocess.run([sys.executable, "-c", script, f"{tmp_path}/*.jsonl"], capture_output=True, check=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, f"{tmp_path}/*.jsonl"], capture_output=True, check=True, text=True
+    )
     seconds, mebibytes = map(float, ran.stdout.split())
     assert seconds < 10
     assert mebibytes < 500
@@ -310,4 +329,6 @@ def test_a_hundred_thousand_inputs_are_planned_in_seconds_and_little_memory(tmp_
 def test_a_folder_is_answered_with_a_pattern_of_what_lies_in_it(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.jsonl.gz").touch()
-    assert f"name its files, for instance '{tmp_path}/texts/*.jsonl.gz'" in fails(tmp_path / "texts", UsageError)
+    assert f"name its files, for instance '{tmp_path}/texts/*.jsonl.gz'" in fails(
+        tmp_path / "texts", UsageError
+    )

@@ -10,8 +10,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from archives import ends, failures, member, record, records
-from faulty_proxy import FaultyProxy
 from pydantic import ValidationError
 
 from gristmill.errors import InputError, UsageError
@@ -19,6 +17,8 @@ from gristmill.pipeline.sources.commoncrawl import CommonCrawl, sample
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.settings import SourceSettings
+from tests.support.archives import ends, failures, member, record, records
+from tests.support.faulty_proxy import FaultyProxy
 
 SNAPSHOT = "CC-MAIN-2025-05"
 NUM_FILES, NUM_RECORDS = 6, 20
@@ -50,11 +50,18 @@ class RangeHandler(SimpleHTTPRequestHandler):
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = tmp_path / "served"
-    paths = [f"crawl-data/{SNAPSHOT}/segments/1/warc/{SNAPSHOT}-{number:05d}.warc.gz" for number in range(NUM_FILES)]
+    paths = [
+        f"crawl-data/{SNAPSHOT}/segments/1/warc/{SNAPSHOT}-{number:05d}.warc.gz"
+        for number in range(NUM_FILES)
+    ]
     for number, path in enumerate(paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(b"".join(member(record(number * NUM_RECORDS + at)) for at in range(NUM_RECORDS)))
-    (root / f"crawl-data/{SNAPSHOT}/warc.paths.gz").write_bytes(gzip.compress("".join(f"{path}\n" for path in paths).encode()))
+        (root / path).write_bytes(
+            b"".join(member(record(number * NUM_RECORDS + at)) for at in range(NUM_RECORDS))
+        )
+    (root / f"crawl-data/{SNAPSHOT}/warc.paths.gz").write_bytes(
+        gzip.compress("".join(f"{path}\n" for path in paths).encode())
+    )
     (root / f"crawl-data/{SNAPSHOT}/wet.paths.gz").write_bytes(b"not gzip")
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(RangeHandler, directory=str(root)))
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05})
@@ -85,13 +92,17 @@ def test_a_snapshot_is_resolved_sampled_and_read_through_refusals(server: str) -
 def test_planning_again_asks_for_nothing(server: str) -> None:
     source = crawl_of(server, files=2)
     first = plan_shards(source, 1 << 20)
-    gone = crawl_of(server, files=2, requests_per_second=0.001)  # a single request would take a quarter of an hour
+    gone = crawl_of(
+        server, files=2, requests_per_second=0.001
+    )  # a single request would take a quarter of an hour
     assert plan_shards(gone, 1 << 20) == first
 
 
 def test_a_larger_sample_extends_a_smaller_one() -> None:
     paths = [f"crawl-data/{SNAPSHOT}/{number}.warc.gz" for number in range(100)]
-    samples = [set(sample(paths, CommonCrawl(snapshot=SNAPSHOT, files=files, seed=3))) for files in (5, 20, 100)]
+    samples = [
+        set(sample(paths, CommonCrawl(snapshot=SNAPSHOT, files=files, seed=3))) for files in (5, 20, 100)
+    ]
     assert samples[0] < samples[1] < samples[2]
     assert samples[0] == set(sample(list(reversed(paths)), CommonCrawl(snapshot=SNAPSHOT, files=5, seed=3)))
     assert samples[0] != set(sample(paths, CommonCrawl(snapshot=SNAPSHOT, files=5, seed=4)))

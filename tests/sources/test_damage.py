@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from archives import ends, failures, http, member, page, read_all, read_split, record, records
 
 from gristmill.pipeline.sources.plan import check_ranges_meet
 from gristmill.pipeline.sources.record import Item, RangeEnd
+from tests.support.archives import ends, failures, http, member, page, read_all, read_split, record, records
 
 NUM_RECORDS = 40
 RAW = [record(number, http(page(number, 3 + number % 5))) for number in range(NUM_RECORDS)]
 MEMBERS = [member(data) for data in RAW]
 PLACES = {"first": 0, "middle": 17, "last": NUM_RECORDS - 1}
 
-# A damage takes the stored records and returns the broken file and the numbers of the records that are no longer whole.
+# A damage takes the stored records and returns the broken file and the numbers of the records that are no
+# longer whole.
 Damage = Callable[[list[bytes]], tuple[bytes, set[int]]]
 
 
@@ -63,7 +64,9 @@ def insert(number: int, data: bytes) -> Damage:
 def remove(number: int, start: int, length: int) -> Damage:
     def damage(parts: list[bytes]) -> tuple[bytes, set[int]]:
         part = parts[number]
-        return b"".join([*parts[:number], part[:start] + part[start + length :], *parts[number + 1 :]]), {number}
+        return b"".join([*parts[:number], part[:start] + part[start + length :], *parts[number + 1 :]]), {
+            number
+        }
 
     return damage
 
@@ -99,7 +102,11 @@ NESTED = member(b"a compressed page, no record at all" * 20)
 
 def everywhere(name: str, damage: Callable[[int, int], Damage], *offsets: int) -> dict[str, Damage]:
     """The same damage to the first, a middle and the last record."""
-    return {f"{name} {at} of the {where} record": damage(number, at) for where, number in PLACES.items() for at in offsets}
+    return {
+        f"{name} {at} of the {where} record": damage(number, at)
+        for where, number in PLACES.items()
+        for at in offsets
+    }
 
 
 GZIP_DAMAGE: dict[str, Damage] = {
@@ -127,7 +134,9 @@ assert len(GZIP_DAMAGE) >= 40
 
 def assert_tiled(items: list[Item], size: int) -> None:
     """Every byte of the file belongs to exactly one record or one loss."""
-    spans = sorted((item.origin.offset, item.origin.length) for item in items if not isinstance(item, RangeEnd))
+    spans = sorted(
+        (item.origin.offset, item.origin.length) for item in items if not isinstance(item, RangeEnd)
+    )
     at = 0
     for offset, length in spans:
         assert offset == at, f"nobody owns, or two own, bytes from {min(at, offset)}"
@@ -152,7 +161,9 @@ def check(path: Path, lost: set[int], is_loss: bool = True) -> None:
         assert_tiled(items, size)
     split = read_split(path, 3000)
     assert {item.key for item in records(split)} == {item.key for item in records(items)}
-    assert {(item.error, item.origin) for item in failures(split)} == {(item.error, item.origin) for item in failures(items)}
+    assert {(item.error, item.origin) for item in failures(split)} == {
+        (item.error, item.origin) for item in failures(items)
+    }
     check_ranges_meet(ends(split))
 
 
@@ -220,9 +231,14 @@ def test_a_gzip_bomb_is_one_failure_and_the_records_around_it_are_read(tmp_path:
 
 def test_an_archive_inside_a_page_is_not_taken_for_records(tmp_path: Path) -> None:
     """A page that shows a WARC record, and one that is a compressed archive."""
-    blocks = [http(b"<pre>\r\n\r\n" + record(77) + b"</pre>"), http(member(record(78)), content_type="application/gzip")]
+    blocks = [
+        http(b"<pre>\r\n\r\n" + record(77) + b"</pre>"),
+        http(member(record(78)), content_type="application/gzip"),
+    ]
     path = tmp_path / "nested.warc.gz"
-    path.write_bytes(b"".join(member(record(number, block)) for number, block in enumerate(blocks)) + MEMBERS[2])
+    path.write_bytes(
+        b"".join(member(record(number, block)) for number, block in enumerate(blocks)) + MEMBERS[2]
+    )
     assert len(records(read_all(path))) == 3
     plain = tmp_path / "nested.warc"
     plain.write_bytes(b"".join(record(number, block) for number, block in enumerate(blocks)) + RAW[2])

@@ -7,10 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import object_store
 import pytest
-from archives import failures, member, read_all, record, records, source_of
-from faulty_proxy import FAULTS, FaultyProxy
 
 from gristmill.errors import InputError, UsageError
 from gristmill.pipeline.sources.plan import plan_shards
@@ -18,6 +15,9 @@ from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import Item, RangeEnd, Record
 from gristmill.pipeline.sources.remote import with_retries
 from gristmill.remote import Access
+from tests.support import object_store
+from tests.support.archives import failures, member, read_all, record, records, source_of
+from tests.support.faulty_proxy import FAULTS, FaultyProxy
 
 NUM_RECORDS = 60
 
@@ -85,7 +85,9 @@ def test_reads_are_tried_again_but_not_for_ever() -> None:
 
     assert with_retries(attempt, "x", Access({}, attempts=3), None) == "done"
     calls = -10
-    with pytest.raises(InputError, match="cannot read an input after 2 attempts: ConnectionResetError: by peer"):
+    with pytest.raises(
+        InputError, match="cannot read an input after 2 attempts: ConnectionResetError: by peer"
+    ):
         with_retries(attempt, "x", Access({}, attempts=2), None)
 
 
@@ -116,4 +118,6 @@ def test_an_object_store_that_never_answers_ends_in_an_error(store: str) -> None
     with FaultyProxy(store, "503", period=10**9) as proxy:
         options = object_store.options(proxy.url)
         with pytest.raises(InputError, match="cannot read an input after 2 attempts"):
-            read_remote("s3://crawl/2025/a.warc.gz", storage_options=options, request_seconds=5.0, request_attempts=2)
+            read_remote(
+                "s3://crawl/2025/a.warc.gz", storage_options=options, request_seconds=5.0, request_attempts=2
+            )

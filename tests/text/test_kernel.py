@@ -16,8 +16,12 @@ MODULES = {
     "__init__": "",
     "text/__init__": "",
     "factor": "FACTOR = 2\n",
-    "helper": "from numba import njit\n\nimport gristmill.text.kernel\n\n\n@njit(cache=True)\ndef more(x):\n    return x + 1\n",
-    "kernels": """
+    "helper": (
+        "from numba import njit\n\nimport gristmill.text.kernel\n\n\n@njit(cache=True)\ndef more(x):\n   "
+        " return x + 1\n"
+    ),
+    "kernels": (
+        """
 from numba import njit, types
 
 from gristmill.factor import FACTOR
@@ -30,7 +34,8 @@ def result(x):
 
 
 print(result(1), sum(result.stats.cache_hits.values()))
-""",
+"""
+    ),
 }
 
 
@@ -46,9 +51,15 @@ def package(tmp_path: Path) -> Path:
 
 
 def run(package: Path) -> tuple[int, int]:
-    """Import the kernel in a process of its own; return its result, and how often its machine code came from the cache."""
+    """Import the kernel in a process of its own; return its result, and how often its machine code came from
+    the cache."""
     home = package.parent
-    environment = {**os.environ, "PYTHONPATH": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-c", "import gristmill.kernels"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=home)
     result, hits = done.stdout.split()
@@ -68,7 +79,9 @@ def test_the_closure_follows_every_form_of_import() -> None:
     closure = kernel.import_closure("gristmill.filters.c4")
     assert {f"gristmill.filters.{name}" for name in ("block", "constants", "edits", "rules")} <= set(closure)
     assert {f"gristmill.text.{name}" for name in ("kernel", "points", "tables", "words")} <= set(closure)
-    assert "gristmill.text.kernel" in kernel.import_closure("gristmill.tokenize.ranges")  # from gristmill.text import kernel
+    assert "gristmill.text.kernel" in kernel.import_closure(
+        "gristmill.tokenize.ranges"
+    )  # from gristmill.text import kernel
     assert not any(name.startswith(("gristmill.dedup", "gristmill.pipeline")) for name in closure)
 
 

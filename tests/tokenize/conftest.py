@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,7 @@ import pytest
 from gristmill.tokenize.encode import encode
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_corpus import TEXTS, train_tokenizer, write_documents  # type: ignore[import-not-found]
+from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 
 
 @dataclass(frozen=True)

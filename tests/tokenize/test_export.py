@@ -11,18 +11,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mixing_run import run_mix  # type: ignore[import-not-found]
 
 from gristmill.tokenize.export import export
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.shards import read_documents
 from gristmill.tokenize.tokenizers import Tokenizer
+from tests.support.mixing_run import run_mix
 
 
 @pytest.fixture(scope="module")
 def folder(encoded: Any, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("export") / "out"
-    run_mix(encoded, MixSettings(proportions={"web": 0.5, "books": 0.5}, tokens=30_000, shard_tokens=16_000), tokenizer, out)
+    run_mix(
+        encoded,
+        MixSettings(proportions={"web": 0.5, "books": 0.5}, tokens=30_000, shard_tokens=16_000),
+        tokenizer,
+        out,
+    )
     return Path(out / "train")
 
 

@@ -1,4 +1,5 @@
-"""Plans: published mixtures come out as printed, and what cannot be met is refused with the largest budget that can."""
+"""Plans: published mixtures come out as printed, and what cannot be met is refused with the largest budget
+that can."""
 
 from __future__ import annotations
 
@@ -11,13 +12,15 @@ from gristmill.errors import RecipeError
 from gristmill.tokenize.plan import Size, make_plan, proportions
 from gristmill.tokenize.settings import MixSettings
 
-# LLaMA, table 1 (Touvron et al. 2023): share, epochs at 1.4T tokens. The paper does not give sizes: they are derived
-# here as share x 1.4T / epochs, so this holds the form of the table and the arithmetic, not the paper's own counts.
+# LLaMA, table 1 (Touvron et al. 2023): share, epochs at 1.4T tokens. The paper does not give sizes: they are
+# derived here as share x 1.4T / epochs, so this holds the form of the table and the arithmetic, not the
+# paper's own counts.
 LLAMA = {
     "commoncrawl": (0.67, 1.10), "c4": (0.15, 1.06), "github": (0.045, 0.64), "wikipedia": (0.045, 2.45),
     "books": (0.045, 2.23), "arxiv": (0.025, 1.06), "stackexchange": (0.02, 1.03),
 }  # fmt: skip
-# GPT-3, table 2.2 (Brown et al. 2020): tokens, weight in the mix, epochs at 300B as printed. The weights sum to 101 %.
+# GPT-3, table 2.2 (Brown et al. 2020): tokens, weight in the mix, epochs at 300B as printed. The weights sum
+# to 101 %.
 GPT3 = {
     "commoncrawl": (410e9, 0.60, 0.44), "webtext2": (19e9, 0.22, 2.9), "books1": (12e9, 0.08, 1.9),
     "books2": (55e9, 0.08, 0.43), "wikipedia": (3e9, 0.03, 3.4),
@@ -33,13 +36,17 @@ def test_llamas_table_comes_out_as_printed() -> None:
     held = sizes(**{name: share * budget / epochs for name, (share, epochs) in LLAMA.items()})
     settings = MixSettings(proportions={name: share for name, (share, _) in LLAMA.items()}, tokens=budget)
     table = {row["source"]: row for row in make_plan(settings, held).table()}
-    assert {name: round(float(row["epochs"]), 2) for name, row in table.items()} == {n: e for n, (_, e) in LLAMA.items()}
+    assert {name: round(float(row["epochs"]), 2) for name, row in table.items()} == {
+        n: e for n, (_, e) in LLAMA.items()
+    }
     assert sum(int(row["tokens"]) for row in table.values()) == pytest.approx(budget, abs=len(table))
 
 
 def test_gpt3s_epochs_follow_from_its_weights_not_from_its_rounded_table() -> None:
     settings = MixSettings(
-        proportions={name: weight for name, (_, weight, _) in GPT3.items()}, tokens=300_000_000_000, normalise=True
+        proportions={name: weight for name, (_, weight, _) in GPT3.items()},
+        tokens=300_000_000_000,
+        normalise=True,
     )
     held = sizes(**{name: tokens for name, (tokens, _, _) in GPT3.items()})
     # Normalised weights are the printed ones divided by 1.01.
@@ -49,7 +56,10 @@ def test_gpt3s_epochs_follow_from_its_weights_not_from_its_rounded_table() -> No
 
 
 def test_proportions_that_do_not_sum_to_one_say_what_they_sum_to() -> None:
-    with pytest.raises(ValidationError, match=r"sum to 0\.9, not 1; set `normalise: true` to use \{a: 0\.555556, b: 0\.444444\}"):
+    with pytest.raises(
+        ValidationError,
+        match=r"sum to 0\.9, not 1; set `normalise: true` to use \{a: 0\.555556, b: 0\.444444\}",
+    ):
         MixSettings(proportions={"a": 0.5, "b": 0.4})
     assert MixSettings(proportions={"a": 0.5, "b": 0.4}, normalise=True).normalise
 

@@ -10,23 +10,29 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from mixing_run import run_mix  # type: ignore[import-not-found]
 
 from gristmill.errors import InputError
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.shards import SUFFIXES, read_documents, read_manifest, verify
 from gristmill.tokenize.tokenizers import Tokenizer
+from tests.support.mixing_run import run_mix
 
 
 @pytest.fixture(scope="module")
 def folder(encoded: Any, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("shards") / "out"
-    run_mix(encoded, MixSettings(proportions={"web": 0.5, "books": 0.5}, tokens=40_000, shard_tokens=20_000), tokenizer, out)
+    run_mix(
+        encoded,
+        MixSettings(proportions={"web": 0.5, "books": 0.5}, tokens=40_000, shard_tokens=20_000),
+        tokenizer,
+        out,
+    )
     return Path(out / "train")
 
 
 def test_megatrons_index_reads_as_its_byte_table_says(folder: Path) -> None:
-    """Read `.idx` by offsets alone: 9 bytes of magic, version, dtype code, two counts, lengths, pointers, document indices."""
+    """Read `.idx` by offsets alone: 9 bytes of magic, version, dtype code, two counts, lengths, pointers,
+    document indices."""
     documents = [document.tokens.tolist() for document in read_documents(folder)]
     found = []
     for shard in read_manifest(folder)["shards"]:
@@ -38,19 +44,28 @@ def test_megatrons_index_reads_as_its_byte_table_says(folder: Path) -> None:
         lengths = struct.unpack_from(f"<{sequences}i", raw, 34)
         pointers = struct.unpack_from(f"<{sequences}q", raw, 34 + 4 * sequences)
         assert struct.unpack_from(f"<{bounds}q", raw, 34 + 12 * sequences) == tuple(range(bounds))
-        found += [list(struct.unpack_from(f"<{n}H", payload, at)) for n, at in zip(lengths, pointers, strict=True)]
+        found += [
+            list(struct.unpack_from(f"<{n}H", payload, at)) for n, at in zip(lengths, pointers, strict=True)
+        ]
     assert found == documents
 
 
 def test_nanogpt_and_nanotron_read_payload_and_ends(folder: Path, encoded: Any, tokenizer: Tokenizer) -> None:
-    """nanoGPT maps the payload as uint16; nanotron reads cumulative u64 ends, with no count and no leading zero."""
+    """nanoGPT maps the payload as uint16; nanotron reads cumulative u64 ends, with no count and no leading
+    zero."""
     texts = {
-        row["id"]: row["text"] for parts in encoded.values() for part in parts for row in pq.read_table(part.documents).to_pylist()
+        row["id"]: row["text"]
+        for parts in encoded.values()
+        for part in parts
+        for row in pq.read_table(part.documents).to_pylist()
     }
     eos = read_manifest(folder)["eos_id"]
     for shard in read_manifest(folder)["shards"]:
         name = shard["name"]
-        tokens, ends = np.memmap(folder / f"{name}.bin", np.uint16, "r"), np.fromfile(folder / f"{name}.bin.index", np.uint64)
+        tokens, ends = (
+            np.memmap(folder / f"{name}.bin", np.uint16, "r"),
+            np.fromfile(folder / f"{name}.bin.index", np.uint64),
+        )
         ids = (folder / f"{name}.ids").read_bytes()
         assert ends[-1] == len(tokens) and (np.diff(ends) > 0).all()
         for row, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
@@ -62,14 +77,21 @@ def test_datatroves_own_reader_which_is_nanotrons_too_finds_tokens_and_boundarie
     from datatrove.utils.dataset import DatatroveFileDataset
 
     name, width = read_manifest(folder)["shards"][0]["name"], 64
-    tokens, ends = np.fromfile(folder / f"{name}.bin", "<u2"), np.fromfile(folder / f"{name}.bin.index", "<u8")
+    tokens, ends = (
+        np.fromfile(folder / f"{name}.bin", "<u2"),
+        np.fromfile(folder / f"{name}.bin.index", "<u8"),
+    )
     starts = {0, *ends.tolist()}
-    windows = DatatroveFileDataset(str(folder / f"{name}.bin"), width - 1, token_size=2, return_positions=True)
+    windows = DatatroveFileDataset(
+        str(folder / f"{name}.bin"), width - 1, token_size=2, return_positions=True
+    )
     assert len(windows) == len(tokens) // width > 100
     for number in range(len(windows)):
         first, window = number * width, windows[number]
         assert window["input_ids"].tolist() == tokens[first : first + width].tolist()
-        begins = {first + place for place, position in enumerate(window["positions"].tolist()) if position == 0}
+        begins = {
+            first + place for place, position in enumerate(window["positions"].tolist()) if position == 0
+        }
         assert begins == {first, *(place for place in range(first, first + width) if place in starts)}
 
 

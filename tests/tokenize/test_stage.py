@@ -1,4 +1,5 @@
-"""The mix stage's layout: sources share shards when mixed, and have their own when the trainer is to blend them."""
+"""The mix stage's layout: sources share shards when mixed, and have their own when the trainer is to blend
+them."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from small_corpus import TEXTS  # type: ignore[import-not-found]
 from typer.testing import CliRunner
 
 from gristmill.errors import RecipeError
 from gristmill.pipeline import cli
-from gristmill.pipeline.report.life import look_up
+from gristmill.pipeline.look.life import look_up
 from gristmill.tokenize.shards import read_documents
 from gristmill.trainer.shards import ShardSet, Stream
+from tests.support.small_corpus import TEXTS
 
 RECIPE = """
 name: two
@@ -37,7 +38,9 @@ def gristmill(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, list(arguments))
 
 
-def test_near_duplicates_are_held_out_together_and_clusters_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_near_duplicates_are_held_out_together_and_clusters_weight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In mode `mark` all copies stay: none may be trained on while another is held out."""
     monkeypatch.chdir(tmp_path)
     texts = [text for text in TEXTS[:30] for _ in range(3)]
@@ -58,14 +61,17 @@ def test_near_duplicates_are_held_out_together_and_clusters_weight(tmp_path: Pat
         for row in pq.read_table(path).to_pylist():
             clusters.setdefault(row["cluster_id"].hex(), set()).add(row["id"].hex())
             sizes[row["cluster_id"].hex()] = row["cluster_size"]
-    assert sizes == {cluster: len(members) for cluster, members in clusters.items()} and max(sizes.values()) == 3
+    assert (
+        sizes == {cluster: len(members) for cluster, members in clusters.items()} and max(sizes.values()) == 3
+    )
     (step,) = (tmp_path / "out" / "steps").glob("mix-*")
     held = {document.id.hex() for document in read_documents(step / "shards" / "heldout")}
     assert held and all(members <= held or not members & held for members in clusters.values())
 
 
 def check_traces(step: Path) -> None:
-    """A token leads to its document and all that was decided on it; every copy is found where the shards have it."""
+    """A token leads to its document and all that was decided on it; every copy is found where the shards have
+    it."""
     traced = json.loads(gristmill("trace", "out", "00000:100", "--json").stdout)
     assert traced["url"].startswith("http://") and traced["file"].endswith(".jsonl") and traced["offset"] >= 0
     steps = [event["step"] for event in traced["events"]]
@@ -76,14 +82,20 @@ def check_traces(step: Path) -> None:
         ids = {path.stem: read_ids(path) for path in sorted((step / "shards" / split).glob("*.ids"))}
         for document in list(read_documents(step / "shards" / split))[::7]:
             copies = [
-                event.facts["shard"] for event in look_up(Path("out"), document.id.hex()).events if event.outcome == "in shard"
+                event.facts["shard"]
+                for event in look_up(Path("out"), document.id.hex()).events
+                if event.outcome == "in shard"
             ]
-            assert copies == [f"{name}.bin" for name, own in ids.items() for _ in range(own.count(document.id))]
+            assert copies == [
+                f"{name}.bin" for name, own in ids.items() for _ in range(own.count(document.id))
+            ]
     text = traced["text"][10:70]
     (found,) = gristmill("trace", "out", "--text", text, "--json", "--limit", "1").stdout.splitlines()
     assert text in json.loads(found)["text"] and json.loads(found)["id"] == traced["id"]
     assert gristmill("trace", "out", "--text", "no text has this in it").exit_code == 1
-    own_path = json.loads(gristmill("trace", str(step / "shards" / "train" / "00000.bin"), "100", "--json").stdout)
+    own_path = json.loads(
+        gristmill("trace", str(step / "shards" / "train" / "00000.bin"), "100", "--json").stdout
+    )
     assert own_path == traced
 
 
@@ -93,10 +105,15 @@ def read_ids(path: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["mixed", "sources"])
-def test_a_recipe_is_mixed_verified_and_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_recipe_is_mixed_verified_and_traced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name, texts in (("a", TEXTS[:30]), ("b", TEXTS[30:60])):
-        lines = [json.dumps({"id": str(n), "url": f"http://{name}.example/{n}", "text": text}) for n, text in enumerate(texts)]
+        lines = [
+            json.dumps({"id": str(n), "url": f"http://{name}.example/{n}", "text": text})
+            for n, text in enumerate(texts)
+        ]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("KIND", kind))
     run = gristmill("mix", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet")
@@ -112,9 +129,15 @@ def test_a_recipe_is_mixed_verified_and_traced(tmp_path: Path, monkeypatch: pyte
         assert (len(runs) == len({run.shard for run in runs})) == (kind == "sources")
     assert gristmill("shards", "verify", str(step / "shards" / "heldout")).exit_code == 0
     for verb in ("info", "verify"):  # a run's own shards are found by its folder
-        assert gristmill("shards", verb, "out").stdout == gristmill("shards", verb, str(step / "shards" / "train")).stdout != ""
+        assert (
+            gristmill("shards", verb, "out").stdout
+            == gristmill("shards", verb, str(step / "shards" / "train")).stdout
+            != ""
+        )
     check_traces(step)
     planned = json.loads(gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--json").stdout)
     assert planned["exact"] and [row["source"] for row in planned["sources"]] == ["a", "b"]
     refused = gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--set", "mix.tokens=99999999")
-    assert isinstance(refused.exception, RecipeError) and "the largest budget with these proportions is" in str(refused.exception)
+    assert isinstance(
+        refused.exception, RecipeError
+    ) and "the largest budget with these proportions is" in str(refused.exception)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_corpus import TEXTS, train_tokenizer, write_documents  # type: ignore[import-not-found]
 
 from gristmill.errors import InputError
 from gristmill.tokenize.encode import encode, flat
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, checked, open_tokenizer, token_dtype
 from gristmill.tokenize.train import pieces
+from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 
 VALID = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))
 
@@ -31,12 +31,18 @@ def test_the_meta_symbol_does_not_come_back_and_is_counted(tokenizer: Tokenizer,
     assert tokenizer.decode(tokenizer.encode_batch(["a\u2581b"])[0]) == "a b"
     documents = write_documents(tmp_path / "d.parquet", "s", ["a\u2581b \u2581", "plain", None])
     counts = encode(tokenizer, documents, tmp_path / "t.bin", tmp_path / "i.parquet")
-    assert counts["lossy"] == 2 and counts["documents"] == 3 and counts["bytes"] == len("a\u2581b \u2581plain".encode())
+    assert (
+        counts["lossy"] == 2
+        and counts["documents"] == 3
+        and counts["bytes"] == len("a\u2581b \u2581plain".encode())
+    )
 
 
 def test_the_same_input_trains_the_same_bytes(model: Path, tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "docs.parquet", "docs", list(TEXTS))
-    taken = train_tokenizer(TokenizerSettings(vocab_size=500), {"docs": [documents]}, {}, tmp_path / "again.model")
+    taken = train_tokenizer(
+        TokenizerSettings(vocab_size=500), {"docs": [documents]}, {}, tmp_path / "again.model"
+    )
     assert (tmp_path / "again.model").read_bytes() == model.read_bytes()
     assert taken == {"docs": sum(len(text.encode()) for text in TEXTS)}
 
@@ -48,8 +54,13 @@ def test_the_vocabulary_is_a_multiple_of_64_and_spells_special_text(tokenizer: T
 
 def test_a_sample_has_the_mixtures_proportions_in_bytes(tmp_path: Path) -> None:
     halves = {"a": TEXTS[::2] * 3, "b": TEXTS[1::2]}
-    paths = {name: [write_documents(tmp_path / f"{name}.parquet", name, list(texts))] for name, texts in halves.items()}
-    taken = train_tokenizer(TokenizerSettings(vocab_size=400), paths, {"a": 0.25, "b": 0.75}, tmp_path / "m.model")
+    paths = {
+        name: [write_documents(tmp_path / f"{name}.parquet", name, list(texts))]
+        for name, texts in halves.items()
+    }
+    taken = train_tokenizer(
+        TokenizerSettings(vocab_size=400), paths, {"a": 0.25, "b": 0.75}, tmp_path / "m.model"
+    )
     assert taken["a"] / sum(taken.values()) == pytest.approx(0.25, abs=0.08)
 
 
@@ -81,7 +92,10 @@ def huggingface(path: Path, eos: str | None) -> Path:
     model.decoder = tokenizers.decoders.ByteLevel()
     special = [eos] if eos else []
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=300, special_tokens=special, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=300,
+        special_tokens=special,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     model.train_from_iterator(TEXTS[:3], trainer)
     model.save(str(path))

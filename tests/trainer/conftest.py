@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,19 +9,13 @@ from typing import Any
 
 import pytest
 
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("trainer_write_shards", Path(__file__).with_name("write_shards.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.support import write_token_shards
 
 
 @pytest.fixture(scope="session")
 def shards() -> ModuleType:
     """Return the module that writes shards from the byte table."""
-    return _load()
+    return write_token_shards
 
 
 @pytest.fixture

@@ -62,8 +62,12 @@ def test_documents_are_packed_with_their_bounds_and_padded_to_a_size_that_only_d
 
 @pytest.mark.parametrize("groups", [True, False])
 @pytest.mark.parametrize("kv_heads", [4, 2])
-def test_the_packed_call_says_what_the_mask_means(kv_heads: int, groups: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def varlen(q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, same: Tensor, longest: int, also: int, **how: Any) -> Tensor:
+def test_the_packed_call_says_what_the_mask_means(
+    kv_heads: int, groups: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def varlen(
+        q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, same: Tensor, longest: int, also: int, **how: Any
+    ) -> Tensor:
         """What `torch.nn.attention.varlen.varlen_attn` documents, sequence by sequence."""
         assert how.pop("window_size") == (-1, 0) and bounds is same and longest == also
         assert how == ({"enable_gqa": True} if q.shape[1] != k.shape[1] else {}) and (groups or not how)
@@ -71,7 +75,9 @@ def test_the_packed_call_says_what_the_mask_means(kv_heads: int, groups: bool, m
         for start, stop in bounds.unfold(0, 2, 1).tolist():
             assert stop - start <= longest
             parts = (x[start:stop].transpose(0, 1) for x in (q, k, v))
-            out[start:stop] = F.scaled_dot_product_attention(*parts, is_causal=True, enable_gqa=bool(how)).transpose(0, 1)
+            out[start:stop] = F.scaled_dot_product_attention(
+                *parts, is_causal=True, enable_gqa=bool(how)
+            ).transpose(0, 1)
         return out
 
     monkeypatch.setattr(attention, "_varlen", varlen)

@@ -21,7 +21,8 @@ SMALL = {"num_layers": 2, "width": 32, "num_heads": 2, "ffn": 64, "context": 32}
 EXPERTS = SMALL | {"num_experts": 4}
 MUON = {"lr": 3e-3, "name": "muon"}
 
-# Both ranks train one configuration after another: starting a process costs more than all steps of these small models.
+# Both ranks train one configuration after another: starting a process costs more than all steps of these
+# small models.
 WORKER = """
 import json, os, sys
 from gristmill.trainer.train import run
@@ -39,9 +40,21 @@ def two_ranks(runs: list[dict[str, Any]], folder: Path) -> None:
     command = [sys.executable, "-c", WORKER, str(folder / "runs.json"), str(port)]
     processes = []
     for rank in range(2):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+        place = {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "OMP_NUM_THREADS": "1",
+        }
         processes.append(
-            subprocess.Popen(command, env=os.environ | place, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                command,
+                env=os.environ | place,
+                cwd=Path(__file__).parents[2],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         )
     try:
         for process in processes:
@@ -60,8 +73,19 @@ def losses(folder: str) -> list[float]:
 
 
 def settings(shards: Path, heldout: Path, run: Path, **more: Any) -> dict[str, Any]:
-    base = {"shards": str(shards), "heldout": str(heldout), "run": str(run), "model": SMALL, "device": "cpu", "dtype": "fp32"}
-    return base | {"batch": 4, "steps": 8, "log_every": 1, "optimizer": {"lr": 3e-3}, "micro_batch": 1, "threads": 1} | more
+    base = {
+        "shards": str(shards),
+        "heldout": str(heldout),
+        "run": str(run),
+        "model": SMALL,
+        "device": "cpu",
+        "dtype": "fp32",
+    }
+    return (
+        base
+        | {"batch": 4, "steps": 8, "log_every": 1, "optimizer": {"lr": 3e-3}, "micro_batch": 1, "threads": 1}
+        | more
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +109,10 @@ def test_two_ranks_give_the_curve_of_one_process_and_their_checkpoints_move(
 ) -> None:
     mix, heldout = corpus(), corpus("heldout", (9,), split="heldout")
     names = [f"{number}-{variant['parallel']}" for number, variant in enumerate(variants)]
-    both = [settings(mix, heldout, tmp_path / f"two-{name}", save_every=4, **v) for name, v in zip(names, variants, strict=True)]
+    both = [
+        settings(mix, heldout, tmp_path / f"two-{name}", save_every=4, **v)
+        for name, v in zip(names, variants, strict=True)
+    ]
     two_ranks(both, tmp_path)
     for name, variant, pair in zip(names, variants, both, strict=True):
         alone = settings(mix, heldout, tmp_path / f"one-{name}", save_every=4, **variant)

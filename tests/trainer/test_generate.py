@@ -48,7 +48,9 @@ def greedy_by_hand(m: Model, prompt: list[int], count: int) -> list[int]:
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_a_batch_with_a_cache_equals_greedy_decoding_one_by_one_without(kind: str) -> None:
     m = model(kind)
-    assert generate(m, PROMPTS, EOS, Sampling(max_tokens=12)) == [greedy_by_hand(m, prompt, 12) for prompt in PROMPTS]
+    assert generate(m, PROMPTS, EOS, Sampling(max_tokens=12)) == [
+        greedy_by_hand(m, prompt, 12) for prompt in PROMPTS
+    ]
 
 
 def test_generation_ends_at_the_context() -> None:
@@ -61,7 +63,9 @@ def test_generation_ends_at_the_context() -> None:
 
 def test_a_sampled_row_does_not_depend_on_its_neighbours() -> None:
     m, sampling = model(), Sampling(max_tokens=10, temperature=1.0, top_k=20, top_p=0.95, seed=3)
-    assert generate(m, PROMPTS, EOS, sampling) == [generate(m, [prompt], EOS, sampling)[0] for prompt in PROMPTS]
+    assert generate(m, PROMPTS, EOS, sampling) == [
+        generate(m, [prompt], EOS, sampling)[0] for prompt in PROMPTS
+    ]
 
 
 def draws(sampling: Sampling) -> set[int]:
@@ -95,7 +99,9 @@ def test_a_wide_beam_finds_the_likeliest_continuation() -> None:
         logp = m(torch.cat([torch.tensor([prompt] * len(pairs)), pairs], 1)).double().log_softmax(-1)
     both = logp[:, 1].gather(1, pairs[:, :1])[:, 0] + logp[:, 2].gather(1, pairs[:, 1:])[:, 0]
     scored = dict(zip(map(tuple, pairs.tolist()), both.tolist(), strict=True))
-    scored |= {(a,): log_likelihood(m, prompt, [a, 39]) for a in range(39)} | {(): log_likelihood(m, prompt, [39])}
+    scored |= {(a,): log_likelihood(m, prompt, [a, 39]) for a in range(39)} | {
+        (): log_likelihood(m, prompt, [39])
+    }
     assert tuple(beam) == max(scored, key=lambda key: scored[key])
 
 
@@ -108,7 +114,9 @@ def test_beams_score_at_least_as_high_as_greedy() -> None:
             assert log_likelihood(m, prompt, beam) >= log_likelihood(m, prompt, greedy) - 1e-4
 
 
-@pytest.mark.parametrize("values", [{"top_p": 0.0}, {"temperature": -1.0}, {"max_tokens": 0}, {"num_beams": 2, "temperature": 1.0}])
+@pytest.mark.parametrize(
+    "values", [{"top_p": 0.0}, {"temperature": -1.0}, {"max_tokens": 0}, {"num_beams": 2, "temperature": 1.0}]
+)
 def test_impossible_sampling_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Sampling(**values)
@@ -124,7 +132,9 @@ def test_scores_of_a_batch_equal_plain_log_likelihoods() -> None:
         assert score.is_greedy == (greedy_by_hand(m, row[:first], len(row) - first) == row[first:])
 
 
-@pytest.mark.parametrize(("length", "first"), [(10, 1), (33, 1), (34, 1), (200, 1), (200, 190), (200, 120), (40, 35)])
+@pytest.mark.parametrize(
+    ("length", "first"), [(10, 1), (33, 1), (34, 1), (200, 1), (200, 190), (200, 120), (40, 35)]
+)
 def test_windows_score_each_token_once_with_half_a_context_before_it(length: int, first: int) -> None:
     scored = []
     for start, stop, begin in _windows(length, first, 32):
@@ -144,15 +154,27 @@ def trained(corpus: Corpus, tmp_path: Path) -> Path:
     mix = corpus(vocab=400)
     (tmp_path / "text.txt").write_text(Path(json.__file__).read_text())
     spm.SentencePieceTrainer.train(
-        input=str(tmp_path / "text.txt"), model_prefix=str(mix / "tokenizer"), vocab_size=400, model_type="bpe", byte_fallback=True,
-        normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False, num_threads=1, minloglevel=2,
+        input=str(tmp_path / "text.txt"), model_prefix=str(mix / "tokenizer"), vocab_size=400,
+        model_type="bpe", byte_fallback=True,
+        normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
+        num_threads=1, minloglevel=2,
         eos_id=0, bos_id=-1, unk_id=1,
     )  # fmt: skip
     (mix / "tokenizer.model").rename(mix / "mine.model")  # the manifest says what it is called
     manifest = json.loads((mix / "manifest.json").read_text())
     (mix / "manifest.json").write_text(json.dumps(manifest | {"tokenizer": "mine.model"}))
     shape = {"num_layers": 1, "width": 32, "num_heads": 2, "ffn": 64, "context": 64}
-    run({"shards": str(mix), "run": str(tmp_path / "run"), "model": shape, "device": "cpu", "steps": 3, "batch": 2, "threads": 1})
+    run(
+        {
+            "shards": str(mix),
+            "run": str(tmp_path / "run"),
+            "model": shape,
+            "device": "cpu",
+            "steps": 3,
+            "batch": 2,
+            "threads": 1,
+        }
+    )
     return tmp_path / "run"
 
 
@@ -165,7 +187,12 @@ def test_a_file_of_texts_answers_and_choices_is_scored(trained: Path, tmp_path: 
     rows: list[dict[str, Any]] = [
         {"text": "import json\n" * 30},
         {"prompt": "return ", "answer": "None"},
-        {"prompt": "a", "choices": ["b", "c"], "answer": 1, "examples": [{"prompt": "x", "choices": ["y", "z"], "answer": 0}]},
+        {
+            "prompt": "a",
+            "choices": ["b", "c"],
+            "answer": 1,
+            "examples": [{"prompt": "x", "choices": ["y", "z"], "answer": 0}],
+        },
     ]
     (tmp_path / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = evaluate(trained, tmp_path / "dev.jsonl", "cpu")

@@ -28,7 +28,14 @@ SHAPE = {"num_layers": 2, "width": 256, "num_heads": 4, "num_kv_heads": 2, "ffn"
 
 
 def losses(shards: Path, run_folder: Path, **how: Any) -> list[float]:
-    base = {"shards": str(shards), "run": str(run_folder), "model": SHAPE, "batch": 8, "steps": 10, "log_every": 1}
+    base = {
+        "shards": str(shards),
+        "run": str(run_folder),
+        "model": SHAPE,
+        "batch": 8,
+        "steps": 10,
+        "log_every": 1,
+    }
     run(base | how)
     rows = map(json.loads, (run_folder / "log.jsonl").read_text().splitlines())
     return [row["loss"] for row in rows if row["event"] == "step"]
@@ -50,7 +57,9 @@ def losses(shards: Path, run_folder: Path, **how: Any) -> list[float]:
 )
 def test_a_gpu_in_bf16_follows_the_cpus_curve(how: dict[str, Any], corpus: Corpus, tmp_path: Path) -> None:
     mix = corpus()
-    expected = losses(mix, tmp_path / "cpu", device="cpu", dtype="fp32", **{k: v for k, v in how.items() if k != "compile"})
+    expected = losses(
+        mix, tmp_path / "cpu", device="cpu", dtype="fp32", **{k: v for k, v in how.items() if k != "compile"}
+    )
     assert losses(mix, tmp_path / "gpu", device="cuda", **how) == pytest.approx(expected, abs=0.05)
 
 
@@ -70,11 +79,16 @@ def test_each_kernel_equals_attention_per_document_with_its_gradients(kernel: st
     draw = torch.Generator().manual_seed(0)
     values = [torch.randn(2, 256, heads, 64, generator=draw).bfloat16() for heads in (4, kv_heads, kv_heads)]
     found = []
-    for masks, device in ((DocumentMasks(kernel, cuda), "cuda"), (DocumentMasks("sdpa", torch.device("cpu")), "cpu")):
+    for masks, device in (
+        (DocumentMasks(kernel, cuda), "cuda"),
+        (DocumentMasks("sdpa", torch.device("cpu")), "cpu"),
+    ):
         q, k, v = (value.to(device).requires_grad_() for value in values)
         out = attend(q, k, v, masks(positions))
         out.square().sum().backward()
-        found.append([tensor.detach().float().cpu() for tensor in (out, q.grad, k.grad, v.grad) if tensor is not None])
+        found.append(
+            [tensor.detach().float().cpu() for tensor in (out, q.grad, k.grad, v.grad) if tensor is not None]
+        )
     for ours, expected in zip(*found, strict=True):
         assert float((ours - expected).norm() / expected.norm()) < 0.02
 
@@ -83,7 +97,9 @@ def test_the_grouped_product_equals_the_loop_on_the_gpu() -> None:
     x = torch.randn(96, 64, device="cuda", dtype=torch.bfloat16)
     w = torch.randn(3, 32, 64, device="cuda", dtype=torch.bfloat16)
     counts = torch.tensor([40, 0, 56], device="cuda")
-    torch.testing.assert_close(moe.grouped(x, w, counts).cpu(), moe.grouped(x.cpu(), w.cpu(), counts.cpu()), atol=0.2, rtol=0.05)
+    torch.testing.assert_close(
+        moe.grouped(x, w, counts).cpu(), moe.grouped(x.cpu(), w.cpu(), counts.cpu()), atol=0.2, rtol=0.05
+    )
 
 
 def test_memory_of_the_loss_does_not_grow_with_the_vocabulary() -> None:

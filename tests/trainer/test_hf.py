@@ -21,8 +21,12 @@ from gristmill.trainer.train import run
 Corpus = Callable[..., Path]
 
 SHAPES = {
-    "LlamaForCausalLM": ModelConfig(vocab=301, num_layers=2, width=48, num_heads=6, num_kv_heads=2, ffn=96, context=64, tied=False),
-    "GPT2LMHeadModel": ModelConfig("gpt2", vocab=301, num_layers=2, width=48, num_heads=6, ffn=96, context=64),
+    "LlamaForCausalLM": ModelConfig(
+        vocab=301, num_layers=2, width=48, num_heads=6, num_kv_heads=2, ffn=96, context=64, tied=False
+    ),
+    "GPT2LMHeadModel": ModelConfig(
+        "gpt2", vocab=301, num_layers=2, width=48, num_heads=6, ffn=96, context=64
+    ),
     "MixtralForCausalLM": ModelConfig(
         vocab=301,
         num_layers=2,
@@ -55,7 +59,9 @@ def checkpoint(config: ModelConfig, run: Path) -> tuple[Model, Path]:
 def test_an_export_gives_transformers_the_same_logits(architecture: str, tmp_path: Path) -> None:
     transformers: Any = pytest.importorskip("transformers")
     model, folder = checkpoint(SHAPES[architecture], tmp_path / "run")
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(export_hf(folder, tmp_path / "out"), dtype=torch.float32)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        export_hf(folder, tmp_path / "out"), dtype=torch.float32
+    )
     assert type(theirs).__name__ == architecture
     tokens = torch.randint(0, 301, (3, 50), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -67,7 +73,9 @@ def test_an_export_gives_transformers_the_same_logits(architecture: str, tmp_pat
 def test_a_model_saved_by_transformers_is_read_back(architecture: str, tmp_path: Path) -> None:
     transformers: Any = pytest.importorskip("transformers")
     _, folder = checkpoint(SHAPES[architecture], tmp_path / "run")
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(export_hf(folder, tmp_path / "out"), dtype=torch.float32)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        export_hf(folder, tmp_path / "out"), dtype=torch.float32
+    )
     theirs.save_pretrained(tmp_path / "theirs")
     config = read_config(tmp_path / "theirs")
     assert dataclasses.replace(config, norm_eps=SHAPES[architecture].norm_eps) == SHAPES[architecture]
@@ -93,7 +101,9 @@ def test_a_run_starts_from_a_hugging_face_folder(corpus: Corpus, tmp_path: Path)
     first = run(base | {"run": str(tmp_path / "a"), "model": shape})
     export_hf(tmp_path / "a", tmp_path / "out")
     second = run(base | {"run": str(tmp_path / "b"), "init": str(tmp_path / "out")})
-    assert second["evaluations"]["before"][-1]["nats"] == pytest.approx(first["evaluations"]["after"][-1]["nats"], rel=1e-6)
+    assert second["evaluations"]["before"][-1]["nats"] == pytest.approx(
+        first["evaluations"]["after"][-1]["nats"], rel=1e-6
+    )
 
 
 def test_a_model_of_another_family_is_refused_by_name(tmp_path: Path) -> None:
@@ -111,15 +121,24 @@ def test_a_sentencepiece_model_becomes_the_same_tokenizer(tmp_path: Path) -> Non
     text = Path(pytest.__file__).with_name("__init__.py").read_text() + Path(dataclasses.__file__).read_text()
     (tmp_path / "text.txt").write_text(text)
     spm.SentencePieceTrainer.train(
-        input=str(tmp_path / "text.txt"), model_prefix=str(tmp_path / "tokenizer"), vocab_size=1000, model_type="bpe",
-        byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
+        input=str(tmp_path / "text.txt"), model_prefix=str(tmp_path / "tokenizer"), vocab_size=1000,
+        model_type="bpe",
+        byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
         num_threads=1, bos_id=-1, minloglevel=2,
     )  # fmt: skip
     ours = spm.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
     (tmp_path / "out").mkdir()
     write_tokenizer(tmp_path / "tokenizer.model", tmp_path / "out", ours.eos_id(), 64)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
-    samples = [*text.splitlines()[:400], "    indented  twice\n\tand tabs", "naïve café — 漢字 🙂", " ", "", "x" * 50]
+    samples = [
+        *text.splitlines()[:400],
+        "    indented  twice\n\tand tabs",
+        "naïve café — 漢字 🙂",
+        " ",
+        "",
+        "x" * 50,
+    ]
     for sample in samples:
         assert theirs(sample, add_special_tokens=False)["input_ids"] == ours.encode(sample), sample
         assert theirs.decode(ours.encode(sample)) == sample
@@ -132,11 +151,14 @@ def test_transformers_own_trainer_continues_from_an_export(tmp_path: Path) -> No
     transformers: Any = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
     _, folder = checkpoint(SHAPES["LlamaForCausalLM"], tmp_path / "run")
-    model = transformers.AutoModelForCausalLM.from_pretrained(export_hf(folder, tmp_path / "out"), dtype=torch.float32)
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        export_hf(folder, tmp_path / "out"), dtype=torch.float32
+    )
     tokens = torch.randint(0, 301, (8, 32), generator=torch.Generator().manual_seed(4))
     rows = [{"input_ids": row, "labels": row} for row in tokens]
     arguments = transformers.TrainingArguments(
-        str(tmp_path / "tuned"), max_steps=8, learning_rate=3e-3, per_device_train_batch_size=8, logging_steps=1, report_to=[],
+        str(tmp_path / "tuned"), max_steps=8, learning_rate=3e-3, per_device_train_batch_size=8,
+        logging_steps=1, report_to=[],
         use_cpu=True, save_strategy="no", disable_tqdm=True,
     )  # fmt: skip
     trainer = transformers.Trainer(model=model, args=arguments, train_dataset=rows)

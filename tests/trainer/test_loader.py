@@ -1,4 +1,5 @@
-"""Shards, order, packing and blending: what is read is what was written, once per epoch, for any number of ranks."""
+"""Shards, order, packing and blending: what is read is what was written, once per epoch, for any number of
+ranks."""
 
 from __future__ import annotations
 
@@ -110,7 +111,8 @@ def test_prefetched_batches_are_those_of_plain_calls_and_errors_come_through(cor
     loader = Loader(opened(corpus()), 16, seed=1)
     fetched = list(prefetch(lambda step: loader.batch(4 * step, 4), range(3, 6)))
     assert all(
-        torch.equal(batch.inputs, loader.batch(4 * step, 4).inputs) for step, batch in zip(range(3, 6), fetched, strict=True)
+        torch.equal(batch.inputs, loader.batch(4 * step, 4).inputs)
+        for step, batch in zip(range(3, 6), fetched, strict=True)
     )
 
     def fail(step: int) -> Batch:
@@ -141,7 +143,14 @@ def test_packing_never_overfills_and_wastes_less_than_half(lengths: list[int]) -
 
 def test_long_documents_are_cut_into_pieces_that_lose_nothing() -> None:
     starts, stops = fragment(np.array([0, 25, 30]), np.array([25, 30, 50]), 10)
-    assert list(zip(starts.tolist(), stops.tolist(), strict=True)) == [(0, 10), (10, 20), (20, 25), (25, 30), (30, 40), (40, 50)]
+    assert list(zip(starts.tolist(), stops.tolist(), strict=True)) == [
+        (0, 10),
+        (10, 20),
+        (20, 25),
+        (25, 30),
+        (30, 40),
+        (40, 50),
+    ]
 
 
 def test_best_fit_samples_hold_whole_documents_and_every_token_once(corpus: Corpus) -> None:
@@ -149,7 +158,9 @@ def test_best_fit_samples_hold_whole_documents_and_every_token_once(corpus: Corp
     packed = Packed(Stream.whole(shards), 64, seed=0)
     table = packed.stream.documents_table()
     ranges = sorted(r for index in range(len(packed)) for r in packed.ranges(index))
-    assert ranges == sorted(zip(table.starts.tolist(), table.stops.tolist(), strict=True))  # none is longer than 64
+    assert ranges == sorted(
+        zip(table.starts.tolist(), table.stops.tolist(), strict=True)
+    )  # none is longer than 64
     loader = Loader(shards, 64, seed=0, settings=DataSettings(packing="bestfit"))
     assert loader.num_cut == 0 and 0 <= loader.pad_fraction < 0.2
     targets = torch.cat([loader.batch(i, 1).targets.flatten() for i in range(loader.num_samples)])
@@ -162,7 +173,10 @@ def test_sources_are_blended_by_weight_and_each_sample_is_of_one_source(corpus: 
     batch = loader.batch(0, 80)
     valid = batch.sources >= 0
     majority = batch.sources.max(1).values
-    assert all(set(row[mask].tolist()) == {int(top)} for row, mask, top in zip(batch.sources, valid, majority, strict=True))
+    assert all(
+        set(row[mask].tolist()) == {int(top)}
+        for row, mask, top in zip(batch.sources, valid, majority, strict=True)
+    )
     assert Counter(majority.tolist()) == {0: 60, 1: 20}
 
 
@@ -202,7 +216,9 @@ def test_an_id_beyond_the_vocabulary_is_named_with_its_place(corpus: Corpus) -> 
     payload[7] = 9999
     payload.flush()
     loader = Loader(opened(folder), 16, seed=0)
-    with pytest.raises(IntegrityError, match="token 9999 at position 7 is beyond the vocabulary of 300") as caught:
+    with pytest.raises(
+        IntegrityError, match="token 9999 at position 7 is beyond the vocabulary of 300"
+    ) as caught:
         loader.batch(0, loader.num_samples)
     assert caught.value.where == str(folder / "00001.bin")
 
@@ -221,7 +237,9 @@ def remote(folder: Path, cache: Path, cache_bytes: int) -> RemoteShardSet:
     return RemoteShardSet(f"memory://{folder.name}", cache, cache_bytes)
 
 
-def test_remote_shards_are_read_through_a_cache_that_stays_in_its_bound(corpus: Corpus, tmp_path: Path) -> None:
+def test_remote_shards_are_read_through_a_cache_that_stays_in_its_bound(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     folder = corpus("far", (30, 30, 30, 30))
     largest = max(path.stat().st_size for path in folder.glob("*.bin"))
     bound = int(2.9 * largest)

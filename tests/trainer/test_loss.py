@@ -46,7 +46,9 @@ def plain(hidden: Tensor, weight: Tensor, targets: Tensor, s: LossSettings) -> T
         LossSettings(z=0.02, smoothing=0.2, entropy=0.1),
     ],
 )
-def test_loss_and_both_gradients_equal_autograd_over_full_logits(settings: LossSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_and_both_gradients_equal_autograd_over_full_logits(
+    settings: LossSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", {"cpu": 7 * PADDED})
     hidden, weight, targets = inputs(torch.float32)
     expected = plain(hidden.double(), weight.double(), targets, settings) / 13
@@ -56,7 +58,9 @@ def test_loss_and_both_gradients_equal_autograd_over_full_logits(settings: LossS
     torch.testing.assert_close(loss.total.double(), expected, atol=1e-5, rtol=1e-6)
     torch.testing.assert_close(hidden.grad, d_hidden.float(), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(weight.grad, d_weight.float(), atol=1e-6, rtol=1e-5)
-    assert float(loss.nll) == pytest.approx(float(plain(hidden, weight, targets, LossSettings()).detach()), rel=1e-6)
+    assert float(loss.nll) == pytest.approx(
+        float(plain(hidden, weight, targets, LossSettings()).detach()), rel=1e-6
+    )
     assert not weight.grad[V:].any()
 
 

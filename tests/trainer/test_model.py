@@ -73,7 +73,9 @@ def test_documents_of_one_row_are_scored_as_if_alone() -> None:
     model = tiny()
     a, b = torch.randint(0, 50, (1, 9), generator=DRAW), torch.randint(0, 50, (1, 14), generator=DRAW)
     positions = torch.cat([torch.arange(9), torch.arange(14)])[None]
-    together = model(torch.cat([a, b], 1), positions, mask=DocumentMasks("sdpa", torch.device("cpu"))(positions))
+    together = model(
+        torch.cat([a, b], 1), positions, mask=DocumentMasks("sdpa", torch.device("cpu"))(positions)
+    )
     torch.testing.assert_close(together, torch.cat([model(a), model(b)], 1), atol=1e-5, rtol=1e-5)
 
 
@@ -96,7 +98,9 @@ def test_balanced_routing_has_a_balance_loss_of_one_and_collapse_the_number_of_e
 
 
 def test_the_router_z_loss_is_the_mean_square_of_logsumexp() -> None:
-    assert float(moe.router_z_loss(torch.zeros(5, 8))) == pytest.approx(torch.tensor(8.0).log().square().item())
+    assert float(moe.router_z_loss(torch.zeros(5, 8))) == pytest.approx(
+        torch.tensor(8.0).log().square().item()
+    )
 
 
 def test_experts_equal_a_loop_over_tokens() -> None:
@@ -117,7 +121,9 @@ def test_a_mixture_of_experts_adds_its_auxiliary_losses_once() -> None:
     config = dataclasses.replace(TINY, num_experts=4)
     tokens = torch.randint(0, 50, (2, 24), generator=DRAW)
     weighted, plain = tiny(config), tiny(dataclasses.replace(config, balance_weight=0.0, router_z_weight=0.0))
-    with_loss, without = (m(tokens, None, tokens, scale=1 / 48, loss=LossSettings()).total for m in (weighted, plain))
+    with_loss, without = (
+        m(tokens, None, tokens, scale=1 / 48, loss=LossSettings()).total for m in (weighted, plain)
+    )
     x = F.embedding(tokens, weighted.embed.weight)
     auxiliary = []
     for block in weighted.blocks:

@@ -66,7 +66,9 @@ def test_a_skipped_step_changes_nothing_even_when_gradients_are_not_finite(name:
 
 def test_newton_schulz_brings_singular_values_near_one() -> None:
     for shape in ((3, 20, 50), (2, 50, 20), (1, 16, 16)):
-        values = torch.linalg.svdvals(orthogonalise(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
+        values = torch.linalg.svdvals(
+            orthogonalise(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+        )
         assert values.max() < 1.3 and values.median() > 0.6
 
 
@@ -75,7 +77,9 @@ def test_muon_takes_queries_keys_and_values_apart_and_has_adamws_size() -> None:
     before = model.blocks[0].attention.qkv.weight.detach().clone()
     gradient = model.blocks[0].attention.qkv.weight.grad
     assert gradient is not None
-    expected = torch.cat([0.2 * math.sqrt(32) * orthogonalise(part[None])[0] for part in gradient.split([32, 16, 16])])
+    expected = torch.cat(
+        [0.2 * math.sqrt(32) * orthogonalise(part[None])[0] for part in gradient.split([32, 16, 16])]
+    )
     optimizer = Optimizer(model, OptimizerSettings(name="muon", lr=0.1, weight_decay=0.0, clip=0.0))
     optimizer.step(1.0, optimizer.grad_norm(), torch.ones(()))
     update = (before - model.blocks[0].attention.qkv.weight.detach()) / 0.1

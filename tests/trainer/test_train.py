@@ -47,12 +47,20 @@ def settings(shards: Path, run: Path, **more: Any) -> dict[str, Any]:
 
 
 def rows(folder: Path, event: str) -> list[dict[str, Any]]:
-    return [row for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines()) if row["event"] == event]
+    return [
+        row
+        for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+        if row["event"] == event
+    ]
 
 
 def test_a_run_learns_and_leaves_a_log_a_summary_and_a_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
     heldout = corpus("heldout", (10,), split="heldout")
-    summary = run(settings(corpus(), tmp_path / "run", heldout=str(heldout), steps=30, log_every=5, optimizer={"lr": 1e-2}))
+    summary = run(
+        settings(
+            corpus(), tmp_path / "run", heldout=str(heldout), steps=30, log_every=5, optimizer={"lr": 1e-2}
+        )
+    )
     steps, evaluations = rows(tmp_path / "run", "step"), rows(tmp_path / "run", "eval")
     assert all(set(row) == {"event", *STEP_KEYS} for row in steps)
     assert all(set(row) == {"event", *EVAL_KEYS} for row in evaluations)
@@ -69,17 +77,27 @@ def test_every_held_out_token_and_byte_is_counted_once(corpus: Corpus, tmp_path:
     heldout = corpus("heldout", (10, 7), split="heldout")
     manifest = json.loads((heldout / "manifest.json").read_text())
     summary = run(settings(corpus(), tmp_path / "run", heldout=str(heldout), steps=1))
-    found = {row["source"]: (row["tokens"], row["bytes"], row["docs"]) for row in summary["evaluations"]["before"]}
-    assert {s["name"]: (s["tokens"], s["bytes"], s["docs"]) for s in manifest["sources"]}.items() <= found.items()
+    found = {
+        row["source"]: (row["tokens"], row["bytes"], row["docs"]) for row in summary["evaluations"]["before"]
+    }
+    assert {
+        s["name"]: (s["tokens"], s["bytes"], s["docs"]) for s in manifest["sources"]
+    }.items() <= found.items()
 
 
 def test_importing_the_trainer_needs_torch_and_numpy_only() -> None:
     code = (
-        "import sys, gristmill.trainer.train, gristmill.trainer.generate\n"
-        "print([m for m in ('pyarrow', 'pydantic', 'ray', 'numba', 'yaml', 'typer', 'transformers', 'sentencepiece', 'safetensors')"
-        " if m in sys.modules])"
+        "import sys, gristmill.trainer.train, gristmill.trainer.generate\nprint([m for m in ('pyarrow',"
+        " 'pydantic', 'ray', 'numba', 'yaml', 'typer', 'transformers', 'sentencepiece', 'safetensors') if m"
+        " in sys.modules])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert out.stdout.strip() == "[]"
 
 
@@ -95,7 +113,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_run_killed_half_way_ends_with_the_same_bits(dtype: str, optimizer: str, corpus: Corpus, tmp_path: Path) -> None:
+def test_a_run_killed_half_way_ends_with_the_same_bits(
+    dtype: str, optimizer: str, corpus: Corpus, tmp_path: Path
+) -> None:
     how: dict[str, Any] = {
         "dtype": dtype,
         "optimizer": {"name": optimizer, "lr": 3e-3},
@@ -108,7 +128,9 @@ def test_a_run_killed_half_way_ends_with_the_same_bits(dtype: str, optimizer: st
     run(settings(mix, tmp_path / "killed", **how))
     checkpoints = tmp_path / "killed" / "checkpoints"
     for gone in checkpoints.glob("step-00000008"):
-        gone.rename(tmp_path / "gone")  # as if killed after step 4: the pointer names a checkpoint that is not there
+        gone.rename(
+            tmp_path / "gone"
+        )  # as if killed after step 4: the pointer names a checkpoint that is not there
     run(settings(mix, tmp_path / "killed", **how))
     straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "killed")
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
@@ -116,12 +138,16 @@ def test_a_run_killed_half_way_ends_with_the_same_bits(dtype: str, optimizer: st
     assert losses[0] == losses[1] and len(losses[0]) == 8
 
 
-def test_sigterm_saves_and_the_same_command_continues_to_the_same_bits(corpus: Corpus, tmp_path: Path) -> None:
+def test_sigterm_saves_and_the_same_command_continues_to_the_same_bits(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     mix = corpus()
     how = settings(mix, tmp_path / "stopped", steps=150, log_every=1)
     command = [sys.executable, "-m", "gristmill.trainer.train", "--config", str(tmp_path / "how.json")]
     (tmp_path / "how.json").write_text(json.dumps(how))
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("step 5/"):
@@ -158,7 +184,10 @@ def test_a_signal_in_a_python_call_raises_a_resumable_error(
 
 def test_of_ephemeral_checkpoints_only_the_newest_is_kept(corpus: Corpus, tmp_path: Path) -> None:
     run(settings(corpus(), tmp_path / "run", steps=9, ephemeral_every=2, save_every=6))
-    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*")) == ["step-00000006", "step-00000009"]
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*")) == [
+        "step-00000006",
+        "step-00000009",
+    ]
 
 
 def test_an_ended_run_is_neither_trained_nor_evaluated_again(corpus: Corpus, tmp_path: Path) -> None:
@@ -172,13 +201,19 @@ def test_an_ended_run_is_neither_trained_nor_evaluated_again(corpus: Corpus, tmp
 def test_an_interrupted_run_sums_up_as_one_that_was_not(corpus: Corpus, tmp_path: Path) -> None:
     how = {"heldout": str(corpus("heldout", (10,), split="heldout")), "save_every": 3}
     mix, summaries = corpus(), []
-    for name, gone in (("straight", ""), ("before the summary", "summary.json"), ("half way", "checkpoints/step-00000006")):
+    for name, gone in (
+        ("straight", ""),
+        ("before the summary", "summary.json"),
+        ("half way", "checkpoints/step-00000006"),
+    ):
         run(settings(mix, tmp_path / name, **how))
         if gone:
             (tmp_path / name / gone).rename(tmp_path / f"gone {name}")
         summary = run(settings(mix, tmp_path / name, **how))
         summary["checkpoint"] = Path(summary["checkpoint"]).name
-        summaries.append({key: value for key, value in summary.items() if key not in ("training_seconds", "tokens_per_s")})
+        summaries.append(
+            {key: value for key, value in summary.items() if key not in ("training_seconds", "tokens_per_s")}
+        )
     assert set(summaries[0]["evaluations"]) == {"before", "after"} and summaries[0]["loss"] is not None
     assert summaries[0] == summaries[1] == summaries[2]
 
@@ -205,7 +240,9 @@ def test_a_save_that_dies_leaves_no_checkpoint_to_be_found(corpus: Corpus, tmp_p
     assert find(tmp_path / "run").name == "step-00000006"
 
 
-def test_a_checkpoint_of_another_model_shard_set_or_seed_is_refused_by_name(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_model_shard_set_or_seed_is_refused_by_name(
+    corpus: Corpus, tmp_path: Path
+) -> None:
     mix = corpus()
     run(settings(mix, tmp_path / "run"))
     with pytest.raises(UsageError, match="num_layers 2, this run asks for 3"):
@@ -222,9 +259,16 @@ def test_a_folder_without_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_one_batch_is_overfitted_to_near_zero(shards: Any, tmp_path: Path) -> None:
-    (tokens, _) = shards.random_documents(1, 3, longest=60)[0]
-    mix = shards.write_shards(tmp_path / "mix", [[(tokens, 0)]])  # with several, which one begins could not be known
-    how = {"optimizer": {"lr": 1e-2, "schedule": "constant", "weight_decay": 0.0}, "batch": 2, "steps": 150, "log_every": 150}
+    tokens, _ = shards.random_documents(1, 3, longest=60)[0]
+    mix = shards.write_shards(
+        tmp_path / "mix", [[(tokens, 0)]]
+    )  # with several, which one begins could not be known
+    how = {
+        "optimizer": {"lr": 1e-2, "schedule": "constant", "weight_decay": 0.0},
+        "batch": 2,
+        "steps": 150,
+        "log_every": 150,
+    }
     assert run(settings(mix, tmp_path / "run", **how))["loss"] < 0.02
 
 
@@ -245,7 +289,13 @@ def test_the_loss_on_a_markov_source_reaches_its_entropy(shards: Any, tmp_path: 
     mix = shards.write_shards(tmp_path / "mix", [[(document(400_000), 0)]], vocab=13)
     heldout = shards.write_shards(tmp_path / "held", [[(document(100_000), 0)]], vocab=13, split="heldout")
     model = {"num_layers": 2, "width": 64, "num_heads": 2, "ffn": 128, "context": 128}
-    how = {"model": model, "steps": 300, "batch": 8, "optimizer": {"lr": 5e-3, "weight_decay": 0.0}, "heldout": str(heldout)}
+    how = {
+        "model": model,
+        "steps": 300,
+        "batch": 8,
+        "optimizer": {"lr": 5e-3, "weight_decay": 0.0},
+        "heldout": str(heldout),
+    }
     row = run(settings(mix, tmp_path / "run", **how))["evaluations"]["after"][-1]
     assert abs(row["loss"] - entropy) < 0.02
     assert abs(row["entropy"] - entropy) < 0.02
@@ -290,7 +340,13 @@ def test_held_out_shards_of_another_tokenizer_or_split_are_refused(corpus: Corpu
 
 @pytest.mark.slow
 def test_running_out_of_memory_says_what_would_fit_and_that_does(corpus: Corpus, tmp_path: Path) -> None:
-    how = settings(corpus(), tmp_path / "run", model=SMALL | {"width": 64, "ffn": 256, "context": 512}, batch=256, steps=1)
+    how = settings(
+        corpus(),
+        tmp_path / "run",
+        model=SMALL | {"width": 64, "ffn": 256, "context": 512},
+        batch=256,
+        steps=1,
+    )
     (tmp_path / "how.json").write_text(json.dumps(how))
     code = (
         "import resource, sys\n"
@@ -358,7 +414,10 @@ def test_a_setting_that_cannot_be_is_refused_by_name(values: dict[str, Any], mes
 
 
 def test_settings_are_assigned_by_dotted_names() -> None:
-    assert with_settings({"a": {"b": 1}}, ["a.c=2.5", "a.d=x", "e=true"]) == {"a": {"b": 1, "c": 2.5, "d": "x"}, "e": True}
+    assert with_settings({"a": {"b": 1}}, ["a.c=2.5", "a.d=x", "e=true"]) == {
+        "a": {"b": 1, "c": 2.5, "d": "x"},
+        "e": True,
+    }
     with pytest.raises(UsageError, match="KEY=VALUE"):
         with_settings({}, ["a"])
 

@@ -56,7 +56,9 @@ def test_shards_are_trained_and_exported_from_the_command_line(
     assert (tmp_path / "hf" / "model.safetensors").is_file() and (tmp_path / "hf" / "config.json").is_file()
 
 
-def test_a_run_is_known_by_its_folder(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_known_by_its_folder(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its mix step brings shards and those held out, its train step the model."""
     for split, shards in (("train", corpus()), ("heldout", corpus("held", (9,), split="heldout"))):
         shutil.copytree(shards, tmp_path / "out" / "steps" / "mix-0" / "shards" / split)
@@ -71,8 +73,13 @@ def test_a_run_is_known_by_its_folder(corpus: Corpus, tmp_path: Path, capsys: py
     assert gristmill("export-hf", tmp_path / "out", tmp_path / "hf") == 0
 
 
-def test_a_mistaken_setting_ends_with_the_usage_code(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert gristmill("train", corpus(), "--out", tmp_path / "run", "--set", "optimizer.learning=1") == UsageError.exit_code
+def test_a_mistaken_setting_ends_with_the_usage_code(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        gristmill("train", corpus(), "--out", tmp_path / "run", "--set", "optimizer.learning=1")
+        == UsageError.exit_code
+    )
     assert "unknown setting `optimizer.learning`" in capsys.readouterr().err
 
 
@@ -92,8 +99,8 @@ def test_a_rank_that_fails_ends_the_others() -> None:
 
 def test_every_rank_knows_its_place(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib; e = os.environ\n"
-        f"pathlib.Path({str(tmp_path)!r}, e['RANK']).write_text(' '.join([e['WORLD_SIZE'], e['LOCAL_RANK'], e['MASTER_PORT']]))"
+        f"import os, pathlib; e = os.environ\npathlib.Path({str(tmp_path)!r}, e['RANK']).write_text('"
+        " '.join([e['WORLD_SIZE'], e['LOCAL_RANK'], e['MASTER_PORT']]))"
     )
     assert launch([sys.executable, "-c", code], 3) == 0
     places = [(tmp_path / str(rank)).read_text().split() for rank in range(3)]
@@ -103,8 +110,25 @@ def test_every_rank_knows_its_place(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torchrun_starts_the_trainer(corpus: Corpus, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "gristmill.trainer.train"]
-    how = ["--shards", str(corpus()), "--out", str(tmp_path / "run"), "--set", f"model={SHAPE}", "--set", "steps=2"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "gristmill.trainer.train",
+    ]
+    how = [
+        "--shards",
+        str(corpus()),
+        "--out",
+        str(tmp_path / "run"),
+        "--set",
+        f"model={SHAPE}",
+        "--set",
+        "steps=2",
+    ]
     how += ["--set", "device=cpu", "--set", "batch=4"]
     done = subprocess.run([*command, *how], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
@@ -114,6 +138,18 @@ def test_torchrun_starts_the_trainer(corpus: Corpus, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_two_ranks_train_on_ray(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = ["--ranks", 2, "--address", "local", "--set", f"model={SHAPE}", "--set", "steps=2", "--set", "device=cpu", "--json"]
+    how = [
+        "--ranks",
+        2,
+        "--address",
+        "local",
+        "--set",
+        f"model={SHAPE}",
+        "--set",
+        "steps=2",
+        "--set",
+        "device=cpu",
+        "--json",
+    ]
     assert gristmill("train", corpus(), "--out", tmp_path / "run", *how) == 0
     assert summary(capsys.readouterr().out)["steps"] == 2

@@ -60,10 +60,11 @@ def _value(data, i, n):
 
 @njit_borrowing
 def scan_attributes(data, i, n, spans):
-    """Read the attributes of a tag from i, after its name, into spans[2 * attribute], -1 where absent; the last entry tells
-    whether any is set.
+    """Read the attributes of a tag from i, after its name, into spans[2 * attribute], -1 where absent; the
+    last entry tells whether any is set.
 
-    Returns (position after '>', whether the tag closes itself). A tag cut off by the end of the page ends at n.
+    Returns (position after '>', whether the tag closes itself). A tag cut off by the end of the page ends at
+    n.
     """
     if spans[-1] >= 0:  # the last tag had attributes
         for k in range(spans.size):
@@ -111,7 +112,8 @@ def _keep(tokens, state, key):
 
 @njit_borrowing
 def _tokens_of(data, start, end, seed, tokens, state, first):
-    """Hash each name in a value, and the words it is made of (`post-body__text`, `postBody`), from the token `first` on."""
+    """Hash each name in a value, and the words it is made of (`post-body__text`, `postBody`), from the token
+    `first` on."""
     name, part, part_length, num_parts, previous_lower = seed, seed, 0, 0, False
     for i in range(start, end + 1):
         c = np.int64(data[i]) if i < end else np.int64(32)
@@ -143,9 +145,13 @@ def collect_tokens(data, spans, tokens, state):
     first = state[L.NUM_TOKENS]
     for attribute in (T.CLASS, T.IDENT, T.TESTID, T.COMPONENT):
         if spans[2 * attribute] >= 0:
-            _tokens_of(data, spans[2 * attribute], spans[2 * attribute + 1], T.FNV_START, tokens, state, first)
+            _tokens_of(
+                data, spans[2 * attribute], spans[2 * attribute + 1], T.FNV_START, tokens, state, first
+            )
     if spans[2 * T.ITEMPROP] >= 0:
-        _tokens_of(data, spans[2 * T.ITEMPROP], spans[2 * T.ITEMPROP + 1], _ITEMPROP_SEED, tokens, state, first)
+        _tokens_of(
+            data, spans[2 * T.ITEMPROP], spans[2 * T.ITEMPROP + 1], _ITEMPROP_SEED, tokens, state, first
+        )
     if spans[2 * T.ROLE] >= 0:
         _tokens_of(data, spans[2 * T.ROLE], spans[2 * T.ROLE + 1], _ROLE_SEED, tokens, state, first)
     if spans[2 * T.ARIA_HIDDEN] >= 0 and spans[2 * T.ARIA_HIDDEN + 1] - spans[2 * T.ARIA_HIDDEN] == 4:
@@ -164,9 +170,19 @@ def _hides(data, start, end):
             k = j
             while k < end and 97 <= (data[k] | 32) <= 122:
                 k += 1
-            if k - j == 4 and i - start >= 7 and hash_folded(data, j, k) == _NONE and (data[i - 1] | 32) == 121:
+            if (
+                k - j == 4
+                and i - start >= 7
+                and hash_folded(data, j, k) == _NONE
+                and (data[i - 1] | 32) == 121
+            ):
                 return True
-            if k - j == 6 and i - start >= 10 and hash_folded(data, j, k) == _HIDDEN and (data[i - 1] | 32) == 121:
+            if (
+                k - j == 6
+                and i - start >= 10
+                and hash_folded(data, j, k) == _HIDDEN
+                and (data[i - 1] | 32) == 121
+            ):
                 return True
             i = k
         else:
@@ -182,9 +198,14 @@ def context_of(data, tag, spans):
         role = lookup(_ROLE_KEYS, _ROLE_VALUES, hash_folded(data, spans[2 * T.ROLE], spans[2 * T.ROLE + 1]))
         if role >= 0:
             context |= role
-    if spans[2 * T.ITEMPROP] >= 0 and hash_folded(data, spans[2 * T.ITEMPROP], spans[2 * T.ITEMPROP + 1]) == _ARTICLE_BODY:
+    if (
+        spans[2 * T.ITEMPROP] >= 0
+        and hash_folded(data, spans[2 * T.ITEMPROP], spans[2 * T.ITEMPROP + 1]) == _ARTICLE_BODY
+    ):
         context |= T.ARTICLE_BODY
-    if spans[2 * T.HIDDEN_ATTRIBUTE] >= 0 or (spans[2 * T.STYLE] >= 0 and _hides(data, spans[2 * T.STYLE], spans[2 * T.STYLE + 1])):
+    if spans[2 * T.HIDDEN_ATTRIBUTE] >= 0 or (
+        spans[2 * T.STYLE] >= 0 and _hides(data, spans[2 * T.STYLE], spans[2 * T.STYLE + 1])
+    ):
         context |= T.HIDDEN
     if spans[2 * T.SHADOW] >= 0:  # a declarative shadow root is shown
         context &= ~T.SKIP

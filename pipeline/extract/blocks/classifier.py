@@ -20,7 +20,8 @@ FORMAT = 2
 
 
 class Model(NamedTuple):
-    """Trees (see `trees`): the nodes of tree t are starts[t] to starts[t + 1]; and the tables of log-odds (see `features.odds`)."""
+    """Trees (see `trees`): the nodes of tree t are starts[t] to starts[t + 1]; and the tables of log-odds
+    (see `features.odds`)."""
 
     starts: npt.NDArray[np.int32]
     features: npt.NDArray[np.uint8]
@@ -34,7 +35,9 @@ class Model(NamedTuple):
 
     def probabilities(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the probability of each row of features to be main text."""
-        found: npt.NDArray[np.float32] = probabilities(x, self.starts, self.features, self.thresholds, self.kept, self.leaves)
+        found: npt.NDArray[np.float32] = probabilities(
+            x, self.starts, self.features, self.thresholds, self.kept, self.leaves
+        )
         return found
 
     @property
@@ -52,7 +55,13 @@ def save_model(model: Model, card: Mapping[str, Any], folder: Path) -> None:
         arrays[f"{table}_keys"], arrays[f"{table}_values"] = keys[used], values[used].astype(np.float16)
         arrays[f"{table}_slots"] = np.array([len(keys)], dtype=np.int64)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "model.npz", format=np.array([FORMAT]), names=np.array(FEATURES), allow_pickle=False, **arrays)
+    np.savez_compressed(
+        folder / "model.npz",
+        format=np.array([FORMAT]),
+        names=np.array(FEATURES),
+        allow_pickle=False,
+        **arrays,
+    )
     (folder / "card.json").write_text(json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 

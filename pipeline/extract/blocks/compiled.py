@@ -9,12 +9,16 @@ from numba import njit
 
 from gristmill.text import kernel
 
-# Arrays are borrowed from the caller: no reference counts, whose atomic operations otherwise take most of the time of a loop that
-# works on one byte at a time. Such a function allocates nothing and is called by kernels only; `njit` functions around it allocate.
-# It is inlined, since an array is seven arguments to a call, and a tag would take ten calls with ten arrays each.
-njit_borrowing: Any = njit(cache=True, nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+# Arrays are borrowed from the caller: no reference counts, whose atomic operations otherwise take most of the
+# time of a loop that works on one byte at a time. Such a function allocates nothing and is called by kernels
+# only; `njit` functions around it allocate. It is inlined, since an array is seven arguments to a call, and a
+# tag would take ten calls with ten arrays each.
+njit_borrowing: Any = njit(
+    cache=True, nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
+)
 
-# The same for the two largest, called once for a tag or a run of text: what is inlined is compiled again in each caller.
+# The same for the two largest, called once for a tag or a run of text: what is inlined is compiled again in
+# each caller.
 njit_called: Any = njit(cache=True, nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -22,7 +26,8 @@ njit_called: Any = njit(cache=True, nogil=True, _nrt=False, no_cpython_wrapper=T
 def wrapping_product(a, b):  # type: ignore[no-untyped-def]
     """Multiply modulo 2^64.
 
-    A signed product that overflows is undefined to the compiler, which then decides comparisons of hashes with constants by itself.
+    A signed product that overflows is undefined to the compiler, which then decides comparisons of hashes
+    with constants by itself.
     """
     return np.int64(np.uint64(a) * np.uint64(b))
 

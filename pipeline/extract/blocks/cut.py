@@ -1,4 +1,5 @@
-"""Choose a page's blocks: those that maximise the expected F1 of the text against the main text nobody has seen."""
+"""Choose a page's blocks: those that maximise the expected F1 of the text against the main text nobody has
+seen."""
 
 # mypy: disable-error-code="no-untyped-def,assignment"
 from __future__ import annotations
@@ -9,7 +10,9 @@ from numba import njit
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks.compiled import njit_borrowing
 
-PRIOR_WORDS = 20.0  # added to the denominator, so that a page without main text keeps nothing for a stray block
+PRIOR_WORDS = (
+    20.0  # added to the denominator, so that a page without main text keeps nothing for a stray block
+)
 
 _LEVELS = 4096  # probabilities are cut at a multiple of 1/4096: counting beats sorting
 MIN_REPEATED_WORDS = 8  # pages repeat whole paragraphs for narrow screens; shorter lines may recur in earnest
@@ -35,9 +38,10 @@ def _best_level(gains, words, recall_weight):
 def choose(probabilities, blocks, repeated, recall_weight):
     """Return which blocks of a page to keep, bool.
 
-    By falling probability p, keep those that maximise the expected F-beta, (1 + beta^2) sum(p n) / (sum(n) + beta^2 total(p n) +
-    prior), with n the words of a block and beta = `recall_weight`: above 1 keeps more, below 1 less. Of equal blocks of at least
-    `MIN_REPEATED_WORDS` only the first can be kept: `repeated`, a float32 column, marks the others.
+    By falling probability p, keep those that maximise the expected F-beta, (1 + beta^2) sum(p n) / (sum(n) +
+    beta^2 total(p n) + prior), with n the words of a block and beta = `recall_weight`: above 1 keeps more,
+    below 1 less. Of equal blocks of at least `MIN_REPEATED_WORDS` only the first can be kept: `repeated`, a
+    float32 column, marks the others.
     """
     num = probabilities.size
     levels, kept = np.empty(num, dtype=np.int64), np.zeros(num, dtype=np.bool_)

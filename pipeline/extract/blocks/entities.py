@@ -43,7 +43,8 @@ def _find(key):
 
 @njit_borrowing
 def _numeric(data, i, n):
-    """Read a numeric reference whose '#' is at i; returns (position after it, code point), code point -1 when it is none."""
+    """Read a numeric reference whose '#' is at i; returns (position after it, code point), code point -1 when
+    it is none."""
     i += 1
     hexadecimal = i < n and (data[i] | 32) == 120
     if hexadecimal:
@@ -75,8 +76,8 @@ def _numeric(data, i, n):
 def character_reference(data, i, n):
     """Read the reference whose '&' is at i; returns (position after it, code point, second code point or 0).
 
-    The first code point is -1 when the '&' stands for itself. Without a semicolon the longest of the standard's legacy names
-    counts.
+    The first code point is -1 when the '&' stands for itself. Without a semicolon the longest of the
+    standard's legacy names counts.
     """
     if i + 1 < n and data[i + 1] == 35:
         end, value = _numeric(data, i + 1, n)

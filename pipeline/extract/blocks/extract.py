@@ -4,10 +4,9 @@
     page = extract(html, "https://example.org/a", BlocksSettings())
     page.text, page.title, page.date, page.caps
 
-How a page goes: `tokenizer` cuts it into blocks of text, `features` measures each, `trees` gives each a probability, `cut` keeps
-those
-that maximise the expected F1, `rendering` writes them. All are compiled and bounded: linear in the page, with caps that are
-reported.
+How a page goes: `tokenizer` cuts it into blocks of text, `features` measures each, `trees` gives each a
+probability, `cut` keeps those that maximise the expected F1, `rendering` writes them. All are compiled and
+bounded: linear in the page, with caps that are reported.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ _DEFAULTS = BlocksSettings()
 
 
 def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings = _DEFAULTS) -> Extracted:
-    """Extract a page's main text; `html` is a string without lone surrogates or valid UTF-8 (see `charset.decode`)."""
+    """Extract a page's main text; `html` is a string without lone surrogates or valid UTF-8 (see
+    `charset.decode`)."""
     data = html.encode() if isinstance(html, str) else html
     model = load_model(Path(settings.model) if settings.model else SHIPPED)
     page = np.frombuffer(data, dtype=np.uint8)

@@ -1,8 +1,7 @@
 """What the classifier sees of each block: its own text, the elements around it, its neighbours, the page.
 
-One row of float32 per block, columns as in `columns`. Nothing here knows a language; the two learned tables (class names and
-words, as
-log-odds of being main text) are given, and a name they do not hold counts zero.
+One row of float32 per block, columns as in `columns`. Nothing here knows a language; the two learned tables
+(class names and words, as log-odds of being main text) are given, and a name they do not hold counts zero.
 """
 
 # mypy: disable-error-code="no-untyped-def,assignment"
@@ -46,8 +45,11 @@ def _tag_kind(tag):
 
 
 @njit_borrowing
-def _own(x, b, blocks, elements, tokens, words, names, name_keys, name_values, word_keys, word_values, source_bytes):
-    """Fill what a block says by itself, the context of its element and the log-odds of its names and words."""
+def _own(
+    x, b, blocks, elements, tokens, words, names, name_keys, name_values, word_keys, word_values, source_bytes
+):
+    """Fill what a block says by itself, the context of its element and the log-odds of its names and
+    words."""
     x, row, element = x[b], blocks[b], blocks[b, L.ELEMENT]
     num_words, num_chars = row[L.WORDS], row[L.CHARS]
     previous_end = blocks[b - 1, L.SOURCE_END] if b > 0 else 0
@@ -67,11 +69,21 @@ def _own(x, b, blocks, elements, tokens, words, names, name_keys, name_values, w
         fraction(row[L.COMMAS], num_words),
         fraction(row[L.ENDS], num_words),
     )
-    x[C.WIDE_FRACTION], x[C.BOLD_FRACTION] = fraction(row[L.WIDE], num_words), fraction(row[L.BOLD_CHARS], num_chars)
-    x[C.BREAKS], x[C.IMAGES], x[C.INPUTS], x[C.LINKS] = row[L.BREAKS], row[L.IMAGES], row[L.INPUTS] + row[L.BUTTONS], row[L.LINKS]
+    x[C.WIDE_FRACTION], x[C.BOLD_FRACTION] = (
+        fraction(row[L.WIDE], num_words),
+        fraction(row[L.BOLD_CHARS], num_chars),
+    )
+    x[C.BREAKS], x[C.IMAGES], x[C.INPUTS], x[C.LINKS] = (
+        row[L.BREAKS],
+        row[L.IMAGES],
+        row[L.INPUTS] + row[L.BUTTONS],
+        row[L.LINKS],
+    )
     last = row[L.LAST_CHAR]
     x[C.ENDS_SENTENCE] = (
-        1 if last in (46, 33, 63, 0x3002, 0xFF01, 0xFF1F, 0x06D4, 0x0964) else (0.5 if last in (58, 34, 0x201D, 41, 0x2026) else 0)
+        1
+        if last in (46, 33, 63, 0x3002, 0xFF01, 0xFF1F, 0x06D4, 0x0964)
+        else (0.5 if last in (58, 34, 0x201D, 41, 0x2026) else 0)
     )
     x[C.TEXT_DENSITY] = fraction(num_chars, row[L.SOURCE_END] - previous_end)
     x[C.GAP_BYTES] = log(max(row[L.SOURCE_START] - previous_end, 0))
@@ -84,7 +96,12 @@ def _own(x, b, blocks, elements, tokens, words, names, name_keys, name_values, w
         total += value
         low, high = min(low, value), max(high, value)
         known += value != 0
-    x[C.WORDS_ODDS_SUM], x[C.WORDS_ODDS_MEAN], x[C.WORDS_ODDS_MIN], x[C.WORDS_ODDS_MAX] = total, fraction(total, known), low, high
+    x[C.WORDS_ODDS_SUM], x[C.WORDS_ODDS_MEAN], x[C.WORDS_ODDS_MIN], x[C.WORDS_ODDS_MAX] = (
+        total,
+        fraction(total, known),
+        low,
+        high,
+    )
     x[C.NAMES_OWN], x[C.NAMES_PARENT] = names[element, 0], names[elements[element, L.PARENT], 0]
     x[C.NAMES_SUM], x[C.NAMES_DECAYED], x[C.NAMES_MIN], x[C.NAMES_MAX] = (
         names[element, 1],
@@ -102,7 +119,8 @@ def _own(x, b, blocks, elements, tokens, words, names, name_keys, name_values, w
 
 @njit_borrowing
 def _around(x, b, blocks, elements, sums, last, best, shared_depth, num_words):
-    """Fill the shares and link fractions of the elements that hold the block, and its place relative to the best subtree."""
+    """Fill the shares and link fractions of the elements that hold the block, and its place relative to the
+    best subtree."""
     element = np.int64(blocks[b, L.ELEMENT])
     e = element
     for column in (C.ELEMENT_WORDS, C.PARENT_WORDS, C.GRANDPARENT_WORDS):
@@ -132,7 +150,10 @@ def _around(x, b, blocks, elements, sums, last, best, shared_depth, num_words):
         elements[element, L.DEPTH] - shared_depth[element],
         elements[best, L.DEPTH] - shared_depth[element],
     )
-    x[C.BEST_SHARE], x[C.BEST_LINK_FRACTION] = fraction(sums[best, 0], num_words), fraction(sums[best, 1], sums[best, 0])
+    x[C.BEST_SHARE], x[C.BEST_LINK_FRACTION] = (
+        fraction(sums[best, 0], num_words),
+        fraction(sums[best, 1], sums[best, 0]),
+    )
     x[C.BEFORE_BEST], x[C.AFTER_BEST] = 1 if element < best else 0, 1 if element > last[best] else 0
 
 
@@ -143,7 +164,10 @@ def _fill_around(x, blocks, elements, sums, last, best, shared_depth, num_words,
         row = x[b, C.FIRST_AROUND :]
         _around(row, b, blocks, elements, sums, last, best, shared_depth, num_words)
         slot, element = slots[b], blocks[b, L.ELEMENT]
-        row[C.ALIKE_COUNT], row[C.ALIKE_WORDS] = log(groups[slot, 0]), fraction(groups[slot, 1], groups[slot, 0])
+        row[C.ALIKE_COUNT], row[C.ALIKE_WORDS] = (
+            log(groups[slot, 0]),
+            fraction(groups[slot, 1], groups[slot, 0]),
+        )
         row[C.ALIKE_LINK_FRACTION], row[C.ALIKE_SHARE] = (
             fraction(groups[slot, 2], groups[slot, 1]),
             fraction(groups[slot, 1], num_words),
@@ -156,7 +180,8 @@ def _fill_around(x, blocks, elements, sums, last, best, shared_depth, num_words,
 
 @njit_borrowing
 def _sequence(x, blocks, elements, best_title):
-    """Fill, for all blocks, the distances along the page: to headings, to prose, to the title, and the words before."""
+    """Fill, for all blocks, the distances along the page: to headings, to prose, to the title, and the words
+    before."""
     num = blocks.shape[0]
     since_heading, since_prose, before, total = 99, 99, np.int64(0), np.int64(0)
     for b in range(num):
@@ -175,7 +200,11 @@ def _sequence(x, blocks, elements, best_title):
         )
         before += blocks[b, L.WORDS]
         x[b, C.FROM_TITLE] = min(max(b - best_title, -99), 99) if best_title >= 0 else -100
-        x[b, C.SAME_ELEMENT_AS_PREVIOUS], x[b, C.SAME_PARENT_AS_PREVIOUS], x[b, C.SAME_ELEMENT_AS_NEXT] = 0, 0, 0
+        x[b, C.SAME_ELEMENT_AS_PREVIOUS], x[b, C.SAME_PARENT_AS_PREVIOUS], x[b, C.SAME_ELEMENT_AS_NEXT] = (
+            0,
+            0,
+            0,
+        )
         if b > 0:
             here, there = blocks[b, L.ELEMENT], blocks[b - 1, L.ELEMENT]
             x[b, C.SAME_ELEMENT_AS_PREVIOUS] = here == there
@@ -185,7 +214,11 @@ def _sequence(x, blocks, elements, best_title):
     for b in range(num - 1, -1, -1):
         x[b, C.TO_HEADING], x[b, C.TO_PROSE] = to_heading, to_prose
         to_heading = 0 if x[b, _IN_HEADING] > 0 else min(to_heading + 1, 99)
-        to_prose = 0 if blocks[b, L.WORDS] >= PROSE_WORDS and x[b, C.LINK_WORDS_FRACTION] <= PROSE_LINKS else min(to_prose + 1, 99)
+        to_prose = (
+            0
+            if blocks[b, L.WORDS] >= PROSE_WORDS and x[b, C.LINK_WORDS_FRACTION] <= PROSE_LINKS
+            else min(to_prose + 1, 99)
+        )
         near = np.int64(0)
         for other in range(max(b - 5, 0), min(b + 6, num)):
             if x[other, C.LINK_WORDS_FRACTION] <= PROSE_LINKS:
@@ -196,7 +229,13 @@ def _sequence(x, blocks, elements, best_title):
 @njit_borrowing
 def _page(x, blocks, elements, source_bytes, depth):
     """Fill what holds for the whole page into every row."""
-    num_words, num_links, num_wide, prose_words, num_prose = np.int64(0), np.int64(0), np.int64(0), np.int64(0), 0
+    num_words, num_links, num_wide, prose_words, num_prose = (
+        np.int64(0),
+        np.int64(0),
+        np.int64(0),
+        np.int64(0),
+        0,
+    )
     for b in range(blocks.shape[0]):
         words = blocks[b, L.WORDS]
         num_words += words
@@ -218,7 +257,13 @@ def _page(x, blocks, elements, source_bytes, depth):
             log(blocks.shape[0]),
             fraction(num_links, num_words),
         )
-        row[C.PAGE_PROSE_SHARE], row[C.PAGE_NUM_PROSE], row[C.PAGE_NUM_H1], row[C.PAGE_NUM_ARTICLES], row[C.PAGE_HAS_MAIN] = (
+        (
+            row[C.PAGE_PROSE_SHARE],
+            row[C.PAGE_NUM_PROSE],
+            row[C.PAGE_NUM_H1],
+            row[C.PAGE_NUM_ARTICLES],
+            row[C.PAGE_HAS_MAIN],
+        ) = (
             fraction(prose_words, num_words),
             num_prose,
             num_h1,
@@ -244,7 +289,8 @@ def _beside(x):
 
 @njit(cache=True, nogil=True)
 def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values, word_keys, word_values):
-    """Return the features of a page's blocks, float32 of shape (blocks, C.NUM_FEATURES), from what `tokenize` returned."""
+    """Return the features of a page's blocks, float32 of shape (blocks, C.NUM_FEATURES), from what `tokenize`
+    returned."""
     num = blocks.shape[0]
     x = np.empty((num, C.NUM_FEATURES), dtype=np.float32)
     if num == 0:
@@ -257,7 +303,11 @@ def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values
     share_depth(elements, best, shared_depth)
     names = np.zeros((num_elements, 5), dtype=np.float32)
     name_odds(elements, tokens, name_keys, name_values, names)
-    groups, slots, siblings = np.zeros((ALIKE_SLOTS, 3), np.int64), np.empty(num, np.int64), np.zeros(ALIKE_SLOTS, np.int64)
+    groups, slots, siblings = (
+        np.zeros((ALIKE_SLOTS, 3), np.int64),
+        np.empty(num, np.int64),
+        np.zeros(ALIKE_SLOTS, np.int64),
+    )
     alike(blocks, elements, groups, slots, siblings)
     size = 64
     while size < 2 * num:
@@ -267,10 +317,29 @@ def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values
     overlaps = np.zeros(num, dtype=np.float32)
     best_title = title_overlaps(blocks, words, title_words(data, marks), overlaps)
     for b in range(num):
-        _own(x, b, blocks, elements, tokens, words, names, name_keys, name_values, word_keys, word_values, data.size)
+        _own(
+            x,
+            b,
+            blocks,
+            elements,
+            tokens,
+            words,
+            names,
+            name_keys,
+            name_values,
+            word_keys,
+            word_values,
+            data.size,
+        )
         x[b, C.COPIES], x[b, C.IS_COPY], x[b, C.TITLE_OVERLAP] = count[b], repeated[b], overlaps[b]
     _sequence(x, blocks, elements, best_title)
-    num_words = _page(x, blocks, elements, data.size, median_depth(blocks, elements, np.zeros(L.MAX_DEPTH + 2, dtype=np.int64)))
+    num_words = _page(
+        x,
+        blocks,
+        elements,
+        data.size,
+        median_depth(blocks, elements, np.zeros(L.MAX_DEPTH + 2, dtype=np.int64)),
+    )
     _fill_around(x, blocks, elements, sums, last, best, shared_depth, num_words, groups, slots, siblings)
     _beside(x)
     return x

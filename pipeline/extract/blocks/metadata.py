@@ -1,4 +1,5 @@
-"""What a page says of itself: title, author, date, site name, canonical URL, from meta elements, JSON-LD and `<time>`."""
+"""What a page says of itself: title, author, date, site name, canonical URL, from meta elements, JSON-LD and
+`<time>`."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class About:
 
 
 def describe(data: bytes, marks: npt.NDArray[np.int64], url: str | None = None) -> About:
-    """Read what `tokenize` marked; meta elements come before JSON-LD, and that before `<time>` and the title element.
+    """Read what `tokenize` marked; meta elements come before JSON-LD, and that before `<time>` and the title
+    element.
 
     `url` makes a relative canonical URL absolute. A date without a zone is taken as UTC.
     """
@@ -83,7 +85,8 @@ def _first_date(said: dict[int, list[str]], *kinds: int) -> datetime | None:
 
 
 def parse_date(value: str) -> datetime | None:
-    """Read ISO 8601, RFC 2822, or a leading year-month-day; None for anything else or a year out of 1990..2100."""
+    """Read ISO 8601, RFC 2822, or a leading year-month-day; None for anything else or a year out of
+    1990..2100."""
     value = value.strip()[:64]
     date = None
     try:
@@ -142,7 +145,8 @@ def _linked_data(data: bytes, marks: npt.NDArray[np.int64]) -> Iterator[dict[str
 
 
 def _fill(about: About, nodes: Iterator[dict[str, Any]]) -> About:
-    """Fill what is missing from the first JSON-LD node that is a piece of writing: one with a headline or a date."""
+    """Fill what is missing from the first JSON-LD node that is a piece of writing: one with a headline or a
+    date."""
     for node in nodes:
         if not ("headline" in node or "datePublished" in node):
             continue

@@ -1,4 +1,5 @@
-"""Write the chosen blocks as text a reader wants: one paragraph, heading, list item or table row a line, code as it was."""
+"""Write the chosen blocks as text a reader wants: one paragraph, heading, list item or table row a line, code
+as it was."""
 
 # mypy: disable-error-code="no-untyped-def,assignment"
 from __future__ import annotations
@@ -18,7 +19,8 @@ _TAB, _LINE, _DASH, _SPACE = 9, 10, 45, 32
 
 @njit(cache=True, nogil=True)
 def _item(elements, element):
-    """Return the list item a block begins or continues (itself or up to two elements above), 0 outside lists."""
+    """Return the list item a block begins or continues (itself or up to two elements above), 0 outside
+    lists."""
     for _ in range(3):
         if elements[element, L.TAG] == _LI:
             return element
@@ -70,9 +72,13 @@ def plain_text(text, blocks, elements, kept):
 
 
 def markdown(
-    text: npt.NDArray[np.uint8], blocks: npt.NDArray[np.int32], elements: npt.NDArray[np.int64], kept: npt.NDArray[np.bool_]
+    text: npt.NDArray[np.uint8],
+    blocks: npt.NDArray[np.int32],
+    elements: npt.NDArray[np.int64],
+    kept: npt.NDArray[np.bool_],
 ) -> str:
-    """Return the kept blocks as Markdown: headings, nested lists, tables, fenced code, quotes. Links and emphasis are not kept."""
+    """Return the kept blocks as Markdown: headings, nested lists, tables, fenced code, quotes. Links and
+    emphasis are not kept."""
     data = text.tobytes()
     lines: list[str] = []
     previous, item_before, rows_in_table, table_before = -1, 0, 0, 0
@@ -96,7 +102,11 @@ def markdown(
             first = item != item_before
             if first and item_before == 0:
                 lines.append("")
-            lines.append("  " * depth + (f"{mark} " if first else "  ") + block.replace("\n", "\n" + "  " * (depth + 1)))
+            lines.append(
+                "  " * depth
+                + (f"{mark} " if first else "  ")
+                + block.replace("\n", "\n" + "  " * (depth + 1))
+            )
         elif row and blocks[b, L.WORDS] <= _MAX_CELL_WORDS and _has_cells(elements, blocks, kept, b):
             table = int(elements[row, L.PARENT])
             if table != table_before:
@@ -117,7 +127,11 @@ def _list_place(elements: npt.NDArray[np.int64], item: int) -> tuple[int, int]:
     parent = int(elements[item, L.PARENT])
     number = 0
     if elements[parent, L.TAG] == _OL:
-        number = int(np.count_nonzero((elements[: item + 1, L.PARENT] == parent) & (elements[: item + 1, L.TAG] == _LI)))
+        number = int(
+            np.count_nonzero(
+                (elements[: item + 1, L.PARENT] == parent) & (elements[: item + 1, L.TAG] == _LI)
+            )
+        )
     depth, element = 0, parent
     while element > 0:
         depth += elements[element, L.TAG] == _LI
@@ -125,7 +139,9 @@ def _list_place(elements: npt.NDArray[np.int64], item: int) -> tuple[int, int]:
     return int(depth), number
 
 
-def _has_cells(elements: npt.NDArray[np.int64], blocks: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_], b: int) -> bool:
+def _has_cells(
+    elements: npt.NDArray[np.int64], blocks: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_], b: int
+) -> bool:
     """Tell whether the next kept block is another cell of the same row."""
     after = np.flatnonzero(kept[b + 1 :])
     return len(after) > 0 and bool(same_row(blocks, elements, b, b + 1 + int(after[0])))

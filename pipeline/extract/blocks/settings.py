@@ -13,11 +13,16 @@ class BlocksSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recall_weight: float = Field(
-        default=1.0, gt=0, le=10, description="beta of the expected F-beta a page is cut by: above 1 keeps more, below 1 less."
+        default=1.0,
+        gt=0,
+        le=10,
+        description="beta of the expected F-beta a page is cut by: above 1 keeps more, below 1 less.",
     )
     format: Literal["text", "markdown"] = "text"
     metadata: bool = Field(default=True, description="Read title, author, date, site name and canonical URL.")
-    model: str | None = Field(default=None, description="Folder of another model; the shipped one by default.")
+    model: str | None = Field(
+        default=None, description="Folder of another model; the shipped one by default."
+    )
 
 
 # What the recipe's `favor` means here; measured in docs/extractor.md.

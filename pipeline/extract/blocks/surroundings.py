@@ -1,4 +1,5 @@
-"""Sum over a page what its blocks are measured against: subtrees, class names, blocks that look alike, the title, copies."""
+"""Sum over a page what its blocks are measured against: subtrees, class names, blocks that look alike, the
+title, copies."""
 
 from __future__ import annotations
 
@@ -12,7 +13,10 @@ from gristmill.pipeline.extract.blocks.compiled import njit_borrowing, wrapping_
 from gristmill.pipeline.extract.blocks.tags import FNV_START
 from gristmill.pipeline.extract.blocks.writing import end_word, write_run
 
-PROSE_WORDS, PROSE_LINKS = 15, 0.34  # a block of prose: at least so many words, at most so many of them in links
+PROSE_WORDS, PROSE_LINKS = (
+    15,
+    0.34,
+)  # a block of prose: at least so many words, at most so many of them in links
 ALIKE_SLOTS = 4096
 _DECAY = 0.6
 _LOGS = np.log1p(np.arange(4096)).astype(np.float32)
@@ -20,7 +24,8 @@ _LOGS = np.log1p(np.arange(4096)).astype(np.float32)
 
 @njit_borrowing
 def odds(keys, values, key):
-    """Look a hashed name up in a table of log-odds; the full hash is compared, so that an unknown name counts zero."""
+    """Look a hashed name up in a table of log-odds; the full hash is compared, so that an unknown name counts
+    zero."""
     slot = key & (keys.size - 1)
     return values[slot] if keys[slot] == key else np.float32(0)
 
@@ -57,7 +62,8 @@ def sum_elements(blocks, elements, sums, last):
 
 @njit_borrowing
 def best_element(blocks, elements, sums, scores):
-    """Return the element that readability's scoring prefers: paragraphs score for their parent, by half for its parent."""
+    """Return the element that readability's scoring prefers: paragraphs score for their parent, by half for
+    its parent."""
     for b in range(blocks.shape[0]):
         words, links = blocks[b, L.WORDS], blocks[b, L.LINK_WORDS]
         if words < PROSE_WORDS or links > PROSE_LINKS * words:
@@ -79,7 +85,8 @@ def best_element(blocks, elements, sums, scores):
 
 @njit_borrowing
 def name_odds(elements, tokens, keys, values, names):
-    """Sum the log-odds of each element's class names: own, and over its ancestors (sum, decayed sum, min, max)."""
+    """Sum the log-odds of each element's class names: own, and over its ancestors (sum, decayed sum, min,
+    max)."""
     for e in range(1, elements.shape[0]):
         parent = elements[e, L.PARENT]
         own, low, high = np.float32(0), names[parent, 3], names[parent, 4]
@@ -94,7 +101,8 @@ def name_odds(elements, tokens, keys, values, names):
 
 @njit_borrowing
 def alike(blocks, elements, table, slots, siblings):
-    """Sum blocks, words and link words over blocks whose three innermost elements look the same; slot of each block."""
+    """Sum blocks, words and link words over blocks whose three innermost elements look the same; slot of each
+    block."""
     for b in range(blocks.shape[0]):
         element, key = np.int64(blocks[b, L.ELEMENT]), np.int64(0)
         for _ in range(3):
@@ -129,7 +137,8 @@ def title_words(data, marks):
 
 @njit_borrowing
 def title_overlaps(blocks, words, title, overlaps):
-    """Fill in the share of the title's words in each block, discounted for blocks longer than the title; return the best block."""
+    """Fill in the share of the title's words in each block, discounted for blocks longer than the title;
+    return the best block."""
     bits = np.int64(0)
     for k in range(title.size):
         bits |= np.int64(1) << (title[k] & 62)
@@ -155,7 +164,8 @@ def copies(blocks, slot_of, first, count, repeated):
     for b in range(num):
         slot = (blocks[b, L.HASH] ^ (blocks[b, L.HASH] >> 15)) & (size - 1)
         while slot_of[slot] >= 0 and (
-            blocks[slot_of[slot], L.HASH] != blocks[b, L.HASH] or blocks[slot_of[slot], L.CHARS] != blocks[b, L.CHARS]
+            blocks[slot_of[slot], L.HASH] != blocks[b, L.HASH]
+            or blocks[slot_of[slot], L.CHARS] != blocks[b, L.CHARS]
         ):
             slot = (slot + 1) & (size - 1)
         if slot_of[slot] < 0:

@@ -1,6 +1,7 @@
 """What the tokenizer knows of each HTML element, as flat tables a kernel can read.
 
-Tree rules are simplified: only these elements enter the stack of open elements, and only `CLOSES` closes one implicitly.
+Tree rules are simplified: only these elements enter the stack of open elements, and only `CLOSES` closes one
+implicitly.
 """
 
 from __future__ import annotations
@@ -28,12 +29,38 @@ CLOSES_P = 8  # ends an open paragraph
 BREAKS_SVG = 16  # cannot lie in svg or math: ends it
 
 # What a block inherits from the elements around it, one bit each.
-ARTICLE, MAIN, NAV, FOOTER, HEADER, ASIDE, FORM, LIST, TABLE, HEADING, PRE, QUOTE, FIGURE, BUTTON, HIDDEN, NOSCRIPT = (
-    1 << bit for bit in range(16)
-)
-SKIP, FOREIGN, SECTION, DEFINITION, DETAILS, CAPTION, HEADER_CELL, MEDIA, DIALOG, ARTICLE_BODY, PARAGRAPH, CODE = (
-    1 << bit for bit in range(16, 28)
-)
+(
+    ARTICLE,
+    MAIN,
+    NAV,
+    FOOTER,
+    HEADER,
+    ASIDE,
+    FORM,
+    LIST,
+    TABLE,
+    HEADING,
+    PRE,
+    QUOTE,
+    FIGURE,
+    BUTTON,
+    HIDDEN,
+    NOSCRIPT,
+) = (1 << bit for bit in range(16))
+(
+    SKIP,
+    FOREIGN,
+    SECTION,
+    DEFINITION,
+    DETAILS,
+    CAPTION,
+    HEADER_CELL,
+    MEDIA,
+    DIALOG,
+    ARTICLE_BODY,
+    PARAGRAPH,
+    CODE,
+) = (1 << bit for bit in range(16, 28))
 
 _BLOCK = BREAK | PUSH | BREAKS_SVG
 _FLOW = _BLOCK | CLOSES_P
@@ -42,12 +69,15 @@ _ELEMENTS: dict[str, tuple[int, int]] = {
     "html": (PUSH, 0), "body": (_BLOCK, 0), "div": (_FLOW, 0), "p": (_FLOW, PARAGRAPH), "center": (_FLOW, 0),
     "article": (_FLOW, ARTICLE), "main": (_FLOW, MAIN), "nav": (_FLOW, NAV), "footer": (_FLOW, FOOTER),
     "header": (_FLOW, HEADER), "aside": (_FLOW, ASIDE), "section": (_FLOW, SECTION), "form": (_FLOW, FORM),
-    "hgroup": (_FLOW, 0), "address": (_FLOW, 0), "search": (_FLOW, FORM), "fieldset": (_FLOW, FORM), "legend": (_BLOCK, FORM),
+    "hgroup": (_FLOW, 0), "address": (_FLOW, 0), "search": (_FLOW, FORM), "fieldset": (_FLOW, FORM),
+    "legend": (_BLOCK, FORM),
     "h1": (_FLOW, HEADING), "h2": (_FLOW, HEADING), "h3": (_FLOW, HEADING),
     "h4": (_FLOW, HEADING), "h5": (_FLOW, HEADING), "h6": (_FLOW, HEADING),
-    "ul": (_FLOW, LIST), "ol": (_FLOW, LIST), "menu": (_FLOW, LIST), "dir": (_FLOW, LIST), "li": (_FLOW, LIST),
+    "ul": (_FLOW, LIST), "ol": (_FLOW, LIST), "menu": (_FLOW, LIST), "dir": (_FLOW, LIST),
+    "li": (_FLOW, LIST),
     "dl": (_FLOW, DEFINITION), "dt": (_FLOW, DEFINITION), "dd": (_FLOW, DEFINITION),
-    "table": (_FLOW, TABLE), "thead": (_BLOCK, TABLE), "tbody": (_BLOCK, TABLE), "tfoot": (_BLOCK, TABLE), "tr": (_BLOCK, TABLE),
+    "table": (_FLOW, TABLE), "thead": (_BLOCK, TABLE), "tbody": (_BLOCK, TABLE), "tfoot": (_BLOCK, TABLE),
+    "tr": (_BLOCK, TABLE),
     "td": (_BLOCK, TABLE), "th": (_BLOCK, TABLE | HEADER_CELL), "caption": (_BLOCK, TABLE | CAPTION),
     "pre": (_FLOW, PRE), "listing": (_FLOW, PRE), "blockquote": (_FLOW, QUOTE),
     "figure": (_FLOW, FIGURE), "figcaption": (_FLOW, FIGURE | CAPTION),
@@ -56,21 +86,30 @@ _ELEMENTS: dict[str, tuple[int, int]] = {
     "object": (_BLOCK, MEDIA), "video": (_BLOCK, MEDIA), "audio": (_BLOCK, MEDIA), "canvas": (_BLOCK, MEDIA),
     "select": (_BLOCK, SKIP), "datalist": (_BLOCK, SKIP), "optgroup": (PUSH, SKIP), "option": (PUSH, SKIP),
     "template": (PUSH, SKIP), "svg": (PUSH, SKIP | FOREIGN), "math": (PUSH, FOREIGN),
-    "annotation": (PUSH, SKIP), "annotation-xml": (PUSH, SKIP), "rt": (PUSH, SKIP), "rp": (PUSH, SKIP), "ruby": (PUSH, 0),
-    "script": (RAW, 0), "style": (RAW, 0), "title": (RAW, 0), "textarea": (RAW | BREAK, 0), "iframe": (RAW | BREAK, 0),
+    "annotation": (PUSH, SKIP), "annotation-xml": (PUSH, SKIP), "rt": (PUSH, SKIP), "rp": (PUSH, SKIP),
+    "ruby": (PUSH, 0),
+    "script": (RAW, 0), "style": (RAW, 0), "title": (RAW, 0), "textarea": (RAW | BREAK, 0),
+    "iframe": (RAW | BREAK, 0),
     "noembed": (RAW, 0), "noframes": (RAW, 0), "xmp": (RAW | BREAK, 0),
     # Not on the stack: void elements, and phrases whose extent the tokenizer follows by other means.
-    "hr": (BREAK | CLOSES_P | BREAKS_SVG, 0), "br": (BREAKS_SVG, 0), "img": (BREAKS_SVG, 0), "input": (0, 0), "meta": (0, 0),
+    "hr": (BREAK | CLOSES_P | BREAKS_SVG, 0), "br": (BREAKS_SVG, 0), "img": (BREAKS_SVG, 0), "input": (0, 0),
+    "meta": (0, 0),
     "link": (0, 0),
-    "base": (0, 0), "area": (0, 0), "col": (0, 0), "colgroup": (0, 0), "embed": (0, 0), "source": (0, 0), "track": (0, 0), "wbr":
+    "base": (0, 0), "area": (0, 0), "col": (0, 0), "colgroup": (0, 0), "embed": (0, 0), "source": (0, 0),
+    "track": (0, 0), "wbr":
     (0, 0),
     "param": (0, 0), "frame": (0, 0), "frameset": (0, 0), "head": (0, 0), "a": (0, 0), "time": (0, 0),
-    "b": (BREAKS_SVG, 0), "strong": (BREAKS_SVG, 0), "i": (BREAKS_SVG, 0), "em": (BREAKS_SVG, 0), "u": (BREAKS_SVG, 0),
-    "s": (BREAKS_SVG, 0), "small": (BREAKS_SVG, 0), "big": (BREAKS_SVG, 0), "span": (BREAKS_SVG, 0), "sup": (BREAKS_SVG, 0),
-    "sub": (BREAKS_SVG, 0), "code": (BREAKS_SVG, 0), "tt": (BREAKS_SVG, 0), "strike": (BREAKS_SVG, 0), "var": (BREAKS_SVG, 0),
-    "nobr": (BREAKS_SVG, 0), "font": (0, 0), "kbd": (0, 0), "samp": (0, 0), "cite": (0, 0), "q": (0, 0), "abbr": (0, 0),
+    "b": (BREAKS_SVG, 0), "strong": (BREAKS_SVG, 0), "i": (BREAKS_SVG, 0), "em": (BREAKS_SVG, 0),
+    "u": (BREAKS_SVG, 0),
+    "s": (BREAKS_SVG, 0), "small": (BREAKS_SVG, 0), "big": (BREAKS_SVG, 0), "span": (BREAKS_SVG, 0),
+    "sup": (BREAKS_SVG, 0),
+    "sub": (BREAKS_SVG, 0), "code": (BREAKS_SVG, 0), "tt": (BREAKS_SVG, 0), "strike": (BREAKS_SVG, 0),
+    "var": (BREAKS_SVG, 0),
+    "nobr": (BREAKS_SVG, 0), "font": (0, 0), "kbd": (0, 0), "samp": (0, 0), "cite": (0, 0), "q": (0, 0),
+    "abbr": (0, 0),
     "acronym": (0, 0),
-    "mark": (0, 0), "del": (0, 0), "ins": (0, 0), "label": (0, 0), "data": (0, 0), "bdi": (0, 0), "bdo": (0, 0), "dfn": (0, 0),
+    "mark": (0, 0), "del": (0, 0), "ins": (0, 0), "label": (0, 0), "data": (0, 0), "bdi": (0, 0),
+    "bdo": (0, 0), "dfn": (0, 0),
     "picture": (0, 0), "map": (0, 0), "output": (0, 0), "meter": (0, 0), "progress": (0, 0), "slot": (0, 0),
 }  # fmt: skip
 
@@ -80,7 +119,8 @@ NUM_TAGS = len(NAMES)
 WHAT = np.array([PUSH] + [what for what, _ in _ELEMENTS.values()], dtype=np.int64)
 CONTEXT = np.array([0] + [context for _, context in _ELEMENTS.values()], dtype=np.int64)
 
-# What a start tag closes: (the open elements it ends, the elements the search stops at). A paragraph is handled by CLOSES_P.
+# What a start tag closes: (the open elements it ends, the elements the search stops at). A paragraph is
+# handled by CLOSES_P.
 _SCOPE = ("table", "td", "th", "caption", "button", "object", "template", "svg", "math")
 _CLOSES: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ("li",): (("li",), ("ul", "ol", "menu", "dir", *_SCOPE)),
@@ -92,7 +132,10 @@ _CLOSES: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ("optgroup",): (("optgroup", "option"), ("select",)),
     ("select",): (("select",), ()),
     ("button",): (("button",), _SCOPE),
-    ("h1", "h2", "h3", "h4", "h5", "h6"): (("h1", "h2", "h3", "h4", "h5", "h6"), (*_SCOPE, "div", "section", "article", "header")),
+    ("h1", "h2", "h3", "h4", "h5", "h6"): (
+        ("h1", "h2", "h3", "h4", "h5", "h6"),
+        (*_SCOPE, "div", "section", "article", "header"),
+    ),
     ("rt", "rp"): (("rt", "rp"), ("ruby",)),
 }
 # CLOSE[tag, open]: 1 when the start tag ends that open element, 2 when the search stops there.
@@ -108,19 +151,23 @@ SCOPE = np.zeros(NUM_TAGS, dtype=np.uint8)
 SCOPE[[ID[name] for name in _SCOPE]] = 1
 
 ATTRIBUTES = (
-    "class", "id", "itemprop", "role", "href", "rel", "content", "name", "property", "datetime", "type", "lang", "style",
+    "class", "id", "itemprop", "role", "href", "rel", "content", "name", "property", "datetime", "type",
+    "lang", "style",
     "hidden", "aria-hidden", "data-testid", "data-component", "shadowrootmode", "itemtype", "start",
 )  # fmt: skip
 CLASS, IDENT, ITEMPROP, ROLE, HREF, REL, CONTENT, NAME, PROPERTY, DATETIME, TYPE, LANG, STYLE = range(13)
 HIDDEN_ATTRIBUTE, ARIA_HIDDEN, TESTID, COMPONENT, SHADOW, ITEMTYPE, START = range(13, 20)
 
-ROLES = {"navigation": NAV, "main": MAIN, "contentinfo": FOOTER, "banner": HEADER, "complementary": ASIDE, "article": ARTICLE,
-         "search": FORM, "dialog": DIALOG, "alertdialog": DIALOG, "alert": DIALOG, "menu": NAV, "menubar": NAV, "tablist": NAV,
+ROLES = {"navigation": NAV, "main": MAIN, "contentinfo": FOOTER, "banner": HEADER, "complementary": ASIDE,
+    "article": ARTICLE,
+         "search": FORM, "dialog": DIALOG, "alertdialog": DIALOG, "alert": DIALOG, "menu": NAV,
+         "menubar": NAV, "tablist": NAV,
          "heading": HEADING, "button": BUTTON}  # fmt: skip
 
 
 def hash_table(names: dict[str, int], slots: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Build an open-addressing table of name hashes; `slots` is a power of two, an empty slot has value -1."""
+    """Build an open-addressing table of name hashes; `slots` is a power of two, an empty slot has value
+    -1."""
     keys, values = np.zeros(slots, dtype=np.int64), np.full(slots, -1, dtype=np.int64)
     for name, value in names.items():
         slot = name_hash(name) & (slots - 1)

@@ -1,9 +1,10 @@
-"""One pass over the UTF-8 bytes of a page: blocks of text, the elements around them, and where the page describes itself.
+"""One pass over the UTF-8 bytes of a page: blocks of text, the elements around them, and where the page
+describes itself.
 
-There is no tree. A stack of open elements follows `tags.py`; a block is a run of text between the borders of block-level
-elements (or two line breaks). Every loop moves forward over the bytes, and searches of the stack are bounded by its depth cap, so
-that
-the time is linear in the page whatever it holds. An element whose end tag is missing is searched for once.
+There is no tree. A stack of open elements follows `tags.py`; a block is a run of text between the borders of
+block-level elements (or two line breaks). Every loop moves forward over the bytes, and searches of the stack
+are bounded by its depth cap, so that the time is linear in the page whatever it holds. An element whose end
+tag is missing is searched for once.
 """
 
 # mypy: disable-error-code="no-untyped-def,assignment"
@@ -14,7 +15,13 @@ from numba import njit
 
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.attributes import collect_tokens, context_of, hash_folded, lookup, scan_attributes
+from gristmill.pipeline.extract.blocks.attributes import (
+    collect_tokens,
+    context_of,
+    hash_folded,
+    lookup,
+    scan_attributes,
+)
 from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, njit_called, wrapping_product
 from gristmill.pipeline.extract.blocks.writing import GAP, LINE, NOTHING, end_word, write_run
 
@@ -23,10 +30,15 @@ _A, _BR, _HR, _IMG, _INPUT, _META, _LINK, _TIME, _HTML, _P, _BODY = (
     T.ID[name] for name in ("a", "br", "hr", "img", "input", "meta", "link", "time", "html", "p", "body")
 )
 _B, _STRONG, _BUTTON, _TD, _TH, _TITLE, _TEXTAREA, _IFRAME, _SCRIPT, _STYLE, _LI = (
-    T.ID[name] for name in ("b", "strong", "button", "td", "th", "title", "textarea", "iframe", "script", "style", "li")
+    T.ID[name]
+    for name in ("b", "strong", "button", "td", "th", "title", "textarea", "iframe", "script", "style", "li")
 )
 _SPAN, _SUP, _SVG, _MATH = T.ID["span"], T.ID["sup"], T.ID["svg"], T.ID["math"]
-_CANONICAL, _LD_JSON, _DATE_PUBLISHED = T.name_hash("canonical"), T.name_hash("application/ld+json"), T.name_hash("datepublished")
+_CANONICAL, _LD_JSON, _DATE_PUBLISHED = (
+    T.name_hash("canonical"),
+    T.name_hash("application/ld+json"),
+    T.name_hash("datepublished"),
+)
 _SIGNATURE_TOKENS = 2
 
 
@@ -78,7 +90,8 @@ def _pop(depth, elements, stack, open_count, state):
 
 @njit_borrowing
 def _push(tag, key, context, first_token, elements, tokens, stack, open_count, state):
-    """Open an element below the current one; at a cap it is only counted, so that its end tag is not taken for another's."""
+    """Open an element below the current one; at a cap it is only counted, so that its end tag is not taken
+    for another's."""
     number, depth = state[L.NUM_ELEMENTS], state[L.STACK]
     if depth >= L.MAX_DEPTH or number >= elements.shape[0]:
         state[L.CAP] |= 1 if depth >= L.MAX_DEPTH else 2
@@ -102,7 +115,8 @@ def _push(tag, key, context, first_token, elements, tokens, stack, open_count, s
 
 @njit_borrowing
 def _close_implied(tag, elements, stack, open_count, state):
-    """Close what a start tag ends without an end tag of its own: p, li, dt, dd, cells, rows, options, headings, svg."""
+    """Close what a start tag ends without an end tag of its own: p, li, dt, dd, cells, rows, options,
+    headings, svg."""
     if T.WHAT[tag] & T.CLOSES_P and open_count[_P] > 0:
         k = state[L.STACK] - 1
         while k > 0:
@@ -152,7 +166,8 @@ def _end_tag(tag, key, elements, stack, open_count, state):
 
 @njit_borrowing
 def _find_end(data, i, n, key):
-    """Return (start of the end tag with this name hash, position after it), or (-1, -1) when there is none from i on."""
+    """Return (start of the end tag with this name hash, position after it), or (-1, -1) when there is none
+    from i on."""
     while i < n:
         if data[i] == 60 and i + 2 < n and data[i + 1] == 47:
             j = i + 2
@@ -171,10 +186,11 @@ def _find_end(data, i, n, key):
 
 @njit_borrowing
 def _raw_element(data, i, n, tag, key, spans, marks, elements, state):
-    """Skip the content of script, style, title and the like, whose tag ended at i; returns the position after it.
+    """Skip the content of script, style, title and the like, whose tag ended at i; returns the position after
+    it.
 
-    Without an end tag, script and style reach to the end of the page, as in browsers; others are read on as markup, and not
-    searched again.
+    Without an end tag, script and style reach to the end of the page, as in browsers; others are read on as
+    markup, and not searched again.
     """
     fatal = tag in (_SCRIPT, _STYLE)
     unended = 1 << (tag - _SCRIPT)  # raw elements lie side by side in the table of tags
@@ -188,7 +204,11 @@ def _raw_element(data, i, n, tag, key, spans, marks, elements, state):
         return i
     if tag == _TITLE and not elements[state[L.CURRENT], L.CONTEXT] & T.FOREIGN:
         _mark(marks, state, L.MARK_TITLE, i, start)
-    elif tag == _SCRIPT and spans[2 * T.TYPE] >= 0 and hash_folded(data, spans[2 * T.TYPE], spans[2 * T.TYPE + 1]) == _LD_JSON:
+    elif (
+        tag == _SCRIPT
+        and spans[2 * T.TYPE] >= 0
+        and hash_folded(data, spans[2 * T.TYPE], spans[2 * T.TYPE + 1]) == _LD_JSON
+    ):
         _mark(marks, state, L.MARK_JSON_LD, i, start)
     return end
 
@@ -224,7 +244,11 @@ def _describe(data, i, tag, spans, marks, state):
     if tag == _META and spans[2 * T.CONTENT] >= 0:
         for attribute in (T.PROPERTY, T.NAME, T.ITEMPROP):
             if spans[2 * attribute] >= 0:
-                kind = lookup(_META_KEYS, _META_VALUES, hash_folded(data, spans[2 * attribute], spans[2 * attribute + 1]))
+                kind = lookup(
+                    _META_KEYS,
+                    _META_VALUES,
+                    hash_folded(data, spans[2 * attribute], spans[2 * attribute + 1]),
+                )
                 if kind >= 0:
                     _mark(marks, state, kind, spans[2 * T.CONTENT], spans[2 * T.CONTENT + 1])
                     return
@@ -235,7 +259,13 @@ def _describe(data, i, tag, spans, marks, state):
         published = False
         if spans[2 * T.ITEMPROP] >= 0:
             published = hash_folded(data, spans[2 * T.ITEMPROP], spans[2 * T.ITEMPROP + 1]) == _DATE_PUBLISHED
-        _mark(marks, state, L.MARK_TIME_PUBLISHED if published else L.MARK_TIME, spans[2 * T.DATETIME], spans[2 * T.DATETIME + 1])
+        _mark(
+            marks,
+            state,
+            L.MARK_TIME_PUBLISHED if published else L.MARK_TIME,
+            spans[2 * T.DATETIME],
+            spans[2 * T.DATETIME + 1],
+        )
     elif tag == _HTML:
         _mark(marks, state, L.MARK_LANGUAGE, spans[2 * T.LANG], spans[2 * T.LANG + 1])
 
@@ -263,8 +293,11 @@ def _phrase(data, tag, spans, b, blocks, tokens, state):
 
 
 @njit_called
-def _start_tag(data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state):
-    """Handle the start tag at `at`, whose name ended at i; returns the position after it (and after raw content)."""
+def _start_tag(
+    data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state
+):
+    """Handle the start tag at `at`, whose name ended at i; returns the position after it (and after raw
+    content)."""
     what = T.WHAT[tag]
     i, closed = scan_attributes(data, i, n, spans)
     if what & T.BREAK:
@@ -317,7 +350,24 @@ def _markup(data, i, n, text, blocks, elements, tokens, words, marks, stack, ope
         i += 1
     tag = max(lookup(T.TAG_KEYS, T.TAG_VALUES, key), 0)
     if not ends:
-        return _start_tag(data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state)
+        return _start_tag(
+            data,
+            i,
+            n,
+            at,
+            tag,
+            key,
+            text,
+            blocks,
+            elements,
+            tokens,
+            words,
+            marks,
+            stack,
+            open_count,
+            spans,
+            state,
+        )
     while i < n and data[i] != 62:
         i += 1
     what = T.WHAT[tag]
@@ -342,9 +392,13 @@ def _scan(data, text, blocks, elements, tokens, words, marks, stack, open_count,
         if (
             data[i] == 60
             and i + 1 < n
-            and (97 <= (data[i + 1] | 32) <= 122 or data[i + 1] == 47 or data[i + 1] == 33 or data[i + 1] == 63)
+            and (
+                97 <= (data[i + 1] | 32) <= 122 or data[i + 1] == 47 or data[i + 1] == 33 or data[i + 1] == 63
+            )
         ):
-            i = _markup(data, i, n, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state)
+            i = _markup(
+                data, i, n, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state
+            )
         else:
             context = elements[state[L.CURRENT], L.CONTEXT]
             if context & T.SKIP:
@@ -352,13 +406,16 @@ def _scan(data, text, blocks, elements, tokens, words, marks, stack, open_count,
                 while i < n and data[i] != 60:
                     i += 1
             else:
-                i = write_run(data, i, n, context & T.PRE != 0, state[L.NUM_BLOCKS], text, blocks, words, state)
+                i = write_run(
+                    data, i, n, context & T.PRE != 0, state[L.NUM_BLOCKS], text, blocks, words, state
+                )
     _flush(n, text, blocks, elements, words, state)
 
 
 @njit(cache=True, nogil=True)
 def tokenize(data):
-    """Tokenize valid UTF-8; returns (text, blocks, elements, tokens, words, marks, caps), each cut to what was used."""
+    """Tokenize valid UTF-8; returns (text, blocks, elements, tokens, words, marks, caps), each cut to what
+    was used."""
     n = data.size
     text = np.empty(n + n // 4 + 64, dtype=np.uint8)
     blocks = np.empty((min(L.MAX_BLOCKS, n // 4) + 4, L.NUM_BLOCK_COLUMNS), dtype=np.int32)

@@ -1,8 +1,9 @@
 """Evaluate gradient-boosted trees without walking them: each node strikes out leaves, for 64 blocks at once.
 
-A tree of at most 32 leaves is a list of nodes in any order. Where a block is above a node's threshold, the leaves to the node's
-left are out of its reach; what is left of 32 bits after all nodes has the block's leaf as its lowest bit (Lucchese et al.,
-QuickScorer, 2015). There is no branch on the data and no chain of loads, so that the loops over blocks compile to vectors.
+A tree of at most 32 leaves is a list of nodes in any order. Where a block is above a node's threshold, the
+leaves to the node's left are out of its reach; what is left of 32 bits after all nodes has the block's leaf
+as its lowest bit (Lucchese et al., QuickScorer, 2015). There is no branch on the data and no chain of loads,
+so that the loops over blocks compile to vectors.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from gristmill.pipeline.extract.blocks.compiled import njit_borrowing
 MAX_LEAVES = 32
 EARLY_TREES = 45  # after so many trees a hopeless block is not followed further
 _HOPELESS = -2.5  # log-odds at that tree; of such blocks, half of all, one in 2,000 would end above .2
-MAX_STEPS = 1_500_000  # blocks times trees: beyond 8,000 blocks a page gets fewer trees, so that its time stays bounded
+# blocks times trees: beyond 8,000 blocks a page gets fewer trees, so that its time stays bounded
+MAX_STEPS = 1_500_000
 _TILE = 64  # blocks whose features stay in cache while all trees go over them
 _LANES = 16  # a tile is filled up to a multiple of these
 _NEIGHBOUR = np.float32(0.1)  # of four weights tried in cross-validation the best, by .002 of F1 over none
 _ALL = np.uint32(0xFFFFFFFF)
-_DE_BRUIJN, _DE_BRUIJN_SHIFT = np.uint32(0x077CB531), np.uint32(27)  # a single bit times this has its own number on top
+_DE_BRUIJN, _DE_BRUIJN_SHIFT = (
+    np.uint32(0x077CB531),
+    np.uint32(27),
+)  # a single bit times this has its own number on top
 
 
 def leaf_slot(leaf: int) -> int:
@@ -57,8 +62,11 @@ def _add_tree(first, end, features, thresholds, kept, leaves, tile, reachable, s
 
 
 @njit_borrowing
-def _add_trees(num_trees, starts, features, thresholds, kept, leaves, tile, reachable, slots, sums, early, num):
-    """Sum the trees for the first `num` blocks of a tile; a hopeless block's sum is about where later trees would have taken it."""
+def _add_trees(
+    num_trees, starts, features, thresholds, kept, leaves, tile, reachable, slots, sums, early, num
+):
+    """Sum the trees for the first `num` blocks of a tile; a hopeless block's sum is about where later trees
+    would have taken it."""
     width = (num + _LANES - 1) // _LANES * _LANES
     for r in range(width):
         sums[r] = 0.0
@@ -70,7 +78,19 @@ def _add_trees(num_trees, starts, features, thresholds, kept, leaves, tile, reac
                 some |= sums[r] > _HOPELESS
             if not some:
                 break
-        _add_tree(starts[t], starts[t + 1], features, thresholds, kept, leaves[t], tile, reachable, slots, sums, width)
+        _add_tree(
+            starts[t],
+            starts[t + 1],
+            features,
+            thresholds,
+            kept,
+            leaves[t],
+            tile,
+            reachable,
+            slots,
+            sums,
+            width,
+        )
     if num_trees > EARLY_TREES:
         for r in range(num):
             if early[r] <= _HOPELESS:
@@ -89,8 +109,8 @@ def _smooth(scores):
 
 @njit(cache=True, nogil=True)
 def probabilities(x, starts, features, thresholds, kept, leaves):
-    """Return the probability of each block of a page, in order, to be main text, float32; the sum of leaf values is its
-    log-odds."""
+    """Return the probability of each block of a page, in order, to be main text, float32; the sum of leaf
+    values is its log-odds."""
     scores = np.zeros(x.shape[0], dtype=np.float32)
     num_trees = min(starts.size - 1, max(EARLY_TREES, MAX_STEPS // max(scores.size, 1)))
     tile = np.zeros((x.shape[1], _TILE), dtype=np.float32)
@@ -101,7 +121,9 @@ def probabilities(x, starts, features, thresholds, kept, leaves):
         for r in range(num):
             for column in range(x.shape[1]):
                 tile[column, r] = x[start + r, column]
-        _add_trees(num_trees, starts, features, thresholds, kept, leaves, tile, reachable, slots, sums, early, num)
+        _add_trees(
+            num_trees, starts, features, thresholds, kept, leaves, tile, reachable, slots, sums, early, num
+        )
         for r in range(num):
             scores[start + r] = sums[r]
     if scores.size > 0:

@@ -42,7 +42,8 @@ def opens_markup(data, i, n):
 
 @njit_borrowing
 def end_word(b, blocks, words, state):
-    """Close the word being written: add it to the block's hash, and keep its own while the block has room for more."""
+    """Close the word being written: add it to the block's hash, and keep its own while the block has room for
+    more."""
     if state[L.IN_WORD] == 0:
         return
     key = state[L.WORD_HASH]
@@ -78,19 +79,31 @@ def _code_point(data, i, n):
 @njit_borrowing
 def _is_wide(cp):
     """Han and Kana characters, each of which counts as a word."""
-    return 0x3040 <= cp <= 0x30FF or 0x3400 <= cp <= 0x9FFF or 0xF900 <= cp <= 0xFAFF or 0x20000 <= cp <= 0x3FFFF
+    return (
+        0x3040 <= cp <= 0x30FF or 0x3400 <= cp <= 0x9FFF or 0xF900 <= cp <= 0xFAFF or 0x20000 <= cp <= 0x3FFFF
+    )
 
 
 @njit_borrowing
 def _is_space(cp):
-    return cp == 0xA0 or cp == 0x3000 or 0x2000 <= cp <= 0x200A or cp in (0x2028, 0x2029, 0x202F, 0x205F, 0x1680, 0x85)
+    return (
+        cp == 0xA0
+        or cp == 0x3000
+        or 0x2000 <= cp <= 0x200A
+        or cp in (0x2028, 0x2029, 0x202F, 0x205F, 0x1680, 0x85)
+    )
 
 
 @njit_borrowing
 def _is_nothing(cp):
-    """Characters that only steer layout: soft hyphen, zero-width space, direction marks, byte order mark, controls."""
+    """Characters that only steer layout: soft hyphen, zero-width space, direction marks, byte order mark,
+    controls."""
     return (
-        cp in (0xAD, 0x200B, 0x2060, 0xFEFF, 0x200E, 0x200F) or 0x80 <= cp < 0xA0 or cp < 32 or cp == 127 or (cp & 0xFFFE) == 0xFFFE
+        cp in (0xAD, 0x200B, 0x2060, 0xFEFF, 0x200E, 0x200F)
+        or 0x80 <= cp < 0xA0
+        or cp < 32
+        or cp == 127
+        or (cp & 0xFFFE) == 0xFFFE
     )
 
 
@@ -105,7 +118,13 @@ def _kind_beyond_ascii(cp):
         return _COMMA
     if cp in (0x3002, 0xFF01, 0xFF1F, 0x06D4, 0x061F, 0x0964, 0x2026):
         return _END
-    if 0x2010 <= cp <= 0x205E or 0x3008 <= cp <= 0x301F or 0xFF01 <= cp <= 0xFF0F or 0xA1 <= cp <= 0xBF or cp == 0x30FB:
+    if (
+        0x2010 <= cp <= 0x205E
+        or 0x3008 <= cp <= 0x301F
+        or 0xFF01 <= cp <= 0xFF0F
+        or 0xA1 <= cp <= 0xBF
+        or cp == 0x30FB
+    ):
         return _PUNCTUATION
     if 0xC0 <= cp <= 0xDE or 0x0400 <= cp <= 0x042F or 0x0391 <= cp <= 0x03AB:
         return _UPPER
@@ -136,7 +155,8 @@ def put(text, out, cp):
 
 @njit_borrowing
 def _next_character(data, i, n):
-    """Read the character or reference at i; returns (position after it, code point, second code point or 0, its kind)."""
+    """Read the character or reference at i; returns (position after it, code point, second code point or 0,
+    its kind)."""
     cp, second = np.int64(data[i]), np.int64(0)
     if cp >= 128:
         i, cp = _code_point(data, i, n)
@@ -173,7 +193,12 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
 
     White space collapses unless preformatted. Every character is measured into the block's row.
     """
-    out, key, in_word, start = state[L.OUT], state[L.WORD_HASH], state[L.IN_WORD] == 1, np.int64(blocks[b, L.START])
+    out, key, in_word, start = (
+        state[L.OUT],
+        state[L.WORD_HASH],
+        state[L.IN_WORD] == 1,
+        np.int64(blocks[b, L.START]),
+    )
     num_words = num_chars = num_wide = np.int64(0)
     counts = state[L.COUNTS :]
     for kind in range(_MARKUP):

@@ -13,7 +13,9 @@ from gristmill.pipeline.extract.blocks.rendering import plain_text
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage
 
 
-def apply(page: LabelledPage, model: Model, recall_weight: float = 1.0) -> tuple[str, npt.NDArray[np.float32]]:
+def apply(
+    page: LabelledPage, model: Model, recall_weight: float = 1.0
+) -> tuple[str, npt.NDArray[np.float32]]:
     """Return the text a model extracts from a labelled page, and its blocks' probabilities."""
     x = measure(page.html, page.blocks, page.elements, page.tokens, page.words, page.marks, *model.tables)
     probabilities = model.probabilities(x)

@@ -1,4 +1,5 @@
-"""Measure the extractor on pages of domains it has not seen: each fold is extracted by a model fitted to the others."""
+"""Measure the extractor on pages of domains it has not seen: each fold is extracted by a model fitted to the
+others."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _CALIBRATION_BINS = 10
 
 
 class PageScore(NamedTuple):
-    """One page: F1, precision and recall against full gold; of snippets F1 alone, and its weight in the F1 over all snippets."""
+    """One page: F1, precision and recall against full gold; of snippets F1 alone, and its weight in the F1
+    over all snippets."""
 
     page: LabelledPage
     f1: float
@@ -29,7 +31,8 @@ class PageScore(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Words by predicted probability: in each bin the mean prediction, the mean label and the number of words."""
+    """Words by predicted probability: in each bin the mean prediction, the mean label and the number of
+    words."""
 
     predicted: list[float]
     labelled: list[float]
@@ -45,7 +48,8 @@ def judge(page: LabelledPage, text: str) -> PageScore:
 
 
 class Judgement(NamedTuple):
-    """What cross-validation found: a score for each page, the calibration, and the agreement on each silver candidate."""
+    """What cross-validation found: a score for each page, the calibration, and the agreement on each silver
+    candidate."""
 
     scores: list[PageScore]
     calibration: Calibration
@@ -58,7 +62,8 @@ def cross_validate(
     learn: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Judgement:
-    """Score every page by a model that saw no page of its registered domain; that of candidates, it may `learn` from silver."""
+    """Score every page by a model that saw no page of its registered domain; that of candidates, it may
+    `learn` from silver."""
     scores: dict[int, PageScore] = {}
     agreements: list[Agreement] = []
     sums = np.zeros((3, _CALIBRATION_BINS))
@@ -71,7 +76,9 @@ def cross_validate(
             silver = agreeing(known, structure) if learn else []
         model = fit([*seen, *silver])
         for page in unseen:
-            agreements.append(Agreement(page.language, agrees(page, structure), score(apply(page, model)[0], page.gold).f1))
+            agreements.append(
+                Agreement(page.language, agrees(page, structure), score(apply(page, model)[0], page.gold).f1)
+            )
         for i, page in enumerate(pages):
             if _fold(page) != fold:
                 continue

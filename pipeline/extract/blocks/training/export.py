@@ -13,7 +13,8 @@ from gristmill.pipeline.extract.blocks.trees import MAX_LEAVES, leaf_slot
 
 
 def round_down(threshold: float) -> np.float32:
-    """Return the largest float32 not above a float64 threshold: `x <= t` then holds for the same float32 values of x."""
+    """Return the largest float32 not above a float64 threshold: `x <= t` then holds for the same float32
+    values of x."""
     rounded = np.float32(threshold)
     return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
 
@@ -22,7 +23,12 @@ class _Nodes:
     """The nodes of all trees, and the leaves of each, as they are found."""
 
     def __init__(self) -> None:
-        self.starts, self.features, self.thresholds, self.kept = [0], list[int](), list[np.float32](), list[int]()
+        self.starts, self.features, self.thresholds, self.kept = (
+            [0],
+            list[int](),
+            list[np.float32](),
+            list[int](),
+        )
         self.leaves: list[npt.NDArray[np.float32]] = []
 
     def add(self, tree: dict[str, Any]) -> None:
@@ -42,7 +48,9 @@ class _Nodes:
             values.append(float(node["leaf_value"]))
             return
         if node["decision_type"] != "<=" or node["missing_type"] != "None":
-            raise ValueError(f"a split of type {node['decision_type']}/{node['missing_type']} cannot be exported")
+            raise ValueError(
+                f"a split of type {node['decision_type']}/{node['missing_type']} cannot be exported"
+            )
         first = len(values)
         self._add(node["left_child"], values)
         self.features.append(node["split_feature"])

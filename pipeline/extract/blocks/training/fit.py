@@ -52,23 +52,28 @@ def features_of(page: LabelledPage, names: Odds, words: Odds) -> npt.NDArray[np.
 
 
 def _learn_odds(pages: Sequence[LabelledPage], with_words: bool) -> tuple[Odds, Odds]:
-    """Learn the table of names from pages with full gold, that of words from silver ones too, or leave it empty."""
+    """Learn the table of names from pages with full gold, that of words from silver ones too, or leave it
+    empty."""
     names = learn_name_odds([page for page in pages if page.kind == "full"])
-    return names, learn_word_odds([page for page in pages if page.kind != "snippets"]) if with_words else NO_WORDS
+    return names, (
+        learn_word_odds([page for page in pages if page.kind != "snippets"]) if with_words else NO_WORDS
+    )
 
 
 def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS, with_words: bool = True) -> Model:
     """Fit a model to labelled pages; without words it knows no language.
 
-    The trees see each training page under tables learned from other domains, as they will see new pages; the model carries the
-    tables learned from all of them.
+    The trees see each training page under tables learned from other domains, as they will see new pages; the
+    model carries the tables learned from all of them.
     """
     import lightgbm
 
     x: list[npt.NDArray[np.float32]] = [np.empty((0, 0), dtype=np.float32)] * len(pages)
     inner = [fold_of(page, "tables", INNER_FOLDS) for page in pages]
     for fold in range(INNER_FOLDS):
-        names, words = _learn_odds([page for page, own in zip(pages, inner, strict=True) if own != fold], with_words)
+        names, words = _learn_odds(
+            [page for page, own in zip(pages, inner, strict=True) if own != fold], with_words
+        )
         for i, page in enumerate(pages):
             if inner[i] == fold:
                 x[i] = features_of(page, names, words)[page.weights > 0]

@@ -1,4 +1,5 @@
-"""Label the blocks of a page by its gold: the share of a block's words in the main text, or what snippets say of it."""
+"""Label the blocks of a page by its gold: the share of a block's words in the main text, or what snippets say
+of it."""
 
 from __future__ import annotations
 
@@ -7,7 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.pipeline.extract.blocks.training.scores import SHINGLE_WORDS, as_one_line, shingles, split_words
+from gristmill.pipeline.extract.blocks.training.scores import (
+    SHINGLE_WORDS,
+    as_one_line,
+    shingles,
+    split_words,
+)
 
 _MAX_PAGE_WEIGHT = 3.0  # in gold texts: keeps pages with a lot beside little gold from ruling the fit
 _NEAR_WORDS = 100  # on each side of a place, to tell the text itself from a teaser that repeats its words
@@ -23,10 +29,11 @@ Labels = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 def label_blocks(texts: Sequence[str], gold: str) -> Labels:
     """Return (labels, weights) of a page's blocks.
 
-    A word is gold when a 4-gram of the page that covers it is in the gold text; 4-grams run across blocks, so that short blocks are
-    judged with their neighbours. Each 4-gram counts as often as it is in the gold, where most of what is around it is gold too. A
-    block too short for that counts when it is a whole line of the gold among other gold blocks. A block's weight is its words over
-    the gold's, and the weights of a page are capped in sum.
+    A word is gold when a 4-gram of the page that covers it is in the gold text; 4-grams run across blocks, so
+    that short blocks are judged with their neighbours. Each 4-gram counts as often as it is in the gold,
+    where most of what is around it is gold too. A block too short for that counts when it is a whole line of
+    the gold among other gold blocks. A block's weight is its words over the gold's, and the weights of a page
+    are capped in sum.
     """
     words_of = [split_words(text) for text in texts]
     gold_words = split_words(gold)
@@ -69,14 +76,21 @@ def _gold_words(words: Sequence[str], gold_words: Sequence[str]) -> npt.NDArray[
 
 
 def label_snippets(texts: Sequence[str], wanted: Sequence[str], unwanted: Sequence[str]) -> Labels:
-    """Return (labels, weights) of a page's blocks: those that hold a wanted or an unwanted snippet, weight 0 for all others."""
+    """Return (labels, weights) of a page's blocks: those that hold a wanted or an unwanted snippet, weight 0
+    for all others."""
     blocks = [as_one_line(text) for text in texts]
-    inside, outside = [as_one_line(text) for text in wanted if text], [as_one_line(text) for text in unwanted if text]
+    inside, outside = (
+        [as_one_line(text) for text in wanted if text],
+        [as_one_line(text) for text in unwanted if text],
+    )
     labels, weights = np.zeros(len(texts)), np.zeros(len(texts))
     for b, block in enumerate(blocks):
-        positive = any(snippet in block or (len(block) >= _MIN_PART_CHARS and block in snippet) for snippet in inside)
+        positive = any(
+            snippet in block or (len(block) >= _MIN_PART_CHARS and block in snippet) for snippet in inside
+        )
         negative = any(
-            snippet in block and len(snippet) >= min(_MIN_SNIPPET_FRACTION * len(block), _LONG_SNIPPET_CHARS) for snippet in outside
+            snippet in block and len(snippet) >= min(_MIN_SNIPPET_FRACTION * len(block), _LONG_SNIPPET_CHARS)
+            for snippet in outside
         )
         if block and positive != negative:
             labels[b], weights[b] = float(positive), _SNIPPET_WEIGHT

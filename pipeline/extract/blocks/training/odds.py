@@ -18,7 +18,8 @@ WORD_SLOTS = 1 << 16
 
 
 class Odds(NamedTuple):
-    """A hash table of log-odds: one name a slot (the strongest one where two meet), the full hash as key, value 0 where empty."""
+    """A hash table of log-odds: one name a slot (the strongest one where two meet), the full hash as key,
+    value 0 where empty."""
 
     keys: npt.NDArray[np.int32]
     values: npt.NDArray[np.float32]
@@ -34,7 +35,8 @@ def _aggregate(
     total: npt.NDArray[np.float64],
     slots: int,
 ) -> Odds:
-    """Average each name's positive share over domains, each domain counting once, and turn it into smoothed log-odds."""
+    """Average each name's positive share over domains, each domain counting once, and turn it into smoothed
+    log-odds."""
     num = int(domains.max()) + 1
     pairs, where = np.unique(keys * num + domains, return_inverse=True)  # hashes have 31 bits
     share = np.bincount(where, positive) / np.maximum(np.bincount(where, total), 1e-9)
@@ -71,11 +73,15 @@ def learn_name_odds(pages: Sequence[LabelledPage]) -> Odds:
         counts = elements[:, L.TOKENS_END] - elements[:, L.TOKENS_START]
         counts[0] = 0
         owner = np.repeat(np.arange(len(elements)), counts)
-        starts = np.repeat(elements[:, L.TOKENS_START] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+        starts = np.repeat(
+            elements[:, L.TOKENS_START] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts
+        )
         tokens = page.tokens[starts + np.arange(counts.sum())]
         inline = blocks[:, L.TOKEN_END] - blocks[:, L.TOKEN_START]
         inline_owner = np.repeat(np.arange(len(blocks)), inline)
-        inline_starts = np.repeat(blocks[:, L.TOKEN_START] - np.concatenate([[0], np.cumsum(inline)[:-1]]), inline)
+        inline_starts = np.repeat(
+            blocks[:, L.TOKEN_START] - np.concatenate([[0], np.cumsum(inline)[:-1]]), inline
+        )
         keys += [tokens, page.tokens[inline_starts + np.arange(inline.sum())]]
         positive += [sums[owner, 0], (words * page.labels)[inline_owner]]
         total += [sums[owner, 1], words[inline_owner]]
@@ -100,4 +106,6 @@ def learn_word_odds(pages: Sequence[LabelledPage]) -> Odds:
         positive.append(np.repeat(page.labels, counts))
         domains.append(np.full(counts.sum(), domain))
     all_keys = np.concatenate(keys).astype(np.int64)
-    return _aggregate(all_keys, np.concatenate(domains), np.concatenate(positive), np.ones(len(all_keys)), WORD_SLOTS)
+    return _aggregate(
+        all_keys, np.concatenate(domains), np.concatenate(positive), np.ones(len(all_keys)), WORD_SLOTS
+    )

@@ -1,4 +1,5 @@
-"""Pages with gold, as training sees them: read from web archives and a file of gold, tokenized and labelled."""
+"""Pages with gold, as training sees them: read from web archives and a file of gold, tokenized and
+labelled."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ _HOSTS = frozenset(("github.io", "blogspot.com", "wordpress.com"))
 class LabelledPage:
     """A tokenized page, the gold it is judged by, and the labels of its blocks.
 
-    `kind` is `full` (gold is the whole main text), `snippets` (only what must and must not be in it) or `silver` (a text that two
-    extractors agree on).
+    `kind` is `full` (gold is the whole main text), `snippets` (only what must and must not be in it) or
+    `silver` (a text that two extractors agree on).
     """
 
     url: str
@@ -60,16 +61,19 @@ class LabelledPage:
 def registered_domain(url: str) -> str:
     """Return the domain a site is registered under, by a short list of public suffixes."""
     labels = (urlsplit(url).hostname or url).split(".")
-    below = len(labels) > 2 and ((labels[-2] in _SECOND_LEVEL and len(labels[-1]) == 2) or ".".join(labels[-2:]) in _HOSTS)
+    below = len(labels) > 2 and (
+        (labels[-2] in _SECOND_LEVEL and len(labels[-1]) == 2) or ".".join(labels[-2:]) in _HOSTS
+    )
     return ".".join(labels[-3:] if below else labels[-2:])
 
 
 def read_pages(archives: Sequence[Path], gold_files: Sequence[Path]) -> list[LabelledPage]:
-    """Read the pages of web archives that have gold of kind `full` or `snippets`, in the order of the archives.
+    """Read the pages of web archives that have gold of kind `full` or `snippets`, in the order of the
+    archives.
 
-    Gold is JSON lines (gzip or not) of `url, gold_text, gold_kind, on_page, with, without, source, page_type, lang`. A page and
-    its gold
-    meet by URL, within the folder they share, so that collections with a page in common stay apart.
+    Gold is JSON lines (gzip or not) of `url, gold_text, gold_kind, on_page, with, without, source, page_type,
+    lang`. A page and its gold meet by URL, within the folder they share, so that collections with a page in
+    common stay apart.
     """
     gold: dict[tuple[Path, str], dict[str, Any]] = {}
     for path in gold_files:
@@ -83,7 +87,8 @@ def read_pages(archives: Sequence[Path], gold_files: Sequence[Path]) -> list[Lab
                 pages.append(label_page(url, decode(body, charset)[0].encode(), row, path.parent.name))
     if not pages:
         raise InputError(
-            "no page of the archives has gold", hint="gold rows must carry the URLs of records in archives of the same folder"
+            "no page of the archives has gold",
+            hint="gold rows must carry the URLs of records in archives of the same folder",
         )
     return pages
 
@@ -101,8 +106,10 @@ def label_page(url: str, html: bytes, gold: dict[str, Any], collection: str) -> 
     else:
         labels, weights = label_snippets(texts, gold.get("with") or (), gold.get("without") or ())
     return LabelledPage(
-        url, data, registered_domain(url), gold["gold_kind"], f"{collection}/{gold.get('source')}", gold.get("page_type") or "",
-        gold.get("lang") or "", gold.get("gold_text") or "", tuple(gold.get("with") or ()), tuple(gold.get("without") or ()),
+        url, data, registered_domain(url), gold["gold_kind"], f"{collection}/{gold.get('source')}",
+        gold.get("page_type") or "",
+        gold.get("lang") or "", gold.get("gold_text") or "", tuple(gold.get("with") or ()),
+        tuple(gold.get("without") or ()),
         text, blocks, elements, tokens, words, marks, labels, weights,
     )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""How well an extracted text matches gold: F1 of word 4-gram multisets, and snippets that must and must not be in it."""
+"""How well an extracted text matches gold: F1 of word 4-gram multisets, and snippets that must and must not
+be in it."""
 
 from __future__ import annotations
 
@@ -62,12 +63,14 @@ def score(text: str, gold: str) -> Score:
 
 
 def as_one_line(text: str) -> str:
-    """Collapse white space and drop what only steers layout (soft hyphens, zero-width spaces), as snippets are compared."""
+    """Collapse white space and drop what only steers layout (soft hyphens, zero-width spaces), as snippets
+    are compared."""
     return " ".join(text.translate(_LAYOUT).split())
 
 
 def count_snippets(text: str, wanted: Sequence[str], unwanted: Sequence[str]) -> Snippets:
-    """Count the wanted and unwanted snippets that are in a text, as parts of it: many are cut within a word."""
+    """Count the wanted and unwanted snippets that are in a text, as parts of it: many are cut within a
+    word."""
     line = as_one_line(text)
     inside = [as_one_line(snippet) in line for snippet in wanted if snippet.strip()]
     outside = [as_one_line(snippet) in line for snippet in unwanted if snippet.strip()]

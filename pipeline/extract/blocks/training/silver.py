@@ -1,10 +1,10 @@
 """Label pages in languages with little gold by two extractors that have nothing in common, where they agree.
 
     candidates = read_candidates(archives, pages)         # trafilatura's text of pages without gold
-    silver = agreeing(candidates, fit_structure(pages))   # those whose blocks a model of structure alone chooses alike
+    silver = agreeing(candidates, fit_structure(pages))  # whose blocks a model of structure chooses alike
 
-Such labels teach the words of these languages, and count for less than gold. They never judge a model: agreement with
-trafilatura cannot show that a text is better than trafilatura's.
+Such labels teach the words of these languages, and count for less than gold. They never judge a model:
+agreement with trafilatura cannot show that a text is better than trafilatura's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _STRUCTURE_ROUNDS = 60  # a third of the trees choose well enough to agree or no
 
 
 class Agreement(NamedTuple):
-    """A candidate of an unseen domain: whether the two extractors agree, and how near a model's text comes to trafilatura's."""
+    """A candidate of an unseen domain: whether the two extractors agree, and how near a model's text comes to
+    trafilatura's."""
 
     language: str
     agrees: bool
@@ -38,7 +39,8 @@ class Agreement(NamedTuple):
 
 
 def read_candidates(archives: Sequence[Path], pages: Sequence[LabelledPage]) -> list[LabelledPage]:
-    """Read the archives' pages without full gold in languages with little of it, labelled by trafilatura's text."""
+    """Read the archives' pages without full gold in languages with little of it, labelled by trafilatura's
+    text."""
     import trafilatura
 
     full = [page for page in pages if page.kind == "full"]

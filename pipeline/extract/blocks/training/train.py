@@ -1,4 +1,5 @@
-"""Train an extractor model from web archives and gold, judge it by cross-validation, and write it with its card.
+"""Train an extractor model from web archives and gold, judge it by cross-validation, and write it with its
+card.
 
     train([Path("pages.warc.gz")], [Path("gold.jsonl.gz")], Path("model"), compare=True, say=print)
 
@@ -17,8 +18,8 @@ from gristmill.pipeline.extract.blocks.classifier import save_model
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore, cross_validate, judge
 from gristmill.pipeline.extract.blocks.training.fit import NUM_ROUNDS, PARAMETERS, fit
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_pages
-from gristmill.pipeline.extract.blocks.training.report import summarise, table
 from gristmill.pipeline.extract.blocks.training.silver import agreeing, fit_structure, read_candidates
+from gristmill.pipeline.extract.blocks.training.summary import summarise, table
 
 Silver = Literal["off", "judge", "learn"]
 
@@ -34,13 +35,17 @@ def train(
 ) -> dict[str, Any]:
     """Write `model.npz` and `card.json` to `out` and return the card.
 
-    `compare` extracts the same pages with trafilatura, from which the card lists the languages that `auto` leaves to it. `silver`
-    looks for pages in languages with little gold on which two extractors agree: `judge` says how near the model comes to these,
-    `learn` trains on them too. `about` (data, licences, date, command) goes into the card as it is.
+    `compare` extracts the same pages with trafilatura, from which the card lists the languages that `auto`
+    leaves to it. `silver` looks for pages in languages with little gold on which two extractors agree:
+    `judge` says how near the model comes to these, `learn` trains on them too. `about` (data, licences, date,
+    command) goes into the card as it is.
     """
     pages = read_pages(archives, gold_files)
     num_full = sum(page.kind == "full" for page in pages)
-    say(f"{num_full} pages with full gold, {len(pages) - num_full} with snippets, {len({page.domain for page in pages})} domains")
+    say(
+        f"{num_full} pages with full gold, {len(pages) - num_full} with snippets,"
+        f" {len({page.domain for page in pages})} domains"
+    )
     candidates = read_candidates(archives, pages) if silver != "off" else []
     if candidates:
         say(f"{len(candidates)} pages without gold in languages that have little of it")
@@ -60,7 +65,9 @@ def train(
             "silver": len(labelled),
         },
         "trees": {"rounds": NUM_ROUNDS, **PARAMETERS},
-        "versions": {name: importlib.metadata.version(name) for name in ("lightgbm", "numba", "numpy", "trafilatura")},
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("lightgbm", "numba", "numpy", "trafilatura")
+        },
         "cross_validation": summary,
         "trafilatura_languages": summary["trafilatura_languages"],
     }
@@ -72,4 +79,6 @@ def score_trafilatura(pages: Sequence[LabelledPage]) -> list[PageScore]:
     """Score trafilatura's text of each page, from the same decoded page and with its defaults."""
     import trafilatura
 
-    return [judge(page, trafilatura.extract(page.html.tobytes().decode(), url=page.url) or "") for page in pages]
+    return [
+        judge(page, trafilatura.extract(page.html.tobytes().decode(), url=page.url) or "") for page in pages
+    ]

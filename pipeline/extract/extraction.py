@@ -1,0 +1,201 @@
+"""Turn a shard of a source into documents: read, gate, extract, detect the language, keep the books.
+
+How a stage calls this:
+
+    extraction = Extraction(shard, "web", source_settings, extract_settings)
+    for batch in extraction:                        # Arrow tables, in the order of the input
+        write(batch.documents, batch.removed, batch.failed)
+    extraction.books.balance("shard 7 of web")      # complete once the iteration is
+    extraction.ends                                 # for check_ranges_meet, over all shards of the source
+    extraction.counts                               # not-documents and notes by name
+
+`documents` has `documents_schema(source_settings)`, `removed` the same with the rule (its text null: a gate
+has none), `failed` gristmill.document.FAILED. Pages go through a killable process
+(`gristmill.pipeline.extract.child`); texts do not need one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from gristmill.document import FAILED as FAILED_SCHEMA
+from gristmill.document import document_id, document_schema, removed_schema
+from gristmill.ledger import Books
+from gristmill.pipeline.extract.child import Child, kept_child
+from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, Page
+from gristmill.pipeline.extract.gates import Removal, make_gates
+from gristmill.pipeline.extract.language import detect
+from gristmill.pipeline.extract.settings import ExtractSettings
+from gristmill.pipeline.extract.tables import Tables
+from gristmill.pipeline.sources.read import read_records
+from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record
+from gristmill.pipeline.sources.settings import SourceSettings
+
+_BATCH_PAGES = 64
+_BATCH_BYTES = 8 << 20
+
+
+def documents_schema(source: SourceSettings) -> pa.Schema:
+    """Return the schema of a source's documents, pass-through columns included."""
+    return document_schema(source.extra_fields())
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractBatch:
+    """What came of a few hundred records."""
+
+    documents: pa.Table
+    removed: pa.Table
+    failed: pa.Table
+
+
+class Extraction:
+    """Iterates over the batches of one shard; `books`, `ends` and `counts` are complete at its end."""
+
+    def __init__(
+        self,
+        shard: InputShard,
+        source_name: str,
+        source: SourceSettings,
+        settings: ExtractSettings,
+        loader: str | None = None,
+    ) -> None:
+        self._shard, self._name, self._source, self._settings, self._loader = (
+            shard,
+            source_name,
+            source,
+            settings,
+            loader,
+        )
+        self._gate = make_gates(settings)
+        self._seen: set[bytes] = set()
+        self.books = Books()
+        self.ends: list[RangeEnd] = []
+        self.counts: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[ExtractBatch]:
+        schema = documents_schema(self._source)
+        tables = Tables(schema, removed_schema(schema), FAILED_SCHEMA, self._name, self._source.passthrough)
+        metadata = any(name.startswith("page.") for name in self._source.passthrough)
+        with kept_child(self._settings, metadata, self._loader) as child:
+            for records in self._batches(tables):
+                self._extract(records, child, tables)
+                if tables.is_full:
+                    yield ExtractBatch(*tables.flush())
+            yield ExtractBatch(*tables.flush())
+
+    def _batches(self, tables: Tables) -> Iterator[list[Record]]:
+        """Yield records that passed the gates, a batch at a time; everything else goes to the books and
+        tables at once."""
+        batch: list[Record] = []
+        num_bytes = 0
+        for item in read_records(self._shard, self._source):
+            match item:
+                case Record():
+                    self._enter(item.payload_bytes)
+                    if self._passes(item, tables):
+                        batch.append(item)
+                        num_bytes += len(item.payload or b"")
+                case NotDocument():
+                    self._enter(item.payload_bytes)
+                    self._leave(item.kind, item.payload_bytes)
+                case Failure():
+                    self._enter(item.payload_bytes)
+                    self._fail_item(item, tables)
+                case RangeEnd():
+                    self.ends.append(item)
+            if len(batch) >= _BATCH_PAGES or num_bytes >= _BATCH_BYTES:
+                yield batch
+                batch, num_bytes = [], 0
+        yield batch
+
+    def _passes(self, record: Record, tables: Tables) -> bool:
+        id_ = document_id(self._name, record.key)
+        if id_ in self._seen:
+            self._remove(record, Removal("input.repeated_record"), tables)
+            return False
+        self._seen.add(id_)
+        if removal := self._gate(record):
+            self._remove(record, removal, tables)
+            return False
+        if record.payload is not None and len(record.payload) > self._settings.max_page_bytes:
+            message = f"{len(record.payload)} bytes, more than the {self._settings.max_page_bytes} allowed"
+            self._fail(record, "too_large", message, tables)
+            return False
+        return True
+
+    def _extract(self, records: list[Record], child: Child, tables: Tables) -> None:
+        pages = [_page(record) for record in records if record.payload is not None]
+        results = child.extract(pages)
+        for record in records:
+            if record.payload is None:
+                text = record.text or ""
+                self._keep(record, text, *detect(text), {}, tables)
+                continue
+            result = next(results)
+            if result.kind == FAILED:
+                self._fail(record, result.said["error"], result.said["message"], tables)
+            elif result.kind == LANGUAGE:
+                self._remove(record, Removal("extract.html_language", result.said["score"]), tables)
+            else:
+                self.counts.update(f"caps.{name}" for name in result.said.get("caps", ()))
+                self._keep(
+                    record, result.text, result.said["language"], result.said["score"], result.said, tables
+                )
+
+    def _keep(
+        self,
+        record: Record,
+        text: str,
+        language: str | None,
+        score: float | None,
+        said: dict[str, object],
+        tables: Tables,
+    ) -> None:
+        num_bytes = len(text.encode())
+        if num_bytes < self._settings.min_text_bytes:
+            self._remove(
+                record, Removal("extract.min_text_bytes", num_bytes, self._settings.min_text_bytes), tables
+            )
+            return
+        self._leave("kept", record.payload_bytes)
+        self.books.created_bytes += num_bytes
+        tables.keep(record, text, num_bytes, language, score, said)
+
+    def _remove(self, record: Record, removal: Removal, tables: Tables) -> None:
+        self._leave("removed", record.payload_bytes)
+        self.books.by_rule_first[removal.rule] += 1
+        self.books.by_rule_any[removal.rule] += 1
+        tables.remove(record, removal)
+
+    def _fail(self, record: Record, error: str, message: str, tables: Tables) -> None:
+        self._fail_item(
+            Failure(error, message, record.origin, record.payload_bytes, record.key, record.url), tables
+        )
+
+    def _fail_item(self, failure: Failure, tables: Tables) -> None:
+        self._leave("failed", failure.payload_bytes)
+        self.books.by_error[failure.error] += 1
+        tables.fail(failure)
+
+    def _enter(self, num_bytes: int) -> None:
+        self.books.items_in += 1
+        self.books.bytes_in += num_bytes
+
+    def _leave(self, outlet: str, num_bytes: int) -> None:
+        self.books.items_out[outlet] += 1
+        self.books.bytes_out[outlet] += num_bytes
+
+
+def _page(record: Record) -> Page:
+    return Page(
+        record.url or "",
+        record.content_type or "",
+        record.charset or "",
+        record.content_encoding,
+        record.payload or b"",
+    )

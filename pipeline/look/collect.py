@@ -1,0 +1,62 @@
+"""Remove what no manifest names: scratch of killed attempts, unfinished uploads, files of quarantined work,
+old steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from gristmill.lock import hold_lock
+from gristmill.manifest import MANIFEST, read_manifest, read_record
+from gristmill.pipeline.run.folder import read_run
+from gristmill.s3_uploads import Leftover
+from gristmill.stores import store_of
+
+
+def collect(out: Path, *, dry_run: bool = False) -> list[Leftover]:
+    """Find what can go and remove it, unless `dry_run`; raises LockedError while a run is at work there."""
+    read_run(out)
+    with hold_lock(out):
+        store = store_of(out)
+        garbage = [Leftover(str(path), _size(path), partial(store.remove, path)) for path in _unnamed(out)]
+        garbage += store.unfinished(out)
+        if not dry_run:
+            for item in garbage:
+                item.remove()
+    return garbage
+
+
+def _unnamed(out: Path) -> Iterator[Path]:
+    run = read_run(out)
+    live = {entry["folder"] for entry in [*run["steps"], *run.get("previous", [])]}
+    for folder in sorted((out / "steps").glob("*")):
+        relative = folder.relative_to(out).as_posix()
+        # A folder without a manifest belongs to a run that was stopped: its finished shards are what resuming
+        # saves.
+        if relative not in live and ((folder / MANIFEST).exists() or run["complete"]):
+            yield folder
+            continue
+        yield from _unnamed_in_step(folder)
+
+
+def _unnamed_in_step(folder: Path) -> Iterator[Path]:
+    if (folder / ".scratch").exists():
+        yield folder / ".scratch"
+    if (folder / MANIFEST).exists():
+        named = {entry.path for entry in read_manifest(folder).files}
+    else:
+        named = {
+            entry.path
+            for path in sorted((folder / "records").glob("*/*.json"))
+            for entry in read_record(path).files
+        }
+    for path in sorted((folder / "data").glob("*")):
+        if path.relative_to(folder).as_posix() not in named:
+            yield path
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.suffix != ".aside")

@@ -1,0 +1,46 @@
+"""Where the copies of one document lie in mixed shards, found by the hash that placed them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gristmill.manifest import Manifest
+
+
+def copies_in_shards(manifest: Manifest, source: str, id_: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the place of every copy of a document in the shards of a mix step: split, shard, row and range of
+    tokens."""
+    for ids in _candidates(manifest, source, id_):
+        yield from _places(ids, id_)
+
+
+def _candidates(manifest: Manifest, source: str, id_: bytes) -> Iterator[Path]:
+    """The lists of ids of the few shards in which a document can lie."""
+    from gristmill.tokenize.places import possible_shards
+
+    for split, places in manifest.extra["places"].items():
+        if source in places:
+            first, num_shards, copies = places[source]
+            for number in possible_shards(id_, first, num_shards, copies, manifest.ingredients["seed"]):
+                yield manifest.folder / "shards" / split / f"{number:05d}.ids"
+
+
+def _places(ids: Path, id_: bytes) -> Iterator[dict[str, Any]]:
+    """Rows of one shard that hold the document, with the range of its tokens."""
+    halves = np.memmap(ids, "<u8", "r") if ids.stat().st_size else np.empty(0, "<u8")
+    high, low = (int.from_bytes(id_[part], "little") for part in (slice(0, 8), slice(8, 16)))
+    for row in np.flatnonzero(halves[0::2] == np.uint64(high)):
+        if int(halves[2 * row + 1]) == low:
+            ends = np.memmap(ids.with_suffix(".bin.index"), "<u8", "r")
+            first = int(ends[row - 1]) if row else 0
+            yield {
+                "split": ids.parent.name,
+                "shard": f"{ids.stem}.bin",
+                "document": int(row),
+                "first token": first,
+                "end": int(ends[row]),
+            }

@@ -1,0 +1,83 @@
+"""Hand documents over as JSON lines or Parquet: what a run kept, removed, or failed on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import orjson
+import pyarrow as pa
+
+from gristmill.errors import UsageError
+from gristmill.manifest import MANIFEST, read_manifest
+from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.storage import ParquetWriter, read_tables
+
+Kind = Literal["documents", "removed", "failed"]
+
+
+def export_jsonl(out: Path, kind: Kind, target: BinaryIO | None = None) -> int:
+    """Write one JSON object a line and return their number; ids are hex, dates ISO 8601, `step` says who let
+    them go."""
+    target = target or sys.stdout.buffer
+    num_rows = 0
+    for part in _parts(out, kind):
+        for table in _tables(part):
+            for row in table.to_pylist():
+                extra = {} if kind == "documents" else {"step": part.step}
+                target.write(
+                    orjson.dumps(
+                        {**row, **extra}, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+                    )
+                )
+                num_rows += 1
+    target.flush()
+    return num_rows
+
+
+def export_parquet(out: Path, kind: Kind, path: Path) -> int:
+    """Write one Parquet file; sources with different pass-through columns are united, absent ones null."""
+    parts = _parts(out, kind)
+    tables = [table.schema for part in parts for table in _tables(part)]
+    if not tables:
+        raise UsageError(f"`{out}` holds no {kind} rows to export")
+    schema = pa.unify_schemas(tables)
+    with ParquetWriter(path, schema) as writer:
+        for part in parts:
+            for table in _tables(part):
+                writer.write(_widen(table, schema))
+    return writer.num_rows
+
+
+def _parts(out: Path, kind: Kind) -> list[SourceFiles]:
+    if (out / MANIFEST).exists():
+        manifest = read_manifest(out)
+        manifests = {manifest.step: manifest}
+    else:
+        manifests = finished_steps(out)
+    return final_documents(manifests) if kind == "documents" else outlet(manifests, kind)
+
+
+def _tables(part: SourceFiles) -> Iterator[pa.Table]:
+    for path, _ in part.files:
+        yield from read_tables(path)
+
+
+def _widen(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    raise TypeError(f"cannot export a {type(value).__name__}")

@@ -1,0 +1,155 @@
+"""The funnel of a run: what entered, and after every stage what is left, over all sources."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from gristmill.pipeline.look.reading import RunView, StepView
+
+# What a stage did, as the name of the level it leaves behind.
+LEVELS = {
+    "extract": "extracted",
+    "adopt": "taken in",
+    "filter": "filtered",
+    "dedup-exact": "exact dedup",
+    "dedup-fuzzy": "near dedup",
+    "dedup-pieces": "pieces cut",
+    "classify-score": "quality",
+    "ngram-score": "perplexity",
+    "coverage": "coverage",
+    "encode": "encoded",
+    "mix": "mixed",
+}
+ENTRY = ("extract", "adopt")
+TOKENS = ("encode", "mix")  # they count tokens; what they book is drawn from their own facts
+
+
+@dataclass(slots=True)
+class Level:
+    """What is left after a stage, and what left there; `num_tokens` once they are counted."""
+
+    stage: str
+    documents: int
+    text_bytes: int
+    removed: int = 0
+    failed: int = 0
+    not_documents: int = 0
+    removed_bytes: int = 0
+    edited_bytes: int = 0
+    num_tokens: int | None = None
+    by_rule_first: Counter[str] = field(default_factory=Counter)
+    by_rule_any: Counter[str] = field(default_factory=Counter)
+    steps: list[StepView] = field(default_factory=list)
+
+    @property
+    def entered(self) -> int:
+        return self.documents + self.removed + self.failed + self.not_documents
+
+    @property
+    def name(self) -> str:
+        return LEVELS.get(self.stage, self.stage)
+
+
+@dataclass(slots=True)
+class Funnel:
+    """`records` came in; every level follows from the one before."""
+
+    records: int
+    record_bytes: int
+    levels: list[Level]
+
+    @property
+    def last(self) -> Level | None:
+        """The last level of documents: mixing copies and drops some of them again."""
+        return next((level for level in reversed(self.levels) if level.stage not in TOKENS), None)
+
+    @property
+    def documents(self) -> int:
+        return self.last.documents if self.last else 0
+
+    @property
+    def text_bytes(self) -> int:
+        return self.last.text_bytes if self.last else 0
+
+    @property
+    def tokenized(self) -> Level | None:
+        """The last level that counted tokens."""
+        return next((level for level in reversed(self.levels) if level.num_tokens is not None), None)
+
+    @property
+    def num_tokens(self) -> int | None:
+        return self.tokenized.num_tokens if self.tokenized else None
+
+
+def build_funnel(view: RunView) -> Funnel:
+    """Follow every source through its steps; a source that skips a stage is carried over it unchanged."""
+    documents: dict[str, int] = {}
+    text_bytes: dict[str, int] = {}
+    funnel = Funnel(0, 0, [])
+    text_stages = [
+        step
+        for step in view.steps
+        if step.totals.has_books and step.stage in LEVELS and step.stage not in TOKENS
+    ]
+    for stages, group in groupby(
+        text_stages, key=lambda step: "extract" if step.stage in ENTRY else step.stage
+    ):
+        level = Level(stages, 0, 0)
+        for step in group:
+            level.steps.append(step)
+            _pass(step, level, documents, text_bytes)
+            if step.stage in ENTRY:
+                funnel.records += step.totals.books.items_in
+                funnel.record_bytes += step.totals.books.bytes_in
+        level.documents, level.text_bytes = sum(documents.values()), sum(text_bytes.values())
+        funnel.levels.append(level)
+    funnel.levels += [level for level in (_encoded(view), _mixed(view)) if level]
+    return funnel
+
+
+def _encoded(view: RunView) -> Level | None:
+    steps = [step for step in view.of_stage("encode") if step.extra]
+    if not steps:
+        return None
+    documents, text_bytes, tokens = (
+        sum(step.extra[name] for step in steps) for name in ("documents", "bytes", "tokens")
+    )
+    return Level("encode", documents, text_bytes, num_tokens=tokens, steps=steps)
+
+
+def _mixed(view: RunView) -> Level | None:
+    """What the training shards hold: copies of documents, so that there may be more of them than before."""
+    steps = [step for step in view.of_stage("mix") if step.extra.get("table")]
+    if not steps:
+        return None
+    documents, text_bytes, tokens = (
+        sum(row[name] for step in steps for row in step.extra["table"])
+        for name in ("docs", "bytes", "tokens")
+    )
+    level = Level("mix", documents, text_bytes, num_tokens=tokens, steps=steps)
+    for step in steps:
+        books = step.totals.books
+        level.removed += books.items_out["removed"]
+        level.not_documents += books.items_out["heldout"]
+        level.by_rule_first.update(books.by_rule_first)
+        level.by_rule_any.update(books.by_rule_any)
+    return level
+
+
+def _pass(step: StepView, level: Level, documents: dict[str, int], text_bytes: dict[str, int]) -> None:
+    for source, books in step.totals.by_source.items():
+        out = books.items_out
+        documents[source] = out["kept"]
+        # Extraction makes text out of payload; every later stage books text itself.
+        text_bytes[source] = books.created_bytes if step.stage == "extract" else books.bytes_out["kept"]
+        level.removed += out["removed"]
+        level.failed += out["failed"]
+        level.not_documents += sum(
+            number for name, number in out.items() if name not in ("kept", "removed", "failed")
+        )
+        level.removed_bytes += books.bytes_out["removed"] + books.bytes_out["failed"]
+        level.edited_bytes += books.bytes_out["deleted"] - books.inserted_bytes
+        level.by_rule_first.update(books.by_rule_first)
+        level.by_rule_any.update(books.by_rule_any)

@@ -1,0 +1,290 @@
+"""The life of one document: where it came from, what every step measured, decided and changed, and where it
+ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gristmill.classifiers.draw import draw
+from gristmill.errors import UsageError
+from gristmill.manifest import Manifest
+from gristmill.pipeline.look.copies import copies_in_shards
+from gristmill.pipeline.look.figures import bound as spell_bound
+from gristmill.pipeline.look.figures import measured
+from gristmill.pipeline.look.inplace import named_edits
+from gristmill.pipeline.look.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.storage import read_tables
+
+ENTRY = ("extract", "adopt")
+_SIDES = ("min", "above", "max", "below")
+
+
+@dataclass(slots=True)
+class Event:
+    """What one step did with the document; `facts` are plain values, `rules` and `edits` rows of their
+    own."""
+
+    step: str
+    outcome: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    edits: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Life:
+    """A document's way through a run; `id` is None where it never was in the input."""
+
+    asked: str
+    id: str | None
+    url: str | None
+    verdict: str
+    events: list[Event]
+    others: list[str] = field(default_factory=list)  # ids of further records of the same URL
+
+
+def look_up(out: Path, asked: str) -> Life:
+    """Tell the life of a document named by id, URL or a piece of its text.
+
+    Ids and URLs are found by index; text is not indexed: documents are searched until the first that holds
+    it.
+    """
+    manifests = finished_steps(out)
+    entries = [manifest for manifest in manifests.values() if manifest.ingredients["stage"] in ENTRY]
+    if not entries:
+        raise UsageError(f"`{out}` has read no input yet", hint="`gristmill status` says how far the run is")
+    found = _first(entries, manifests, asked)
+    if not found:
+        num = sum(manifest.books.items_in for manifest in entries if manifest.books)
+        sources = ", ".join(dict.fromkeys(source for manifest in entries for source in manifest.sources()))
+        what = "id" if _as_id(asked) else "URL" if "://" in asked else "text"
+        return Life(
+            asked, None, None, f"not in the input: none of {num:,} records of {sources} has this {what}", []
+        )
+    start = found[0]
+    columns = (
+        "id",
+        "url",
+        "source",
+        "date",
+        "language",
+        "language_score",
+        "origin",
+        "rule",
+        "value",
+        "bound",
+        "error",
+        "message",
+    )
+    row = read_row(start.path, start.row, columns)
+    events = list(_events(manifests, start, row))
+    others = [read_row(other.path, other.row, ("id",))["id"].hex() for other in found[1:]]
+    return Life(asked, row["id"].hex(), row.get("url"), _verdict(events), events, others)
+
+
+def _first(entries: Sequence[Manifest], manifests: Mapping[str, Manifest], asked: str) -> list[Found]:
+    """Where the document entered the run."""
+    if id_ := _as_id(asked):
+        return [found for manifest in entries if (found := find_id(manifest, id_))]
+    if "://" in asked:
+        other = asked.removesuffix("/") if asked.endswith("/") else f"{asked}/"
+        return [found for url in (asked, other) for manifest in entries for found in find_url(manifest, url)]
+    if len(asked) < 4:
+        raise UsageError(
+            f"`{asked}` is too short to search for",
+            hint="give an id (32 hex digits), a URL, or a longer piece of text",
+        )
+    for manifest in entries:
+        if hit := _search(manifest, asked):
+            return [hit]
+    return []
+
+
+def _as_id(asked: str) -> bytes | None:
+    try:
+        return bytes.fromhex(asked) if len(asked) == 32 else None
+    except ValueError:
+        return None
+
+
+def _search(manifest: Manifest, text: str) -> Found | None:
+    import pyarrow.compute as pc  # slow to import, and ids and URLs need none of it
+
+    numbers: dict[str | None, int] = {}
+    for entry in manifest.named("documents"):
+        number = numbers[entry.source] = numbers.get(entry.source, -1) + 1
+        first_row = 0
+        for table in read_tables(manifest.folder / entry.path, ["text"]):
+            hits = np.flatnonzero(
+                np.asarray(pc.fill_null(pc.match_substring(table.column("text"), text), False))
+            )
+            if len(hits):
+                path = manifest.folder / entry.path
+                return Found(
+                    manifest.step, "documents", path, first_row + int(hits[0]), entry.source or "", number
+                )
+            first_row += table.num_rows
+    return None
+
+
+def _events(manifests: Mapping[str, Manifest], start: Found, row: Mapping[str, Any]) -> Iterator[Event]:
+    """Follow the document from step to step, until one lets it go."""
+    yield _entered(start, row)
+    at = start
+    later = list(manifests.values())[list(manifests).index(start.step) + 1 :]
+    for manifest in later:
+        if at.outlet != "documents":
+            return
+        if manifest.ingredients["stage"] == "encode" and at.source in manifest.sources("token-index"):
+            yield _encoded(manifest, at, row["id"])
+        if at.source not in manifest.sources("documents"):
+            continue
+        found = find_id(manifest, row["id"], at.position, at.source)
+        if found is None:
+            yield Event(
+                manifest.step,
+                "lost",
+                {"note": "the step read this source and has no row of the document: run `gristmill verify`"},
+            )
+            return
+        event = _passed(manifest, at, found, row["id"])
+        _name_survivor(event, manifest, row["id"])
+        yield event
+        at = found
+    if at.outlet == "documents":
+        yield from _in_mixtures(manifests, at.source, row["id"])
+
+
+def _entered(found: Found, row: Mapping[str, Any]) -> Event:
+    origin = row["origin"]
+    facts = {
+        "source": row["source"],
+        "file": origin["file"],
+        "offset": origin["offset"],
+        "length": origin["length"],
+        "date": row.get("date"),
+    }
+    if row.get("language"):
+        facts |= {"language": row["language"], "language score": row["language_score"]}
+    return Event(
+        found.step, _outcome(found), facts | _reason(row) | {"shard": found.path.name, "row": found.row}
+    )
+
+
+def _passed(manifest: Manifest, before: Found, found: Found, id_: bytes) -> Event:
+    """What a step over documents did: its decision with all columns, and for filters every rule and edit."""
+    event = Event(manifest.step, _outcome(found))
+    decision = find_side(manifest, "decisions", id_, before.source, before.position, before.row) or {}
+    skipped = {"id", "row", "decision", "failed_rules", "edits"}
+    event.facts = {
+        name: _spelled(value) for name, value in decision.items() if name not in skipped and value is not None
+    }
+    if found.outlet != "documents":
+        event.facts |= _reason(
+            read_row(found.path, found.row, ("rule", "value", "bound", "error", "message"))
+        )
+    if "bounds" in manifest.extra:
+        signals = find_side(manifest, "signals", id_, before.source, before.position, before.row) or {}
+        event.rules = list(judge(manifest.extra["bounds"], signals))
+    event.edits = named_edits(manifest, decision)
+    if scored := find_side(manifest, "scores", id_, before.source, before.position, before.row):
+        event.facts |= {"score": scored["score"], "draw": _draw(manifest, id_)}
+    event.facts |= {"shard": found.path.name, "row": found.row}
+    return event
+
+
+def _draw(manifest: Manifest, id_: bytes) -> float:
+    """The number that a document's score had to meet."""
+    return float(draw(manifest.ingredients["seed"], pa.array([id_], pa.binary(16)))[0])
+
+
+def _name_survivor(event: Event, manifest: Manifest, id_: bytes) -> None:
+    """Put the address of the document that stands for this one beside its id."""
+    survivor = event.facts.get("survivor_id")
+    if survivor and survivor != id_.hex() and (found := find_id(manifest, bytes.fromhex(survivor))):
+        event.facts["survivor"] = read_row(found.path, found.row, ("url",))["url"]
+
+
+def judge(bounds: Sequence[Mapping[str, Any]], signals: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Lay each rule's value beside its bounds, from stored signals alone."""
+    for bound in bounds:
+        numerator = signals.get(bound["signal"])
+        denominator = signals.get(bound["per"]) if bound["per"] else 1
+        row = {
+            "rule": bound["rule"],
+            "value": None,
+            "bound": spell_bound(bound),
+            "fails": False,
+            "applies": True,
+        }
+        if bound["applies"] is not None and not signals.get(bound["applies"], True):
+            row["applies"] = False
+        if numerator is not None and denominator is not None:
+            value = float(numerator) / float(denominator) if denominator else 0.0
+            row |= {"value": value, "fails": bool(row["applies"]) and _fails(bound, value)}
+        yield row
+
+
+def _fails(bound: Mapping[str, Any], value: float) -> bool:
+    tests = {"min": value < (bound["min"] or 0), "max": value > (bound["max"] or 0)}
+    tests |= {"above": value <= (bound["above"] or 0), "below": value >= (bound["below"] or 0)}
+    return any(bound[side] is not None and tests[side] for side in _SIDES)
+
+
+def _encoded(manifest: Manifest, at: Found, id_: bytes) -> Event:
+    row = find_side(manifest, "token-index", id_, at.source, at.position, at.row)
+    if row is None:
+        return Event(manifest.step, "not encoded")
+    return Event(manifest.step, "encoded", {"tokens": row["tokens"], "bytes": row["bytes"], "row": at.row})
+
+
+def _in_mixtures(manifests: Mapping[str, Manifest], source: str, id_: bytes) -> Iterator[Event]:
+    """Where a document's tokens lie in the mixed shards, copy by copy."""
+    for manifest in manifests.values():
+        if manifest.ingredients["stage"] == "mix":
+            copies = list(copies_in_shards(manifest, source, id_))
+            if not copies:
+                yield Event(
+                    manifest.step, "not drawn", {"note": "its source's epochs or the budget left it out"}
+                )
+            for copy in copies:
+                yield Event(manifest.step, "in shard", copy)
+
+
+def _reason(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: row[name]
+        for name in ("rule", "value", "bound", "error", "message")
+        if row.get(name) is not None
+    }
+
+
+def _spelled(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _outcome(found: Found) -> str:
+    return dict(zip(OUTLETS, ("kept", "removed", "failed"), strict=True))[found.outlet]
+
+
+def _verdict(events: Sequence[Event]) -> str:
+    last = events[-1]
+    if last.outcome == "removed":
+        rule = last.facts.get("rule")
+        sides = [measured(rule, last.facts[name]) for name in ("value", "bound") if name in last.facts]
+        return f"removed at {last.step} by {rule}" + (
+            f": {' against '.join(sides)}" if len(sides) == 2 else ""
+        )
+    if last.outcome == "failed":
+        return f"failed at {last.step}: {last.facts.get('error')} ({last.facts.get('message')})"
+    if last.outcome == "in shard":
+        copies = sum(event.outcome == "in shard" for event in events)
+        return f"in the {last.facts['split']} shards, {copies} time{'s' if copies > 1 else ''}"
+    return f"{last.outcome} at {last.step}, the last step that handled it"

@@ -1,0 +1,111 @@
+"""How far a run has come: shards done, running and failed, rates, time to go, stragglers, memory; from
+manifests and records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gristmill.errors import GristmillError
+from gristmill.lock import read_holder
+from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.pipeline.run.folder import PROGRESS, read_run
+
+_STRAGGLES = 2.0  # times the phase's median
+
+
+def read_status(out: Path) -> dict[str, Any]:
+    """Tell the state of every step of a run's plan; raises UsageError when `out` is none."""
+    run, holder = read_run(out), read_holder(out)
+    folders = {entry["name"]: out / entry["folder"] for entry in run["steps"]}
+    steps = [_step(out, name, folders.get(name), holder is not None) for name in run.get("plan", folders)]
+    return {"complete": bool(run["complete"]), "holder": holder, "steps": steps}
+
+
+def _step(out: Path, name: str, folder: Path | None, running: bool) -> dict[str, Any]:
+    if folder is not None:
+        try:
+            return {**step_row(name, read_manifest(folder)), "state": "done"}
+        except GristmillError as error:
+            return {"step": name, "state": "damaged", "problem": error.message}
+    folder = _unfinished_folder(out, name)
+    if folder is None:
+        return {"step": name, "state": "waiting"}
+    failed = sorted(path.stem for path in (folder / "quarantine").glob("*.txt"))
+    state = "running" if running else "failed" if failed else "stopped"
+    return {"step": name, "state": state, "failed_shards": failed, **_records(folder)}
+
+
+def step_row(name: str, manifest: Manifest) -> dict[str, Any]:
+    """A finished step in plain numbers."""
+    row: dict[str, Any] = {
+        "step": name,
+        "shards": len(manifest.records),
+        "seconds": manifest.timing.get("seconds"),
+    }
+    if manifest.books:
+        books = manifest.books
+        row |= {
+            "in": books.items_in,
+            **{outlet: books.items_out[outlet] for outlet in ("kept", "removed", "failed")},
+        }
+        row |= {"by_rule": dict(books.by_rule_first), "by_error": dict(books.by_error)}
+    return row
+
+
+def _unfinished_folder(out: Path, name: str) -> Path | None:
+    """Where a step without a manifest is at work: the newest, if an older recipe left one too."""
+    stem = name.replace("/", "-")
+    folders = [
+        folder for folder in (out / "steps").glob(f"{stem}-*") if folder.name.rpartition("-")[0] == stem
+    ]
+    own = [folder for folder in folders if not (folder / MANIFEST).exists()]
+    return max(own, key=lambda folder: (folder.stat().st_mtime, folder.name)) if own else None
+
+
+def _records(folder: Path) -> dict[str, Any]:
+    """What the records of the phase at work say."""
+    try:
+        at_work: Mapping[str, Any] = orjson.loads((folder / PROGRESS).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        at_work = {}
+    phase = at_work.get("phase")
+    records = [
+        orjson.loads(path.read_bytes()) for path in sorted(folder.glob(f"records/{phase or '*'}/*.json"))
+    ]
+    seconds = sorted(record["timing"].get("seconds", 0.0) for record in records)
+    usual = seconds[len(seconds) // 2] if seconds else 0.0
+    slow = [
+        record["body"]["task"]
+        for record in records
+        if record["timing"].get("seconds", 0.0) > max(1.0, _STRAGGLES * usual)
+    ]
+    books = [record["body"]["books"] for record in records if record["body"]["books"]]
+    row: dict[str, Any] = {
+        "phase": phase,
+        "shards": len(records),
+        "total": at_work.get("total"),
+        "work_seconds": round(sum(seconds), 1),
+        "median_seconds": usual,
+        "stragglers": slow,
+        "peak_bytes": max((record["timing"].get("peak_bytes", 0) for record in records), default=0),
+        "in": sum(book["items_in"] for book in books),
+        "kept": sum(book["items_out"].get("kept", 0) for book in books),
+    }
+    return row | _rate([record["timing"].get("ended") for record in records], at_work.get("total"))
+
+
+def _rate(ended: list[float | None], total: int | None) -> dict[str, Any]:
+    """Shards a minute since the first ended, and the seconds the others will take at that rate."""
+    times = sorted(time for time in ended if time is not None)
+    if len(times) < 2 or times[-1] <= times[0]:
+        return {"shards_per_minute": None, "eta_seconds": None}
+    rate = (len(times) - 1) / (times[-1] - times[0])
+    remaining = None if total is None else max(0, total - len(times))
+    return {
+        "shards_per_minute": round(60 * rate, 2),
+        "eta_seconds": None if remaining is None else round(remaining / rate, 1),
+    }

@@ -1,0 +1,239 @@
+"""Read a run folder for people: manifests and shard records, never the data; what is missing or odd is said,
+not raised."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gristmill.errors import GristmillError, IntegrityError
+from gristmill.lock import read_holder
+from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest
+from gristmill.pipeline.look.totals import Totals
+from gristmill.pipeline.run.folder import RUN_FILE, read_run
+
+RUN_FORMAT = 1
+
+
+@dataclass(slots=True)
+class StepView:
+    """One step of a run: `state` is done, running, failed, stopped or waiting."""
+
+    name: str
+    state: str
+    folder: Path | None = None
+    manifest: Manifest | None = None
+    totals: Totals = field(default_factory=Totals)
+    quarantine: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        return str(self.manifest.ingredients["stage"]) if self.manifest else self.name.partition("/")[0]
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        return self.manifest.extra if self.manifest else {}
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the finished step; the work so far of an unfinished one."""
+        if self.manifest:
+            return float(self.manifest.timing.get("seconds", 0.0))
+        return sum(task.seconds for task in self.totals.tasks)
+
+
+@dataclass(slots=True)
+class RunView:
+    """A run as a reader sees it."""
+
+    out: Path
+    name: str
+    complete: bool
+    version: str
+    recipe: Mapping[str, Any]
+    steps: list[StepView]
+    holder: Mapping[str, object] | None
+    problems: list[str]
+
+    @property
+    def state(self) -> str:
+        if self.complete:
+            return "complete"
+        if self.holder:
+            return "running"
+        return "failed" if any(step.state == "failed" for step in self.steps) else "stopped"
+
+    def of_stage(self, *stages: str) -> list[StepView]:
+        return [step for step in self.steps if step.stage in stages]
+
+    def merged(self, *stages: str) -> Totals:
+        """The totals of some stages' steps, over all sources."""
+        totals = Totals()
+        for step in self.of_stage(*stages):
+            totals.merge(step.totals)
+        return totals
+
+
+def read_view(out: Path) -> RunView:
+    """Open a run, finished or not; raises UsageError when `out` was not written by gristmill at all."""
+    run, problems = _read_run(out)
+    if run.get("format") != RUN_FORMAT:
+        problems.append(
+            f"{RUN_FILE} has format {run.get('format')!r}, this version reads format {RUN_FORMAT}: parts may"
+            " be missing"
+        )
+    holder = read_holder(out)
+    folders = {entry["name"]: out / entry["folder"] for entry in run.get("steps", [])}
+    names = list(dict.fromkeys([*run.get("plan", []), *folders]))
+    steps = [_read_step(out, name, folders.get(name), holder is not None, problems) for name in names]
+    return RunView(
+        out,
+        str(run.get("recipe_name", out.name)),
+        bool(run.get("complete")),
+        str(run.get("gristmill", "unknown")),
+        run.get("recipe", {}),
+        steps,
+        holder,
+        problems,
+    )
+
+
+def _read_run(out: Path) -> tuple[dict[str, Any], list[str]]:
+    """The run file; a damaged one is replaced by what the steps' folders say."""
+    try:
+        return read_run(out), []
+    except IntegrityError as error:
+        found = [folder for folder in sorted((out / "steps").glob("*")) if (folder / MANIFEST).exists()]
+        steps = []
+        for folder in found:
+            try:
+                steps.append(
+                    {"name": read_manifest(folder).step, "folder": folder.relative_to(out).as_posix()}
+                )
+            except GristmillError:
+                continue
+        return {"format": RUN_FORMAT, "steps": steps, "recipe_name": out.name}, [error.message]
+
+
+def _read_step(out: Path, name: str, folder: Path | None, running: bool, problems: list[str]) -> StepView:
+    manifest: Manifest | None = None
+    if folder is not None:
+        try:
+            manifest = read_manifest(folder)
+        except (GristmillError, KeyError, TypeError) as error:
+            problems.append(
+                f"{name}: {error.message if isinstance(error, GristmillError) else f'unreadable ({error!r})'}"
+            )
+            return StepView(name, "failed", folder)
+    else:
+        folder = _unfinished_folder(out, name)
+    if folder is None:
+        return StepView(name, "waiting")
+    view = StepView(name, "done" if manifest else "stopped", folder, manifest)
+    view.quarantine = _quarantine(folder)
+    if manifest is None:
+        # `running` is refined by whether the step has failed shards: a run that failed has let go of the
+        # lock.
+        view.state = "running" if running else "failed" if view.quarantine else "stopped"
+    published = {entry.path for entry in manifest.files} if manifest else None
+    for path in _record_paths(folder, manifest):
+        try:
+            body, timing = read_body(path)
+            view.totals.add(body, timing, published)
+        except (GristmillError, KeyError, TypeError, ValueError) as error:
+            said = (
+                error.message
+                if isinstance(error, GristmillError)
+                else f"`{path.name}` is of another version ({error!r})"
+            )
+            problems.append(f"{name}: {said}")
+    return view
+
+
+def _unfinished_folder(out: Path, name: str) -> Path | None:
+    """The newest folder of a step that has records and no manifest: a step at work, or one that was
+    stopped."""
+    folders = [
+        folder
+        for folder in (out / "steps").glob(f"{name.replace('/', '-')}-*")
+        if not (folder / MANIFEST).exists()
+    ]
+    own = [folder for folder in folders if folder.name.rpartition("-")[0] == name.replace("/", "-")]
+    return max(own, key=lambda folder: (folder.stat().st_mtime, folder.name)) if own else None
+
+
+def _record_paths(folder: Path, manifest: Manifest | None) -> Iterator[Path]:
+    if manifest:
+        yield from (folder / entry["path"] for entry in manifest.records)
+    else:
+        yield from sorted(folder.glob("records/*/*.json"))
+
+
+def read_body(path: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Read a record's body and timing without rebuilding the canonical form: `verify` checks digests, reports
+    read many."""
+    try:
+        data = orjson.loads(path.read_bytes())
+        body = data["body"]
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"the record `{path.parent.name}/{path.name}` cannot be read: {error}"
+        ) from error
+    if body.get("format") != FORMAT_VERSION:
+        raise IntegrityError(
+            f"the record `{path.parent.name}/{path.name}` has format {body.get('format')!r}, not"
+            f" {FORMAT_VERSION}"
+        )
+    return body, data.get("timing", {})
+
+
+def _quarantine(folder: Path) -> dict[str, str]:
+    """The last line of the traceback of every shard that failed on all attempts."""
+    found = {}
+    for path in sorted((folder / "quarantine").glob("*.txt")):
+        lines = path.read_text("utf-8", "replace").strip().splitlines()
+        found[path.stem] = lines[-1] if lines else "no traceback"
+    return found
+
+
+def read_training_log(step: StepView) -> list[dict[str, Any]]:
+    """The rows of a training step's log, finished or not; a last line that is still being written is left
+    out."""
+    path = step.folder / "train" / "run" / "log.jsonl" if step.folder else None
+    if path is None or not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text("utf-8", "replace").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def last_evaluation(step: StepView) -> list[dict[str, Any]]:
+    """What a finished training measured on held-out text after its last step, a row per source and one of
+    all."""
+    return list(step.extra.get("evaluations", {}).get("after", ()))
+
+
+def read_tokenizer_report(step: StepView) -> dict[str, Any]:
+    """What a tokenizer's own report says; nothing for one of an older version."""
+    entries = step.manifest.named("tokenizer-report") if step.manifest else []
+    if not entries or step.folder is None:
+        return {}
+    try:
+        return dict(orjson.loads((step.folder / entries[0].path).read_bytes()))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+
+
+def written(clock: float | None = None) -> str:
+    """When a page was written, to the minute, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(clock))

@@ -1,0 +1,122 @@
+"""Tables for the terminal: plan, status and the funnel of a run. They fit 80 columns and read manifests
+only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gristmill.manifest import Manifest
+from gristmill.pipeline.look.figures import one_line
+from gristmill.pipeline.look.live import read_status, step_row
+from gristmill.pipeline.look.terminal import Paper
+from gristmill.pipeline.look.terminal import rows as table_lines
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.progress import spell_seconds
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.run.runner import StepState
+
+
+def print_states(states: Sequence[StepState], *, as_json: bool) -> None:
+    if as_json:
+        print(
+            json.dumps(
+                [
+                    {"step": state.step.name, "state": state.state, "because": state.because}
+                    for state in states
+                ]
+            )
+        )
+        return
+    rows = [[state.step.name, state.state, state.because] for state in states]
+    print_table(["step", "state", "because"], rows)
+
+
+def print_run(out: Path, *, as_json: bool) -> None:
+    """Print the funnel of a finished run: what every step took in, kept, removed and failed on."""
+    manifests = finished_steps(out)
+    if as_json:
+        print(
+            json.dumps(
+                {"out": str(out), "steps": [step_row(name, manifest) for name, manifest in manifests.items()]}
+            )
+        )
+    else:
+        print_funnel(manifests)
+
+
+def print_funnel(manifests: dict[str, Manifest]) -> None:
+    """Print a line per step; `other` counts records that are no documents and documents that are held out."""
+    rows = []
+    for name, manifest in manifests.items():
+        books = manifest.books
+        seconds = spell_seconds(manifest.timing.get("seconds", 0.0))
+        if books is None:
+            rows.append([name, "", "", "", "", "", seconds])
+            continue
+        named = [books.items_out[outlet] for outlet in ("kept", "removed", "failed")]
+        other = sum(books.items_out.values()) - sum(named)
+        rows.append([name, *(f"{count:,}" for count in (books.items_in, *named, other)), seconds])
+    print_table(["step", "in", "kept", "removed", "failed", "other", "took"], rows, right=(1, 2, 3, 4, 5, 6))
+
+
+def print_status(out: Path, *, as_json: bool) -> bool:
+    """Print every step of the plan with its shards, rate, time to go and memory; return whether the run is
+    complete."""
+    status = read_status(out)
+    if as_json:
+        print(json.dumps(status))
+        return bool(status["complete"])
+    print_table(
+        ["step", "state", "shards", "kept", "rate", "to go", "memory"],
+        [_shown(row) for row in status["steps"]],
+        right=(2, 3, 4, 5, 6),
+    )
+    for row in status["steps"]:
+        if row.get("failed_shards"):
+            print(one_line(f"{row['step']}: failed on every attempt: {', '.join(row['failed_shards'][:5])}"))
+        if row.get("stragglers"):
+            print(
+                one_line(
+                    f"{row['step']}: {len(row['stragglers'])} stragglers, such as"
+                    f" {', '.join(row['stragglers'][:5])}"
+                )
+            )
+    holder = status["holder"]
+    ended = "complete" if status["complete"] else "not complete, not running"
+    print(f"running, pid {holder['pid']} on {holder['host']}" if holder and not status["complete"] else ended)
+    return bool(status["complete"])
+
+
+def _shown(row: Mapping[str, Any]) -> list[str]:
+    shards = (
+        ""
+        if "shards" not in row
+        else f"{row['shards']}/{row['total']}"
+        if row.get("total")
+        else str(row["shards"])
+    )
+    rate = f"{row['shards_per_minute']:g}/min" if row.get("shards_per_minute") else ""
+    to_go = (
+        spell_seconds(row["eta_seconds"])
+        if row["state"] == "running" and row.get("eta_seconds") is not None
+        else ""
+    )
+    memory = f"{row['peak_bytes'] / 1e6:,.0f} MB" if row.get("peak_bytes") else ""
+    kept = f"{row['kept']:,}" if "kept" in row else ""
+    state = f"{row['state']} {row['phase']}" if row.get("phase") else row["state"]
+    return [row["step"], state, shards, kept, rate, to_go, memory]
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print columns as wide as their widest cell; on a terminal the widest column gives way, a pipe gets all
+    of it."""
+    paper = Paper()
+    if not sys.stdout.isatty():
+        paper.width = sys.maxsize
+    for line in table_lines(paper, head, rows, right):
+        print(line)

@@ -1,0 +1,110 @@
+"""From a token back to its record: the shard's index names the document, and its whole life in the run is
+told."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gristmill.errors import UsageError
+from gristmill.pipeline.look.life import Life, look_up
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.storage import read_tables
+from gristmill.tokenize.shards import mapped, read_manifest
+
+_EXCERPT_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A document that was asked for by one of its tokens or by its text: where, and what became of it."""
+
+    place: dict[str, Any]
+    life: Life
+
+    def as_json(self) -> dict[str, Any]:
+        """The place, then the record it came from, then every decision; events are those of `gristmill
+        why`."""
+        facts = self.life.events[0].facts if self.life.events else {}
+        record = {name: facts.get(name) for name in ("source", "file", "offset", "date")}
+        return {**self.place, "id": self.life.id, "url": self.life.url, **record, **asdict(self.life)}
+
+
+def trace_token(out: Path, split: str, token: str) -> Traced:
+    """Trace `SHARD:TOKEN`, such as 00000:1234."""
+    from gristmill.tokenize.tokenizers import open_tokenizer
+
+    folder = shard_folder(out, split)
+    name, _, number = token.partition(":")
+    manifest = read_manifest(folder)
+    shard = next((shard for shard in manifest["shards"] if shard["name"] == name), None)
+    if shard is None or not number.isdecimal() or int(number) >= shard["tokens"]:
+        first = manifest["shards"][0]
+        raise UsageError(
+            f"there is no token `{token}` in `{folder}`",
+            hint=f"shard {first['name']} has the tokens {first['name']}:0 to {first['tokens'] - 1}",
+        )
+    ends = mapped(folder / f"{name}.bin.index", "<u8")
+    row = int(np.searchsorted(ends, int(number), side="right"))
+    start, stop = int(ends[row - 1]) if row else 0, int(ends[row])
+    id_ = np.memmap(folder / f"{name}.ids", "V16", "r")[row].tobytes()
+    tokens = mapped(folder / f"{name}.bin", np.dtype(manifest["dtype"]).newbyteorder("<"))[start:stop]
+    tokenizer = open_tokenizer(folder / manifest["tokenizer"])
+    place = {
+        "token": f"{name}:{number}",
+        "piece": tokenizer.piece(int(tokens[int(number) - start])),
+        "document": f"tokens {start:,} to {stop:,} of the {split} shard",
+        "text": tokenizer.decode(tokens[: len(tokens) - 1].tolist())[:_EXCERPT_CHARACTERS],
+    }
+    return Traced(place, look_up(out, id_.hex()))
+
+
+def trace_text(out: Path, split: str, text: str, limit: int) -> list[Traced]:
+    """Trace the documents of a split's shards whose text holds `text`, up to `limit`.
+
+    The documents that were encoded are searched, in Arrow; which of them lie in the shards is known by hash.
+    """
+    folder = shard_folder(out, split)
+    found = list(itertools.islice(_in_split(out, split, text), limit))
+    if not found:
+        raise UsageError(f"no document in `{folder}` holds {text!r}")
+    return found
+
+
+def shard_folder(out: Path, split: str) -> Path:
+    """Where the shards of a run's split lie."""
+    steps = finished_steps(out)
+    if "mix" not in steps:
+        raise UsageError(f"`{out}` holds no shards", hint="run its recipe up to `mix`")
+    folder = steps["mix"].folder / "shards" / split
+    if not folder.is_dir():
+        raise UsageError(f"`--split` must be one of {', '.join(steps['mix'].extra['places'])}, got {split!r}")
+    return folder
+
+
+def _in_split(out: Path, split: str, text: str) -> Iterator[Traced]:
+    for id_, excerpt in _holding(out, text):
+        life = look_up(out, id_.hex())
+        if any(event.outcome == "in shard" and event.facts["split"] == split for event in life.events):
+            yield Traced({"text": excerpt}, life)
+
+
+def _holding(out: Path, text: str) -> Iterator[tuple[bytes, str]]:
+    """The documents a run ends with that hold a text, with what stands around it."""
+    import pyarrow.compute as pc
+
+    from gristmill.pipeline.run.final import final_documents
+
+    for part in final_documents(finished_steps(out)):
+        for path, _ in part.files:
+            for table in read_tables(path, ["id", "text"]):
+                for row in table.filter(
+                    pc.fill_null(pc.match_substring(table["text"], text), False)
+                ).to_pylist():
+                    at = row["text"].find(text)
+                    yield row["id"], row["text"][max(0, at - 100) : at + 200]

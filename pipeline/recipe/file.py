@@ -1,0 +1,218 @@
+"""From a YAML file and `--set` options to a validated model; every mistake is shown with its file and
+line."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gristmill.errors import GristmillError, RecipeError, UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[str | int, ...]
+
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """Read a recipe; raises RecipeError for the first mistake, UsageError when there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no recipe at `{path}`", hint="`gristmill demo` writes one to start from"
+        ) from None
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise UsageError(f"`{path}` is not a recipe file: {error}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise RecipeError(
+            f"`{path}` is not valid YAML: {getattr(error, 'problem', error)}", where=place
+        ) from None
+    if not isinstance(data, dict):
+        raise RecipeError(
+            f"`{path}` must hold a mapping of settings, got {type(data).__name__}", where=f"{path}:1"
+        )
+    return validate(data, model, overrides, path=path, node=node)
+
+
+def validate(
+    data: Mapping[str, Any],
+    model: type[Model],
+    overrides: Sequence[str] = (),
+    *,
+    path: Path | None = None,
+    node: Any = None,
+) -> Model:
+    """Apply `a.b=c` overrides to plain data and validate it."""
+    merged = dict(data)
+    places: dict[Location, str] = {}
+    for override in overrides:
+        location = _apply(merged, override)
+        places[location] = f"--set {override}"
+    try:
+        return model.model_validate(merged)
+    except ValidationError as error:
+        details = error.errors()[0]
+        raise _recipe_error(details, model, places, path, node) from None
+
+
+def dotted(settings: Sequence[str]) -> dict[str, Any]:
+    """Read `a.b=c` settings into nested data."""
+    data: dict[str, Any] = {}
+    for setting in settings:
+        _apply(data, setting)
+    return data
+
+
+def _apply(data: dict[str, Any], override: str) -> Location:
+    """Set a dotted key in place, copying the mappings on its way; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"`--set {override}` must have the form `a.b=value`")
+    parts: list[str | int] = [int(part) if part.isdigit() else part for part in key.strip().split(".")]
+    here: Any = data
+    for part in parts[:-1]:
+        below = here.get(part) if isinstance(here, dict) else here[part] if _is_index(here, part) else None
+        if not isinstance(below, dict | list):
+            below = {}
+        here[part] = below = below.copy()
+        here = below
+    try:
+        here[parts[-1]] = yaml.safe_load(value)
+    except (IndexError, TypeError, yaml.YAMLError) as error:
+        raise UsageError(f"`--set {override}` cannot be applied: {error}") from None
+    return tuple(parts)
+
+
+def _is_index(value: Any, part: Any) -> bool:
+    return isinstance(value, list) and isinstance(part, int) and part < len(value)
+
+
+def _recipe_error(
+    details: ErrorDetails,
+    model: type[BaseModel],
+    places: Mapping[Location, str],
+    path: Path | None,
+    node: Any,
+) -> RecipeError:
+    location = tuple(part for part in details["loc"] if not _is_union_tag(part))
+    message, hint = _explain(details, location, model)
+    place = getattr(
+        details.get("ctx", {}).get("error"), "location", location
+    )  # a section names what another one lacks
+    return RecipeError(message, where=_place(place, places, path, node), hint=hint)
+
+
+def _is_union_tag(part: str | int) -> bool:
+    """Whether a location part names a member of a union, not a key: pydantic mixes both."""
+    return isinstance(part, str) and (
+        part.endswith("Settings")
+        or "[" in part
+        or part in {"str", "int", "float", "bool", "list", "dict", "constrained-float"}
+    )
+
+
+def _explain(details: ErrorDetails, location: Location, model: type[BaseModel]) -> tuple[str, str | None]:
+    name, kind, value = ".".join(str(part) for part in location), details["type"], details["input"]
+    if kind == "extra_forbidden":
+        known = sorted(_keys_at(model, location[:-1]))
+        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = (
+            f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(known)}" if known else None
+        )
+        return f"unknown key `{name}`", hint
+    if kind == "missing":
+        return f"`{name}` is required", None
+    if kind in _BOUNDS:
+        word, field = _BOUNDS[kind]
+        bound = details["ctx"][field]
+        hint = None
+        if kind.startswith("less") and bound == 1 and isinstance(value, int | float) and 1 < value <= 100:
+            hint = f"it is a fraction; did you mean {value / 100:.2f}?"
+        return f"`{name}` must be {word} {bound}, got {value!r}", hint
+    if kind == "value_error":
+        error = details["ctx"]["error"]
+        if isinstance(error, GristmillError):
+            return f"`{name}`: {error.message}" if name else error.message, error.hint
+        return f"`{name}`: {error}" if name else str(error), None
+    message = details["msg"][0].lower() + details["msg"][1:]
+    shown = "" if isinstance(value, dict | list) and len(str(value)) > 60 else f", got {value!r}"
+    return f"`{name}`: {message}{shown}" if name else f"{message}{shown}", None
+
+
+def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
+    """The keys a mapping at `location` may have, found by walking the models' annotations."""
+    candidates: list[Any] = [model]
+    for part in location:
+        below: list[Any] = []
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                fields = candidate.model_fields
+                found = fields.get(str(part)) or next(
+                    (field for field in fields.values() if field.alias == part), None
+                )
+                below += _members(found.annotation) if found else []
+            elif typing.get_origin(candidate) in (dict, Mapping):
+                below += _members(typing.get_args(candidate)[1])
+            elif typing.get_origin(candidate) in (list, tuple):
+                below += _members(typing.get_args(candidate)[0])
+        candidates = below
+    models = [
+        candidate
+        for candidate in candidates
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel)
+    ]
+    return {field.alias or name for candidate in models for name, field in candidate.model_fields.items()}
+
+
+def _members(annotation: Any) -> list[Any]:
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return [member for argument in typing.get_args(annotation) for member in _members(argument)]
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    return [annotation]
+
+
+def _place(location: Location, places: Mapping[Location, str], path: Path | None, node: Any) -> str | None:
+    for length in range(len(location), 0, -1):
+        if location[:length] in places:
+            return places[location[:length]]
+    if path is None or node is None:
+        return str(path) if path else None
+    return f"{path}:{_line(node, location)}"
+
+
+def _line(node: Any, location: Location) -> int:
+    """The line of the deepest part of `location` that the file spells out."""
+    line = int(node.start_mark.line) + 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if pair is None:
+                return line
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line

@@ -1,0 +1,183 @@
+"""Drive one step from its first phase to its manifest, redoing no task that has a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from gristmill.errors import StepFailed
+from gristmill.hashing import canonical_json
+from gristmill.ledger import Books
+from gristmill.manifest import (
+    Manifest,
+    Record,
+    finished_keys,
+    put_manifest,
+    read_manifest,
+    read_records,
+    record_path,
+)
+from gristmill.pipeline.run.engine import Engine, Failure, open_engine
+from gristmill.pipeline.run.folder import PROGRESS
+from gristmill.pipeline.run.job import Job, Phase
+from gristmill.pipeline.run.progress import Progress, spell_seconds
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.step import Step
+from gristmill.storage import write_atomic
+from gristmill.stores import store_of
+
+_SHOWN_FAILURES = 5
+
+
+class Engines:
+    """The engines of one run: nothing is started until a phase has work, and Ray is started at most once."""
+
+    def __init__(self, settings: EngineSettings, out: Path) -> None:
+        self.settings, self.out = settings, out
+        self._open: dict[str, Engine] = {}
+        self._stack = ExitStack()
+
+    def for_tasks(self, num_tasks: int) -> Engine:
+        wanted = "many" if num_tasks > 1 or "many" in self._open else "one"
+        if wanted not in self._open:
+            self._open[wanted] = self._stack.enter_context(open_engine(self.settings, num_tasks=num_tasks))
+            self._open[wanted].check_shared(self.out)
+        return self._open[wanted]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.close()
+
+
+def execute(
+    step: Step,
+    job: Job,
+    facts: Mapping[str, Any],
+    identity: str,
+    engines: Engines,
+    progress: Progress,
+    allowed_failures: int,
+) -> Manifest:
+    """Run a step's pending tasks and publish its manifest.
+
+    Raises StepFailed when more than `allowed_failures` tasks failed on every attempt; what succeeded stays
+    done.
+    """
+    began = time.perf_counter()
+    store_of(job.folder).clear_scratch(job.folder)  # left by a killed run; its attempts are not resumed
+    stage = step.kind.load()(job)
+    done: list[Record] = []
+    failures: list[Failure] = []
+    records: list[Record] | None = None
+    try:
+        while True:
+            asked = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
+            phase = engines.settings.provide(step.stage, asked)
+            records = run_phase(step, job.folder, phase, engines, progress, failures, allowed_failures)
+            done += [record for record in records if not record.is_lost]
+    except StopIteration as finish:
+        extra = dict(finish.value or {})
+    if failures:
+        extra["quarantined"] = [failure.task.key for failure in failures]
+    replaced = set(extra.pop("replaced_files", ()))  # a later phase wrote these anew
+    timing = extra.pop("timing", {})  # facts that differ from run to run
+    manifest = Manifest(
+        job.folder,
+        step.name,
+        identity,
+        facts,
+        [entry for record in done for entry in record.files if entry.path not in replaced],
+        [_record_entry(job.folder, record) for record in done],
+        (
+            Books.total(record.books for record in done if record.books)
+            if any(record.books for record in done)
+            else None
+        ),
+        extra,
+        {**timing, "seconds": round(time.perf_counter() - began, 3), "ended": round(time.time(), 1)},
+    )
+    put_manifest(manifest)
+    progress.note(f"  {step.name}: done in {spell_seconds(time.perf_counter() - began)}")
+    return read_manifest(job.folder)
+
+
+def run_phase(
+    step: Step,
+    folder: Path,
+    phase: Phase,
+    engines: Engines,
+    progress: Progress,
+    failures: list[Failure],
+    allowed: int,
+) -> list[Record]:
+    """Run the tasks of a phase that have no record yet; return all records in task order.
+
+    A quarantined task that is allowed stands as a lost record.
+    """
+    there = finished_keys(folder, phase.name)
+    pending = [task for task in phase.tasks if task.key not in there]
+    progress.phase(f"{step.name} {phase.name}", done=len(phase.tasks) - len(pending), total=len(phase.tasks))
+    if pending:
+        write_atomic(folder / PROGRESS, canonical_json({"phase": phase.name, "total": len(phase.tasks)}))
+        try:
+            new = engines.for_tasks(len(pending)).run(folder, phase, pending, lambda task: progress.advance())
+        finally:
+            progress.end()
+        failures += new
+        if new:
+            _quarantine(folder, phase.name, new)
+        if new and not phase.may_lose:
+            raise _step_failed(step, folder, new, None)
+        if len(failures) > allowed:
+            raise _step_failed(step, folder, failures, allowed)
+        there = finished_keys(folder, phase.name)
+    records = {task.key: Record.lost(phase.name, task.key) for task in phase.tasks}
+    paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]
+    records.update((record.task, record) for record in read_records(paths, slim=True))
+    return list(records.values())
+
+
+def _record_entry(folder: Path, record: Record) -> dict[str, str]:
+    path = record_path(folder, record.phase, record.task)
+    return {
+        "phase": record.phase,
+        "task": record.task,
+        "path": path.relative_to(folder).as_posix(),
+        "sha256": record.digest,
+    }
+
+
+def _quarantine(folder: Path, phase: str, failures: Sequence[Failure]) -> None:
+    for failure in failures:
+        write_atomic(
+            folder / "quarantine" / f"{phase}-{failure.task.key}.txt",
+            failure.traceback.encode("utf-8", "replace"),
+        )
+
+
+def _step_failed(step: Step, folder: Path, failures: Sequence[Failure], allowed: int | None) -> StepFailed:
+    """`allowed` is None where every task of the phase is needed."""
+    shown = "\n".join(
+        f"  shard {failure.task.key}: {failure.error}" for failure in failures[:_SHOWN_FAILURES]
+    )
+    hints = "".join(
+        f"{hint}\n      "
+        for hint in dict.fromkeys(failure.hint for failure in failures[:_SHOWN_FAILURES])
+        if hint
+    )
+    more = f"\n  and {len(failures) - _SHOWN_FAILURES} more" if len(failures) > _SHOWN_FAILURES else ""
+    spelled = "shards" if len(failures) != 1 else "shard"
+    bound = "and the step needs all of them" if allowed is None else f"{allowed} are allowed"
+    again = "the tracebacks lie there; run the same command again to redo only these shards"
+    allow = "" if allowed is None else ",\n      or allow losses with `--set limits.quarantined_shards=N`"
+    return StepFailed(
+        f"step `{step.name}` failed: {len(failures)} {spelled} failed on every attempt,"
+        f" {bound}\n{shown}{more}",
+        where=str(folder / "quarantine"),
+        hint=f"{hints}{again}{allow}",
+    )

@@ -1,0 +1,50 @@
+"""Which documents a run ends with: for each source, those of the last step that wrote some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gristmill.manifest import Manifest
+from gristmill.storage import FileEntry
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """The files of one source in one step."""
+
+    source: str
+    step: str
+    files: tuple[tuple[Path, FileEntry], ...]
+
+
+def final_documents(manifests: Mapping[str, Manifest]) -> list[SourceFiles]:
+    """Return, source by source, the kept documents that no later step has taken further."""
+    last: dict[str, SourceFiles] = {}
+    for name, manifest in manifests.items():
+        for source in manifest.sources("documents"):
+            files = tuple(
+                (manifest.folder / entry.path, entry)
+                for entry in manifest.named("documents")
+                if entry.source == source
+            )
+            last[source] = SourceFiles(source, name, files)
+    return list(last.values())
+
+
+def outlet(manifests: Mapping[str, Manifest], kind: str) -> list[SourceFiles]:
+    """Return the `removed` or `failed` files of every step and source, in the order documents met them."""
+    return [
+        SourceFiles(
+            source,
+            name,
+            tuple(
+                (manifest.folder / entry.path, entry)
+                for entry in manifest.named(kind)
+                if entry.source == source
+            ),
+        )
+        for name, manifest in manifests.items()
+        for source in manifest.sources(kind)
+    ]

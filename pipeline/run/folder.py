@@ -1,0 +1,64 @@
+"""The output folder of a run as its readers open it: the run file, and the manifests of finished steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gristmill.errors import IntegrityError, UsageError
+from gristmill.manifest import Manifest, read_manifest
+
+RUN_FILE = "run.json"
+PROGRESS = (  # in the folder of a step at work: which phase it is in and how many tasks that has
+    "progress.json"
+)
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """Read the run file of an output folder; raises UsageError when there is none."""
+    try:
+        return dict(json.loads((out / RUN_FILE).read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            f"`{out}` {_what_is_there(out)}: it holds no {RUN_FILE}", hint="name the folder given to `--out`"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise IntegrityError(
+            f"`{out / RUN_FILE}` is damaged: {error}",
+            hint="run the recipe again: finished steps are found and reused",
+        ) from None
+
+
+def finished_steps(out: Path) -> dict[str, Manifest]:
+    """Open the manifests of every step the run file names as finished, in the order they ran."""
+    return {entry["name"]: read_manifest(out / entry["folder"]) for entry in read_run(out)["steps"]}
+
+
+def run_of(path: Path) -> Path:
+    """Return the output folder that a file or folder lies in; raises UsageError when it lies in none."""
+    for folder in path.resolve().parents:
+        if (folder / RUN_FILE).is_file():
+            return folder
+    raise UsageError(
+        f"`{path}` lies in no output folder of gristmill", hint=f"a folder above it would hold {RUN_FILE}"
+    )
+
+
+def result_of(path: Path, step: str, below: str) -> Path:
+    """Return what a run's step left `below` its folder, if `path` is a run's output folder; any other path is
+    meant as it is."""
+    if not (path / RUN_FILE).is_file():
+        return path
+    steps = finished_steps(path)
+    if step not in steps:
+        raise UsageError(
+            f"`{path}` holds no finished step `{step}`", hint="`gristmill status` says how far the run is"
+        )
+    return steps[step].folder / below
+
+
+def _what_is_there(out: Path) -> str:
+    if out.is_dir():
+        return "is not an output of gristmill" if any(out.iterdir()) else "is empty"
+    return "is a file" if out.exists() else "does not exist"

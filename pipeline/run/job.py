@@ -1,0 +1,199 @@
+"""What a stage is made of: phases of tasks, and what one attempt at a task may do.
+
+A stage is a generator. It yields phases, receives their shard records in task order, and returns the step's
+extra facts:
+
+    def example(job: Job) -> Stage:
+        tasks = [Task(f"{i:05d}", count_rows, {"path": str(path)}) for i, path in
+        enumerate(job.paths("documents"))] records = yield Phase("count", tasks) return {"rows":
+        sum(record.counts["rows"] for record in records)}
+
+    def count_rows(task: Attempt, path: str) -> None:
+        task.record.counts["rows"] = ...
+
+A task's output is a function of its arguments alone, so that a second attempt writes the same bytes. Paths
+among them are on this machine, also where the output lies on remote storage. Files are written into
+`task.scratch` and handed over with `task.publish`; nothing else is visible to readers. The record is
+committed last.
+"""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gristmill.location import Roots, staged, use_storage
+from gristmill.manifest import Manifest, Record, put_record, record_path
+from gristmill.remote import take_retries
+from gristmill.storage import FileEntry, publish
+from gristmill.stores import store_of
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One shard of a phase: a stable key and a module-level function with JSON-able arguments."""
+
+    key: str
+    function: Callable[..., None]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Tasks that may run at the same time, in any order.
+
+    `common` holds arguments that all tasks share: it travels once, so that a list of every shard costs a
+    cluster no more than a list. `num_cpus` 0 means all that one machine has; `window` bounds the tasks in
+    flight where the engine's own does not suit. `may_lose`: a task that fails on every attempt costs the
+    documents of its own file and nothing else, so a recipe can allow it.
+    """
+
+    name: str
+    tasks: Sequence[Task]
+    common: Mapping[str, Any] = field(default_factory=dict)
+    num_cpus: float = 1
+    memory_bytes: int | None = None
+    window: int | None = None
+    may_lose: bool = False
+
+
+def over_paths(
+    name: str, function: Callable[..., None], paths: Sequence[Path], *, may_lose: bool = False, **common: Any
+) -> Phase:
+    """A phase of one task for each file, which gets it as `path`."""
+    tasks = [Task(f"{number:05d}", function, {"path": str(path)}) for number, path in enumerate(paths)]
+    return Phase(name, tasks, common, may_lose=may_lose)
+
+
+# The value a stage returns becomes the `extra` facts of its manifest.
+Stage = Generator[Phase, list[Record], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A step about to run: its slice of the recipe and the manifests of the steps it reads.
+
+    `holders` names, for a source that several inputs have documents of, the one that counts.
+    """
+
+    name: str
+    settings: Any
+    inputs: Mapping[str, Manifest]
+    seed: int
+    folder: Path
+    holders: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def input(self) -> Manifest:
+        """The only input, for stages that have one."""
+        (manifest,) = self.inputs.values()
+        return manifest
+
+    def files(self, kind: str, source: str | None = None) -> list[tuple[Path, FileEntry]]:
+        """Every file of one kind over all inputs, in the order of inputs and of their manifests; of one
+        source, if named."""
+        return [
+            (manifest.folder / entry.path, entry)
+            for name, manifest in self.inputs.items()
+            for entry in manifest.named(kind)
+            if source in (None, entry.source) and self.holders.get(entry.source or "", name) == name
+        ]
+
+    def paths(self, kind: str, source: str | None = None) -> list[Path]:
+        return [path for path, _ in self.files(kind, source)]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at a task: a scratch folder of its own and the record that it fills."""
+
+    folder: Path
+    scratch: Path
+    record: Record
+
+    def publish(
+        self, path: Path, kind: str, rows: int = 0, *, source: str | None = None, name: str | None = None
+    ) -> FileEntry:
+        """Hand a finished scratch file over to the step; the record names it.
+
+        `source` is set where all rows are of one source. `name` fixes the path below the step's folder, for
+        files that other programs look for by name (shards, models); otherwise the path carries the content's
+        digest.
+        """
+        # The phase is part of the name, so that files of two phases cannot be mistaken for each other.
+        stem = f"{kind}-{self.record.phase}-{self.record.task}"
+        entry = publish(path, self.folder, stem, kind, rows, source, name)
+        self.record.files.append(entry)
+        return entry
+
+    def workspace(self, name: str) -> AbstractContextManager[Path]:
+        """Lend a local folder that outlives this attempt, for work that a later one resumes; it lies in the
+        step's folder."""
+        return store_of(self.folder).workspace(self.folder / name)
+
+
+def attempt(
+    folder: Path,
+    phase: str,
+    key: str,
+    function: str,
+    arguments: Mapping[str, Any],
+    common: Mapping[str, Any] | None = None,
+    storage: Roots | None = None,
+) -> str:
+    """Run one task to its committed record and return the record's path; `common` are arguments its whole
+    phase shares.
+
+    Both engines call this and nothing else; to another process they pass `storage`, how remote outputs are
+    reached. Raises what the task raises; its scratch folder is removed either way.
+    """
+    start = time.perf_counter()
+    for root, settings in storage or ():
+        use_storage(root, settings)
+    take_retries()
+    scratch = store_of(folder).scratch(folder, f"{phase}-{key}-{secrets.token_hex(6)}")
+    record = Record(phase, key)
+    try:
+        given = staged({**arguments, **(common or {})}, scratch / ".inputs")
+        _resolve(function)(Attempt(folder, scratch, record), **given)
+        if record.books:
+            record.books.balance(f"{folder.name}, {phase} {key}")
+        record.timing |= {
+            "seconds": round(time.perf_counter() - start, 3),
+            "peak_bytes": peak_bytes(),
+            "ended": round(time.time(), 1),
+            **take_retries(),
+        }
+        put_record(folder, record)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return str(record_path(folder, phase, key))
+
+
+def function_name(function: Callable[..., None]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _resolve(name: str) -> Callable[..., None]:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+def peak_bytes() -> int:
+    """The largest resident size of this process; Linux's `ru_maxrss` would begin with what its parent held at
+    the fork."""
+    with suppress(FileNotFoundError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in kilobytes on Linux, in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

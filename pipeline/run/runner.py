@@ -1,0 +1,176 @@
+"""Run a plan in an output folder: reuse what is done, run what is not, and leave a run file that names it
+all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gristmill import __version__
+from gristmill.errors import UsageError
+from gristmill.lock import hold_lock
+from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.pipeline.run.engine import inside_job
+from gristmill.pipeline.run.execute import Engines, execute
+from gristmill.pipeline.run.folder import RUN_FILE, read_run
+from gristmill.pipeline.run.job import Job
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.signals import stopped_by_signals
+from gristmill.pipeline.run.step import Step, differences, identity, ingredients, step_folder
+from gristmill.storage import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A recipe resolved into steps in the order they run; every input precedes its reader."""
+
+    name: str
+    seed: int
+    steps: Sequence[Step]
+    recipe: Mapping[str, Any]
+    allowed_failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """Where a step stands: `done`, `stale` because of named changes, or `to run`."""
+
+    step: Step
+    state: str
+    because: str = ""
+    manifest: Manifest | None = None
+
+
+@dataclass(slots=True)
+class RunResult:
+    manifests: dict[str, Manifest]
+    reused: list[str]
+    ran: list[str]
+    seconds: float
+
+
+def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) -> RunResult:
+    """Bring `out` up to date with `plan`.
+
+    Raises UsageError when `out` belongs to something else, LockedError when another run holds it, StepFailed,
+    Interrupted.
+    """
+    began = time.perf_counter()
+    check_folder(out, plan.name)
+    result = RunResult({}, [], [], 0.0)
+    with hold_lock(out), stopped_by_signals(), Engines(engine, out) as engines:
+        for step in plan.steps:
+            inputs = {name: result.manifests[name] for name in step.inputs}
+            facts = ingredients(step, inputs, plan.seed)
+            key = identity(facts)
+            folder = step_folder(out, step.name, key)
+            if (folder / MANIFEST).exists():
+                result.manifests[step.name] = read_manifest(folder)
+                result.reused.append(step.name)
+                continue
+            _write_run(out, plan, result, complete=False)
+            job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders)
+            result.manifests[step.name] = execute(
+                step, job, facts, key, engines, progress, plan.allowed_failures
+            )
+            result.ran.append(step.name)
+        _write_run(out, plan, result, complete=True)
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def states(plan: Plan, out: Path) -> list[StepState]:
+    """Say for every step whether it is done, stale (and why) or to run; nothing is written."""
+    previous = _previous_ingredients(out)
+    known: dict[str, Manifest] = {}
+    found: list[StepState] = []
+    for step in plan.steps:
+        missing = [name for name in step.inputs if name not in known]
+        if missing:
+            stale = step.name in previous
+            found.append(StepState(step, "stale" if stale else "to run", f"after {', '.join(missing)}"))
+            continue
+        facts = ingredients(step, {name: known[name] for name in step.inputs}, plan.seed)
+        folder = step_folder(out, step.name, identity(facts))
+        if (folder / MANIFEST).exists():
+            known[step.name] = read_manifest(folder)
+            found.append(StepState(step, "done", manifest=known[step.name]))
+        elif step.name in previous:
+            changed = differences(previous[step.name], facts)
+            found.append(
+                StepState(
+                    step, "stale", f"changed: {', '.join(changed[:4])}{' …' if len(changed) > 4 else ''}"
+                )
+            )
+        else:
+            found.append(StepState(step, "to run"))
+    return found
+
+
+def check_folder(out: Path, name: str) -> None:
+    """Refuse an output folder that holds something else than runs of this recipe, or that would not outlive a
+    job."""
+    if inside_job() and not out.is_absolute():
+        raise UsageError(
+            f"`--out {out}` is relative, in a job it must be absolute",
+            hint="a job's working folder is a copy that is thrown away",
+        )
+    if out.is_file():
+        raise UsageError(f"`{out}` is a file, an output needs a folder")
+    if not out.exists() or not any(entry for entry in out.iterdir() if not entry.name.startswith(".")):
+        return
+    if not (out / RUN_FILE).exists():
+        raise UsageError(
+            f"`{out}` is not empty and not an output of gristmill", hint="name a new folder with `--out`"
+        )
+    other = read_run(out)["recipe_name"]
+    if other != name:
+        raise UsageError(
+            f"`{out}` holds the run of another recipe, `{other}`, not `{name}`",
+            hint="name another folder with `--out`",
+        )
+
+
+def _write_run(out: Path, plan: Plan, result: RunResult, *, complete: bool) -> None:
+    steps = [
+        {"name": name, "folder": manifest.folder.relative_to(out).as_posix(), "identity": manifest.identity}
+        for name, manifest in result.manifests.items()
+    ]
+    keep = [] if complete else _other_steps(out, result)
+    data = {
+        "format": 1,
+        "gristmill": __version__,
+        "recipe_name": plan.name,
+        "complete": complete,
+        "steps": steps,
+        "previous": keep,
+        "plan": [step.name for step in plan.steps],
+        "recipe": dict(plan.recipe),
+    }
+    write_atomic(out / RUN_FILE, json.dumps(data, indent=1).encode() + b"\n")
+
+
+def _other_steps(out: Path, result: RunResult) -> list[dict[str, str]]:
+    """Steps that an earlier run finished and this one has not reached: `plan` compares with them, `gc` spares
+    them."""
+    if not (out / RUN_FILE).exists():
+        return []
+    old = read_run(out)
+    entries = {entry["name"]: entry for entry in [*old.get("previous", []), *old["steps"]]}
+    return [entry for name, entry in entries.items() if name not in result.manifests]
+
+
+def _previous_ingredients(out: Path) -> dict[str, Mapping[str, Any]]:
+    if not (out / RUN_FILE).exists():
+        return {}
+    run = read_run(out)
+    found = {}
+    for entry in [*run.get("previous", []), *run["steps"]]:
+        if (out / entry["folder"] / MANIFEST).exists():
+            found[entry["name"]] = read_manifest(out / entry["folder"]).ingredients
+    return found

@@ -1,0 +1,57 @@
+"""What a recipe says about how tasks are run; outside every identity, so that a change here redoes
+nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gristmill.pipeline.run import step as steps
+from gristmill.pipeline.run.job import Phase
+
+
+class StageNeeds(BaseModel):
+    """What one task of a stage takes, where the stage's own figures do not fit the machines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_cpus: float | None = Field(None, gt=0, description="CPUs a task holds")
+    memory_bytes: int | None = Field(
+        None, ge=1, description="memory a task holds: Ray starts no more than fit a node"
+    )
+    window: int | None = Field(None, ge=1, description="tasks in flight")
+
+
+class EngineSettings(BaseModel):
+    """On which engine tasks run, how many at a time, and how often one is tried."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["auto", "inline", "ray"] = Field(
+        "auto", description="auto: Ray when a step has more than one task and more than one CPU is there"
+    )
+    workers: int | None = Field(None, ge=1, description="CPUs to use; all of them when unset")
+    address: str | None = Field(None, description="address of a running Ray cluster; RAY_ADDRESS when unset")
+    retries: int = Field(2, ge=0, description="further attempts at a task that raised")
+    retry_seconds: float = Field(
+        0.5, ge=0, description="pause before the first further attempt; doubles each time"
+    )
+    window: int | None = Field(None, ge=1, description="tasks in flight; twice the CPUs and two when unset")
+    stages: dict[str, StageNeeds] = Field(
+        {}, description="what tasks of a stage take, by its name, such as `extract`"
+    )
+
+    @field_validator("stages")
+    @classmethod
+    def _names_of_stages(cls, stages: dict[str, StageNeeds]) -> dict[str, StageNeeds]:
+        for name in stages:
+            if name not in steps.STAGES:
+                raise ValueError(f"there is no stage `{name}`; the stages are {', '.join(steps.STAGES)}")
+        return stages
+
+    def provide(self, stage: str, phase: Phase) -> Phase:
+        """Return the phase with what the settings say of its stage."""
+        needs = self.stages.get(stage, StageNeeds()).model_dump(exclude_none=True)
+        return replace(phase, **needs)

@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM: stop at once, in order, and whatever library happens to be running."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gristmill.errors import Interrupted
+
+_received: list[Interrupted] = []
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into Interrupted in the main thread, so that every `finally` on the way
+    runs."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not break the way out
+        error = Interrupted(f"stopped by {signal.Signals(number).name}: what is finished stays finished")
+        error.exit_code = 128 + number
+        _received.append(error)
+        raise error
+
+    try:
+        old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread, where nobody could stop us by signal anyway
+        yield
+        return
+    try:
+        yield
+    finally:
+        _received.clear()
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def check() -> None:
+    """Raise Interrupted again if a signal came and somebody's `except Exception` swallowed it, as Ray's
+    start-up does."""
+    if _received:
+        raise _received[0]

@@ -1,0 +1,122 @@
+"""Tallies and samples of the documents a task handles, small enough for its record: what reports are drawn
+from."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gristmill.hashing import keyed_hash
+from gristmill.manifest import Record
+
+SAMPLES = 8  # texts kept per outlet or rule, those with the smallest hash of their id
+SNIPPET_CHARACTERS = 1200
+TOP_DOMAINS = 300
+LENGTH_BINS = [0, *(2**power for power in range(4, 27))]  # bytes of UTF-8
+
+
+class Observer:
+    """Collect, over the tables of one task, tallies and the bottom-k sample by keyed hash of the id.
+
+    Bottom-k samples merge: the smallest of all shards' samples are those of the whole, in any order.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.tallies: dict[str, Counter[str]] = {}
+        self.lengths: dict[str, np.ndarray] = {}
+        self._samples: dict[str, list[tuple[int, bytes, int, dict[str, Any]]]] = {}
+        self._seen = 0  # tells two rows with the same id apart where the heap compares them
+
+    def see(self, outlet: str, table: pa.Table) -> None:
+        """Take note of documents that left by `outlet` (`kept` or `removed`)."""
+        if not table.num_rows:
+            return
+        self._count(f"{outlet}.language", table.column("language"))
+        self._count(f"{outlet}.year", pc.cast(pc.year(table.column("date")), pa.string()))
+        self._count(f"{outlet}.source", table.column("source"))
+        self.tallies.setdefault(f"{outlet}.domain", Counter()).update(
+            domain(url) for url in table.column("url").to_pylist() if url
+        )
+        self._measure(outlet, table.column("text"))
+        labels = table.column("rule").to_pylist() if outlet == "removed" else ["kept"] * table.num_rows
+        self._sample(labels, table)
+
+    def see_failed(self, table: pa.Table) -> None:
+        if table.num_rows:
+            self._count("failed.error", table.column("error"))
+            self._sample(["failed"] * table.num_rows, table)
+
+    def into(self, record: Record) -> None:
+        """Put what was collected into a shard record."""
+        tallies = {}
+        for name, counter in sorted(self.tallies.items()):
+            limit = TOP_DOMAINS if name.endswith(".domain") else len(counter)
+            tallies[name] = dict(sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:limit])
+        record.extra["tallies"] = tallies
+        record.histograms["length_bytes"] = {
+            "bins": LENGTH_BINS,
+            **{outlet: counts.tolist() for outlet, counts in sorted(self.lengths.items())},
+        }
+        for label, heap in sorted(self._samples.items()):
+            rows = sorted(heap, reverse=True)
+            record.samples[label] = [{"hash": -negated, **sample} for negated, _, _, sample in rows]
+
+    def _count(self, name: str, column: pa.ChunkedArray) -> None:
+        counts = column.value_counts()
+        self.tallies.setdefault(name, Counter()).update(
+            {str(entry["values"]): entry["counts"] for entry in counts.to_pylist()}
+        )
+
+    def _measure(self, outlet: str, text: pa.ChunkedArray) -> None:
+        lengths = pc.fill_null(pc.binary_length(text), 0).to_numpy()
+        bins = np.searchsorted(LENGTH_BINS, lengths, side="right") - 1
+        counts = np.bincount(bins, minlength=len(LENGTH_BINS))
+        self.lengths[outlet] = self.lengths.get(outlet, 0) + counts
+
+    def _sample(self, labels: list[str], table: pa.Table) -> None:
+        hashes = keyed_hash(self.seed, "sample", table.column("id").combine_chunks()).tolist()
+        for row, (label, hashed) in enumerate(zip(labels, hashes, strict=True)):
+            heap = self._samples.setdefault(label, [])
+            if len(heap) < SAMPLES or -hashed > heap[0][0]:
+                self._seen += 1
+                entry = (-hashed, table.column("id")[row].as_py(), self._seen, self._describe(table, row))
+                if len(heap) < SAMPLES:
+                    heapq.heappush(heap, entry)
+                else:
+                    heapq.heapreplace(heap, entry)
+
+    def _describe(self, table: pa.Table, row: int) -> dict[str, Any]:
+        sample: dict[str, Any] = {
+            "id": table.column("id")[row].as_py().hex(),
+            "url": table.column("url")[row].as_py(),
+        }
+        for name in ("rule", "value", "bound", "error", "message"):
+            if name in table.column_names:
+                sample[name] = _finite(table.column(name)[row].as_py())
+        if "error" in sample:
+            sample["origin"] = table.column("origin")[row].as_py()
+        if "text" in table.column_names:
+            text = table.column("text")[row].as_py()
+            sample["text"] = None if text is None else text[:SNIPPET_CHARACTERS]
+        return sample
+
+
+def domain(url: str) -> str:
+    """Return the host of a URL without a leading `www.`; an empty string where there is none."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    return host.removeprefix("www.")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity, and digests are taken of JSON."""
+    return repr(value) if isinstance(value, float) and not np.isfinite(value) else value

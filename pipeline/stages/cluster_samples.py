@@ -1,0 +1,121 @@
+"""What deduplication found, for a task's record: cluster sizes, similarities, and clusters and pairs chosen
+by hash."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gristmill.hashing import keyed_hash
+from gristmill.manifest import Record
+
+SIZE_BINS = [2, 3, 4, 5, 9, 17, 33, 65, 129, 257, 513, 1025, 1_000_001]
+JACCARD_BINS = [round(step / 50, 2) for step in range(51)]
+CLUSTERS, MEMBERS = 6, 4  # clusters kept in every record, and members of each
+SNIPPET_CHARACTERS = 2500
+PAIRS = 8  # compared pairs kept in every record, of the accepted and of the rejected
+
+
+class ClusterObserver:
+    """Collect, over the tables of one task, how documents lie in clusters.
+
+    Clusters are sampled by the hash of their id: every task keeps the same ones, so that a cluster whose
+    members lie in many shards comes together again when records are added up.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.sizes = np.zeros(len(SIZE_BINS), np.int64)
+        self._clusters: dict[str, dict[str, Any]] = {}
+
+    def see(self, decisions: pa.Table, documents: pa.Table) -> None:
+        """Take note of decisions beside the documents they are about, kept and removed, in any order."""
+        sizes = decisions["cluster_size"].to_numpy()
+        survivors = np.asarray(pc.equal(decisions["id"], decisions["survivor_id"]))
+        inside = np.flatnonzero(sizes > 1)
+        if not len(inside):
+            return
+        # A cluster is counted once, where its survivor lies.
+        counted = sizes[(sizes > 1) & survivors]
+        self.sizes += np.bincount(
+            np.searchsorted(SIZE_BINS, counted, side="right") - 1, minlength=len(SIZE_BINS)
+        )
+        self._sample(decisions.take(pa.array(inside)), documents)
+
+    def into(self, record: Record) -> None:
+        record.histograms["cluster_size"] = {"bins": SIZE_BINS, "clusters": self.sizes.tolist()}
+        record.extra["clusters"] = sorted(
+            self._clusters.values(), key=lambda cluster: (cluster["hash"], cluster["cluster_id"])
+        )
+
+    def _sample(self, decisions: pa.Table, documents: pa.Table) -> None:
+        hashes = keyed_hash(self.seed, "cluster", decisions["cluster_id"].combine_chunks()).tolist()
+        known = {cluster["hash"] for cluster in self._clusters.values()}
+        chosen = set(heapq.nsmallest(CLUSTERS, known | set(hashes)))
+        rows = [row for row, hashed in enumerate(hashes) if hashed in chosen]
+        places: dict[bytes, int] = {}
+        if rows:
+            places = {id_: row for row, id_ in enumerate(documents["id"].to_pylist())}
+        for row in rows:
+            decision = decisions.slice(row, 1).to_pylist()[0]
+            cluster = self._clusters.setdefault(
+                decision["cluster_id"].hex(),
+                {
+                    "cluster_id": decision["cluster_id"].hex(),
+                    "hash": hashes[row],
+                    "size": decision["cluster_size"],
+                    "members": [],
+                },
+            )
+            cluster["members"].append(_member(decision, documents, places[decision["id"]]))
+            cluster["members"] = heapq.nsmallest(
+                MEMBERS, cluster["members"], key=lambda member: (member["removed"], member["id"])
+            )
+        self._clusters = {
+            name: cluster for name, cluster in self._clusters.items() if cluster["hash"] in chosen
+        }
+
+
+def observe_pairs(record: Record, pairs: pa.Table, seed: int) -> None:
+    """Put into a record how similar the compared pairs of one task were, and some of them, chosen by hash.
+
+    A pair whose signatures were too far apart has no score of its texts: it counts by its estimate, as
+    `unread`.
+    """
+    accepted, exact = (
+        np.asarray(pc.fill_null(column, False)) for column in (pairs["accepted"], pc.is_valid(pairs["score"]))
+    )
+    score, estimate = pairs["score"].to_numpy(), pairs["estimate"].to_numpy()
+    kinds = {"accepted": score[accepted], "rejected": score[exact & ~accepted], "unread": estimate[~exact]}
+    counts = {kind: np.histogram(values, JACCARD_BINS)[0].tolist() for kind, values in kinds.items()}
+    record.histograms["pair_similarity"] = {"bins": JACCARD_BINS, **counts}
+    record.counts |= {f"pairs_{kind}": len(values) for kind, values in kinds.items()}
+    hashes = keyed_hash(seed, "pair", pairs["id"].combine_chunks()) ^ keyed_hash(
+        seed, "kept", pairs["kept_id"].combine_chunks()
+    )
+    sampled: dict[str, list[dict[str, Any]]] = {}
+    record.extra["pairs"] = sampled
+    for outcome, inside in (("accepted", accepted), ("rejected", ~accepted)):
+        places = np.flatnonzero(inside)
+        chosen = places[np.argsort(hashes[places], kind="stable")[:PAIRS]]
+        sampled[outcome] = [
+            {**row, "id": row["id"].hex(), "kept_id": row["kept_id"].hex(), "hash": int(hashed)}
+            for row, hashed in zip(
+                pairs.take(pa.array(chosen)).to_pylist(), hashes[chosen].tolist(), strict=True
+            )
+        ]
+
+
+def _member(decision: dict[str, Any], documents: pa.Table, row: int) -> dict[str, Any]:
+    text = documents["text"][row].as_py()
+    return {
+        "id": decision["id"].hex(),
+        "url": documents["url"][row].as_py(),
+        "removed": decision["survivor_id"] != decision["id"],
+        "jaccard": decision["jaccard"],
+        "text": None if text is None else text[:SNIPPET_CHARACTERS],
+    }

@@ -1,0 +1,130 @@
+"""What every rule saw on both sides of its cut: a histogram of kept and removed, and the documents nearest to
+the bound."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gristmill.filters.passes import FilterOutcome, Filters
+from gristmill.filters.rules import Bound, Rule, histogram
+from gristmill.hashing import keyed_hash
+from gristmill.manifest import Record
+
+NEAREST = 4  # documents kept per rule and side in every shard's record
+SNIPPET_CHARACTERS = 500
+SIDES = ("kept", "removed")
+
+
+class CutObserver:
+    """Collect, over the tables of one task, where each rule's values lie; small enough for the task's record.
+
+    "Kept" are documents that every rule let pass, "removed" those that any removed; near the cut, "removed"
+    are those that failed the rule itself. The nearest of all shards are among the nearest of each, so that
+    records merge.
+    """
+
+    def __init__(self, filters: Filters, seed: int) -> None:
+        self.filters, self.seed = filters, seed
+        self.histograms: dict[str, dict[str, Any]] = {}
+        self._nearest: dict[tuple[str, str], list[tuple[float, int, str, dict[str, Any]]]] = {}
+
+    def see(self, documents: pa.Table, outcome: FilterOutcome) -> None:
+        """Take note of a table of documents, as they came in, and of what the filters made of them."""
+        if not documents.num_rows:
+            return
+        verdicts, removed_by = self.filters.decide(outcome.signals)
+        kept = removed_by < 0
+        hashes = keyed_hash(self.seed, "sample", documents.column("id").combine_chunks())
+        for part, verdict in zip(self.filters.passes, verdicts, strict=True):
+            for index, rule in enumerate(part.rules):
+                values, failed, applies = verdict.values[index], verdict.failed[index], verdict.applies[index]
+                if rule.bins:
+                    self._count(rule, values, kept & applies, ~kept & applies)
+                distances = _distances(rule.bound, values)
+                for side, mask in (("kept", kept & applies), ("removed", failed)):
+                    self._sample(rule, side, documents, mask, values, distances, hashes)
+
+    def into(self, record: Record) -> None:
+        for name, found in self.histograms.items():
+            record.histograms[f"rule:{name}"] = found
+        for (name, side), nearest in sorted(self._nearest.items()):
+            record.samples[f"near:{name}:{side}"] = [sample for *_, sample in nearest]
+
+    def _count(
+        self,
+        rule: Rule,
+        values: npt.NDArray[np.float64],
+        kept: npt.NDArray[np.bool_],
+        removed: npt.NDArray[np.bool_],
+    ) -> None:
+        empty = [0] * (len(rule.bins) + 1)
+        found = self.histograms.setdefault(
+            rule.name,
+            {"bins": list(rule.bins), "cuts": list(limits(rule.bound)), "kept": empty, "removed": empty},
+        )
+        for outlet, mask in (("kept", kept), ("removed", removed)):
+            found[outlet] = [a + b for a, b in zip(found[outlet], histogram(rule, values[mask]), strict=True)]
+
+    def _sample(
+        self,
+        rule: Rule,
+        side: str,
+        documents: pa.Table,
+        mask: npt.NDArray[np.bool_],
+        values: npt.NDArray[np.float64],
+        distances: npt.NDArray[np.float64],
+        hashes: npt.NDArray[np.uint64],
+    ) -> None:
+        rows = np.flatnonzero(mask & np.isfinite(distances))
+        if not len(rows):
+            return
+        order = rows[np.lexsort((hashes[rows], distances[rows]))][:NEAREST]
+        fresh = [
+            (
+                float(distances[row]),
+                int(hashes[row]),
+                *_describe(documents, rule, float(values[row]), int(row)),
+            )
+            for row in order
+        ]
+        described = [
+            (distance, hashed, id_, {"hash": hashed, "distance": distance, "id": id_, **sample})
+            for distance, hashed, id_, sample in fresh
+        ]
+        before = self._nearest.get((rule.name, side), [])
+        self._nearest[rule.name, side] = heapq.nsmallest(
+            NEAREST, [*before, *described], key=lambda entry: entry[:3]
+        )
+
+
+def limits(bound: Bound) -> Iterator[float]:
+    """The cuts of a rule, lowest first."""
+    yield from sorted(
+        {value for value in (bound.min, bound.above, bound.max, bound.below) if value is not None}
+    )
+
+
+def _distances(bound: Bound, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How far each value lies from the nearest cut, infinite where the rule has none."""
+    found = np.full(len(values), np.inf)
+    for limit in limits(bound):
+        found = np.minimum(found, np.abs(values - limit))
+    return found
+
+
+def _describe(documents: pa.Table, rule: Rule, value: float, row: int) -> tuple[str, dict[str, Any]]:
+    text = documents.column("text")[row].as_py()
+    nearest = min(limits(rule.bound), key=lambda limit: abs(value - limit))
+    return documents.column("id")[row].as_py().hex(), {
+        "url": documents.column("url")[row].as_py(),
+        "rule": rule.name,
+        "value": value,
+        "bound": nearest,
+        "text": None if text is None else text[:SNIPPET_CHARACTERS],
+    }

@@ -1,0 +1,186 @@
+"""From a command line to a finished run: what every verb that runs something does."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gristmill.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.run.runner import RunResult
+
+EXIT_LOSSES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run, as said on the command line."""
+
+    out: Path | None = None
+    engine: str | None = None
+    workers: int | None = None
+    address: str | None = None
+    quiet: bool = False
+    json: bool = False
+    overrides: tuple[str, ...] = ()
+
+
+def is_recipe(inputs: Sequence[str]) -> bool:
+    return len(inputs) == 1 and inputs[0].endswith((".yaml", ".yml"))
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    from gristmill.pipeline.recipe.file import load
+    from gristmill.pipeline.recipe.model import Recipe
+
+    return load(path, Recipe, overrides)
+
+
+def plain_recipe(
+    name: str,
+    inputs: Sequence[str],
+    sections: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    **source: Any,
+) -> Recipe:
+    """Build the recipe that a verb on plain files stands for: one source named `input`, and the verb's own
+    sections."""
+    from gristmill.pipeline.recipe.file import validate
+    from gristmill.pipeline.recipe.model import Recipe
+
+    if not inputs:
+        raise UsageError("no inputs given", hint="name files, globs, or the output folder of another verb")
+    sources = {"input": {"inputs": list(inputs), **source}}
+    return validate({"name": name, "sources": sources, **sections}, Recipe, overrides)
+
+
+def named_recipe(
+    name: str, sources: Mapping[str, str], sections: Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Recipe:
+    """Build the recipe of a verb that takes each plain input as a source of its own."""
+    from gristmill.pipeline.recipe.file import validate
+    from gristmill.pipeline.recipe.model import Recipe
+
+    return validate(
+        {"name": name, "sources": {key: {"inputs": path} for key, path in sources.items()}, **sections},
+        Recipe,
+        overrides,
+    )
+
+
+def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> RunResult:
+    """Run a recipe's steps, all or up to one stage, and narrate.
+
+    Raises what `run_plan` raises; on an interruption the command that resumes is printed first.
+    """
+    from gristmill.pipeline.recipe.plan import build_plan
+    from gristmill.pipeline.report.follow import followed
+    from gristmill.pipeline.run.progress import Progress, spell_seconds
+    from gristmill.pipeline.run.runner import run_plan
+
+    out = output_folder(recipe, options.out)
+    progress = Progress(quiet=options.quiet)
+    settings = engine_settings(recipe, options)
+    try:
+        with followed(out, progress.note) as report:
+            result = run_plan(build_plan(recipe, until), out, settings, progress)
+            report.nothing_new = not result.ran
+    except Interrupted as stop:
+        stop.hint = f"resume with: {resume_command()}"
+        raise
+    reused = f", {len(result.reused)} reused" if result.reused else ""
+    progress.note(f"{len(result.ran)} steps run{reused}, {spell_seconds(result.seconds)}; results in {out}")
+    return result
+
+
+def source_names(paths: Sequence[str]) -> dict[str, str]:
+    """Name plain inputs after their files or folders, so that reports can tell them apart; a name taken gets
+    a number."""
+    named: dict[str, str] = {}
+    for path in paths:
+        whole = next(
+            (part for part in reversed(Path(path).parts) if "*" not in part and part != "/"), "input"
+        )
+        plain = re.sub(r"[^A-Za-z0-9_]+", "-", whole.partition(".")[0]).strip("-") or "input"
+        number = next(n for n in itertools.count(1) if (plain if n == 1 else f"{plain}-{n}") not in named)
+        named[plain if number == 1 else f"{plain}-{number}"] = path
+    return named
+
+
+def model_folder(place: Path, step: str) -> Path:
+    """Where a model lies: a path as it is, or the model that a step of the run in this folder made."""
+    from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
+
+    if not place.exists():
+        raise UsageError(f"there is no model at `{place}`")
+    if not (place / RUN_FILE).exists():
+        return place
+    steps = finished_steps(place)
+    if step not in steps:
+        raise UsageError(
+            f"the run in `{place}` has no step `{step}`", hint="name a model's own folder or file"
+        )
+    return steps[step].folder / "model"
+
+
+def output_folder(recipe: Recipe, out: Path | None) -> Path:
+    """Where a recipe's results go, reached as its `output` section says."""
+    from gristmill.location import use_storage
+
+    folder = out or Path("out") / recipe.name
+    use_storage(folder, recipe.output.settings())
+    return folder
+
+
+def engine_settings(recipe: Recipe, options: Options) -> Any:
+    """The recipe's engine section with what the command line says on top."""
+    from gristmill.pipeline.run.settings import EngineSettings
+
+    said = {"kind": options.engine, "workers": options.workers, "address": options.address}
+    merged = {
+        **recipe.engine.model_dump(),
+        **{name: value for name, value in said.items() if value is not None},
+    }
+    try:
+        return EngineSettings.model_validate(merged)
+    except ValueError:
+        raise UsageError(f"`--engine` must be inline, ray or auto, got {options.engine!r}") from None
+
+
+def resume_command() -> str:
+    """The command line of this process: running it again resumes."""
+    program = "gristmill" if Path(sys.argv[0]).name in {"gristmill", "cli.py", "__main__.py"} else sys.argv[0]
+    return shlex.join([program, *without_secrets(sys.argv[1:])])
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Command-line arguments with the values of storage options struck out."""
+    shown = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        key, equals, _ = argument.removeprefix("--storage-option=").partition("=")
+        secret = (
+            before == "--storage-option"
+            or argument.startswith("--storage-option=")
+            or "storage_options" in key
+        )
+        prefix = "--storage-option=" if argument.startswith("--storage-option=") else ""
+        shown.append(f"{prefix}{key}=***" if secret and equals else argument)
+    return shown
+
+
+def exit_code(recipe: Recipe, result: RunResult) -> int:
+    """0, or 3 when more records failed or shards were lost than the recipe's limits allow."""
+    entered = failed = 0
+    for name, manifest in result.manifests.items():
+        if name.startswith("extract/") and manifest.books:
+            entered += manifest.books.items_in
+            failed += manifest.books.items_out["failed"]
+    return EXIT_LOSSES if entered and failed > recipe.limits.failed_fraction * entered else 0

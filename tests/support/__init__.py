@@ -1,0 +1,1 @@
+"""What tests of several parts share: made inputs, servers, browsers, runs."""

@@ -1,0 +1,177 @@
+"""All phases of deduplication in one process, over Parquet shards in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gristmill.dedup import cluster, decontaminate, exact, fuzzy, pieces, substring
+from gristmill.dedup.decisions import Applied
+from gristmill.dedup.runs import key_range, num_parts
+from gristmill.dedup.settings import (
+    DecontaminateSettings,
+    ExactSettings,
+    FuzzySettings,
+    PieceSettings,
+    SubstringSettings,
+)
+from gristmill.document import DOCUMENT, document_id
+
+
+def documents(texts: Sequence[str | None], **columns: Any) -> pa.Table:
+    """Make documents; ids are hashes of the place in the list unless `keys` says otherwise."""
+    count = len(texts)
+    keys = columns.pop("keys", [str(i) for i in range(count)])
+    sources = columns.pop("source", ["web"] * count)
+    values = {
+        "id": [document_id(source, key) for source, key in zip(sources, keys, strict=True)],
+        "url": columns.pop("url", [None] * count),
+        "source": sources,
+        "date": columns.pop("date", [None] * count),
+        "text": texts,
+        "language": [None] * count,
+        "language_score": [None] * count,
+        "origin": [{"file": "made", "offset": i, "length": 1} for i in range(count)],
+    }
+    table = pa.table(values, schema=DOCUMENT)
+    for name, column in columns.items():
+        table = table.append_column(name, pa.array(column))
+    return table
+
+
+def write_shards(folder: Path, table: pa.Table, sizes: Iterable[int]) -> list[tuple[Path, int]]:
+    """Cut a table into Parquet shards of the given sizes (the rest is the last one); return paths and first
+    rows."""
+    folder.mkdir(parents=True)
+    shards, row = [], 0
+    for size in [*sizes, len(table)]:
+        piece = table.slice(row, size)
+        path = folder / f"{len(shards):03d}.parquet"
+        pq.write_table(piece, path)
+        shards.append((path, row))
+        row += len(piece)
+    return shards
+
+
+@dataclass
+class Outcome:
+    kept: pa.Table
+    removed: pa.Table
+    decisions: pa.Table
+    counts: list[dict[str, Any]] = field(default_factory=list)
+    pairs: pa.Table | None = None
+
+    def texts(self) -> list[str]:
+        return self.kept["text"].to_pylist()
+
+
+def run_exact(
+    settings: ExactSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
+) -> Outcome:
+    scratch.mkdir(parents=True)
+    keys, decisions = [], []
+    for path, first_row in shards:
+        keys.append(scratch / f"{path.stem}.keys")
+        exact.map_exact(settings, path, first_row, keys[-1])
+    counts = []
+    for part in range(parts):
+        decisions.append(scratch / f"{part}.decisions")
+        counts.append(exact.reduce_exact(keys, *key_range(part, parts), decisions[-1]))
+    applied = [piece for path, row in shards for piece in exact.apply_exact(settings, path, row, decisions)]
+    return _outcome(applied, counts)
+
+
+def run_fuzzy(settings: FuzzySettings, shards: Sequence[tuple[Path, int]], scratch: Path) -> Outcome:
+    scratch.mkdir(parents=True)
+    bands = []
+    total = 0
+    for path, first_row in shards:
+        bands.append(scratch / f"{path.stem}.bands")
+        total += fuzzy.map_signatures(settings, path, first_row, bands[-1])["band_keys"]
+    parts = num_parts(total, settings.part_records)
+    forests = [scratch / f"0-{part}.forest" for part in range(parts)]
+    for part, forest in enumerate(forests):
+        cluster.cluster_bands(bands, *key_range(part, parts), forest)
+    for level, groups in enumerate(cluster.merge_tree(parts), start=1):
+        merged = [scratch / f"{level}-{number}.forest" for number in range(len(groups))]
+        for group, out in zip(groups, merged, strict=True):
+            cluster.merge_forests([forests[leaf] for leaf in group], out)
+        forests = merged
+    components = scratch / "components"
+    counts = cluster.write_components(forests[0], components, settings.group_documents)
+    members = [scratch / f"{path.stem}.members" for path, _row in shards]
+    for (path, row), out in zip(shards, members, strict=True):
+        fuzzy.gather_members(settings, path, row, components, out)
+    decisions, pairs, results = [], [], [counts]
+    for group in range(counts["groups"]):
+        decisions.append(scratch / f"{group}.decisions")
+        pairs.append(scratch / f"{group}.parquet")
+        results.append(fuzzy.verify_group(settings, members, components, group, decisions[-1], pairs[-1]))
+    applied = [piece for path, row in shards for piece in fuzzy.apply_fuzzy(settings, path, row, decisions)]
+    outcome = _outcome(applied, results)
+    outcome.pairs = (
+        pa.concat_tables([pq.read_table(path) for path in pairs]) if pairs else fuzzy.PAIRS.empty_table()
+    )
+    return outcome
+
+
+def _outcome(applied: list[Applied], counts: list[dict[str, Any]]) -> Outcome:
+    kept, removed, decisions = (
+        pa.concat_tables([getattr(piece, name) for piece in applied])
+        for name in ("kept", "removed", "decisions")
+    )
+    return Outcome(kept, removed, decisions, counts)
+
+
+def run_pieces(
+    settings: PieceSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
+) -> Outcome:
+    scratch.mkdir(parents=True)
+    keys, cuts = [], []
+    for path, first_row in shards:
+        keys.append(scratch / f"{path.stem}.keys")
+        pieces.map_pieces(settings, path, first_row, keys[-1])
+    counts = []
+    for part in range(parts):
+        cuts.append(scratch / f"{part}.cuts")
+        counts.append(pieces.reduce_pieces(settings, keys, *key_range(part, parts), cuts[-1]))
+    applied = [piece for path, row in shards for piece in pieces.apply_pieces(settings, path, row, cuts)]
+    return _outcome(applied, counts)
+
+
+def run_substring(
+    settings: SubstringSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 1
+) -> Outcome:
+    scratch.mkdir(parents=True)
+    texts, cuts = [], []
+    for path, first_row in shards:
+        texts.append(scratch / f"{path.stem}.texts")
+        substring.map_texts(path, first_row, texts[-1])
+    counts = []
+    for part in range(parts):
+        cuts.append(scratch / f"{part}.cuts")
+        counts.append(substring.find_repeats(settings, texts, *key_range(part, parts), cuts[-1]))
+    applied = [
+        piece for path, row in shards for piece in substring.apply_substring(settings, path, row, cuts)
+    ]
+    return _outcome(applied, counts)
+
+
+def run_decontaminate(
+    settings: DecontaminateSettings, shards: Sequence[tuple[Path, int]], scratch: Path
+) -> tuple[Outcome, pa.Table]:
+    scratch.mkdir(parents=True)
+    counts = decontaminate.index_benchmarks(settings, scratch / "grams", scratch / "items.parquet")
+    both = [
+        pair
+        for path, _row in shards
+        for pair in decontaminate.decontaminate(settings, scratch / "grams", scratch / "items.parquet", path)
+    ]
+    return _outcome([applied for applied, _hits in both], [counts]), pa.concat_tables(
+        [hits for _applied, hits in both]
+    )

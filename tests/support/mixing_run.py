@@ -1,0 +1,76 @@
+"""Run the phases of a mixture in one process, as the stage does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gristmill.tokenize import gather, shards
+from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.places import Take
+from gristmill.tokenize.plan import MixPlan, Size, make_plan
+from gristmill.tokenize.settings import MixSettings
+from gristmill.tokenize.tokenizers import Tokenizer, token_dtype, tokenizer_sha256
+
+
+def run_mix(
+    files: Mapping[str, Sequence[Any]], settings: MixSettings, tokenizer: Tokenizer, out: Path, seed: int = 1
+) -> MixPlan:
+    """Mix encoded files into `out/train` and `out/heldout`."""
+    out.mkdir(parents=True)
+    sizes: dict[str, dict[str, Size]] = {"train": {}, "heldout": {}}
+    levels: dict[str, list[Path]] = {}
+    for source, parts in files.items():
+        found = []
+        for number, part in enumerate(parts):
+            levels.setdefault(source, []).append(out / f"{source}-{number}.levels")
+            found.append(mixing.measure(part.index, settings, source, seed, levels[source][-1]))
+        sizes["train"][source], sizes["heldout"][source] = (
+            Size(*(sum(getattr(size, key) for size in side) for key in ("docs", "tokens", "bytes")))
+            for side in ([measured.training for measured in found], [measured.heldout for measured in found])
+        )
+    plan = make_plan(settings, sizes["train"])
+    bounds = {
+        row.source: mixing.find_bound(
+            levels[row.source], row.tokens, row.size.tokens, weighted=row.source in settings.weights
+        )
+        for row in plan.rows
+    }
+    dtype = token_dtype(tokenizer.vocab_size).str
+    for split in ("train", "heldout"):
+        folder = out / split
+        folder.mkdir()
+        total = plan.tokens if split == "train" else sum(size.tokens for size in sizes["heldout"].values())
+        num_shards = max(1, -(-total // settings.shard_tokens))
+        parts = []
+        for number, row in enumerate(plan.rows):
+            copies = mixing.most_copies(settings, row.source, bounds[row.source]) if split == "train" else 1
+            take = Take(row.source, number, split, 0, num_shards, bounds[row.source], copies)
+            for index, part in enumerate(files[row.source]):
+                stem = out / f"{split}-{row.source}-{index}"
+                mixing.assign(part.payload, part.index, dtype, settings, take, seed, stem)
+                parts.append(stem)
+        written = [
+            gather.write_shard(
+                [gather.Part(stem, shard) for stem in parts], folder / f"{shard:05d}", dtype, len(plan.rows)
+            )
+            for shard in range(num_shards)
+        ]
+        totals = [
+            {
+                key: sum(shard["per_source"][key][number] for shard in written)
+                for key in ("tokens", "bytes", "docs")
+            }
+            for number in range(len(plan.rows))
+        ]
+        sources = [{"name": row.source, **total} for row, total in zip(plan.rows, totals, strict=True)]
+        shutil.copy(tokenizer.file, folder / tokenizer.file.name)
+        body = shards.manifest_body(
+            kind="mixed", vocab=tokenizer.vocab_size, dtype=dtype, eos_id=tokenizer.eos_id, split=split,
+            tokenizer_file=tokenizer.file.name, tokenizer_sha256=tokenizer_sha256(tokenizer), sources=sources,
+            shards=[{key: value for key, value in shard.items() if key != "per_source"} for shard in written],
+        )  # fmt: skip
+        (folder / shards.MANIFEST).write_bytes(body)
+    return plan

@@ -1,0 +1,76 @@
+"""A stage of two phases for tests of the engine: square numbers, then add them up."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.runner import Plan
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.step import Step
+
+QUIET = Progress(quiet=True)
+INLINE = EngineSettings(kind="inline", retry_seconds=0)
+
+
+class Toy(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    numbers: tuple[int, ...] = (1, 2, 3)
+    flaky: str | None = None
+    poison: int | None = None
+    fails: bool = False  # the sum, which every number is needed for
+    kill: str | None = None
+    starts: str | None = None  # a folder in which each attempt leaves a file
+    seconds: float = 0.01
+
+
+def squares(job: Job) -> Stage:
+    tasks = [
+        Task(f"{i:05d}", square, {"number": n, **job.settings.model_dump(exclude={"numbers", "fails"})})
+        for i, n in enumerate(job.settings.numbers)
+    ]
+    records = yield Phase("map", tasks, may_lose=True)
+    paths = [str(job.folder / entry.path) for record in records for entry in record.named("number")]
+    (total,) = yield Phase("reduce", [Task("all", add, {"paths": paths, "fails": job.settings.fails})])
+    return {"total": total.counts["total"]}
+
+
+def square(
+    task: Attempt,
+    number: int,
+    flaky: str | None,
+    poison: int | None,
+    kill: str | None,
+    starts: str | None,
+    seconds: float,
+) -> None:
+    if starts:
+        Path(starts, f"{number}-{task.scratch.name}").touch()
+    if flaky and not Path(flaky).exists():
+        Path(flaky).touch()
+        raise RuntimeError("flaky once")
+    if kill and not Path(kill).exists():
+        Path(kill).touch()
+        os.kill(os.getpid(), 9)
+    if number == poison:
+        raise ValueError(f"cannot square {number}")
+    time.sleep(seconds)
+    path = task.scratch / "n.txt"
+    path.write_text(str(number * number))
+    task.publish(path, "number", 1)
+
+
+def add(task: Attempt, paths: list[str], fails: bool) -> None:
+    if fails:
+        raise ValueError("cannot add")
+    task.record.counts["total"] = sum(int(Path(path).read_text()) for path in paths)
+
+
+def plan(allowed_failures: int = 0, **settings: object) -> Plan:
+    return Plan("toy", 1, [Step("toy/a", "toy", Toy.model_validate(settings))], {}, allowed_failures)

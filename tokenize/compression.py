@@ -1,0 +1,51 @@
+"""What a tokenizer makes of a corpus: bytes per token by source, pieces never used, the longest tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gristmill.storage import read_tables
+from gristmill.tokenize.encode import flat
+from gristmill.tokenize.tokenizers import Tokenizer
+
+_SAMPLE_BYTES = 2_000_000
+_LONGEST = 50
+
+
+def tokenizer_report(tokenizer: Tokenizer, sources: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+    """Encode the first couple of megabytes of each source and count; `unused` is over those samples."""
+    used = np.zeros(tokenizer.vocab_size, np.int64)
+    by_source = {}
+    for name, paths in sources.items():
+        num_bytes = num_tokens = 0
+        for text in _texts(paths):
+            tokens, _ = flat(tokenizer.encode_batch([text]), tokenizer.eos_id)
+            used += np.bincount(tokens, minlength=len(used))
+            num_bytes += len(text.encode())
+            num_tokens += len(tokens)
+        by_source[name] = {
+            "bytes": num_bytes,
+            "tokens": num_tokens,
+            "bytes_per_token": num_bytes / num_tokens if num_tokens else None,
+        }
+    pieces = sorted(
+        (tokenizer.piece(id) for id in range(tokenizer.vocab_size)), key=lambda piece: (-len(piece), piece)
+    )
+    return {"sources": by_source, "unused": int((used == 0).sum()), "longest": pieces[:_LONGEST]}
+
+
+def _texts(paths: Sequence[Path]) -> list[str]:
+    texts: list[str] = []
+    left = _SAMPLE_BYTES
+    for path in paths:
+        for table in read_tables(path, ["text"]):
+            for text in table["text"].to_pylist():
+                texts.append((text or "")[:left])
+                left -= len(texts[-1].encode())
+                if left <= 0:
+                    return texts
+    return texts
