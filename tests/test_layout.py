@@ -28,7 +28,17 @@ HIDDEN = [
 ]
 HIDDEN += ["sklearn", "tokenizers", "trafilatura", "transformers", "typer", "yaml"]
 FLOOR = {"errors", "hashing", "document", "storage", "manifest", "ledger", "index", "lock", "text"}
-FLOOR |= {"remote", "remote_store", "s3_uploads", "stores", "cache", "location", "lease", "workspace"}
+FLOOR |= {
+    "remote",
+    "remote_store",
+    "s3_uploads",
+    "stores",
+    "cache",
+    "location",
+    "lease",
+    "workspace",
+    "token_shards",
+}
 
 
 def modules(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError
-from gristmill.tokenize.shards import Document, mapped, read_documents, read_manifest
+from gristmill.token_shards import ENDS, IDS, TOKENS, ShardDocument, read_documents, read_manifest
 
 FORMATS = ("llmc", "mds", "npy")
 # llm.c, dev/data/data_common.py: magic and version of GPT-2's uint16 and Llama 3's uint32 files.
@@ -51,7 +51,7 @@ def _llmc(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
             header = np.zeros(256, "<i4")
             header[:3] = magic, version, shard["tokens"]
             file.write(header.tobytes())
-            with (folder / f"{shard['name']}.bin").open("rb") as tokens:
+            with TOKENS.path(folder / shard["name"]).open("rb") as tokens:
                 shutil.copyfileobj(tokens, file)
         yield path
 
@@ -60,9 +60,9 @@ def _npy(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     """OLMo maps `.npy` as raw numbers, without numpy's own header."""
     for shard in manifest["shards"]:
         path = out / f"{shard['name']}.npy"
-        shutil.copyfile(folder / f"{shard['name']}.bin", path)
-        ends = mapped(folder / f"{shard['name']}.bin.index", "<u8").tolist()
-        ids = (folder / f"{shard['name']}.ids").read_bytes()
+        shutil.copyfile(TOKENS.path(folder / shard["name"]), path)
+        ends = ENDS.read(folder / shard["name"]).tolist()
+        ids = IDS.path(folder / shard["name"]).read_bytes()
         rows = io.StringIO()
         writer = csv.writer(rows, lineterminator="\n")
         for row, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
@@ -106,7 +106,7 @@ def _mds_shard(samples: list[bytes], config: dict[str, Any]) -> bytes:
     return struct.pack("<I", len(samples)) + offsets.astype("<u4").tobytes() + head + b"".join(samples)
 
 
-def _groups(documents: Iterator[Document]) -> Iterator[list[bytes]]:
+def _groups(documents: Iterator[ShardDocument]) -> Iterator[list[bytes]]:
     group: list[bytes] = []
     size = 0
     for document in documents:
@@ -120,7 +120,7 @@ def _groups(documents: Iterator[Document]) -> Iterator[list[bytes]]:
         yield group
 
 
-def _mds_sample(document: Document) -> bytes:
+def _mds_sample(document: ShardDocument) -> bytes:
     """Sizes of the columns as u32, then the columns; an ndarray of known type carries its number of axes and
     its shape."""
     tokens = document.tokens

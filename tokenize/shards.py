@@ -1,29 +1,30 @@
-"""Token shards on disk: what `mix` writes and any trainer reads.
-
-Per shard `00000.bin` raw little-endian tokens, `.idx` (Megatron's index), `.bin.index` (u64 document ends in
-tokens), `.bytes` (u32 UTF-8 bytes per document), `.source` (u16, an index into the manifest's sources),
-`.ids` (16 bytes per document). One EOS ends each document and counts no byte. `manifest.json` is written
-last.
-"""
+"""Write token shards, and check them; `gristmill.token_shards` says what their files hold."""
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.errors import InputError, IntegrityError
 from gristmill.hashing import sha256_file
+from gristmill.token_shards import (
+    BYTES,
+    ENDS,
+    FILES,
+    FORMAT_VERSION,
+    IDS,
+    MEGATRON,
+    SOURCES,
+    TOKENS,
+    inconsistencies,
+    read_manifest,
+)
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-SUFFIXES = (".bin", ".idx", ".bin.index", ".bytes", ".source", ".ids")
 _MAGIC = b"MMIDIDX\x00\x00"
 _CODES = {2: 8, 4: 4}  # Megatron has no uint32: int32 reads the same bytes for ids below 2^31
 _HEADER = struct.Struct("<9sQBQQ")
@@ -39,13 +40,13 @@ def write_files(
 ) -> None:
     """Write the six files of one shard; `out` is their common stem."""
     width = tokens.dtype.itemsize
-    ends = np.cumsum(lengths, dtype="<u8")
-    tokens.tofile(_file(out, ".bin"))
-    ends.tofile(_file(out, ".bin.index"))
-    num_bytes.astype("<u4").tofile(_file(out, ".bytes"))
-    sources.astype("<u2").tofile(_file(out, ".source"))
-    _file(out, ".ids").write_bytes(ids)
-    with _file(out, ".idx").open("wb") as file:
+    ends = np.cumsum(lengths, dtype=ENDS.dtype)
+    tokens.tofile(TOKENS.path(out))
+    ends.tofile(ENDS.path(out))
+    num_bytes.astype(BYTES.dtype).tofile(BYTES.path(out))
+    sources.astype(SOURCES.dtype).tofile(SOURCES.path(out))
+    IDS.path(out).write_bytes(ids)
+    with MEGATRON.path(out).open("wb") as file:
         file.write(_HEADER.pack(_MAGIC, 1, _CODES[width], len(lengths), len(lengths) + 1))
         lengths.astype("<i4").tofile(file)
         ((ends - lengths) * np.uint64(width)).astype("<i8").tofile(file)
@@ -54,13 +55,13 @@ def write_files(
 
 def shard_entry(out: Path, tokens: int, docs: int, num_bytes: int) -> dict[str, Any]:
     """A shard's line in the manifest, with the digest of each of its files."""
-    digests = {suffix: sha256_file(_file(out, suffix)) for suffix in SUFFIXES}
+    digests = {file.suffix: sha256_file(file.path(out)) for file in FILES}
     return {
         "name": out.name,
         "tokens": tokens,
         "docs": docs,
         "bytes": num_bytes,
-        "sha256": digests.pop(".bin"),
+        "sha256": digests.pop(TOKENS.suffix),
         "sidecars": digests,
     }
 
@@ -93,49 +94,6 @@ def manifest_body(
     return json.dumps(body, indent=1).encode() + b"\n"
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a shard set's manifest; raises InputError when there is none."""
-    path = folder / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
-        manifest["shards"], manifest["sources"], manifest["dtype"]
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"the shard manifest is not readable: {error!r}", where=str(path)) from error
-    return manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document of a shard: its tokens with the closing EOS, and what is known of it."""
-
-    id: bytes
-    source: str
-    bytes: int
-    tokens: npt.NDArray[Any]
-
-
-def read_documents(folder: Path) -> Iterator[Document]:
-    """Yield every document of a shard set, in order, by its index."""
-    manifest = read_manifest(folder)
-    names = [source["name"] for source in manifest["sources"]]
-    dtype = np.dtype(manifest["dtype"]).newbyteorder("<")
-    for shard in manifest["shards"]:
-        stem = folder / shard["name"]
-        tokens, ends = mapped(_file(stem, ".bin"), dtype), mapped(_file(stem, ".bin.index"), "<u8")
-        sizes, sources = mapped(_file(stem, ".bytes"), "<u4"), mapped(_file(stem, ".source"), "<u2")
-        ids = _file(stem, ".ids").read_bytes()
-        start = 0
-        for row, end in enumerate(ends.tolist()):
-            yield Document(
-                ids[16 * row : 16 * row + 16], names[sources[row]], int(sizes[row]), tokens[start:end]
-            )
-            start = end
-
-
 def verify(folder: Path) -> list[str]:
     """Re-check every file of a shard set against its manifest, and the indexes against each other; name what
     is off."""
@@ -143,7 +101,7 @@ def verify(folder: Path) -> list[str]:
     problems = []
     expected = {manifest["tokenizer"]: manifest["tokenizer_sha256"]}
     for shard in manifest["shards"]:
-        digests = {".bin": shard["sha256"], **shard["sidecars"]}
+        digests = {TOKENS.suffix: shard["sha256"], **shard["sidecars"]}
         expected |= {shard["name"] + suffix: digest for suffix, digest in digests.items()}
     for name, digest in expected.items():
         path = folder / name
@@ -152,31 +110,5 @@ def verify(folder: Path) -> list[str]:
         elif sha256_file(path) != digest:
             problems.append(f"{name} is not what the manifest says: its bytes have changed")
     return problems or [
-        problem for shard in manifest["shards"] for problem in _inconsistencies(folder, manifest, shard)
+        problem for shard in manifest["shards"] for problem in inconsistencies(folder, manifest, shard)
     ]
-
-
-def _inconsistencies(folder: Path, manifest: dict[str, Any], shard: dict[str, Any]) -> Iterator[str]:
-    stem = folder / shard["name"]
-    tokens = mapped(_file(stem, ".bin"), np.dtype(manifest["dtype"]).newbyteorder("<"))
-    ends = mapped(_file(stem, ".bin.index"), "<u8")
-    if len(tokens) != shard["tokens"] or len(ends) != shard["docs"]:
-        yield (
-            f"{shard['name']} holds {len(ends)} documents and {len(tokens)} tokens, the manifest says"
-            " otherwise"
-        )
-    elif len(ends) and (
-        int(ends[-1]) != len(tokens) or not (tokens[ends.astype(np.int64) - 1] == manifest["eos_id"]).all()
-    ):
-        yield f"{shard['name']}: a document does not end with EOS"
-    elif tokens.size and int(tokens.max()) >= manifest["vocab"]:
-        yield f"{shard['name']}: a token is beyond the vocabulary"
-
-
-def mapped(path: Path, dtype: Any) -> npt.NDArray[Any]:
-    """Map a file of numbers; an empty one cannot be mapped."""
-    return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
-
-
-def _file(stem: Path, suffix: str) -> Path:
-    return stem.parent / (stem.name + suffix)

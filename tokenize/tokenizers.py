@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError
 from gristmill.hashing import sha256_file
+from gristmill.token_shards import token_dtype
 from gristmill.tokenize.settings import TokenizerSettings
 
 EOS_NAMES = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]")
@@ -140,11 +140,6 @@ def open_tokenizer(file: Path, settings: TokenizerSettings | None = None) -> Tok
     if file.suffix == ".tiktoken":
         return Tiktoken(file, settings.eos, settings.pattern)
     return SentencePiece(file, settings.eos)
-
-
-def token_dtype(vocab_size: int) -> np.dtype[Any]:
-    """uint16 iff every id fits."""
-    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
 def checked(ids: npt.NDArray[Any], vocab_size: int, where: str) -> npt.NDArray[Any]:

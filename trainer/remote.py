@@ -10,13 +10,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError, UsageError
-from gristmill.trainer.shards import MANIFEST, TOKENIZER_FILES, ShardSet
-
-SUFFIXES = (".bin", ".bin.index", ".source", ".bytes")
+from gristmill.token_shards import MANIFEST, TOKENS, TRAINING_FILES, ShardFile
+from gristmill.trainer.shards import TOKENIZER_FILES, ShardSet
 
 
 class RemoteShardSet(ShardSet):
@@ -45,28 +43,27 @@ class RemoteShardSet(ShardSet):
                 self._fetch(name)
         return super().tokenizer()
 
-    def _map(self, shard: int, suffix: str, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+    def _map(self, shard: int, file: ShardFile) -> npt.NDArray[Any]:
         if shard not in self._held:
-            for name in SUFFIXES:
-                if not (self.folder / (self.shards[shard].name + name)).is_file():
-                    self._fetch(
-                        self.shards[shard].name + name, self.shards[shard].sha256 if name == ".bin" else ""
-                    )
+            entry = self.shards[shard]
+            for needed in TRAINING_FILES:
+                path = needed.path(self.folder / entry.name)
+                if not path.is_file():
+                    self._fetch(path.name, entry.sha256 if needed is TOKENS else "")
             self._held[shard] = self._size(shard)
             while sum(self._held.values()) > self.cache_bytes:
                 self._drop(next(iter(self._held)))
         self._held.move_to_end(shard)
-        return super()._map(shard, suffix, dtype, count)
+        return super()._map(shard, file)
 
     def _size(self, shard: int) -> int:
-        entry = self.shards[shard]
-        return entry.tokens * self.dtype.itemsize + entry.docs * (8 + 2 + 4)
+        return sum(self._count(shard, file) * file.numbers(self.dtype).itemsize for file in TRAINING_FILES)
 
     def _drop(self, shard: int) -> None:
         del self._held[shard]
-        for suffix in SUFFIXES:  # an array still in use keeps its mapping until it is let go
-            self._maps.pop((shard, suffix), None)
-            (self.folder / (self.shards[shard].name + suffix)).unlink(missing_ok=True)
+        for file in TRAINING_FILES:  # an array still in use keeps its mapping until it is let go
+            self._maps.pop((shard, file.suffix), None)
+            file.path(self.folder / self.shards[shard].name).unlink(missing_ok=True)
 
     def _renew(self, folder: Path) -> None:
         """Fetch the manifest; what was cached of another one is worthless."""

@@ -1,10 +1,8 @@
 """Token shards, memory-mapped: one manifest, raw little-endian payloads, and sidecars that say where
 documents end.
 
-A folder holds `manifest.json` and per shard `00000.bin` (tokens), `.bin.index` (u64 document ends in tokens),
-`.bytes` (u32 UTF-8 bytes per document) and `.source` (u16 per document, an index into the manifest's
-sources). Document boundaries come from the index, never from scanning for EOS. Nothing is read but what a
-batch asks for.
+`gristmill.token_shards` says which files a shard has. Document boundaries come from the index, never from
+scanning for EOS. Nothing is read but what a batch asks for.
 """
 
 from __future__ import annotations
@@ -21,12 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
+from gristmill.token_shards import BYTES, ENDS, KINDS, MANIFEST, SOURCES, TOKENS, ShardFile, mapped
 from gristmill.trainer.config import DataSettings
 
 Ints = npt.NDArray[np.int64]
 
-MANIFEST = "manifest.json"
-KINDS = ("mixed", "sources")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
 
 
@@ -107,19 +104,19 @@ class ShardSet:
 
     def payload(self, shard: int) -> npt.NDArray[Any]:
         """Return a shard's tokens, mapped."""
-        return self._map(shard, ".bin", self.dtype, self.shards[shard].tokens)
+        return self._map(shard, TOKENS)
 
     def doc_ends(self, shard: int) -> npt.NDArray[np.uint64]:
         """Return where each document of a shard ends, in tokens."""
-        return self._map(shard, ".bin.index", np.dtype("<u8"), self.shards[shard].docs)
+        return self._map(shard, ENDS)
 
     def doc_sources(self, shard: int) -> npt.NDArray[np.uint16]:
         """Return the source of each document of a shard, an index into `sources`."""
-        return self._map(shard, ".source", np.dtype("<u2"), self.shards[shard].docs)
+        return self._map(shard, SOURCES)
 
     def doc_bytes(self, shard: int) -> npt.NDArray[np.uint32]:
         """Return each document's size in UTF-8 bytes."""
-        return self._map(shard, ".bytes", np.dtype("<u4"), self.shards[shard].docs)
+        return self._map(shard, BYTES)
 
     def check(self) -> None:
         """Compare every file's size with the manifest, and every index with its payload; read no tokens."""
@@ -130,13 +127,17 @@ class ShardSet:
             if last != shard.tokens:
                 raise IntegrityError(
                     f"the index ends at token {last}, the manifest says {shard.tokens}",
-                    where=str(self.folder / f"{shard.name}.bin.index"),
+                    where=str(ENDS.path(self.folder / shard.name)),
                 )
 
-    def _map(self, shard: int, suffix: str, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
-        key = (shard, suffix)
+    def _count(self, shard: int, file: ShardFile) -> int:
+        return self.shards[shard].tokens if file.per == "token" else self.shards[shard].docs
+
+    def _map(self, shard: int, file: ShardFile) -> npt.NDArray[Any]:
+        key = (shard, file.suffix)
         if key not in self._maps:
-            path = self.local(self.shards[shard].name + suffix)
+            dtype, count = file.numbers(self.dtype), self._count(shard, file)
+            path = self.local(file.path(Path(self.shards[shard].name)).name)
             if not path.is_file():
                 raise IntegrityError(
                     "a shard file is missing", where=str(path), hint="write or copy the shard folder again"
@@ -148,7 +149,7 @@ class ShardSet:
                     where=str(path),
                     hint="the file is truncated or of another set; write or copy the shard folder again",
                 )
-            self._maps[key] = np.memmap(path, dtype=dtype, mode="r") if count else np.empty(0, dtype)
+            self._maps[key] = mapped(path, dtype)
         return self._maps[key]
 
 
@@ -251,7 +252,7 @@ class Stream:
             raise IntegrityError(
                 f"token {int(tokens.max())} at position {place:,} is beyond the vocabulary of"
                 f" {self.shards.vocab}",
-                where=str(self.shards.folder / f"{self.shards.shards[shard].name}.bin"),
+                where=str(TOKENS.path(self.shards.folder / self.shards.shards[shard].name)),
                 hint="the shards were written with another tokenizer, or the payload is damaged",
             )
         return tokens

@@ -15,7 +15,7 @@ from gristmill.errors import UsageError
 from gristmill.pipeline.look.life import Life, look_up
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.storage import read_tables
-from gristmill.tokenize.shards import mapped, read_manifest
+from gristmill.token_shards import ENDS, IDS, TOKENS, read_manifest
 
 _EXCERPT_CHARACTERS = 300
 
@@ -49,11 +49,11 @@ def trace_token(out: Path, split: str, token: str) -> Traced:
             f"there is no token `{token}` in `{folder}`",
             hint=f"shard {first['name']} has the tokens {first['name']}:0 to {first['tokens'] - 1}",
         )
-    ends = mapped(folder / f"{name}.bin.index", "<u8")
+    ends = ENDS.read(folder / name)
     row = int(np.searchsorted(ends, int(number), side="right"))
     start, stop = int(ends[row - 1]) if row else 0, int(ends[row])
-    id_ = np.memmap(folder / f"{name}.ids", "V16", "r")[row].tobytes()
-    tokens = mapped(folder / f"{name}.bin", np.dtype(manifest["dtype"]).newbyteorder("<"))[start:stop]
+    id_ = IDS.read(folder / name)[row].tobytes()
+    tokens = TOKENS.read(folder / name, manifest["dtype"])[start:stop]
     tokenizer = open_tokenizer(folder / manifest["tokenizer"])
     place = {
         "token": f"{name}:{number}",

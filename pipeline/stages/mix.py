@@ -16,13 +16,14 @@ from gristmill.errors import BooksError
 from gristmill.ledger import Books
 from gristmill.manifest import Record
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.gather import Part, write_shard
 from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Row, Size, make_plan
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
-from gristmill.tokenize.shards import SUFFIXES, manifest_body
-from gristmill.tokenize.tokenizers import open_tokenizer, token_dtype, tokenizer_sha256
+from gristmill.tokenize.shards import manifest_body
+from gristmill.tokenize.tokenizers import open_tokenizer, tokenizer_sha256
 
 BUDGET = "mix.budget"
 SPLITS = ("train", "heldout")
@@ -258,10 +259,10 @@ def write_manifest(
         sources=table,
         shards=shards,
     )
-    path = task.scratch / "manifest.json"
+    path = task.scratch / MANIFEST
     path.write_bytes(body)
     task.publish(copy, "tokenizer", name=f"shards/{split}/{copy.name}")
-    task.publish(path, "shard-manifest", name=f"shards/{split}/manifest.json")
+    task.publish(path, "shard-manifest", name=f"shards/{split}/{MANIFEST}")
 
 
 def realised(

@@ -42,7 +42,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
     import orjson
 
     from gristmill.pipeline.look.tables import print_table
-    from gristmill.tokenize.shards import read_manifest
+    from gristmill.token_shards import read_manifest
 
     manifest = read_manifest(_shards(folder))
     if json:
@@ -71,7 +71,7 @@ def verify(folder: Folder) -> None:
 
     Example: gristmill shards verify out/web
     """
-    from gristmill.tokenize.shards import read_manifest
+    from gristmill.token_shards import read_manifest
     from gristmill.tokenize.shards import verify as check
 
     folder = _shards(folder)

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gristmill.token_shards import MANIFEST, token_dtype
 from gristmill.tokenize import gather, shards
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.tokenizers import Tokenizer, token_dtype, tokenizer_sha256
+from gristmill.tokenize.tokenizers import Tokenizer, tokenizer_sha256
 
 
 def run_mix(
@@ -72,5 +73,5 @@ def run_mix(
             tokenizer_file=tokenizer.file.name, tokenizer_sha256=tokenizer_sha256(tokenizer), sources=sources,
             shards=[{key: value for key, value in shard.items() if key != "per_source"} for shard in written],
         )  # fmt: skip
-        (folder / shards.MANIFEST).write_bytes(body)
+        (folder / MANIFEST).write_bytes(body)
     return plan

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gristmill.token_shards import read_documents
 from gristmill.tokenize.export import export
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.shards import read_documents
 from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
 

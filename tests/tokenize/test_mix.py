@@ -14,9 +14,9 @@ import pytest
 
 from gristmill.errors import InputError
 from gristmill.heldout import is_heldout
+from gristmill.token_shards import read_documents, read_manifest
 from gristmill.tokenize.mix import measure
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.shards import read_documents, read_manifest
 from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
 

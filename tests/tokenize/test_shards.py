@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.errors import InputError
+from gristmill.token_shards import SUFFIXES, read_documents, read_manifest
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.shards import SUFFIXES, read_documents, read_manifest, verify
+from gristmill.tokenize.shards import verify
 from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from gristmill.errors import RecipeError
 from gristmill.pipeline import cli
 from gristmill.pipeline.look.life import look_up
-from gristmill.tokenize.shards import read_documents
+from gristmill.token_shards import read_documents
 from gristmill.trainer.shards import ShardSet, Stream
 from tests.support.small_corpus import TEXTS
 

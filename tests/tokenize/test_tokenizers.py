@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.errors import InputError
+from gristmill.token_shards import token_dtype
 from gristmill.tokenize.encode import encode, flat
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, checked, open_tokenizer, token_dtype
+from gristmill.tokenize.tokenizers import Tokenizer, checked, open_tokenizer
 from gristmill.tokenize.train import pieces
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 

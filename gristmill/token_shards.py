@@ -1,0 +1,130 @@
+"""The format of token shards, said once: a shard's files, the numbers they hold, and how they are read.
+
+Needs numpy and the standard library only, so that a trainer reads shards on a machine that has nothing else.
+A folder holds `manifest.json` (written last), the tokenizer, and for each shard the files of `FILES`. One EOS
+ends each document and counts no byte; boundaries come from the index, never from scanning for EOS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gristmill.errors import InputError, IntegrityError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+KINDS = ("mixed", "sources")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """One file of a shard: its suffix, its numbers (per token or document), and whether training reads it.
+
+    Without a `dtype` the numbers are tokens, as wide as the manifest says; `per` "other" is no flat array.
+    """
+
+    suffix: str
+    dtype: str | None
+    per: Literal["token", "document", "other"]
+    training: bool
+
+    def numbers(self, tokens: Any) -> np.dtype[Any]:
+        """The type of the file's numbers, given the manifest's `dtype` of tokens."""
+        return np.dtype(self.dtype) if self.dtype else np.dtype(tokens).newbyteorder("<")
+
+    def path(self, stem: Path) -> Path:
+        """The file of the shard whose files share this stem."""
+        return stem.parent / (stem.name + self.suffix)
+
+    def read(self, stem: Path, tokens: Any = "<u2") -> npt.NDArray[Any]:
+        """Map the file's numbers."""
+        return mapped(self.path(stem), self.numbers(tokens))
+
+
+TOKENS = ShardFile(".bin", None, "token", True)
+MEGATRON = ShardFile(".idx", "u1", "other", False)  # Megatron-LM's index: a header, then lengths and pointers
+ENDS = ShardFile(".bin.index", "<u8", "document", True)  # where a document ends, in tokens
+BYTES = ShardFile(".bytes", "<u4", "document", True)  # of its text, in UTF-8
+SOURCES = ShardFile(".source", "<u2", "document", True)  # a number in the manifest's sources
+IDS = ShardFile(".ids", "V16", "document", False)
+FILES = (TOKENS, MEGATRON, ENDS, BYTES, SOURCES, IDS)
+SUFFIXES = tuple(file.suffix for file in FILES)
+TRAINING_FILES = tuple(file for file in FILES if file.training)
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """uint16 iff every id fits."""
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+
+
+def mapped(path: Path, dtype: Any) -> npt.NDArray[Any]:
+    """Map a file of numbers; an empty one cannot be mapped."""
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a shard set's manifest; raises InputError when there is none, IntegrityError if damaged."""
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        manifest["shards"], manifest["sources"], manifest["dtype"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"the shard manifest is not readable: {error!r}", where=str(path)) from error
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDocument:
+    """One document of a shard: its tokens with the closing EOS, and what is known of it."""
+
+    id: bytes
+    source: str
+    bytes: int
+    tokens: npt.NDArray[Any]
+
+
+def read_documents(folder: Path) -> Iterator[ShardDocument]:
+    """Yield every document of a shard set, in order, by its index."""
+    manifest = read_manifest(folder)
+    names = [source["name"] for source in manifest["sources"]]
+    for shard in manifest["shards"]:
+        yield from shard_documents(folder / shard["name"], manifest["dtype"], names)
+
+
+def shard_documents(stem: Path, dtype: str, sources: list[str]) -> Iterator[ShardDocument]:
+    """Yield the documents of one shard, in order."""
+    tokens, ends = TOKENS.read(stem, dtype), ENDS.read(stem)
+    sizes, numbers, ids = BYTES.read(stem), SOURCES.read(stem), IDS.path(stem).read_bytes()
+    start = 0
+    for row, end in enumerate(ends.tolist()):
+        id_ = ids[16 * row : 16 * row + 16]
+        yield ShardDocument(id_, sources[numbers[row]], int(sizes[row]), tokens[start:end])
+        start = end
+
+
+def inconsistencies(folder: Path, manifest: Mapping[str, Any], shard: Mapping[str, Any]) -> Iterator[str]:
+    """Hold a shard's index, payload and manifest entry against each other; name what is off."""
+    stem = folder / shard["name"]
+    tokens, ends = TOKENS.read(stem, manifest["dtype"]), ENDS.read(stem)
+    if len(tokens) != shard["tokens"] or len(ends) != shard["docs"]:
+        yield (
+            f"{shard['name']} holds {len(ends)} documents and {len(tokens)} tokens, the manifest says"
+            " otherwise"
+        )
+    elif len(ends) and (
+        int(ends[-1]) != len(tokens) or not (tokens[ends.astype(np.int64) - 1] == manifest["eos_id"]).all()
+    ):
+        yield f"{shard['name']}: a document does not end with EOS"
+    elif tokens.size and int(tokens.max()) >= manifest["vocab"]:
+        yield f"{shard['name']}: a token is beyond the vocabulary"
