@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gristmill.trainer.config import ModelConfig
+from gristmill.trainer.shape import ModelConfig
 
 Step = Callable[[Tensor, Tensor], Tensor]
 

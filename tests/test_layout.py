@@ -104,7 +104,10 @@ def test_only_the_engine_imports_ray() -> None:
 
 def test_the_trainer_starts_with_torch_and_numpy_alone() -> None:
     """Import every module of the trainer with all other third-party packages hidden."""
-    names = [f"gristmill.trainer.{path.stem}" for path in modules(ROOT / "trainer")]
+    names = [
+        ".".join(("gristmill", *path.relative_to(ROOT).with_suffix("").parts))
+        for path in modules(ROOT / "trainer")
+    ]
     code = (
         "import sys, importlib, torch, numpy\n"
         # None there makes an import fail as if the package were absent

@@ -26,8 +26,9 @@ import torch.distributed.checkpoint as _dcp
 from torch import Tensor
 
 from gristmill.errors import InputError, IntegrityError, UsageError
-from gristmill.trainer.config import ModelConfig, from_dict
+from gristmill.trainer.fields import from_dict
 from gristmill.trainer.parallel import Group
+from gristmill.trainer.shape import ModelConfig
 
 META = "checkpoint.json"
 FORMAT = 1

@@ -6,14 +6,15 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gristmill.errors import GristmillError, UsageError
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse, train, print the summary as JSON; exit with the code of the error's kind."""
+def main(run: Callable[[dict[str, Any]], dict[str, Any]], arguments: list[str] | None = None) -> None:
+    """Parse, train by `run`, print the summary as JSON; exit with the code of the error's kind."""
     parser = argparse.ArgumentParser(
         prog="python -m gristmill.trainer.train", description="Train a model on token shards."
     )
@@ -32,8 +33,6 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
-        from gristmill.trainer.train import run
-
         summary = run(_settings(options))
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(summary))

@@ -3,77 +3,20 @@
     settings = Settings.from_dict({"shards": "mix", "run": "train/a", "model": {"preset": "llama-15m"},
     "steps": 200})
 
-Only torch and numpy are needed to import the trainer, so its settings are dataclasses and not pydantic
-models.
+A model's shape is in `shape.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from gristmill.errors import UsageError
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The shape of a decoder: LLaMA family by default, GPT-2 by `kind`, a mixture of experts when
-    `num_experts` > 0."""
-
-    kind: Literal["llama", "gpt2"] = "llama"
-    vocab: int = 0  # 0: taken from the shards
-    num_layers: int = 6
-    width: int = 384
-    num_heads: int = 6
-    num_kv_heads: int = 0  # 0: as many as heads
-    ffn: int = 1024
-    context: int = 512  # tokens; learned positions and the rotary table end here
-    tied: bool = True
-    rope_theta: float = 10000.0
-    norm_eps: float = 1e-5
-    num_experts: int = 0  # 0: dense
-    experts_per_token: int = 2
-    balance_weight: float = 0.01  # OLMoE
-    router_z_weight: float = 0.001  # OLMoE, ST-MoE
-
-    def __post_init__(self) -> None:
-        if self.num_kv_heads == 0:
-            object.__setattr__(self, "num_kv_heads", self.num_heads)
-        for name in ("num_layers", "width", "num_heads", "ffn", "context"):
-            _at_least(f"model.{name}", getattr(self, name), 1)
-        _at_least("model.vocab", self.vocab, 0)
-        if self.width % self.num_heads or (self.width // self.num_heads) % 2:
-            raise UsageError(
-                f"`model.width` {self.width} does not split into {self.num_heads} heads of even size",
-                hint="make width a multiple of 2 x num_heads",
-            )
-        if self.num_heads % self.num_kv_heads:
-            raise UsageError(
-                f"`model.num_kv_heads` must divide num_heads {self.num_heads}, got {self.num_kv_heads}"
-            )
-        if self.kind == "gpt2" and (self.num_experts or not self.tied or self.num_kv_heads != self.num_heads):
-            raise UsageError(
-                "a gpt2 model is dense and tied, with as many key-value heads as heads",
-                hint='use kind "llama"',
-            )
-        if self.num_experts and not 1 <= self.experts_per_token <= self.num_experts:
-            raise UsageError(
-                f"`model.experts_per_token` must be 1 to {self.num_experts}, got {self.experts_per_token}"
-            )
-
-    @property
-    def head_dim(self) -> int:
-        return self.width // self.num_heads
-
-    @property
-    def padded_vocab(self) -> int:
-        """Rows of the embedding: a multiple of 64, so that the head's matrix product is aligned (nanoGPT)."""
-        return -(-self.vocab // 64) * 64
+from gristmill.trainer.architectures.table import architecture
+from gristmill.trainer.fields import at_least, fraction, from_dict
+from gristmill.trainer.presets import preset
+from gristmill.trainer.shape import ModelConfig as ModelConfig
 
 
 @dataclass(frozen=True)
@@ -100,9 +43,9 @@ class OptimizerSettings:
             if not getattr(self, name) > 0:
                 raise UsageError(f"`optimizer.{name}` must be above 0, got {getattr(self, name)}")
         for name in ("warmup_fraction", "decay_fraction", "final_lr_fraction"):
-            _fraction(f"optimizer.{name}", getattr(self, name))
+            fraction(f"optimizer.{name}", getattr(self, name))
         for name in ("muon_lr", "weight_decay", "momentum", "clip"):
-            _at_least(f"optimizer.{name}", getattr(self, name), 0)
+            at_least(f"optimizer.{name}", getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -114,8 +57,8 @@ class LossSettings:
     entropy: float = 0.0  # weight of the predictions' entropy, as a bonus
 
     def __post_init__(self) -> None:
-        _fraction("loss.smoothing", self.smoothing)
-        _at_least("loss.z", self.z, 0)
+        fraction("loss.smoothing", self.smoothing)
+        at_least("loss.z", self.z, 0)
 
 
 @dataclass(frozen=True)
@@ -129,8 +72,8 @@ class DataSettings:
     cache_bytes: int = 64 << 30
 
     def __post_init__(self) -> None:
-        _at_least("data.shuffle_shards", self.shuffle_shards, 0)
-        _at_least("data.cache_bytes", self.cache_bytes, 1)
+        at_least("data.shuffle_shards", self.shuffle_shards, 0)
+        at_least("data.cache_bytes", self.cache_bytes, 1)
 
 
 @dataclass(frozen=True)
@@ -173,7 +116,8 @@ class Settings:
     resume: bool = True  # from the newest checkpoint of the run folder, if there is one
 
     def __post_init__(self) -> None:
-        _at_least("batch", self.batch, 1)
+        architecture(self.model)
+        at_least("batch", self.batch, 1)
         for name in (
             "steps",
             "micro_batch",
@@ -183,61 +127,15 @@ class Settings:
             "save_every",
             "ephemeral_every",
         ):
-            _at_least(name, getattr(self, name), 0)
+            at_least(name, getattr(self, name), 0)
         for name in ("log_every", "spike_window", "max_skipped"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """Build settings from plain values; `model.preset` names a shape whose fields may be replaced."""
+        model = values.get("model") if isinstance(values, dict) else None
+        if isinstance(model, dict) and "preset" in model:
+            changes = {key: value for key, value in model.items() if key != "preset"}
+            values = values | {"model": dataclasses.asdict(preset(model["preset"])) | changes}
         return from_dict(cls, values)
-
-
-def from_dict(kind: type[T], values: dict[str, Any], at: str = "") -> T:
-    """Build a settings dataclass from plain values; an unknown key or a wrong type is an error that names its
-    place."""
-    if not isinstance(values, dict):
-        raise UsageError(f"`{at.rstrip('.') or 'settings'}` must be a mapping, got {type(values).__name__}")
-    values = dict(values)
-    if kind is ModelConfig and "preset" in values:
-        from gristmill.trainer.presets import preset
-
-        values = dataclasses.asdict(preset(values.pop("preset"))) | values
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, 1)
-            raise UsageError(
-                f"unknown setting `{at}{key}`",
-                hint=f"did you mean `{at}{near[0]}`?" if near else f"known: {', '.join(hints)}",
-            )
-    return kind(**{key: _typed(hints[key], value, at + key) for key, value in values.items()})
-
-
-def _typed(hint: Any, value: Any, at: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(hint, value, f"{at}.")  # type: ignore[arg-type]
-    if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint):
-            raise UsageError(f"`{at}` must be one of {', '.join(typing.get_args(hint))}, got {value!r}")
-        return value
-    if typing.get_origin(hint) is tuple:
-        kinds = typing.get_args(hint)
-        if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
-            raise UsageError(f"`{at}` must be a list of {len(kinds)} numbers, got {value!r}")
-        return tuple(_typed(kind, part, at) for kind, part in zip(kinds, value, strict=True))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UsageError(f"`{at}` must be of type {hint.__name__}, got {value!r}")
-    return value
-
-
-def _at_least(name: str, value: float, bound: float) -> None:
-    if not value >= bound:
-        raise UsageError(f"`{name}` must be at least {bound}, got {value}")
-
-
-def _fraction(name: str, value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        hint = f"it is a fraction; did you mean {value / 100}?" if 1.0 < value <= 100 else None
-        raise UsageError(f"`{name}` must lie between 0.0 and 1.0, got {value}", hint=hint)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import UsageError
-from gristmill.trainer.model import Linear, Model
+from gristmill.trainer.layers import Linear
+from gristmill.trainer.model import Model
 
 SMALLEST = 128  # narrower matrices lose more to rounding than they gain (nanochat)
 ALIGNMENT = 16  # of every side, which the kernel demands

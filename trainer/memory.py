@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import torch
 
 from gristmill.errors import StepFailed
-from gristmill.trainer.config import ModelConfig, Settings
+from gristmill.trainer.config import Settings
 from gristmill.trainer.model import Model, num_parameters
+from gristmill.trainer.shape import ModelConfig
 
 STATE_BYTES = 16  # per parameter: weight, gradient and two moments in fp32
 MARGIN = (

@@ -1,13 +1,11 @@
-"""The model: a decoder of the LLaMA family, GPT-2 by switch, a mixture of experts by switch.
+"""The model: a decoder whose layers an architecture makes (`architectures/`).
 
     model = Model(preset("llama-15m", vocab=8192))
     init_weights(model, seed=0)
     logits = model(tokens)                                    # (B, T) -> (B, T, vocab)
-    loss = model(tokens, positions, targets, scale=1 / count)  # summed over targets, scaled; never holds the
-    full logits
+    loss = model(tokens, positions, targets, scale=1 / count, loss=LossSettings())  # no full logits
 
-Weights are fp32; `model.dtype` is what products are computed in. Rotary positions turn halves of a head (as
-transformers does), so a checkpoint becomes a Hugging Face folder by renaming and splitting matrices alone.
+Weights are fp32; `model.dtype` is what products are computed in.
 """
 
 from __future__ import annotations
@@ -21,119 +19,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gristmill.trainer.attention import KVCache, Mask, attend
-from gristmill.trainer.config import LossSettings, ModelConfig
+from gristmill.trainer.architectures.table import architecture
+from gristmill.trainer.attention import KVCache, Mask
+from gristmill.trainer.config import LossSettings
+from gristmill.trainer.layers import Linear, Norm
 from gristmill.trainer.loss import Loss, chunked_loss, token_losses
-
-
-class Linear(nn.Linear):
-    """A linear map with fp32 weights that computes in its input's type."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return F.linear(x, self.weight.to(x.dtype), bias)
-
-
-class Norm(nn.Module):
-    """RMSNorm (LLaMA), or LayerNorm with bias (GPT-2)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.eps = config.norm_eps
-        self.weight = nn.Parameter(torch.ones(config.width))
-        self.bias = nn.Parameter(torch.zeros(config.width)) if config.kind == "gpt2" else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight.to(x.dtype)
-        if self.bias is None:
-            return F.rms_norm(x, weight.shape, weight, self.eps)
-        return F.layer_norm(x, weight.shape, weight, self.bias.to(x.dtype), self.eps)
-
-
-class Attention(nn.Module):
-    """Grouped-query causal attention; queries, keys and values are one matrix, in this order."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.heads, self.kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
-        bias = config.kind == "gpt2"
-        self.qkv = Linear(config.width, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
-        self.out = Linear(config.width, config.width, bias=bias)
-
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: Mask, cache: KVCache | None, layer: int
-    ) -> Tensor:
-        qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
-        qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
-        if rotary is not None:
-            qk = rotate(qk, *rotary)
-        q, k = qk.split([self.heads, self.kv_heads], dim=2)
-        if cache is not None:
-            k, v = cache.append(layer, k, v)
-        out: Tensor = self.out(attend(q, k, v, mask).flatten(2))
-        return out
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (i, i + d/2) of a head's dimensions by its angle."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
-
-
-class FeedForward(nn.Module):
-    """SwiGLU (gate and up are one matrix, in this order), or GPT-2's GELU with biases."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.gated = config.kind == "llama"
-        self.up = Linear(config.width, config.ffn * (2 if self.gated else 1), bias=not self.gated)
-        self.down = Linear(config.ffn, config.width, bias=not self.gated)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.gated:
-            gate, up = self.up(x).chunk(2, dim=-1)
-            inner = F.silu(gate) * up
-        else:
-            inner = F.gelu(self.up(x), approximate="tanh")
-        out: Tensor = self.down(inner)
-        return out
-
-
-class Block(nn.Module):
-    """Attention and feed-forward, each on a normed copy of the residual stream."""
-
-    def __init__(self, config: ModelConfig, layer: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.attention_norm, self.attention = Norm(config), Attention(config)
-        self.ffn_norm = Norm(config)
-        self.ffn: nn.Module
-        if config.num_experts:
-            from gristmill.trainer.moe import Experts
-
-            self.ffn = Experts(config)
-        else:
-            self.ffn = FeedForward(config)
-
-    def forward(
-        self, x: Tensor, rotary: Any, mask: Mask, cache: KVCache | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the residual stream and, with experts, this layer's auxiliary loss."""
-        x = x + self.attention(self.attention_norm(x), rotary, mask, cache, self.layer)
-        out = self.ffn(self.ffn_norm(x))
-        out, auxiliary = out if isinstance(out, tuple) else (out, None)
-        return x + out, auxiliary
+from gristmill.trainer.shape import ModelConfig
 
 
 class Model(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config, self.dtype = config, torch.float32
+        made_of = architecture(config)
+        self.config, self.traits, self.dtype = config, made_of.traits, torch.float32
         self.recompute = self.fuse_loss = False
         self.embed = nn.Embedding(config.padded_vocab, config.width)
-        self.positions = nn.Embedding(config.context, config.width) if config.kind == "gpt2" else None
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
-        self.norm = Norm(config)
+        learned = self.traits.learned_positions
+        self.positions = nn.Embedding(config.context, config.width) if learned else None
+        self.blocks = nn.ModuleList(made_of.block(config, layer) for layer in range(config.num_layers))
+        self.norm = Norm(config, self.traits)
         self.head = None if config.tied else Linear(config.width, config.padded_vocab, bias=False)
 
     def forward(
@@ -176,9 +80,7 @@ class Model(nn.Module):
         if loss is None:
             return token_losses(hidden, weight, flat, self.config.vocab)
         total, nll = chunked_loss(hidden, weight, flat, self.config.vocab, scale, loss, self.fuse_loss)
-        if (
-            auxiliary
-        ):  # weighted by this batch's share of the step's targets, so that it averages like the loss
+        if auxiliary:  # weighted by this batch's share of the step's targets: it averages like the loss
             total = total + torch.stack(auxiliary).mean() * scale * (flat >= 0).sum()
         return Loss(total, nll)
 
@@ -249,5 +151,5 @@ def flops_per_token(model: Model) -> int:
     config = model.config
     n = num_parameters(model, active=True)
     n -= 0 if config.tied else config.vocab * config.width
-    n -= config.context * config.width if config.kind == "gpt2" else 0
+    n -= config.context * config.width if model.traits.learned_positions else 0
     return 6 * n + 12 * config.num_layers * config.width * config.context

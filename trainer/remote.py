@@ -14,7 +14,18 @@ import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError, UsageError
 from gristmill.token_shards import MANIFEST, TOKENS, TRAINING_FILES, ShardFile
+from gristmill.trainer.config import DataSettings
 from gristmill.trainer.shards import TOKENIZER_FILES, ShardSet
+
+
+def open_shards(place: str, settings: DataSettings, run: Path) -> ShardSet:
+    """Open a local shard folder, or a remote one (any fsspec URL) through a bounded cache; sizes are
+    checked."""
+    if "://" in place:
+        return RemoteShardSet(place, Path(settings.cache_dir or run / "cache"), settings.cache_bytes)
+    shards = ShardSet(Path(place))
+    shards.check()
+    return shards
 
 
 class RemoteShardSet(ShardSet):

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
 from gristmill.token_shards import BYTES, ENDS, KINDS, MANIFEST, SOURCES, TOKENS, ShardFile, mapped
-from gristmill.trainer.config import DataSettings
 
 Ints = npt.NDArray[np.int64]
 
@@ -275,15 +274,3 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _known(kind: type, entry: dict[str, Any]) -> dict[str, Any]:
     fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
     return {key: value for key, value in entry.items() if key in fields}
-
-
-def open_shards(place: str, settings: DataSettings, run: Path) -> ShardSet:
-    """Open a local shard folder, or a remote one (any fsspec URL) through a bounded cache; sizes are
-    checked."""
-    if "://" in place:
-        from gristmill.trainer.remote import RemoteShardSet
-
-        return RemoteShardSet(place, Path(settings.cache_dir or run / "cache"), settings.cache_bytes)
-    shards = ShardSet(Path(place))
-    shards.check()
-    return shards

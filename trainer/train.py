@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load, refuse_other, write_atomic
-from gristmill.trainer.config import ModelConfig, Settings
+from gristmill.trainer.config import Settings
 from gristmill.trainer.heldout import HeldOut
 from gristmill.trainer.hf import load_weights, read_config
 from gristmill.trainer.loader import Batch, Loader, prefetch
@@ -41,7 +41,9 @@ from gristmill.trainer.memory import explain_out_of_memory, peak_memory
 from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
 from gristmill.trainer.optimizer import Optimizer, lr_factor
 from gristmill.trainer.parallel import Group, accumulate, compute_dtype, is_sharded, process_group, wrap
-from gristmill.trainer.shards import ShardSet, open_shards
+from gristmill.trainer.remote import open_shards
+from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.spikes import SpikeFilter
 
 ASK_EVERY = 10  # steps between agreements of several ranks on a signal
@@ -400,4 +402,4 @@ def _refuse_other_tokenizer(shards: ShardSet, heldout: ShardSet) -> None:
 if __name__ == "__main__":
     from gristmill.trainer.command import main
 
-    main()
+    main(run)

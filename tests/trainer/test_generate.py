@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from gristmill.errors import InputError, UsageError
-from gristmill.trainer.config import ModelConfig
 from gristmill.trainer.evaluate import _windows, evaluate, score_tokens
 from gristmill.trainer.generate import Sampling, choose, complete, generate
 from gristmill.trainer.model import Model, init_weights
+from gristmill.trainer.shape import ModelConfig
 
 Corpus = Callable[..., Path]
 

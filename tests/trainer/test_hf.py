@@ -11,35 +11,17 @@ import pytest
 import torch
 
 from gristmill.errors import InputError
+from gristmill.trainer.architectures.table import ARCHITECTURES
 from gristmill.trainer.checkpoint import Checkpoints, Meta
-from gristmill.trainer.config import ModelConfig
 from gristmill.trainer.hf import export_hf, load_weights, read_config
 from gristmill.trainer.model import Model, init_weights
 from gristmill.trainer.parallel import Group
+from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.train import run
 
 Corpus = Callable[..., Path]
 
-SHAPES = {
-    "LlamaForCausalLM": ModelConfig(
-        vocab=301, num_layers=2, width=48, num_heads=6, num_kv_heads=2, ffn=96, context=64, tied=False
-    ),
-    "GPT2LMHeadModel": ModelConfig(
-        "gpt2", vocab=301, num_layers=2, width=48, num_heads=6, ffn=96, context=64
-    ),
-    "MixtralForCausalLM": ModelConfig(
-        vocab=301,
-        num_layers=2,
-        width=48,
-        num_heads=6,
-        num_kv_heads=3,
-        ffn=96,
-        context=64,
-        tied=False,
-        num_experts=4,
-        rope_theta=1e6,
-    ),
-}
+SHAPES = {found.hf_class: found.example for found in ARCHITECTURES.values()}
 
 
 def checkpoint(config: ModelConfig, run: Path) -> tuple[Model, Path]:

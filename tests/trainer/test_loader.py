@@ -22,8 +22,8 @@ from gristmill.trainer.config import DataSettings
 from gristmill.trainer.loader import IGNORED, Batch, Loader, prefetch
 from gristmill.trainer.order import Blend, EpochOrder, Permutation
 from gristmill.trainer.packing import Packed, best_fit, fragment
-from gristmill.trainer.remote import RemoteShardSet
-from gristmill.trainer.shards import ShardSet, Stream, open_shards
+from gristmill.trainer.remote import RemoteShardSet, open_shards
+from gristmill.trainer.shards import ShardSet, Stream
 
 Corpus = Callable[..., Path]
 

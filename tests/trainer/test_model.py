@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from gristmill.errors import UsageError
 from gristmill.trainer import float8, moe
 from gristmill.trainer.attention import DocumentMasks
-from gristmill.trainer.config import LossSettings, ModelConfig
-from gristmill.trainer.model import Linear, Model, flops_per_token, init_weights, num_parameters
+from gristmill.trainer.config import LossSettings
+from gristmill.trainer.layers import Linear
+from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
 from gristmill.trainer.presets import PRESETS, preset
+from gristmill.trainer.shape import ModelConfig
 
 TINY = ModelConfig(vocab=50, num_layers=2, width=32, num_heads=4, num_kv_heads=2, ffn=48, context=24)
 DRAW = torch.Generator().manual_seed(0)

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from gristmill.trainer.config import ModelConfig, OptimizerSettings
+from gristmill.trainer.config import OptimizerSettings
 from gristmill.trainer.model import Model, init_weights
 from gristmill.trainer.optimizer import Optimizer, lr_factor, orthogonalise
+from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.spikes import MIN_HISTORY, SpikeFilter
 
 CONFIG = ModelConfig(vocab=50, num_layers=2, width=32, num_heads=4, num_kv_heads=2, ffn=48, context=24)

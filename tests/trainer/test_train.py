@@ -350,11 +350,11 @@ def test_running_out_of_memory_says_what_would_fit_and_that_does(corpus: Corpus,
     (tmp_path / "how.json").write_text(json.dumps(how))
     code = (
         "import resource, sys\n"
-        "import gristmill.trainer.train\n"
+        "from gristmill.trainer.train import run\n"
         "from gristmill.trainer.command import main\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)\n"
-        "main(sys.argv[1:])\n"
+        "main(run, sys.argv[1:])\n"
     )
     command = [sys.executable, "-c", code, "--config", str(tmp_path / "how.json")]
     root = Path(__file__).parents[2]

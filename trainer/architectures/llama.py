@@ -1,0 +1,129 @@
+"""LLaMA: RMSNorm before each part, rotary positions, SwiGLU, grouped queries (Touvron et al. 2023).
+
+What transformers calls the same in its many descendants (`model.layers.{i}.self_attn.q_proj`, …) is said
+here once; they derive from this class and say what differs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gristmill.trainer.architectures.base import Architecture, Layout, Part
+from gristmill.trainer.shape import ModelConfig
+
+
+class Llama(Architecture):
+    kind = model_type = "llama"
+    hf_class = "LlamaForCausalLM"
+    presets: ClassVar = {
+        # Small shapes of ours (15m: 13.8 M with a vocabulary of 8,192, 15.3 M with 12,288).
+        "llama-15m": ModelConfig(),
+        "llama-60m": ModelConfig(
+            num_layers=8, width=640, num_heads=10, num_kv_heads=5, ffn=1792, context=1024
+        ),
+        "llama-124m": ModelConfig(num_layers=12, width=768, num_heads=12, ffn=2048, context=1024),
+        "llama-350m": ModelConfig(num_layers=24, width=1024, num_heads=16, ffn=2816, context=2048),
+        "llama-1b": ModelConfig(  # Llama 3.2 1B
+            num_layers=16, width=2048, num_heads=32, num_kv_heads=8, ffn=8192, context=2048, rope_theta=5e5
+        ),
+        # Grattafiori et al. 2024, table 3 (Llama 3): 8.03, 70.6 and 405.9 billion (8 KV heads).
+        "llama-8b": ModelConfig(
+            vocab=128256, num_layers=32, width=4096, num_heads=32, num_kv_heads=8, ffn=14336, context=8192,
+            tied=False, rope_theta=5e5,
+        ),
+        "llama-70b": ModelConfig(
+            vocab=128256, num_layers=80, width=8192, num_heads=64, num_kv_heads=8, ffn=28672, context=8192,
+            tied=False, rope_theta=5e5,
+        ),
+        "llama-405b": ModelConfig(
+            vocab=128256, num_layers=126, width=16384, num_heads=128, num_kv_heads=8, ffn=53248, context=8192,
+            tied=False, rope_theta=5e5,
+        ),
+    }  # fmt: skip
+    example = ModelConfig(
+        vocab=301, num_layers=2, width=48, num_heads=6, num_kv_heads=2, ffn=96, context=64, tied=False
+    )
+
+    def layout(self, config: ModelConfig) -> Layout:
+        table = {
+            "embed.weight": [Part("model.embed_tokens.weight", config.vocab)],
+            "norm.weight": [Part("model.norm.weight", config.width)],
+        }
+        if not config.tied:
+            table["head.weight"] = [Part("lm_head.weight", config.vocab)]
+        for i in range(config.num_layers):
+            for part in (self.norms(config), self.attention(config), self.feed_forward(config)):
+                table |= {
+                    f"blocks.{i}.{ours}": [
+                        Part(f"model.layers.{i}.{piece.name}", piece.rows, piece.transposed)
+                        for piece in theirs
+                    ]
+                    for ours, theirs in part.items()
+                }
+        return table
+
+    def norms(self, config: ModelConfig) -> Layout:
+        """Return the layout of one layer's norms, names relative to the layer; so do the next two."""
+        return {
+            "attention_norm.weight": [Part("input_layernorm.weight", config.width)],
+            "ffn_norm.weight": [Part("post_attention_layernorm.weight", config.width)],
+        }
+
+    def attention(self, config: ModelConfig) -> Layout:
+        q, kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+        rows = {"q": q, "k": kv, "v": kv}
+        return {
+            "attention.qkv.weight": [Part(f"self_attn.{x}_proj.weight", n) for x, n in rows.items()],
+            "attention.out.weight": [Part("self_attn.o_proj.weight", config.width)],
+        }
+
+    def feed_forward(self, config: ModelConfig) -> Layout:
+        return {
+            "ffn.up.weight": [Part(f"mlp.{x}_proj.weight", config.ffn) for x in ("gate", "up")],
+            "ffn.down.weight": [Part("mlp.down_proj.weight", config.width)],
+        }
+
+    def to_hf(self, config: ModelConfig) -> dict[str, Any]:
+        return {
+            "hidden_size": config.width, "intermediate_size": config.ffn,
+            "num_hidden_layers": config.num_layers,
+            "num_attention_heads": config.num_heads, "num_key_value_heads": config.num_kv_heads,
+            "head_dim": config.head_dim,
+            "hidden_act": "silu", "max_position_embeddings": config.context,
+            "rms_norm_eps": config.norm_eps,
+            "rope_theta": config.rope_theta,  # transformers v4 knows this one, v5 the next
+            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+            "attention_bias": False, "mlp_bias": False,
+        }  # fmt: skip
+
+    def from_hf(self, values: dict[str, Any]) -> ModelConfig:
+        return ModelConfig(self.kind, **self.numbers(values))
+
+    def numbers(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of `ModelConfig` that a config.json of this family gives."""
+        return dict(
+            vocab=values["vocab_size"], num_layers=values["num_hidden_layers"], width=values["hidden_size"],
+            num_heads=values["num_attention_heads"], num_kv_heads=values.get("num_key_value_heads") or 0,
+            ffn=values["intermediate_size"], context=values["max_position_embeddings"],
+            tied=values.get("tie_word_embeddings", False),
+            rope_theta=float(values.get("rope_theta") or rope(values).get("rope_theta", 10000.0)),
+            norm_eps=values["rms_norm_eps"],
+        )  # fmt: skip
+
+    def odd(self, values: dict[str, Any]) -> list[str]:
+        head_dim = values["hidden_size"] // values["num_attention_heads"]
+        scaled = rope(values).get("rope_type", rope(values).get("type", "default"))
+        found = {
+            "rope_type": scaled != "default",
+            "hidden_act": values.get("hidden_act", "silu") != "silu",
+            "attention_bias": bool(values.get("attention_bias")),
+            "mlp_bias": bool(values.get("mlp_bias")),
+            "head_dim": (values.get("head_dim") or head_dim) != head_dim,
+            "sliding_window": bool(values.get("sliding_window")),
+        }
+        return [name for name, is_odd in found.items() if is_odd]
+
+
+def rope(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a config.json says of rotary positions, as transformers 5 or 4 spells it."""
+    return values.get("rope_parameters") or values.get("rope_scaling") or {}

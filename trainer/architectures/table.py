@@ -1,0 +1,32 @@
+"""The architectures, one a row."""
+
+from __future__ import annotations
+
+from gristmill.trainer.architectures.base import Architecture
+from gristmill.trainer.architectures.gpt2 import Gpt2
+from gristmill.trainer.architectures.llama import Llama
+from gristmill.trainer.architectures.mixtral import Mixtral
+from gristmill.trainer.fields import one_of
+from gristmill.trainer.shape import ModelConfig
+
+ARCHITECTURES: dict[str, Architecture] = {
+    found.kind: found
+    for found in (
+        Gpt2(),
+        Llama(),
+        Mixtral(),
+    )
+}
+
+
+def architecture(config: ModelConfig) -> Architecture:
+    """Return the architecture of a shape; an unknown kind, and a shape it does not have, are refused."""
+    one_of("model.kind", config.kind, ARCHITECTURES)
+    found = ARCHITECTURES[config.kind]
+    found.check(config)
+    return found
+
+
+def of_model_type(model_type: str) -> Architecture | None:
+    """Return the architecture that transformers calls so."""
+    return next((found for found in ARCHITECTURES.values() if found.model_type == model_type), None)
