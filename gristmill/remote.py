@@ -107,7 +107,7 @@ def version_of(info: Mapping[str, Any]) -> str:
     nothing."""
     named = (
         (key, _spell(info[key]))
-        for key in ("ETag", "etag", "LastModified", "mtime", "created")
+        for key in ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
         if info.get(key)
     )
     return ":".join(next(named, ("", "")))

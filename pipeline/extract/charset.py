@@ -22,7 +22,7 @@ _DETECT_BYTES = 131_072
 _MAX_INVALID_FRACTION = 0.1
 
 _META = re.compile(rb"<!--|<meta[\s/]([^>]{0,2000})", re.IGNORECASE)
-_META_CHARSET = re.compile(rb"charset\s*=\s*[\"']?\s*([\w.:\-]{1,40})", re.IGNORECASE)
+_META_CHARSET = re.compile(rb"charset\s*+=\s*+[\"']?\s*+([\w.:\-]{1,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:\-]{1,40})", re.IGNORECASE)
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))
 

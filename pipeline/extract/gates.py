@@ -14,7 +14,7 @@ from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.sources.record import Record
 
 _LOOKS_LIKE_HTML = re.compile(
-    rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype|!--|\?xml|html|head|body|title|meta|div|p\b|h[1-6]\b)",
+    rb"\s*+(?:\xef\xbb\xbf)?\s*+<(?:!doctype|!--|\?xml|html|head|body|title|meta|div|p\b|h[1-6]\b)",
     re.IGNORECASE,
 )
 

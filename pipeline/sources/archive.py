@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from gristmill.pipeline.sources.cursor import MAX_DISCARDED_BYTES, Cursor, PlainFile, find_restart
+from gristmill.pipeline.sources.cursor import MAX_DISCARDED_BYTES, Cursor, PlainFile
 from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
 from gristmill.pipeline.sources.record import (
     NOTHING_STARTS,
@@ -29,6 +29,10 @@ from gristmill.pipeline.sources.record import (
     Record,
 )
 from gristmill.pipeline.sources.window import Window
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.sources.format import Reader
+    from gristmill.pipeline.sources.settings import SourceSettings
 
 _MAX_HEAD_BYTES = 1 << 18
 _START_BYTES = 16  # enough to tell the start of a record
@@ -51,13 +55,23 @@ class Grammar(Protocol):
 
     name: str
     start: re.Pattern[bytes]  # matches at the first byte of a record
-    restart: re.Pattern[bytes]  # finds the next record in bytes that were misread; its group 1 is the record
 
+    # where in misread bytes, at `at` or later, the next record starts, or -1
+    def find_restart(self, data: bytes, at: int) -> int: ...
     def head_end(
         self, data: bytes
     ) -> int: ...  # length of the record header at the start of data, -1 if not complete
     def parse_head(self, head: bytes) -> Head: ...  # raises ValueError
     def make(self, head: Head, block: bytes, origin: Origin) -> Record | NotDocument: ...
+
+
+def archive_reader(grammar: Grammar) -> Reader:
+    """Return the reader of an input format whose files are archives of this form."""
+
+    def read(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+        return read_archive(window, source, grammar, settings.max_record_bytes)
+
+    return read
 
 
 def read_archive(
@@ -68,13 +82,17 @@ def read_archive(
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
         yield RangeEnd(source.path, 0, 0, 0, 0)
         return
-    codec = sniff_codec(window)
+    try:
+        codec = sniff_codec(window)
+    except Damaged as damage:
+        yield from unreadable(damage, source, window)
+        return
     if codec is None and not grammar.start.match(window.head(256).lstrip(b"\r\n")):
         codec = codec_by_name(source.path, window)
     members = (
         Members(window, codec, grammar.start, source.start)
         if codec
-        else PlainFile(window, grammar.restart, source.start)
+        else PlainFile(window, grammar.find_restart, source.start)
     )
     reader = _Reader(Cursor(members), source, grammar, max_record_bytes)
     first = members.resync(source.start, source.end) if source.start else 0
@@ -83,6 +101,13 @@ def read_archive(
         return
     yield from reader.items()
     yield RangeEnd(source.path, source.start, source.end, first, reader.next_offset)
+
+
+def unreadable(damage: Damaged, source: InputRange, window: Window) -> Iterator[Item]:
+    """A file of which nothing can be read is one failure, of its first range."""
+    if source.start == 0:
+        yield Failure(damage.error, damage.message, Origin(source.path, 0, window.size), 0)
+    yield RangeEnd(source.path, source.start, source.end, source.start, source.end)
 
 
 class _Reader:
@@ -205,7 +230,7 @@ class _Reader:
             not following or self._grammar.start.match(following) or self._grammar.name == "arc"
         ):
             return None
-        restart = find_restart(self._grammar.restart, block, 0)
+        restart = self._grammar.find_restart(block, 0)
         if restart < 0:
             return None
         cursor.push_back(block[restart:])
@@ -215,7 +240,7 @@ class _Reader:
         """Step over inflated bytes that are no record, to the next one in this member or to the member's
         end."""
         cursor, skipped = self._cursor, 0
-        while (restart := find_restart(self._grammar.restart, cursor.buffer, cursor.at)) < 0:
+        while (restart := self._grammar.find_restart(cursor.buffer, cursor.at)) < 0:
             keep = min(
                 len(cursor.buffer) - cursor.at, 1 << 12
             )  # a record's first line may lie across two pieces

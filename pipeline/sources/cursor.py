@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from gristmill.pipeline.sources.members import Damaged, Members
 from gristmill.pipeline.sources.window import Window
@@ -11,23 +12,15 @@ MAX_DISCARDED_BYTES = (
     1 << 30
 )  # inflated to step over one oversized record; beyond it the rest of the member is given up
 _PLAIN_PIECE_BYTES = 1 << 16
-
-
-def find_restart(restart: re.Pattern[bytes], data: bytes, at: int) -> int:
-    """Return where the next record starts in `data`, at `at` or later, or -1; the blank line before it may
-    lie before `at`."""
-    found = restart.search(data, max(at - 4, 0))
-    while found and found.start(1) < at:
-        found = restart.search(data, found.start(1))
-    return found.start(1) if found else -1
+_LINE_ENDS = re.compile(rb"[\r\n]*+")
 
 
 class PlainFile:
     """An uncompressed archive behind the interface of `Members`: one member, from `position` to the end of
     the file."""
 
-    def __init__(self, window: Window, restart: re.Pattern[bytes], position: int) -> None:
-        self._window, self._restart = window, restart
+    def __init__(self, window: Window, find_restart: Callable[[bytes, int], int], position: int) -> None:
+        self._window, self._find_restart = window, find_restart
         self.position = self.offset = position
 
     def at_record(self) -> bool:
@@ -46,7 +39,7 @@ class PlainFile:
         """Move `position` to the first record in [since, before), else to the file's end; return it."""
         at, overlap = max(since - 4, 0), 1 << 14  # a record's first line may lie across two pieces
         while piece := self._window.read_exactly(at, 1 << 20):
-            start = find_restart(self._restart, piece, max(since - at, 0))
+            start = self._find_restart(piece, max(since - at, 0))
             if start >= 0 and (before is None or at + start < before):
                 self.position = self.offset = at + start
                 return self.position
@@ -102,8 +95,7 @@ class Cursor:
     def skip_blank(self) -> bool:
         """Step over line ends; False at the end of the member."""
         while True:
-            while self.at < len(self.buffer) and self.buffer[self.at] in b"\r\n":
-                self.at += 1
+            self.at = _LINE_ENDS.match(self.buffer, self.at).end()  # type: ignore[union-attr]
             if self.at < len(self.buffer):
                 return True
             if not self.more():

@@ -31,6 +31,7 @@ _ZSTD_PIECE_BYTES = (
 )  # a zstd block of 4 bytes can inflate to 128 KiB and its decoder has no output bound: small steps have
 _ZSTD_DICTIONARY_MAGIC = b"\x5d\x2a\x4d\x18"
 _ZSTD_MAX_WINDOW_BYTES = 1 << 27
+_ZSTD_MAX_DICTIONARY_BYTES = 16 << 20  # crawlers train dictionaries of about a megabyte
 
 
 class Damaged(Exception):
@@ -57,6 +58,7 @@ class Codec:
     name: str
     magic: bytes
     piece_bytes = _PIECE_BYTES
+    peek_bytes = 1 << 12  # stored bytes after which a true member has given out its first ones
 
     def decompressor(self) -> Any:
         raise NotImplementedError
@@ -96,6 +98,7 @@ class Zstd(Codec):
     start."""
 
     name, magic, piece_bytes = "zstd", b"\x28\xb5\x2f\xfd", _ZSTD_PIECE_BYTES
+    peek_bytes = (128 << 10) + 64  # a block is inflated whole
 
     def __init__(self, window: Window) -> None:
         import zstandard
@@ -103,10 +106,7 @@ class Zstd(Codec):
         dictionary = None
         head = window.head(8)
         if head[:4] == _ZSTD_DICTIONARY_MAGIC:
-            stored = window.read_exactly(8, int.from_bytes(head[4:8], "little"))
-            if stored[:4] == self.magic:
-                stored = zstandard.ZstdDecompressor().decompressobj().decompress(stored)
-            dictionary = zstandard.ZstdCompressionDict(stored)
+            dictionary = zstandard.ZstdCompressionDict(_zstd_dictionary(window, head))
         self._factory = zstandard.ZstdDecompressor(
             dict_data=dictionary, max_window_size=_ZSTD_MAX_WINDOW_BYTES
         )
@@ -115,8 +115,32 @@ class Zstd(Codec):
         return self._factory.decompressobj()
 
 
+def _zstd_dictionary(window: Window, head: bytes) -> bytes:
+    """Return the dictionary in a file's first frame, inflated if it is compressed, within its bound."""
+    import zstandard
+
+    size = int.from_bytes(head[4:8], "little")
+    stored = window.read_exactly(8, min(size, _ZSTD_MAX_DICTIONARY_BYTES + 1))
+    try:
+        if stored[:4] == Zstd.magic:
+            inner, pieces, got, at = zstandard.ZstdDecompressor().decompressobj(), [], 0, 0
+            while not inner.eof and at < len(stored) and got <= _ZSTD_MAX_DICTIONARY_BYTES:
+                pieces.append(inner.decompress(stored[at : at + _ZSTD_PIECE_BYTES]))
+                got, at = got + len(pieces[-1]), at + _ZSTD_PIECE_BYTES
+            if not inner.eof and got <= _ZSTD_MAX_DICTIONARY_BYTES:
+                raise zstandard.ZstdError("it breaks off")
+            stored = b"".join(pieces)
+    except zstandard.ZstdError as error:
+        raise Damaged("damaged_member", f"the file's zstd dictionary cannot be inflated: {error}") from error
+    if len(stored) > _ZSTD_MAX_DICTIONARY_BYTES:
+        raise Damaged(
+            "too_large", f"the file's zstd dictionary has more than {_ZSTD_MAX_DICTIONARY_BYTES} bytes"
+        )
+    return stored
+
+
 class Lz4(Codec):
-    name, magic = "lz4", b"\x04\x22\x4d\x18"
+    name, magic, peek_bytes = "lz4", b"\x04\x22\x4d\x18", (4 << 20) + 64  # the largest block
 
     def decompressor(self) -> Any:
         import lz4.frame
@@ -225,11 +249,16 @@ class Members:
             ) from error
 
     def _peek(self, offset: int) -> bytes:
-        """Return the first inflated bytes of a member that may start at `offset`, b"" when none does."""
+        """Return the first inflated bytes of a member that may start at `offset`, b"" when none does.
+
+        Bounded in what it reads: bytes that look like members without end would be read to the end of the
+        file at each of their places.
+        """
         decompressor, got, at = self._codec.decompressor(), b"", offset
+        end = offset + self._codec.peek_bytes
         try:
-            while len(got) < _PEEK_BYTES and not decompressor.eof:
-                piece = self._window.read(at, 512)
+            while len(got) < _PEEK_BYTES and not decompressor.eof and at < end:
+                piece = self._window.read(at, max(512, at - offset))
                 if not piece:
                     break
                 at += len(piece)

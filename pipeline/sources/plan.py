@@ -6,32 +6,34 @@ are grouped.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
-import stat
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from pathlib import Path
 
-from gristmill.errors import BooksError, InputError, UsageError
+from gristmill.errors import BooksError, UsageError
 from gristmill.pipeline.sources.commoncrawl import resolve
+from gristmill.pipeline.sources.format import format_by_name, known_endings, known_formats
+from gristmill.pipeline.sources.listing import files_below, match_files, whole_file
 from gristmill.pipeline.sources.record import NOTHING_STARTS, InputRange, InputShard, RangeEnd
 from gristmill.pipeline.sources.settings import SourceSettings
 
 _MAX_FILES_OF_A_SHARD = 1000
-_COMPRESSIONS = (".gz", ".zst", ".lz4")
-_FORMATS = {
-    ".warc": "warc", ".wet": "wet", ".wat": "warc", ".arc": "arc",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet",
-    ".txt": "text", ".text": "text", ".md": "text", ".rst": "text", ".py": "text",
-}  # fmt: skip
+
+
+# Files beside the data of a published data set; names that begin with `.` or `_` are left out everywhere.
+_DESCRIBES = re.compile(
+    r"[._].*|(?i:README|LICEN[SC]E|NOTICE|CITATION|CHANGELOG)(?:\..*)?"
+    r"|dataset_infos?\.json|dataset_dict\.json|state\.json|[^/]*\.(?:md5|sha1|sha256|crc)"
+)
 
 
 def plan_shards(settings: SourceSettings, shard_bytes: int) -> list[InputShard]:
     """Cut the inputs of a source into shards of about `shard_bytes` stored bytes, sorted by path.
 
-    Raises UsageError for a path that matches nothing or is a folder, InputError for one that cannot be looked
-    at.
+    Raises UsageError for a path that matches nothing, InputError for one that cannot be looked at.
     """
     files = list_inputs(settings)
     by_format: dict[str, list[InputRange]] = {}
@@ -54,7 +56,7 @@ def _shards(format_: str, files: Sequence[InputRange], shard_bytes: int) -> Iter
         if file.size >= shard_bytes and group:
             yield InputShard(format_, tuple(group))
             group, group_bytes = [], 0
-        if file.size >= 2 * shard_bytes and _can_split(file.path, format_):
+        if file.size >= 2 * shard_bytes and known_formats()[format_].can_split(file.path):
             yield from (InputShard(format_, (part,)) for part in _split(file, shard_bytes))
             continue
         group.append(file)
@@ -73,33 +75,21 @@ def _split(file: InputRange, shard_bytes: int) -> Iterable[InputRange]:
         yield InputRange(file.path, file.size, file.version, start, end)
 
 
-def _can_split(path: str, format_: str) -> bool:
-    """Archives hold a member for each record, so any offset leads to the next; compressed JSON lines are one
-    member."""
-    if format_ == "jsonl":
-        return not path.endswith(_COMPRESSIONS)
-    return format_ in ("warc", "wet", "arc", "parquet")
-
-
 def input_format(path: str, settings: SourceSettings) -> str:
     """Return the format of an input: as the user says, else by its name."""
     if settings.format != "auto":
         return settings.format
-    name = path.rsplit("/", 1)[-1].lower()
-    for suffix in _COMPRESSIONS:
-        name = name.removesuffix(suffix)
-    _, dot, ending = name.rpartition(".")
-    format_ = _FORMATS.get(dot + ending)
+    format_ = format_by_name(path)
     if format_ is None:
         raise UsageError(
             "cannot tell the format of an input by its name",
             where=path,
             hint=(
-                "set `format` to one of warc, wet, arc, jsonl, parquet, text; known endings:"
-                f" {' '.join(sorted(_FORMATS))}"
+                f"set `format` to one of {', '.join(known_formats())}; known endings:"
+                f" {' '.join(known_endings())}"
             ),
         )
-    return format_
+    return format_.name
 
 
 def list_inputs(settings: SourceSettings) -> list[InputRange]:
@@ -108,27 +98,25 @@ def list_inputs(settings: SourceSettings) -> list[InputRange]:
         return resolve(settings.commoncrawl, settings.access())
     found: dict[str, InputRange] = {}
     for pattern in settings.inputs:
-        if "://" in pattern:
+        scheme = pattern.partition("://")[0] if "://" in pattern else "file"
+        if scheme in ("file", "local"):  # fsspec's own listing leaves out what it may not read
+            files = _list_local(pattern.partition("://")[2] or pattern, settings)
+        else:
             from gristmill.pipeline.sources.remote import list_remote
 
-            files = list_remote(pattern, settings.access())
-        else:
-            files = _list_local(pattern)
+            choose = functools.partial(_data_files, folder=pattern, settings=settings)
+            files = list_remote(pattern, settings.access(), choose)
         found.update((file.path, file) for file in files)
     return [found[path] for path in sorted(found)]
 
 
-def _list_local(pattern: str) -> list[InputRange]:
-    if Path(pattern).is_dir():
-        raise UsageError(
-            "an input is a folder, not a file",
-            where=pattern,
-            hint=f"name its files, for instance '{pattern.rstrip('/')}/*{_usual_suffix(Path(pattern))}'",
-        )
-    if Path(pattern).exists() or not glob.has_magic(pattern):
-        return [_whole(pattern)]
-    paths = [path for path in glob.iglob(pattern, recursive=True) if not path.endswith("/")]  # noqa: PTH207 - fast, and its paths are as the user wrote them
-    files = [file for file in map(_whole_or_folder, paths) if file is not None]
+def _list_local(pattern: str, settings: SourceSettings) -> list[InputRange]:
+    if os.path.isdir(pattern):  # noqa: PTH112
+        paths = _data_files(files_below(pattern.rstrip("/") or "/"), pattern, settings)
+        return [file for path in paths if (file := whole_file(path))]
+    if os.path.lexists(pattern) or not glob.has_magic(pattern):
+        return [file for file in [whole_file(pattern)] if file]
+    files = match_files(pattern)
     if not files:
         raise UsageError(
             "no file matches an input",
@@ -138,34 +126,25 @@ def _list_local(pattern: str) -> list[InputRange]:
     return files
 
 
-def _usual_suffix(folder: Path) -> str:
-    """The ending of the first file in a folder, `.warc.gz` where there is none."""
-    first = min(
-        (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")),
-        default="",
-    )
-    return first[first.index(".") :] if "." in first else ".warc.gz"
+def _data_files(paths: Sequence[str], folder: str, settings: SourceSettings) -> list[str]:
+    """Choose a folder's data among its files: what goes by its name, without what describes a data set.
 
-
-def _whole(path: str) -> InputRange:
-    file = _whole_or_folder(path)
-    if file is None:
-        raise UsageError("an input is a folder, not a file", where=path)
-    return file
-
-
-def _whole_or_folder(path: str) -> InputRange | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a hundred thousand Path objects take their time
-    except FileNotFoundError as error:
+    Raises UsageError where a choice would be a guess: a file of unknown ending, plain texts among tables.
+    """
+    found = [path for path in paths if not _DESCRIBES.fullmatch(path.rsplit("/", 1)[-1])]
+    if settings.format != "auto":
+        return found
+    formats = {path: input_format(path, settings) for path in found}
+    names = sorted(set(formats.values()))
+    if not found or ("text" in names and len(names) > 1):
         raise UsageError(
-            "an input does not exist", where=path, hint="check the path; globs may be given as they are"
-        ) from error
-    except OSError as error:
-        raise InputError(f"cannot look at an input: {error.strerror}", where=path) from error
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    return InputRange(path, status.st_size, str(status.st_mtime_ns), 0, status.st_size)
+            f"a folder holds inputs of the formats {', '.join(names)}"
+            if found
+            else "a folder without inputs",
+            where=folder,
+            hint=f"name its files by a glob, such as '{folder.rstrip('/')}/*.jsonl.gz', or set `format`",
+        )
+    return found
 
 
 def check_ranges_meet(ends: Iterable[RangeEnd]) -> None:

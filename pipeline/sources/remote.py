@@ -6,6 +6,7 @@ in memory: that is all the cache there is.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -16,17 +17,31 @@ from gristmill.remote import Access, GaveUp, one_line, open_filesystem, patientl
 T = TypeVar("T")
 
 
-def list_remote(pattern: str, access: Access) -> list[InputRange]:
-    """List what a URL or a glob of one names, with sizes and versions, without opening anything."""
+def list_remote(
+    pattern: str, access: Access, choose: Callable[[list[str]], list[str]] | None = None
+) -> list[InputRange]:
+    """List what a URL, a glob of one or a folder names, with sizes and versions, without opening anything.
+
+    `choose` says which of a folder's files are inputs; without it a folder is refused.
+    """
     filesystem, path = open_filesystem(pattern, access)
     if any(mark in path for mark in "*?["):
         found = with_retries(
-            lambda timeout: filesystem.glob(path, detail=True, **timeout), pattern, access, filesystem
+            lambda timeout: _strict_glob(filesystem, path, timeout),
+            pattern,
+            access,
+            filesystem,
         )
     else:
-        found = {
-            path: with_retries(lambda timeout: filesystem.info(path, **timeout), pattern, access, filesystem)
-        }
+        info = with_retries(lambda timeout: filesystem.info(path, **timeout), pattern, access, filesystem)
+        found = {path: info}
+        if info["type"] == "directory" and choose:
+            found = with_retries(
+                lambda timeout: filesystem.find(path, detail=True, **timeout), pattern, access, filesystem
+            )
+            below = {name.removeprefix(path).lstrip("/"): name for name in found}
+            visible = [name for name in below if not any(part[:1] in "._" for part in name.split("/"))]
+            found = {below[name]: found[below[name]] for name in choose(sorted(visible))}
     files = [
         _whole(filesystem.unstrip_protocol(name), info)
         for name, info in found.items()
@@ -39,6 +54,22 @@ def list_remote(pattern: str, access: Access) -> list[InputRange]:
             hint="check the path; a folder needs a glob, such as /*.warc.gz",
         )
     return files
+
+
+def _strict_glob(filesystem: Any, path: str, timeout: Mapping[str, float]) -> dict[str, Any]:
+    """Match a glob; by itself fsspec leaves out every folder that it could not list."""
+    if getattr(filesystem, "async_impl", False):  # object stores list keys, and fail as a whole
+        return dict(filesystem.glob(path, detail=True, **timeout))
+    filesystem.walk = functools.partial(type(filesystem).walk, filesystem, on_error=_refuse)
+    try:
+        return dict(filesystem.glob(path, detail=True))
+    finally:
+        del filesystem.walk
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # what is not there simply does not match
+        raise error
 
 
 def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gristmill.document import text_key
 from gristmill.hashing import digest16
 from gristmill.pipeline.sources.record import Failure, Origin, Record
-from gristmill.pipeline.sources.settings import Columns, SourceSettings
 from gristmill.pipeline.sources.wellformed import clean_text
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.sources.settings import Columns, SourceSettings
 
 
 def row_to_record(

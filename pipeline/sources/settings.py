@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,9 +18,9 @@ from pydantic import (
 
 from gristmill.document import FIELDS, REMOVAL_FIELDS
 from gristmill.pipeline.sources.commoncrawl import CommonCrawl
+from gristmill.pipeline.sources.format import known_formats
 from gristmill.remote import Access
 
-Format = Literal["auto", "warc", "wet", "arc", "jsonl", "parquet", "text", "gristmill"]
 ColumnType = Literal["string", "int64", "float64", "bool", "json"]
 
 _TYPES = {
@@ -29,6 +30,19 @@ _TYPES = {
     "bool": pa.bool_(),
     "json": pa.large_string(),
 }
+
+
+def _known_format(value: str) -> str:
+    if value != "auto" and value not in known_formats():
+        raise ValueError(f"no format `{value}`; known: auto, {', '.join(known_formats())}")
+    return value
+
+
+Format = Annotated[
+    str,
+    AfterValidator(_known_format),
+    Field(json_schema_extra=lambda schema: schema.update(enum=["auto", *known_formats()])),
+]
 
 
 def _one_or_many(value: Any) -> Any:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from gristmill.errors import InputError
 from gristmill.pipeline.sources.record import InputRange
-from gristmill.pipeline.sources.settings import SourceSettings
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.sources.settings import SourceSettings
 
 _LOCAL_BLOCK_BYTES = 1 << 20
 _REMOTE_BLOCK_BYTES = 8 << 20

@@ -23,7 +23,8 @@ def extract(
         str | None, typer.Option(help="auto, blocks, trafilatura or resiliparse.", show_default=False)
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="warc, wet, arc, jsonl, parquet or text.", show_default=False)
+        str | None,
+        typer.Option(help="How to read inputs whose names do not say it.", show_default=False),
     ] = None,
     text: Annotated[
         str | None, typer.Option(help="The column that holds the text.", show_default=False)

@@ -45,12 +45,6 @@ def test_a_glob_that_matches_nothing_is_named(tmp_path: Path) -> None:
     assert "hint: check the path" in message
 
 
-def test_a_folder_is_refused_with_the_glob_to_use(tmp_path: Path) -> None:
-    message = fails(tmp_path, UsageError)
-    assert "an input is a folder, not a file" in message
-    assert f"'{tmp_path}/*.warc.gz'" in message
-
-
 def test_an_unknown_ending_asks_for_the_format(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_text("x")
     message = fails(tmp_path / "a.xyz", UsageError)
@@ -324,11 +318,3 @@ def test_a_hundred_thousand_inputs_are_planned_in_seconds_and_little_memory(tmp_
     seconds, mebibytes = map(float, ran.stdout.split())
     assert seconds < 10
     assert mebibytes < 500
-
-
-def test_a_folder_is_answered_with_a_pattern_of_what_lies_in_it(tmp_path: Path) -> None:
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.jsonl.gz").touch()
-    assert f"name its files, for instance '{tmp_path}/texts/*.jsonl.gz'" in fails(
-        tmp_path / "texts", UsageError
-    )

@@ -7,13 +7,15 @@ import re
 
 from gristmill.document import text_key
 from gristmill.hashing import digest16
-from gristmill.pipeline.sources.archive import Head
+from gristmill.pipeline.sources.archive import Head, archive_reader
+from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.httpmessage import charset_of, media_type, parse_headers, parse_response
 from gristmill.pipeline.sources.record import NotDocument, Origin, Record
 from gristmill.pipeline.sources.wellformed import clean_text
 
 _NOT_DOCUMENT = re.compile(rb"\nWARC-Type: *(warcinfo|request|metadata|revisit)\r*\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\nContent-Length: *(\d{1,18})\r*\n", re.IGNORECASE)
+_RESTART = re.compile(rb"\n\r*\n(WARC/\d\.\d+\r*\n)")
 _HEAD_END = re.compile(
     rb"\n\r*\n"
 )  # begins with a byte to look for: four times as fast as with "\r*" before it
@@ -24,7 +26,13 @@ class Warc:
 
     name = "warc"
     start = re.compile(rb"WARC/\d\.\d+\s")
-    restart = re.compile(rb"\n\r*\n(WARC/\d\.\d+\r*\n)")
+
+    def find_restart(self, data: bytes, at: int) -> int:
+        """The blank line before a record may lie before `at`."""
+        found = _RESTART.search(data, max(at - 4, 0))
+        while found and found.start(1) < at:
+            found = _RESTART.search(data, found.start(1))
+        return found.start(1) if found else -1
 
     def head_end(self, data: bytes) -> int:
         found = _HEAD_END.search(data)
@@ -101,3 +109,8 @@ def _conversion(head: Head, block: bytes, origin: Origin) -> Record | NotDocumen
 
 
 WARC = Warc()
+_read = archive_reader(WARC)
+FORMATS = (
+    InputFormat("warc", (".warc", ".wat"), "always", _read),
+    InputFormat("wet", (".wet",), "always", _read),
+)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from gristmill.document import text_key
+from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd, Record
-from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.sources.wellformed import clean_text
 from gristmill.pipeline.sources.window import Window
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.sources.settings import SourceSettings
 
 
 def read_text(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
@@ -62,3 +66,6 @@ def _content(window: Window, path: str, max_bytes: int) -> bytes:
             if got > max_bytes:
                 raise Damaged("too_large", f"more than the {max_bytes} bytes allowed")
     return b"".join(pieces)
+
+
+FORMATS = (InputFormat("text", (".txt", ".text", ".md", ".rst", ".py"), "never", read_text),)

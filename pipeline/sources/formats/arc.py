@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 
 from gristmill.hashing import digest16
-from gristmill.pipeline.sources.archive import Head
+from gristmill.pipeline.sources.archive import Head, archive_reader
+from gristmill.pipeline.sources.format import InputFormat
+from gristmill.pipeline.sources.formats.warc import page
+from gristmill.pipeline.sources.httpmessage import text_of
 from gristmill.pipeline.sources.record import NotDocument, Origin, Record
-from gristmill.pipeline.sources.warc import page
 
 _DATE = re.compile(rb"\d{8,17}")
-_ADDRESS = re.compile(rb"[0-9a-fA-F.:]+")
+_ADDRESS = re.compile(rb"[0-9a-fA-F.:]+|-")
+_URL_LINE = re.compile(rb"\n(?:https?|ftp|filedesc|dns|file|urn):")
+_MAX_LINE_BYTES = 1 << 13  # the cursor looks for a record across two pieces within this
 
 
 class Arc:
@@ -22,23 +26,29 @@ class Arc:
 
     name = "arc"
     start = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:[^\s]")
-    restart = re.compile(
-        rb"\n((?:https?|ftp|filedesc|dns|file|urn)://?[^\r\n]{1,8000} \d{8,17} [^\r\n]* \d+\r?\n)"
-    )
+
+    def find_restart(self, data: bytes, at: int) -> int:
+        """Each line that begins like a URL is looked at once: one pattern for the whole header would try
+        every way to divide it."""
+        position = max(at - 1, 0)
+        while found := _URL_LINE.search(data, position):
+            start, position = found.start() + 1, found.end()
+            end = data.find(b"\n", start, start + _MAX_LINE_BYTES)
+            if start >= at and end > 0 and _fields(data[start:end]):
+                return start
+        return -1
 
     def head_end(self, data: bytes) -> int:
         return data.find(b"\n") + 1 or -1
 
     def parse_head(self, head: bytes) -> Head:
-        fields = head.strip().split(b" ")
-        at = next(
-            (number for number, value in enumerate(fields) if number and _DATE.fullmatch(value)), len(fields)
-        )
-        if at + 1 >= len(fields) or not fields[-1].isdigit():
+        found = _fields(head)
+        if found is None:
             raise ValueError(f"not an ARC header: {head[:80]!r}")
+        fields, at = found
         # URLs with blanks occur, and so do headers that lack the address or the type.
         num_url = at - 1 if at > 1 and _ADDRESS.fullmatch(fields[at - 1]) else at
-        url = b" ".join(fields[:num_url]).decode("utf-8", "replace")
+        url = text_of(b" ".join(fields[:num_url]))
         date = fields[at].decode()[:14]
         kind = "filedesc" if url.startswith("filedesc:") else "dns" if url.startswith("dns:") else "response"
         headers = {"content-type": fields[at + 1].decode("latin-1")} if at + 2 < len(fields) else {}
@@ -52,9 +62,20 @@ class Arc:
         return page(head, block, origin, is_http=True)
 
 
+def _fields(head: bytes) -> tuple[list[bytes], int] | None:
+    """Return the fields of a header line and which of them is the date; None if it is no header. Some writers
+    set tabs."""
+    fields = head.strip().replace(b"\t", b" ").split(b" ")
+    at = next(
+        (number for number, value in enumerate(fields) if number and _DATE.fullmatch(value)), len(fields)
+    )
+    return (fields, at) if at + 1 < len(fields) and fields[-1].isdigit() else None
+
+
 def _iso(date: str) -> str:
     date = date.ljust(14, "0")
     return f"{date[:4]}-{date[4:6]}-{date[6:8]}T{date[8:10]}:{date[10:12]}:{date[12:14]}Z"
 
 
 ARC = Arc()
+FORMATS = (InputFormat("arc", (".arc",), "always", archive_reader(ARC)),)

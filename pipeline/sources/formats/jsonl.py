@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from gristmill.pipeline.sources.archive import unreadable
+from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
 from gristmill.pipeline.sources.record import NOTHING_STARTS, Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import row_to_record
-from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.sources.window import Window
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.sources.settings import SourceSettings
 
 _PIECE_BYTES = 1 << 20
 _START = re.compile(rb"\s*\{")
@@ -23,7 +27,11 @@ def read_jsonl(window: Window, source: InputRange, settings: SourceSettings) -> 
     """Yield the rows that start in a range, then its `RangeEnd`; a compressed file is one range."""
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
-    codec = sniff_codec(window)
+    try:
+        codec = sniff_codec(window)
+    except Damaged as damage:
+        yield from unreadable(damage, source, window)
+        return
     if codec is None and window.size and not _START.match(window.head(256)):
         codec = codec_by_name(source.path, window)
     if codec is None:
@@ -150,3 +158,6 @@ def parse_row(line: bytes) -> dict[str, Any] | str:
         except (ValueError, RecursionError):
             return f"not_json: {error}"
     return row if isinstance(row, dict) else f"not_an_object: a line of JSON that is {type(row).__name__}"
+
+
+FORMATS = (InputFormat("jsonl", (".jsonl", ".ndjson", ".json"), "plain", read_jsonl),)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import row_to_record
-from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.sources.window import Window
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.sources.settings import SourceSettings
 
 _BATCH_ROWS = 256
 
@@ -130,3 +133,6 @@ class _Seekable:
 
     def close(self) -> None:
         pass
+
+
+FORMATS = (InputFormat("parquet", (".parquet",), "always", read_parquet),)

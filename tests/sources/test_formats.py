@@ -1,0 +1,66 @@
+"""Every input format is declared in one place, and everything else follows from that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gristmill.document import text_key
+from gristmill.pipeline.sources import format as formats
+from gristmill.pipeline.sources.plan import plan_shards
+from gristmill.pipeline.sources.read import read_records
+from gristmill.pipeline.sources.record import InputRange, Item, Origin, RangeEnd, Record
+from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.pipeline.sources.window import Window
+from tests.support.archives import records, source_of
+
+DOCS = Path(__file__).parents[2] / "docs" / "sources.md"
+
+
+def test_a_format_without_a_reader_is_refused_before_anything_runs() -> None:
+    for name in ("gristmill", "csvv", ""):
+        with pytest.raises(ValidationError, match="no format"):
+            SourceSettings(inputs=["a"], format=name)
+
+
+def test_the_schema_names_every_format() -> None:
+    schema = SourceSettings.model_json_schema()["properties"]["format"]
+    assert schema["enum"] == ["auto", *formats.known_formats()]
+
+
+def test_no_two_formats_share_an_ending() -> None:
+    endings = [ending for format_ in formats.known_formats().values() for ending in format_.endings]
+    assert len(set(endings)) == len(endings)
+
+
+def test_the_page_of_sources_lists_every_format_and_ending() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|(.*?)\|", DOCS.read_text(), re.MULTILINE)
+    listed = {name: set(re.findall(r"\.\w+", endings)) for name, endings in rows}
+    for name, format_ in formats.known_formats().items():
+        assert set(format_.endings) <= listed[name], name
+
+
+def test_a_format_declared_in_one_module_is_planned_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+        text = window.read_exactly(0, window.size).decode()[::-1]
+        origin = Origin(source.path, 0, window.size)
+        yield Record(text_key(None, text), None, None, origin, window.size, text=text)
+        yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+
+    toy = formats.InputFormat("mirror", (".mirror",), "never", read)
+    table = {**formats.known_formats(), "mirror": toy}
+    formats._by_ending.cache_clear()
+    for module in ("format", "read", "plan", "settings"):
+        monkeypatch.setattr(f"gristmill.pipeline.sources.{module}.known_formats", lambda: table)
+    (tmp_path / "a.mirror").write_text("llim")
+    source = source_of(tmp_path / "a.mirror")
+    (shard,) = plan_shards(source, 1)
+    assert shard.format == "mirror"
+    assert [item.text for item in records(list(read_records(shard, source)))] == ["mill"]
+    formats._by_ending.cache_clear()
