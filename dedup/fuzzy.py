@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.dedup.blocks import Sets, verify_in_blocks
 from gristmill.dedup.cluster import component_of, group_range
 from gristmill.dedup.decisions import (
     Applied,
@@ -42,18 +43,18 @@ from gristmill.dedup.decisions import (
     largest_clusters,
     write_decisions,
 )
-from gristmill.dedup.minhash import Bounds, band_keys, signatures
+from gristmill.dedup.minhash import band_keys, signatures
 from gristmill.dedup.order import Numbers, columns_needed, join_ids, member_columns, scope_hashes
 from gristmill.dedup.radix import argsort, group_starts, sort_pairs
 from gristmill.dedup.runs import Columns, Run, concat, read_range, write_run
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.dedup.shingles import shingle_texts
-from gristmill.dedup.verify import Verified, verify_members
+from gristmill.dedup.verify import SIMILARITY_BINS, Verified
 from gristmill.storage import ParquetWriter
 
-# Every compared pair: what the signatures estimated, what the texts gave (null: the estimate was too low to
-# look), the outcome.
+# Every accepted pair, and of each document the nearest that were not: what the signatures estimated, what the
+# texts gave (null: the estimate was too low to look), the outcome.
 PAIRS = pa.schema(
     [
         pa.field("id", pa.binary(16), nullable=False),
@@ -63,6 +64,7 @@ PAIRS = pa.schema(
         pa.field("accepted", pa.bool_(), nullable=False),
     ]
 )
+NO_PAIRS = np.zeros((3, SIMILARITY_BINS), np.int64)
 MEMBER = ("row", "rank", "id_high", "id_low", "source", "snapshot", "scope", "num_shingles")
 
 
@@ -147,7 +149,7 @@ def verify_group(
     old_row: int | None = None,
 ) -> dict[str, Any]:
     """Decide one group of components: write a run of decisions and a Parquet file of compared pairs; name the
-    largest clusters.
+    largest clusters, and the documents kept although a bound ended their comparisons.
 
     Rows from `old_row` on are of earlier indexes: kept whatever the survivor order says.
     """
@@ -158,45 +160,26 @@ def verify_group(
     order = np.lexsort(
         [*(columns[name] for name in ("row", "id_low", "id_high", "rank")), new, columns["root"]]
     )
-    sets, ends = _read_sets(runs, low, high, columns["num_shingles"], order)
+    sets = Sets.spanning(runs, low, high).take(order)
     columns = {name: column[order] for name, column in columns.items()}
     if settings.verify == "none":
         size = np.diff(group_starts(columns["root"]))
         keeper = np.repeat(np.cumsum(size) - size, size)
-        verified = Verified(keeper, np.empty(0), np.empty((0, 4)))
+        verified = Verified(keeper, np.empty(0), np.empty((0, 4)), NO_PAIRS, np.zeros(len(order), bool))
     else:
-        matrix = signatures(settings, sets, ends)
-        verified = verify_members(
-            settings, matrix, band_keys(settings, matrix, columns["scope"]), sets, ends, ~new[order]
-        )
+        verified = verify_in_blocks(settings, sets, columns, ~new[order])
     records = _records(columns, verified)
     write_decisions(out, records)
     _write_pairs(settings, pairs_out, columns, verified.pairs)
+    bounded = join_ids(*(columns[name][verified.bounded] for name in ("id_high", "id_low")))
     return {
         **_counts(records),
-        "compared": len(verified.pairs),
+        "compared": int(verified.counts.sum()),
         "members": len(order),
         "largest": largest_clusters(records),
+        "similarity": verified.counts.tolist(),
+        "bounded": [value.hex() for value in bounded.to_pylist()],
     }
-
-
-def _read_sets(
-    runs: Sequence[Run], low: int, high: int, num_shingles: Numbers, order: npt.NDArray[np.int64]
-) -> tuple[Numbers, Bounds]:
-    """Bring the shingle sets of a range of components into the members' order."""
-    pieces = []
-    for run in runs:
-        span = run.span(low, high)
-        if span.stop > span.start:
-            first = run.columns["end"][span.start] - run.columns["num_shingles"][span.start]
-            pieces.append(run.columns["shingles"][int(first) : int(run.columns["end"][span.stop - 1])])
-    flat = concat(pieces)
-    stop = np.cumsum(num_shingles).astype(np.int64)
-    ends = np.concatenate([[0], np.cumsum(num_shingles[order])]).astype(np.int64)
-    sets = np.empty(len(flat), np.uint64)
-    for place, member in enumerate(order.tolist()):
-        sets[ends[place] : ends[place + 1]] = flat[stop[member] - int(num_shingles[member]) : stop[member]]
-    return sets, ends
 
 
 def _records(columns: Columns, verified: Verified) -> Columns:

@@ -135,8 +135,19 @@ class FuzzySettings(_Documents):
             "skip the exact check when the estimate is further below: 6 standard deviations at 286 hashes"
         ),
     )
+    max_candidates: int = Field(
+        4096,
+        ge=1,
+        le=1 << 20,
+        description="kept documents a member is estimated against, those of its rarest band keys first",
+    )
     max_comparisons: int = Field(
-        32, ge=1, le=1024, description="kept documents a member is compared with, in survivor order"
+        1024, ge=1, le=1 << 20, description="of these, texts that are compared exactly, most alike first"
+    )
+    memory_bytes: int = Field(
+        4_000_000_000,
+        ge=1 << 20,
+        description="what no task of clustering or verification exceeds; larger work goes by rounds",
     )
     index: bool = Field(
         False, description="write an index of the survivors, for later runs to compare against"

@@ -1,10 +1,11 @@
-"""Verification: who in a component of candidates really is a duplicate, and of whom.
+"""Verification: who among candidates really is a duplicate, and of whom.
 
-Members of a component are taken in survivor order. Each is compared with at most `max_comparisons` documents
-kept so far that share a band key with it, in survivor order: by the share of equal signature places first,
-then by the exact n-gram sets. The first that passes removes it; a member that none passes is kept. So a chain
-of drifting texts does not collapse, every removed document has a witness, and the work is linear in the
-members.
+Members are taken in survivor order. The kept ones before a member that share a band key with it are its
+candidates: its rarest keys are read first, and of a long list the end, which is nearest in survivor order.
+All candidates are ranked by the share of equal signature places, then compared by the exact n-gram sets,
+the most alike first. The first that passes removes the member; a member that none passes is kept. So a chain
+of drifting texts does not collapse, and every removed document has a witness. Both counts are bounded
+(`max_candidates`, `max_comparisons`); a kept member that met a bound is named.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from gristmill.dedup.radix import U64, Numbers, sort_pairs
 from gristmill.dedup.settings import FuzzySettings
 
 I64 = types.Array(types.int64, 1, "C")
+U8 = types.Array(types.uint8, 1, "C")
 _MATRICES = [types.Array(kind, 2, "C") for kind in (types.uint32, types.uint64)]
+NEW, OLD, PROBE = 0, 1, 2  # a member's part: judged and kept for others; kept unseen; judged, but never kept
+PAIRS_LISTED = 8  # of the pairs of one member that were not accepted; all are counted
+ACCEPTED, REJECTED, UNREAD = range(3)
+SIMILARITY_BINS = 50
 
 
 @njit([types.int64(U64, types.int64, types.int64, types.int64, types.int64)], cache=True, nogil=True)
@@ -41,99 +47,135 @@ def _score(shared, member, kept, containment):  # type: ignore[no-untyped-def]
     return shared / member if containment else shared / (member + kept - shared)
 
 
+@njit([types.int64(I64, I64, I64, I64, I64, I64, types.int64, I64)], cache=True, nogil=True)
+def _collect(own, lists, capacity, filled, seen, order, member, candidates):  # type: ignore[no-untyped-def]
+    """List the kept members that share a key with this one, rarest key first; return their number, or minus
+    it where there was no room for all."""
+    count = 0
+    for band in range(len(own)):  # by insertion: a member has few keys that anyone shares
+        slot = own[band]
+        if slot >= 0 and filled[slot]:
+            place = count
+            while place and filled[order[place - 1]] > filled[slot]:
+                order[place] = order[place - 1]
+                place -= 1
+            order[place] = slot
+            count += 1
+    found = 0
+    for k in range(count):
+        slot = order[k]
+        for place in range(capacity[slot] + filled[slot] - 1, capacity[slot] - 1, -1):
+            kept = lists[place]
+            if seen[kept] != member:
+                if found == len(candidates):
+                    return -found
+                seen[kept] = member
+                candidates[found] = kept
+                found += 1
+    return found
+
+
+@njit([types.float64[:, ::1](types.float64[:, ::1], types.int64)], cache=True, nogil=True)
+def _room(pairs, count):  # type: ignore[no-untyped-def]
+    if count < len(pairs):
+        return pairs
+    larger = np.empty((2 * count, 4), np.float64)
+    larger[:count] = pairs
+    return larger
+
+
+_VERIFIED = types.Tuple((I64, types.float64[::1], I64, I64, types.float64[:, ::1], types.int64[:, ::1]))
+_INT, _REAL = types.int64, types.float64
+
+
 @njit(
     [
-        types.Tuple((I64, types.float64[::1], types.float64[:, ::1]))(
-            *(
-                matrix,
-                U64,
-                I64,
-                types.boolean[::1],
-                I64,
-                I64,
-                types.int64,
-                types.boolean,
-                types.float64,
-                types.float64,
-            )
-        )
+        _VERIFIED(matrix, U64, I64, U8, I64, I64, _INT, _INT, types.boolean, _REAL, _REAL)
         for matrix in _MATRICES
     ],
     cache=True,
     nogil=True,
 )
-def _verify(signatures, sets, ends, old, slots, capacity, most, containment, threshold, margin):  # type: ignore[no-untyped-def]
-    """Return each member's keeper (itself when kept), its score, and the compared pairs (member, kept,
-    estimate, score).
+def _verify(signatures, sets, ends, part, slots, capacity, room, most, containment, threshold, margin):  # type: ignore[no-untyped-def]
+    """Return each member's keeper (itself when kept), its score, the number of its candidates
+    (minus, where there were more than `room`), how many were left uncompared by `most`, the pairs listed
+    (member, kept, estimate, score), and all pairs by outcome and similarity.
 
-    `old` members are kept without a look. `slots` holds per (member, band) the number of its band key, or -1
-    when no one shares it; `capacity` is where each key's list of kept members begins.
+    `slots` holds per (member, band) the number of its band key, or -1 when no one shares it; `capacity` is
+    where each key's list of kept members begins.
     """
     count, num_hashes = signatures.shape
     bands = len(slots) // max(count, 1)
     keeper, score = np.arange(count), np.full(count, np.nan)
+    num_candidates, num_left = np.zeros(count, np.int64), np.zeros(count, np.int64)
     lists, filled = np.empty(capacity[-1], np.int64), np.zeros(len(capacity) - 1, np.int64)
     pairs, num_pairs = np.empty((1024, 4), np.float64), 0
-    seen = np.full(count, -1, np.int64)
-    candidates = np.empty(bands * most, np.int64)
+    counts = np.zeros((3, SIMILARITY_BINS), np.int64)
+    seen, order = np.full(count, -1, np.int64), np.empty(bands, np.int64)
+    candidates, ranked = np.empty(room, np.int64), np.empty(room, np.int64)
     for member in range(count):
+        own = slots[member * bands : (member + 1) * bands]
         found = 0
-        for band in range(bands):
-            slot = slots[member * bands + band]
-            if slot >= 0 and not old[member]:
-                for place in range(capacity[slot], capacity[slot] + filled[slot]):
-                    kept = lists[place]
-                    if seen[kept] != member:
-                        seen[kept] = member
-                        candidates[found] = kept
-                        found += 1
+        if part[member] != OLD:
+            found = _collect(own, lists, capacity, filled, seen, order, member, candidates)
+            num_candidates[member] = found
         start, stop = ends[member], ends[member + 1]
-        for kept in np.sort(candidates[:found])[:most]:
-            kept_start, kept_stop = ends[kept], ends[kept + 1]
+        hopeful, listed = 0, 0
+        for k in range(abs(found)):
+            kept = candidates[k]
             equal = 0
-            for k in range(num_hashes):
-                equal += signatures[member, k] == signatures[kept, k]
+            for place in range(num_hashes):
+                equal += signatures[member, place] == signatures[kept, place]
             jaccard = equal / num_hashes
-            shared = jaccard * ((stop - start) + (kept_stop - kept_start)) / (1 + jaccard)
-            exact = np.nan
-            if (min(1.0, shared / (stop - start)) if containment else jaccard) >= threshold - margin:
-                exact = _score(
-                    _overlap(sets, start, stop, kept_start, kept_stop),
-                    stop - start,
-                    kept_stop - kept_start,
-                    containment,
-                )
-            if num_pairs == len(pairs):
-                larger = np.empty((2 * num_pairs, 4), np.float64)
-                larger[:num_pairs] = pairs
-                pairs = larger
-            pairs[num_pairs, 0], pairs[num_pairs, 1], pairs[num_pairs, 2], pairs[num_pairs, 3] = (
-                member,
-                kept,
-                jaccard,
-                exact,
-            )
-            num_pairs += 1
-            if exact >= threshold:
+            shared = jaccard * ((stop - start) + (ends[kept + 1] - ends[kept])) / (1 + jaccard)
+            estimate = min(1.0, shared / (stop - start)) if containment else jaccard
+            if estimate >= threshold - margin:
+                ranked[hopeful] = ((num_hashes - equal) << 40) | kept
+                hopeful += 1
+                continue
+            counts[UNREAD, min(int(jaccard * SIMILARITY_BINS + 1e-9), SIMILARITY_BINS - 1)] += 1
+            if listed < PAIRS_LISTED:
+                pairs = _room(pairs, num_pairs)
+                pairs[num_pairs] = np.array([member, kept, jaccard, np.nan])
+                num_pairs, listed = num_pairs + 1, listed + 1
+        ranked[:hopeful] = np.sort(ranked[:hopeful])
+        for k in range(min(hopeful, most)):
+            kept = ranked[k] & ((1 << 40) - 1)
+            kept_start, kept_stop = ends[kept], ends[kept + 1]
+            shared_sets = _overlap(sets, start, stop, kept_start, kept_stop)
+            exact = _score(shared_sets, stop - start, kept_stop - kept_start, containment)
+            passed = exact >= threshold
+            outcome = ACCEPTED if passed else REJECTED
+            counts[outcome, min(int(exact * SIMILARITY_BINS + 1e-9), SIMILARITY_BINS - 1)] += 1
+            if passed or listed < PAIRS_LISTED:
+                pairs = _room(pairs, num_pairs)
+                estimate = 1 - (ranked[k] >> 40) / num_hashes
+                pairs[num_pairs] = np.array([member, kept, estimate, exact])
+                num_pairs, listed = num_pairs + 1, listed + 1
+            if passed:
                 keeper[member], score[member] = kept, exact
                 break
         if keeper[member] == member:
-            for band in range(bands):
-                slot = slots[member * bands + band]
-                if slot >= 0 and filled[slot] < capacity[slot + 1] - capacity[slot]:
-                    lists[capacity[slot] + filled[slot]] = member
-                    filled[slot] += 1
-    return keeper, score, pairs[:num_pairs].copy()
+            num_left[member] = max(0, hopeful - most)
+            if part[member] != PROBE:
+                for band in range(bands):
+                    slot = own[band]
+                    if slot >= 0 and filled[slot] < capacity[slot + 1] - capacity[slot]:
+                        lists[capacity[slot] + filled[slot]] = member
+                        filled[slot] += 1
+    return keeper, score, num_candidates, num_left, pairs[:num_pairs].copy(), counts
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What verification found: per member its keeper (itself when kept) and score (NaN when kept), and the
-    pairs compared."""
+    """What verification found: per member its keeper (itself when kept) and score (NaN when kept), the pairs
+    listed, all pairs counted, and which members were kept although a bound ended their comparisons."""
 
     keeper: npt.NDArray[np.int64]
     score: npt.NDArray[np.float64]
     pairs: npt.NDArray[np.float64]  # rows of (member, kept, estimated Jaccard, score or NaN)
+    counts: npt.NDArray[np.int64]  # accepted, rejected, unread, each by similarity in fiftieths
+    bounded: npt.NDArray[np.bool_]
 
 
 def verify_members(
@@ -142,26 +184,28 @@ def verify_members(
     keys: Numbers,
     sets: Numbers,
     ends: Bounds,
-    old: npt.NDArray[np.bool_],
+    part: npt.NDArray[np.uint8],
 ) -> Verified:
     """Verify members that stand in survivor order; member i has the sorted distinct shingles
     sets[ends[i]:ends[i + 1]].
 
     `keys` has a row of band keys per member. Components may stand interleaved: those that share a key are in
-    one. Members that are `old` were kept before this run: they stand first, are kept without a look, and
-    remove others.
+    one. `part` says of each member whether it is NEW, OLD or a PROBE.
     """
-    slots, capacity = _key_lists(keys, settings.max_comparisons)
-    keeper, score, pairs = _verify(
-        *(signatures, sets, ends, old, slots, capacity, settings.max_comparisons),
+    slots, capacity = _key_lists(keys, part)
+    keeper, score, candidates, left, pairs, counts = _verify(
+        *(signatures, sets, ends, part, slots, capacity, settings.max_candidates, settings.max_comparisons),
         *(settings.verify == "containment", settings.threshold, settings.estimate_margin),
     )
-    return Verified(keeper, score, pairs)
+    kept = keeper == np.arange(len(keeper))
+    return Verified(keeper, score, pairs, counts, kept & ((candidates < 0) | (left > 0)))
 
 
-def _key_lists(keys: Numbers, most: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Number the band keys that two or more members share, and lay out a list of at most `most` kept members
-    for each."""
+def _key_lists(
+    keys: Numbers, part: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Number the band keys that two or more members share, and lay out a list for each, of all members that
+    can be kept."""
     key, place = sort_pairs(keys.ravel(), np.arange(keys.size, dtype=np.uint64))
     new = np.ones(len(key), bool)
     new[1:] = key[1:] != key[:-1]
@@ -169,5 +213,8 @@ def _key_lists(keys: Numbers, most: int) -> tuple[npt.NDArray[np.int64], npt.NDA
     size = np.diff(np.append(starts, len(key)))
     number = np.where(size > 1, np.cumsum(size > 1) - 1, -1)
     slots = np.empty(keys.size, np.int64)
-    slots[place.astype(np.int64)] = np.repeat(number, size)
-    return slots, np.concatenate([[0], np.cumsum(np.minimum(size[size > 1], most))])
+    where = place.astype(np.int64)
+    slots[where] = np.repeat(number, size)
+    listed = (part[where // keys.shape[1]] != PROBE).astype(np.int64)
+    lengths = np.add.reduceat(listed, starts) if len(starts) else np.zeros(0, np.int64)
+    return slots, np.concatenate([[0], np.cumsum(lengths[size > 1])]).astype(np.int64)

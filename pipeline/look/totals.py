@@ -46,6 +46,7 @@ class Totals:
     pairs: dict[str, list[dict[str, Any]]] = field(
         default_factory=dict
     )  # compared by deduplication, by outcome
+    bounded: list[str] = field(default_factory=list)  # ids of documents whose comparisons a bound ended
     tasks: list[TaskTime] = field(default_factory=list)
     has_books: bool = False
 
@@ -77,6 +78,7 @@ class Totals:
                 self._add_samples(self.samples, label, samples)
         for outcome, pairs in body["extra"].get("pairs", {}).items():
             self._add_samples(self.pairs, outcome, pairs)
+        self.bounded = [*self.bounded, *body["extra"].get("bounded", ())][:SAMPLES]
         self._add_clusters(body["extra"].get("clusters", ()))
         self.tasks.append(
             TaskTime(

@@ -39,6 +39,10 @@ def _step(step: StepView) -> Html:
     if "compared" in extra:
         facts.append(f"{count(extra['compared'])} pairs compared")
     body: list[Html] = [tag("h3", step.name), tag("p", "; ".join(facts) + ".")]
+    body += [note(said) for said in extra.get("warnings", ())]
+    if step.totals.bounded:
+        ids = [tag("code", value, " ") for value in step.totals.bounded]
+        body.append(details("some of the documents whose comparisons a bound ended", *ids))
     charts = []
     if sizes := step.totals.histograms.get("cluster_size"):
         title = "Clusters by number of documents"

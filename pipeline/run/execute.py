@@ -103,6 +103,8 @@ def execute(
     )
     put_manifest(manifest)
     progress.note(f"  {step.name}: done in {spell_seconds(time.perf_counter() - began)}")
+    for said in extra.get("warnings", ()):
+        progress.note(f"  {step.name}: {said}")
     return read_manifest(job.folder)
 
 

@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import Record
+from gristmill.pipeline.run.job import Attempt
+from gristmill.storage import ParquetWriter
 
 SIZE_BINS = [2, 3, 4, 5, 9, 17, 33, 65, 129, 257, 513, 1025, 1_000_001]
 JACCARD_BINS = [round(step / 50, 2) for step in range(51)]
 CLUSTERS, MEMBERS = 6, 4  # clusters kept in every record, and members of each
 SNIPPET_CHARACTERS = 2500
+BOUNDED = pa.schema([pa.field("id", pa.binary(16), nullable=False)])
 PAIRS = 8  # compared pairs kept in every record, of the accepted and of the rejected
 
 
@@ -80,20 +83,28 @@ class ClusterObserver:
         }
 
 
-def observe_pairs(record: Record, pairs: pa.Table, seed: int) -> None:
-    """Put into a record how similar the compared pairs of one task were, and some of them, chosen by hash.
+def observe_bounded(task: Attempt, ids: list[str]) -> None:
+    """Publish the documents that were kept although a bound ended their comparisons; name some in the
+    record."""
+    if not ids:
+        return
+    path = task.scratch / "bounded.parquet"
+    with ParquetWriter(path, BOUNDED) as writer:
+        writer.write(pa.table([pa.array(map(bytes.fromhex, ids), pa.binary(16))], schema=BOUNDED))
+    task.record.extra["bounded"] = ids[:PAIRS]
+    task.publish(path, "bounded", len(ids))
 
-    A pair whose signatures were too far apart has no score of its texts: it counts by its estimate, as
-    `unread`.
+
+def observe_pairs(record: Record, pairs: pa.Table, similarity: list[list[int]], seed: int) -> None:
+    """Put into a record how similar all pairs of one task were, and some of those listed, chosen by hash.
+
+    `similarity` counts the accepted, the rejected and the unread by bins. A pair whose signatures were too
+    far apart has no score of its texts: it counts by its estimate, as `unread`.
     """
-    accepted, exact = (
-        np.asarray(pc.fill_null(column, False)) for column in (pairs["accepted"], pc.is_valid(pairs["score"]))
-    )
-    score, estimate = pairs["score"].to_numpy(), pairs["estimate"].to_numpy()
-    kinds = {"accepted": score[accepted], "rejected": score[exact & ~accepted], "unread": estimate[~exact]}
-    counts = {kind: np.histogram(values, JACCARD_BINS)[0].tolist() for kind, values in kinds.items()}
+    accepted = np.asarray(pc.fill_null(pairs["accepted"], False))
+    counts = dict(zip(("accepted", "rejected", "unread"), similarity, strict=True))
     record.histograms["pair_similarity"] = {"bins": JACCARD_BINS, **counts}
-    record.counts |= {f"pairs_{kind}": len(values) for kind, values in kinds.items()}
+    record.counts |= {f"pairs_{kind}": sum(values) for kind, values in counts.items()}
     hashes = keyed_hash(seed, "pair", pairs["id"].combine_chunks()) ^ keyed_hash(
         seed, "kept", pairs["kept_id"].combine_chunks()
     )

@@ -29,7 +29,7 @@ from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.outcomes import DocumentOutputs
 from gristmill.pipeline.stages import dedup_index
 from gristmill.pipeline.stages.adopt import extra_fields
-from gristmill.pipeline.stages.cluster_samples import ClusterObserver, observe_pairs
+from gristmill.pipeline.stages.cluster_samples import ClusterObserver, observe_bounded, observe_pairs
 from gristmill.storage import ParquetWriter
 
 CARRIED = (pa.field("cluster_id", pa.binary(16)), pa.field("cluster_size", pa.uint32()))
@@ -154,16 +154,18 @@ def fuzzy_stage(job: Job) -> Stage:
     applied = yield over_shards("apply", apply_shard, shards, settings=settings, **common)
     check_alarm(settings, shards, applied, verified)
     facts: dict[str, Any] = {
-        name: sum(record.counts[name] for record in verified) for name in ("clusters", "compared", "removed")
+        name: sum(record.counts[name] for record in verified)
+        for name in ("clusters", "compared", "removed", "bounded")
     }
     facts["components"] = merged[-1].counts["components"]
+    facts["warnings"] = bounded_warnings(settings, facts["bounded"])
     if settings.index:
         yield dedup_index.index_phase(job, settings, applied)
         facts |= {
             "index": settings.shingling,
             "against": [str(location(folder).resolve()) for folder in settings.against],
         }
-    return facts | passed_on(job, signed, clustered, merged, gathered, verified, but=("pairs",))
+    return facts | passed_on(job, signed, clustered, merged, gathered, verified, but=("pairs", "bounded"))
 
 
 def merge_phases(
@@ -179,6 +181,18 @@ def merge_phases(
         records = yield Phase(f"merge-{level}", tasks)
         done += records
     return done
+
+
+def bounded_warnings(settings: FuzzySettings, num_bounded: int) -> list[str]:
+    """Say where verification stopped at a bound, for the terminal and the report."""
+    if not num_bounded:
+        return []
+    said = (
+        f"{num_bounded:,} documents were kept although not all that share a band key with them were compared:"
+        f" raise `max_candidates` ({settings.max_candidates:,}) or `max_comparisons`"
+        f" ({settings.max_comparisons:,}); their ids are in the step's `bounded` files"
+    )
+    return [said]
 
 
 def write_bands(task: Attempt, shard: Shard, settings: FuzzySettings) -> None:
@@ -230,8 +244,10 @@ def verify_group(
         settings, [Path(path) for path in members], Path(components), group, out, pairs, old_row
     )
     task.record.extra["largest"] = counts.pop("largest")
-    task.record.counts = counts
-    observe_pairs(task.record, pq.read_table(pairs), seed)
+    similarity, bounded = counts.pop("similarity"), counts.pop("bounded")
+    task.record.counts = {**counts, "bounded": len(bounded)}
+    observe_pairs(task.record, pq.read_table(pairs), similarity, seed)
+    observe_bounded(task, bounded)
     task.publish(out, "clusters", counts["members"])
     task.publish(pairs, "pairs", counts["compared"])
 

@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from test_fuzzy import page
-from test_pieces import balanced
 
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import InputError, UsageError
 from gristmill.pipeline.stages.decontaminate import benchmark_digests
-from tests.support.dedup_drive import documents, run_decontaminate, write_shards
+from tests.support.dedup_drive import balanced, documents, run_decontaminate, write_shards
+from tests.support.made_texts import page
 
 QUESTION = page(1, 20)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import random
 from pathlib import Path
 
@@ -11,26 +10,7 @@ from hypothesis import strategies as st
 
 from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from tests.support.dedup_drive import documents, run_exact, run_fuzzy, write_shards
-
-VOCABULARY = [
-    "".join(letters) for letters in itertools.product("bdfgklmn", "aeiou", "prstvwxz", "aeiou", ("", "n"))
-]
-
-
-def page(seed: int, length: int = 120) -> list[str]:
-    return random.Random(seed).choices(VOCABULARY, k=length)
-
-
-def mutated(words: list[str], places: list[int]) -> list[str]:
-    return [f"new{place}" if place in places else word for place, word in enumerate(words)]
-
-
-def jaccard(a: str, b: str, n: int = 5) -> float:
-    def grams(text: str) -> set[tuple[str, ...]]:
-        words = text.split()
-        return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
-
-    return len(grams(a) & grams(b)) / len(grams(a) | grams(b))
+from tests.support.made_texts import corpus, jaccard, mutated, page
 
 
 def test_a_page_with_one_word_changed_is_removed_with_its_exact_score(tmp_path: Path) -> None:
@@ -168,20 +148,6 @@ def test_fineweb_mode_runs_end_to_end(tmp_path: Path) -> None:
         FuzzySettings(scheme="fineweb"), write_shards(tmp_path / "in", documents(texts), [1]), tmp_path / "s"
     )
     assert found.texts() == texts[1:]
-
-
-def corpus(size: int, seed: int) -> list[str]:
-    chance = random.Random(seed)
-    texts: list[str] = []
-    while len(texts) < size:
-        words = page(chance.randrange(10**9), chance.choice([20, 60, 150]))
-        for _ in range(chance.choice([1, 1, 2, 4])):
-            texts.append(
-                " ".join(
-                    mutated(words, [chance.randrange(len(words)) for _ in range(chance.choice([0, 1, 3, 9]))])
-                )
-            )
-    return texts[:size]
 
 
 def test_order_shards_parts_and_groups_do_not_change_the_result(tmp_path: Path) -> None:

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from test_fuzzy import corpus, page
-from test_stage import made_stage, read, run
 
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.stages.dedup_index import index_digest, indexes
 from tests.support.dedup_drive import documents
+from tests.support.dedup_stages import made_stage, read, run
 from tests.support.made_stage import Slice
+from tests.support.made_texts import corpus, page
 
 __all__ = ["made_stage"]  # the fixture that names the stage of made documents
 

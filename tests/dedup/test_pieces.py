@@ -10,21 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.settings import LineSettings, ParagraphSettings, SpanSettings
-from tests.support.dedup_drive import Outcome, documents, run_pieces, write_shards
+from tests.support.dedup_drive import balanced, documents, run_pieces, write_shards
 
 ANY_LINE = LineSettings(min_sentences=0)
-
-
-def balanced(found: Outcome, table: pa.Table) -> None:
-    """Bytes in = kept + removed + deleted, and every document is kept or removed."""
-    size = {
-        name: sum(len((text or "").encode()) for text in part["text"].to_pylist())
-        for name, part in (("in", table), ("kept", found.kept), ("removed", found.removed))
-    }
-    assert size["in"] == size["kept"] + size["removed"] + sum(found.decisions["deleted_bytes"].to_pylist())
-    assert sorted(found.kept["id"].to_pylist() + found.removed["id"].to_pylist()) == sorted(
-        table["id"].to_pylist()
-    )
 
 
 def test_a_line_stays_on_the_page_with_the_smallest_md5_of_its_url(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_fuzzy import page
 
 from gristmill.dedup.settings import FuzzySettings
 from tests.support.dedup_drive import documents, run_fuzzy
+from tests.support.made_texts import page
 
 
 def copies(folder: Path, texts: list[str], count: int) -> list[tuple[Path, int]]:
@@ -52,8 +52,11 @@ def test_a_component_in_which_nobody_is_a_duplicate_costs_no_square(tmp_path: Pa
     """All pages share one long passage, so they share band keys, but none comes near the threshold."""
     passage = page(1, 60)
     texts = [" ".join([*passage, *page(10 + number, 60)]) for number in range(5000)]
-    settings = FuzzySettings(bands=100, rows=1, survivor="id", estimate_margin=1.0)
+    settings = FuzzySettings(
+        bands=100, rows=1, survivor="id", estimate_margin=1.0, max_candidates=256, max_comparisons=32
+    )
     shards = copies(tmp_path / "in", texts, len(texts))
     found = run_fuzzy(settings, shards, tmp_path / "s")
     assert len(found.kept) == len(texts)
-    assert found.counts[1]["compared"] <= 32 * len(texts)
+    assert found.counts[1]["compared"] <= 256 * len(texts)
+    assert len(found.counts[1]["bounded"]) > len(texts) // 2

@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fuzzy import page
-from test_pieces import balanced
 
 from gristmill.dedup.settings import SubstringSettings
 from gristmill.dedup.substring import find_repeated_ranges
-from tests.support.dedup_drive import documents, run_substring, write_shards
+from tests.support.dedup_drive import balanced, documents, run_substring, write_shards
+from tests.support.made_texts import page
 
 
 def joined(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import typer
-from test_fuzzy import page
 from typer.testing import CliRunner
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.verbs.dedup import register
+from tests.support.made_texts import page
 
 
 @pytest.fixture

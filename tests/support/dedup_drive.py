@@ -120,6 +120,18 @@ def run_fuzzy(settings: FuzzySettings, shards: Sequence[tuple[Path, int]], scrat
     return outcome
 
 
+def balanced(found: Outcome, table: pa.Table) -> None:
+    """Bytes in = kept + removed + deleted, and every document is kept or removed."""
+    size = {
+        name: sum(len((text or "").encode()) for text in part["text"].to_pylist())
+        for name, part in (("in", table), ("kept", found.kept), ("removed", found.removed))
+    }
+    assert size["in"] == size["kept"] + size["removed"] + sum(found.decisions["deleted_bytes"].to_pylist())
+    assert sorted(found.kept["id"].to_pylist() + found.removed["id"].to_pylist()) == sorted(
+        table["id"].to_pylist()
+    )
+
+
 def _outcome(applied: list[Applied], counts: list[dict[str, Any]]) -> Outcome:
     kept, removed, decisions = (
         pa.concat_tables([getattr(piece, name) for piece in applied])
