@@ -46,11 +46,11 @@ class Record:
     def lost(cls, phase: str, task: str) -> Record:
         """What stands for a task that failed on every attempt where the recipe allows it: no files, and
         nothing counted."""
-        return cls(phase, task, counts=Counter(), extra={"quarantined": True})
+        return cls(phase, task, counts=Counter(), extra={"lost": True})
 
     @property
     def is_lost(self) -> bool:
-        return "quarantined" in self.extra
+        return "lost" in self.extra
 
     def body(self) -> dict[str, Any]:
         return {
@@ -144,6 +144,11 @@ class Manifest:
         return sha256_json(
             [[entry.kind, entry.path, entry.sha256] for entry in self.files] + [dict(self.extra)]
         )
+
+    @property
+    def lost(self) -> Sequence[Mapping[str, Any]]:
+        """The tasks that an incomplete step was published without; empty for a whole one."""
+        return list(self.extra.get("lost", ()))
 
     def named(self, kind: str) -> list[FileEntry]:
         return [entry for entry in self.files if entry.kind == kind]

@@ -13,6 +13,7 @@ from gristmill.errors import GristmillError
 from gristmill.lock import read_holder
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.run.folder import PROGRESS, read_run
+from gristmill.pipeline.run.losses import spell_lost
 
 _STRAGGLES = 2.0  # times the phase's median
 
@@ -28,7 +29,8 @@ def read_status(out: Path) -> dict[str, Any]:
 def _step(out: Path, name: str, folder: Path | None, running: bool) -> dict[str, Any]:
     if folder is not None:
         try:
-            return {**step_row(name, read_manifest(folder)), "state": "done"}
+            manifest = read_manifest(folder)
+            return {**step_row(name, manifest), "state": "incomplete" if manifest.lost else "done"}
         except GristmillError as error:
             return {"step": name, "state": "damaged", "problem": error.message}
     folder = _unfinished_folder(out, name)
@@ -40,12 +42,14 @@ def _step(out: Path, name: str, folder: Path | None, running: bool) -> dict[str,
 
 
 def step_row(name: str, manifest: Manifest) -> dict[str, Any]:
-    """A finished step in plain numbers."""
+    """A finished step in plain numbers; `lost` names the tasks that it was published without."""
     row: dict[str, Any] = {
         "step": name,
         "shards": len(manifest.records),
         "seconds": manifest.timing.get("seconds"),
     }
+    if manifest.lost:
+        row |= {"lost": [dict(fact) for fact in manifest.lost], "problem": spell_lost(manifest)}
     if manifest.books:
         books = manifest.books
         row |= {

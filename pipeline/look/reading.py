@@ -17,13 +17,14 @@ from gristmill.lock import read_holder
 from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
+from gristmill.pipeline.run.losses import spell_lost
 
 RUN_FORMAT = 1
 
 
 @dataclass(slots=True)
 class StepView:
-    """One step of a run: `state` is done, running, failed, stopped or waiting."""
+    """One step of a run: `state` is done, incomplete, running, failed, stopped or waiting."""
 
     name: str
     state: str
@@ -67,6 +68,10 @@ class RunView:
             return "complete"
         if self.holder:
             return "running"
+        if all(step.manifest for step in self.steps) and any(
+            step.state == "incomplete" for step in self.steps
+        ):
+            return "incomplete"
         return "failed" if any(step.state == "failed" for step in self.steps) else "stopped"
 
     def of_stage(self, *stages: str) -> list[StepView]:
@@ -135,7 +140,11 @@ def _read_step(out: Path, name: str, folder: Path | None, running: bool, problem
         folder = _unfinished_folder(out, name)
     if folder is None:
         return StepView(name, "waiting")
-    view = StepView(name, "done" if manifest else "stopped", folder, manifest)
+    view = StepView(name, "stopped", folder, manifest)
+    if manifest:
+        view.state = "incomplete" if manifest.lost else "done"
+    if manifest and manifest.lost:
+        problems.append(f"{name}: {spell_lost(manifest)}")
     view.quarantine = _quarantine(folder)
     if manifest is None:
         # `running` is refined by whether the step has failed shards: a run that failed has let go of the

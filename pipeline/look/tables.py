@@ -15,6 +15,7 @@ from gristmill.pipeline.look.live import read_status, step_row
 from gristmill.pipeline.look.terminal import Paper
 from gristmill.pipeline.look.terminal import rows as table_lines
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import spell_seconds
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ def print_funnel(manifests: dict[str, Manifest]) -> None:
         other = sum(books.items_out.values()) - sum(named)
         rows.append([name, *(f"{count:,}" for count in (books.items_in, *named, other)), seconds])
     print_table(["step", "in", "kept", "removed", "failed", "other", "took"], rows, right=(1, 2, 3, 4, 5, 6))
+    for name, manifest in manifests.items():
+        if manifest.lost:
+            print(one_line(f"{name}: {spell_lost(manifest)}"))
 
 
 def print_status(out: Path, *, as_json: bool) -> bool:
@@ -79,6 +83,8 @@ def print_status(out: Path, *, as_json: bool) -> bool:
     for row in status["steps"]:
         if row.get("failed_shards"):
             print(one_line(f"{row['step']}: failed on every attempt: {', '.join(row['failed_shards'][:5])}"))
+        if row.get("problem"):
+            print(one_line(f"{row['step']}: {row['problem']}"))
         if row.get("stragglers"):
             print(
                 one_line(
@@ -87,7 +93,14 @@ def print_status(out: Path, *, as_json: bool) -> bool:
                 )
             )
     holder = status["holder"]
-    ended = "complete" if status["complete"] else "not complete, not running"
+    lacking = any(row["state"] == "incomplete" for row in status["steps"])
+    ended = (
+        "complete"
+        if status["complete"]
+        else "incomplete: the same command tries again what was lost"
+        if lacking
+        else "not complete, not running"
+    )
     print(f"running, pid {holder['pid']} on {holder['host']}" if holder and not status["complete"] else ended)
     return bool(status["complete"])
 

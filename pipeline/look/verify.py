@@ -15,6 +15,7 @@ from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_record
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.losses import spell_lost, with_lost
 
 TEXT_STAGES = (
     "filter",
@@ -58,6 +59,8 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
         return
     for manifest in manifests.values():
         checked.num_steps += 1
+        if manifest.lost:
+            yield Finding(str(manifest.folder), f"is {spell_lost(manifest)}")
         yield from _verify_files(manifest, checked)
         yield from _verify_records(manifest)
     yield from _verify_handover(manifests)
@@ -100,7 +103,8 @@ def _verify_records(manifest: Manifest) -> Iterator[Finding]:
                 record.books.balance(entry["task"])
             except BooksError as error:
                 yield Finding(str(path), error.message)
-    total = Books.total(books).as_json() if books else None
+    whole = with_lost(Books.total(books) if books else None, manifest.lost)
+    total = whole.as_json() if whole else None
     if total != (manifest.books.as_json() if manifest.books else None):
         yield Finding(str(manifest.folder / MANIFEST), "its books are not the sum of its records'")
 

@@ -19,6 +19,7 @@ _STATES = {
     "complete": "complete",
     "running": "running",
     "failed": "failed",
+    "incomplete": "incomplete: shards were lost; the same command tries them again",
     "stopped": "not complete, not running",
 }
 

@@ -23,6 +23,14 @@ from gristmill.manifest import (
 from gristmill.pipeline.run.engine import Engine, Failure, open_engine
 from gristmill.pipeline.run.folder import PROGRESS
 from gristmill.pipeline.run.job import Job, Phase
+from gristmill.pipeline.run.losses import (
+    Loss,
+    after_losses,
+    clear_quarantine,
+    lost_facts,
+    spell_lost,
+    with_lost,
+)
 from gristmill.pipeline.run.progress import Progress, spell_seconds
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
@@ -63,7 +71,7 @@ def execute(
     progress: Progress,
     allowed_failures: int,
 ) -> Manifest:
-    """Run a step's pending tasks and publish its manifest.
+    """Run a step's pending tasks and publish its manifest, which names the tasks that were lost.
 
     Raises StepFailed when more than `allowed_failures` tasks failed on every attempt; what succeeded stays
     done.
@@ -72,20 +80,25 @@ def execute(
     store_of(job.folder).clear_scratch(job.folder)  # left by a killed run; its attempts are not resumed
     stage = step.kind.load()(job)
     done: list[Record] = []
-    failures: list[Failure] = []
+    losses: list[Loss] = []
     records: list[Record] | None = None
     try:
         while True:
             asked = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
-            phase = engines.settings.provide(step.stage, asked)
-            records = run_phase(step, job.folder, phase, engines, progress, failures, allowed_failures)
+            phase = after_losses(engines.settings.provide(step.stage, asked), losses)
+            records = run_phase(step, job.folder, phase, engines, progress, losses, allowed_failures)
             done += [record for record in records if not record.is_lost]
     except StopIteration as finish:
         extra = dict(finish.value or {})
-    if failures:
-        extra["quarantined"] = [failure.task.key for failure in failures]
+    lost = lost_facts(job, losses)
+    if lost:
+        extra["lost"] = lost
+    clear_quarantine(job.folder, lost)
     replaced = set(extra.pop("replaced_files", ()))  # a later phase wrote these anew
     timing = extra.pop("timing", {})  # facts that differ from run to run
+    if losses:
+        timing = {**timing, "lost": {loss.name: loss.failure.error for loss in losses}}
+    books = [record.books for record in done if record.books]
     manifest = Manifest(
         job.folder,
         step.name,
@@ -93,18 +106,15 @@ def execute(
         facts,
         [entry for record in done for entry in record.files if entry.path not in replaced],
         [_record_entry(job.folder, record) for record in done],
-        (
-            Books.total(record.books for record in done if record.books)
-            if any(record.books for record in done)
-            else None
-        ),
+        with_lost(Books.total(books) if books else None, lost),
         extra,
         {**timing, "seconds": round(time.perf_counter() - began, 3), "ended": round(time.time(), 1)},
     )
     put_manifest(manifest)
-    progress.note(f"  {step.name}: done in {spell_seconds(time.perf_counter() - began)}")
-    for said in extra.get("warnings", ()):
-        progress.note(f"  {step.name}: {said}")
+    said = spell_lost(manifest) if lost else "done"
+    progress.note(f"  {step.name}: {said} in {spell_seconds(time.perf_counter() - began)}")
+    for warning in extra.get("warnings", ()):
+        progress.note(f"  {step.name}: {warning}")
     return read_manifest(job.folder)
 
 
@@ -114,12 +124,12 @@ def run_phase(
     phase: Phase,
     engines: Engines,
     progress: Progress,
-    failures: list[Failure],
+    losses: list[Loss],
     allowed: int,
 ) -> list[Record]:
     """Run the tasks of a phase that have no record yet; return all records in task order.
 
-    A quarantined task that is allowed stands as a lost record.
+    A task that failed and is allowed to stands as a lost record.
     """
     there = finished_keys(folder, phase.name)
     pending = [task for task in phase.tasks if task.key not in there]
@@ -130,13 +140,13 @@ def run_phase(
             new = engines.for_tasks(len(pending)).run(folder, phase, pending, lambda task: progress.advance())
         finally:
             progress.end()
-        failures += new
+        losses += [Loss(phase.name, failure) for failure in new]
         if new:
             _quarantine(folder, phase.name, new)
         if new and not phase.may_lose:
             raise _step_failed(step, folder, new, None)
-        if len(failures) > allowed:
-            raise _step_failed(step, folder, failures, allowed)
+        if len(losses) > allowed:
+            raise _step_failed(step, folder, [loss.failure for loss in losses], allowed)
         there = finished_keys(folder, phase.name)
     records = {task.key: Record.lost(phase.name, task.key) for task in phase.tasks}
     paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]

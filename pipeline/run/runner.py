@@ -18,11 +18,13 @@ from gristmill.pipeline.run.engine import inside_job
 from gristmill.pipeline.run.execute import Engines, execute
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
 from gristmill.pipeline.run.job import Job
+from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.signals import stopped_by_signals
 from gristmill.pipeline.run.step import Step, differences, identity, ingredients, step_folder
 from gristmill.storage import write_atomic
+from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """Where a step stands: `done`, `stale` because of named changes, or `to run`."""
+    """Where a step stands: `done`, `incomplete` for want of named tasks, `stale` because of named changes, or
+    `to run`."""
 
     step: Step
     state: str
@@ -52,6 +55,11 @@ class RunResult:
     reused: list[str]
     ran: list[str]
     seconds: float
+
+    @property
+    def incomplete(self) -> list[str]:
+        """The steps that were published without some of their tasks."""
+        return [name for name, manifest in self.manifests.items() if manifest.lost]
 
 
 def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) -> RunResult:
@@ -70,16 +78,20 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
             key = identity(facts)
             folder = step_folder(out, step.name, key)
             if (folder / MANIFEST).exists():
-                result.manifests[step.name] = read_manifest(folder)
-                result.reused.append(step.name)
-                continue
+                manifest = read_manifest(folder)
+                if not manifest.lost:
+                    result.manifests[step.name] = manifest
+                    result.reused.append(step.name)
+                    continue
+                progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again")
+                store_of(out).remove(folder / MANIFEST)  # unfinished again: its other tasks stay done
             _write_run(out, plan, result, complete=False)
             job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders)
             result.manifests[step.name] = execute(
                 step, job, facts, key, engines, progress, plan.allowed_failures
             )
             result.ran.append(step.name)
-        _write_run(out, plan, result, complete=True)
+        _write_run(out, plan, result, complete=not result.incomplete)
     result.seconds = time.perf_counter() - began
     return result
 
@@ -98,8 +110,12 @@ def states(plan: Plan, out: Path) -> list[StepState]:
         facts = ingredients(step, {name: known[name] for name in step.inputs}, plan.seed)
         folder = step_folder(out, step.name, identity(facts))
         if (folder / MANIFEST).exists():
-            known[step.name] = read_manifest(folder)
-            found.append(StepState(step, "done", manifest=known[step.name]))
+            manifest = read_manifest(folder)
+            if manifest.lost:
+                found.append(StepState(step, "incomplete", spell_lost(manifest).partition(": ")[2], manifest))
+                continue
+            known[step.name] = manifest
+            found.append(StepState(step, "done", manifest=manifest))
         elif step.name in previous:
             changed = differences(previous[step.name], facts)
             found.append(

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from gristmill.errors import EngineError, InputError, StepFailed, UsageError
 from gristmill.manifest import read_manifest
+from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.run import engine
 from gristmill.pipeline.run.folder import read_run
 from gristmill.pipeline.run.job import Phase
@@ -45,7 +46,45 @@ def test_a_poison_shard_fails_the_step_at_the_end_and_the_rest_stays_done(tmp_pa
 
 def test_an_allowed_loss_is_named_in_the_manifest(tmp_path: Path) -> None:
     result = run_plan(plan(1, poison=2), tmp_path / "out", INLINE, QUIET)
-    assert result.manifests["toy/a"].extra == {"total": 10, "quarantined": ["00001"]}
+    manifest = result.manifests["toy/a"]
+    lost = {"phase": "map", "task": "00001", "inputs": [], "documents": None}
+    assert manifest.extra == {"total": 10, "lost": [lost]} and result.incomplete == ["toy/a"]
+    assert manifest.timing["lost"] == {"map 00001": "ValueError: cannot square 2"}
+
+
+def test_the_next_run_tries_lost_tasks_again_and_ends_as_if_none_had_been_lost(tmp_path: Path) -> None:
+    fault, starts = tmp_path / "fault", tmp_path / "starts"
+    fault.touch()
+    starts.mkdir()
+    settings = {"fault": str(fault), "starts": str(starts)}
+    lossy = run_plan(plan(1, **settings), tmp_path / "out", INLINE, QUIET)
+    assert lossy.manifests["toy/a"].extra["total"] == 13
+    (state,) = states(plan(**settings), tmp_path / "out")
+    assert (state.state, state.because) == ("incomplete", "lost 1 task (map 00000)")
+    assert [finding.problem for finding in verify(tmp_path / "out")] == [
+        "is incomplete: lost 1 task (map 00000)"
+    ]
+    fault.unlink()
+    before = len(list(starts.iterdir()))
+    healed = run_plan(plan(**settings), tmp_path / "out", INLINE, QUIET)
+    assert healed.ran == ["toy/a"] and len(list(starts.iterdir())) == before + 1
+    fresh = run_plan(plan(**settings), tmp_path / "fresh", INLINE, QUIET)
+    assert healed.manifests["toy/a"].content_digest == fresh.manifests["toy/a"].content_digest
+    assert lossy.manifests["toy/a"].content_digest != fresh.manifests["toy/a"].content_digest
+    assert list(verify(tmp_path / "out")) == []
+    assert not list(healed.manifests["toy/a"].folder.glob("quarantine/*"))
+    assert read_run(tmp_path / "out")["complete"]
+
+
+def test_what_fails_again_stays_lost_only_where_that_is_still_allowed(tmp_path: Path) -> None:
+    settings = {"poison": 2}
+    first = run_plan(plan(1, **settings), tmp_path / "out", INLINE, QUIET)
+    again = run_plan(plan(1, **settings), tmp_path / "out", INLINE, QUIET)
+    assert again.manifests["toy/a"].content_digest == first.manifests["toy/a"].content_digest
+    with pytest.raises(StepFailed, match=r"0 are allowed"):
+        run_plan(plan(**settings), tmp_path / "out", INLINE, QUIET)
+    assert not read_run(tmp_path / "out")["complete"]
+    assert states(plan(**settings), tmp_path / "out")[0].state == "to run"
 
 
 def test_a_task_that_the_whole_step_needs_cannot_be_lost(tmp_path: Path) -> None:

@@ -120,7 +120,15 @@ def test_an_attempt_that_wakes_after_another_committed_does_no_harm(tmp_path: Pa
 
     done = run_plan(plan(), tmp_path / "out", INLINE, QUIET).manifests["toy/a"]
     before = {path: path.read_bytes() for path in sorted(done.folder.rglob("*")) if path.is_file()}
-    arguments = {"number": 2, "flaky": None, "poison": None, "kill": None, "starts": None, "seconds": 0.0}
+    arguments = {
+        "number": 2,
+        "flaky": None,
+        "poison": None,
+        "fault": None,
+        "kill": None,
+        "starts": None,
+        "seconds": 0.0,
+    }
     attempt(
         done.folder,
         "map",

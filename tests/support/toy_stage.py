@@ -24,6 +24,7 @@ class Toy(BaseModel):
     numbers: tuple[int, ...] = (1, 2, 3)
     flaky: str | None = None
     poison: int | None = None
+    fault: str | None = None  # while this file is there, the number 1 cannot be squared
     fails: bool = False  # the sum, which every number is needed for
     kill: str | None = None
     starts: str | None = None  # a folder in which each attempt leaves a file
@@ -46,6 +47,7 @@ def square(
     number: int,
     flaky: str | None,
     poison: int | None,
+    fault: str | None,
     kill: str | None,
     starts: str | None,
     seconds: float,
@@ -58,6 +60,8 @@ def square(
     if kill and not Path(kill).exists():
         Path(kill).touch()
         os.kill(os.getpid(), 9)
+    if fault and number == 1 and Path(fault).exists():
+        raise OSError(5, "Input/output error")
     if number == poison:
         raise ValueError(f"cannot square {number}")
     time.sleep(seconds)
