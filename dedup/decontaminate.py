@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.decisions import Applied
@@ -29,6 +28,7 @@ from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.dedup.shards import read_batches
 from gristmill.dedup.shingles import ngrams, word_items
 from gristmill.errors import InputError
+from gristmill.parquet import read_parquet
 from gristmill.storage import ParquetWriter
 from gristmill.text.words import words_of
 
@@ -143,7 +143,7 @@ def decontaminate(
     settings: DecontaminateSettings, grams: Path, items: Path, path: Path
 ) -> Iterator[tuple[Applied, pa.Table]]:
     """Split a shard into kept (or cut) and removed documents, with the hits behind them."""
-    known, named = _Grams(grams), pq.read_table(items).to_pylist()
+    known, named = _Grams(grams), read_parquet(items).to_pylist()
     for table in read_batches(path):
         hits: list[dict[str, Any]] = []
         words, bounds = word_items(table["text"])

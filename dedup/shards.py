@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from gristmill.parquet import num_parquet_rows, parquet_schema
 from gristmill.storage import read_tables
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """Yield a shard's documents, the named columns only (those it has); an empty shard yields one empty
     table."""
-    schema = pq.read_schema(path)
+    schema = parquet_schema(path)
     names = [name for name in schema.names if columns is None or name in columns]
     yield from read_tables(path, names)
     if num_rows(path) == 0:
@@ -23,4 +23,4 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
 
 def num_rows(path: Path) -> int:
     """Return how many documents a shard holds, from its footer."""
-    return int(pq.read_metadata(path).num_rows)
+    return num_parquet_rows(path)

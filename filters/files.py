@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError
-from gristmill.hashing import sha256_file, sha256_json
+from gristmill.hashing import sha256_json
+from gristmill.pins import pin
 
 
 def read_lines(path: str) -> list[str]:
@@ -32,13 +33,22 @@ def digest_of(paths: Iterable[str]) -> str:
 
 def _file_digest(path: str) -> str:
     try:
-        return sha256_file(Path(path))
+        return pin(path)
     except OSError as error:
         raise InputError(f"cannot read `{path}`: {error.strerror}") from error
 
 
-@lru_cache(maxsize=4)
 def load_fasttext(path: str) -> Any:
+    """Open a fastText model; one that was replaced under the same name is opened anew."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        raise InputError(f"there is no fastText model at `{path}`") from None
+    return _load_fasttext(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _load_fasttext(path: str, version: tuple[int, int, int]) -> Any:
     import fasttext
 
     fasttext.FastText.eprint = lambda *_: None  # load_model prints a note on stderr

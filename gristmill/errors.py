@@ -5,6 +5,7 @@ GristmillError             a person reads it: what failed, on what, value and bo
     RecipeError            a recipe value is wrong: names file and line  (exit 2)
   InputError               an input cannot be read at all                (exit 1)
   DamageError              part of an input is broken: file and offset   (counted, not fatal)
+  StaleError               a file the run was planned with changed         (exit 1)
   IntegrityError           bytes differ from what a manifest promised    (exit 1)
   BooksError               documents or bytes went missing in a step     (exit 1)
   LockedError              another run holds the output folder           (exit 1)
@@ -65,6 +66,10 @@ class DamageError(GristmillError):
 
 class IntegrityError(GristmillError):
     pass
+
+
+class StaleError(GristmillError):
+    """A run must stop: it would be made of something else than what it was planned with."""
 
 
 class BooksError(GristmillError):

@@ -20,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.hashing import sha256_file
+from gristmill.parquet import UNSEALED_METADATA, checked, open_parquet, seal
 from gristmill.stores import fsync_file, store_of
 
 ROW_GROUP_ROWS = 2048
+FILE_FORMAT = 2  # of Parquet files, whoever writes them: part of every step's identity
 _DICTIONARY_COLUMNS = ("source", "language", "rule", "error", "origin.file", "rules.list.element")
 
 
@@ -69,6 +71,7 @@ class ParquetWriter:
             compression_level=3,
             use_dictionary=dictionary,
             write_statistics=statistics,
+            write_page_checksum=True,
         )
 
     def write(self, table: pa.Table) -> None:
@@ -83,7 +86,9 @@ class ParquetWriter:
 
     def close(self) -> None:
         self._flush(keep_rest=False)
+        self._writer.add_key_value_metadata(UNSEALED_METADATA)
         self._writer.close()
+        seal(self.path)
 
     def _flush(self, *, keep_rest: bool) -> None:
         if not self._pending_rows:
@@ -115,9 +120,11 @@ def read_tables(path: Path, columns: list[str] | None = None) -> Iterator[pa.Tab
 
     It is not mapped: pages that were read would stay, and a task's size would seem to grow with its input.
     """
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=columns, use_threads=False)
+            with checked(path):
+                table = file.read_row_group(group, columns=columns, use_threads=False)
+            yield table
 
 
 def cut_by_bytes(table: pa.Table, num_bytes: int, column: str = "text") -> Iterator[pa.Table]:

@@ -38,6 +38,9 @@ FLOOR |= {
     "lease",
     "workspace",
     "token_shards",
+    "parquet",
+    "pins",
+    "damage",
 }
 
 

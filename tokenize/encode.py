@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gristmill.heldout import UNIT_COLUMN, units
+from gristmill.parquet import parquet_schema
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 from gristmill.tokenize.tokenizers import SentencePiece, Tokenizer, checked
 
@@ -38,7 +38,7 @@ def encode(tokenizer: Tokenizer, documents: Path, payload: Path, index: Path) ->
     Numeric pass-through columns go into the index as float64, so that a mixture can weight documents by them.
     `lossy` counts U+2581, which SentencePiece reads as a blank.
     """
-    names = pq.read_schema(documents).names
+    names = parquet_schema(documents).names
     extra = numeric_columns(documents)
     columns = ["id", "text", *(name for name in (UNIT_COLUMN, *extra) if name in names)]
     schema = pa.schema([*INDEX, *(pa.field(name, pa.float64()) for name in extra)])
@@ -86,5 +86,5 @@ def numeric_columns(documents: Path) -> list[str]:
     kinds = (pa.types.is_integer, pa.types.is_floating)
     own = {*INDEX.names, "language_score"}
     return [
-        f.name for f in pq.read_schema(documents) if f.name not in own and any(kind(f.type) for kind in kinds)
+        f.name for f in parquet_schema(documents) if f.name not in own and any(kind(f.type) for kind in kinds)
     ]

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gristmill.errors import InputError
 from gristmill.hashing import keyed_hash
 from gristmill.heldout import is_heldout
+from gristmill.parquet import read_parquet
 from gristmill.tokenize.encode import INDEX
 from gristmill.tokenize.places import Take, order_of, shard_of
 from gristmill.tokenize.plan import Size
@@ -51,7 +51,7 @@ class Measured:
 def measure(index: Path, settings: MixSettings, source: str, seed: int, levels: Path) -> Measured:
     """Count both splits of one encoded file and write the levels of its training copies, in order, with
     running tokens."""
-    table = pq.read_table(index)
+    table = read_parquet(index)
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
     training = table.filter(pa.array(~held))
     tokens = training["tokens"].to_numpy().astype("<u8")
@@ -100,7 +100,7 @@ def assign(
     Order is by keyed hash of (id, copy), so neighbours in a shard come from anywhere. Memory is that of one
     encoded file.
     """
-    table = pq.read_table(index)
+    table = read_parquet(index)
     tokens = table["tokens"].to_numpy().astype(np.int64)
     starts = np.cumsum(tokens) - tokens
     row, key = _shuffled(table, settings, take, seed, index)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from gristmill.errors import UsageError
 from gristmill.heldout import is_heldout
 from gristmill.manifest import Manifest
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.tables import print_table
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
@@ -78,7 +79,7 @@ def known_sizes(recipe: Recipe, out: Path) -> tuple[dict[str, Size], bool]:
 def _encoded_size(settings: MixSettings, manifest: Manifest, seed: int) -> Size:
     docs = tokens = num_bytes = 0
     for path in manifest.paths("token-index"):
-        table = pq.read_table(path, columns=["unit", "tokens", "bytes"])
+        table = read_parquet(path, columns=["unit", "tokens", "bytes"])
         mine = ~is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
         docs += int(mine.sum())
         tokens += int(table["tokens"].to_numpy()[mine].sum(dtype=np.int64))

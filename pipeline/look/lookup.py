@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gristmill.index import find_rows, url_key
 from gristmill.manifest import Manifest
+from gristmill.parquet import checked, open_parquet
 from gristmill.storage import FileEntry
 
 OUTLETS = ("documents", "removed", "failed")
@@ -82,14 +82,15 @@ def _from(
 
 def read_row(path: Path, row: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
     """Read one row of a Parquet file: the row group that holds it is all that is opened."""
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_parquet(path, memory_map=True) as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if row < rows:
                 known = (
                     None if columns is None else [name for name in columns if name in file.schema_arrow.names]
                 )
-                table: pa.Table = file.read_row_group(group, columns=known, use_threads=False)
+                with checked(path):
+                    table: pa.Table = file.read_row_group(group, columns=known, use_threads=False)
                 found: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
                 return found
             row -= rows

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.tables import print_table
 from gristmill.pipeline.run.folder import finished_steps
 
@@ -63,7 +62,7 @@ def coverage_rows(out: Path) -> list[dict[str, Any]]:
         row
         for manifest in finished_steps(out).values()
         for path in manifest.paths("coverage")
-        for row in pq.read_table(path).to_pylist()
+        for row in read_parquet(path).to_pylist()
     ]
 
 

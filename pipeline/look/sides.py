@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from gristmill.index import PAIR
 from gristmill.manifest import Manifest
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 
 Keys = npt.NDArray[np.bytes_]
@@ -89,7 +89,7 @@ def _moved(keys: Keys, there: Mapping[str, Manifest]) -> Moved:
 
 
 def _explain(moved: Moved, path: Path, column: str, rows: npt.NDArray[np.uint32]) -> None:
-    table = pq.read_table(path, columns=["id", "url", column]).take(np.sort(rows))
+    table = read_parquet(path, columns=["id", "url", column]).take(np.sort(rows))
     moved.because.update(table[column].to_pylist())
     for row in table.slice(0, max(0, EXAMPLES - len(moved.examples))).to_pylist():
         moved.examples.append({"id": row["id"].hex(), "url": row["url"], "because": row[column]})

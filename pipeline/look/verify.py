@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from gristmill.errors import BooksError, IntegrityError
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_record
-from gristmill.pipeline.run.folder import finished_steps
+from gristmill.parquet import num_parquet_rows
+from gristmill.pipeline.run.folder import RUN_FILE, finished_steps, read_run
 from gristmill.pipeline.run.losses import spell_lost, with_lost
+from gristmill.pipeline.run.step import identity
 
 TEXT_STAGES = (
     "filter",
@@ -54,6 +53,7 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
             manifests: Mapping[str, Manifest] = {manifest.step: manifest}
         else:
             manifests = finished_steps(out)
+            yield from _verify_run(out, manifests)
     except IntegrityError as error:
         yield Finding(str(out), error.message)
         return
@@ -61,9 +61,42 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
         checked.num_steps += 1
         if manifest.lost:
             yield Finding(str(manifest.folder), f"is {spell_lost(manifest)}")
+        yield from _verify_identity(manifest, manifests)
         yield from _verify_files(manifest, checked)
         yield from _verify_records(manifest)
     yield from _verify_handover(manifests)
+
+
+def _verify_run(out: Path, manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
+    """The run file must name each step by the identity that its manifest has."""
+    for entry in read_run(out)["steps"]:
+        manifest = manifests[entry["name"]]
+        if (entry["name"], entry["identity"]) != (manifest.step, manifest.identity):
+            yield Finding(
+                str(manifest.folder / MANIFEST),
+                f"is of `{manifest.step}`, identity {manifest.identity[:12]}..., {RUN_FILE} names"
+                f" `{entry['name']}`, {entry['identity'][:12]}...",
+            )
+
+
+def _verify_identity(manifest: Manifest, manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
+    """A manifest must be of its own folder, of what it says it was made from, and stand on the steps that are
+    there."""
+    path, said = str(manifest.folder / MANIFEST), manifest.identity
+    if (found := identity(manifest.ingredients)) != said:
+        yield Finding(path, f"says identity {said[:12]}..., its ingredients hash to {found[:12]}...")
+    if not manifest.folder.name.endswith(f"-{said[:12]}"):
+        yield Finding(path, f"says identity {said[:12]}..., its folder is another's")
+    for name, digest in manifest.ingredients.get("inputs", {}).items():
+        if len(manifests) == 1 and name not in manifests:
+            continue  # a step's folder on its own
+        if name not in manifests:
+            yield Finding(path, f"stands on the step `{name}`, which is not there")
+        elif (content := manifests[name].content_digest) != digest:
+            yield Finding(
+                path,
+                f"was made from a `{name}` of digest {digest[:12]}..., the one there has {content[:12]}...",
+            )
 
 
 def _verify_files(manifest: Manifest, checked: Checked) -> Iterator[Finding]:
@@ -83,8 +116,8 @@ def _verify_files(manifest: Manifest, checked: Checked) -> Iterator[Finding]:
 
 def _rows(path: Path) -> int:
     try:
-        return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowInvalid, OSError):
+        return num_parquet_rows(path)
+    except (IntegrityError, OSError):
         return -1
 
 
@@ -97,6 +130,12 @@ def _verify_records(manifest: Manifest) -> Iterator[Finding]:
         except (IntegrityError, FileNotFoundError) as error:
             yield Finding(str(path), str(error))
             continue
+        if record.digest != entry["sha256"]:
+            yield Finding(
+                str(path), f"hashes to {record.digest[:12]}..., its manifest says {entry['sha256'][:12]}..."
+            )
+        if (record.phase, record.task) != (entry["phase"], entry["task"]):
+            yield Finding(str(path), f"is the record of {record.phase} {record.task}")
         if record.books:
             books.append(record.books)
             try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -21,7 +21,8 @@ from gristmill.dedup.settings import (
     SubstringSettings,
 )
 from gristmill.errors import RecipeError, UsageError
-from gristmill.hashing import sha256_file, sha256_json
+from gristmill.hashing import sha256_json
+from gristmill.pins import collect_pins, pin
 from gristmill.pipeline.recipe.model import ClassifySettings, Recipe, RecipeSource, StageName, UnknownSource
 from gristmill.pipeline.run.engine import inside_job
 from gristmill.pipeline.run.runner import Plan
@@ -82,9 +83,11 @@ class _Building:
         slice_: BaseModel,
         inputs: tuple[str, ...] = (),
         external: dict[str, str] | None = None,
+        **carried: Any,
     ) -> str:
         holders = {source: step for source, step in self.last.items() if step in inputs}
-        self.steps.append(Step(name, stage, slice_, inputs, external or {}, holders))
+        pins = collect_pins()  # of the files that were digested for this step
+        self.steps.append(Step(name, stage, slice_, inputs, external or {}, holders, pins, carried))
         return name
 
     def sources(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ class _Building:
 def build_plan(recipe: Recipe, until: str | None = None, samples: Samples | None = None) -> Plan:
     """Resolve a recipe into its steps, all or up to and with one stage; lists inputs, reads none of them."""
     building = _Building(recipe, [], {}, samples or {})
+    collect_pins()  # of a plan that was given up
     last = ORDER.index(until) if until in ORDER else len(ORDER) - 1  # type: ignore[arg-type]
     makers = (_extract, _filter, _dedup, _classify, _ngram, _coverage, _tokenizer, _encode, _mix, _train)
     for maker in makers[: last + 1]:
@@ -126,7 +130,7 @@ def _extract(building: _Building) -> None:
             digest = sha256_json([entry.sha256 for _, entry in part.files])
             adopted = slices.AdoptSlice(source=part.source, folder=folders[0])
             building.last[part.source] = building.add(
-                f"adopt/{part.source}", "adopt", adopted, external={"documents": digest}
+                f"adopt/{part.source}", "adopt", adopted, external={"documents": digest}, part=part
             )
     for location, name in building.recipe.named_sources():
         if name not in building.last and (name not in building.adopted or location[0] == "mix"):
@@ -145,7 +149,8 @@ def _extract_source(building: _Building, name: str, source: RecipeSource) -> str
             f"the input `{relative[0]}` of `{name}` is relative, in a job it must be absolute or a URL",
             hint="a job's working folder is a copy without your data",
         )
-    listing = [[file.path, file.size, file.version] for file in list_inputs(inputs)]
+    files = list_inputs(inputs)
+    listing = [[file.path, file.size, file.version] for file in files]
     shard_bytes, only = building.samples.get(name, (recipe.shard_bytes, None))
     piece = slices.ExtractSlice(
         source=name,
@@ -155,7 +160,9 @@ def _extract_source(building: _Building, name: str, source: RecipeSource) -> str
         only=only,
         keep_removed=recipe.keep_removed,
     )
-    return building.add(f"extract/{name}", "extract", piece, external={"inputs": sha256_json(listing)})
+    return building.add(
+        f"extract/{name}", "extract", piece, external={"inputs": sha256_json(listing)}, files=files
+    )
 
 
 def input_settings(source: RecipeSource) -> SourceSettings:
@@ -295,7 +302,7 @@ def _file_digest(name: str, where: str) -> str:
     files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
     if not path.exists():
         raise RecipeError(f"`{where}` names `{name}`, which does not exist")
-    return sha256_json([sha256_file(file) for file in files])
+    return sha256_json([pin(file) for file in files])
 
 
 def _mixed_sources(recipe: Recipe, building: _Building) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import gristmill
-from gristmill.errors import EngineError, GristmillError, Interrupted, UsageError
+from gristmill.errors import EngineError, GristmillError, Interrupted, StaleError, UsageError
 from gristmill.location import Roots, roots, use_storage
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.job import Phase, Task, attempt, function_name
@@ -80,11 +80,10 @@ class InlineEngine:
     def _run_task(self, folder: Path, phase: Phase, task: Task) -> Failure | None:
         for number in range(self.settings.retries + 1):
             try:
-                attempt(
-                    folder, phase.name, task.key, function_name(task.function), task.arguments, phase.common
-                )
+                named = (folder, phase.name, task.key, function_name(task.function), task.arguments)
+                attempt(*named, phase.common, None, task.checks, phase.pins)
                 return None
-            except (Interrupted, UsageError):
+            except (Interrupted, UsageError, StaleError):
                 raise
             except Exception as error:
                 if number == self.settings.retries:
@@ -223,7 +222,7 @@ class RayEngine:
             if not_before <= now:
                 del waiting[position]
                 named = (folder, phase.name, task.key, function_name(task.function), dict(task.arguments))
-                reference = remote.remote(*named, common, roots())
+                reference = remote.remote(*named, common, roots(), task.checks, phase.pins)
                 running[reference] = (task, number)
 
     def _wait(self, references: list[Any]) -> list[Any]:
@@ -245,7 +244,7 @@ class RayEngine:
         except Exception as error:
             # Ray wraps what a task raised and keeps the original as `cause`; a lost worker has none.
             cause = getattr(error, "cause", None) or error
-            if isinstance(cause, (UsageError, Interrupted)):
+            if isinstance(cause, (UsageError, StaleError, Interrupted)):
                 raise cause from None
             return Failure(task, _first_line(cause), str(error), getattr(cause, "hint", None))
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from gristmill.manifest import (
     read_records,
     record_path,
 )
+from gristmill.pins import check_pins, share_files
 from gristmill.pipeline.run.engine import Engine, Failure, open_engine
 from gristmill.pipeline.run.folder import PROGRESS
 from gristmill.pipeline.run.job import Job, Phase
@@ -110,6 +112,7 @@ def execute(
         extra,
         {**timing, "seconds": round(time.perf_counter() - began, 3), "ended": round(time.time(), 1)},
     )
+    check_pins(step.pins)
     put_manifest(manifest)
     said = spell_lost(manifest) if lost else "done"
     progress.note(f"  {step.name}: {said} in {spell_seconds(time.perf_counter() - began)}")
@@ -133,6 +136,9 @@ def run_phase(
     """
     there = finished_keys(folder, phase.name)
     pending = [task for task in phase.tasks if task.key not in there]
+    phase = replace(phase, pins=step.pins)
+    shares = share_files([task.arguments for task in pending], phase.common)
+    pending = [replace(task, checks=share) for task, share in zip(pending, shares, strict=True)]
     progress.phase(f"{step.name} {phase.name}", done=len(phase.tasks) - len(pending), total=len(phase.tasks))
     if pending:
         write_atomic(folder / PROGRESS, canonical_json({"phase": phase.name, "total": len(phase.tasks)}))

@@ -33,6 +33,7 @@ from typing import Any
 
 from gristmill.location import Roots, staged, use_storage
 from gristmill.manifest import Manifest, Record, put_record, record_path
+from gristmill.pins import check_named, check_pins, pins_held
 from gristmill.remote import take_retries
 from gristmill.storage import FileEntry, publish
 from gristmill.stores import store_of
@@ -45,6 +46,7 @@ class Task:
     key: str
     function: Callable[..., None]
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    checks: Sequence[str] = ()  # published files that this task checks for all that read them
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Phase:
     `common` holds arguments that all tasks share: it travels once, so that a list of every shard costs a
     cluster no more than a list. `num_cpus` 0 means all that one machine has; `window` bounds the tasks in
     flight where the engine's own does not suit. `may_lose`: a task that fails on every attempt costs the
-    documents of its own file and nothing else, so a recipe can allow it.
+    documents of its own file and nothing else, so a recipe can allow it. `pins` are the digests of files from
+    outside the run.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Phase:
     memory_bytes: int | None = None
     window: int | None = None
     may_lose: bool = False
+    pins: Mapping[str, str] = field(default_factory=dict)
 
 
 def over_paths(
@@ -82,7 +86,8 @@ Stage = Generator[Phase, list[Record], dict[str, Any]]
 class Job:
     """A step about to run: its slice of the recipe and the manifests of the steps it reads.
 
-    `holders` names, for a source that several inputs have documents of, the one that counts.
+    `holders` names, for a source that several inputs have documents of, the one that counts. `carried` is
+    what the plan was made with: a stage does not look again.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Job:
     seed: int
     folder: Path
     holders: Mapping[str, str] = field(default_factory=dict)
+    carried: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def input(self) -> Manifest:
@@ -149,12 +155,16 @@ def attempt(
     arguments: Mapping[str, Any],
     common: Mapping[str, Any] | None = None,
     storage: Roots | None = None,
+    checks: Sequence[str] = (),
+    pins: Mapping[str, str] | None = None,
 ) -> str:
     """Run one task to its committed record and return the record's path; `common` are arguments its whole
     phase shares.
 
     Both engines call this and nothing else; to another process they pass `storage`, how remote outputs are
-    reached. Raises what the task raises; its scratch folder is removed either way.
+    reached. `checks` are files to compare with the digests in their names, `pins` files from outside the run
+    with the digests they were planned with. Raises what the task raises; its scratch folder is removed either
+    way.
     """
     start = time.perf_counter()
     for root, settings in storage or ():
@@ -164,7 +174,11 @@ def attempt(
     record = Record(phase, key)
     try:
         given = staged({**arguments, **(common or {})}, scratch / ".inputs")
+        for path in checks:
+            check_named(path)
+        stamps = check_pins(pins or {})
         _resolve(function)(Attempt(folder, scratch, record), **given)
+        pins_held(pins or {}, stamps)
         if record.books:
             record.books.balance(f"{folder.name}, {phase} {key}")
         record.timing |= {

@@ -17,6 +17,7 @@ from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.run.engine import inside_job
 from gristmill.pipeline.run.execute import Engines, execute
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
+from gristmill.pipeline.run.intact import check_intact
 from gristmill.pipeline.run.job import Job
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import Progress
@@ -70,7 +71,7 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
     """
     began = time.perf_counter()
     check_folder(out, plan.name)
-    result = RunResult({}, [], [], 0.0)
+    result, checked = RunResult({}, [], [], 0.0), set[Path]()
     with hold_lock(out), stopped_by_signals(), Engines(engine, out) as engines:
         for step in plan.steps:
             inputs = {name: result.manifests[name] for name in step.inputs}
@@ -85,11 +86,13 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
                     continue
                 progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again")
                 store_of(out).remove(folder / MANIFEST)  # unfinished again: its other tasks stay done
+            check_intact(inputs, checked)
             _write_run(out, plan, result, complete=False)
-            job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders)
+            job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders, step.carried)
             result.manifests[step.name] = execute(
                 step, job, facts, key, engines, progress, plan.allowed_failures
             )
+            checked.add(folder)
             result.ran.append(step.name)
         _write_run(out, plan, result, complete=not result.incomplete)
     result.seconds = time.perf_counter() - began

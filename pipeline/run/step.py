@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from gristmill.hashing import sha256_json
 from gristmill.manifest import Manifest
 from gristmill.pipeline.run.job import Job, Stage
+from gristmill.storage import FILE_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Step:
 
     `external` digests what lies outside the recipe: listings of source files, user code, models. `holders`
     says for each source which of the inputs has its documents as they are now: two inputs may both have some,
-    one from before and one from after a step.
+    one from before and one from after a step. Outside the identity: `pins`, the digests of the files
+    behind `external`, and `carried`, the listings themselves, so that what is read is what was planned.
     """
 
     name: str
@@ -82,6 +84,8 @@ class Step:
     inputs: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    carried: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def kind(self) -> StageKind:
@@ -99,6 +103,7 @@ def ingredients(step: Step, inputs: Mapping[str, Manifest], seed: int) -> dict[s
     return {
         "stage": step.stage,
         "version": step.kind.version,
+        "files": FILE_FORMAT,
         "seed": seed,
         "settings": step.settings,
         "inputs": {name: manifest.content_digest for name, manifest in inputs.items()},

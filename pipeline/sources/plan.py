@@ -30,12 +30,16 @@ _DESCRIBES = re.compile(
 )
 
 
-def plan_shards(settings: SourceSettings, shard_bytes: int) -> list[InputShard]:
+def plan_shards(
+    settings: SourceSettings, shard_bytes: int, files: Sequence[InputRange] | None = None
+) -> list[InputShard]:
     """Cut the inputs of a source into shards of about `shard_bytes` stored bytes, sorted by path.
+
+    `files` are the inputs as they were listed for the step's identity; listed now where they are not given.
 
     Raises UsageError for a path that matches nothing, InputError for one that cannot be looked at.
     """
-    files = list_inputs(settings)
+    files = list_inputs(settings) if files is None else files
     by_format: dict[str, list[InputRange]] = {}
     for file in files:
         by_format.setdefault(input_format(file.path, settings), []).append(file)

@@ -76,14 +76,7 @@ def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:
     """Return a function that reads bytes [start, end) of an input, whole or not at all; the input must be
     what was planned."""
     filesystem, path = open_filesystem(source.path, access)
-    info = with_retries(lambda timeout: filesystem.info(path, **timeout), source.path, access, filesystem)
-    now = _whole(source.path, info)
-    if not _same(source, now):
-        raise InputError(
-            f"an input changed since the run was planned: {source.size} bytes then, {now.size} now",
-            where=source.path,
-            hint="run again: what depends on it is planned anew",
-        )
+    check_unchanged(source, access)
 
     def fetch(start: int, end: int) -> bytes:
         def attempt(timeout: Mapping[str, float]) -> bytes:
@@ -95,6 +88,19 @@ def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:
         return with_retries(attempt, f"{source.path}@{start}", access, filesystem)
 
     return fetch
+
+
+def check_unchanged(source: InputRange, access: Access) -> None:
+    """Raise InputError unless an input is still what was planned."""
+    filesystem, path = open_filesystem(source.path, access)
+    info = with_retries(lambda timeout: filesystem.info(path, **timeout), source.path, access, filesystem)
+    now = _whole(source.path, info)
+    if not _same(source, now):
+        raise InputError(
+            f"an input changed since the run was planned: {source.size} bytes then, {now.size} now",
+            where=source.path,
+            hint="run again: what depends on it is planned anew",
+        )
 
 
 def read_whole(url: str, access: Access) -> bytes:

@@ -77,9 +77,10 @@ class Window:
 def open_window(source: InputRange, settings: SourceSettings) -> Iterator[Window]:
     """Open an input for reading; it must still be what was planned."""
     if "://" in source.path:
-        from gristmill.pipeline.sources.remote import fetcher
+        from gristmill.pipeline.sources.remote import check_unchanged, fetcher
 
         yield Window(source.path, source.size, fetcher(source, settings.access()), _REMOTE_BLOCK_BYTES)
+        check_unchanged(source, settings.access())
         return
     try:
         descriptor = os.open(source.path, os.O_RDONLY)
@@ -88,19 +89,29 @@ def open_window(source: InputRange, settings: SourceSettings) -> Iterator[Window
     try:
         status = os.fstat(descriptor)
         if (status.st_size, str(status.st_mtime_ns)) != (source.size, source.version):
-            raise InputError(
-                f"an input changed since the run was planned: {source.size} bytes then, {status.st_size} now",
-                where=source.path,
-                hint="run again: what depends on it is planned anew",
-            )
+            raise _changed(source, status.st_size)
         yield Window(
             source.path,
             source.size,
             lambda start, end: _pread(descriptor, source.path, start, end),
             _LOCAL_BLOCK_BYTES,
         )
+        after = os.fstat(descriptor)
+        same_links = after.st_nlink == status.st_nlink  # a name given or taken touches the inode, too
+        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns) or (
+            same_links and after.st_ctime_ns != status.st_ctime_ns
+        ):
+            raise _changed(source, after.st_size)
     finally:
         os.close(descriptor)
+
+
+def _changed(source: InputRange, num_bytes: int) -> InputError:
+    return InputError(
+        f"an input changed since the run was planned: {source.size} bytes then, {num_bytes} now",
+        where=source.path,
+        hint="run again: what depends on it is planned anew",
+    )
 
 
 def _pread(descriptor: int, path: str, start: int, end: int) -> bytes:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gristmill.document import FIELDS
 from gristmill.errors import IntegrityError
@@ -14,6 +13,7 @@ from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.location import location, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.parquet import parquet_schema
 from gristmill.pipeline.run.final import SourceFiles, final_documents
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
@@ -45,7 +45,7 @@ def adoptable(folder: str) -> list[SourceFiles]:
 
 
 def adopt(job: Job) -> Stage:
-    (part,) = (part for part in adoptable(job.settings.folder) if part.source == job.settings.source)
+    part: SourceFiles = job.carried["part"]
     tasks = [
         Task(
             f"{number:05d}",
@@ -78,7 +78,7 @@ def adopt_file(task: Attempt, path: str, sha256: str, source: str, seed: int) ->
 def extra_fields(path: Path) -> list[pa.Field]:
     """The pass-through columns of a documents file: those after the contract's own."""
     own = {field.name for field in FIELDS}
-    return [field for field in pq.read_schema(path) if field.name not in own]
+    return [field for field in parquet_schema(path) if field.name not in own]
 
 
 def text_bytes(table: pa.Table) -> int:

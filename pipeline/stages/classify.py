@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gristmill.classifiers import keep as keeping
 from gristmill.classifiers import quality
@@ -19,6 +18,7 @@ from gristmill.classifiers.passages import num_passages, sample_bounds, with_pas
 from gristmill.classifiers.settings import ClassifierSettings, TopFraction
 from gristmill.heldout import UNIT_COLUMN, for_training
 from gristmill.manifest import Record
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.run.outcomes import KeepRemoved
 from gristmill.pipeline.stages.dedup import files, passed_on
@@ -175,7 +175,7 @@ def score_file(task: Attempt, path: str, settings: ClassifierSettings, model: st
 
 def near_cut(task: Attempt, scores: str, which: int, seed: int) -> None:
     """Leave the scores and draws of one bin for the task that compares them."""
-    table = pq.read_table(scores)
+    table = read_parquet(scores)
     table = table.filter(pa.array(keeping.in_bin(table["score"].to_numpy(), which)))
     path = task.scratch / "near.npy"
     np.save(path, np.stack([table["score"].to_numpy(), draw(seed, table["id"].combine_chunks())]))
@@ -203,7 +203,7 @@ def keep_file(
     needed."""
     rule = quality.Scorer(settings, Path(model)).keep
     sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=[SCORE])
-    known = pq.read_table(scores)["score"].to_numpy()
+    known = read_parquet(scores)["score"].to_numpy()
     kept_scores, removed_scores = [], []
     for table in read_tables(Path(path)):
         values = known[sieve.num_rows : sieve.num_rows + table.num_rows]

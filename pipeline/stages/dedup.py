@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gristmill.dedup import cluster, exact, fuzzy
 from gristmill.dedup.alarm import check_losses
@@ -25,6 +24,7 @@ from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.ledger import Books
 from gristmill.location import location
 from gristmill.manifest import Record
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.outcomes import DocumentOutputs
 from gristmill.pipeline.stages import dedup_index
@@ -246,7 +246,7 @@ def verify_group(
     task.record.extra["largest"] = counts.pop("largest")
     similarity, bounded = counts.pop("similarity"), counts.pop("bounded")
     task.record.counts = {**counts, "bounded": len(bounded)}
-    observe_pairs(task.record, pq.read_table(pairs), similarity, seed)
+    observe_pairs(task.record, read_parquet(pairs), similarity, seed)
     observe_bounded(task, bounded)
     task.publish(out, "clusters", counts["members"])
     task.publish(pairs, "pairs", counts["compared"])

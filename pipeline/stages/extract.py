@@ -20,7 +20,7 @@ def extract(job: Job) -> Stage:
     """Extract every shard, check that ranges of split files meet, and keep the first of records with equal
     ids."""
     piece: ExtractSlice = job.settings
-    shards = plan_shards(piece.inputs, piece.shard_bytes)
+    shards = plan_shards(piece.inputs, piece.shard_bytes, job.carried.get("files"))
     if piece.only is not None:
         shards = [_together([shards[number] for number in task], shards[0].format) for task in piece.only]
     common = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gristmill.errors import BooksError
 from gristmill.ledger import Books
 from gristmill.manifest import Record
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
 from gristmill.tokenize import mix as mixing
@@ -172,7 +172,7 @@ def assign_file(
             # Readers find the three by their common stem, so their names carry no digest.
             name = f"passing/{task.record.task}-{split}{suffix}"
             task.publish(out.with_suffix(suffix), f"passing-{split}", source=part.source, name=name)
-    table = pq.read_table(part.index, columns=["bytes"])
+    table = read_parquet(part.index, columns=["bytes"])
     entered = Size(table.num_rows, 0, int(pc.sum(table["bytes"]).as_py() or 0))
     books = Books(entered.docs, entered.bytes)
     for outlet, split in (("kept", "train"), ("heldout", "heldout")):

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gristmill.classifiers import buckets as bucketing
 from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.run.outcomes import KeepRemoved
 from gristmill.pipeline.stages.dedup import passed_on
@@ -90,7 +90,7 @@ def keep_file(
     begins."""
     columns = (PERPLEXITY, BUCKET)
     sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=columns, noted=columns)
-    known = pq.read_table(scores)
+    known = read_parquet(scores)
     counts = {outlet: np.zeros(len(PERPLEXITY_BINS) - 1, np.int64) for outlet in ("kept", "removed")}
     for table in read_tables(Path(path)):
         mine = known.slice(sieve.num_rows, table.num_rows)

@@ -1,7 +1,8 @@
 """A step's version is raised when its bytes change: each stage's digest on a fixed small input is kept beside
 its version.
 
-After a change that is meant to change bytes: raise the stage's version in `pipeline/run/step.py`, then
+After a change that is meant to change bytes: raise the stage's version in `pipeline/run/step.py` (where those
+of all stages change, `FILE_FORMAT` in `gristmill/storage.py`), then
 
     python -m pytest tests/pipeline/test_step_versions.py --force-golden
 """
@@ -23,6 +24,7 @@ from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import STAGES
+from gristmill.storage import FILE_FORMAT
 from tests.support.small_recipe import fixed_inputs, recipe
 
 GOLDEN = Path(__file__).with_name("step_versions.json")
@@ -40,6 +42,7 @@ def test_no_stage_writes_other_bytes_under_the_same_version(
     found = {
         step.name: {
             "version": step.kind.version,
+            "files": FILE_FORMAT,
             "digest": sha256_json([entry.sha256 for entry in result.manifests[step.name].files]),
         }
         for step in plan.steps

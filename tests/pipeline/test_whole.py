@@ -1,0 +1,159 @@
+"""Nothing finishes that is not whole: what is read is what was planned, and what is damaged stops the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gristmill.errors import IntegrityError, StaleError, StepFailed
+from gristmill.hashing import canonical_json, sha256_json
+from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.recipe.file import validate
+from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.run.runner import Plan, run_plan, states
+from gristmill.pipeline.sources.read import read_records
+from gristmill.pipeline.sources.record import InputShard
+from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.pipeline.stages import filter as filter_stage
+from tests.support.toy_stage import INLINE, QUIET
+
+TEXTS = [f"document {number} of a small input, with a few words of its own" for number in range(8)]
+
+
+def write_rows(path: Path, tag: str = "old", texts: list[str] = TEXTS) -> None:
+    rows = [
+        json.dumps({"id": f"{tag}{number}", "text": f"{tag} {text}"}) for number, text in enumerate(texts)
+    ]
+    path.write_text("".join(f"{row}\n" for row in rows))
+
+
+def plan_of(**sections: object) -> Plan:
+    recipe = {"name": "whole", "sources": {"a": {"inputs": "a.jsonl"}}, **sections}
+    return build_plan(validate(recipe, Recipe))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "a.jsonl")
+    return tmp_path
+
+
+def test_an_input_replaced_after_planning_is_not_read_under_the_old_identity(here: Path) -> None:
+    plan = plan_of()
+    shutil.copy2("a.jsonl", "a.old")
+    write_rows(here / "new.jsonl", "new")
+    Path("new.jsonl").replace("a.jsonl")
+    with pytest.raises(StepFailed, match="an input changed since the run was planned"):
+        run_plan(plan, here / "out", INLINE, QUIET)
+    shutil.copy2("a.old", "a.jsonl")
+    assert states(plan_of(), here / "out")[0].state == "to run"
+
+
+def test_an_input_that_appears_after_planning_is_not_read(here: Path) -> None:
+    sources = {"a": {"inputs": "*.jsonl"}}
+    plan = plan_of(sources=sources)
+    write_rows(here / "b.jsonl", "late")
+    result = run_plan(plan, here / "out", INLINE, QUIET)
+    assert result.manifests["extract/a"].books.items_in == len(TEXTS)  # type: ignore[union-attr]
+    assert states(plan_of(sources=sources), here / "out")[0].state == "stale"
+
+
+@pytest.mark.parametrize("keeps_its_time", [False, True])
+def test_an_input_written_to_while_it_is_read_fails_its_task(here: Path, keeps_its_time: bool) -> None:
+    settings = SourceSettings(inputs=("a.jsonl",))
+    from gristmill.pipeline.sources.plan import plan_shards
+
+    (shard,) = plan_shards(settings, 1 << 20)
+    assert isinstance(shard, InputShard)
+    records = read_records(shard, settings)
+    next(records)
+    status = Path("a.jsonl").stat()
+    with Path("a.jsonl").open("r+b") as file:
+        file.write(b'{"id": "x')
+    if keeps_its_time:
+        os.utime("a.jsonl", ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(Exception, match="an input changed since the run was planned"):
+        list(records)
+
+
+def test_a_rule_edited_while_the_run_is_at_work_stops_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("rules.py").write_text("def f(text): return 0\n")
+    sections = {"filter": {"presets": [], "rules": [{"function": "rules.py:f", "max": 0.5}]}}
+    plan = plan_of(**sections)
+    Path("rules.py").write_text("def f(text): return 1\n")
+    with pytest.raises(StaleError, match=r"rules.py` changed while the run was at work"):
+        run_plan(plan, here / "out", INLINE, QUIET)
+    Path("rules.py").write_text("def f(text): return 0\n")
+    assert [state.state for state in states(plan_of(**sections), here / "out")] == ["done", "to run"]
+
+    load = filter_stage.compile_filters
+
+    def edited(*arguments: object) -> object:
+        """Somebody edits the rule for as long as a task loads it."""
+        Path("rules.py").write_text("def f(text): return 1\n")
+        filters = load(*arguments)  # type: ignore[arg-type]
+        Path("rules.py").write_text("def f(text): return 0\n")
+        return filters
+
+    plan = plan_of(**sections)
+    monkeypatch.setattr(filter_stage, "compile_filters", edited)
+    with pytest.raises(StepFailed, match=r"rules.py` was touched while a task used it"):
+        run_plan(plan, here / "out", INLINE, QUIET)
+
+
+def test_a_flipped_bit_in_a_finished_step_stops_the_step_that_reads_it(here: Path) -> None:
+    run_plan(plan_of(), here / "out", INLINE, QUIET)
+    (documents,) = here.glob("out/steps/extract-a-*/data/documents-*.parquet")
+    data = bytearray(documents.read_bytes())
+    data[len(data) // 3] ^= 4
+    documents.write_bytes(data)
+    with pytest.raises(StepFailed, match="is damaged") as caught:
+        run_plan(plan_of(filter={"presets": []}), here / "out", INLINE, QUIET)
+    assert caught.value.hint and f"rm -r {documents.parent.parent}" in caught.value.hint
+
+
+def test_a_missing_file_of_a_finished_step_is_said_before_the_next_one_begins(here: Path) -> None:
+    run_plan(plan_of(), here / "out", INLINE, QUIET)
+    (documents,) = here.glob("out/steps/extract-a-*/data/documents-*.parquet")
+    documents.unlink()
+    with pytest.raises(IntegrityError, match=r"step `extract/a` is not whole: .* is missing") as caught:
+        run_plan(plan_of(filter={"presets": []}), here / "out", INLINE, QUIET)
+    assert not list(here.glob("out/steps/filter-*"))
+    command = (caught.value.hint or "").partition("`")[2].partition("`")[0]
+    shutil.rmtree(command.removeprefix("rm -r "))
+    run_plan(plan_of(filter={"presets": []}), here / "out", INLINE, QUIET)
+    assert list(verify(here / "out")) == []
+
+
+def resign(path: Path, **changes: object) -> None:
+    data = json.loads(path.read_bytes())
+    data["body"].update(changes)
+    data["sha256"] = sha256_json(data["body"])
+    path.write_bytes(canonical_json(data) + b"\n")
+
+
+def test_verify_compares_records_identities_and_inputs_with_what_names_them(here: Path) -> None:
+    run_plan(plan_of(filter={"presets": []}), here / "out", INLINE, QUIET)
+    assert list(verify(here / "out")) == []
+    (record,) = here.glob("out/steps/extract-a-*/records/extract/00000.json")
+    whole = record.read_bytes()
+    resign(record, counts={"pages": 123_456})
+    (finding,) = verify(here / "out")
+    assert finding.path == str(record) and "its manifest says" in finding.problem
+    record.write_bytes(whole)
+    (manifest,) = here.glob("out/steps/filter-a-*/manifest.json")
+    facts = json.loads(manifest.read_bytes())["body"]["ingredients"]
+    resign(manifest, ingredients={**facts, "inputs": {"extract/a": "0" * 64}})
+    problems = [finding.problem for finding in verify(here / "out")]
+    assert any("its ingredients hash to" in problem for problem in problems)
+    assert any("was made from a `extract/a` of digest 000000000000" in problem for problem in problems)
+    resign(manifest, ingredients=facts, identity="f" * 64)
+    problems = [finding.problem for finding in verify(here / "out")]
+    assert any("its folder is another's" in problem for problem in problems)
+    assert any("run.json names" in problem for problem in problems)
