@@ -108,7 +108,8 @@ class Settings:
     eval_every: int = 0  # 0: before and after only
     eval_tokens: int = 0  # tokens per source; 0: the whole held-out set
     save_every: int = 0  # permanent checkpoints; 0: only the last step's
-    ephemeral_every: int = 500  # checkpoints of which only the newest is kept; 0: none
+    ephemeral_every: int = 500  # checkpoints that go when newer ones come; 0: none
+    keep: int = 2  # the newest so many checkpoints stay, whatever they are
     async_save: bool = True  # write checkpoints while training goes on (CUDA)
     spike_window: int = 128  # steps (llm.c, OLMo-core)
     spike_sigmas: float = 6.0  # OLMo-core; 0: skip non-finite steps only
@@ -128,7 +129,7 @@ class Settings:
             "ephemeral_every",
         ):
             at_least(name, getattr(self, name), 0)
-        for name in ("log_every", "spike_window", "max_skipped"):
+        for name in ("log_every", "spike_window", "max_skipped", "keep"):
             at_least(name, getattr(self, name), 1)
 
     @classmethod

@@ -21,6 +21,8 @@ from gristmill.trainer.order import Permutation
 from gristmill.trainer.parallel import Group
 from gristmill.trainer.shards import ShardSet, Stream
 
+ASK_EVERY = 8  # forward passes between two questions whether to stop
+
 
 class HeldOut:
     """Which documents are scored, decided once: all, or per source the first in a keyed order up to a number
@@ -73,14 +75,23 @@ class HeldOut:
 
     @torch.no_grad()
     def evaluate(
-        self, score: Callable[[Batch], tuple[Tensor, Tensor]], rows: int, group: Group
-    ) -> list[dict[str, Any]]:
-        """Return one row per source and one for all; `score` gives nats and entropy per target, flattened."""
+        self,
+        score: Callable[[Batch], tuple[Tensor, Tensor]],
+        rows: int,
+        group: Group,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> list[dict[str, Any]] | None:
+        """Return one row per source and one for all; `score` gives nats and entropy per target, flattened.
+
+        `stop` is asked now and then, by all ranks at once; when it says so there is no result.
+        """
         sums = torch.zeros(3, len(self.names), dtype=torch.float64)
         rounds = -(
             -len(self.samples) // (rows * group.world)
         )  # equal on every rank: a forward pass may be collective
         for turn in range(rounds):
+            if turn % ASK_EVERY == 0 and stop():
+                return None
             batch = self.batch((turn * group.world + group.rank) * rows, rows)
             nats, entropy = (part.double().cpu() for part in score(batch))
             sources = batch.sources.flatten()

@@ -58,6 +58,10 @@ class Log:
     def evaluation(self, **values: Any) -> None:
         self._write({"event": "eval"} | {key: values[key] for key in EVAL_KEYS})
 
+    def resumed(self, step: int, changed: dict[str, Any]) -> None:
+        """Keep which settings a later command changed, from which step on."""
+        self._write({"event": "resume", "step": step, "changed": changed})
+
     def rows(self, event: str) -> list[dict[str, Any]]:
         """Return what was logged so far of one kind, by this process or by the ones it continues."""
         if not self.active:

@@ -20,6 +20,7 @@ from gristmill.trainer.config import Settings
 from gristmill.trainer.float8 import use_float8
 from gristmill.trainer.model import Model, num_parameters
 from gristmill.trainer.moe import Experts
+from gristmill.trainer.slurm import ranks_of_srun
 
 # Dense bf16 TFLOP/s by part of the device's name, in this order (vendors' data sheets; as torchtitan and
 # nanochat use them).
@@ -65,7 +66,9 @@ class Group:
 
 @contextlib.contextmanager
 def process_group(device: str = "auto") -> Iterator[Group]:
-    """Join the group that torchrun's environment describes (RANK, WORLD_SIZE, LOCAL_RANK), or be alone."""
+    """Join the group that torchrun's environment describes (RANK, WORLD_SIZE, LOCAL_RANK) or Slurm's, or be
+    alone."""
+    os.environ.update(ranks_of_srun(os.environ))
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     place = torch_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if place.type == "cuda":
@@ -127,6 +130,13 @@ def is_sharded(model: Model, settings: Settings, group: Group) -> bool:
     """Say whether weights are divided among the ranks; then no rank should ever hold them all."""
     large = settings.parallel == "auto" and num_parameters(model) >= FSDP_FROM
     return group.world > 1 and (settings.parallel == "fsdp" or large)
+
+
+def reshard(module: nn.Module) -> None:
+    """Let go of gathered weights that no backward pass will let go of, as after an evaluation."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
 
 
 def accumulate(module: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:

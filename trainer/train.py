@@ -23,7 +23,6 @@ import signal
 import time
 from collections import defaultdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from torch import Tensor, nn
 
 from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
-from gristmill.trainer.checkpoint import Checkpoints, Meta, load, refuse_other, write_atomic
+from gristmill.trainer.checkpoint import Checkpoints, Meta, load, write_atomic
 from gristmill.trainer.config import Settings
 from gristmill.trainer.heldout import HeldOut
 from gristmill.trainer.hf import load_weights, read_config
@@ -40,11 +39,21 @@ from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
 from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
 from gristmill.trainer.optimizer import Optimizer, lr_factor
-from gristmill.trainer.parallel import Group, accumulate, compute_dtype, is_sharded, process_group, wrap
+from gristmill.trainer.parallel import (
+    Group,
+    accumulate,
+    compute_dtype,
+    is_sharded,
+    process_group,
+    reshard,
+    wrap,
+)
 from gristmill.trainer.remote import open_shards
+from gristmill.trainer.resume import branch_command, changes, rate_jump, refuse_other
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.spikes import SpikeFilter
+from gristmill.trainer.stopping import Signals, only_run
 
 ASK_EVERY = 10  # steps between agreements of several ranks on a signal
 
@@ -60,7 +69,7 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
         )
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    with process_group(settings.device) as group:
+    with process_group(settings.device) as group, only_run(Path(settings.run), group):
         shards = open_shards(settings.shards, settings.data, Path(settings.run))
         config = model_config(settings, shards)
         itemsize = compute_dtype(settings.dtype, group.device).itemsize
@@ -85,31 +94,6 @@ def model_config(settings: Settings, shards: ShardSet) -> ModelConfig:
             where=str(shards.folder), hint="leave model.vocab out: it is taken from the shards",
         )  # fmt: skip
     return config
-
-
-class Signals:
-    """Remember SIGTERM and SIGINT instead of dying of them; a second one does what it always did."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Signals:
-        try:
-            self._before = {
-                number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)
-            }
-        except ValueError:  # not the main thread: whoever runs us handles signals
-            self._before = {}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        signal.signal(number, self._before[number])
 
 
 class Training:
@@ -141,6 +125,9 @@ class Training:
         self.spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, group.device)
         background = settings.async_save and group.device.type == "cuda"
         self.checkpoints = Checkpoints(self.folder, group, background)
+        self.saved, self.signals = (-1, False), Signals()
+        self.changed: dict[str, list[Any]] = {}
+        self.jump: tuple[float, float] | None = None
         self.step = self._resume()
         self.log = Log(self.folder / "log.jsonl", group.rank == 0, self.step if self.step else None)
 
@@ -155,21 +142,22 @@ class Training:
             f" {self.settings.batch} x {self.config.context} tokens on {self.group.world} x"
             f" {self.group.device.type}"
         )
+        self._say_changes()
         if self.settings.data.packing == "bestfit":
             self.log.say(
                 f"packing: {self.loader.pad_fraction:.2%} padding, nothing cropped, {self.loader.num_cut:,}"
                 " documents cut"
             )
-        if self.step == 0 and self.heldout is not None:
-            self._evaluate()
-        with Signals() as signals:
+        with Signals() as self.signals:
+            if self.step < self.steps and self._evaluation_due():  # also one that a signal cut short
+                self._evaluate()
             for batch in prefetch(self._batch, range(self.step, self.steps)):
                 self._train_step(batch)
-                self._after_step(signals)
-        if self.heldout is not None and not self.group.any(self.step in self._evaluations()):
-            self._evaluate()
-        self._save(permanent=True)
-        self.checkpoints.wait()
+                self._after_step()
+            self._save(permanent=True)
+            self.checkpoints.wait()  # what was trained is safe before it is scored
+            if self._evaluation_due():
+                self._evaluate()
         return self._summary(time.perf_counter() - began, self.step - first)
 
     def _train_step(self, batch: Batch) -> None:
@@ -196,21 +184,15 @@ class Training:
         self.step += 1
         self.last = (loss_mean, norm, settings.optimizer.lr * factor, num_targets, started)
 
-    def _after_step(self, signals: Signals) -> None:
+    def _after_step(self) -> None:
         """Log, evaluate, save and stop, each when due."""
         settings, step = self.settings, self.step
         if step % settings.log_every == 0 or step == self.steps or step == 1:
             self._log_step()
-        if (
-            settings.eval_every
-            and step % settings.eval_every == 0
-            and step < self.steps
-            and self.heldout is not None
-        ):
+        if settings.eval_every and step % settings.eval_every == 0 and step < self.steps:
             self._evaluate()
-        ask = self.group.world == 1 or step % ASK_EVERY == 0
-        if ask and self.group.any(signals.received is not None):
-            self._stop(signals.received or signal.SIGTERM)
+        if (self.group.world == 1 or step % ASK_EVERY == 0) and self._asked_to_stop():
+            self._stop()
         if step < self.steps:
             if settings.save_every and step % settings.save_every == 0:
                 self._save(permanent=True)
@@ -265,9 +247,21 @@ class Training:
         batch = batch.to(self.group.device)
         return self.module(batch.inputs, batch.positions if masked else None, batch.targets, mask=mask, **how)
 
+    def _evaluation_due(self) -> bool:
+        """Say whether this step is to be scored and no row of the log has done so."""
+        every = self.settings.eval_every
+        due = self.step in (0, self.steps) or (every > 0 and self.step % every == 0)
+        done = self.group.any(self.heldout is not None and self.step in self._evaluations())
+        return due and not done and self.heldout is not None
+
     def _evaluate(self) -> None:
-        assert self.heldout is not None
-        rows = self.heldout.evaluate(self._forward, self.micro, self.group)
+        if self.heldout is None:
+            return
+        rows = self.heldout.evaluate(self._forward, self.micro, self.group, self._asked_to_stop)
+        reshard(self.module)
+        if rows is None:
+            self._stop()
+            return
         for row in rows:
             self.log.evaluation(step=self.step, **row)
         last = rows[-1]
@@ -298,7 +292,11 @@ class Training:
             init_weights(model, self.settings.seed)
 
     def _state(self) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in self.model.named_parameters()}
+        """Return what a checkpoint holds. Weights are those the optimizer updates, fp32 and sharded: what
+        the model shows as its own may be a gathered copy in the type of the computation."""
+        state: dict[str, Tensor] = {
+            f"model.{name}": tensor for name, tensor in self.optimizer.parameters.items()
+        }
         state |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state.items()}
         return state | {f"spikes.{name}": tensor for name, tensor in self.spikes.state.items()}
 
@@ -307,31 +305,53 @@ class Training:
         if newest is None:
             return 0
         meta = Meta.read(newest)
-        refuse_other(
-            meta, self.config, self.shards.sha256, str(self.shards.folder), self.settings.seed, newest
-        )
-        if meta.samples % self.settings.batch:
-            raise UsageError(
-                f"the checkpoint lies {meta.samples:,} samples in, which batches of {self.settings.batch} do"
-                " not divide",
-                where=str(newest),
+        refuse_other(meta, self.config, self.shards.sha256, self.settings, self.steps, newest)
+        self.changed = changes(meta, self.settings, self.steps)
+        self.jump = rate_jump(meta, self.settings, self.steps)
+        self.saved = (meta.step, meta.permanent)
+        state = self._state()
+        if "spike_window" in self.changed:  # its history has another length: it begins anew
+            state.pop("spikes.history"), state.pop("spikes.seen")
+        load(newest, state, self.group, self.checkpoints.own)
+        return meta.step
+
+    def _say_changes(self) -> None:
+        """Tell what this command changes in a run that was begun otherwise, on stderr and in the log."""
+        if not self.changed:
+            return
+        what = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in self.changed.items())
+        self.log.say(f"train: continued from step {self.step} with {what}")
+        self.log.resumed(step=self.step, changed=self.changed)
+        if self.jump is not None:
+            old, new = self.jump
+            checkpoint = self.folder / "checkpoints" / f"step-{self.step:08d}"
+            self.log.say(
+                f"train: the learning rate goes from {old:.3g} at step {self.step} to {new:.3g}: the schedule is"
+                " another. To anneal from a checkpoint before a decay, or keep this run as it is, branch:"
+                f" {branch_command(checkpoint, '@STEP')}"
             )
-        load(newest, self._state(), self.group)
-        return meta.samples // self.settings.batch
 
     def _save(self, permanent: bool) -> None:
+        if self.saved[0] == self.step and self.saved[1] >= permanent:
+            return
         meta = Meta(
             self.step, self.step * self.settings.batch, self.tokens, self.config, self.shards.sha256,
             str(self.shards.folder), self.settings.seed, self.shards.eos_id, permanent,
+            self.steps, dataclasses.asdict(self.settings),
         )  # fmt: skip
         tokenizer = self.shards.tokenizer()
         if tokenizer is not None and self.group.rank == 0:
             shutil.copyfile(tokenizer, self.folder / f"tokenizer{tokenizer.suffix}")
-        self.checkpoints.save(self._state(), meta)
+        self.checkpoints.save(self._state(), meta, self.settings.keep)
+        self.saved = (self.step, permanent)
 
-    def _stop(self, number: int) -> None:
+    def _asked_to_stop(self) -> bool:
+        return self.group.any(self.signals.received is not None)
+
+    def _stop(self) -> None:
         self._save(permanent=False)
         self.checkpoints.wait()
+        number = self.signals.received or signal.SIGTERM
         error = Interrupted(
             f"training stopped by {signal.Signals(number).name} after step {self.step} of {self.steps};"
             " a checkpoint is saved",

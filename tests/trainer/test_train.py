@@ -182,12 +182,13 @@ def test_a_signal_in_a_python_call_raises_a_resumable_error(
     assert find(tmp_path / "run").name == "step-00000001"
 
 
-def test_of_ephemeral_checkpoints_only_the_newest_is_kept(corpus: Corpus, tmp_path: Path) -> None:
-    run(settings(corpus(), tmp_path / "run", steps=9, ephemeral_every=2, save_every=6))
-    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*")) == [
-        "step-00000006",
-        "step-00000009",
-    ]
+@pytest.mark.parametrize(("keep", "steps"), [(1, [5, 9]), (2, [5, 8, 9]), (3, [5, 6, 8, 9])])
+def test_the_newest_checkpoints_are_kept_beside_the_permanent_ones(
+    keep: int, steps: list[int], corpus: Corpus, tmp_path: Path
+) -> None:
+    run(settings(corpus(), tmp_path / "run", steps=9, ephemeral_every=2, save_every=5, keep=keep))
+    found = (tmp_path / "run" / "checkpoints").glob("step-*")
+    assert sorted(int(path.name[5:]) for path in found) == steps
 
 
 def test_an_ended_run_is_neither_trained_nor_evaluated_again(corpus: Corpus, tmp_path: Path) -> None:
