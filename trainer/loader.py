@@ -149,8 +149,12 @@ class Loader:
 
     def sample(self, number: int) -> Sample:
         """Return sample `number` of the endless sequence of epochs."""
+        return gather(*self.ranges(number))
+
+    def ranges(self, number: int) -> tuple[Stream, list[Range]]:
+        """Return where the targets of sample `number` lie."""
         part, nth = self.blend(number) if self.blend else (0, number)
-        return gather(self.parts[part].stream, self.parts[part].ranges(self.orders[part](nth)))
+        return self.parts[part].stream, self.parts[part].ranges(self.orders[part](nth))
 
 
 @dataclass(frozen=True)

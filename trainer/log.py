@@ -58,6 +58,12 @@ class Log:
     def evaluation(self, **values: Any) -> None:
         self._write({"event": "eval"} | {key: values[key] for key in EVAL_KEYS})
 
+    def skipped(self, step: int, loss: float, grad_norm: float, documents: list[str]) -> None:
+        """Keep what a step that was not taken had read: the ids of its documents."""
+        self._write(
+            {"event": "skip", "step": step, "loss": loss, "grad_norm": grad_norm, "documents": documents}
+        )
+
     def resumed(self, step: int, changed: dict[str, Any]) -> None:
         """Keep which settings a later command changed, from which step on."""
         self._write({"event": "resume", "step": step, "changed": changed})

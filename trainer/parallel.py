@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +130,18 @@ def is_sharded(model: Model, settings: Settings, group: Group) -> bool:
     """Say whether weights are divided among the ranks; then no rank should ever hold them all."""
     large = settings.parallel == "auto" and num_parameters(model) >= FSDP_FROM
     return group.world > 1 and (settings.parallel == "fsdp" or large)
+
+
+def settle(module: nn.Module, loss: Callable[[], Tensor]) -> None:
+    """Let DDP order its buckets before the first step that counts.
+
+    It orders them by the first backward pass, and with three ranks or more the order of a sum depends on
+    where a gradient lies: a resumed run would add its first step otherwise than the run that went on.
+    """
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        loss().backward()  # type: ignore[no-untyped-call]
+        for parameter in module.parameters():
+            parameter.grad = None
 
 
 def reshard(module: nn.Module) -> None:

@@ -117,6 +117,10 @@ class ShardSet:
         """Return each document's size in UTF-8 bytes."""
         return self._map(shard, BYTES)
 
+    def doc_ids(self, shard: int) -> npt.NDArray[Any]:
+        """Return each document's id, 16 bytes; not every writer leaves them."""
+        return self._map(shard, ".ids", np.dtype("V16"), self.shards[shard].docs)
+
     def check(self) -> None:
         """Compare every file's size with the manifest, and every index with its payload; read no tokens."""
         for index, shard in enumerate(self.shards):
@@ -194,7 +198,7 @@ class Stream:
         shard."""
         parts = [
             self._checked(shard, self.shards.payload(shard)[a:b], a)
-            for shard, a, b in self._pieces(start, stop)
+            for shard, a, b in self.pieces(start, stop)
         ]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
@@ -202,7 +206,7 @@ class Stream:
         """Return, per token of a stretch, the stream position at which its document starts, and its
         source."""
         starts, sources, at = [], [], start
-        for shard, a, b in self._pieces(start, stop):
+        for shard, a, b in self.pieces(start, stop):
             ends = self.shards.doc_ends(shard)
             first, last = np.searchsorted(ends, [a, b - 1], side="right")
             doc_ends = ends[first : last + 1].astype(np.int64)
@@ -236,7 +240,8 @@ class Stream:
             offset += run.length
         return Documents(*(np.concatenate(column).astype(np.int64) for column in zip(*columns, strict=True)))
 
-    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the parts of a stretch that lie in one shard each: (shard, start, stop) in its tokens."""
         index = bisect_right(self.ends, start)
         while start < stop:
             run = self.runs[index]

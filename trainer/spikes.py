@@ -1,8 +1,10 @@
 """Decide on the device which steps to skip: non-finite ones, and ones far above the recent past.
 
-A window of the losses and gradient norms of steps taken is kept as a tensor; a step whose loss or norm lies
-more than `sigmas` deviations above the window's mean is skipped (llm.c's outlier detector, OLMo-core's
-SkipStepOptimizer).
+A window of the losses and gradient norms of the last steps is kept as a tensor; a step whose loss or norm
+lies more than `sigmas` deviations above the window's mean is skipped (llm.c's outlier detector, OLMo-core's
+SkipStepOptimizer). As in OLMo-core the window takes in skipped steps too: a loss that has risen for good,
+because another source begins or a rate was raised, widens the window within a few steps and is then taken.
+Non-finite values never enter.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class SpikeFilter:
         history, seen = state["history"], state["seen"]
         window = history.shape[1]
         value = torch.stack([loss.float(), norm.float()])
-        take = torch.isfinite(value).all()
+        take = finite = torch.isfinite(value).all()
         if self.sigmas:
             place = torch.arange(window, device=history.device)
             filled = (place < seen).float()
@@ -41,10 +43,10 @@ class SpikeFilter:
             spread = ((history - mean[:, None]).square() * filled).sum(1) / (count - 1)
             spike = (value > mean + self.sigmas * spread.sqrt()).any()
             take = take & ~(spike & (seen >= min(MIN_HISTORY, window)))
-            here = (place == seen % window) & take
+            here = (place == seen % window) & finite
             history.copy_(torch.where(here, torch.nan_to_num(value)[:, None], history))
         kept = take.float()
-        seen += kept
+        seen += finite.float()
         state["skipped"] += 1 - kept
         state["skipped_in_a_row"].copy_((state["skipped_in_a_row"] + 1) * (1 - kept))
         return kept

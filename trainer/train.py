@@ -32,6 +32,7 @@ from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load, write_atomic
 from gristmill.trainer.config import Settings
+from gristmill.trainer.documents import documents
 from gristmill.trainer.heldout import HeldOut
 from gristmill.trainer.hf import load_weights, read_config
 from gristmill.trainer.loader import Batch, Loader, prefetch
@@ -46,6 +47,7 @@ from gristmill.trainer.parallel import (
     is_sharded,
     process_group,
     reshard,
+    settle,
     wrap,
 )
 from gristmill.trainer.remote import open_shards
@@ -126,6 +128,7 @@ class Training:
         background = settings.async_save and group.device.type == "cuda"
         self.checkpoints = Checkpoints(self.folder, group, background)
         self.saved, self.signals = (-1, False), Signals()
+        self.judged: list[tuple[int, Tensor]] = []
         self.changed: dict[str, list[Any]] = {}
         self.jump: tuple[float, float] | None = None
         self.step = self._resume()
@@ -151,6 +154,7 @@ class Training:
         with Signals() as self.signals:
             if self.step < self.steps and self._evaluation_due():  # also one that a signal cut short
                 self._evaluate()
+            self._settle()
             for batch in prefetch(self._batch, range(self.step, self.steps)):
                 self._train_step(batch)
                 self._after_step()
@@ -159,6 +163,11 @@ class Training:
             if self._evaluation_due():
                 self._evaluate()
         return self._summary(time.perf_counter() - began, self.step - first)
+
+    def _settle(self) -> None:
+        if self.step < self.steps and self.group.world > 1:
+            part = self._batch(self.step).rows(0, self.micro)
+            settle(self.module, lambda: self._forward(part, scale=0.0, loss=self.settings.loss).total)
 
     def _train_step(self, batch: Batch) -> None:
         """Forward and backward over the parts of the batch, then one update; nothing here waits for the
@@ -182,6 +191,7 @@ class Training:
         factor = lr_factor(self.step, self.steps, settings.optimizer)
         self.optimizer.step(factor, norm, take)
         self.step += 1
+        self.judged.append((self.step, torch.stack([take, loss_mean.float(), norm.float()])))
         self.last = (loss_mean, norm, settings.optimizer.lr * factor, num_targets, started)
 
     def _after_step(self) -> None:
@@ -200,6 +210,7 @@ class Training:
                 self._save(permanent=False)
 
     def _log_step(self) -> None:
+        self._log_skipped()
         loss, norm, lr, num_targets, started = self.last
         loss_value, norm_value = float(loss), float(norm)  # waits for the device: the clock is read after
         now = time.perf_counter()
@@ -229,9 +240,21 @@ class Training:
                 where=f"{self.folder} step {self.step}",
                 hint=(
                     "lower optimizer.lr, lengthen the warm-up, or go on from an earlier checkpoint; log.jsonl"
-                    " shows when it began"
+                    " shows when it began and which documents those steps had read (event: skip)"
                 ),
             )
+
+    def _log_skipped(self) -> None:
+        """Name the documents of the steps skipped since the last log row or save."""
+        judged, self.judged = self.judged, []
+        if self.group.rank or not judged:
+            return
+        values = torch.stack([row for _, row in judged]).tolist()  # waits for the device
+        for (step, _), (take, loss, norm) in zip(judged, values, strict=True):
+            if not take:
+                batch = self.settings.batch
+                names = [found.name for found in documents(self.loader, (step - 1) * batch, batch)]
+                self.log.skipped(step, loss, norm, names)
 
     @property
     def tokens(self) -> int:
@@ -334,6 +357,7 @@ class Training:
     def _save(self, permanent: bool) -> None:
         if self.saved[0] == self.step and self.saved[1] >= permanent:
             return
+        self._log_skipped()
         meta = Meta(
             self.step, self.step * self.settings.batch, self.tokens, self.config, self.shards.sha256,
             str(self.shards.folder), self.settings.seed, self.shards.eos_id, permanent,

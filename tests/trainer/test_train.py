@@ -21,11 +21,14 @@ from gristmill.errors import GristmillError, InputError, IntegrityError, Interru
 from gristmill.trainer.checkpoint import Checkpoints, find
 from gristmill.trainer.command import with_settings
 from gristmill.trainer.config import LossSettings, Settings
+from gristmill.trainer.documents import documents
 from gristmill.trainer.generate import Sampling, generate, load_model
+from gristmill.trainer.loader import Loader
 from gristmill.trainer.log import EVAL_KEYS, STEP_KEYS
 from gristmill.trainer.memory import advice, sample_bytes
 from gristmill.trainer.model import Model, init_weights
 from gristmill.trainer.presets import preset
+from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.train import run
 
 Corpus = Callable[..., Path]
@@ -311,6 +314,30 @@ def test_a_diverging_run_gives_up_after_the_allowed_number_of_skipped_steps(
     with pytest.raises(StepFailed, match="3 steps in a row were skipped") as caught:
         run(settings(corpus(), tmp_path / "run", max_skipped=3, log_every=1))
     assert caught.value.hint is not None and "optimizer.lr" in caught.value.hint
+
+
+def test_a_skipped_step_is_logged_with_the_documents_it_had_read(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gristmill.trainer.optimizer import Optimizer
+
+    plain = Optimizer.grad_norm
+    norms = iter([1.0, torch.nan, 1.0, torch.nan, 1.0, 1.0])
+    monkeypatch.setattr(Optimizer, "grad_norm", lambda self: plain(self) * next(norms))
+    mix = corpus()
+    assert run(settings(mix, tmp_path / "run", log_every=4))["skipped"] == 2
+    skips = rows(tmp_path / "run", "skip")
+    assert [row["step"] for row in skips] == [2, 4] and all(row["grad_norm"] is None for row in skips)
+
+    loader = Loader(ShardSet(mix), 32, 0)
+    tokens = {token for number in range(4, 8) for token in loader.sample(number).targets.tolist()}
+    ends = {shard: ShardSet(mix).doc_ends(shard) for shard in range(3)}
+    named = {(found.shard, found.row): found.id for found in documents(loader, 4, 4)}
+    read = set()
+    for shard, row in named:
+        start, stop = (int(ends[int(shard)][row - 1]) if row else 0), int(ends[int(shard)][row])
+        read |= set(ShardSet(mix).payload(int(shard))[start:stop].tolist())
+    assert tokens <= read and list(named.values()) == skips[0]["documents"]
 
 
 def test_accumulated_parts_give_the_gradient_of_the_whole_batch(corpus: Corpus, tmp_path: Path) -> None:

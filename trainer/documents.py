@@ -1,0 +1,53 @@
+"""Which documents the samples of a step came from.
+
+    for document in documents(loader, first=step * batch, count=batch): ...
+
+A step's samples are a pure function of its number, so any step of any run can be asked for, also afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gristmill.errors import GristmillError
+from gristmill.trainer.loader import Loader
+from gristmill.trainer.shards import ShardSet
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of a shard set: where it lies, whose it is, and its id in hex ("" where shards have none)."""
+
+    shard: str
+    row: int
+    source: str
+    id: str
+
+    @property
+    def name(self) -> str:
+        return self.id or f"{self.shard}:{self.row}"
+
+
+def documents(loader: Loader, first: int, count: int) -> list[Document]:
+    """Return the documents of samples `first` to `first + count`, each once, in the order they come."""
+    found: dict[tuple[int, int], None] = {}
+    for number in range(first, first + count):
+        stream, ranges = loader.ranges(number)
+        for start, stop in ranges:
+            for shard, a, b in stream.pieces(start, stop):
+                rows = np.searchsorted(loader.shards.doc_ends(shard), [a, b - 1], side="right")
+                found |= dict.fromkeys((shard, row) for row in range(int(rows[0]), int(rows[1]) + 1))
+    return list(_named(loader.shards, list(found)))
+
+
+def _named(shards: ShardSet, places: list[tuple[int, int]]) -> Iterator[Document]:
+    for shard, row in places:
+        try:
+            id_ = shards.doc_ids(shard)[row].tobytes().hex()
+        except (GristmillError, OSError):  # a set of another writer has no ids
+            id_ = ""
+        source = int(shards.doc_sources(shard)[row])
+        yield Document(shards.shards[shard].name, row, shards.sources[source].name, id_)
