@@ -19,7 +19,7 @@ from gristmill.trainer.shards import ShardSet
 
 @dataclass(frozen=True)
 class Document:
-    """A document of a shard set: where it lies, whose it is, and its id in hex ("" where shards have none)."""
+    """A document of a shard set: where it lies, whose it is, its id in hex ("" in a set without ids)."""
 
     shard: str
     row: int

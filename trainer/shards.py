@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
-from gristmill.token_shards import BYTES, ENDS, KINDS, MANIFEST, SOURCES, TOKENS, ShardFile, mapped
+from gristmill.token_shards import BYTES, ENDS, IDS, KINDS, MANIFEST, SOURCES, TOKENS, ShardFile, mapped
 
 Ints = npt.NDArray[np.int64]
 
@@ -119,7 +119,7 @@ class ShardSet:
 
     def doc_ids(self, shard: int) -> npt.NDArray[Any]:
         """Return each document's id, 16 bytes; not every writer leaves them."""
-        return self._map(shard, ".ids", np.dtype("V16"), self.shards[shard].docs)
+        return self._map(shard, IDS)
 
     def check(self) -> None:
         """Compare every file's size with the manifest, and every index with its payload; read no tokens."""

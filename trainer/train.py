@@ -349,8 +349,8 @@ class Training:
             old, new = self.jump
             checkpoint = self.folder / "checkpoints" / f"step-{self.step:08d}"
             self.log.say(
-                f"train: the learning rate goes from {old:.3g} at step {self.step} to {new:.3g}: the schedule is"
-                " another. To anneal from a checkpoint before a decay, or keep this run as it is, branch:"
+                f"train: the learning rate goes from {old:.3g} at step {self.step} to {new:.3g}: the schedule"
+                " is another. To anneal from a checkpoint before a decay, or keep this run as it is, branch:"
                 f" {branch_command(checkpoint, '@STEP')}"
             )
 

@@ -16,7 +16,7 @@ import torch
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, Interrupted, LockedError, UsageError
 from gristmill.lock import hold_lock
-from gristmill.trainer.checkpoint import Checkpoints, find
+from gristmill.trainer.checkpoint import Checkpoints, find, load
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.heldout import HeldOut
 from gristmill.trainer.train import Training, run
@@ -203,9 +203,7 @@ def test_a_checkpoint_without_a_tensor_ends_in_one_line(corpus: Corpus, tmp_path
     how = settings(corpus(), tmp_path / "run")
     run(how)
     state = {"model.no_such.weight": torch.zeros(2)}
-    from gristmill.trainer.checkpoint import load
-
-    with pytest.raises(GristmillError, match="holds no `model.no_such.weight`"):
+    with pytest.raises(GristmillError, match="holds no `model"):
         load(find(tmp_path / "run"), state)
 
 

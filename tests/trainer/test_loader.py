@@ -262,3 +262,50 @@ def test_a_damaged_download_and_a_cache_too_small_are_refused(corpus: Corpus, tm
         far.payload(0)
     with pytest.raises(UsageError, match="cache_bytes"):
         remote(folder, tmp_path / "cache", 100)
+
+
+def test_ranks_that_share_a_cache_fetch_a_shard_once_and_never_take_each_others(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = corpus("far", (30, 30, 30, 30))
+    largest = max(path.stat().st_size for path in folder.glob("*.bin"))
+    bound = int(2.9 * largest)
+    near = opened(folder)
+    first, second = (remote(folder, tmp_path / "cache", bound) for _ in range(2))
+    fetched: list[str] = []
+    plain = RemoteShardSet._fetch
+    monkeypatch.setattr(
+        RemoteShardSet, "_fetch", lambda self, name, *more: fetched.append(name) or plain(self, name, *more)
+    )
+    for shard in (0, 1):
+        for one in (first, second):
+            assert np.array_equal(one.payload(shard), near.payload(shard))
+    assert fetched.count("00000.bin") == fetched.count("00001.bin") == 1
+    first.payload(2), first.payload(3)  # beyond the bound: the first lets go of 0 and 1, the second has not
+    assert np.array_equal(second.doc_bytes(0), near.doc_bytes(0))  # a file it had not yet mapped
+    assert np.array_equal(second.payload(0), near.payload(0)) and fetched.count("00000.bin") == 1
+    for shard in (2, 3, 0, 1):
+        for one in (first, second):
+            assert np.array_equal(one.doc_ids(shard), near.doc_ids(shard))
+            assert sum(path.stat().st_size for path in one.folder.glob("0*.bin")) <= 2 * bound
+
+
+def test_a_cache_left_by_an_earlier_run_counts_and_another_set_at_the_url_is_not_it(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    folder = corpus("far", (30, 30, 30, 30))
+    largest = max(path.stat().st_size for path in folder.glob("*.bin"))
+    before = remote(folder, tmp_path / "cache", 10 * largest)
+    for shard in range(4):
+        before.payload(shard)
+    old = before.folder
+    del before
+    small = remote(folder, tmp_path / "cache", int(2.9 * largest))
+    (old / "00000.bin").unlink()
+    small.payload(0)
+    assert sum(path.stat().st_size for path in small.folder.glob("0*")) <= int(2.9 * largest)
+    changed = remote(corpus("far", (9, 9)), tmp_path / "cache", 10 * largest)
+    assert changed.folder != old and old.is_dir()  # in use
+    del small
+    remote(folder, tmp_path / "cache", 10 * largest)
+    assert np.array_equal(changed.payload(1), opened(folder).payload(1))
