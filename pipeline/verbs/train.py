@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +73,8 @@ def train(
     summary = (
         _in_group(values, gpus or ranks, bool(gpus), address) if gpus or ranks or address else _here(values)
     )
-    _print_summary(summary, json)
+    if os.environ.get("RANK", "0") == "0":  # torchrun and srun start this command once per rank
+        _print_summary(summary, json)
 
 
 def generate(

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,56 +10,13 @@ from typing import Any
 import pytest
 
 from gristmill.trainer.train import run
+from tests.support.ranks import train_on_ranks
 
 Corpus = Callable[..., Path]
 
 SMALL = {"num_layers": 2, "width": 32, "num_heads": 2, "ffn": 64, "context": 32}
 EXPERTS = SMALL | {"num_experts": 4}
 MUON = {"lr": 3e-3, "name": "muon"}
-
-# Both ranks train one configuration after another: starting a process costs more than all steps of these
-# small models.
-WORKER = """
-import json, os, sys
-from gristmill.trainer.train import run
-for number, settings in enumerate(json.load(open(sys.argv[1]))):
-    os.environ["MASTER_PORT"] = str(int(sys.argv[2]) + number)
-    run(settings)
-"""
-
-
-def two_ranks(runs: list[dict[str, Any]], folder: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (folder / "runs.json").write_text(json.dumps(runs))
-    command = [sys.executable, "-c", WORKER, str(folder / "runs.json"), str(port)]
-    processes = []
-    for rank in range(2):
-        place = {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1",
-            "OMP_NUM_THREADS": "1",
-        }
-        processes.append(
-            subprocess.Popen(
-                command,
-                env=os.environ | place,
-                cwd=Path(__file__).parents[2],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors[-4000:]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
 
 
 def losses(folder: str) -> list[float]:
@@ -113,7 +66,7 @@ def test_two_ranks_give_the_curve_of_one_process_and_their_checkpoints_move(
         settings(mix, heldout, tmp_path / f"two-{name}", save_every=4, **v)
         for name, v in zip(names, variants, strict=True)
     ]
-    two_ranks(both, tmp_path)
+    train_on_ranks(both, tmp_path)
     for name, variant, pair in zip(names, variants, both, strict=True):
         alone = settings(mix, heldout, tmp_path / f"one-{name}", save_every=4, **variant)
         alone["micro_batch"] = 2 * alone["micro_batch"] if "model" in variant else alone["micro_batch"]
@@ -133,6 +86,6 @@ def test_a_checkpoint_of_one_process_is_continued_by_two_ranks(corpus: Corpus, t
         run(one)
         (Path(one["run"]) / "checkpoints" / "latest").write_text("step-00000004")
     straight = losses(runs[0]["run"])
-    two_ranks(runs, tmp_path)
+    train_on_ranks(runs, tmp_path)
     for one in runs:
         assert losses(one["run"]) == pytest.approx(straight, abs=1e-5)
