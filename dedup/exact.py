@@ -15,7 +15,6 @@ task:
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from gristmill.dedup.decisions import (
     largest_clusters,
     write_decisions,
 )
+from gristmill.dedup.normal import normal_form, words_only
 from gristmill.dedup.order import Numbers, columns_needed, member_columns
 from gristmill.dedup.radix import argsort, group_starts
 from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns, write_run
@@ -40,7 +40,6 @@ from gristmill.hashing import digest16
 PART_RECORDS = 4_000_000  # documents per reduce task: 72 bytes each, twice while sorting
 _MEMBER = ("row", "rank", "id_high", "id_low", "source", "snapshot")
 _COLUMNS = ("key_high", "key_low", *_MEMBER)
-_NOT_LETTERS = re.compile(r"[\W_]+")
 # C4's normalize_url (tensorflow_datasets text/c4_utils.py), in its order.
 _URL_RULES = tuple(re.compile(pattern) for pattern in (r"^https?://(www\.)?", r"\?(utm_|ref|feed).*", r"/$"))
 
@@ -49,9 +48,9 @@ def normalise_text(text: str, how: str) -> str:
     """Reduce a text to what exact deduplication compares; see `ExactSettings.normalise`."""
     if how == "none":
         return text
-    text = unicodedata.normalize("NFC", text)
+    text = normal_form(text, "NFC")
     if how == "letters":
-        text = _NOT_LETTERS.sub(" ", text.casefold())
+        text = words_only(normal_form(text.casefold(), "NFC"), " ")
     return " ".join(text.split())
 
 

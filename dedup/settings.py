@@ -218,8 +218,8 @@ class LineSettings(_Pieces):
 
 
 class ParagraphSettings(_Pieces):
-    """CCNet: paragraphs (the text between line ends) compared lower-cased, without accents and punctuation,
-    digits as 0."""
+    """CCNet: paragraphs (the text between line ends) compared lower-cased, without punctuation and western
+    accents, digits as 0."""
 
     unit: Literal["paragraph"] = "paragraph"
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from gristmill.dedup.normal import normal_form, without_accents, words_only
 from gristmill.dedup.settings import PieceSettings, SpanSettings
 from gristmill.text.words import text_spans, words_of
 
 _DIGIT = re.compile(r"\d")
-_MARKS = re.compile(r"[^\w\s]|_")
 
 
 class Piece(NamedTuple):
@@ -60,10 +59,9 @@ def _line_key(line: str) -> str:
 
 
 def _paragraph_key(line: str) -> str:
-    # cc_net text_normalizer.normalize: strip, lower, no accents, digits to 0, no punctuation.
-    plain = unicodedata.normalize("NFD", line.strip().lower())
-    plain = "".join(letter for letter in plain if unicodedata.category(letter) != "Mn")
-    return " ".join(_MARKS.sub("", _DIGIT.sub("0", plain)).split())
+    # cc_net text_normalizer.normalize: strip, lower, digits to 0, no punctuation; the paper: no accents.
+    plain = without_accents(normal_form(line.strip().lower(), "NFD"))
+    return " ".join(words_only(_DIGIT.sub("0", plain), "").split())
 
 
 def _spans(text: bytes, bounds: list[tuple[int, int]], width: int) -> list[Piece]:

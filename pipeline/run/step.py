@@ -44,9 +44,9 @@ STAGES: Mapping[str, StageKind] = {
     "adopt": StageKind(f"{_STAGES}.adopt:adopt", 2, ("pyarrow",)),
     "filter": StageKind(f"{_STAGES}.filter:filter_documents", 2, ("pyarrow", "numba", "pycld2")),
     "recut": StageKind(f"{_STAGES}.recut:recut_documents", 2, ("pyarrow", "numba")),
-    "dedup-exact": StageKind(f"{_STAGES}.dedup:exact_stage", 3, ("pyarrow",)),
+    "dedup-exact": StageKind(f"{_STAGES}.dedup:exact_stage", 4, ("pyarrow",)),
     "dedup-fuzzy": StageKind(f"{_STAGES}.dedup:fuzzy_stage", 4, ("pyarrow", "numba")),
-    "dedup-pieces": StageKind(f"{_STAGES}.dedup_pieces:pieces_stage", 2, ("pyarrow", "numba")),
+    "dedup-pieces": StageKind(f"{_STAGES}.dedup_pieces:pieces_stage", 3, ("pyarrow", "numba")),
     "dedup-substring": StageKind(
         f"{_STAGES}.dedup_substring:substring_stage", 2, ("pyarrow", "numba", "pydivsufsort")
     ),
