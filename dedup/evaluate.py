@@ -152,3 +152,13 @@ def read_texts(path: Path, most: int) -> list[str]:
     """Return the distinct texts of labelled pairs, in order, at most so many."""
     texts = dict.fromkeys(text for a, b, _label in _pairs(path) for text in (a, b))
     return list(texts)[:most]
+
+
+def read_documents(path: Path) -> list[str]:
+    """Return the texts of JSON lines of {text}."""
+    try:
+        rows = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+        return [str(row["text"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = 'documents are JSON lines of {"text": ...}'
+        raise InputError(f"the documents `{path}` cannot be read: {error!r}", hint=hint) from error

@@ -12,6 +12,12 @@ Mode = Literal["drop", "mark"]
 Survivor = Annotated[str, StringConstraints(pattern=r"^(longest|newest|oldest|id|best:.+)$")]
 
 
+BenchmarkLayout = Literal[
+    *("auto", "strings", "mmlu", "arc", "hellaswag", "gsm8k"),
+    *("humaneval", "lambada", "boolq", "piqa", "winogrande"),
+]
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -261,13 +267,34 @@ class DecontaminateSettings(_Settings):
     """Overlap with benchmarks: documents that hold an n-gram of a benchmark item are removed or cut."""
 
     benchmarks: tuple[str, ...] = Field(
-        (), description="JSON lines; every string in a row, or those of `fields`, is one item"
+        (), description="JSON lines; each string that `layout` or `fields` names is one item"
     )
-    fields: tuple[str, ...] = Field((), description="which fields of a row hold text; all strings when empty")
+    layout: Literal[
+        "auto",
+        "strings",
+        "mmlu",
+        "arc",
+        "hellaswag",
+        "gsm8k",
+        "humaneval",
+        "lambada",
+        "boolq",
+        "piqa",
+        "winogrande",
+    ] = Field("auto", description="how rows are laid out; auto: the known one that fits, else every string")
+    fields: tuple[str, ...] = Field(
+        (), description="which fields of a row hold text, those of inner objects as `choices.text`"
+    )
     ngram: int = Field(
-        13, ge=2, le=64, description="words (GPT-3, appendix C: 13; shorter items: 8 to 12, all their words)"
+        13,
+        ge=2,
+        le=64,
+        description=(
+            "words (GPT-3, appendix C: 13; shorter items: 8 to 12, all their words); where no spaces are"
+            " written, 2 characters of Han and Kana, 4 of Thai, Lao and Khmer carry as much as one"
+        ),
     )
-    min_words: int = Field(8, ge=2, description="items with fewer words are not looked for (GPT-3: 8)")
+    min_words: int = Field(8, ge=2, description="items of fewer words are not looked for (GPT-3: 8)")
     min_share: float = Field(
         0.0,
         ge=0,

@@ -13,6 +13,7 @@ from gristmill.pipeline.look.figures import inert
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import RunView, read_view, written
 from gristmill.pipeline.report.asking import asking_section
+from gristmill.pipeline.report.contamination import contamination_section
 from gristmill.pipeline.report.corpus import corpus_section
 from gristmill.pipeline.report.duplicates import duplicates_section
 from gristmill.pipeline.report.failures import failures_section
@@ -53,7 +54,8 @@ def render(view: RunView) -> str:
             signals_section(funnel),
             corpus_section(funnel),
         ]
-    made += [duplicates_section(view), quality_section(view), tokenizer_section(view), mixture_section(view)]
+    made += [duplicates_section(view), contamination_section(view)]
+    made += [quality_section(view), tokenizer_section(view), mixture_section(view)]
     made += [training_section(view), samples_section(view, samples)]
     made += [failures_section(funnel, view) if funnel.levels else None, stages_section(view)]
     made += [asking_section(view, funnel), provenance_section(view)]

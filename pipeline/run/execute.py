@@ -116,8 +116,8 @@ def execute(
     put_manifest(manifest)
     said = spell_lost(manifest) if lost else "done"
     progress.note(f"  {step.name}: {said} in {spell_seconds(time.perf_counter() - began)}")
-    for warning in extra.get("warnings", ()):
-        progress.note(f"  {step.name}: {warning}")
+    for told in (*extra.get("notes", ()), *extra.get("warnings", ())):
+        progress.note(f"  {step.name}: {told}")
     return read_manifest(job.folder)
 
 

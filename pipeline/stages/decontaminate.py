@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from gristmill.dedup import decontaminate
 from gristmill.dedup.cuts import CUTS
 from gristmill.dedup.decisions import Applied
+from gristmill.dedup.grams import index_benchmarks
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_file
+from gristmill.manifest import Record
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.dedup import Shard, files, over_shards, shards_of, write_applied
 from gristmill.storage import ParquetWriter
+
+LONGEST = 8  # overlaps shown of each benchmark
 
 
 def benchmark_digests(settings: DecontaminateSettings) -> dict[str, str]:
@@ -34,12 +40,42 @@ def decontaminate_stage(job: Job) -> Stage:
     (grams,), (items,) = files(job, read, "grams"), files(job, read, "items")
     common = {"grams": grams, "items": items, "seed": job.seed, "keep_removed": job.settings.keep_removed}
     applied = yield over_shards("apply", apply_shard, shards_of(job), settings=settings, **common)
-    return {**read[0].counts, "hits": sum(record.counts["hits"] for record in applied)}
+    told = _by_benchmark(read[0].extra["benchmarks"], applied)
+    return {
+        **read[0].counts,
+        "hits": sum(record.counts["hits"] for record in applied),
+        "benchmarks": told,
+        "notes": [_said(settings, facts) for facts in told],
+    }
+
+
+def _by_benchmark(told: list[dict[str, Any]], applied: list[Record]) -> list[dict[str, Any]]:
+    """Add to what was read of each benchmark what documents hold of it, the longest overlaps first."""
+    for facts in told:
+        found = [part for record in applied if (part := record.extra["hits"].get(facts["benchmark"]))]
+        longest = [overlap for part in found for overlap in part["longest"]]
+        facts["documents"] = sum(part["documents"] for part in found)
+        facts["items_found"] = len({line for part in found for line in part["lines"]})
+        facts["longest"] = sorted(longest, key=_by_length)[:LONGEST]
+    return told
+
+
+def _by_length(overlap: dict[str, Any]) -> tuple[Any, ...]:
+    return (-overlap["longest"], overlap["id"], overlap["line"])
+
+
+def _said(settings: DecontaminateSettings, facts: dict[str, Any]) -> str:
+    layout = "every string" if facts["layout"] == "strings" else facts["layout"]
+    return (
+        f"{facts['benchmark']}: {facts['items']:,} items of {facts['rows']:,} rows (layout {layout}),"
+        f" {facts['too_short']:,} texts under {settings.min_words} words not looked for;"
+        f" found in {facts['documents']:,} documents"
+    )
 
 
 def read_benchmarks(task: Attempt, settings: DecontaminateSettings) -> None:
     grams, items = task.scratch / "grams.run", task.scratch / "items.parquet"
-    task.record.counts = decontaminate.index_benchmarks(settings, grams, items)
+    task.record.counts, task.record.extra["benchmarks"] = index_benchmarks(settings, grams, items)
     task.publish(grams, "grams")
     task.publish(items, "items", task.record.counts["items"])
 
@@ -53,6 +89,7 @@ def apply_shard(
     seed: int,
     keep_removed: Any,
 ) -> None:
+    found: dict[str, dict[str, Any]] = {}
     with ParquetWriter(task.scratch / "hits.parquet", decontaminate.HITS) as writer:
 
         def batches() -> Iterator[Applied]:
@@ -60,8 +97,22 @@ def apply_shard(
                 settings, Path(grams), Path(items), Path(shard.path)
             ):
                 writer.write(hits)
+                _note(found, hits)
                 yield applied
 
         write_applied(task, shard, batches(), CUTS, seed, keep_removed)
     task.record.counts = {"hits": writer.num_rows}
+    task.record.extra["hits"] = found
     task.publish(writer.path, "hits", writer.num_rows, source=shard.source)
+
+
+def _note(found: dict[str, dict[str, Any]], hits: pa.Table) -> None:
+    """Count documents, list items, and keep the longest overlaps of each benchmark."""
+    by_benchmark: dict[str, list[dict[str, Any]]] = {}
+    for row in hits.to_pylist():
+        by_benchmark.setdefault(row["benchmark"], []).append({**row, "id": row["id"].hex()})
+    for benchmark, rows in by_benchmark.items():
+        mine = found.setdefault(benchmark, {"documents": 0, "lines": [], "longest": []})
+        mine["documents"] += len({row["id"] for row in rows})
+        mine["lines"] = sorted({*mine["lines"], *(row["line"] for row in rows)})
+        mine["longest"] = sorted([*mine["longest"], *rows], key=_by_length)[:LONGEST]

@@ -1,4 +1,4 @@
-"""`dedup` and `dedup-eval`: remove duplicates, and measure how well they are found."""
+"""`dedup`, `dedup-eval`, `decontaminate-eval`: remove duplicates, and measure what is found."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gristmill.pipeline.verbs.invoke import Options
 def register(app: typer.Typer) -> None:
     app.command("dedup")(dedup)
     app.command("dedup-eval")(dedup_eval)
+    app.command("decontaminate-eval")(decontaminate_eval)
 
 
 @options.running
@@ -157,3 +158,32 @@ def dedup_eval(
 
 def _percent(value: float | None) -> str:
     return "     -" if value is None else f"{value:6.1%}"
+
+
+def decontaminate_eval(
+    benchmarks: Annotated[list[str], typer.Argument(help="Benchmarks in JSON lines.", show_default=False)],
+    documents: Annotated[
+        Path | None,
+        typer.Option(help='Clean documents, JSON lines of {"text": ...}, to plant into.', show_default=False),
+    ] = None,
+    set_: options.Overrides = [],  # noqa: B006
+    sample: Annotated[int, typer.Option(help="Items to plant.", min=1)] = 500,
+    json: options.Json = False,
+) -> None:
+    """Plant benchmark items into documents, verbatim and changed, and measure which are found.
+
+    Example: gristmill decontaminate-eval quiz.jsonl --documents web.jsonl --set ngram=8
+    """
+    from gristmill.dedup.evaluate import read_documents
+    from gristmill.dedup.leaks import evaluate_leaks
+    from gristmill.dedup.settings import DecontaminateSettings
+    from gristmill.pipeline.recipe.file import validate
+
+    settings = validate({"benchmarks": list(benchmarks)}, DecontaminateSettings, set_)
+    result = evaluate_leaks(settings, read_documents(documents) if documents else [], sample)
+    if json:
+        print(json_module.dumps(result))
+        return
+    print(f"{result['items']:,} items planted, {result['documents']:,} documents as they are")
+    for kind, rate in result["found"].items():
+        print(f"{kind:<28}{_percent(rate)} found")

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.dedup import cluster, decontaminate, exact, fuzzy, pieces, substring
+from gristmill.dedup import cluster, decontaminate, exact, fuzzy, grams, pieces, substring
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import (
@@ -178,7 +178,7 @@ def run_decontaminate(
     settings: DecontaminateSettings, shards: Sequence[tuple[Path, int]], scratch: Path
 ) -> tuple[Outcome, pa.Table]:
     scratch.mkdir(parents=True)
-    counts = decontaminate.index_benchmarks(settings, scratch / "grams", scratch / "items.parquet")
+    counts, _told = grams.index_benchmarks(settings, scratch / "grams", scratch / "items.parquet")
     both = [
         pair
         for path, _row in shards
