@@ -104,7 +104,7 @@ def read_items(path: Path, settings: DecontaminateSettings) -> Iterator[Item | i
             f"the benchmark `{path}` cannot be read: {error.strerror}",
             hint="`benchmarks` are paths of JSON lines",
         ) from error
-    layout = settings.layout
+    layout: str = settings.layout
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

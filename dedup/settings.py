@@ -13,8 +13,17 @@ Survivor = Annotated[str, StringConstraints(pattern=r"^(longest|newest|oldest|id
 
 
 BenchmarkLayout = Literal[
-    *("auto", "strings", "mmlu", "arc", "hellaswag", "gsm8k"),
-    *("humaneval", "lambada", "boolq", "piqa", "winogrande"),
+    "auto",
+    "strings",
+    "mmlu",
+    "arc",
+    "hellaswag",
+    "gsm8k",
+    "humaneval",
+    "lambada",
+    "boolq",
+    "piqa",
+    "winogrande",
 ]
 
 

@@ -50,7 +50,7 @@ STAGES: Mapping[str, StageKind] = {
     "dedup-substring": StageKind(
         f"{_STAGES}.dedup_substring:substring_stage", 2, ("pyarrow", "numba", "pydivsufsort")
     ),
-    "dedup-decontaminate": StageKind(f"{_STAGES}.decontaminate:decontaminate_stage", 2, ("pyarrow", "numba")),
+    "dedup-decontaminate": StageKind(f"{_STAGES}.decontaminate:decontaminate_stage", 3, ("pyarrow", "numba")),
     "classify-train": StageKind(
         f"{_STAGES}.classify:train", 1, ("fasttext-wheel", "scikit-learn", "pyarrow")
     ),
