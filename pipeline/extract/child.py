@@ -6,6 +6,10 @@
 
 A thread or a signal cannot stop an extractor inside C code; killing a process can, in milliseconds. A page
 that hangs, crashes or bloats costs itself and the start of a new process; the rest of its batch goes on.
+
+The state of the machine is no result: a deadline counts the process's CPU time (a machine that is paused,
+throttled or busy costs no page), a process that cannot be given the memory that a page is allowed fails its
+task, and so does one that somebody else killed.
 `kept_child` leaves the process to the next task of the same worker, since starting one costs as much as a
 hundred pages; it ends by itself when idle.
 """
@@ -30,12 +34,15 @@ from typing import Any, Self
 import gristmill
 from gristmill.errors import GristmillError
 from gristmill.pipeline.extract.frames import FAILED, READY, RESULT, Page, write_batch
-from gristmill.pipeline.extract.processes import resident_bytes, run_delay_seconds
+from gristmill.pipeline.extract.processes import activity, resident_bytes
 from gristmill.pipeline.extract.settings import ExtractSettings
 
 _START_SECONDS = (
     900.0  # imports from a cold disk, kernels that are compiled for the first time, every core busy
 )
+_IDLE_FACTOR = 20  # a page that only sleeps ends after so many deadlines, counted while this process is awake
+_LONGEST_POLL_SECONDS = 1.0  # a longer one was a pause of this machine, not a wait
+_FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP)
 _POLL_SECONDS = 0.25
 _READ_BYTES = 1 << 18
 _BELLS = 64
@@ -66,7 +73,7 @@ class _Ended(Exception):
 
 
 class _Late(Exception):
-    """The page took longer than its deadline."""
+    """The page took longer than its deadline; the message says how."""
 
 
 class Child:
@@ -122,11 +129,12 @@ class Child:
         for page in pages:
             was_fresh = process.num_pages == 0
             try:
-                result = self._next(process, self._settings.deadline_seconds)
+                deadline = self._settings.deadline_seconds
+                result = self._next(process, deadline, _IDLE_FACTOR * deadline)
                 process.num_pages += 1
-            except _Late:
+            except _Late as late:
                 self.close()
-                yield _failed("timeout", f"more than {self._settings.deadline_seconds:g} s")
+                yield _failed("timeout", str(late))
                 return
             except _Ended:
                 result = self._cause_of_death(process)
@@ -138,9 +146,15 @@ class Child:
                 return
             yield result
 
-    def _next(self, process: _Process, deadline_seconds: float) -> Result:
-        """Return the next result; the time a process waits for a CPU does not count against the deadline."""
-        buffer, started, waited = process.buffer, time.monotonic(), 0.0
+    def _next(self, process: _Process, cpu_seconds: float, idle_seconds: float) -> Result:
+        """Return the next result; raises _Late where it takes more CPU time, or where the process sleeps for
+        so long.
+
+        The process says itself how much CPU time a page took, so that whether one is late does not depend on
+        when somebody looked.
+        """
+        buffer, polled, idle = process.buffer, time.monotonic(), 0.0
+        begun = before = activity(process.popen.pid)
         while True:
             if len(buffer) >= RESULT.size:
                 kind, num_said, num_text = RESULT.unpack_from(buffer)
@@ -149,13 +163,25 @@ class Child:
                     said = json.loads(buffer[RESULT.size : RESULT.size + num_said])
                     text = buffer[RESULT.size + num_said : end].decode()
                     del buffer[:end]
+                    if said.pop("cpu_seconds", 0.0) > cpu_seconds:
+                        raise _Late(f"more than {cpu_seconds:g} s of CPU time")
                     return Result(kind, said, text)
             if self._receive(process):
                 continue
-            elapsed, delay = time.monotonic() - started, run_delay_seconds(process.popen.pid)
-            waited = waited or delay  # the delay of the pages before, from the first time this one is slow
-            if elapsed - (delay - waited) > deadline_seconds:
-                raise _Late
+            now, elapsed = activity(process.popen.pid), time.monotonic() - polled
+            polled += elapsed
+            if now is None or begun is None or before is None:  # the system does not say: by the clock
+                idle += elapsed
+                if idle > cpu_seconds:
+                    raise _Late(f"more than {cpu_seconds:g} s")
+                continue
+            if now.cpu_seconds - begun.cpu_seconds > cpu_seconds:
+                raise _Late(f"more than {cpu_seconds:g} s of CPU time")
+            if now.sleeps and now.cpu_seconds == before.cpu_seconds:
+                idle += min(elapsed, _LONGEST_POLL_SECONDS)
+            if idle > idle_seconds:
+                raise _Late(f"slept for more than {idle_seconds:g} s")
+            before = now
 
     def _receive(self, process: _Process) -> bool:
         """Read what has come, waiting a moment for it; False if nothing has.
@@ -207,28 +233,40 @@ class Child:
         os.set_blocking(popen.stdout.fileno(), False)  # type: ignore[union-attr]
         process = _Process(popen, bell)
         self.num_started += 1
+        hint = "run `python -m gristmill.pipeline.extract.worker_main` with its JSON argument to see why"
         try:
-            if self._next(process, _START_SECONDS).kind == READY:
+            first = self._next(process, _START_SECONDS, _START_SECONDS)
+            if first.kind == READY:
                 process.resident_bytes = resident_bytes(popen.pid)
                 return process
-            cause = "it answered before it was asked"
-        except _Late:
-            cause = f"it was not ready after {_START_SECONDS:g} s"
+            cause, hint = first.said["message"], first.said.get("hint", hint)
+        except _Late as late:
+            cause = f"it was not ready: {late}"
         except _Ended:
             cause = self._cause_of_death(process).said["message"]
+        except BaseException:
+            _kill(process)
+            raise
         _kill(process)
         raise GristmillError(
-            f"the process of extractor `{self._settings.extractor}` does not start: {cause}",
-            hint="run `python -m gristmill.pipeline.extract.worker_main` with its JSON argument to see why",
+            f"the process of extractor `{self._settings.extractor}` does not start: {cause}", hint=hint
         )
 
     def _cause_of_death(self, process: _Process) -> Result:
+        """What a page did to the process; raises GristmillError where it was somebody else's doing."""
         code = process.popen.wait(timeout=10)
-        if code == -signal.SIGKILL:
-            return _failed("memory", "the process was killed from outside, most likely for want of memory")
-        if code < 0:
+        if code >= 0:
+            return _failed("crash", f"the process exited with status {code}")
+        if -code in _FAULTS:
             return _failed("crash", f"the process died of {signal.Signals(-code).name}")
-        return _failed("crash", f"the process exited with status {code}")
+        raise GristmillError(
+            f"the process of extractor `{self._settings.extractor}` was ended from outside, by"
+            f" {signal.Signals(-code).name}",
+            hint=(
+                "the kernel does that for want of memory: give the machine more, start fewer workers, or"
+                " lower `extract.memory_bytes`"
+            ),
+        )
 
 
 _kept: dict[tuple[str, str], Child] = {}  # at most one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -14,10 +15,20 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
-def run_delay_seconds(pid: int) -> float:
-    """Return how long a process has been ready to run without getting a CPU; 0 where the kernel does not
-    say."""
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """CPU seconds that a process has used in all its threads, and whether it sleeps: not ready, not stopped,
+    not waiting for a disk."""
+
+    cpu_seconds: float
+    sleeps: bool
+
+
+def activity(pid: int) -> Activity | None:
+    """Return what a process does; None where the system does not say."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1]) * 1e-9
-    except (OSError, IndexError):
-        return 0.0
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+    except (OSError, IndexError, ValueError):
+        return None
+    return Activity(ticks / os.sysconf("SC_CLK_TCK"), fields[0] == b"S")

@@ -42,7 +42,9 @@ class ExtractSettings(BaseModel):
     )
     min_text_bytes: int = Field(default=1, ge=1, description="A page with less text is removed.")
     deadline_seconds: float = Field(
-        default=10.0, gt=0, description="For one page, without the time its process waited for a CPU."
+        default=10.0,
+        gt=0,
+        description="CPU time for one page; a page that sleeps ends after twenty times as long.",
     )
     memory_bytes: int = Field(
         default=1 << 30, ge=64 << 20, description="Address space a page may take on top of the extractor's."

@@ -18,6 +18,7 @@ import resource
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +38,12 @@ _PIPE_BYTES = (
     1 << 20
 )  # the most an ordinary user may ask Linux for; beyond a user's share pipes stay as they are
 _SMALLEST_PIPE_BYTES = 4 << 10
+_TOLD_SECONDS = 0.1  # of CPU time: a page that took less need not say so
+_PROBE_HTML = (
+    b"<html><head><title>probe</title></head><body><article>"
+    + 8 * (b"<p>A plain paragraph of ordinary words, long enough to be taken for the text of a page.</p>")
+    + b"</article></body></html>"
+)
 _IDLE_SECONDS = 60.0  # a worker may keep this process for its next task, but not for ever
 
 Result = tuple[int, dict[str, Any], bytes]
@@ -49,16 +56,21 @@ def main() -> None:
     results = _Results(os.dup(1), options["bell"])
     os.dup2(2, 1)
     extract = _load(options)
+    statm = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else -1
+    problem = _probe(statm, extract, options)
     gc.collect()
     gc.freeze()
-    results.write((READY, {}, b""))
+    results.write((READY, {}, b"") if problem is None else problem)
     results.ring()
     _widen(0)
-    statm = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else -1
     while select.select([0], [], [], _IDLE_SECONDS)[0] and (pages := read_batch(sys.stdin.buffer)):
         for page in pages:
             _limit_memory(statm, options["memory_bytes"])
-            results.write(_process(page, extract, options))
+            began = time.process_time()
+            result = _process(page, extract, options)
+            if (spent := time.process_time() - began) > _TOLD_SECONDS:
+                result[1]["cpu_seconds"] = round(spent, 3)
+            results.write(result)
         results.ring()
 
 
@@ -158,12 +170,39 @@ def _failed(error: str, message: str) -> Result:
     return FAILED, {"error": error, "message": message}, b""
 
 
+def _probe(statm: int, extract: Extractor, options: dict[str, Any]) -> Result | None:
+    """Extract a page that anyone can, with the memory that a page is given; what keeps it from that is the
+    machine's doing and no page's."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    needed = 2 * options["memory_bytes"] + (_address_bytes(statm) if statm >= 0 else 0)
+    if resource.RLIM_INFINITY != hard < needed:
+        said = f"its address space is limited to {hard:,} bytes, it may need {needed:,}"
+        hint = "raise the limit (`ulimit -v`, or that of the batch system), or lower `extract.memory_bytes`"
+        return FAILED, {"error": "start", "message": said, "hint": hint}, b""
+    _limit_memory(statm, options["memory_bytes"])
+    page = Page("https://probe.invalid/", "text/html", "utf-8", "", _PROBE_HTML)
+    kind, said, _ = _process(page, extract, {**options, "html_languages": None})
+    if kind != FAILED:
+        return None
+    return FAILED, {"error": "start", "message": f"it fails on a plain page: {said['message']}"}, b""
+
+
+def _address_bytes(statm: int) -> int:
+    return int(os.pread(statm, 64, 0).split(b" ", 1)[0]) * _PAGE_BYTES
+
+
 def _limit_memory(statm: int, num_bytes: int) -> None:
     """Allow this page so much address space on top of what the process has now: the same for the first page
-    and the thousandth."""
+    and the thousandth.
+
+    The hard limit stays: who may not raise it (CAP_SYS_RESOURCE) may not set it to infinity either.
+    """
     if statm >= 0:
-        pages = int(os.pread(statm, 64, 0).split(b" ", 1)[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * _PAGE_BYTES + num_bytes, resource.RLIM_INFINITY))
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        wanted = _address_bytes(statm) + num_bytes
+        resource.setrlimit(
+            resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
 
 
 def _was_near_limit() -> bool:

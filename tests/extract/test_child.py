@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.errors import GristmillError
+from gristmill.pipeline.extract import child as child_module
 from gristmill.pipeline.extract.child import Child, close_kept, kept_child
 from gristmill.pipeline.extract.frames import FAILED, TEXT, Page
 from gristmill.pipeline.extract.settings import ExtractSettings
@@ -25,6 +30,7 @@ DEADLINE = 1.0
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     settings = ExtractSettings(extractor="resiliparse", deadline_seconds=DEADLINE, memory_bytes=256 << 20)
+    monkeypatch.setattr(child_module, "_IDLE_FACTOR", 2)
     with Child(settings, loader="tests.support.hostile_extractors:hostile") as child:
         yield child
 
@@ -49,7 +55,6 @@ def page(number: int, act: str = "") -> Page:
         ("bloat", "memory"),
         ("segfault", "crash"),
         ("exit", "crash"),
-        ("kill", "memory"),
         ("recurse", "too_deep"),
         ("raise", "extractor_error"),
     ],
@@ -67,8 +72,70 @@ def test_a_hostile_page_costs_one_failed_result_and_the_rest_of_its_batch_goes_o
     )  # on a busy machine: the time a process waits for a CPU is not held against it
 
 
+def test_a_process_that_somebody_else_killed_fails_the_task_and_no_page(child: Child) -> None:
+    with pytest.raises(GristmillError, match="was ended from outside, by SIGKILL") as caught:
+        list(child.extract([page(0), page(1, "kill"), page(2)]))
+    assert caught.value.hint and "memory" in caught.value.hint
+
+
+def test_a_pause_of_the_machine_is_not_held_against_a_page(child: Child) -> None:
+    """The process is stopped for thrice its deadline in the middle of a page that needs half of it."""
+    results = child.extract([page(0), page(1, "half")])
+    next(results)
+    assert child._process
+    pid = child._process.popen.pid
+    stopper = threading.Timer(0.2, os.kill, (pid, signal.SIGSTOP))
+    starter = threading.Timer(0.2 + 3 * DEADLINE, os.kill, (pid, signal.SIGCONT))
+    stopper.start()
+    starter.start()
+    assert next(results).kind == TEXT
+
+
+def test_a_page_that_took_more_cpu_time_than_allowed_is_late_even_if_its_result_came_before_anyone_looked(
+    child: Child,
+) -> None:
+    results = child.extract([page(0), page(1, "long"), page(2)])
+    next(results)
+    time.sleep(3 * DEADLINE)
+    rest = list(results)
+    assert [result.kind for result in rest] == [FAILED, TEXT]
+    assert rest[0].said == {"error": "timeout", "message": "more than 1 s of CPU time"}
+
+
+LIMITED = """
+import json, sys
+from gristmill.errors import GristmillError
+from gristmill.pipeline.extract.child import Child
+from gristmill.pipeline.extract.frames import Page
+from gristmill.pipeline.extract.settings import ExtractSettings
+with Child(ExtractSettings(extractor="resiliparse", memory_bytes=int(sys.argv[1]))) as child:
+    pages = [Page("https://a.example/", "text/html", "utf-8", "", b"<html><p>some text</p></html>")] * 2
+    try:
+        print(json.dumps([result.text for result in child.extract(pages)]))
+    except GristmillError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+@pytest.mark.parametrize(("memory_bytes", "works"), [(256 << 20, True), (8 << 30, False)])
+def test_a_limit_on_address_space_fails_the_task_where_it_is_too_low_and_no_page(
+    memory_bytes: int, works: bool
+) -> None:
+    plain = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]  # a user who may not raise the limit
+    command = (
+        f"ulimit -v 8000000; exec {shlex.quote(sys.executable)} -c {shlex.quote(LIMITED)} {memory_bytes}"
+    )
+    done = subprocess.run([*plain, "bash", "-c", command], capture_output=True, text=True, timeout=120)
+    if works:
+        assert done.stdout.strip() == '["some text", "some text"]', done.stderr
+    else:
+        assert "its address space is limited to 8,192,000,000 bytes" in done.stdout, done.stderr
+        assert "ulimit -v" in done.stdout
+
+
 def test_hostile_pages_in_a_row_and_at_both_ends_are_one_result_each(child: Child) -> None:
-    acts = ["exit", "segfault", "", "exit", "bloat", "", "kill", "exit"]
+    acts = ["exit", "segfault", "", "exit", "bloat", "", "exit"]
     results = list(child.extract([page(number, act) for number, act in enumerate(acts)]))
     assert [result.kind == FAILED for result in results] == [bool(act) for act in acts]
 

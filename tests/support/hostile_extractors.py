@@ -30,6 +30,12 @@ def _loop() -> None:
         pass
 
 
+def _burn(seconds: float) -> None:
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
 def _hold_the_lock() -> None:
     re.match(r"(a+)+$", "a" * 64 + "b")  # one C call that never lets go of the interpreter
 
@@ -55,6 +61,8 @@ _ACTS = {
     "bloat": _bloat,
     "segfault": lambda: ctypes.string_at(1),
     "exit": lambda: os._exit(7),
+    "half": lambda: _burn(0.5),
+    "long": lambda: _burn(1.5),
     "kill": lambda: os.kill(os.getpid(), 9),
     "recurse": _recurse,
     "raise": _surrogate,
