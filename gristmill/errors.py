@@ -7,6 +7,7 @@ GristmillError             a person reads it: what failed, on what, value and bo
   DamageError              part of an input is broken: file and offset   (counted, not fatal)
   StaleError               a file the run was planned with changed         (exit 1)
   IntegrityError           bytes differ from what a manifest promised    (exit 1)
+  IncompleteError          an output lacks steps that were asked for     (exit 1)
   BooksError               documents or bytes went missing in a step     (exit 1)
   LockedError              another run holds the output folder           (exit 1)
   StepFailed               a step ended with quarantined shards          (exit 1)
@@ -70,6 +71,10 @@ class IntegrityError(GristmillError):
 
 class StaleError(GristmillError):
     """A run must stop: it would be made of something else than what it was planned with."""
+
+
+class IncompleteError(GristmillError):
+    """An output lacks steps or tasks, and nobody asked for what is there."""
 
 
 class BooksError(GristmillError):

@@ -40,13 +40,13 @@ def run_demo(out: Path, overrides: list[str], options: Options) -> int:
         from gristmill.pipeline.look.tables import print_run
 
         print_run(run, as_json=True)
-        return exit_code(recipe, result)
+        return exit_code(recipe, result, run)
     show_run(finished_steps(run), run, PROMPT)
     path = out / "recipe.yaml"
     print(f"\nrecipe     {path}")
     print(f"try next   gristmill plan {path} --out {run} --set filter.presets=[gopher]")
     print(f"wall time  {spell_seconds(time.perf_counter() - began)}", flush=True)
-    return exit_code(recipe, result)
+    return exit_code(recipe, result, run)
 
 
 def write_recipe(out: Path) -> Path:

@@ -176,9 +176,9 @@ def _probe(statm: int, extract: Extractor, options: dict[str, Any]) -> Result | 
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     needed = 2 * options["memory_bytes"] + (_address_bytes(statm) if statm >= 0 else 0)
     if resource.RLIM_INFINITY != hard < needed:
-        said = f"its address space is limited to {hard:,} bytes, it may need {needed:,}"
+        message = f"its address space is limited to {hard:,} bytes, it may need {needed:,}"
         hint = "raise the limit (`ulimit -v`, or that of the batch system), or lower `extract.memory_bytes`"
-        return FAILED, {"error": "start", "message": said, "hint": hint}, b""
+        return FAILED, {"error": "start", "message": message, "hint": hint}, b""
     _limit_memory(statm, options["memory_bytes"])
     page = Page("https://probe.invalid/", "text/html", "utf-8", "", _PROBE_HTML)
     kind, said, _ = _process(page, extract, {**options, "html_languages": None})

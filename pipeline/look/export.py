@@ -12,20 +12,23 @@ import orjson
 import pyarrow as pa
 
 from gristmill.errors import UsageError
-from gristmill.manifest import MANIFEST, read_manifest
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
-from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.folder import decides_on_documents, handed_on
 from gristmill.storage import ParquetWriter, read_tables
 
 Kind = Literal["documents", "removed", "failed"]
 
 
-def export_jsonl(out: Path, kind: Kind, target: BinaryIO | None = None) -> int:
+def export_jsonl(out: Path, kind: Kind, target: BinaryIO | None = None, *, partial: bool = False) -> int:
     """Write one JSON object a line and return their number; ids are hex, dates ISO 8601, `step` says who let
-    them go."""
+    them go.
+
+    Raises IncompleteError where documents are asked for that a missing step was to decide on, unless
+    `partial`.
+    """
     target = target or sys.stdout.buffer
     num_rows = 0
-    for part in _parts(out, kind):
+    for part in _parts(out, kind, partial):
         for table in _tables(part):
             for row in table.to_pylist():
                 extra = {} if kind == "documents" else {"step": part.step}
@@ -39,9 +42,9 @@ def export_jsonl(out: Path, kind: Kind, target: BinaryIO | None = None) -> int:
     return num_rows
 
 
-def export_parquet(out: Path, kind: Kind, path: Path) -> int:
+def export_parquet(out: Path, kind: Kind, path: Path, *, partial: bool = False) -> int:
     """Write one Parquet file; sources with different pass-through columns are united, absent ones null."""
-    parts = _parts(out, kind)
+    parts = _parts(out, kind, partial)
     tables = [table.schema for part in parts for table in _tables(part)]
     if not tables:
         raise UsageError(f"`{out}` holds no {kind} rows to export")
@@ -53,12 +56,14 @@ def export_parquet(out: Path, kind: Kind, path: Path) -> int:
     return writer.num_rows
 
 
-def _parts(out: Path, kind: Kind) -> list[SourceFiles]:
-    if (out / MANIFEST).exists():
-        manifest = read_manifest(out)
-        manifests = {manifest.step: manifest}
-    else:
-        manifests = finished_steps(out)
+def _parts(out: Path, kind: Kind, partial: bool) -> list[SourceFiles]:
+    handed = handed_on(
+        out, partial=partial or kind != "documents", hint="take what is there with `--partial`"
+    )
+    manifests = handed.manifests
+    if handed.lacks:
+        last = next((name for name in reversed(manifests) if decides_on_documents(name)), "nothing")
+        print(f"partial: {handed.lacks}; what follows stands as of `{last}`", file=sys.stderr)
     return final_documents(manifests) if kind == "documents" else outlet(manifests, kind)
 
 

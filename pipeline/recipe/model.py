@@ -49,6 +49,10 @@ class RecipeSource(SourceSettings):
         True, description="true: the recipe's filters; false: none; or filters of its own"
     )
     dedup: bool = Field(True, description="whether its documents are compared with others and can be removed")
+    partial: bool = Field(
+        False,
+        description="take an output folder of gristmill as it is, though steps or shards of it are missing",
+    )
 
 
 class ClassifySettings(_Section):

@@ -124,7 +124,7 @@ def _extract(building: _Building) -> None:
                 f"the source `{name}` mixes an output folder of gristmill with other inputs",
                 hint="make it a source of its own",
             )
-        parts = adoptable(folders[0])
+        parts = adoptable(folders[0], partial=source.partial)
         building.adopted[name] = tuple(part.source for part in parts)
         for part in parts:
             digest = sha256_json([entry.sha256 for _, entry in part.files])

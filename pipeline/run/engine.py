@@ -149,10 +149,25 @@ class RayEngine:
                         failures.append(failure)
                     on_done(task)
         finally:
-            for reference in running:
-                with contextlib.suppress(Exception):
-                    self._ray.cancel(reference, force=True)  # without force, extractor children would live on
+            if running:
+                self._cancel(list(running), phase)
         return failures
+
+    def _cancel(self, references: Sequence[Any], phase: Phase) -> None:
+        """End tasks: at once (without force, extractor children would live on), or after they have saved."""
+
+        def cancel(*, force: bool) -> None:
+            for reference in references:
+                with contextlib.suppress(Exception):
+                    self._ray.cancel(reference, force=force)
+
+        if not phase.saves:
+            cancel(force=True)
+            return
+        cancel(force=False)
+        with signals.patience("the task to save what it has", lambda: cancel(force=True)):
+            while len(self._ray.wait(list(references), num_returns=len(references), timeout=1)[1]):
+                pass
 
     def _check_fits(self, phase: Phase) -> float:
         """Return the CPUs of the largest node; a task that no node can hold would wait for ever, so it is

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.errors import IntegrityError, UsageError
-from gristmill.manifest import Manifest, read_manifest
+from gristmill.errors import IncompleteError, IntegrityError, UsageError
+from gristmill.manifest import MANIFEST, Manifest, read_manifest
 
 RUN_FILE = "run.json"
+_WITHOUT_DOCUMENTS = ("tokenizer", "encode", "mix", "train", "ngram-heldout")
 PROGRESS = (  # in the folder of a step at work: which phase it is in and how many tasks that has
     "progress.json"
 )
@@ -33,6 +35,41 @@ def read_run(out: Path) -> dict[str, Any]:
 def finished_steps(out: Path) -> dict[str, Manifest]:
     """Open the manifests of every step the run file names as finished, in the order they ran."""
     return {entry["name"]: read_manifest(out / entry["folder"]) for entry in read_run(out)["steps"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What a folder hands on: its steps, and in words what they lack of what the run was to make."""
+
+    manifests: dict[str, Manifest]
+    lacks: str = ""
+
+
+def handed_on(folder: Path, *, partial: bool, hint: str) -> Handed:
+    """Open the steps whose documents are handed to a person, or to another run.
+
+    Raises IncompleteError where a step is missing that was to let documents go, or was published without some
+    of its tasks, unless `partial`; `hint` says how a person asks for that.
+    """
+    if (folder / MANIFEST).exists():
+        manifest = read_manifest(folder)
+        manifests, plan = {manifest.step: manifest}, [manifest.step]
+    else:
+        manifests, plan = finished_steps(folder), list(read_run(folder).get("plan", ()))
+    missing = [name for name in plan if name not in manifests and decides_on_documents(name)]
+    lossy = [name for name, manifest in manifests.items() if manifest.lost]
+    lacks = "; ".join(
+        [f"the step `{name}` has not been run" for name in missing[:1]]
+        + [f"the step `{name}` lost {len(manifests[name].lost)} of its tasks" for name in lossy[:1]]
+    )
+    if lacks and not partial:
+        raise IncompleteError(f"`{folder}` is not complete: {lacks}", hint=f"run its recipe again, or {hint}")
+    return Handed(manifests, lacks)
+
+
+def decides_on_documents(step: str) -> bool:
+    """Whether a step, by its name in a plan, says which documents are left."""
+    return step.partition("/")[0] not in _WITHOUT_DOCUMENTS
 
 
 def run_of(path: Path) -> Path:

@@ -57,7 +57,7 @@ class Phase:
     cluster no more than a list. `num_cpus` 0 means all that one machine has; `window` bounds the tasks in
     flight where the engine's own does not suit. `may_lose`: a task that fails on every attempt costs the
     documents of its own file and nothing else, so a recipe can allow it. `pins` are the digests of files from
-    outside the run.
+    outside the run. `saves`: an interrupted task has something to save, so it is waited for.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Phase:
     window: int | None = None
     may_lose: bool = False
     pins: Mapping[str, str] = field(default_factory=dict)
+    saves: bool = False
 
 
 def over_paths(

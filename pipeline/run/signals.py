@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +34,25 @@ def stopped_by_signals() -> Iterator[None]:
         yield
     finally:
         _received.clear()
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def patience(waits_for: str, at_once: Callable[[], object]) -> Iterator[None]:
+    """Wait, on the way out, for something that must not be cut off: say for what, and do `at_once` when
+    another signal comes."""
+    print(f"stopping: waiting for {waits_for}; Ctrl-C again ends at once", file=sys.stderr, flush=True)
+    try:
+        old = {
+            number: signal.signal(number, lambda *_: at_once()) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
         for number, handler in old.items():
             signal.signal(number, handler)
 

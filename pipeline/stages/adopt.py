@@ -12,10 +12,10 @@ from gristmill.errors import IntegrityError
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.location import location, use_storage
-from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.manifest import MANIFEST
 from gristmill.parquet import parquet_schema
 from gristmill.pipeline.run.final import SourceFiles, final_documents
-from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
+from gristmill.pipeline.run.folder import RUN_FILE, handed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.outcomes import DocumentOutputs
 from gristmill.remote import Access
@@ -33,15 +33,11 @@ def is_output(path: str, access: Access) -> bool:
     return any((location(path) / name).exists() for name in (RUN_FILE, MANIFEST))
 
 
-def adoptable(folder: str) -> list[SourceFiles]:
-    """List the sources of an output folder with the files their documents ended in."""
-    path = location(folder)
-    if (path / MANIFEST).exists():
-        manifest = read_manifest(path)
-        manifests: dict[str, Manifest] = {manifest.step: manifest}
-    else:
-        manifests = finished_steps(path)
-    return final_documents(manifests)
+def adoptable(folder: str, *, partial: bool) -> list[SourceFiles]:
+    """List the sources of an output folder with the files their documents ended in; an incomplete one only if
+    `partial`."""
+    hint = "take what is there with `partial: true` at the source (`--set sources.NAME.partial=true`)"
+    return final_documents(handed_on(location(folder), partial=partial, hint=hint).manifests)
 
 
 def adopt(job: Job) -> Stage:

@@ -3,8 +3,10 @@ the pipeline."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import StepFailed
+from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 RUN = "train/run"
 TIMINGS = ("training_seconds", "tokens_per_s")
 _PROMPT, _TEMPERATURE = "The", 0.7
@@ -28,7 +33,9 @@ def train(job: Job) -> Stage:
         "shards": str(job.input.folder / "shards" / "train"),
         "heldout": str(job.input.folder / "shards" / "heldout"),
     }
-    (record,) = yield Phase("train", [Task("run", run_trainer, {"settings": settings})], num_cpus=0)
+    (record,) = yield Phase(
+        "train", [Task("run", run_trainer, {"settings": settings})], num_cpus=0, saves=True
+    )
     return {**record.extra, "timing": {name: record.timing[name] for name in TIMINGS}}
 
 
@@ -55,11 +62,19 @@ def _run(task: Attempt, settings: Mapping[str, Any], run: Path) -> None:
     )  # threads that spin for a busy CPU make training seven times slower
     with (run / "output.txt").open("ab") as output:
         command = [sys.executable, "-m", "gristmill.trainer.train", "--config", str(config)]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        # In a process group of its own: a terminal sends Ctrl-C to all of ours, and the trainer is told once.
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            process_group=0,
+            preexec_fn=_die_with_parent,  # one call of libc, no lock
+        )
         try:
             code = process.wait()
         except BaseException:
-            _stop(process)
+            _stop(process, run)
             raise
     if code:
         tail = (run / "output.txt").read_text(errors="replace").strip().splitlines()[-8:]
@@ -78,15 +93,28 @@ def sample(run: Path) -> dict[str, Any]:
     return {"prompt": _PROMPT, "text": text, "temperature": _TEMPERATURE}
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let the trainer save and leave; a slow one is killed, for the engine's own deadline is ten seconds.
+def _stop(process: subprocess.Popen[bytes], run: Path) -> None:
+    """Let the trainer finish its step, save and leave, however long that takes; another signal kills it.
 
     Nothing may be raised here: it would stand in for the interruption, and the engine would try again instead
     of stopping.
     """
     process.terminate()
-    try:
-        process.wait(timeout=8)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    at = _last_step(run)
+    so_far = f" (step {at:,} was logged last)" if at is not None else ""
+    with signals.patience(f"the trainer to finish its step and save a checkpoint{so_far}", process.kill):
         process.wait()
+
+
+def _last_step(run: Path) -> int | None:
+    try:
+        lines = (run / "log.jsonl").read_text("utf-8", "replace").strip().splitlines()
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def _die_with_parent() -> None:
+    """End the trainer with whoever started it, so that a resumed run never meets it at work."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gristmill.pipeline.run.runner import RunResult
 
 EXIT_LOSSES = 3
+_SHOWN_CAUSES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +178,35 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
     return shown
 
 
-def exit_code(recipe: Recipe, result: RunResult) -> int:
-    """0, or 3 when more records failed or shards were lost than the recipe's limits allow."""
+def exit_code(recipe: Recipe, result: RunResult, out: Path) -> int:
+    """0, or 3 when more records failed than the recipe's limits allow; then stderr says why."""
+    from gristmill.pipeline.run.losses import spell_lost
+
+    for name in result.incomplete:
+        said = spell_lost(result.manifests[name])
+        print(f"{name}: {said}; the same command tries them again", file=sys.stderr)
     entered = failed = 0
     for name, manifest in result.manifests.items():
         if name.startswith("extract/") and manifest.books:
             entered += manifest.books.items_in
             failed += manifest.books.items_out["failed"]
-    return EXIT_LOSSES if entered and failed > recipe.limits.failed_fraction * entered else 0
+    if not entered or failed <= recipe.limits.failed_fraction * entered:
+        return 0
+    print(_losses(recipe, result, entered, failed, out), file=sys.stderr)
+    return EXIT_LOSSES
+
+
+def _losses(recipe: Recipe, result: RunResult, entered: int, failed: int, out: Path) -> str:
+    """Say why a run ends with code 3: how many records of how many failed, of what, and how to see them."""
+    causes = Counter[str]()
+    for name, manifest in result.manifests.items():
+        if name.startswith("extract/") and manifest.books:
+            causes.update(manifest.books.by_error)
+    named = ", ".join(f"{error} {count:,}" for error, count in causes.most_common(_SHOWN_CAUSES))
+    more = f" and {len(causes) - _SHOWN_CAUSES} more causes" if len(causes) > _SHOWN_CAUSES else ""
+    return (
+        f"{failed:,} of {entered:,} records failed, more than `limits.failed_fraction`"
+        f" {recipe.limits.failed_fraction:g} allows: {named}{more}\n"
+        f"hint: see them with `gristmill inspect {shlex.quote(str(out))} --failed`; the run ends with code"
+        f" {EXIT_LOSSES}"
+    )

@@ -108,4 +108,4 @@ def carry_out(
     print_run(out, as_json=said.json)
     if show and not said.json:
         show(out)
-    raise typer.Exit(exit_code(recipe, result))
+    raise typer.Exit(exit_code(recipe, result, out))

@@ -59,6 +59,9 @@ def export(
         bool, typer.Option("--removed", help="What rules removed, instead of what was kept.")
     ] = False,
     failed: Annotated[bool, typer.Option("--failed", help="What could not be read or extracted.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Of an incomplete run, what is there, and say up to which step.")
+    ] = False,
     format: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
     to: Annotated[
         Path | None,
@@ -77,13 +80,13 @@ def export(
     if format == "parquet":
         if to is None:
             raise UsageError("`--format parquet` needs a file", hint="add `--to documents.parquet`")
-        num_rows = export_parquet(out, kind, to)  # type: ignore[arg-type]
+        num_rows = export_parquet(out, kind, to, partial=partial)  # type: ignore[arg-type]
     elif format == "jsonl":
         if to is None:
-            num_rows = export_jsonl(out, kind)  # type: ignore[arg-type]
+            num_rows = export_jsonl(out, kind, partial=partial)  # type: ignore[arg-type]
         else:
             with to.open("wb") as file:
-                num_rows = export_jsonl(out, kind, file)  # type: ignore[arg-type]
+                num_rows = export_jsonl(out, kind, file, partial=partial)  # type: ignore[arg-type]
     else:
         raise UsageError(f"`--format` must be jsonl or parquet, got {format!r}")
     print(f"{num_rows:,} {kind} rows", file=sys.stderr)

@@ -35,7 +35,7 @@ def run(
     loaded = load_recipe(recipe, set_)
     result = run_recipe(loaded, Options(out, engine, workers, address, quiet, json))
     print_run(output_folder(loaded, out), as_json=json)
-    raise typer.Exit(exit_code(loaded, result))
+    raise typer.Exit(exit_code(loaded, result, output_folder(loaded, out)))
 
 
 def plan(

@@ -177,7 +177,7 @@ def _train_recipe(recipe: str, options_of_run: tuple[Any, ...], overrides: list[
     run = Options(*options_of_run)
     result = run_recipe(loaded, run, until="train")
     print_run(output_folder(loaded, run.out), as_json=run.json)
-    raise typer.Exit(exit_code(loaded, result))
+    raise typer.Exit(exit_code(loaded, result, output_folder(loaded, run.out)))
 
 
 def _check_gpus(gpus: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.errors import IntegrityError, StaleError, StepFailed
+from gristmill.errors import IncompleteError, IntegrityError, StaleError, StepFailed
 from gristmill.hashing import canonical_json, sha256_json
+from gristmill.pipeline.cli import main
+from gristmill.pipeline.look.export import export_jsonl
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.file import validate
 from gristmill.pipeline.recipe.model import Recipe
@@ -157,3 +160,38 @@ def test_verify_compares_records_identities_and_inputs_with_what_names_them(here
     problems = [finding.problem for finding in verify(here / "out")]
     assert any("its folder is another's" in problem for problem in problems)
     assert any("run.json names" in problem for problem in problems)
+
+
+def test_a_failed_run_hands_nothing_on_unless_what_is_there_is_asked_for(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("rules.py").write_text("def f(text): return int('no number')\n")
+    filtered = {"filter": {"presets": [], "rules": [{"function": "rules.py:f", "max": 0.5}]}}
+    with pytest.raises(StepFailed):
+        run_plan(plan_of(**filtered), here / "out", INLINE, QUIET)
+    said = r"`.*out` is not complete: the step `filter/a` has not been run"
+    with pytest.raises(IncompleteError, match=said) as caught:
+        export_jsonl(here / "out", "documents", io.BytesIO())
+    assert caught.value.hint and "`--partial`" in caught.value.hint
+    assert export_jsonl(here / "out", "failed", io.BytesIO()) == 0
+    assert export_jsonl(here / "out", "documents", io.BytesIO(), partial=True) == len(TEXTS)
+    assert "what follows stands as of `extract/a`" in capfd.readouterr().err
+    again = {"inputs": str(here / "out")}
+    with pytest.raises(IncompleteError, match=said) as caught:
+        plan_of(sources={"b": again})
+    assert caught.value.hint and "`partial: true`" in caught.value.hint
+    assert [step.name for step in plan_of(sources={"b": {**again, "partial": True}}).steps] == ["adopt/a"]
+
+
+def test_a_run_with_more_failures_than_allowed_says_how_many_of_what(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Path("a.jsonl").open("a") as file:
+        file.write("no json\n{}\n{}\n")
+    Path("recipe.yaml").write_text("name: lossy\nsources: {a: {inputs: a.jsonl}}\nengine: {kind: inline}\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "recipe.yaml", "--out", "my out", "--quiet"])
+    err = capfd.readouterr().err
+    assert ended.value.code == 3
+    assert "3 of 11 records failed, more than `limits.failed_fraction`" in err
+    assert "no_text 2" in err and "gristmill inspect 'my out' --failed" in err
