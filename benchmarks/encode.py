@@ -38,6 +38,7 @@ from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter, read_tables
 from gristmill.tokenize import gather, mix, train
 from gristmill.tokenize.encode import INDEX, encode
+from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.places import Take
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
@@ -72,11 +73,12 @@ def encoding(folder: Path, copies: int) -> dict[str, float]:
     model = folder / "tokenizer.model"
     train.train(TokenizerSettings(vocab_size=8000), {"d": [path]}, model)
     tokenizer = open_tokenizer(model)
+    encoder = Encoder(tokenizer)
     texts = [text for table in read_tables(path, ["text"]) for text in table["text"].to_pylist()]
     seconds: dict[str, list[float]] = {"ours": [], "sentencepiece": []}
     for _ in range(ROUNDS):
         begun = time.process_time()
-        encode(tokenizer, path, folder / "t.bin", folder / "i.parquet")
+        encode(encoder, path, folder / "t.bin", folder / "i.parquet")
         seconds["ours"].append(time.process_time() - begun)
         begun = time.process_time()
         tokenizer.processor.encode(texts, num_threads=1)  # type: ignore[attr-defined]
@@ -99,7 +101,7 @@ def huggingface(folder: Path, path: Path, texts: list[str], num_bytes: int) -> d
     )
     model.train_from_iterator(texts, trainer)
     model.save(str(folder / "tokenizer.json"))
-    ours = open_tokenizer(folder / "tokenizer.json")
+    ours = Encoder(open_tokenizer(folder / "tokenizer.json"))
     seconds: dict[str, list[float]] = {"ours_huggingface": [], "datatrove": []}
     for turn in range(ROUNDS):
         begun = time.process_time()
@@ -169,7 +171,7 @@ def measure(what: str, scale: int, folder: Path) -> int:
         shuffling(folder, 20_000 * scale, per_file=20_000, shard_tokens=1 << 20)
         return own_peak()
     encode(
-        open_tokenizer(folder / "tokenizer.model"),
+        Encoder(open_tokenizer(folder / "tokenizer.model")),
         folder / f"{scale}.parquet",
         folder / "t.bin",
         folder / "i.parquet",

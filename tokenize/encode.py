@@ -3,7 +3,9 @@ documents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.document import FAILED
+from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, units
 from gristmill.parquet import parquet_schema
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
-from gristmill.tokenize.tokenizers import SentencePiece, Tokenizer, checked
+from gristmill.token_shards import token_dtype
+from gristmill.tokenize.encoder import EncodedTexts, Encoder
+from gristmill.tokenize.losses import losses
+from gristmill.tokenize.ranges import copy_ranges
 
 # A document's tokens include the EOS that ends it, which counts no byte; `unit` is what the held-out split
 # draws on.
@@ -28,21 +35,43 @@ INDEX = pa.schema(
         pa.field("bytes", pa.uint32(), nullable=False),
     ]
 )
+REFUSED = "not_encoded"  # the error that documents leave by which no encoder takes
 _BATCH_BYTES = 4 << 20
-_META_SYMBOL = "\u2581"
+_SAMPLE_DOCUMENTS, _SAMPLE_CHARACTERS = 64, 4096
 
 
-def encode(tokenizer: Tokenizer, documents: Path, payload: Path, index: Path) -> dict[str, int]:
-    """Encode one file of documents and return its counts.
+@dataclass(slots=True)
+class Encoded:
+    """What encoding one file came to.
+
+    `losses` counts the documents of the sample by kind; `failed` names those without ids, with their origin.
+    """
+
+    counts: dict[str, int]
+    facts: dict[str, Any]
+    losses: Counter[str]
+    failed: pa.Table
+    failed_bytes: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def encode(encoder: Encoder, documents: Path, payload: Path, index: Path) -> Encoded:
+    """Encode one file of documents.
 
     Numeric pass-through columns go into the index as float64, so that a mixture can weight documents by them.
-    `lossy` counts U+2581, which SentencePiece reads as a blank.
+    Before, a hash sample of the documents is encoded by the reference: the fast encoder is held to it, and
+    what does not come back is counted by kind.
     """
     names = parquet_schema(documents).names
     extra = numeric_columns(documents)
-    columns = ["id", "text", *(name for name in (UNIT_COLUMN, *extra) if name in names)]
+    wanted = (UNIT_COLUMN, "url", "source", "origin", *extra)
+    columns = ["id", "text", *(name for name in wanted if name in names)]
     schema = pa.schema([*INDEX, *(pa.field(name, pa.float64()) for name in extra)])
-    counts = {"documents": 0, "tokens": 0, "bytes": 0, "lossy": 0}
+    tokenizer = encoder.tokenizer
+    texts = sampled_texts(documents)
+    lost = losses(tokenizer, texts, encoder.examine(texts))
+    counts = {"documents": 0, "tokens": 0, "bytes": 0}
+    failed, failed_bytes = [FAILED.empty_table()], 0
     batches = (
         batch
         for table in read_tables(documents, list(dict.fromkeys(columns)))
@@ -50,24 +79,38 @@ def encode(tokenizer: Tokenizer, documents: Path, payload: Path, index: Path) ->
     )
     with payload.open("wb") as file, ParquetWriter(index, schema) as writer:
         for batch in batches:
-            texts = pc.fill_null(batch["text"], "")
-            tokens, ends = flat(tokenizer.encode_batch(texts.to_pylist()), tokenizer.eos_id)
-            checked(tokens, tokenizer.vocab_size, str(documents)).tofile(file)
-            sizes = pc.binary_length(texts).cast(pa.uint32())
+            texts_now = pc.fill_null(batch["text"].combine_chunks(), "").cast(pa.large_string())
+            found = encoder.encode(texts_now)
+            sizes = pc.binary_length(texts_now).cast(pa.uint32())
+            if found.refused:
+                failed.append(_failures(batch, sizes, found.refused))
+                failed_bytes += int(pc.sum(failed[-1]["payload_bytes"]).as_py())
+                keep = np.ones(batch.num_rows, np.bool_)
+                keep[list(found.refused)] = False
+                batch, sizes = batch.filter(pa.array(keep)), sizes.filter(pa.array(keep))
+                found.lengths = found.lengths[keep]
+            closed(found, tokenizer.ending.id, token_dtype(tokenizer.vocab_size)).tofile(file)
             values = {
                 "id": batch["id"],
                 "unit": units(batch),
-                "tokens": np.diff(ends, prepend=0).astype("u4"),
+                "tokens": (found.lengths + 1).astype("u4"),
                 "bytes": sizes,
             }
             values |= {name: batch[name].cast(pa.float64()) for name in extra}
             writer.write(pa.table(values, schema=schema))
             counts["documents"] += batch.num_rows
-            counts["tokens"] += len(tokens)
+            counts["tokens"] += int(found.lengths.sum()) + batch.num_rows
             counts["bytes"] += int(pc.sum(sizes).as_py() or 0)
-            if isinstance(tokenizer, SentencePiece):
-                counts["lossy"] += int(pc.sum(pc.count_substring(texts, _META_SYMBOL)).as_py() or 0)
-    return counts
+    counts |= {"failed": sum(map(len, failed)), "by_reference": encoder.num_by_reference}
+    return Encoded(counts, encoder.facts, lost, pa.concat_tables(failed), failed_bytes)
+
+
+def closed(found: EncodedTexts, eos_id: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Lay documents end to end in the shards' type, each closed by EOS."""
+    out = np.full(len(found.tokens) + len(found.lengths), eos_id, dtype)
+    starts = np.cumsum(found.lengths) - found.lengths
+    copy_ranges(found.tokens, starts, out, starts + np.arange(len(starts)), found.lengths)
+    return out
 
 
 def flat(batch: Sequence[Sequence[int]], eos_id: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
@@ -79,6 +122,36 @@ def flat(batch: Sequence[Sequence[int]], eos_id: int) -> tuple[npt.NDArray[Any],
     inside[ends - 1] = False
     out[inside] = np.fromiter(chain.from_iterable(batch), np.int64, int(lengths.sum()))
     return out, ends
+
+
+def sampled_texts(documents: Path) -> list[str]:
+    """Some documents of a file, chosen by hash: the first characters of each."""
+    num_rows = sum(len(table) for table in read_tables(documents, ["id"]))
+    return list(_sampled(documents, _SAMPLE_DOCUMENTS / max(1, num_rows)))
+
+
+def _sampled(documents: Path, fraction: float) -> Iterator[str]:
+    for table in read_tables(documents, ["id", "text"]):
+        chosen = pa.array(uniform(0, "encode.sample", table["id"].combine_chunks()) < fraction)
+        texts = pc.utf8_slice_codeunits(table["text"].filter(chosen), 0, _SAMPLE_CHARACTERS)
+        yield from (text or "" for text in texts.to_pylist())
+
+
+def _failures(batch: pa.Table, sizes: pa.Array, refused: dict[int, str]) -> pa.Table:
+    """The rows of documents that no encoder takes, in the schema of failures."""
+    rows = pa.array(list(refused), pa.int64())
+    lost = batch.take(rows)
+    count = len(rows)
+    values = {
+        "id": lost["id"],
+        "url": lost["url"] if "url" in lost.schema.names else pa.nulls(count, pa.string()),
+        "source": lost["source"],
+        "error": pa.array([REFUSED] * count),
+        "message": pa.array(list(refused.values())),
+        "origin": lost["origin"],
+        "payload_bytes": sizes.take(rows).cast(pa.int64()),
+    }
+    return pa.table(values).cast(FAILED)
 
 
 def numeric_columns(documents: Path) -> list[str]:

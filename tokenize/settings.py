@@ -24,14 +24,24 @@ class TokenizerSettings(_Settings):
             " `pattern`)"
         ),
     )
-    eos: str | None = Field(
+    eos: int | str | None = Field(
         default=None,
         description=(
-            "the token that ends a document; found by its usual names when unset (</s>, <|endoftext|>, ...)"
+            "the token that ends a document, by spelling or id; unset: as the file, its configuration or its"
+            " publisher has it"
         ),
     )
+    encoding: Literal["r50k_base", "p50k_base", "cl100k_base", "o200k_base", "llama3", "qwen"] | None = Field(
+        default=None,
+        description="the published encoding of a .tiktoken file; unset: known by digest, name or size",
+    )
     pattern: str | None = Field(
-        default=None, description="the splitting pattern of a .tiktoken file; GPT-2's when unset"
+        default=None,
+        description="the splitting pattern of a .tiktoken file; unset: the published one, else GPT-2's",
+    )
+    text_tokens: tuple[str, ...] = Field(
+        default=(),
+        description="added tokens that text may spell besides white space, such as Gemma's <table>",
     )
     vocab_size: int = Field(
         default=32_000,
@@ -45,7 +55,7 @@ class TokenizerSettings(_Settings):
         description="text to train on, in the mixture's proportions; more hardly changes the pieces",
     )
     special_tokens: tuple[str, ...] = Field(
-        default=(), description="further pieces that never split, such as <|user|>"
+        default=(), description="further tokens, such as <|user|>, that no text spells"
     )
     max_piece_chars: int = Field(default=16, ge=1, le=64, description="SentencePiece's default")
     character_coverage: float = Field(

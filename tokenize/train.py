@@ -102,7 +102,8 @@ def train(settings: TokenizerSettings, samples: Sources, out: Path) -> dict[str,
                 vocab_size=vocab,
                 character_coverage=coverage,
                 max_sentencepiece_length=settings.max_piece_chars,
-                user_defined_symbols=["\n", *settings.special_tokens],
+                user_defined_symbols=["\n"],
+                control_symbols=list(settings.special_tokens),  # a user-defined symbol is found in text
                 **_FIXED,
             )
             break

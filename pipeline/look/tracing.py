@@ -37,6 +37,7 @@ class Traced:
 
 def trace_token(out: Path, split: str, token: str) -> Traced:
     """Trace `SHARD:TOKEN`, such as 00000:1234."""
+    from gristmill.tokenize.settings import TokenizerSettings
     from gristmill.tokenize.tokenizers import open_tokenizer
 
     folder = shard_folder(out, split)
@@ -54,7 +55,8 @@ def trace_token(out: Path, split: str, token: str) -> Traced:
     start, stop = int(ends[row - 1]) if row else 0, int(ends[row])
     id_ = IDS.read(folder / name)[row].tobytes()
     tokens = TOKENS.read(folder / name, manifest["dtype"])[start:stop]
-    tokenizer = open_tokenizer(folder / manifest["tokenizer"])
+    settings = TokenizerSettings(eos=manifest["eos_id"])
+    tokenizer = open_tokenizer(folder / manifest["tokenizer"], settings)
     place = {
         "token": f"{name}:{number}",
         "piece": tokenizer.piece(int(tokens[int(number) - start])),

@@ -29,17 +29,30 @@ def tokenizer_section(view: RunView) -> Section | None:
                 [_row(step, best) for step in encoded],
             )
         )
-        lossy = sum(step.extra.get("lossy", 0) for step in encoded)
-        if lossy:
-            body.append(
-                note(
-                    f"U+2581 was encoded as a blank {count(lossy)} times: this tokenizer cannot tell them"
-                    " apart."
-                )
-            )
+        body += [note(said) for step in encoded for said in _said_of(step)]
     return Section(
         "tokenizer", "Tokenizer", join(body), "Bytes per token: the higher, the fewer tokens a text takes."
     )
+
+
+def _said_of(step: StepView) -> list[str]:
+    """What encoding a source lost, and who encoded it where the fast encoder did not."""
+    extra, said = step.extra, []
+    losses = extra.get("losses", {})
+    if losses.get("lossy"):
+        kinds = [(kind, number) for kind, number in losses.items() if kind not in ("checked", "lossy")]
+        found = ", ".join(f"{kind} in {count(number)}" for kind, number in kinds)
+        said.append(
+            f"{count(losses['lossy'])} of {count(losses['checked'])} documents that were checked do not come"
+            f" back from their tokens as they were: {found}."
+        )
+    if extra.get("failed"):
+        said.append(f"no encoder takes {count(extra['failed'])} documents.")
+    if extra.get("by_reference"):
+        said.append(f"{count(extra['by_reference'])} documents went to the tokenizer's own library.")
+    said += [f"encoded by the tokenizer's own library: {why}." for why in extra.get("encoders_why", ())]
+    name = step.name.partition("/")[2] or step.name
+    return [f"{name}: {line}" for line in said]
 
 
 def _trained(extra: Mapping[str, Any]) -> Html:

@@ -61,8 +61,8 @@ STAGES: Mapping[str, StageKind] = {
     "ngram-score": StageKind(f"{_STAGES}.ngram_score:score", 2, ("pyarrow", "numba")),
     "ngram-heldout": StageKind(f"{_STAGES}.ngram:heldout", 1, ("numba",)),
     "coverage": StageKind(f"{_STAGES}.coverage:coverage", 2, ("pyarrow",)),
-    "tokenizer": StageKind(f"{_STAGES}.tokenizer:train", 3, ("sentencepiece",)),
-    "encode": StageKind(f"{_STAGES}.encode:encode", 1, ("sentencepiece", "tokenizers")),
+    "tokenizer": StageKind(f"{_STAGES}.tokenizer:train", 4, ("sentencepiece",)),
+    "encode": StageKind(f"{_STAGES}.encode:encode", 2, ("sentencepiece", "tokenizers", "gigatoken")),
     "mix": StageKind(f"{_STAGES}.mix:mix", 2),
     "train": StageKind(f"{_STAGES}.train:train", 2, ("torch",)),
 }

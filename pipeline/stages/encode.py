@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from gristmill.document import FAILED
+from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.storage import ParquetWriter
+from gristmill.tokenize.encode import REFUSED, Encoded
 from gristmill.tokenize.encode import encode as encode_file
+from gristmill.tokenize.encoder import encoder_of
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import open_tokenizer
+from gristmill.tokenize.tokenizers import resolved
 
 
 def encode(job: Job) -> Stage:
     (tokenizer,) = job.paths("tokenizer")
     source = job.settings.source
-    common = {"tokenizer": str(tokenizer), "settings": job.settings.tokenizer, "source": source}
+    settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
+    common = {"tokenizer": str(tokenizer), "settings": settings, "source": source}
     records = yield over_paths(
         "encode", encode_shard, job.paths("documents", source), may_lose=True, **common
     )
+    names = ("documents", "tokens", "bytes", "failed", "by_reference")
+    losses: Counter[str] = Counter()
+    for record in records:
+        losses.update(record.extra["losses"])
+    encoders = sorted({record.extra["encoder"] for record in records})
+    reasons = sorted({record.extra["encoder_why"] for record in records if "encoder_why" in record.extra})
     return {
-        name: sum(record.counts[name] for record in records)
-        for name in ("documents", "tokens", "bytes", "lossy")
+        **{name: sum(record.counts[name] for record in records) for name in names},
+        "losses": {kind: losses[kind] for kind in sorted(losses)},
+        "lossy": losses["lossy"],
+        "encoders": encoders,
+        "encoders_why": reasons,
     }
+
+
+def tokenizer_facts(job: Job) -> Mapping[str, Any]:
+    """What the tokenizer's step found out of its file: how its copy is to be opened."""
+    (manifest,) = (manifest for manifest in job.inputs.values() if manifest.named("tokenizer"))
+    return manifest.extra
 
 
 def encode_shard(task: Attempt, path: str, tokenizer: str, settings: TokenizerSettings, source: str) -> None:
     payload, index = task.scratch / "tokens.bin", task.scratch / "index.parquet"
-    task.record.counts = encode_file(open_tokenizer(Path(tokenizer), settings), Path(path), payload, index)
+    found = encode_file(encoder_of(Path(tokenizer), settings), Path(path), payload, index)
+    task.record.counts, task.record.books = found.counts, books_of(found)
+    task.record.extra = {**found.facts, "losses": dict(found.losses)}
+    if found.failed.num_rows:
+        with ParquetWriter(task.scratch / "failed.parquet", FAILED) as writer:
+            writer.write(found.failed)
+        task.publish(writer.path, "failed", writer.num_rows, source=source)
     task.publish(payload, "tokens", task.record.counts["tokens"], source=source)
     task.publish(index, "token-index", task.record.counts["documents"], source=source)
+
+
+def books_of(found: Encoded) -> Books:
+    """Every document leaves encoded, or failed because no encoder takes it."""
+    counts = found.counts
+    books = Books(counts["documents"] + counts["failed"], counts["bytes"] + found.failed_bytes)
+    books.items_out |= {"kept": counts["documents"], "failed": counts["failed"]}
+    books.bytes_out |= {"kept": counts["bytes"], "failed": found.failed_bytes}
+    books.by_error[REFUSED] = counts["failed"]
+    return books

@@ -16,6 +16,7 @@ from gristmill.ledger import Books
 from gristmill.manifest import Record
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.stages.encode import tokenizer_facts
 from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.gather import Part, write_shard
@@ -23,7 +24,7 @@ from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Row, Size, make_plan
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.shards import manifest_body
-from gristmill.tokenize.tokenizers import open_tokenizer, tokenizer_sha256
+from gristmill.tokenize.tokenizers import open_tokenizer, resolved, tokenizer_sha256
 
 BUDGET = "mix.budget"
 SPLITS = ("train", "heldout")
@@ -48,7 +49,8 @@ def mix(job: Job) -> Stage:
     plan = make_plan(settings, sizes["train"])
     bounds = yield Phase("bound", [_bound_task(job, row, measured, encoded, settings) for row in plan.rows])
     takes = plan_takes(settings, plan, bounds, sizes["heldout"], names)
-    dtype = token_dtype(open_tokenizer(tokenizer, job.settings.tokenizer).vocab_size).str
+    tokenizer_settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
+    dtype = token_dtype(open_tokenizer(tokenizer, tokenizer_settings).vocab_size).str
     assigned = yield over_files("assign", assign_file, encoded, **common, dtype=dtype, takes=takes)
     written = {}
     for split in SPLITS:
@@ -57,7 +59,7 @@ def mix(job: Job) -> Stage:
     tables = {split: realised(split, names, sizes[split], written[split], plan, settings) for split in SPLITS}
     arguments = {
         "tokenizer": str(tokenizer),
-        "tokenizer_settings": job.settings.tokenizer,
+        "tokenizer_settings": tokenizer_settings,
         "kind": settings.kind,
         "dtype": dtype,
     }

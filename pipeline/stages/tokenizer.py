@@ -20,7 +20,7 @@ from gristmill.storage import ParquetWriter
 from gristmill.tokenize import train as training
 from gristmill.tokenize.compression import tokenizer_report
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import open_tokenizer, tokenizer_sha256
+from gristmill.tokenize.tokenizers import FILE_NAMES, facts_of, open_tokenizer, resolved
 
 SAMPLE = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("text", pa.large_string())])
 
@@ -82,21 +82,18 @@ def make_tokenizer(
     """Publish the tokenizer under the name that shards carry it by, and record what it is."""
     taken: dict[str, int] = {}
     if settings.path:
-        path = task.scratch / f"tokenizer{Path(settings.path).suffix}"
+        original = open_tokenizer(Path(settings.path), settings)
+        facts = facts_of(original)  # its configuration files lie beside it, not beside the copy
+        path = task.scratch / FILE_NAMES[original.kind]
         shutil.copyfile(settings.path, path)
     else:
         path = task.scratch / "tokenizer.model"
         taken = training.train(
             settings, {name: [Path(item) for item in items] for name, items in samples.items()}, path
         )
-    tokenizer = open_tokenizer(path, settings)
-    task.record.extra = {
-        "file": path.name,
-        "vocab": tokenizer.vocab_size,
-        "eos_id": tokenizer.eos_id,
-        "sha256": tokenizer_sha256(tokenizer),
-        "sampled_bytes": taken,
-    }
+        facts = facts_of(open_tokenizer(path, settings))
+    tokenizer = open_tokenizer(path, resolved(settings, facts))
+    task.record.extra = {"file": path.name, **facts, "sampled_bytes": taken}
     report = task.scratch / "report.json"
     counted = tokenizer_report(
         tokenizer, {name: [Path(item) for item in items] for name, items in texts.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.tokenize.encode import encode
+from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
@@ -47,6 +48,6 @@ def encoded(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> d
             paths = EncodedFile(*(stem.with_suffix(suffix) for suffix in (".parquet", ".bin", ".index")))
             # Ids must differ between the files of a source.
             write_documents(paths.documents, f"{source}-{number}", list(texts), worth=weights)
-            encode(tokenizer, paths.documents, paths.payload, paths.index)
+            encode(Encoder(tokenizer), paths.documents, paths.payload, paths.index)
             files.setdefault(source, []).append(paths)
     return files

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gristmill.errors import InputError
 from gristmill.token_shards import token_dtype
 from gristmill.tokenize.encode import encode, flat
+from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, checked, open_tokenizer
 from gristmill.tokenize.train import pieces
@@ -31,12 +32,9 @@ def test_any_valid_text_comes_back_exactly(tokenizer: Tokenizer, text: str) -> N
 def test_the_meta_symbol_does_not_come_back_and_is_counted(tokenizer: Tokenizer, tmp_path: Path) -> None:
     assert tokenizer.decode(tokenizer.encode_batch(["a\u2581b"])[0]) == "a b"
     documents = write_documents(tmp_path / "d.parquet", "s", ["a\u2581b \u2581", "plain", None])
-    counts = encode(tokenizer, documents, tmp_path / "t.bin", tmp_path / "i.parquet")
-    assert (
-        counts["lossy"] == 2
-        and counts["documents"] == 3
-        and counts["bytes"] == len("a\u2581b \u2581plain".encode())
-    )
+    found = encode(Encoder(tokenizer), documents, tmp_path / "t.bin", tmp_path / "i.parquet")
+    assert found.losses == {"checked": 3, "lossy": 1, "U+2581": 1}
+    assert found.counts["documents"] == 3 and found.counts["bytes"] == len("a\u2581b \u2581plain".encode())
 
 
 def test_the_same_input_trains_the_same_bytes(model: Path, tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""gigatoken as the encoder, on the files from which the literals of special tokens were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from gristmill.tokenize import published
+from gristmill.tokenize.literals import NORMAL, USER_DEFINED, pieces_of, without_literals
+from gristmill.tokenize.tokenizers import Tokenizer
+
+# gigatoken remembers how every word was split and never forgets: new words cost about ten bytes per byte of
+# text. Once the process has grown by this much since the encoder was made, it is made anew (.1 to .3 s).
+CACHE_BYTES = 256 << 20
+_SCHEMES: Mapping[str, str] = {
+    published.GPT2_PATTERN: "gpt2",
+    published.CL100K_PATTERN: "gpt4",
+    published.LLAMA3_PATTERN: "gpt4",
+    published.QWEN_PATTERN: "qwen2",
+    published.O200K_PATTERN: "o200k",
+}
+
+
+class Fast:
+    """An encoder by gigatoken; raises ValueError, saying why, for a tokenizer that it does not read."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        try:
+            self._make = _maker(tokenizer)
+            self._backend = self._make()
+        except ImportError as error:
+            raise ValueError(f"gigatoken is not installed: {error}") from error
+        except BaseException as error:  # a panic of Rust code is no Exception
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            raise ValueError(f"gigatoken does not read it: {error}") from error
+        self.num_renewed = 0
+        self._base_bytes = resident_bytes()
+
+    def encode(self, text: bytes) -> npt.NDArray[np.uint32]:
+        """The ids of one text in UTF-8; raises whatever gigatoken raises, panics included."""
+        ids: npt.NDArray[np.uint32] = self._backend.encode(text)
+        return ids
+
+    def renew(self) -> None:
+        """Make the encoder anew, without what it remembered."""
+        del self._backend
+        self._backend = self._make()
+        self.num_renewed += 1
+        self._base_bytes = resident_bytes()
+
+    def bound(self) -> None:
+        """Renew the encoder when it has outgrown `CACHE_BYTES`."""
+        if resident_bytes() - self._base_bytes > CACHE_BYTES:
+            self.renew()
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether Rust code panicked under Python: pyo3's exception class is not importable."""
+    return type(error).__name__ == "PanicException"
+
+
+def resident_bytes() -> int:
+    """The memory this process holds now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def _maker(tokenizer: Tokenizer) -> Callable[[], Any]:
+    from gigatoken.gigatoken_rs import BPETokenizer, load_hf_json
+
+    if tokenizer.kind == "tiktoken":
+        pattern = getattr(tokenizer, "pattern", "")
+        if pattern not in _SCHEMES:
+            raise ValueError("gigatoken has no such splitting pattern")
+        return lambda: BPETokenizer.from_tiktoken(tokenizer.file, _SCHEMES[pattern], None)
+    closed: Any = getattr(tokenizer, "closed", None)
+    data = (
+        orjson.dumps(without_literals(closed))
+        if tokenizer.kind == "huggingface"
+        else _sentencepiece_json(closed)
+    )
+    return lambda: load_hf_json(data)
+
+
+def _sentencepiece_json(model: bytes) -> bytes:
+    """The model as gigatoken converts it, without merges into pieces that SentencePiece never merges to."""
+    from gigatoken._load.sentencepiece import sentencepiece_to_tokenizer_json
+
+    config = orjson.loads(sentencepiece_to_tokenizer_json(model))
+    apart = {piece for piece, kind in pieces_of(model) if kind not in (NORMAL, USER_DEFINED)}
+    config["added_tokens"] = [token for token in config["added_tokens"] if not token["special"]]
+    config["model"]["merges"] = [
+        merge
+        for merge in config["model"]["merges"]
+        if not ({merge[0], merge[1], merge[0] + merge[1]} & apart)
+    ]
+    return orjson.dumps(config)
