@@ -39,7 +39,7 @@ def apply(calibration: dict[str, Any], raw: Floats) -> npt.NDArray[np.float32]:
         return np.asarray(1.0 / (1.0 + np.exp(-odds)), np.float32)
     if calibration["kind"] == "isotonic":
         return np.asarray(np.interp(raw, calibration["raw"], calibration["score"]), np.float32)
-    return raw.astype(np.float32)
+    return np.clip(raw, 0.0, 1.0).astype(np.float32)
 
 
 def log_odds(raw: Floats) -> Floats:

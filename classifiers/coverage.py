@@ -12,6 +12,7 @@ hash of their id.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,12 +45,20 @@ TABLE = pa.schema(
 TOP_DOMAINS = 1000
 AGE, DOMAIN = "coverage.age", "coverage.domain"
 PART_RECORDS = 8_000_000
+_AUTHORITY_CHARACTERS = 1024  # user, host (253 at most) and port
 _PURPOSE = "coverage.domain"
 _COLUMNS = ["id", "url", "date", "language", "text"]
 
 
 def domain(url: str | None) -> str:
-    """The host of a URL in lower case, without `www.` and port; empty where there is none."""
+    """The host of a URL in lower case, without `www.` and port; empty where there is none.
+
+    A longer one than DNS allows is none: Python's parser normalises it, which is quadratic in combining
+    marks.
+    """
+    place = (url or "").find("//") + 2
+    if len(re.split("[/?#]", (url or "")[place:], maxsplit=1)[0]) > _AUTHORITY_CHARACTERS:
+        return ""
     try:
         host = (urlsplit(url or "").hostname or "").rstrip(".")
     except ValueError:  # such as an unfinished IPv6 address

@@ -37,7 +37,7 @@ def decide(
     keep: Keep, ids: pa.Array, scores: npt.NDArray[np.float32], seed: int, cut: Cut | None = None
 ) -> Kept:
     """Decide on documents; `cut` is the global quantile that `top_fraction` needs (`crossing`, then
-    `find_cut`)."""
+    `find_cut`). A score that is NaN keeps nothing."""
     values = scores.astype(np.float64)
     rule = f"classify.{keep.rule}"
     if isinstance(keep, Threshold):
@@ -71,15 +71,18 @@ def pareto_bounds(draws: Floats, alpha: float) -> Floats:
 
 def tally(scores: npt.NDArray[np.float32]) -> dict[int, int]:
     """Count scores by the upper 16 bits of their place in the order of floats: a thousand bins at most
-    between 0.0001 and 1."""
-    bins, counts = np.unique(upper_bits(scores), return_counts=True)
+    between 0.0001 and 1. NaN, which is no score, is in none."""
+    bins, counts = np.unique(upper_bits(scores[~np.isnan(scores)]), return_counts=True)
     return dict(zip(bins.tolist(), counts.tolist(), strict=True))
 
 
-def crossing(counts: Mapping[int, int], fraction: float) -> tuple[int, int]:
-    """Return the bin in which the best `ceil(fraction x n)` documents end, and how many of it belong to
-    them."""
-    left = max(1, int(np.ceil(round(fraction * sum(counts.values()), 6))))
+def crossing(counts: Mapping[int, int], fraction: float, num_unscored: int = 0) -> tuple[int, int]:
+    """Return the bin in which the best `ceil(fraction x n)` of n documents end, and how many of it belong to
+    them; documents without a score count towards n and are never among the best."""
+    scored = sum(counts.values())
+    left = min(scored, max(1, int(np.ceil(round(fraction * (scored + num_unscored), 6)))))
+    if not left:
+        return 0, 0
     for each in sorted(counts, reverse=True):
         if left <= counts[each]:
             return each, left
@@ -88,13 +91,13 @@ def crossing(counts: Mapping[int, int], fraction: float) -> tuple[int, int]:
 
 
 def in_bin(scores: npt.NDArray[np.float32], which: int) -> npt.NDArray[np.bool_]:
-    return np.equal(upper_bits(scores), which)
+    return np.equal(upper_bits(scores), which) & ~np.isnan(scores)
 
 
 def find_cut(scores: npt.NDArray[np.float32], draws: Floats, wanted: int) -> Cut:
     """Find the `wanted`-th of documents that share a bin, in the order of (score down, draw up)."""
     if not wanted:
-        return Cut(0.0, 0.0)
+        return Cut(0.0, -1.0)
     last = np.lexsort((draws, -scores))[wanted - 1]
     return Cut(float(scores[last]), float(draws[last]))
 

@@ -1,4 +1,5 @@
-"""What a quality classifier does, measured on documents it was not trained on: as plain JSON."""
+"""What a quality classifier does, on documents that it was neither trained nor calibrated on: as plain
+JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.classifiers.intervals import Intervals, calibration_error, share_interval
 from gristmill.classifiers.keep import pareto_rate
 from gristmill.classifiers.passages import Passage
 from gristmill.classifiers.settings import ClassifierSettings
+from gristmill.classifiers.teaching import length_group
 
 Floats = npt.NDArray[np.float32]
 ALPHAS = (1.0, 2.0, 3.0, 5.0, 9.0, 15.0)
@@ -30,11 +33,22 @@ def quality_report(
     predict: Callable[[list[str]], Any],
     settings: ClassifierSettings,
 ) -> dict[str, Any]:
-    """Describe a classifier on its held-out part; `labels` are true for curated passages."""
+    """Describe a classifier on passages it has not met; `labels` are true for curated ones.
+
+    Intervals are of 95 %, by bootstrap over what is held out as one: domains, or documents.
+    """
     crawled = scores[~labels].astype(np.float64)
+    intervals = Intervals([passage.unit for passage in passages])
+    error, error_interval = calibration_error(labels, scores, intervals)
     return {
         "heldout": {"positives": int(labels.sum()), "negatives": int((~labels).sum())},
+        "units": intervals.num_units,
         **measures(labels, scores),
+        "intervals": {
+            **intervals.of(lambda rows: measures(labels[rows], scores[rows]), labels),
+            "calibration_error": error_interval,
+        },
+        "calibration_error": error,
         "fitted_alpha": fitted_alpha,
         "keep_rate_by_alpha": {
             f"{alpha:g}": float(pareto_rate(crawled, alpha).mean()) for alpha in (*ALPHAS, fitted_alpha)
@@ -42,7 +56,8 @@ def quality_report(
         "keep_rate_by_threshold": {f"{bound:g}": float((crawled >= bound).mean()) for bound in THRESHOLDS},
         "calibration": calibration(labels, scores),
         "histograms": histograms([passage.source for passage in passages], scores),
-        "ngrams": telling_ngrams(passages, predict, settings),
+        "groups": groups(passages, labels, scores),
+        "ngrams": telling_ngrams(passages, labels, predict, settings),
         "deciles": deciles(passages, scores),
     }
 
@@ -65,16 +80,49 @@ def measures(labels: npt.NDArray[np.bool_], scores: Floats, bound: float = 0.5) 
     }
 
 
-def calibration(labels: npt.NDArray[np.bool_], scores: Floats) -> list[dict[str, float]]:
+def calibration(labels: npt.NDArray[np.bool_], scores: Floats) -> list[dict[str, Any]]:
     """Lay the mean score of each tenth of [0, 1] that holds passages beside the share of them that are
-    curated."""
+    curated, with its interval."""
     tenth = np.minimum((scores * 10).astype(np.int64), 9)
     rows = ((scores[tenth == number], labels[tenth == number]) for number in range(10))
     return [
-        {"score": float(own.mean(dtype=np.float64)), "curated": float(curated.mean()), "passages": len(own)}
+        {
+            "score": float(own.mean(dtype=np.float64)),
+            "curated": float(curated.mean()),
+            "interval": share_interval(int(curated.sum()), len(own)),
+            "passages": len(own),
+        }
         for own, curated in rows
         if len(own)
     ]
+
+
+def groups(
+    passages: Sequence[Passage], labels: npt.NDArray[np.bool_], scores: Floats
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Per language and per length of held-out passages: how many of each class, and their mean scores."""
+    names = {
+        "language": [passage.language for passage in passages],
+        "length": [length_group(len(passage.text)) for passage in passages],
+    }
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for what, keys in names.items():
+        places = np.array(keys)
+        found[what] = {
+            key: {
+                "passages": [int(side.sum()) for side in sides],
+                "mean_score": [
+                    float(scores[side].mean(dtype=np.float64)) if side.any() else None for side in sides
+                ],
+            }
+            for key in sorted(set(keys))
+            for sides in [((places == key) & labels, (places == key) & ~labels)]
+        }
+    return found
+
+
+def _mean(scores: Floats) -> float | None:
+    return float(scores.mean(dtype=np.float64)) if len(scores) else None
 
 
 def histograms(sources: Sequence[str], scores: Floats) -> dict[str, list[int]]:
@@ -106,20 +154,44 @@ def deciles(passages: Sequence[Passage], scores: Floats) -> list[dict[str, Any]]
 
 
 def telling_ngrams(
-    passages: Sequence[Passage], predict: Callable[[list[str]], Any], settings: ClassifierSettings
+    passages: Sequence[Passage],
+    labels: npt.NDArray[np.bool_],
+    predict: Callable[[list[str]], Any],
+    settings: ClassifierSettings,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The words and word pairs that alone score highest and lowest, among the most widely used."""
-    used: Counter[str] = Counter()
-    for passage in passages:
+    """The words and word pairs that alone score highest and lowest, and that do stand more often in passages
+    of the class they speak for.
+
+    A word that the model took up by chance, which held-out passages of the other class use as much, speaks
+    for nothing, and neither does one on the other side of even odds.
+    """
+    used: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for passage, is_curated in zip(passages, labels.tolist(), strict=True):
         words = passage.text.split()
         grams = [*words, *(" ".join(pair) for pair in pairwise(words))] if settings.word_ngrams > 1 else words
-        used.update(dict.fromkeys(grams, 1))
+        used[0 if is_curated else 1].update(dict.fromkeys(grams, 1))
+    total = used[0] + used[1]
     common = sorted(
-        (gram for gram, count in used.items() if count >= settings.min_count),
-        key=lambda gram: (-used[gram], gram),
+        (gram for gram, count in total.items() if count >= settings.min_count),
+        key=lambda gram: (-total[gram], gram),
     )
     common = common[:_NGRAMS_TRIED]
-    scores = predict(common)
-    ranked = sorted(zip(np.asarray(scores).tolist(), common, strict=True))
-    shown = [{"ngram": gram, "score": score, "passages": used[gram]} for score, gram in ranked]
-    return {"bottom": shown[:_NGRAMS_SHOWN], "top": shown[::-1][:_NGRAMS_SHOWN]}
+    scores = np.asarray(predict(common)).tolist()
+    shown = {}
+    for key, (mine, others), sign in (("bottom", used[::-1], -1), ("top", used, 1)):
+        ranked = sorted(
+            (-sign * score, gram)
+            for score, gram in zip(scores, common, strict=True)
+            if sign * (score - 0.5) > 0 and mine[gram] > others[gram]
+        )
+        shown[key] = [
+            {
+                "ngram": gram,
+                "score": abs(score),
+                "passages": total[gram],
+                "curated": used[0][gram],
+                "crawled": used[1][gram],
+            }
+            for score, gram in ranked[:_NGRAMS_SHOWN]
+        ]
+    return shown

@@ -1,33 +1,30 @@
-"""From documents to what fastText reads: one line of prepared text, and a balanced, hash-ordered choice of
-passages."""
+"""A balanced, hash-ordered choice of passages: those to train on, and those held out to calibrate and
+judge."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers.settings import ClassifierSettings, Preparation, Window
+from gristmill.classifiers.lines import cut, lines, starts
+from gristmill.classifiers.parts import units_of
+from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.errors import InputError
 from gristmill.hashing import digest16, keyed_hash
-from gristmill.heldout import for_training, is_heldout, units
+from gristmill.heldout import for_training, is_heldout
 from gristmill.storage import read_tables
 
 Sources = Mapping[str, Sequence[Path]]
-
-# fastText ends a line at a newline and treats NUL and </s> as its own; `\s` covers every other kind of white
-# space.
-_SPACES = re.compile(r"[\s\0]+")
-# Scripts that put no blanks between words: each code point becomes a word, else a whole sentence is one
-# unknown word.
-_UNSPACED = re.compile(
-    r"([\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
-)
+Large = frozenset[str]
+COLUMNS = ("id", "cluster_id", "url", "language", "text")  # of a document: what a passage is made of
+_LATER = 1 << 63  # added to the order of a held-out document's passages after the one that is scored
+_FEW_DOCUMENTS = 50  # held out of a class: its later passages are taken, too
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,33 +35,8 @@ class Passage:
     id: bytes
     source: str
     text: str
-
-
-def prepare(text: str, how: Preparation) -> str:
-    """Return the text on one line, as the named preparation has it."""
-    if how == "lines":
-        return " ".join(text.strip().splitlines()).replace("\0", " ")
-    if how == "folded":
-        text = _UNSPACED.sub(r" \1 ", text.lower())
-    return _SPACES.sub(" ", text).strip()
-
-
-def window(text: str, which: Window, chars: int) -> str:
-    """Cut out the characters of a text that are scored."""
-    if which == "whole" or len(text) <= chars:
-        return text
-    if which == "pile":
-        return text[:4000][-1500:]
-    start = {"head": 0, "middle": (len(text) - chars) // 2, "tail": len(text) - chars}[which]
-    return text[start : start + chars]
-
-
-def lines(texts: Iterable[str | None], settings: ClassifierSettings) -> list[str]:
-    """Return each text's line as it is scored; no text scores as an empty one."""
-    return [
-        prepare(window(text or "", settings.window, settings.window_chars), settings.prepare)
-        for text in texts
-    ]
+    unit: bytes = b""
+    language: str = ""
 
 
 def sample(
@@ -75,12 +47,15 @@ def sample(
     *,
     heldout: bool,
     quota: int,
+    large: Large = frozenset(),
+    language: str | None = None,
 ) -> list[Passage]:
     """Choose up to `quota` passages in equal parts from the sources, by keyed hash; a source with fewer gives
     all it has.
 
     Documents of the corpus's own held-out split are never read; of the others, a fraction is the classifier's
-    held-out part.
+    held-out part. A held-out document gives the window that is scored of it, and further passages only where
+    its class has few documents. `language` takes documents of that language alone.
     """
     share = max(1, quota // len(sources))
     chosen: list[Passage] = []
@@ -90,67 +65,89 @@ def sample(
             for path in paths
             for table in read_tables(path)
             for passage in _passages(
-                for_training(table, seed, excluded_fraction), source, settings, seed, heldout
+                _of_language(for_training(table, seed, excluded_fraction), language),
+                source,
+                settings,
+                seed,
+                heldout,
+                large,
             )
         )
         chosen += smallest(passages, share)
-    return sorted(chosen)
+    scored = [passage for passage in chosen if passage.order < _LATER]
+    return sorted(scored if heldout and len(scored) >= _FEW_DOCUMENTS else chosen)
 
 
-def num_passages(documents: pa.Table, settings: ClassifierSettings, seed: int) -> dict[str, int]:
-    """Count the passages of documents, those of the classifier's training part and of its held-out part;
-    blank ones too."""
-    heldout = is_heldout(seed, settings.heldout_fraction, _classifier_units(documents))
+def num_passages(
+    documents: pa.Table, settings: ClassifierSettings, seed: int, large: Large = frozenset()
+) -> Counter[str]:
+    """Count training passages and held-out documents, blank ones too: keys are PART/GROUP as in `groups`."""
+    heldout = is_heldout(seed, settings.heldout_fraction, _units(documents, large))
     chars = np.asarray(pc.fill_null(pc.utf8_length(documents["text"]), 0)).astype(np.int64)
-    counts = {}
-    for part, mine, size in (
-        ("training", ~heldout, settings.passage_chars),
-        ("heldout", heldout, settings.window_chars),
-    ):
-        own = chars[mine & (chars > 0)]
-        counts[part] = int((-(-np.maximum(own - size // 2, 1) // size)).sum())
+    size = settings.passage_chars
+    pieces = np.where(heldout, 1, -(-np.maximum(chars - size // 2, 1) // size)) * (chars > 0)
+    counts: Counter[str] = Counter()
+    for out, group, count in zip(heldout.tolist(), groups(documents, settings), pieces.tolist(), strict=True):
+        counts[f"{'heldout' if out else 'training'}/{group}"] += count
     return counts
+
+
+def groups(documents: pa.Table, settings: ClassifierSettings) -> list[str]:
+    """What each document is sampled with: its language where models go by it, else one group of all."""
+    if settings.by is None or "language" not in documents.schema.names:
+        return [""] * documents.num_rows
+    return [language or "" for language in documents["language"].to_pylist()]
 
 
 def quotas(settings: ClassifierSettings) -> dict[str, int]:
     """How many passages of one class each part is to have."""
     return {
         "training": settings.examples,
-        "heldout": max(1000, int(settings.examples * settings.heldout_fraction)),
+        "heldout": max(2000, int(settings.examples * settings.heldout_fraction)),
     }
 
 
 def sample_bounds(
     settings: ClassifierSettings, counts: Mapping[str, int], num_sources: int
 ) -> dict[str, int]:
-    """For each part, an order below which a source of that many passages has its share of the quota, and few
-    more.
+    """For each part and group, an order below which a source of that many passages has its share of the
+    quota, and few more.
 
     Orders are hashes: seven standard deviations are added to what is needed, and a twentieth for passages
-    that are blank.
+    that are blank. Where a source's held-out documents are all needed, so may be their later passages.
     """
     bounds = {}
-    for part, quota in quotas(settings).items():
-        share = max(1, quota // num_sources)
+    for key, count in counts.items():
+        part = key.partition("/")[0]
+        share = max(1, quotas(settings)[part] // num_sources)
         needed = 1.05 * share + 7 * share**0.5 + 50
-        bounds[part] = 1 << 64 if needed >= counts.get(part, 0) else int((1 << 64) * needed / counts[part])
+        whole = _LATER if part == "heldout" else 1 << 64
+        bounds[key] = 1 << 64 if needed >= count else int(whole * needed / count)
     return bounds
 
 
 def with_passages_below(
-    documents: pa.Table, settings: ClassifierSettings, seed: int, bounds: Mapping[str, int]
+    documents: pa.Table,
+    settings: ClassifierSettings,
+    seed: int,
+    bounds: Mapping[str, int],
+    large: Large = frozenset(),
 ) -> pa.Table:
     """Return the documents that have a passage with an order below the bound of their part: no other can be
     sampled."""
-    heldout = is_heldout(seed, settings.heldout_fraction, _classifier_units(documents))
-    sizes = {True: settings.window_chars, False: settings.passage_chars}
-    limits = {True: bounds["heldout"], False: bounds["training"]}
+    heldout = is_heldout(seed, settings.heldout_fraction, _units(documents, large))
     wanted = []
-    for document, text, out in zip(
-        documents["id"].to_pylist(), documents["text"].to_pylist(), heldout.tolist(), strict=True
+    for document, text, out, group in zip(
+        documents["id"].to_pylist(),
+        documents["text"].to_pylist(),
+        heldout.tolist(),
+        groups(documents, settings),
+        strict=True,
     ):
-        orders = _orders(document, len(_starts(text or "", sizes[out])), seed)
-        wanted.append(bool(text) and any(order < limits[out] for order in orders))
+        limit = bounds.get(f"{'heldout' if out else 'training'}/{group}", 0)
+        size = settings.window_chars if out else settings.passage_chars
+        orders = _orders(document, len(starts(text or "", size)), seed, heldout=out)
+        wanted.append(bool(text) and min(orders) < limit)
     return documents.filter(pa.array(wanted, pa.bool_()))
 
 
@@ -176,45 +173,71 @@ def balanced(positives: list[Passage], negatives: list[Passage]) -> tuple[list[P
                 f"the class of {name} has no examples: its sources hold no document with text",
                 hint=(
                     "name other sources in `classify`, or see with `gristmill status` what removed their"
-                    " documents"
+                    " documents; of few documents or domains, raise `classify.classifier.heldout_fraction`"
                 ),
             )
     size = min(len(positives), len(negatives))
     return positives[:size], negatives[:size]
 
 
+def of_equal_lengths(
+    positives: Sequence[Passage], negatives: Sequence[Passage]
+) -> tuple[list[Passage], list[Passage]]:
+    """Cut passages so that both classes have the same lengths: the n-th longest of one goes with the n-th
+    longest of the other, and the longer of the two ends at the last blank within the shorter's length."""
+    pair: list[list[Passage]] = [[], []]
+    ordered = [
+        sorted(side, key=lambda passage: (len(passage.text), passage)) for side in (positives, negatives)
+    ]
+    for both in zip(*ordered, strict=True):
+        size = min(len(passage.text) for passage in both)
+        for side, passage in zip(pair, both, strict=True):
+            side.append(_ending_within(passage, size))
+    return sorted(pair[0]), sorted(pair[1])
+
+
+def _ending_within(passage: Passage, size: int) -> Passage:
+    if len(passage.text) <= size:
+        return passage
+    end = passage.text.rfind(" ", 0, size + 1)
+    return replace(passage, text=passage.text[: end if end > 0 else size])
+
+
+def _of_language(documents: pa.Table, language: str | None) -> pa.Table:
+    if language is None:
+        return documents
+    return documents.filter(pc.equal(pc.fill_null(documents["language"], ""), language))
+
+
 def _passages(
-    table: pa.Table, source: str, settings: ClassifierSettings, seed: int, heldout: bool
+    table: pa.Table, source: str, settings: ClassifierSettings, seed: int, heldout: bool, large: Large
 ) -> Iterator[Passage]:
-    mine = is_heldout(seed, settings.heldout_fraction, _classifier_units(table)) == heldout
-    table = table.filter(pa.array(mine))
-    ids = table["id"].to_pylist()
-    for document, text in zip(ids, table["text"].to_pylist(), strict=True):
-        pieces = _cut(text or "", settings.window_chars if heldout else settings.passage_chars, settings)
-        orders = _orders(document, len(pieces), seed)
+    units = _units(table, large)
+    mine = pa.array(is_heldout(seed, settings.heldout_fraction, units) == heldout)
+    table, units = table.filter(mine), units.filter(mine)
+    languages = table["language"] if "language" in table.schema.names else pa.nulls(table.num_rows)
+    pieces_of: Callable[[str], list[str]] = (
+        (lambda text: [*lines([text], settings), *cut(text, settings.window_chars, settings)[1:]])
+        if heldout
+        else (lambda text: cut(text, settings.passage_chars, settings))
+    )
+    columns = (table["id"], table["text"], units, languages)
+    for document, text, unit, language in zip(*(column.to_pylist() for column in columns), strict=True):
+        pieces = pieces_of(text or "")
+        orders = _orders(document, len(pieces), seed, heldout=heldout)
         for order, piece in zip(orders, pieces, strict=True):
-            yield Passage(order, document, source, piece)
+            if piece:
+                yield Passage(order, document, source, piece, unit, language or "")
 
 
-def _classifier_units(table: pa.Table) -> pa.Array:
+def _units(table: pa.Table, large: Large) -> pa.Array:
     # Another key than the corpus's held-out split: that one is cut off before, so its draws are all above the
     # bound here.
-    return pa.array([digest16("classifier", unit) for unit in units(table).to_pylist()], pa.binary(16))
+    units = units_of(table, large).to_pylist()
+    return pa.array([digest16("classifier", unit) for unit in units], pa.binary(16))
 
 
-def _cut(text: str, size: int, settings: ClassifierSettings) -> list[str]:
-    """Cut a text into passages, so that a book is many examples and none is longer than what is scored of a
-    page."""
-    pieces = [prepare(text[start : start + size], settings.prepare) for start in _starts(text, size)]
-    return [piece for piece in pieces if piece]
-
-
-def _starts(text: str, size: int) -> range:
-    """Where a text is cut: a rest of half a passage or less belongs to none."""
-    return range(0, max(len(text) - size // 2, 1), size)
-
-
-def _orders(document: bytes, count: int, seed: int) -> list[int]:
+def _orders(document: bytes, count: int, seed: int, *, heldout: bool) -> list[int]:
     keys = [digest16(document, str(number)) for number in range(count)]
-    hashed = keyed_hash(seed, "classifier.sample", pa.array(keys, pa.binary(16)))
-    return [int(value) for value in np.asarray(hashed)]
+    hashed = [int(value) for value in keyed_hash(seed, "classifier.sample", pa.array(keys, pa.binary(16)))]
+    return [value // 2 + _LATER * (number > 0) for number, value in enumerate(hashed)] if heldout else hashed

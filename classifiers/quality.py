@@ -5,13 +5,17 @@ How a stage calls this:
 
     report = train(settings, {"wiki": [Path("a.parquet")]}, {"web": [Path("b.parquet")]}, folder, seed=1)
     scorer = Scorer(settings, folder)                   # folder holds model.bin and card.json
-    scores = scorer.score(table)                        # float32 per document
-    kept = keep.decide(scorer.keep, table["id"], scores, seed=1)
+    scored = scorer.measure(table)                      # scores, NaN where too little of a text is known
+    kept = keep.decide(scorer.keep, table["id"], scored.scores, seed=1)
+
+With `by: language` the folder also holds a `model.LANGUAGE.bin` for each language that both classes teach.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.classifiers import calibrate
+from gristmill.classifiers.fasttext_child import train_supervised
 from gristmill.classifiers.keep import fit_alpha
+from gristmill.classifiers.known import KnownWords, too_little
+from gristmill.classifiers.lines import lines
 from gristmill.classifiers.measured import quality_report
-from gristmill.classifiers.passages import Passage, Sources, balanced, lines, quotas, sample
+from gristmill.classifiers.parts import large_domains, shingles_of, tally_hosts
+from gristmill.classifiers.passages import Large, Passage, Sources
 from gristmill.classifiers.settings import ClassifierSettings, Keep, Pareto
+from gristmill.classifiers.teaching import Heldout, Taught, heldout_of, training_of
 from gristmill.errors import UsageError
+from gristmill.fasttext_model import label_probabilities, open_model
+from gristmill.storage import read_tables
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,68 +50,96 @@ def train(
     folder: Path,
     seed: int,
     excluded_fraction: float = 0.0,
+    large: Large | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate and measure; write `model.bin` and `card.json` into `folder` and return the report.
 
-    `excluded_fraction` is the corpus's held-out split, which is never read. Raises InputError for a class
-    without examples.
+    `excluded_fraction` is the corpus's held-out split, which is never read. `large` are the domains that are
+    split by document, found here if not given. Raises InputError for a class without examples.
     """
-    model = _train_fasttext(settings, positives, negatives, folder, seed, excluded_fraction)
-    quota = quotas(settings)["heldout"]
-    heldout = [
-        sample(side, settings, seed, excluded_fraction, heldout=True, quota=quota)
-        for side in (positives, negatives)
-    ]
-    good, bad = balanced(*heldout)
-    passages = [*good, *bad]
-    labels = np.arange(len(passages)) < len(good)
-    raw = _predict(model, [passage.text for passage in passages], {POSITIVE: 1.0})
-    calibration = calibrate.fit(settings.calibration, raw, labels)
-    scores = calibrate.apply(calibration, raw)
-    alpha = fit_alpha(scores[~labels].astype(np.float64), scores[labels].astype(np.float64))
-    _write_card(folder, {"label_weights": {POSITIVE: 1.0}, "calibration": calibration, "fitted_alpha": alpha})
-    return quality_report(
-        passages, labels, scores, alpha, lambda texts: _predict(model, texts, {POSITIVE: 1.0}), settings
+    if large is None:
+        large = frozenset().union(*(_large_of(side) for side in (positives, negatives)))
+    sides = (positives, negatives)
+    common = (settings, sides, seed, excluded_fraction, large)
+    taught = training_of(*common)
+    report, card = _train_one(settings, taught, heldout_of(*common), folder, seed, MODEL)
+    report["taught"] = taught.facts()
+    report["split_by_document"] = sorted(large)
+    card["languages"] = {language: row["passages"] for language, row in report["taught"]["language"].items()}
+    if settings.by == "language":
+        least = settings.min_language_passages
+        for language, passages in card["languages"].items():
+            if language and min(passages) >= least:
+                mine = training_of(*common, language=language), heldout_of(*common, language=language)
+                name = f"model.{language}.bin"
+                own_report, own_card = _train_one(settings, *mine, folder, seed, name)
+                card.setdefault("models", {})[language] = {**own_card, "file": name}
+                report.setdefault("languages", {})[language] = own_report
+    (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    return report
+
+
+def _large_of(side: Sources) -> frozenset[str]:
+    return frozenset(
+        name
+        for paths in side.values()
+        for name in large_domains(tally_hosts(read_tables(path)) for path in paths)
     )
 
 
-def _train_fasttext(
-    settings: ClassifierSettings,
-    positives: Sources,
-    negatives: Sources,
-    folder: Path,
-    seed: int,
-    excluded: float,
-) -> Any:
-    quota = quotas(settings)["training"]
-    good, bad = balanced(
-        *(
-            sample(side, settings, seed, excluded, heldout=False, quota=quota)
-            for side in (positives, negatives)
-        )
+def _train_one(
+    settings: ClassifierSettings, taught: Taught, heldout: Heldout, folder: Path, seed: int, name: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train one model, calibrate it on one half of what is held out, and report on the other."""
+    model = _train_fasttext(settings, taught, folder, seed, name)
+    vocabulary = KnownWords(model)
+
+    def outputs(passages: Sequence[Passage]) -> Floats:
+        return _predict(model, [passage.text for passage in passages], {POSITIVE: 1.0})
+
+    known = shingles_of(passage.text for side in (taught.positives, taught.negatives) for passage in side)
+    halves = heldout.prepared(known, lambda texts: too_little(settings, *vocabulary.count(texts)))
+    fitted, judged = halves.calibration, halves.judgement
+    raw = outputs(fitted.passages)
+    calibration = calibrate.fit(settings.calibration, raw, fitted.labels)
+    scores = calibrate.apply(calibration, raw).astype(np.float64)
+    alpha = fit_alpha(scores[~fitted.labels], scores[fitted.labels])
+    card = {"label_weights": {POSITIVE: 1.0}, "calibration": calibration, "fitted_alpha": alpha}
+    report = quality_report(
+        judged.passages,
+        judged.labels,
+        calibrate.apply(calibration, outputs(judged.passages)),
+        alpha,
+        lambda texts: _predict(model, texts, {POSITIVE: 1.0}),
+        settings,
     )
+    return {**report, **halves.facts()}, card
+
+
+def _train_fasttext(settings: ClassifierSettings, taught: Taught, folder: Path, seed: int, name: str) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     examples = folder / "examples.txt"
     labelled = sorted(
-        [*((_place(p), p.text, POSITIVE) for p in good), *((_place(p), p.text, NEGATIVE) for p in bad)]
+        (_place(passage), passage.text, label)
+        for side, label in ((taught.positives, POSITIVE), (taught.negatives, NEGATIVE))
+        for passage in side
     )
     with examples.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(f"{label} {text}\n" for _, text, label in labelled)
-    model = _fasttext().train_supervised(
-        input=str(examples),
-        dim=settings.dim,
-        epoch=settings.epoch,
-        lr=settings.learning_rate,
-        wordNgrams=settings.word_ngrams,
-        bucket=settings.buckets,
-        minCount=settings.min_count,
-        seed=seed % (1 << 31),
-        thread=1,  # two threads race on the same weights, and no two runs agree
-        verbose=0,
-    )
+    arguments = {
+        "dim": settings.dim,
+        "epoch": settings.epoch,
+        "lr": settings.learning_rate,
+        "wordNgrams": settings.word_ngrams,
+        "bucket": settings.buckets,
+        "minCount": settings.min_count,
+        "seed": seed % (1 << 31),
+        "thread": 1,  # two threads race on the same weights, and no two runs agree
+        "verbose": 0,
+    }
+    train_supervised(examples, folder / name, arguments)
     examples.unlink()
-    model.save_model(str(folder / MODEL))
-    return model
+    return open_model(str(folder / name))
 
 
 def _place(passage: Passage) -> int:
@@ -109,32 +148,34 @@ def _place(passage: Passage) -> int:
     return passage.order * 0x9E3779B97F4A7C15 % (1 << 64)
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Documents as a classifier sees them: a score is NaN where too little of the text is known."""
+
+    scores: npt.NDArray[np.float32]
+    known: npt.NDArray[np.int64]
+    lettered: npt.NDArray[np.int64]
+
+    @property
+    def shares(self) -> Floats:
+        """The known share of the words with a letter."""
+        return np.asarray(self.known / np.maximum(self.lettered, 1))
+
+
 class Scorer:
     """A classifier opened for scoring: trained by `train` (a folder), or any fastText model by path."""
 
     def __init__(self, settings: ClassifierSettings, place: Path) -> None:
         self.settings = settings
         path = place / MODEL if place.is_dir() else place
-        if not path.is_file():
-            raise UsageError(
-                f"there is no classifier at `{path}`", hint="train one with `gristmill classify train`"
-            )
-        try:
-            self.model = _fasttext().load_model(str(path))
-        except ValueError as error:
-            raise UsageError(f"`{path}` is not a fastText model: {error}") from error
-        card = json.loads((place / CARD).read_text()) if place.is_dir() else {}
-        self.calibration: dict[str, Any] = card.get("calibration", {"kind": "none"})
+        card = json.loads((place / CARD).read_text()) if place.is_dir() and path.is_file() else {}
+        self.model = _Opened(path, card, settings.label_weights)
+        self.by_language = {
+            language: _Opened(place / row["file"], row, None)
+            for language, row in card.get("models", {}).items()
+        }
         self.fitted_alpha: float | None = card.get("fitted_alpha")
-        self.weights = card.get("label_weights") or settings.label_weights or {"__label__hq": 1.0}
-        unknown = [label for label in self.weights if label not in self.model.get_labels()]
-        if unknown:
-            raise UsageError(
-                f"the classifier has no label {unknown[0]!r}, it has"
-                f" {', '.join(self.model.get_labels()[:8])}",
-                where=str(path),
-                hint="set `classify.classifier.label_weights`",
-            )
+        self.taught: dict[str, list[int]] | None = card.get("languages")
 
     @property
     def keep(self) -> Keep:
@@ -148,33 +189,70 @@ class Scorer:
             return Pareto(alpha=self.fitted_alpha)
         return rule
 
+    def measure(self, documents: pa.Table) -> Scored:
+        """Score every document: calibrated, in [0, 1]; NaN where too little of it is known."""
+        texts = lines(documents["text"].to_pylist(), self.settings)
+        num = len(texts)
+        scored = Scored(np.full(num, np.nan, np.float32), np.zeros(num, np.int64), np.zeros(num, np.int64))
+        for opened, rows in self._rows_by_model(documents):
+            mine = [texts[row] for row in rows]
+            known, lettered = opened.vocabulary.count(mine)
+            scored.known[rows], scored.lettered[rows] = known, lettered
+            enough = np.flatnonzero(~too_little(self.settings, known, lettered))
+            raw = _predict(opened.model, [mine[row] for row in enough], opened.weights)
+            scored.scores[np.array(rows)[enough]] = calibrate.apply(opened.calibration, raw)
+        return scored
+
     def score(self, documents: pa.Table) -> npt.NDArray[np.float32]:
-        """Score every document: calibrated, in [0, 1] for a trained model; a document without text scores as
-        empty."""
-        raw = _predict(self.model, lines(documents["text"].to_pylist(), self.settings), self.weights)
-        return calibrate.apply(self.calibration, raw)
+        """The scores alone, see `measure`."""
+        return self.measure(documents).scores
+
+    def untaught(self, language: str) -> bool:
+        """Whether this model learned next to nothing of a language from one of its classes; unknown of a
+        model made elsewhere."""
+        least = self.settings.min_language_passages
+        return self.taught is not None and min(self.taught.get(language, [0, 0])) < least
+
+    def _rows_by_model(self, documents: pa.Table) -> list[tuple[_Opened, list[int]]]:
+        if not self.by_language or "language" not in documents.schema.names:
+            return [(self.model, list(range(documents.num_rows)))] if documents.num_rows else []
+        found: dict[str, list[int]] = {}
+        for row, language in enumerate(documents["language"].to_pylist()):
+            found.setdefault(language if language in self.by_language else "", []).append(row)
+        return [(self.by_language.get(name, self.model), rows) for name, rows in sorted(found.items())]
 
 
-def _predict(model: Any, texts: list[str], weights: dict[str, float]) -> Floats:
-    """Sum the weighted probabilities of labels, line by line.
+class _Opened:
+    """One fastText model with its labels' weights and its calibration."""
 
-    Not `model.predict`: given a list and k > 1, fasttext-wheel 0.9.2 repeats the first label's probability
-    for all labels, and given a string it raises under NumPy 2.
-    """
+    def __init__(self, path: Path, card: Mapping[str, Any], weights: Mapping[str, float] | None) -> None:
+        try:
+            self.model = open_model(str(path))
+        except FileNotFoundError:
+            raise UsageError(
+                f"there is no classifier at `{path}`", hint="train one with `gristmill classify train`"
+            ) from None
+        except ValueError as error:
+            raise UsageError(f"`{path}` is not a fastText model: {error}") from error
+        self.calibration: dict[str, Any] = card.get("calibration", {"kind": "none"})
+        self.weights = dict(card.get("label_weights") or weights or {"__label__hq": 1.0})
+        self.vocabulary = KnownWords(self.model)
+        unknown = [label for label in self.weights if label not in self.model.get_labels()]
+        if unknown:
+            raise UsageError(
+                f"the classifier has no label {unknown[0]!r}, it has"
+                f" {', '.join(self.model.get_labels()[:8])}",
+                where=str(path),
+                hint="set `classify.classifier.label_weights`",
+            )
+
+
+def _predict(model: Any, texts: Sequence[str], weights: Mapping[str, float]) -> Floats:
+    """Sum the weighted probabilities of labels, line by line, in [0, 1]."""
     return np.array(
         [
-            sum(weights.get(label, 0.0) * p for p, label in model.f.predict(text + "\n", -1, 0.0, "replace"))
+            min(sum(weights.get(label, 0.0) * p for p, label in label_probabilities(model, text)), 1.0)
             for text in texts
-        ]
+        ],
+        np.float64,
     )
-
-
-def _write_card(folder: Path, card: dict[str, Any]) -> None:
-    (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
-
-
-def _fasttext() -> Any:
-    import fasttext
-
-    fasttext.FastText.eprint = lambda *_: None  # load_model prints a note on stderr
-    return fasttext

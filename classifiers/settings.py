@@ -52,12 +52,41 @@ class ClassifierSettings(_Settings):
     model: str | None = Field(
         default=None, description="a fastText model to score with instead of training one"
     )
-    label_weights: dict[str, float] | None = Field(
+    label_weights: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = Field(
         default=None,
         description=(
-            "score = sum of weight x probability over labels of `model`; {__label__hq: 1} when it has that"
-            " label"
+            "score = sum of weight x probability over labels of `model`, in [0, 1]; {__label__hq: 1} when it"
+            " has that label"
         ),
+    )
+    by: Literal["language"] | None = Field(
+        default=None,
+        description=(
+            "language: a model for each language of which both classes have `min_language_passages`, beside"
+            " the one of all languages, which scores the others"
+        ),
+    )
+    min_language_passages: int = Field(
+        default=200,
+        ge=10,
+        description=(
+            "training passages of each class that teach a language: fewer, and its documents are scored with"
+            " a warning"
+        ),
+    )
+    min_known_words: int = Field(
+        default=10,
+        ge=0,
+        description=(
+            "words with a letter that the model knows; a text with fewer has no score: fastText's would come"
+            " from the line end and from hash collisions"
+        ),
+    )
+    min_known_fraction: float = Field(
+        default=0.2, ge=0, le=1, description="the same as a share of the text's words with a letter"
+    )
+    too_little: Literal["remove", "keep"] = Field(
+        default="remove", description="documents without a score go by rule `classify.too_little`, or stay"
     )
     prepare: Preparation = Field(
         default="folded",
@@ -86,7 +115,10 @@ class ClassifierSettings(_Settings):
         description="training passages per class at most, in equal parts from its sources",
     )
     heldout_fraction: float = Field(
-        default=0.1, gt=0, lt=1, description="documents kept from training, to calibrate and to report on"
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="share kept from training, by domain: half calibrates, the other half is reported on",
     )
     dim: int = Field(default=16, ge=1, description="length of the vectors; two classes need few")
     epoch: int = Field(default=5, ge=1, description="passes over the passages (fastText's default)")

@@ -6,7 +6,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends build-essential
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
-# fasttext-wheel and pycld2 come as wheels on x86-64; elsewhere the compiler above builds them.
+# fasttext-modern and pycld2 come as wheels on x86-64; elsewhere the compiler above builds them.
 RUN python -m pip install --no-cache-dir build && python -m build --wheel --outdir /wheels . \
     && python -m pip install --no-cache-dir -c constraints.txt /wheels/*.whl "s3fs"
 WORKDIR /work

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +13,7 @@ from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.edits import Edits
 from gristmill.filters.files import digest_of, load_fasttext, predict, read_lines
 from gristmill.filters.options import DatatroveSettings, FunctionSettings, ModelSettings, WordListSettings
+from gristmill.filters.own_code import class_file, load_function
 from gristmill.filters.rules import Bound, Rule
 from gristmill.hashing import uniform
 
@@ -118,7 +115,7 @@ def model_block(settings: ModelSettings) -> Block:
 def function_block(settings: FunctionSettings) -> Block:
     """A rule over a user's own function; the digest of its file is part of the step's identity."""
     path, _, name = settings.function.rpartition(":")
-    function = _load_function(path, name)
+    function = load_function(path, name)
 
     def measure_one(text: str) -> float:
         try:
@@ -143,33 +140,17 @@ def function_block(settings: FunctionSettings) -> Block:
     )
 
 
-def _load_function(path: str, name: str) -> Callable[[str], Any]:
-    if not Path(path).is_file():
-        raise InputError(f"there is no file `{path}`", hint="name a function as path.py:name")
-    spec = importlib.util.spec_from_file_location(f"gristmill_rule_{Path(path).stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"`{path}` cannot be imported: {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise InputError(f"`{path}` has no function `{name}`")
-    return function  # type: ignore[no-any-return]
-
-
-def datatrove_block(settings: DatatroveSettings) -> Block:
+def datatrove_block(settings: DatatroveSettings, made_of: type) -> Block:
     """Any datatrove filter: its reason is kept as a signal and joins the rule's name, its changes of text
     become edits."""
-    module, _, name = settings.filter.rpartition(".")
     try:
-        peer = getattr(importlib.import_module(module), name)(**settings.arguments)
+        peer: Any = made_of(**settings.arguments)
     except Exception as error:  # a block may do anything there: download a model, read a list
         raise UsageError(
             f"cannot make the datatrove filter `{settings.filter}`: {type(error).__name__}: {error}",
             hint="`arguments` are those of its class, and what it downloads must be there or within reach",
         ) from error
+    name = settings.filter.rpartition(".")[2]
 
     def measure(batch: Batch) -> Measured:
         from datatrove.data import Document
@@ -209,19 +190,28 @@ def datatrove_block(settings: DatatroveSettings) -> Block:
     block = f"datatrove.{name}"
     rule = Rule(block, "removed", None, Bound(max=0), settings.filter, (1.0,))
     signals = {"removed": pa.int64(), "reason": pa.string()}
-    return Block(block, signals, (rule,), measure, edits=(f"{block}.text",), detail="reason")
+    source = class_file(settings.filter)
+    digests = {"source": digest_of([str(source)])} if source else {}
+    edits = (f"{block}.text",)
+    return Block(block, signals, (rule,), measure, edits=edits, digests=digests, detail="reason")
 
 
 def _difference(row: int, before: bytes, after: bytes) -> tuple[int, int, int, int, bytes]:
     """Return one edit that turns a text into another: what lies between their common start and their common
     end."""
     shorter = min(len(before), len(after))
-    start = next((place for place in range(shorter) if before[place] != after[place]), shorter)
+    first, second = (np.frombuffer(text, np.uint8) for text in (before, after))
+    start = _common(first[:shorter], second[:shorter])
     while start and start < len(before) and before[start] & 0xC0 == 0x80:
         start -= 1
-    tail = 0
-    while tail < shorter - start and before[-1 - tail] == after[-1 - tail]:
-        tail += 1
+    left = shorter - start
+    tail = _common(first[len(before) - left :][::-1], second[len(after) - left :][::-1])
     while tail and before[len(before) - tail] & 0xC0 == 0x80:
         tail -= 1
     return row, start, len(before) - tail, 0, after[start : len(after) - tail]
+
+
+def _common(first: np.ndarray, second: np.ndarray) -> int:
+    """How many bytes at their starts two arrays of one length share."""
+    other = first != second
+    return int(other.argmax()) if other.any() else len(first)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError
+from gristmill.fasttext_model import label_probabilities, one_line, open_model
 from gristmill.hashing import sha256_json
 from gristmill.pins import pin
 
@@ -39,32 +39,14 @@ def _file_digest(path: str) -> str:
 
 
 def load_fasttext(path: str) -> Any:
-    """Open a fastText model; one that was replaced under the same name is opened anew."""
     try:
-        status = Path(path).stat()
-    except OSError:
+        return open_model(path)
+    except FileNotFoundError:
         raise InputError(f"there is no fastText model at `{path}`") from None
-    return _load_fasttext(path, (status.st_ino, status.st_size, status.st_mtime_ns))
-
-
-@lru_cache(maxsize=4)
-def _load_fasttext(path: str, version: tuple[int, int, int]) -> Any:
-    import fasttext
-
-    fasttext.FastText.eprint = lambda *_: None  # load_model prints a note on stderr
-    if not Path(path).is_file():
-        raise InputError(f"there is no fastText model at `{path}`")
-    try:
-        return fasttext.load_model(path)
     except ValueError as error:
         raise InputError(f"`{path}` is not a fastText model: {error}") from error
 
 
 def predict(model: Any, text: str, k: int = 1) -> list[tuple[float, str]]:
-    """Return (probability, label) of the k best labels, of all where k is -1; line breaks become spaces.
-
-    Below the package's own wrapper: that fails on plain strings under NumPy 2, and gives all labels of a text
-    the first one's probability when asked for lists.
-    """
-    line = text.replace("\n", " ") + "\n"
-    return [(min(float(score), 1.0), label) for score, label in model.f.predict(line, k, 0.0, "strict")]
+    """Return (probability, label) of the k best labels, of all where k is -1; line breaks become spaces."""
+    return label_probabilities(model, one_line(text), k)

@@ -8,6 +8,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gristmill.filters.rules import Bound
+from gristmill.no_code import refuse_code
+
+_DATATROVES_OWN = "datatrove.pipeline.filters."
 
 
 class Section(BaseModel):
@@ -114,6 +117,7 @@ class FunctionSettings(Bounded):
         path, colon, name = value.rpartition(":")
         if not colon or not path.endswith(".py") or not name.isidentifier():
             raise ValueError(f"`function` must be `path.py:name`, got {value!r}")
+        refuse_code(f"`{value}`")
         return value
 
     @model_validator(mode="after")
@@ -135,6 +139,18 @@ class DatatroveSettings(Section):
         description="such as datatrove.pipeline.filters.RegexFilter",
     )
     arguments: dict[str, Any] = {}
+
+    @field_validator("filter")
+    @classmethod
+    def _code_is_allowed(cls, value: str) -> str:
+        if not value.startswith(_DATATROVES_OWN):
+            refuse_code(f"`{value}`")
+        return value
+
+    @property
+    def is_own_code(self) -> bool:
+        """Whether the class comes from elsewhere than datatrove."""
+        return not self.filter.startswith(_DATATROVES_OWN)
 
 
 class PiiSettings(Section):

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from gristmill.filters.block import Block
 from gristmill.filters.contents import datatrove_block, function_block, model_block, word_list_block
+from gristmill.filters.files import digest_of
 from gristmill.filters.options import Section
+from gristmill.filters.own_code import class_file, filter_classes, function_file
 from gristmill.filters.pii import pii_block
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES
@@ -17,7 +19,36 @@ from gristmill.hashing import canonical_json
 
 
 def build_blocks(settings: FilterSettings, seed: int) -> list[Block]:
-    """Build every filter that is set; lists and models are read here."""
+    """Build every filter that is set; lists and models are read here, and code of one's own is imported."""
+    classes = filter_classes(settings.datatrove)
+    blocks = _blocks_without_code(settings, seed)
+    blocks += [
+        datatrove_block(part, made_of) for part, made_of in zip(settings.datatrove, classes, strict=True)
+    ]
+    blocks += [function_block(part) for part in settings.rules]
+    named = {block.name: block for block in blocks}
+    recipes = dict(_recipes(settings))
+    return [replace(named[name], recipe=recipes[name]) for name in settings.order or settings.names]
+
+
+def digests_of(settings: FilterSettings, seed: int) -> dict[str, str]:
+    """Digest the lists, models and code that filters read, as `build_blocks` does; code is read as bytes and
+    never imported."""
+    found = {
+        f"{block.name}.{name}": digest
+        for block in _blocks_without_code(settings, seed)
+        for name, digest in block.digests.items()
+    }
+    for part in settings.datatrove:
+        if source := class_file(part.filter):
+            found[f"datatrove.{part.filter.rpartition('.')[2]}.source"] = digest_of([str(source)])
+    for rule in settings.rules:
+        path, _, name = rule.function.rpartition(":")
+        found[f"rules.{rule.rule}.source"] = digest_of([str(function_file(path, name))])
+    return found
+
+
+def _blocks_without_code(settings: FilterSettings, seed: int) -> list[Block]:
     blocks = []
     if settings.age is not None:
         blocks.append(age_block(settings.age))
@@ -28,12 +59,8 @@ def build_blocks(settings: FilterSettings, seed: int) -> list[Block]:
     blocks += [PRESETS[name].block(*resolve(name, settings.set)) for name in settings.presets]
     blocks += [word_list_block(part, seed) for part in settings.wordlists]
     blocks += [model_block(part) for part in settings.models]
-    blocks += [datatrove_block(part) for part in settings.datatrove]
-    blocks += [function_block(part) for part in settings.rules]
     blocks += [pii_block(settings.pii)] if settings.pii is not None else []
-    named = {block.name: block for block in blocks}
-    recipes = dict(_recipes(settings))
-    return [replace(named[name], recipe=recipes[name]) for name in settings.order or settings.names]
+    return blocks
 
 
 def _recipes(settings: FilterSettings) -> Iterator[tuple[str, str]]:

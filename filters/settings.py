@@ -86,6 +86,12 @@ class FilterSettings(Section):
         own = [f"rules.{part.rule}" for part in self.rules]
         return (*gates, *self.presets, *lists, *peers, *own, *(["pii"] if self.pii is not None else []))
 
+    def without_code(self) -> FilterSettings:
+        """These filters but for those that are code of the recipe's own."""
+        kept = tuple(part for part in self.datatrove if not part.is_own_code)
+        part = self.model_copy(update={"rules": (), "datatrove": kept})
+        return part.model_copy(update={"order": tuple(name for name in self.order if name in part.names)})
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         names = self.names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ _REFUSED = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe-\U0010ffff]"
 )
 _LANGUAGE_CHARACTERS = 8192
+_HOST_CHARACTERS = 253  # RFC 1035: 255 octets with the lengths of labels
 
 
 def age_block(settings: AgeSettings) -> Block:
@@ -64,6 +65,15 @@ def normalize_url(url: str) -> str:
 def host_of(url: str) -> str:
     host = url.partition("://")[2] or url
     return re.split(r"[/?#]", host, maxsplit=1)[0].rpartition("@")[2].partition(":")[0].lower().strip(".")
+
+
+def domains_above(host: str) -> Iterator[str]:
+    """Yield a host and the domains above it; of a longer host than DNS allows only those that DNS allows."""
+    yield host
+    place = host.find(".", max(0, len(host) - _HOST_CHARACTERS - 1)) + 1
+    while place:
+        yield host[place:]
+        place = host.find(".", place) + 1
 
 
 class HashList:
@@ -128,8 +138,7 @@ def url_block(settings: UrlSettings) -> Block:
     automaton.make_automaton()
 
     def measure_one(url: str) -> tuple[float, float, float, float]:
-        labels = host_of(url).split(".")
-        blocked = any(".".join(labels[place:]) in domains for place in range(len(labels)))
+        blocked = any(name in domains for name in domains_above(host_of(url)))
         score = sum(scores.get(word, 0.0) for word in sorted({*_NOT_WORD.split(url.lower())}))
         found = sum(1 for _ in automaton.iter(_NOT_WORD.sub("", url).lower())) if len(automaton) else 0
         return float(blocked), float(normalize_url(url) in urls), score, float(found)

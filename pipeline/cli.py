@@ -8,6 +8,7 @@ when a verb runs, so that `gristmill --help` stays quick.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import GristmillError
+from gristmill.no_code import NO_CODE
 
 app = typer.Typer(
     name="gristmill",
@@ -46,7 +48,13 @@ def version(
             help="For outputs at URLs: an option of fsspec. Repeatable; never shown.",
         ),
     ] = [],  # noqa: B006  # typer reads it, nobody writes it
+    no_code: Annotated[
+        bool,
+        typer.Option("--no-code", help="Refuse recipes that carry code of their own; GRISTMILL_NO_CODE=1."),
+    ] = False,
 ) -> None:
+    if no_code:
+        os.environ[NO_CODE] = "1"  # workers and jobs inherit it
     if storage_option:
         from gristmill.location import use_storage
         from gristmill.pipeline.recipe.file import dotted
@@ -64,8 +72,13 @@ def version(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     register()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    before = given[: given.index("--")] if "--" in given else given
+    if "--no-code" in before:  # anywhere: whoever adds it to a command means all of it
+        given.remove("--no-code")
+        given.insert(0, "--no-code")
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        app(args=given)
     except GristmillError as error:
         from gristmill.pipeline.look.figures import inert  # an error may quote a file or a page
 

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from gristmill.errors import UsageError
+from gristmill.filters.settings import FilterSettings
 from gristmill.pipeline.estimate.scale_up import Interval, StepEstimate, estimate, total, warnings
 from gristmill.pipeline.estimate.schedule import simulate
 from gristmill.pipeline.look.tables import print_table
@@ -26,6 +27,7 @@ def preflight(
     """Mill a sample, print the prediction per step, its warnings, and the simulated schedule if one is asked
     for."""
     nodes, cpus = _cluster(cluster)
+    recipe, left_out = _without_code(recipe)
     engine = engine_settings(recipe, options)
     num_cpus = 1 if engine.kind == "inline" else engine.workers or os.cpu_count() or 1
     with tempfile.TemporaryDirectory(prefix="gristmill-estimate-") as folder:
@@ -34,6 +36,12 @@ def preflight(
         )
     steps, sampled = found.steps, found.sampled
     said = warnings(steps, output_folder(recipe, options.out), psutil.virtual_memory().total, num_cpus)
+    if left_out:
+        names = ", ".join(left_out)
+        said = [
+            *said,
+            f"filters that are code of the recipe's own were not run, as if they kept all: {names}",
+        ]
     result: dict[str, Any] = {
         "num_cpus": num_cpus,
         "warnings": said,
@@ -49,6 +57,25 @@ def preflight(
             found.shard_seconds, num_shards or len(found.shard_seconds), nodes, cpus, recipe.seed
         )
     print(json.dumps(result)) if options.json else _print(result, steps, price)
+
+
+def _without_code(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """A recipe without filters that are code of its own, and their names: only a run runs these."""
+    left_out: list[str] = []
+
+    def bare(filters: FilterSettings | bool | None) -> FilterSettings | bool | None:
+        if not isinstance(filters, FilterSettings):
+            return filters
+        kept = filters.without_code()
+        left_out.extend(name for name in filters.names if name not in kept.names)
+        return kept if kept.names else None
+
+    sources = {
+        name: source.model_copy(update={"filter": bare(source.filter) or False})
+        for name, source in recipe.sources.items()
+    }
+    recipe = recipe.model_copy(update={"filter": bare(recipe.filter), "sources": sources})
+    return recipe, sorted(set(left_out))
 
 
 def _print(result: dict[str, Any], steps: list[StepEstimate], price: float) -> None:

@@ -171,7 +171,7 @@ def input_settings(source: RecipeSource) -> SourceSettings:
 
 
 def _filter(building: _Building) -> None:
-    from gristmill.filters.passes import compile_filters
+    from gristmill.filters.order import digests_of
 
     recipe = building.recipe
     for source in list(building.last):
@@ -181,7 +181,7 @@ def _filter(building: _Building) -> None:
             continue
         piece = slices.FilterSlice(source=source, filter=settings, keep_removed=recipe.keep_removed)
         inputs = (building.last[source],)
-        digests = dict(compile_filters(settings, recipe.seed).digests)  # of lists, models and user code
+        digests = digests_of(settings, recipe.seed)  # of lists, models and user code
         building.last[source] = building.add(f"filter/{source}", "filter", piece, inputs, digests)
 
 

@@ -42,7 +42,7 @@ STAGES: Mapping[str, StageKind] = {
         ("trafilatura", "resiliparse", "fastwarc", "pycld2", "lxml", "pyarrow", "numba"),
     ),
     "adopt": StageKind(f"{_STAGES}.adopt:adopt", 2, ("pyarrow",)),
-    "filter": StageKind(f"{_STAGES}.filter:filter_documents", 2, ("pyarrow", "numba", "pycld2")),
+    "filter": StageKind(f"{_STAGES}.filter:filter_documents", 3, ("pyarrow", "numba", "pycld2")),
     "recut": StageKind(f"{_STAGES}.recut:recut_documents", 2, ("pyarrow", "numba")),
     "dedup-exact": StageKind(f"{_STAGES}.dedup:exact_stage", 4, ("pyarrow",)),
     "dedup-fuzzy": StageKind(f"{_STAGES}.dedup:fuzzy_stage", 4, ("pyarrow", "numba")),
@@ -52,10 +52,10 @@ STAGES: Mapping[str, StageKind] = {
     ),
     "dedup-decontaminate": StageKind(f"{_STAGES}.decontaminate:decontaminate_stage", 3, ("pyarrow", "numba")),
     "classify-train": StageKind(
-        f"{_STAGES}.classify:train", 1, ("fasttext-wheel", "scikit-learn", "pyarrow")
+        f"{_STAGES}.classify:train", 2, ("fasttext-modern", "scikit-learn", "pyarrow")
     ),
     "classify-score": StageKind(
-        f"{_STAGES}.classify:score", 3, ("fasttext-wheel", "scikit-learn", "pyarrow")
+        f"{_STAGES}.classify:score", 4, ("fasttext-modern", "scikit-learn", "pyarrow")
     ),
     "ngram-train": StageKind(f"{_STAGES}.ngram:train", 1, ("numba",)),
     "ngram-score": StageKind(f"{_STAGES}.ngram_score:score", 2, ("pyarrow", "numba")),

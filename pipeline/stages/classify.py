@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.classifiers import keep as keeping
-from gristmill.classifiers import quality
+from gristmill.classifiers import quality, telling
 from gristmill.classifiers.draw import draw
-from gristmill.classifiers.passages import num_passages, sample_bounds, with_passages_below
+from gristmill.classifiers.parts import large_domains, tally_hosts
+from gristmill.classifiers.passages import COLUMNS, num_passages, sample_bounds, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings, TopFraction
-from gristmill.heldout import UNIT_COLUMN, for_training
+from gristmill.heldout import for_training
 from gristmill.manifest import Record
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
@@ -26,14 +27,19 @@ from gristmill.pipeline.stages.sieve import Sieve
 from gristmill.storage import ParquetWriter, read_tables
 
 SCORES = pa.schema(
-    [pa.field("id", pa.binary(16), nullable=False), pa.field("score", pa.float32(), nullable=False)]
+    [
+        pa.field("id", pa.binary(16), nullable=False),
+        pa.field("score", pa.float32()),  # null where too little of the text is known
+        pa.field("known_words", pa.int64()),
+        pa.field("known_fraction", pa.float64()),
+    ]
 )
 SCORE = pa.field("quality_score", pa.float32())  # the column that scored documents carry on, kept or removed
 SCORE_BINS = [round(step / 20, 2) for step in range(21)]
 Cut = tuple[
     list[float], list[Record]
 ]  # score and draw of the last document kept, and the phase that led there
-MODEL_FILES = (quality.MODEL, quality.CARD)
+TOO_LITTLE = "classify.too_little"
 
 
 def train(job: Job) -> Stage:
@@ -47,6 +53,11 @@ def train(job: Job) -> Stage:
     names = list(dict.fromkeys([*sides["positives"], *sides["negatives"]]))
     documents = [(path, name) for name in names for path in job.paths("documents", name)]
     common = {"settings": piece.classifier, "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
+    tallied = yield over_paths("domains", tally_file, [path for path, _ in documents])
+    hosts: dict[str, list[Mapping[str, int]]] = {name: [] for name in names}
+    for record, (_, name) in zip(tallied, documents, strict=True):
+        hosts[name].append(record.extra["hosts"])
+    common["large"] = sorted({large for own in hosts.values() for large in large_domains(own)})
     counted = yield over_paths("count", count_file, [path for path, _ in documents], **common)
     totals = {name: Counter[str]() for name in names}
     for record, (_, name) in zip(counted, documents, strict=True):
@@ -72,12 +83,22 @@ def train(job: Job) -> Stage:
     return {**record.extra, **passed_on(job, sampled)}
 
 
+def tally_file(task: Attempt, path: str) -> None:
+    task.record.extra["hosts"] = tally_hosts(read_tables(Path(path), ["url"]))
+
+
 def count_file(
-    task: Attempt, path: str, settings: ClassifierSettings, heldout_fraction: float, seed: int
+    task: Attempt,
+    path: str,
+    settings: ClassifierSettings,
+    heldout_fraction: float,
+    seed: int,
+    large: Sequence[str],
 ) -> None:
     counts = Counter[str]()
     for table in read_tables(Path(path)):
-        counts.update(num_passages(for_training(table, seed, heldout_fraction), settings, seed))
+        own = for_training(table, seed, heldout_fraction)
+        counts.update(num_passages(own, settings, seed, frozenset(large)))
     task.record.counts = dict(counts)
 
 
@@ -88,11 +109,13 @@ def sample_file(
     settings: ClassifierSettings,
     heldout_fraction: float,
     seed: int,
+    large: Sequence[str],
 ) -> None:
     writer = None
     for table in read_tables(Path(path)):
-        wanted = with_passages_below(for_training(table, seed, heldout_fraction), settings, seed, bounds)
-        wanted = wanted.select([name for name in ("id", UNIT_COLUMN, "text") if name in wanted.schema.names])
+        own = for_training(table, seed, heldout_fraction)
+        wanted = with_passages_below(own, settings, seed, bounds, frozenset(large))
+        wanted = wanted.select([name for name in COLUMNS if name in wanted.schema.names])
         writer = writer or ParquetWriter(task.scratch / "sample.parquet", wanted.schema)
         writer.write(wanted)
     if writer:
@@ -107,15 +130,18 @@ def train_model(
     negatives: Mapping[str, Sequence[str]],
     heldout_fraction: float,
     seed: int,
+    large: Sequence[str],
 ) -> None:
     good, bad = (
         {name: [Path(path) for path in paths] for name, paths in side.items()}
         for side in (positives, negatives)
     )
     folder = task.scratch / "model"
-    task.record.extra["report"] = quality.train(settings, good, bad, folder, seed, heldout_fraction)
-    for name in MODEL_FILES:
-        task.publish(folder / name, "classifier", name=f"model/{name}")
+    task.record.extra["report"] = quality.train(
+        settings, good, bad, folder, seed, heldout_fraction, frozenset(large)
+    )
+    for path in sorted(folder.iterdir()):
+        task.publish(path, "classifier", name=f"model/{path.name}")
 
 
 def score(job: Job) -> Stage:
@@ -136,8 +162,15 @@ def score(job: Job) -> Stage:
     tasks = [
         Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
     ]
-    yield Phase("keep", tasks, common, may_lose=True)
-    return {"rule": piece.classifier.keep.rule, **passed_on(job, near)}
+    decided = yield Phase("keep", tasks, common, may_lose=True)
+    groups = telling.merged(record.extra["groups"] for record in decided)
+    opened = quality.Scorer(piece.classifier, Path(common["model"]))
+    return {
+        "rule": piece.classifier.keep.rule,
+        "groups": groups,
+        "warnings": telling.warnings(groups, opened),
+        **passed_on(job, near),
+    }
 
 
 def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generator[Phase, list[Record], Cut]:
@@ -146,7 +179,8 @@ def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generat
     counts = Counter[int]()
     for record in scored:
         counts.update({int(each): count for each, count in record.extra.get("tally", {}).items()})
-    which, wanted = keeping.crossing(counts, keep.fraction)
+    unscored = sum(record.counts["too_little"] for record in scored)
+    which, wanted = keeping.crossing(counts, keep.fraction, unscored)
     tasks = [
         Task(record.task, near_cut, {"scores": str(job.folder / entry.path)})
         for record in scored
@@ -162,12 +196,16 @@ def cut_phases(job: Job, keep: TopFraction, scored: Sequence[Record]) -> Generat
 def score_file(task: Attempt, path: str, settings: ClassifierSettings, model: str) -> None:
     scorer = quality.Scorer(settings, Path(model))
     tally = Counter[str]()
+    task.record.counts["too_little"] = 0
     with ParquetWriter(task.scratch / "scores.parquet", SCORES) as writer:
         for table in read_tables(Path(path)):
-            scores = scorer.score(table)
-            writer.write(pa.table([table["id"], pa.array(scores, pa.float32())], schema=SCORES))
+            scored = scorer.measure(table)
+            missing = np.isnan(scored.scores)
+            columns = [pa.array(scored.scores, mask=missing), scored.known, scored.shares]
+            writer.write(pa.table([table["id"], *columns], schema=SCORES))
+            task.record.counts["too_little"] += int(missing.sum())
             if isinstance(settings.keep, TopFraction):
-                tally.update({str(each): count for each, count in keeping.tally(scores).items()})
+                tally.update({str(each): count for each, count in keeping.tally(scored.scores).items()})
     task.publish(writer.path, "scores", writer.num_rows)
     if isinstance(settings.keep, TopFraction):
         task.record.extra["tally"] = dict(tally)
@@ -176,6 +214,7 @@ def score_file(task: Attempt, path: str, settings: ClassifierSettings, model: st
 def near_cut(task: Attempt, scores: str, which: int, seed: int) -> None:
     """Leave the scores and draws of one bin for the task that compares them."""
     table = read_parquet(scores)
+    table = table.filter(pc.is_valid(table["score"]))
     table = table.filter(pa.array(keeping.in_bin(table["score"].to_numpy(), which)))
     path = task.scratch / "near.npy"
     np.save(path, np.stack([table["score"].to_numpy(), draw(seed, table["id"].combine_chunks())]))
@@ -203,18 +242,31 @@ def keep_file(
     needed."""
     rule = quality.Scorer(settings, Path(model)).keep
     sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=[SCORE])
-    known = read_parquet(scores)["score"].to_numpy()
+    known = read_parquet(scores)
+    groups = telling.Groups()
     kept_scores, removed_scores = [], []
     for table in read_tables(Path(path)):
-        values = known[sieve.num_rows : sieve.num_rows + table.num_rows]
+        mine = known.slice(sieve.num_rows, table.num_rows)
+        values = pc.fill_null(mine["score"], np.nan).to_numpy()
+        missing = np.isnan(values)
         decided = keeping.decide(
             rule, table["id"].combine_chunks(), values, seed, keeping.Cut(*cut) if cut else None
         )
-        rules = pc.if_else(pa.array(decided.mask), None, decided.rule)
-        sieve.decide(table, rules, pa.array(values), pa.array(decided.bounds), {SCORE.name: pa.array(values)})
-        kept_scores.append(values[decided.mask])
-        removed_scores.append(values[~decided.mask])
+        mask = np.where(missing, settings.too_little == "keep", decided.mask)
+        names = np.where(missing, TOO_LITTLE, decided.rule)
+        rules = pa.array(names.tolist(), pa.string(), mask=mask)
+        words, share = mine["known_words"].to_numpy(), mine["known_fraction"].to_numpy()
+        few = words < settings.min_known_words
+        measured = np.where(missing, np.where(few, words, share), values)
+        bounds = np.where(few, settings.min_known_words, settings.min_known_fraction)
+        bounds = np.where(missing, bounds, decided.bounds)
+        score = pa.array(values, pa.float32(), mask=missing)
+        sieve.decide(table, rules, pa.array(measured), pa.array(bounds), {SCORE.name: score})
+        groups.add(table, mask, values)
+        kept_scores.append(values[mask & ~missing])
+        removed_scores.append(values[~mask & ~missing])
     sieve.publish()
+    task.record.extra["groups"] = groups.facts()
     task.record.histograms["classify.score"] = {
         "bins": SCORE_BINS,
         "kept": _histogram(kept_scores),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import UsageError
 from gristmill.text.words import words_of
 from tests.support.classified import TEXTS, write_documents
+from tests.support.ngram_truth import brute_force, key
 
 SETTINGS = NgramSettings(min_count=1)
 
@@ -37,23 +37,6 @@ def build(folder: Path, texts: list[str], settings: NgramSettings, files: int, p
         ngrams.merge_runs(settings, runs, part, parts, out)
     ngrams.write_table(settings, merged, folder / "table", num_words)
     return folder
-
-
-def brute_force(texts: list[str], order: int = 5) -> Counter[tuple[int, ...]]:
-    """Count n-grams one by one, as tuples of word hashes."""
-    found: Counter[tuple[int, ...]] = Counter()
-    for text in texts:
-        words = words_of(pa.array([text], pa.large_string())).hash_folded.tolist()
-        for length in range(1, order + 1):
-            found.update(tuple(words[i : i + length]) for i in range(len(words) - length + 1))
-    return found
-
-
-def key(gram: tuple[int, ...]) -> int:
-    state = np.zeros(1, np.uint64)
-    for word in gram:
-        state = ngrams.extend(state, np.array([word], np.uint64))
-    return int(ngrams.finish(state, len(gram))[0])
 
 
 @pytest.mark.parametrize(("files", "parts"), [(1, 1), (3, 4)])

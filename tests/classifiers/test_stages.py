@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_ngrams import brute_force, key  # type: ignore[import-not-found]
 
 from gristmill.classifiers import ngrams
 from gristmill.classifiers.coverage import domain
@@ -26,6 +25,7 @@ from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt
 from tests.support.classified import CODE, TEXTS
+from tests.support.ngram_truth import brute_force, key
 
 RECIPE: dict[str, Any] = {
     "name": "small",

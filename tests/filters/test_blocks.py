@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from gristmill.classifiers.fasttext_child import train_supervised
 from gristmill.errors import GristmillError, InputError, UsageError
 from gristmill.filters.passes import FilterOutcome, compile_filters
-from gristmill.filters.pii import EMAIL, find
 from gristmill.filters.settings import FilterSettings
 from gristmill.filters.sources import build_list, host_of, normalize_url
 from tests.support.filter_documents import documents
@@ -139,16 +139,13 @@ def test_a_word_list_can_bound_a_fraction_under_a_name(tmp_path: Path) -> None:
 
 
 def test_a_fasttext_model_by_path_scores_and_detects(tmp_path: Path) -> None:
-    import fasttext
-
     good = ["the sea and the weather", "a walk along the shore", "weather at the shore"] * 20
     bad = ["cheap pills buy now", "buy cheap now", "pills now cheap"] * 20
     lines = [f"__label__en {text}" for text in good] + [f"__label__toxic {text}" for text in bad]
     write(tmp_path / "train.txt", *lines)
-    model = fasttext.train_supervised(
-        str(tmp_path / "train.txt"), thread=1, epoch=50, lr=0.5, wordNgrams=1, verbose=0
-    )
-    model.save_model(path := str(tmp_path / "model.bin"))
+    path = str(tmp_path / "model.bin")
+    how = {"thread": 1, "epoch": 50, "lr": 0.5, "wordNgrams": 1, "verbose": 0}
+    train_supervised(tmp_path / "train.txt", Path(path), how)
     table = documents(["the weather and\nthe sea", "buy cheap pills now", ""])
     toxic = {"name": "toxicity", "path": path, "label": "toxic", "max": 0.5}
     assert removed_by(table, models=[toxic])[:2] == [None, "toxicity.score"]
@@ -198,8 +195,10 @@ def test_a_datatrove_filter_is_a_step_with_its_reason_in_the_ledger() -> None:
     assert outcome.counts["by_rule_first"] == {"datatrove.ShortFilter.too_short": 1}
     assert outcome.kept.column("text").to_pylist() == ["ABC"]
     assert outcome.counts["deleted_bytes"] == outcome.counts["inserted_bytes"] == 3
-    with pytest.raises(UsageError, match="cannot make the datatrove filter"):
+    with pytest.raises(UsageError, match="cannot import the datatrove filter"):
         run(documents([]), datatrove=[{"filter": path + "s"}])
+    with pytest.raises(UsageError, match="cannot make the datatrove filter"):
+        run(documents([]), datatrove=[{"filter": path, "arguments": {"no": 1}}])
     with pytest.raises(InputError, match=r"ShortFilter` failed on document [0-9a-f]{32}: TypeError"):
         run(
             documents(["a"]),
@@ -223,25 +222,6 @@ def test_personal_data_is_replaced_in_place_and_counted() -> None:
     edits = outcome.decisions.column("edits").to_pylist()[0]
     assert text.encode()[edits[0]["start"] : edits[0]["end"]] == b"jane.doe@mail.example.org"
     assert removed_by(documents([text, "nothing"]), pii={"max_matches": 2}) == ["pii.matches", None]
-
-
-def test_the_search_near_at_signs_finds_what_the_pattern_finds(real_texts: list[str]) -> None:
-    kinds = {"email": ("X",)}
-    made = [
-        "a@b.c@d.e",
-        "..a@b.co",
-        "a..b@c.de",
-        "x@[1.2.3.4]",
-        "éa@b.co",
-        "a@b",
-        "@@",
-        "a.@b.co",
-        "a@b.co.a@c.de",
-    ]
-    for text in [*made, *(text for text in real_texts if "@" in text)]:
-        assert [span[:2] for span in find(text, kinds)] == [match.span() for match in EMAIL.finditer(text)], (
-            text
-        )
 
 
 def test_lists_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Texts without known words have no score: junk is not among the best, and control tokens cut nothing off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gristmill.classifiers import quality
+from gristmill.classifiers.lines import prepare
+from gristmill.classifiers.settings import ClassifierSettings
+from gristmill.pipeline.cli import main
+from gristmill.pipeline.run.folder import finished_steps
+from tests.support.classified import CODE, TEXTS, write_documents
+
+JUNK = ["", "!!! ??? ...", "---", "0x00 0x01", "xqzv", "\u10d2\u10d0\u10db\u10d0", "- " * 400, "1 2 3 " * 90]
+SETTINGS = ClassifierSettings(buckets=10_000, heldout_fraction=0.25)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("known")
+    prose = write_documents(folder / "prose.parquet", "prose", TEXTS)
+    code = write_documents(folder / "code.parquet", "code", CODE)
+    quality.train(SETTINGS, {"prose": [prose]}, {"code": [code]}, folder / "model", 1)
+    return folder / "model"
+
+
+def scores(model: Path, texts: list[str], **changes: Any) -> list[float]:
+    scorer = quality.Scorer(SETTINGS.model_copy(update=changes), model)
+    return scorer.score(pa.table({"text": pa.array(texts, pa.large_string())})).tolist()
+
+
+def test_junk_has_no_score(model: Path) -> None:
+    assert np.isnan(scores(model, JUNK)).all()
+
+
+def test_a_bound_of_words_has_a_kept_and_a_removed_example(model: Path) -> None:
+    words = ["the", "name", "of", "this", "function", "is", "used", "by", "other", "modules"]
+    enough, fewer = (" ".join(words[:count]) for count in (10, 9))
+    assert [bool(np.isnan(score)) for score in scores(model, [enough, fewer])] == [False, True]
+    assert np.isnan(scores(model, [enough + " zzqx" * 100])).all()
+    assert not np.isnan(scores(model, [enough + " zzqx" * 100], min_known_fraction=0.0)).any()
+
+
+def test_scores_lie_between_0_and_1_without_a_calibration(model: Path, tmp_path: Path) -> None:
+    """fastText's float32 gives 1.00001 for what it is sure of."""
+    labels = {quality.POSITIVE: 1.0}
+    scorer = quality.Scorer(ClassifierSettings(label_weights=labels), model / quality.MODEL)
+    found = scorer.score(pa.table({"text": pa.array([*TEXTS, *CODE], pa.large_string())}))
+    found = found[~np.isnan(found)]
+    assert found.min() >= 0 and found.max() <= 1
+    assert np.histogram(found, bins=20, range=(0, 1))[0].sum() == len(found)
+
+
+def test_a_page_that_spells_fasttexts_control_tokens_is_read_to_its_end(model: Path) -> None:
+    text = TEXTS[3]
+    plain, cut, labelled = scores(model, [text, f"</s> {text}", f"__label__positive {text}"])
+    assert cut == pytest.approx(plain, abs=0.05) and labelled == pytest.approx(plain, abs=0.05)
+    assert "</s>" not in prepare("a </s> b", "lines").split()
+    assert prepare("a<b></s>c __label", "spaces") == "a<b></s>c __label"
+
+
+@pytest.mark.parametrize("keep", ["remove", "keep"])
+def test_junk_goes_by_a_rule_of_its_own_and_not_into_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path, keep: str
+) -> None:
+    """Of junk and pages, the best two per cent hold no junk; the removed carry what they lack."""
+    monkeypatch.chdir(tmp_path)
+    texts = [*JUNK[1:], *TEXTS, *CODE]
+    (tmp_path / "in.jsonl").write_text(
+        "\n".join(json.dumps({"id": str(n), "text": text}) for n, text in enumerate(texts))
+    )
+    with pytest.raises(SystemExit) as ended:
+        verb = "classify score --top 0.02 --out out --quiet --engine inline --set".split()  # noqa: SIM905
+        main([*verb, f"classify.classifier.too_little={keep}", str(model), "in.jsonl"])
+    assert ended.value.code == 0
+    step = finished_steps(tmp_path / "out")["classify-score/input"]
+    kept = pa.concat_tables([pq.read_table(path) for path in step.paths("documents")])
+    gone = pa.concat_tables([pq.read_table(path) for path in step.paths("removed")])
+    scored = kept.filter(pa.compute.is_valid(kept["quality_score"]))
+    assert scored.num_rows == -(-len(texts) * 2 // 100)
+    assert not set(scored["text"].to_pylist()) & set(JUNK)
+    few = gone.filter(pa.compute.equal(gone["rule"], "classify.too_little"))
+    if keep == "keep":
+        assert few.num_rows == 0 and set(JUNK[1:]) <= {*kept["text"].to_pylist(), *(t.strip() for t in JUNK)}
+    else:
+        assert few.num_rows >= len(JUNK) - 1 and few["quality_score"].null_count == few.num_rows
+        assert all(row["value"] < row["bound"] for row in few.to_pylist())
+    assert step.extra["groups"]["language"] and sum(
+        row["documents"] for row in step.extra["groups"]["length"].values()
+    ) == len(texts)
