@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
@@ -156,6 +156,7 @@ def test_the_top_tenth_is_exact_and_ties_go_by_hash() -> None:
     assert kept.sum() == 2000 and scores[kept].min() == 6.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=200), st.floats(0.001, 1.0))
 def test_a_quantile_found_by_bins_is_the_one_that_sorting_finds(scores: list[float], fraction: float) -> None:
     values = np.array(scores, np.float32)

@@ -168,11 +168,11 @@ def test_a_file_that_is_lost_where_the_recipe_allows_it_costs_its_documents_only
     monkeypatch.setattr(f"gristmill.pipeline.stages.{module}.{name}", broken)
     gristmill("run", "recipe.yaml", "--out", "out", "--set", "engine.retries=0")
     found = finished_steps(tmp_path / "out")
-    (lost,) = [manifest for manifest in found.values() if manifest.extra.get("quarantined")]
+    (lost,) = [manifest for manifest in found.values() if manifest.lost]
     files = found["extract/web"].paths("documents")
     assert (
         lost.step == f"{module.replace('_', '-')}/web"
-        and lost.extra["quarantined"] == ["00001"]
+        and [row["task"] for row in lost.lost] == ["00001"]
         and len(files) > 2
     )
     assert lost.books and lost.books.items_in == sum(
