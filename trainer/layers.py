@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gristmill.trainer.attention import KVCache, Mask, attend
-from gristmill.trainer.moe import Experts
+from gristmill.trainer.moe import Experts, Routing
 from gristmill.trainer.shape import ModelConfig, Traits
 
 
@@ -104,10 +104,13 @@ class Block(nn.Module):
         self.ffn: nn.Module = Experts(config) if config.num_experts else FeedForward(config, traits)
 
     def forward(
-        self, x: Tensor, rotary: Any, mask: Mask, cache: KVCache | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the residual stream and, with experts, this layer's auxiliary loss."""
+        self, x: Tensor, rotary: Any, mask: Mask, cache: KVCache | None = None, real: Tensor | None = None
+    ) -> tuple[Tensor, Routing | None]:
+        """Return the residual stream and, with experts, what the router did with the `real` tokens."""
         x = x + self.attention(self.attention_norm(x), rotary, mask, cache, self.layer)
-        out = self.ffn(self.ffn_norm(x))
-        out, auxiliary = out if isinstance(out, tuple) else (out, None)
-        return x + out, auxiliary
+        inner, routing = self.ffn_norm(x), None
+        if isinstance(self.ffn, Experts):
+            out, routing = self.ffn(inner, real)
+        else:
+            out = self.ffn(inner)
+        return x + out, routing

@@ -24,6 +24,7 @@ from gristmill.trainer.attention import KVCache, Mask
 from gristmill.trainer.config import LossSettings
 from gristmill.trainer.layers import Linear, Norm
 from gristmill.trainer.loss import Loss, chunked_loss, token_losses
+from gristmill.trainer.moe import auxiliary_loss, copies
 from gristmill.trainer.shape import ModelConfig
 
 
@@ -51,11 +52,14 @@ class Model(nn.Module):
         scale: Tensor | float = 1.0,
         loss: LossSettings | None = None,
         last: bool = False,
+        expert_shares: Tensor | None = None,
+        count_copies: bool = False,
     ) -> Any:
         """Return logits (B, T, vocab); with `targets` and `loss` a Loss; with `targets` alone per-token
         (nats, entropy).
 
-        `last` computes the logits of the last position only.
+        `last` computes the logits of the last position only. `expert_shares` (layers, experts) are those of
+        the whole step; `count_copies` returns what they are made of, the copies sent to each expert.
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape)
@@ -63,13 +67,16 @@ class Model(nn.Module):
         if self.positions is not None:
             x = x + F.embedding(positions, self.positions.weight)
         x, rotary = x.to(self.dtype), self.rotary(positions)
-        auxiliary = []
+        real = None if targets is None or not (loss or count_copies) else (targets >= 0).flatten()
+        routings = []
         for block in self.blocks:
             if self.recompute and torch.is_grad_enabled():
-                x, extra = checkpoint(block, x, rotary, mask, use_reentrant=False)
+                x, routing = checkpoint(block, x, rotary, mask, None, real, use_reentrant=False)
             else:
-                x, extra = block(x, rotary, mask, cache)
-            auxiliary += [] if extra is None else [extra]
+                x, routing = block(x, rotary, mask, cache, real)
+            routings += [] if routing is None else [routing]
+        if count_copies:
+            return copies(routings)
         if cache is not None:
             cache.length += tokens.shape[1]
         x = self.norm(x[:, -1:] if last else x)
@@ -80,8 +87,8 @@ class Model(nn.Module):
         if loss is None:
             return token_losses(hidden, weight, flat, self.config.vocab)
         total, nll = chunked_loss(hidden, weight, flat, self.config.vocab, scale, loss, self.fuse_loss)
-        if auxiliary:  # weighted by this batch's share of the step's targets: it averages like the loss
-            total = total + torch.stack(auxiliary).mean() * scale * (flat >= 0).sum()
+        if routings:
+            total = total + auxiliary_loss(routings, expert_shares, self.config) * scale
         return Loss(total, nll)
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -39,6 +39,7 @@ from gristmill.trainer.loader import Batch, Loader, prefetch
 from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
 from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
+from gristmill.trainer.moe import shares
 from gristmill.trainer.optimizer import Optimizer, lr_factor
 from gristmill.trainer.parallel import (
     Group,
@@ -179,10 +180,11 @@ class Training:
             1, num_targets
         )  # gradients are averaged over ranks, so each is scaled up by their number
         nats = torch.zeros((), device=group.device)
+        how = {"scale": scale, "loss": settings.loss, "expert_shares": self._expert_shares(batch)}
         for start in range(0, self.rows, self.micro):
             part = batch.rows(start, start + self.micro)
             with accumulate(self.module, last=start + self.micro >= self.rows):
-                loss = self._forward(part, scale=scale, loss=settings.loss)
+                loss = self._forward(part, **how)
                 loss.total.backward()
             nats += loss.nll.detach()
         loss_mean = group.sum(nats) / max(1, num_targets)
@@ -193,6 +195,16 @@ class Training:
         self.step += 1
         self.judged.append((self.step, torch.stack([take, loss_mean.float(), norm.float()])))
         self.last = (loss_mean, norm, settings.optimizer.lr * factor, num_targets, started)
+
+    @torch.no_grad()
+    def _expert_shares(self, batch: Batch) -> Tensor | None:
+        """Count which experts the whole step uses, in a pass before the others where it has several parts."""
+        if not self.config.num_experts or self.rows <= self.micro:
+            return None  # one part counts itself
+        total = torch.zeros(self.config.num_layers, self.config.num_experts, device=self.group.device)
+        for start in range(0, self.rows, self.micro):
+            total += self._forward(batch.rows(start, start + self.micro), count_copies=True)
+        return shares(self.group.sum(total))
 
     def _after_step(self) -> None:
         """Log, evaluate, save and stop, each when due."""

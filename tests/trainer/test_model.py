@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -119,19 +120,73 @@ def test_experts_equal_a_loop_over_tokens() -> None:
     torch.testing.assert_close(layer(x)[0].flatten(0, 1), expected, atol=1e-6, rtol=1e-5)
 
 
+def routed(
+    model: Model,
+    tokens: torch.Tensor,
+    targets: torch.Tensor,
+    positions: torch.Tensor | None = None,
+    **how: Any,
+) -> torch.Tensor:
+    """Return the loss of a batch, scaled by its targets unless told otherwise."""
+    masks = DocumentMasks("sdpa", torch.device("cpu"))
+    mask = None if positions is None else masks(positions)
+    how = {"scale": 1 / int((targets >= 0).sum())} | how
+    total: torch.Tensor = model(tokens, positions, targets, mask=mask, loss=LossSettings(), **how).total
+    return total
+
+
+EXPERTS = dataclasses.replace(TINY, num_experts=4, balance_weight=0.1, router_z_weight=0.01)
+
+
 def test_a_mixture_of_experts_adds_its_auxiliary_losses_once() -> None:
-    config = dataclasses.replace(TINY, num_experts=4)
     tokens = torch.randint(0, 50, (2, 24), generator=DRAW)
-    weighted, plain = tiny(config), tiny(dataclasses.replace(config, balance_weight=0.0, router_z_weight=0.0))
-    with_loss, without = (
-        m(tokens, None, tokens, scale=1 / 48, loss=LossSettings()).total for m in (weighted, plain)
-    )
-    x = F.embedding(tokens, weighted.embed.weight)
-    auxiliary = []
+    weighted = tiny(EXPERTS)
+    plain = tiny(dataclasses.replace(EXPERTS, balance_weight=0.0, router_z_weight=0.0))
+    seen: list[torch.Tensor] = []
     for block in weighted.blocks:
-        x, extra = block(x, weighted.rotary(torch.arange(24).expand(2, 24)), None)
-        auxiliary.append(extra)
-    torch.testing.assert_close(with_loss - without, torch.stack(auxiliary).mean(), rtol=1e-3, atol=1e-5)
+        block.ffn.router.register_forward_hook(lambda module, inputs, logits: seen.append(logits))
+    added = routed(weighted, tokens, tokens) - routed(plain, tokens, tokens)
+    expected = []
+    for logits in seen:
+        counts = logits.topk(2).indices.flatten().bincount(minlength=4)
+        balance = moe.balance_loss(logits.softmax(-1), counts.float())
+        expected.append(0.1 * balance + 0.01 * moe.router_z_loss(logits))
+    torch.testing.assert_close(added, torch.stack(expected).mean(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("micro", [1, 2, 4])
+def test_the_gradient_of_experts_is_that_of_the_whole_batch_for_any_parts(micro: int) -> None:
+    tokens = torch.randint(0, 50, (8, 24), generator=DRAW)
+    targets = tokens.clone()
+    targets[3, 5:] = targets[6, 2:] = -100  # parts hold unlike numbers of targets
+    scale = 1 / int((targets >= 0).sum())
+    gradients = []
+    for rows in (8, micro):
+        model = tiny(EXPERTS)
+        parts = [slice(start, start + rows) for start in range(0, 8, rows)]
+        with torch.no_grad():
+            copies = sum(model(tokens[p], None, targets[p], count_copies=True) for p in parts)
+        expert_shares = None if rows == 8 else moe.shares(copies)
+        for p in parts:
+            routed(model, tokens[p], targets[p], scale=scale, expert_shares=expert_shares).backward()
+        gradients.append({name: q.grad for name, q in model.named_parameters()})
+    for name, whole in gradients[0].items():
+        assert float((gradients[1][name] - whole).norm() / whole.norm()) < 1e-5, name
+
+
+def test_padding_takes_no_part_in_what_the_router_is_told() -> None:
+    model = tiny(EXPERTS)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.ffn.router.weight.mul_(30)
+    tokens = torch.zeros(4, 24, dtype=torch.int64)
+    tokens[:, :8] = torch.randint(1, 50, (4, 8), generator=DRAW)
+    targets = tokens.clone()
+    targets[:, 8:] = -100
+    positions = torch.arange(24).repeat(4, 1)
+    positions[:, 8:] = torch.arange(16)
+    short = tuple(part[:, :8].contiguous() for part in (tokens, targets, positions))
+    torch.testing.assert_close(routed(model, tokens, targets, positions), routed(model, *short))
 
 
 def test_the_grouped_product_kernel_equals_the_loop() -> None:

@@ -340,10 +340,16 @@ def test_a_skipped_step_is_logged_with_the_documents_it_had_read(
     assert tokens <= read and list(named.values()) == skips[0]["documents"]
 
 
-def test_accumulated_parts_give_the_gradient_of_the_whole_batch(corpus: Corpus, tmp_path: Path) -> None:
+@pytest.mark.parametrize("experts", [0, 4])
+def test_accumulated_parts_give_the_gradient_of_the_whole_batch(
+    experts: int, corpus: Corpus, tmp_path: Path
+) -> None:
     mix = corpus(counts=(20,))  # its last window is short: a mean of means would be off
-    whole, parts = (run(settings(mix, tmp_path / str(m), micro_batch=m, log_every=1)) for m in (4, 1))
-    assert parts["loss"] == pytest.approx(whole["loss"], abs=1e-5)
+    how = {"model": SMALL | {"num_experts": experts, "balance_weight": 1.0}, "log_every": 1}
+    runs = [run(settings(mix, tmp_path / str(m), micro_batch=m, **how)) for m in (4, 1)]
+    whole, parts = (weights(Path(summary["checkpoint"])) for summary in runs)
+    assert runs[1]["loss"] == pytest.approx(runs[0]["loss"], abs=1e-5)
+    assert all(torch.allclose(whole[name], parts[name], atol=2e-4) for name in whole)
 
 
 def test_cuda_asked_for_where_there_is_none_is_an_error(corpus: Corpus, tmp_path: Path) -> None:

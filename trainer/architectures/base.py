@@ -44,7 +44,8 @@ class Architecture:
             raise UsageError(f"a {self.kind} model is dense: `model.num_experts` must be 0")
 
     def block(self, config: ModelConfig, layer: int) -> nn.Module:
-        """Return one layer: called with (x, rotary, mask, cache), it returns (x, auxiliary loss or None)."""
+        """Return one layer: called with (x, rotary, mask, cache, real tokens), it returns (x, Routing or
+        None)."""
         from gristmill.trainer.layers import Block
 
         return Block(config, self.traits, layer)
