@@ -3,9 +3,13 @@
     evaluate(Path("train/a"), Path("dev.jsonl"))
 
 A row is one of
-    {"text": "..."}                                             every token of the text
+    {"text": "..."}    every token of the text; and, as LAMBADA asks, its last word after the words before it
     {"prompt": "...", "answer": "..."}  the answer after the prompt; LAMBADA asks whether greedy finds it
     {"prompt": "...", "choices": ["...", ...], "answer": 1}  the likeliest choice, in all and per byte
+
+Of texts that are LAMBADA's, as OpenAI and EleutherAI distribute it, `last_word` is the result that is known
+by its name; other texts have it too. An empty text, answer or choice has no likelihood to speak of and is
+refused.
 
 A field `examples`, a list of rows of the same shape with their answers, puts them before the prompt
 (few-shot). Texts longer than the context are scored in windows that overlap by half, so that no token has
@@ -29,7 +33,7 @@ from gristmill.trainer.checkpoint import find
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.loader import IGNORED
 from gristmill.trainer.model import Model
-from gristmill.trainer.tokenizer import Tokenizer, load_tokenizer
+from gristmill.trainer.tokenizer import Tokenizer, check_text, load_tokenizer
 
 LOGITS_AT_ONCE = 1 << 26  # fp32: 256 MB
 SEPARATOR = "\n\n"  # between few-shot examples
@@ -63,15 +67,39 @@ def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, An
     def score(pairs: list[tuple[str, str]]) -> list[Scored]:
         return score_pairs(model, tokenizer, meta.eos_id, pairs)
 
-    kinds: list[tuple[str, Callable[[list[dict[str, Any]]], dict[str, Any]]]] = [
-        ("text", lambda part: _texts(part, score)),
-        ("answer", lambda part: _answers(part, score)),
-        ("choices", lambda part: _choices(part, score)),
+    found = {kind: [row for row in rows if _kind(row) == kind] for kind in ("text", "answer", "choices")}
+    out: dict[str, Any] = {"checkpoint": str(find(checkpoint)), "step": meta.step}
+    if found["text"]:
+        texts = [row["text"] for row in found["text"]]
+        out |= _texts(texts, *_score_texts(model, tokenizer, meta.eos_id, texts))
+    if found["answer"]:
+        pairs = [(_prompt(row), row["answer"]) for row in found["answer"]]
+        out["answer"] = _answers(score(pairs))
+    if found["choices"]:
+        out["choices"] = _choices(found["choices"], score)
+    return out
+
+
+def _score_texts(
+    model: Model, tokenizer: Tokenizer, eos_id: int, texts: list[str]
+) -> tuple[list[Scored], list[Scored]]:
+    """Score whole texts, and the last word of those that have words before it, in one pass."""
+    joined = [_joined(tokenizer, *_before_last_word(text)) for text in texts]
+    rows = [[eos_id, *ids] for ids, _ in joined]
+    tokens = token_scores(model, rows, [1] * len(rows))
+    words = [
+        _summed(scores[seam:])
+        for text, (_, seam), scores in zip(texts, joined, tokens, strict=True)
+        if _before_last_word(text)[0]
     ]
-    found = {kind: [row for row in rows if _kind(row) == kind] for kind, _ in kinds}
-    return {"checkpoint": str(find(checkpoint)), "step": meta.step} | {
-        k: measure(found[k]) for k, measure in kinds if found[k]
-    }
+    return [_summed(scores) for scores in tokens], words
+
+
+def _before_last_word(text: str) -> tuple[str, str]:
+    """Cut a text before the white space of its last word."""
+    words = text.rstrip().rsplit(None, 1)
+    at = len(words[0]) if len(words) == 2 else 0
+    return text[:at], text[at:]
 
 
 def score_pairs(
@@ -92,15 +120,27 @@ def _joined(tokenizer: Tokenizer, prompt: str, rest: str) -> tuple[list[int], in
     return both, shared
 
 
-@torch.no_grad()
 def score_tokens(model: Model, rows: list[list[int]], firsts: list[int]) -> list[Scored]:
-    """Score tokens `first` to the end of each row of ids, in batches of rows of like length."""
+    """Score tokens `first` to the end of each row of ids."""
+    return [_summed(scores) for scores in token_scores(model, rows, firsts)]
+
+
+def _summed(scores: list[tuple[float, bool]]) -> Scored:
+    return Scored(-math.fsum(nats for nats, _ in scores), len(scores), all(right for _, right in scores))
+
+
+@torch.no_grad()
+def token_scores(model: Model, rows: list[list[int]], firsts: list[int]) -> list[list[tuple[float, bool]]]:
+    """Return nats, and whether greedy decoding would have taken it, of each token from `first` on, in batches
+    of rows of like length."""
     context, device = model.config.context, model.embed.weight.device
     windows = [
         Window(i, *window) for i, row in enumerate(rows) for window in _windows(len(row), firsts[i], context)
     ]
     windows.sort(key=lambda window: window.stop - window.start)
-    nats, greedy, count = [0.0] * len(rows), [True] * len(rows), [0] * len(rows)
+    found: list[list[tuple[float, bool]]] = [
+        [(0.0, True)] * (len(row) - first) for row, first in zip(rows, firsts, strict=True)
+    ]
     for part in _batches(windows, LOGITS_AT_ONCE // model.config.vocab):
         tokens = torch.zeros(len(part), part[-1].stop - part[-1].start - 1, dtype=torch.int64)
         targets = torch.full_like(tokens, IGNORED)
@@ -115,12 +155,14 @@ def score_tokens(model: Model, rows: list[list[int]], firsts: list[int]) -> list
         losses = F.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
         ).view_as(targets)
-        right = (logits.argmax(-1) == targets) | (targets == IGNORED)
+        right = logits.argmax(-1) == targets
         for place, window in enumerate(part):
-            nats[window.row] += float(losses[place].double().sum())
-            greedy[window.row] = greedy[window.row] and bool(right[place].all())
-            count[window.row] += window.stop - window.first
-    return [Scored(-loss, n, g) for loss, n, g in zip(nats, count, greedy, strict=True)]
+            inside = slice(window.first - window.start - 1, window.stop - window.start - 1)
+            first = window.first - firsts[window.row]
+            found[window.row][first : first + window.stop - window.first] = zip(
+                losses[place, inside].tolist(), right[place, inside].tolist(), strict=True
+            )
+    return found
 
 
 def _batches(windows: list[Window], num_tokens: int) -> Iterator[list[Window]]:
@@ -146,29 +188,26 @@ def _windows(length: int, first: int, context: int) -> Iterator[tuple[int, int, 
         scored = stop
 
 
-def _texts(
-    rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]
-) -> dict[str, Any]:
-    scores = score([("", row["text"]) for row in rows])
+def _texts(texts: list[str], scores: list[Scored], words: list[Scored]) -> dict[str, Any]:
     nats, tokens = -sum(s.log_likelihood for s in scores), sum(s.num_tokens for s in scores)
-    size = sum(len(row["text"].encode()) for row in rows)
-    return {
-        "rows": len(rows), "tokens": tokens, "bytes": size, "nats": nats,
-        "perplexity": math.exp(min(700.0, nats / max(1, tokens))),
-        "bits_per_byte": nats / (math.log(2) * max(1, size)),
+    size = sum(len(text.encode()) for text in texts)
+    found: dict[str, Any] = {
+        "text": {
+            "rows": len(texts), "tokens": tokens, "bytes": size, "nats": nats,
+            "perplexity": math.exp(min(700.0, nats / max(1, tokens))),
+            "bits_per_byte": nats / (math.log(2) * max(1, size)),
+        }
     }  # fmt: skip
+    return found | ({"last_word": _answers(words)} if words else {})
 
 
-def _answers(
-    rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]
-) -> dict[str, Any]:
-    scores = score([(_prompt(row), row["answer"]) for row in rows])
+def _answers(scores: list[Scored]) -> dict[str, Any]:
     nats, tokens = -sum(s.log_likelihood for s in scores), sum(s.num_tokens for s in scores)
     return {
-        "rows": len(rows),
-        "accuracy": sum(s.is_greedy for s in scores) / len(rows),
+        "rows": len(scores),
+        "accuracy": sum(s.is_greedy for s in scores) / len(scores),
         "perplexity": math.exp(min(700.0, nats / max(1, tokens))),
-        "log_likelihood": -nats / len(rows),
+        "log_likelihood": -nats / len(scores),
     }
 
 
@@ -181,7 +220,7 @@ def _choices(
     for row in rows:
         totals = [next(scores).log_likelihood for _ in row["choices"]]
         per_byte = [
-            total / max(1, len(choice.encode())) for total, choice in zip(totals, row["choices"], strict=True)
+            total / len(choice.encode()) for total, choice in zip(totals, row["choices"], strict=True)
         ]
         right += totals.index(max(totals)) == row["answer"]
         right_per_byte += per_byte.index(max(per_byte)) == row["answer"]
@@ -228,15 +267,33 @@ def _check(row: Any) -> None:
     if not isinstance(row, dict):
         raise TypeError("it is no object")
     kind = _kind(row)
+    if not isinstance(row.get("examples", []), list):
+        raise TypeError("`examples` is no list")
     for shot in [row, *row.get("examples", [])]:
-        if kind == "text" and not isinstance(shot["text"], str):
-            raise TypeError("`text` is no string")
-        if kind == "answer" and not (isinstance(shot["prompt"], str) and isinstance(shot["answer"], str)):
-            raise TypeError("`prompt` and `answer` must be strings")
-        if kind == "choices" and not (
-            isinstance(shot["prompt"], str) and 0 <= shot["answer"] < len(shot["choices"])
-        ):
+        if kind == "text":
+            _check_text("text", shot["text"])
+            continue
+        _check_text("prompt", shot["prompt"], empty=True)
+        if kind == "answer":
+            _check_text("answer", shot["answer"])
+            continue
+        choices, answer = shot["choices"], shot["answer"]
+        if not isinstance(choices, list):
+            raise TypeError(f"`choices` is no list: {choices!r}")
+        for number, choice in enumerate(choices):
+            _check_text(f"choices[{number}]", choice)
+        if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < len(choices):
             raise TypeError(
-                f"`answer` must be the number, from 0, of one of {len(shot['choices'])} choices, got"
-                f" {shot['answer']!r}"
+                f"`answer` must be the number, from 0, of one of {len(choices)} choices, got {answer!r}"
             )
+
+
+def _check_text(name: str, text: Any, empty: bool = False) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"`{name}` is no string: {text!r}")
+    if not text and not empty:
+        raise ValueError(f"`{name}` is empty: there is nothing to score")
+    try:
+        check_text(text)
+    except ValueError as error:
+        raise ValueError(f"`{name}` cannot be encoded: {error}") from error

@@ -3,12 +3,16 @@
     model, meta = load_model(Path("train/a")) continuations = generate(model, [[meta.eos_id, 17, 4]],
     meta.eos_id, Sampling(max_tokens=50, temperature=0.8))
 
-A prompt begins with EOS, as every document did in training. A row's continuation does not depend on the other
-rows.
+A prompt begins with EOS, as every document did in training. A row's draws are keyed by the seed, its prompt
+and how often that prompt came before: equal prompts are drawn independently, and a row's continuation depends
+neither on the other rows nor on how many go through the model at once.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +24,11 @@ from gristmill.trainer.attention import KVCache
 from gristmill.trainer.checkpoint import Meta, find, load
 from gristmill.trainer.model import Model
 from gristmill.trainer.parallel import compute_dtype, torch_device
-from gristmill.trainer.tokenizer import load_tokenizer
+from gristmill.trainer.tokenizer import check_text, load_tokenizer
 
 Ids = list[int]
+
+COLDEST = 1e-5  # logits are divided by the temperature: below, their differences overflow
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,18 @@ class Sampling:
     num_beams: int = 1
     length_penalty: float = 1.0  # a beam's score is its log-likelihood / length^penalty
     seed: int = 0
+    batch: int = 64  # prompts that go through the model at once
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.num_beams < 1 or self.top_k < 0:
-            raise UsageError("max_tokens and num_beams must be at least 1, top_k at least 0")
-        if self.temperature < 0:
-            raise UsageError(f"temperature must be at least 0, got {self.temperature}")
+        if self.max_tokens < 1 or self.num_beams < 1 or self.batch < 1 or self.top_k < 0:
+            raise UsageError("max_tokens, num_beams and batch must be at least 1, top_k at least 0")
+        if not math.isfinite(self.temperature) or (self.temperature != 0 and self.temperature < COLDEST):
+            raise UsageError(
+                f"temperature must be 0 or at least {COLDEST}, got {self.temperature}",
+                hint="0 takes the likeliest token",
+            )
+        if not math.isfinite(self.length_penalty):
+            raise UsageError(f"length_penalty must be a number, got {self.length_penalty}")
         if not 0 < self.top_p <= 1:
             raise UsageError(
                 f"top_p must lie above 0 and up to 1, got {self.top_p}", hint="1 takes every token"
@@ -67,14 +79,25 @@ def complete(path: Path, prompts: list[str], sampling: Sampling, device: str = "
     prompts."""
     model, meta = load_model(path, device)
     tokenizer = load_tokenizer(find(path))
-    ids = [[meta.eos_id, *tokenizer.encode(prompt)] for prompt in prompts]
-    return [tokenizer.decode(out) for out in generate(model, ids, meta.eos_id, sampling)]
+    ids = []
+    for prompt in prompts:
+        try:
+            ids.append([meta.eos_id, *tokenizer.encode(check_text(prompt))])
+        except ValueError as error:
+            raise UsageError(f"a prompt cannot be encoded: {error}") from error
+    return [
+        tokenizer.decode(out)
+        for out in generate(model, ids, meta.eos_id, sampling, min(tokenizer.size, meta.model.vocab))
+    ]
 
 
 @torch.no_grad()
-def generate(model: Model, prompts: list[Ids], eos_id: int, sampling: Sampling) -> list[Ids]:
+def generate(model: Model, prompts: list[Ids], eos_id: int, sampling: Sampling, vocab: int = 0) -> list[Ids]:
     """Return the tokens that follow each prompt, up to EOS (left out), `max_tokens` or the end of the
-    context."""
+    context.
+
+    With `vocab` only ids below it are drawn: a model's vocabulary may be larger than its tokenizer's.
+    """
     for prompt in prompts:
         if not 0 < len(prompt) < model.config.context:
             raise UsageError(
@@ -82,13 +105,32 @@ def generate(model: Model, prompts: list[Ids], eos_id: int, sampling: Sampling) 
                 hint="shorten it",
             )
     if sampling.num_beams > 1:
-        return [_beam_search(model, prompt, eos_id, sampling) for prompt in prompts]
-    return _sample(model, prompts, eos_id, sampling)
+        return [_beam_search(model, prompt, eos_id, sampling, vocab) for prompt in prompts]
+    out: list[Ids] = []
+    keys = _keys(prompts, sampling.seed)
+    for start in range(0, len(prompts), sampling.batch):
+        part = slice(start, start + sampling.batch)
+        out += _sample(model, prompts[part], keys[part], eos_id, sampling, vocab)
+    return out
 
 
-def _sample(model: Model, prompts: list[Ids], eos_id: int, sampling: Sampling) -> list[Ids]:
-    decoder = Decoder(model, prompts, sampling.max_tokens)
-    generators = [torch.Generator().manual_seed(sampling.seed) for _ in prompts]
+def _keys(prompts: list[Ids], seed: int) -> list[int]:
+    """Return the seed of each row's draws."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for prompt in prompts:
+        text = ",".join(map(str, prompt))
+        digest = hashlib.blake2b(f"{seed}/{seen[text]}/{text}".encode(), digest_size=7).digest()
+        keys.append(int.from_bytes(digest, "little"))
+        seen[text] += 1
+    return keys
+
+
+def _sample(
+    model: Model, prompts: list[Ids], keys: list[int], eos_id: int, sampling: Sampling, vocab: int
+) -> list[Ids]:
+    decoder = Decoder(model, prompts, sampling.max_tokens, vocab)
+    generators = [torch.Generator().manual_seed(key) for key in keys]
     out: list[Ids] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     limits = [min(sampling.max_tokens, model.config.context - len(prompt)) for prompt in prompts]
@@ -119,12 +161,12 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
     return int(torch.multinomial(probabilities, 1, generator=generator))
 
 
-def _beam_search(model: Model, prompt: Ids, eos_id: int, sampling: Sampling) -> Ids:
+def _beam_search(model: Model, prompt: Ids, eos_id: int, sampling: Sampling, vocab: int = 0) -> Ids:
     """Keep the likeliest `num_beams` prefixes at each length; return the finished one with the best
     normalised score."""
     width, penalty = sampling.num_beams, sampling.length_penalty
     limit = min(sampling.max_tokens, model.config.context - len(prompt))
-    decoder = Decoder(model, [prompt] * width, limit)
+    decoder = Decoder(model, [prompt] * width, limit, vocab)
     beams: list[tuple[float, Ids]] = [(0.0, [])]
     ended: list[tuple[float, Ids]] = []
     logp = decoder.start().float().log_softmax(-1)[:1]
@@ -159,13 +201,14 @@ def _beam_search(model: Model, prompt: Ids, eos_id: int, sampling: Sampling) -> 
 class Decoder:
     """Feed a batch token by token: prompts are padded on the left, padding is masked and has no position."""
 
-    def __init__(self, model: Model, prompts: list[Ids], max_tokens: int) -> None:
-        self.model, self.prompts = model, prompts
+    def __init__(self, model: Model, prompts: list[Ids], max_tokens: int, vocab: int = 0) -> None:
+        self.model, self.prompts, self.vocab = model, prompts, vocab or model.config.vocab
         config, weight = model.config, model.embed.weight
         self.longest = max(map(len, prompts))
         self.pad = torch.tensor([self.longest - len(prompt) for prompt in prompts], device=weight.device)
         like = torch.empty(0, dtype=model.dtype, device=weight.device)
-        length = self.longest + max_tokens
+        room = config.context - min(map(len, prompts))  # no row goes on beyond the context
+        length = self.longest + min(max_tokens, room)
         self.cache = KVCache(
             config.num_layers, len(prompts), length, config.num_kv_heads, config.head_dim, like
         )
@@ -186,4 +229,4 @@ class Decoder:
         seen = seen | (keys == place[:, None])  # padding sees itself: an empty row of attention has no value
         positions = (place - self.pad[:, None]).clamp(min=0, max=self.model.config.context - 1)
         logits: Tensor = self.model(tokens, positions, mask=seen[:, None], cache=self.cache, last=True)
-        return logits[:, 0]
+        return logits[:, 0, : self.vocab]

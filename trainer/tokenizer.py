@@ -12,7 +12,10 @@ FILES = ("tokenizer.json", "tokenizer.model")
 
 
 class Tokenizer(Protocol):
-    """Text to ids and back, without any special tokens."""
+    """Text to ids and back, without any special tokens; ids from `size` on have no text."""
+
+    @property
+    def size(self) -> int: ...
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -24,6 +27,10 @@ class SentencePiece:
         import sentencepiece
 
         self.processor: Any = sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+    @property
+    def size(self) -> int:
+        return int(self.processor.vocab_size())
 
     def encode(self, text: str) -> list[int]:
         return list(self.processor.encode(text))
@@ -37,12 +44,29 @@ class HuggingFace:
         import tokenizers
 
         self.tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.tokenizer.encode_special_tokens = True  # as the shards were encoded: in a text it is text
+
+    @property
+    def size(self) -> int:
+        return 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values())
 
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def decode(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
+
+
+def check_text(text: str) -> str:
+    """Return a text that can be encoded; raises ValueError for lone surrogates, which are no characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = text[error.start]
+        raise ValueError(f"it holds a lone surrogate, {found!a}, at character {error.start}") from error
+    return text
 
 
 def find_tokenizer(folder: Path) -> Path | None:

@@ -113,7 +113,8 @@ def evaluate(
     device: Device = "auto",
     json: options.Json = False,
 ) -> None:
-    """Score a file: perplexity and bits per byte of texts, accuracy on answers and choices.
+    """Score a file: perplexity and bits per byte of texts and their last words, accuracy on answers and
+    choices.
 
     Example: gristmill evaluate runs/a lambada.jsonl
     """
@@ -125,12 +126,12 @@ def evaluate(
     if json:
         print(orjson.dumps(found).decode())
         return
-    for kind in ("text", "answer", "choices"):
+    for kind in ("text", "last_word", "answer", "choices"):
         for name, value in found.get(kind, {}).items():
             print(
-                f"{kind:8} {name:18} {value:,.4f}"
+                f"{kind:9} {name:18} {value:,.4f}"
                 if isinstance(value, float)
-                else f"{kind:8} {name:18} {value:,}"
+                else f"{kind:9} {name:18} {value:,}"
             )
 
 

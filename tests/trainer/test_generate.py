@@ -68,6 +68,33 @@ def test_a_sampled_row_does_not_depend_on_its_neighbours() -> None:
     ]
 
 
+def test_samples_of_one_call_are_independent_and_do_not_depend_on_the_batch() -> None:
+    m = model()
+    prompts = [[0, 5, 9]] * 12 + [[0, 7]] * 4
+    how = {"max_tokens": 10, "temperature": 1.0}
+    together = generate(m, prompts, EOS, Sampling(**how))  # type: ignore[arg-type]
+    assert len({tuple(text) for text in together[:12]}) > 8
+    assert generate(m, prompts, EOS, Sampling(batch=5, **how)) == together  # type: ignore[arg-type]
+    assert generate(m, prompts, EOS, Sampling(seed=1, **how)) != together  # type: ignore[arg-type]
+
+
+def test_different_prompts_share_their_draws_no_more_often_than_by_chance() -> None:
+    m = model()
+    with torch.no_grad():
+        for parameter in m.parameters():
+            parameter.mul_(0)  # every token is as likely as any other
+    how = {"max_tokens": 1, "temperature": 1.0}
+    pairs = [generate(m, [[0, 5], [0, 6]], 39, Sampling(seed=seed, **how)) for seed in range(300)]  # type: ignore[arg-type]
+    assert sum(first == second for first, second in pairs) < 30
+
+
+def test_only_ids_that_have_a_text_are_drawn() -> None:
+    m = model()
+    for sampling in (Sampling(max_tokens=20), Sampling(max_tokens=20, temperature=2.0, seed=4),
+                     Sampling(max_tokens=9, num_beams=3)):  # fmt: skip
+        assert max(max(ids, default=0) for ids in generate(m, PROMPTS, EOS, sampling, vocab=8)) < 8
+
+
 def draws(sampling: Sampling) -> set[int]:
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
     generator = torch.Generator().manual_seed(0)
@@ -115,7 +142,16 @@ def test_beams_score_at_least_as_high_as_greedy() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"top_p": 0.0}, {"temperature": -1.0}, {"max_tokens": 0}, {"num_beams": 2, "temperature": 1.0}]
+    "values",
+    [
+        {"top_p": 0.0},
+        {"temperature": -1.0},
+        {"temperature": 1e-40},
+        {"temperature": math.nan},
+        {"temperature": math.inf},
+        {"max_tokens": 0},
+        {"num_beams": 2, "temperature": 1.0},
+    ],
 )
 def test_impossible_sampling_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
@@ -202,6 +238,24 @@ def test_a_file_of_texts_answers_and_choices_is_scored(trained: Path, tmp_path: 
     assert found["answer"]["rows"] == found["choices"]["rows"] == 1
 
 
+def test_a_row_as_lambada_is_distributed_is_scored_by_its_last_word(trained: Path, tmp_path: Path) -> None:
+    texts = ["import json and return the decoded value", "def decode(self, text):\n return None"]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    pairs = [text.rsplit(" ", 1) for text in texts]
+    answers = [json.dumps({"prompt": prompt, "answer": " " + word}) + "\n" for prompt, word in pairs]
+    (tmp_path / "answers.jsonl").write_text("".join(answers))
+    by_text, by_answer = (
+        evaluate(trained, tmp_path / f"{name}.jsonl", "cpu") for name in ("texts", "answers")
+    )
+    assert by_text["last_word"] == pytest.approx(by_answer["answer"], rel=1e-5)
+    assert by_text["text"]["rows"] == 2
+
+
+def test_a_prompt_that_is_no_text_is_refused(trained: Path) -> None:
+    with pytest.raises(UsageError, match="lone surrogate"):
+        complete(trained, ["a\ud800"], Sampling(), "cpu")
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -211,6 +265,17 @@ def test_a_file_of_texts_answers_and_choices_is_scored(trained: Path, tmp_path: 
         '{"prompt": "x", "choices": ["a"], "answer": 3}',
         '{"prompt": "x", "choices": ["a"], "answer": -1}',
         '{"text": 3}',
+        '{"text": ""}',
+        '{"prompt": "The list is", "answer": ""}',
+        '{"prompt": "x", "answer": null}',
+        '{"prompt": "x", "choices": [" a", ""], "answer": 0}',
+        '{"prompt": "x", "choices": [1, 2], "answer": 0}',
+        '{"prompt": "x", "choices": "ab", "answer": 0}',
+        '{"prompt": "x", "choices": ["a", "b"], "answer": true}',
+        '{"prompt": "x", "choices": ["a", "b"], "answer": "1"}',
+        '{"prompt": "x", "answer": "y", "examples": [{"prompt": "a", "answer": ""}]}',
+        '{"text": "a\\ud800b"}',
+        '{"prompt": "\\udfff", "choices": ["a", "b"], "answer": 0}',
     ],
 )
 def test_a_row_that_cannot_be_scored_is_named_by_line(row: str, trained: Path, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_a_model_of_another_family_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_sentencepiece_model_becomes_the_same_tokenizer(tmp_path: Path) -> None:
     spm: Any = pytest.importorskip("sentencepiece")
     transformers: Any = pytest.importorskip("transformers")
+    tokenizers: Any = pytest.importorskip("tokenizers")
     from gristmill.trainer.hf_tokenizer import write_tokenizer
 
     text = Path(pytest.__file__).with_name("__init__.py").read_text() + Path(dataclasses.__file__).read_text()
@@ -107,7 +108,7 @@ def test_a_sentencepiece_model_becomes_the_same_tokenizer(tmp_path: Path) -> Non
         model_type="bpe",
         byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
         remove_extra_whitespaces=False,
-        num_threads=1, bos_id=-1, minloglevel=2,
+        num_threads=1, bos_id=-1, minloglevel=2, user_defined_symbols=["\n", "<|user|>"],
     )  # fmt: skip
     ours = spm.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
     (tmp_path / "out").mkdir()
@@ -120,11 +121,63 @@ def test_a_sentencepiece_model_becomes_the_same_tokenizer(tmp_path: Path) -> Non
         " ",
         "",
         "x" * 50,
+        "a </s> b",
+        "<unk> and <0x41>",
+        "<|user|>hello<|user|>\n\n",
     ]
+    bare = tokenizers.Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
     for sample in samples:
         assert theirs(sample, add_special_tokens=False)["input_ids"] == ours.encode(sample), sample
+        assert theirs(sample)["input_ids"] == [ours.eos_id(), *ours.encode(sample)], sample
+        assert bare.encode(sample, add_special_tokens=False).ids == ours.encode(sample), sample
         assert theirs.decode(ours.encode(sample)) == sample
     assert theirs.eos_token_id == ours.eos_id()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_tokenizer_of_hugging_face_keeps_its_ids_and_puts_eos_first(tmp_path: Path) -> None:
+    tokenizers: Any = pytest.importorskip("tokenizers")
+    transformers: Any = pytest.importorskip("transformers")
+    from gristmill.trainer.hf_tokenizer import write_tokenizer
+    from gristmill.trainer.tokenizer import load_tokenizer
+
+    made = tokenizers.ByteLevelBPETokenizer()
+    made.train_from_iterator(
+        [Path(dataclasses.__file__).read_text()], 600, special_tokens=["<|end|>", "<pad>"]
+    )
+    bare = tokenizers.Tokenizer.from_str(made.to_str())
+    bare.enable_truncation(7)
+    bare.enable_padding(length=9, pad_id=1, pad_token="<pad>")
+    bare.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "out").mkdir()
+    write_tokenizer(tmp_path / "tokenizer.json", tmp_path / "out", 0, 64)
+    trained, theirs = load_tokenizer(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    for sample in ("a <|end|> b", "class dataclass of fields and more and more words", "", "naïve 🙂"):
+        assert theirs(sample)["input_ids"] == [0, *trained.encode(sample)], sample
+        assert trained.decode(trained.encode(sample)) == sample
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_continues_a_prompt_as_generate_does(tmp_path: Path) -> None:
+    spm: Any = pytest.importorskip("sentencepiece")
+    transformers: Any = pytest.importorskip("transformers")
+    from gristmill.trainer.generate import Sampling, complete
+
+    (tmp_path / "text.txt").write_text(Path(dataclasses.__file__).read_text())
+    config = dataclasses.replace(SHAPES["LlamaForCausalLM"], vocab=400)
+    _, folder = checkpoint(config, tmp_path / "run")
+    spm.SentencePieceTrainer.train(
+        input=str(tmp_path / "text.txt"), model_prefix=str(tmp_path / "run" / "tokenizer"), vocab_size=400,
+        model_type="bpe", byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
+        remove_extra_whitespaces=False, num_threads=1, minloglevel=2, eos_id=0, bos_id=-1, unk_id=1,
+    )  # fmt: skip
+    out = export_hf(folder, tmp_path / "out")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    ids = tokenizer("def decode", return_tensors="pt").input_ids
+    continued = theirs.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
+    ours = complete(tmp_path / "run", ["def decode"], Sampling(max_tokens=12), "cpu")
+    assert tokenizer.decode(continued, skip_special_tokens=True) == ours[0]
 
 
 @pytest.mark.slow
