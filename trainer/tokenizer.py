@@ -50,7 +50,7 @@ class HuggingFace:
 
     @property
     def size(self) -> int:
-        return 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values())
+        return int(1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values()))
 
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
