@@ -42,7 +42,7 @@ from pathlib import Path
 from gristmill.filters.settings import FilterSettings
 from gristmill.manifest import Record
 from gristmill.pipeline.run.job import Attempt
-from gristmill.pipeline.stages.filter import filter_file
+from gristmill.pipeline.phases.filter import filter_file
 def peak():  # ru_maxrss would begin with what the parent took
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 // 1_000_000

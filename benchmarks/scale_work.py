@@ -6,21 +6,20 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from gristmill.pipeline.run import step as steps
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, peak_bytes
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.pipeline.run.step import StageKind, Step
+from gristmill.pipeline.run.stage import Slice, StageKind
+from gristmill.pipeline.run.step import Step
 
 
-class Many(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class Many(Slice):
     num_shards: int
+
+
+MANY = StageKind("many", Many, "scale_work:many", version=1)
 
 
 def many(job: Job) -> Stage:
@@ -36,8 +35,7 @@ def nothing(task: Attempt) -> None:
 
 def drive(num_shards: int) -> dict[str, float]:
     """Run the stage on Ray and return tasks per second and the driver's peak memory."""
-    steps.STAGES = {**steps.STAGES, "many": StageKind("scale_work:many", 1)}
-    plan = Plan("many", 1, [Step("many", "many", Many(num_shards=num_shards))], {})
+    plan = Plan("many", 1, [Step("many", MANY, Many(num_shards=num_shards))], {})
     began = time.perf_counter()
     run_plan(plan, Path("many"), EngineSettings(kind="ray"), Progress(quiet=True))
     seconds = time.perf_counter() - began

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,8 +30,10 @@ from gristmill.filters.options import (
     UrlSettings,
     WordListSettings,
 )
-from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES, Bound
+
+if TYPE_CHECKING:
+    from gristmill.filters.presets import Preset
 
 
 class FilterSettings(Section):
@@ -63,10 +65,11 @@ class FilterSettings(Section):
     @field_validator("presets")
     @classmethod
     def _known_presets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = presets() if names else {}
         for name in names:
-            if name not in PRESETS:
+            if name not in known:
                 raise ValueError(
-                    f"no preset is called `{name}`{nearest(name, PRESETS)}; there are {', '.join(PRESETS)}"
+                    f"no preset is called `{name}`{nearest(name, known)}; there are {', '.join(known)}"
                 )
             if names.count(name) > 1:
                 raise ValueError(f"the preset `{name}` is listed twice")
@@ -131,8 +134,16 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
+def presets() -> Mapping[str, Preset]:
+    """The presets by name; their kernels are slow to import, and most who read settings name none."""
+    from gristmill.filters.presets import PRESETS
+
+    return PRESETS
+
+
 def _names(preset: str) -> list[str]:
-    return [rule.name.partition(".")[2] for rule in PRESETS[preset].rules] + list(PRESETS[preset].parameters)
+    own = presets()[preset]
+    return [*(rule.name.partition(".")[2] for rule in own.rules), *own.parameters]
 
 
 def resolve(name: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Bound | None], dict[str, Any]]:
@@ -140,7 +151,7 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Bound | 
 
     Raises ValueError on an unknown name, a wrong type, or bounds that no value satisfies.
     """
-    preset = PRESETS[name]
+    preset = presets()[name]
     bounds: dict[str, Bound | None] = {}
     parameters: dict[str, Any] = {}
     rules = {rule.name: rule.bound for rule in preset.rules}

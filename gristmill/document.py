@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristmill.hashing import digest16
 
@@ -61,6 +62,21 @@ def document_schema(extra: Sequence[pa.Field] = ()) -> pa.Schema:
 def removed_schema(documents: pa.Schema) -> pa.Schema:
     """Return the schema of removed documents for a given schema of kept ones."""
     return pa.schema([*documents, *REMOVAL_FIELDS], metadata=_METADATA)
+
+
+def removed_rows(
+    documents: pa.Table, rules: pa.Array, values: pa.Array | None = None, bounds: pa.Array | None = None
+) -> pa.Table:
+    """Return documents with the columns of a removal by one rule each: what it measured, and its bound."""
+    empty = pa.nulls(documents.num_rows, pa.float64())
+    listed = pa.ListArray.from_arrays(pa.array(range(len(rules) + 1), pa.int32()), rules)
+    numbers = [empty if column is None else column.cast(pa.float64()) for column in (values, bounds)]
+    return pa.table([*documents.columns, rules, *numbers, listed], schema=removed_schema(documents.schema))
+
+
+def text_bytes(documents: pa.Table) -> int:
+    """Return the UTF-8 bytes of the text column; null counts as nothing."""
+    return int(pc.sum(pc.binary_length(documents.column("text"))).as_py() or 0)
 
 
 def document_id(source: str, key: str) -> bytes:

@@ -23,8 +23,9 @@ from gristmill.hashing import digest16
 from gristmill.location import RemotePath
 from gristmill.manifest import Manifest, Record
 from gristmill.pipeline.estimate.schedule import makespan
+from gristmill.pipeline.recipe.making import Sample
 from gristmill.pipeline.recipe.model import Recipe
-from gristmill.pipeline.recipe.plan import Sample, build_plan, input_settings
+from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
@@ -97,7 +98,7 @@ class Prediction:
 def choose_sample(recipe: Recipe, name: str) -> tuple[Sample, Sampled]:
     """Choose a source's ranges to mill and spread them over tasks of one format each; the first tasks hold
     none."""
-    settings = input_settings(recipe.sources[name])
+    settings = recipe.sources[name].reading()
     whole = plan_shards(settings, recipe.shard_bytes)
     total = sum(shard.num_bytes for shard in whole)
     range_bytes = max(_MIN_RANGE_BYTES, total // _RANGES)

@@ -29,9 +29,8 @@ BYTES_PER_TOKEN = 4.0
 def print_plan(recipe: Recipe, out: Path, *, as_json: bool) -> None:
     """Print LLaMA's table 1 for a recipe; raises RecipeError for what cannot be met, with the largest budget
     that can."""
-    assert recipe.mix is not None
     sizes, exact = known_sizes(recipe, out)
-    plan = make_plan(recipe.mix, sizes)
+    plan = make_plan(_mix(recipe), sizes)
     if as_json:
         print(json.dumps({"tokens": plan.tokens, "exact": exact, "sources": plan.table()}))
     else:
@@ -41,7 +40,7 @@ def print_plan(recipe: Recipe, out: Path, *, as_json: bool) -> None:
 def known_sizes(recipe: Recipe, out: Path) -> tuple[dict[str, Size], bool]:
     """What each source holds for training: from encoded files, else from the bytes of its documents so
     far."""
-    assert recipe.mix is not None
+    mix = _mix(recipe)
     manifests = {
         state.step.name: state.manifest
         for state in states(build_plan(recipe, "encode"), out)
@@ -59,9 +58,9 @@ def known_sizes(recipe: Recipe, out: Path) -> tuple[dict[str, Size], bool]:
     )
     sizes: dict[str, Size] = {}
     exact = True
-    for source in recipe.mix.proportions or documents or recipe.sources:
+    for source in mix.proportions or documents or recipe.sources:
         if source in encoded:
-            sizes[source] = _encoded_size(recipe.mix, encoded[source], recipe.seed)
+            sizes[source] = _encoded_size(mix, encoded[source], recipe.seed)
         elif source in documents:
             exact = False
             sizes[source] = _document_size([path for path, _ in documents[source].files])
@@ -74,6 +73,13 @@ def known_sizes(recipe: Recipe, out: Path) -> tuple[dict[str, Size], bool]:
                 ),
             )
     return sizes, exact
+
+
+def _mix(recipe: Recipe) -> MixSettings:
+    settings = recipe.section(MixSettings)
+    if settings is None:
+        raise UsageError("the recipe has no `mix` section", hint="give it `mix: {tokens: ...}`")
+    return settings
 
 
 def _encoded_size(settings: MixSettings, manifest: Manifest, seed: int) -> Size:

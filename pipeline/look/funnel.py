@@ -7,32 +7,19 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from gristmill.pipeline.look.reading import RunView, StepView
+from gristmill.pipeline.run.stage import kinds, label_of
 
-# What a stage did, as the name of the level it leaves behind.
-LEVELS = {
-    "extract": "extracted",
-    "adopt": "taken in",
-    "filter": "filtered",
-    "dedup-exact": "exact dedup",
-    "dedup-fuzzy": "near dedup",
-    "dedup-pieces": "pieces cut",
-    "classify-score": "quality",
-    "ngram-score": "perplexity",
-    "coverage": "coverage",
-    "encode": "encoded",
-    "mix": "mixed",
-}
-ENTRY = ("extract", "adopt")
-TOKENS = ("encode", "mix")  # they count tokens; what they book is drawn from their own facts
+ENTERED = "extracted"  # the level of all documents that entered, however they did
 
 
 @dataclass(slots=True)
 class Level:
     """What is left after a stage, and what left there; `num_tokens` once they are counted."""
 
-    stage: str
+    name: str
     documents: int
     text_bytes: int
+    is_entry: bool = False
     removed: int = 0
     failed: int = 0
     not_documents: int = 0
@@ -47,10 +34,6 @@ class Level:
     def entered(self) -> int:
         return self.documents + self.removed + self.failed + self.not_documents
 
-    @property
-    def name(self) -> str:
-        return LEVELS.get(self.stage, self.stage)
-
 
 @dataclass(slots=True)
 class Funnel:
@@ -63,7 +46,7 @@ class Funnel:
     @property
     def last(self) -> Level | None:
         """The last level of documents: mixing copies and drops some of them again."""
-        return next((level for level in reversed(self.levels) if level.stage not in TOKENS), None)
+        return next((level for level in reversed(self.levels) if level.num_tokens is None), None)
 
     @property
     def documents(self) -> int:
@@ -88,25 +71,33 @@ def build_funnel(view: RunView) -> Funnel:
     documents: dict[str, int] = {}
     text_bytes: dict[str, int] = {}
     funnel = Funnel(0, 0, [])
-    text_stages = [
-        step
-        for step in view.steps
-        if step.totals.has_books and step.stage in LEVELS and step.stage not in TOKENS
-    ]
-    for stages, group in groupby(
-        text_stages, key=lambda step: "extract" if step.stage in ENTRY else step.stage
-    ):
-        level = Level(stages, 0, 0)
+    named = Counter[str]()
+    for (name, is_entry), group in groupby(filter(_books_texts, view.steps), key=_level_of):
+        named[name] += 1
+        level = Level(name if named[name] == 1 else f"{name} ({named[name]})", 0, 0, is_entry)
         for step in group:
             level.steps.append(step)
             _pass(step, level, documents, text_bytes)
-            if step.stage in ENTRY:
+            if is_entry:
                 funnel.records += step.totals.books.items_in
                 funnel.record_bytes += step.totals.books.bytes_in
         level.documents, level.text_bytes = sum(documents.values()), sum(text_bytes.values())
         funnel.levels.append(level)
     funnel.levels += [level for level in (_encoded(view), _mixed(view)) if level]
     return funnel
+
+
+def _books_texts(step: StepView) -> bool:
+    """Whether a step's books are of documents; a stage that this version does not know is taken to be one."""
+    kind = kinds().get(step.stage)
+    return step.totals.has_books and (kind is None or kind.books == "texts")
+
+
+def _level_of(step: StepView) -> tuple[str, bool]:
+    """The level that a step belongs to: those where documents enter are one, others go by their stage."""
+    kind = kinds().get(step.stage)
+    is_entry = bool(kind and kind.entry)
+    return (ENTERED if is_entry else label_of(step.stage), is_entry)
 
 
 def _encoded(view: RunView) -> Level | None:
@@ -116,7 +107,7 @@ def _encoded(view: RunView) -> Level | None:
     documents, text_bytes, tokens = (
         sum(step.extra[name] for step in steps) for name in ("documents", "bytes", "tokens")
     )
-    return Level("encode", documents, text_bytes, num_tokens=tokens, steps=steps)
+    return Level(label_of("encode"), documents, text_bytes, num_tokens=tokens, steps=steps)
 
 
 def _mixed(view: RunView) -> Level | None:
@@ -128,7 +119,7 @@ def _mixed(view: RunView) -> Level | None:
         sum(row[name] for step in steps for row in step.extra["table"])
         for name in ("docs", "bytes", "tokens")
     )
-    level = Level("mix", documents, text_bytes, num_tokens=tokens, steps=steps)
+    level = Level(label_of("mix"), documents, text_bytes, num_tokens=tokens, steps=steps)
     for step in steps:
         books = step.totals.books
         level.removed += books.items_out["removed"]
@@ -143,7 +134,7 @@ def _pass(step: StepView, level: Level, documents: dict[str, int], text_bytes: d
         out = books.items_out
         documents[source] = out["kept"]
         # Extraction makes text out of payload; every later stage books text itself.
-        text_bytes[source] = books.created_bytes if step.stage == "extract" else books.bytes_out["kept"]
+        text_bytes[source] = books.created_bytes or books.bytes_out["kept"]
         level.removed += out["removed"]
         level.failed += out["failed"]
         level.not_documents += sum(

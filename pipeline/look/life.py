@@ -20,9 +20,9 @@ from gristmill.pipeline.look.figures import measured
 from gristmill.pipeline.look.inplace import named_edits
 from gristmill.pipeline.look.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.stage import is_entry
 from gristmill.storage import read_tables
 
-ENTRY = ("extract", "adopt")
 _SIDES = ("min", "above", "max", "below")
 
 
@@ -57,7 +57,7 @@ def look_up(out: Path, asked: str) -> Life:
     it.
     """
     manifests = finished_steps(out)
-    entries = [manifest for manifest in manifests.values() if manifest.ingredients["stage"] in ENTRY]
+    entries = [manifest for manifest in manifests.values() if is_entry(manifest.ingredients["stage"])]
     if not entries:
         raise UsageError(f"`{out}` has read no input yet", hint="`gristmill status` says how far the run is")
     found = _first(entries, manifests, asked)

@@ -14,19 +14,8 @@ from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_record
 from gristmill.parquet import num_parquet_rows
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps, read_run
 from gristmill.pipeline.run.losses import spell_lost, with_lost
+from gristmill.pipeline.run.stage import kinds
 from gristmill.pipeline.run.step import identity
-
-TEXT_STAGES = (
-    "filter",
-    "dedup-exact",
-    "dedup-fuzzy",
-    "dedup-pieces",
-    "dedup-substring",
-    "dedup-decontaminate",
-    "classify-score",
-    "ngram-score",
-    "coverage",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +140,8 @@ def _verify_records(manifest: Manifest) -> Iterator[Finding]:
 def _verify_handover(manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
     """What a text stage received must be what the steps before it kept."""
     for name, manifest in manifests.items():
-        if manifest.ingredients.get("stage") not in TEXT_STAGES or not manifest.books:
+        kind = kinds().get(str(manifest.ingredients.get("stage")))
+        if not kind or kind.entry or kind.books != "texts" or not manifest.books:
             continue
         source = name.partition("/")[2] or None
         inputs = [manifests[step] for step in manifest.ingredients["inputs"] if step in manifests]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gristmill.errors import GristmillError, RecipeError, UsageError
+from gristmill.pipeline.recipe.model import Recipe, recipe_model
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
@@ -25,6 +26,16 @@ _BOUNDS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a YAML file; raises what `load` raises."""
+    return load(path, recipe_model(), overrides)
+
+
+def make_recipe(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Validate a recipe given as plain data."""
+    return validate(data, recipe_model(), overrides)
 
 
 def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:

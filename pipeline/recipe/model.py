@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, Self
+from functools import cache
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    create_model,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
-from gristmill.classifiers.settings import BucketSettings, ClassifierSettings, CoverageSettings, NgramSettings
-from gristmill.dedup.settings import DedupSettings
-from gristmill.errors import GristmillError
 from gristmill.filters.settings import FilterSettings
 from gristmill.location import default_storage
-from gristmill.pipeline.extract.settings import ExtractSettings
-from gristmill.pipeline.run.outcomes import KeepRemoved
 from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.stage import KeepRemoved, Section, sections
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings
-from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 
-_NAMING = {
-    "classify": ("positives", "negatives", "apply_to"),
-    "ngram": ("train_on", "apply_to"),
-    "coverage": ("apply_to",),
-    "mix": ("proportions", "max_epochs", "weights"),
-}
+Settings = TypeVar("Settings")
 
 
 class UnknownSource(ValueError):
@@ -54,55 +53,9 @@ class RecipeSource(SourceSettings):
         description="take an output folder of gristmill as it is, though steps or shards of it are missing",
     )
 
-
-class ClassifySettings(_Section):
-    """A quality classifier trained on curated against crawled sources, and the sources it decides on."""
-
-    positives: tuple[str, ...] = Field((), description="curated sources")
-    negatives: tuple[str, ...] = Field((), description="crawled sources")
-    apply_to: tuple[str, ...] = Field(
-        (), description="sources whose documents are scored and removed; the negatives when unset"
-    )
-    classifier: ClassifierSettings = ClassifierSettings()
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return self.apply_to or self.negatives
-
-
-class NgramSection(_Section):
-    """An n-gram language model counted on sources, and the sources whose documents it scores."""
-
-    train_on: tuple[str, ...] = Field((), description="sources to count n-grams of")
-    apply_to: tuple[str, ...] = Field(
-        (), description="sources whose documents get a perplexity and a bucket, and can be removed"
-    )
-    path: str | None = Field(None, description="the folder of a model to score with instead of counting one")
-    model: NgramSettings = NgramSettings()
-    buckets: BucketSettings = BucketSettings()
-    heldout_fraction: float = Field(
-        0.005,
-        ge=0,
-        lt=1,
-        description=(
-            "share of documents kept from counting, to score instead; that of `mix` where there is one"
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _has_a_model(self) -> Self:
-        if bool(self.train_on) == bool(self.path):
-            raise ValueError("give either `train_on`, to count a model, or `path`, to use one")
-        if self.path and not self.apply_to:
-            raise ValueError("a model by `path` needs `apply_to`: the sources to score")
-        return self
-
-
-class CoverageSection(CoverageSettings):
-    """Selection by age and domain, and tables of domains, years, languages and lengths, for some sources or
-    all."""
-
-    apply_to: tuple[str, ...] = Field((), description="all sources when unset")
+    def reading(self) -> SourceSettings:
+        """What reading depends on: the source without the choice of stages it passes through."""
+        return SourceSettings(**{field: getattr(self, field) for field in SourceSettings.model_fields})
 
 
 class OutputSettings(_Section):
@@ -146,7 +99,10 @@ class Limits(_Section):
 
 
 class Recipe(_Section):
-    """Everything that decides what a run makes."""
+    """Everything that decides what a run makes.
+
+    The sections that make steps are declared by `pipeline/stages/`; `recipe_model()` has a field for each.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the output folder")
     seed: int = Field(1, ge=0, lt=1 << 63, description="of every draw")
@@ -155,15 +111,6 @@ class Recipe(_Section):
     keep_removed: KeepRemoved = Field(
         "text", description="what removed documents keep: text, signals (no text), sample (text of 1 %)"
     )
-    extract: ExtractSettings = ExtractSettings()
-    filter: FilterSettings | None = None
-    dedup: DedupSettings = DedupSettings()
-    classify: ClassifySettings | None = None
-    ngram: NgramSection | None = None
-    coverage: CoverageSection | None = None
-    tokenizer: TokenizerSettings | None = None
-    mix: MixSettings | None = None
-    train: dict[str, Any] | None = Field(None, description="settings of the trainer (docs/trainer.md)")
     engine: EngineSettings = EngineSettings()
     output: OutputSettings = OutputSettings()
     limits: Limits = Limits()
@@ -176,46 +123,50 @@ class Recipe(_Section):
                 raise ValueError(f"the name of a source may hold letters, digits, - and _, got {name!r}")
         return sources
 
-    @field_validator("train")
-    @classmethod
-    def _settings_of_the_trainer(cls, train: dict[str, Any] | None) -> dict[str, Any] | None:
-        from gristmill.trainer.config import Settings
-
-        if train is not None:
-            try:
-                Settings.from_dict(train)
-            except GristmillError as error:
-                raise ValueError(str(error)) from None
-        return train
-
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:
         for location, name in self.named_sources():
             if name not in self.sources and not any(self.outputs(source) for source in self.sources.values()):
                 raise UnknownSource(location, name, self.sources)
-        if self.mix and self.tokenizer is None:
-            raise ValueError("`mix` needs a `tokenizer` section")
-        if self.train is not None and self.mix is None:
-            raise ValueError("`train` needs a `mix` section: it reads the mixed shards")
+        for section in sections():
+            if section.check:
+                section.check(self)
         return self
+
+    def section(self, model: type[Settings]) -> Settings | None:
+        """The settings of the section that has this model, None where the recipe has none."""
+        (name,) = (section.name for section in sections() if section.model is model)
+        settings: Settings | None = getattr(self, name, None)
+        return settings
 
     def named_sources(self) -> Iterator[tuple[tuple[str, str], str]]:
         """Yield every source that a section names, with the section and key that do."""
-        for section, roles in _NAMING.items():
-            for role in roles if getattr(self, section) else ():
-                named = getattr(getattr(self, section), role)
+        for section in sections():
+            settings = getattr(self, section.name, None)
+            for key in section.sources if settings else ():
+                named = getattr(settings, key)
                 for name in named if isinstance(named, tuple | dict) else ():
-                    yield (section, role), name
+                    yield (section.name, key), name
 
     @staticmethod
     def outputs(source: RecipeSource) -> list[str]:
         """Those of a source's inputs that are folders written by gristmill, whose sources go by their own
         names."""
-        from gristmill.pipeline.stages.adopt import is_output
+        from gristmill.pipeline.phases.adopt import is_output
 
         return [path for path in source.inputs if is_output(path, source.access())]
 
 
-StageName = Literal[
-    "extract", "filter", "dedup", "classify", "ngram", "coverage", "tokenizer", "encode", "mix", "train"
-]
+def recipe_model() -> type[Recipe]:
+    """Return the model of a whole recipe: a field for every declared section besides the ones above."""
+    return _with_sections(sections())
+
+
+@cache
+def _with_sections(declared: tuple[Section, ...]) -> type[Recipe]:
+    fields: dict[str, Any] = {}
+    for section in declared:
+        if section.model is not None:
+            model = section.model if section.default is not None else section.model | None
+            fields[section.name] = (model, Field(section.default, description=section.description))
+    return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, **fields)

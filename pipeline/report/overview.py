@@ -4,7 +4,7 @@ go."""
 from __future__ import annotations
 
 from gristmill.pipeline.look.figures import amount, count, share, size
-from gristmill.pipeline.look.funnel import TOKENS, Funnel, Level
+from gristmill.pipeline.look.funnel import Funnel, Level
 from gristmill.pipeline.look.reading import RunView, last_evaluation
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, table, tag
@@ -45,7 +45,7 @@ def verdict(view: RunView, funnel: Funnel) -> str:
 
 def _largest_loss(funnel: Funnel) -> str:
     rules = [
-        item for level in funnel.levels if level.stage not in TOKENS for item in level.by_rule_first.items()
+        item for level in funnel.levels if level.num_tokens is None for item in level.by_rule_first.items()
     ]
     if not any(number for _, number in rules):
         return ""
@@ -88,7 +88,7 @@ def state_line(view: RunView) -> str:
 
 def hero(view: RunView, funnel: Funnel, written: str) -> Html:
     failed = sum(level.failed for level in funnel.levels)
-    removed = sum(level.removed for level in funnel.levels if level.stage not in TOKENS)
+    removed = sum(level.removed for level in funnel.levels if level.num_tokens is None)
     tiles = [
         ("records in", amount(funnel.records), size(funnel.record_bytes)),
         ("documents kept", amount(funnel.documents), share(funnel.documents, funnel.records)),
@@ -157,7 +157,7 @@ def funnel_section(funnel: Funnel) -> Section:
 
 
 def _documents(level: Level) -> Amount:
-    other = "held out" if level.stage == "mix" else "not documents"
+    other = "held out" if level.num_tokens is not None else "not documents"
     lost = (
         ("removed", "removed", level.removed),
         ("failed", "failed", level.failed),

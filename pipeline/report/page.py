@@ -13,19 +13,15 @@ from gristmill.pipeline.look.figures import inert
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import RunView, read_view, written
 from gristmill.pipeline.report.asking import asking_section
-from gristmill.pipeline.report.contamination import contamination_section
 from gristmill.pipeline.report.corpus import corpus_section
-from gristmill.pipeline.report.duplicates import duplicates_section
 from gristmill.pipeline.report.failures import failures_section
 from gristmill.pipeline.report.markup import Html, Section, tag
-from gristmill.pipeline.report.mixture import mixture_section, tokenizer_section
 from gristmill.pipeline.report.overview import funnel_section, hero, rules_section
 from gristmill.pipeline.report.provenance import provenance_section
-from gristmill.pipeline.report.quality import quality_section
 from gristmill.pipeline.report.samples import collect_samples, in_script, samples_section
 from gristmill.pipeline.report.signals import signals_section
 from gristmill.pipeline.report.stages import stages_section
-from gristmill.pipeline.report.training import training_section
+from gristmill.pipeline.run.stage import kinds, resolve
 from gristmill.storage import write_atomic
 
 REPORT = "report.html"
@@ -54,9 +50,8 @@ def render(view: RunView) -> str:
             signals_section(funnel),
             corpus_section(funnel),
         ]
-    made += [duplicates_section(view), contamination_section(view)]
-    made += [quality_section(view), tokenizer_section(view), mixture_section(view)]
-    made += [training_section(view), samples_section(view, samples)]
+    made += [resolve(section)(view) for section in stage_sections(view)]
+    made.append(samples_section(view, samples))
     made += [failures_section(funnel, view) if funnel.levels else None, stages_section(view)]
     made += [asking_section(view, funnel), provenance_section(view)]
     data = {"samples": samples, "why": f"gristmill why {shlex.quote(inert(str(view.out)))}"}
@@ -66,6 +61,13 @@ def render(view: RunView) -> str:
         [section for section in made if section],
         data,
     )
+
+
+def stage_sections(view: RunView) -> list[str]:
+    """The sections that the stages of a run declare, each once, where the last stage that has it stands."""
+    there = {step.stage for step in view.steps}
+    named = [name for kind in kinds().values() if kind.name in there for name in kind.report]
+    return list(dict.fromkeys(reversed(named)))[::-1]
 
 
 def page(title: str, head: Html, sections: Sequence[Section], data: Mapping[str, Any]) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gristmill.pipeline.look.figures import count, inert
-from gristmill.pipeline.look.funnel import LEVELS
 from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.report.markup import Html, Section, command, join, tag
 from gristmill.pipeline.report.signals import near_cut, sample_title, trimmed
+from gristmill.pipeline.run.stage import label_of
 
 BUDGET_BYTES = 3_000_000  # of the page's five million
 _CHARACTERS = (1200, 800, 500, 300, 160, 80)
@@ -22,7 +22,7 @@ def collect_samples(view: RunView) -> dict[str, dict[str, Any]]:
     budget."""
     groups: dict[str, dict[str, Any]] = {}
     for step in view.steps:
-        stage = LEVELS.get(step.stage, step.stage)
+        stage = label_of(step.stage)
         for label, samples in step.totals.samples.items():
             # A rule's samples belong together whichever source they are of; kept and failed differ by step.
             key = f"{step.name} {label}" if label in ("kept", "failed") else label

@@ -81,7 +81,7 @@ class InlineEngine:
         for number in range(self.settings.retries + 1):
             try:
                 named = (folder, phase.name, task.key, function_name(task.function), task.arguments)
-                attempt(*named, phase.common, None, task.checks, phase.pins)
+                attempt(*named, phase.shared, None, task.checks)
                 return None
             except (Interrupted, UsageError, StaleError):
                 raise
@@ -127,7 +127,7 @@ class RayEngine:
             max_retries=3,  # of a worker or node that died; what a task raises is retried below
             name=f"{folder.name}:{phase.name}",
         )
-        common = self._ray.put(dict(phase.common))
+        shared = self._ray.put(phase.shared)
         running: dict[Any, tuple[Task, int]] = {}
         waiting = [
             (0.0, task, 0) for task in reversed(tasks)
@@ -136,7 +136,7 @@ class RayEngine:
         try:
             while waiting or running:
                 signals.check()
-                self._submit(remote, folder, phase, common, waiting, running)
+                self._submit(remote, folder, phase, shared, waiting, running)
                 for reference in self._wait(list(running)):
                     task, number = running.pop(reference)
                     failure = self._outcome(reference, task)
@@ -225,7 +225,7 @@ class RayEngine:
         remote: Any,
         folder: Path,
         phase: Phase,
-        common: Any,
+        shared: Any,
         waiting: list[Any],
         running: dict[Any, tuple[Task, int]],
     ) -> None:
@@ -237,7 +237,7 @@ class RayEngine:
             if not_before <= now:
                 del waiting[position]
                 named = (folder, phase.name, task.key, function_name(task.function), dict(task.arguments))
-                reference = remote.remote(*named, common, roots(), task.checks, phase.pins)
+                reference = remote.remote(*named, shared, roots(), task.checks)
                 running[reference] = (task, number)
 
     def _wait(self, references: list[Any]) -> list[Any]:

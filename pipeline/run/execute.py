@@ -88,6 +88,7 @@ def execute(
         while True:
             asked = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
             phase = after_losses(engines.settings.provide(step.stage, asked), losses)
+            phase = replace(phase, step=(job.settings, job.seed), pins=step.pins)
             records = run_phase(step, job.folder, phase, engines, progress, losses, allowed_failures)
             done += [record for record in records if not record.is_lost]
     except StopIteration as finish:
@@ -136,7 +137,6 @@ def run_phase(
     """
     there = finished_keys(folder, phase.name)
     pending = [task for task in phase.tasks if task.key not in there]
-    phase = replace(phase, pins=step.pins)
     shares = share_files([task.arguments for task in pending], phase.common)
     pending = [replace(task, checks=share) for task, share in zip(pending, shares, strict=True)]
     progress.phase(f"{step.name} {phase.name}", done=len(phase.tasks) - len(pending), total=len(phase.tasks))

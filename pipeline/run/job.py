@@ -3,13 +3,12 @@
 A stage is a generator. It yields phases, receives their shard records in task order, and returns the step's
 extra facts:
 
-    def example(job: Job) -> Stage:
-        tasks = [Task(f"{i:05d}", count_rows, {"path": str(path)}) for i, path in
-        enumerate(job.paths("documents"))] records = yield Phase("count", tasks) return {"rows":
-        sum(record.counts["rows"] for record in records)}
+    def example(job: Job[ExampleSlice]) -> Stage:
+        records = yield over_paths("count", count_rows, job.paths("documents"))
+        return {"rows": sum(record.counts["rows"] for record in records)}
 
-    def count_rows(task: Attempt, path: str) -> None:
-        task.record.counts["rows"] = ...
+    def count_rows(task: Attempt[ExampleSlice], path: str) -> None:
+        task.record.counts["rows"] = ...        # task.settings is the step's slice, task.seed its seed
 
 A task's output is a function of its arguments alone, so that a second attempt writes the same bytes. Paths
 among them are on this machine, also where the output lies on remote storage. Files are written into
@@ -19,7 +18,6 @@ committed last.
 
 from __future__ import annotations
 
-import importlib
 import resource
 import secrets
 import shutil
@@ -29,14 +27,17 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from gristmill.location import Roots, staged, use_storage
 from gristmill.manifest import Manifest, Record, put_record, record_path
 from gristmill.pins import check_named, check_pins, pins_held
+from gristmill.pipeline.run.stage import resolve
 from gristmill.remote import take_retries
 from gristmill.storage import FileEntry, publish
 from gristmill.stores import store_of
+
+Settings = TypeVar("Settings")  # the slice of the recipe that a stage's job and tasks have
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,17 @@ class Task:
     function: Callable[..., None]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[str] = ()  # published files that this task checks for all that read them
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all tasks of a phase are given: the step's slice and seed, the phase's common arguments, and the
+    digests of files from outside the run."""
+
+    settings: Any = None
+    seed: int = 0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,11 @@ class Phase:
     may_lose: bool = False
     pins: Mapping[str, str] = field(default_factory=dict)
     saves: bool = False
+    step: tuple[Any, int] = (None, 0)  # slice and seed, set when the phase is run
+
+    @property
+    def shared(self) -> Shared:
+        return Shared(*self.step, self.common, self.pins)
 
 
 def over_paths(
@@ -84,7 +101,7 @@ Stage = Generator[Phase, list[Record], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Job(Generic[Settings]):
     """A step about to run: its slice of the recipe and the manifests of the steps it reads.
 
     `holders` names, for a source that several inputs have documents of, the one that counts. `carried` is
@@ -92,7 +109,7 @@ class Job:
     """
 
     name: str
-    settings: Any
+    settings: Settings
     inputs: Mapping[str, Manifest]
     seed: int
     folder: Path
@@ -120,12 +137,15 @@ class Job:
 
 
 @dataclass(slots=True)
-class Attempt:
-    """One attempt at a task: a scratch folder of its own and the record that it fills."""
+class Attempt(Generic[Settings]):
+    """One attempt at a task: a scratch folder of its own, the record that it fills, and its step's slice and
+    seed."""
 
     folder: Path
     scratch: Path
     record: Record
+    settings: Settings
+    seed: int
 
     def publish(
         self, path: Path, kind: str, rows: int = 0, *, source: str | None = None, name: str | None = None
@@ -154,18 +174,16 @@ def attempt(
     key: str,
     function: str,
     arguments: Mapping[str, Any],
-    common: Mapping[str, Any] | None = None,
+    shared: Shared | None = None,
     storage: Roots | None = None,
     checks: Sequence[str] = (),
-    pins: Mapping[str, str] | None = None,
 ) -> str:
-    """Run one task to its committed record and return the record's path; `common` are arguments its whole
-    phase shares.
+    """Run one task to its committed record and return the record's path; `shared` is what its whole phase
+    has in common.
 
     Both engines call this and nothing else; to another process they pass `storage`, how remote outputs are
-    reached. `checks` are files to compare with the digests in their names, `pins` files from outside the run
-    with the digests they were planned with. Raises what the task raises; its scratch folder is removed either
-    way.
+    reached. `checks` are files to compare with the digests in their names. Raises what the task raises; its
+    scratch folder is removed either way.
     """
     start = time.perf_counter()
     for root, settings in storage or ():
@@ -174,12 +192,13 @@ def attempt(
     scratch = store_of(folder).scratch(folder, f"{phase}-{key}-{secrets.token_hex(6)}")
     record = Record(phase, key)
     try:
-        given = staged({**arguments, **(common or {})}, scratch / ".inputs")
+        shared = shared or Shared()
+        given = staged({**arguments, **shared.arguments}, scratch / ".inputs")
         for path in checks:
             check_named(path)
-        stamps = check_pins(pins or {})
-        _resolve(function)(Attempt(folder, scratch, record), **given)
-        pins_held(pins or {}, stamps)
+        stamps = check_pins(shared.pins)
+        resolve(function)(Attempt(folder, scratch, record, shared.settings, shared.seed), **given)
+        pins_held(shared.pins, stamps)
         if record.books:
             record.books.balance(f"{folder.name}, {phase} {key}")
         record.timing |= {
@@ -196,11 +215,6 @@ def attempt(
 
 def function_name(function: Callable[..., None]) -> str:
     return f"{function.__module__}:{function.__qualname__}"
-
-
-def _resolve(name: str) -> Callable[..., None]:
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 
 def peak_bytes() -> int:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from gristmill.pipeline.run import step as steps
 from gristmill.pipeline.run.job import Phase
+from gristmill.pipeline.run.stage import kinds
 
 
 class StageNeeds(BaseModel):
@@ -47,8 +47,8 @@ class EngineSettings(BaseModel):
     @classmethod
     def _names_of_stages(cls, stages: dict[str, StageNeeds]) -> dict[str, StageNeeds]:
         for name in stages:
-            if name not in steps.STAGES:
-                raise ValueError(f"there is no stage `{name}`; the stages are {', '.join(steps.STAGES)}")
+            if name not in kinds():
+                raise ValueError(f"there is no stage `{name}`; the stages are {', '.join(kinds())}")
         return stages
 
     def provide(self, stage: str, phase: Phase) -> Phase:

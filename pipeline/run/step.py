@@ -2,75 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from gristmill.hashing import sha256_json
 from gristmill.manifest import Manifest
-from gristmill.pipeline.run.job import Job, Stage
+from gristmill.pipeline.run.stage import Slice, StageKind
 from gristmill.storage import FILE_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
-class StageKind:
-    """A kind of step: where its generator lies, the version of the bytes it writes, and the libraries that
-    shape them.
-
-    `version` is raised whenever the same input would give other bytes; a golden test holds it to that.
-    """
-
-    function: str
-    version: int
-    libraries: tuple[str, ...] = ()
-
-    def load(self) -> Callable[[Job], Stage]:
-        module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
-
-
-_STAGES = "gristmill.pipeline.stages"
-STAGES: Mapping[str, StageKind] = {
-    "extract": StageKind(
-        f"{_STAGES}.extract:extract",
-        4,
-        ("trafilatura", "resiliparse", "fastwarc", "pycld2", "lxml", "pyarrow", "numba"),
-    ),
-    "adopt": StageKind(f"{_STAGES}.adopt:adopt", 2, ("pyarrow",)),
-    "filter": StageKind(f"{_STAGES}.filter:filter_documents", 3, ("pyarrow", "numba", "pycld2")),
-    "recut": StageKind(f"{_STAGES}.recut:recut_documents", 2, ("pyarrow", "numba")),
-    "dedup-exact": StageKind(f"{_STAGES}.dedup:exact_stage", 4, ("pyarrow",)),
-    "dedup-fuzzy": StageKind(f"{_STAGES}.dedup:fuzzy_stage", 4, ("pyarrow", "numba")),
-    "dedup-pieces": StageKind(f"{_STAGES}.dedup_pieces:pieces_stage", 3, ("pyarrow", "numba")),
-    "dedup-substring": StageKind(
-        f"{_STAGES}.dedup_substring:substring_stage", 2, ("pyarrow", "numba", "pydivsufsort")
-    ),
-    "dedup-decontaminate": StageKind(f"{_STAGES}.decontaminate:decontaminate_stage", 3, ("pyarrow", "numba")),
-    "classify-train": StageKind(
-        f"{_STAGES}.classify:train", 2, ("fasttext-modern", "scikit-learn", "pyarrow")
-    ),
-    "classify-score": StageKind(
-        f"{_STAGES}.classify:score", 4, ("fasttext-modern", "scikit-learn", "pyarrow")
-    ),
-    "ngram-train": StageKind(f"{_STAGES}.ngram:train", 1, ("numba",)),
-    "ngram-score": StageKind(f"{_STAGES}.ngram_score:score", 2, ("pyarrow", "numba")),
-    "ngram-heldout": StageKind(f"{_STAGES}.ngram:heldout", 1, ("numba",)),
-    "coverage": StageKind(f"{_STAGES}.coverage:coverage", 2, ("pyarrow",)),
-    "tokenizer": StageKind(f"{_STAGES}.tokenizer:train", 4, ("sentencepiece",)),
-    "encode": StageKind(f"{_STAGES}.encode:encode", 2, ("sentencepiece", "tokenizers", "gigatoken")),
-    "mix": StageKind(f"{_STAGES}.mix:mix", 2),
-    "train": StageKind(f"{_STAGES}.train:train", 2, ("torch",)),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
-    """One node of the plan: a stage with its slice of the recipe, reading the steps named in `inputs`.
+    """One node of the plan: a kind of step with its slice of the recipe, reading the steps named in `inputs`.
 
     `external` digests what lies outside the recipe: listings of source files, user code, models. `holders`
     says for each source which of the inputs has its documents as they are now: two inputs may both have some,
@@ -79,8 +25,8 @@ class Step:
     """
 
     name: str
-    stage: str
-    slice: BaseModel
+    kind: StageKind
+    slice: Slice
     inputs: tuple[str, ...] = ()
     external: Mapping[str, str] = field(default_factory=dict)
     holders: Mapping[str, str] = field(default_factory=dict)
@@ -88,8 +34,8 @@ class Step:
     carried: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
-    def kind(self) -> StageKind:
-        return STAGES[self.stage]
+    def stage(self) -> str:
+        return self.kind.name
 
     @property
     def settings(self) -> dict[str, Any]:

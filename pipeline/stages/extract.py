@@ -1,71 +1,118 @@
-"""From a source's inputs to documents: one task per shard, then records that were seen twice are let go."""
+"""Documents enter: extracted from a source's inputs, or adopted from an output that gristmill wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from gristmill.pipeline.extract.extraction import Extraction
+from gristmill.errors import RecipeError, UsageError
+from gristmill.hashing import sha256_json
 from gristmill.pipeline.extract.settings import ExtractSettings
-from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import DocumentOutputs
-from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
-from gristmill.pipeline.sources.record import InputShard, RangeEnd
+from gristmill.pipeline.recipe.making import Making
+from gristmill.pipeline.recipe.model import RecipeSource, UnknownSource
+from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.pipeline.stages.repeats import keep_first
-from gristmill.pipeline.stages.slices import ExtractSlice
 
 
-def extract(job: Job) -> Stage:
-    """Extract every shard, check that ranges of split files meet, and keep the first of records with equal
-    ids."""
-    piece: ExtractSlice = job.settings
-    shards = plan_shards(piece.inputs, piece.shard_bytes, job.carried.get("files"))
-    if piece.only is not None:
-        shards = [_together([shards[number] for number in task], shards[0].format) for task in piece.only]
-    common = {
-        "source": piece.source,
-        "inputs": piece.inputs,
-        "settings": piece.extract,
-        "seed": job.seed,
-        "keep_removed": piece.keep_removed,
-    }
-    tasks = [Task(f"{number:05d}", extract_shard, {"shard": shard}) for number, shard in enumerate(shards)]
-    records = yield Phase("extract", tasks, common, may_lose=True)
-    if piece.only is None:
-        check_ranges_meet(RangeEnd(**end) for record in records for end in record.extra.get("ends", ()))
-    if len(records) < 2:
-        return {}
-    return (yield from keep_first(job, records, piece.source, piece.keep_removed))
+class ExtractSlice(Slice):
+    """`only` names for each task the shards it reads: a preflight's sample."""
+
+    source: str
+    inputs: SourceSettings
+    extract: ExtractSettings
+    shard_bytes: int
+    only: tuple[tuple[int, ...], ...] | None = None
+    keep_removed: KeepRemoved
 
 
-def _together(shards: Sequence[InputShard], otherwise: str) -> InputShard:
-    """Several shards of one format as one; none of them as one without ranges."""
-    ranges = tuple(range_ for shard in shards for range_ in shard.ranges)
-    return InputShard(shards[0].format if shards else otherwise, ranges, shards[0].limit if shards else None)
+class AdoptSlice(Slice):
+    """Documents that gristmill wrote before: taken as they are, with their ids and origins."""
+
+    source: str
+    folder: str
 
 
-def extract_shard(
-    task: Attempt,
-    shard: InputShard,
-    source: str,
-    inputs: SourceSettings,
-    settings: ExtractSettings,
-    seed: int,
-    keep_removed: Any,
-) -> None:
-    outputs = DocumentOutputs(
-        task, source, seed, inputs.extra_fields(), keep_removed=keep_removed, by_url=True
+EXTRACT = StageKind(
+    "extract",
+    ExtractSlice,
+    "gristmill.pipeline.phases.extract:extract",
+    version=4,
+    libraries=("trafilatura", "resiliparse", "fastwarc", "pycld2", "lxml", "pyarrow", "numba"),
+    label="extracted",
+    books="texts",
+    entry=True,
+)
+ADOPT = StageKind(
+    "adopt",
+    AdoptSlice,
+    "gristmill.pipeline.phases.adopt:adopt",
+    version=3,
+    libraries=("pyarrow",),
+    label="taken in",
+    books="texts",
+    entry=True,
+)
+
+
+def plan(making: Making, settings: ExtractSettings) -> None:
+    """Extract every source; one that is an output folder is adopted, source by source."""
+    from gristmill.pipeline.phases.adopt import adoptable
+
+    recipe = making.recipe
+    for name, source in recipe.sources.items():
+        folders = recipe.outputs(source)
+        if not folders:
+            making.last[name] = _extract_source(making, name, source, settings)
+            continue
+        if len(source.inputs) > 1:
+            raise UsageError(
+                f"the source `{name}` mixes an output folder of gristmill with other inputs",
+                hint="make it a source of its own",
+            )
+        parts = adoptable(folders[0], partial=source.partial)
+        making.adopted[name] = tuple(part.source for part in parts)
+        for part in parts:
+            digest = sha256_json([entry.sha256 for _, entry in part.files])
+            adopted = AdoptSlice(source=part.source, folder=folders[0])
+            making.last[part.source] = making.add(
+                f"adopt/{part.source}", ADOPT, adopted, external={"documents": digest}, part=part
+            )
+    _check_named_sources(making)
+
+
+def _check_named_sources(making: Making) -> None:
+    for location, name in making.recipe.named_sources():
+        if name not in making.last and (name not in making.adopted or location[0] == "mix"):
+            adopted = name in making.adopted
+            hint = f"`{name}` is an output folder with several sources" if adopted else None
+            raise RecipeError(str(UnknownSource(location, name, making.last)), hint=hint)
+
+
+def _extract_source(making: Making, name: str, source: RecipeSource, settings: ExtractSettings) -> str:
+    from gristmill.pipeline.run.engine import inside_job
+    from gristmill.pipeline.sources.plan import list_inputs
+
+    recipe = making.recipe
+    inputs = source.reading()
+    relative = [path for path in inputs.inputs if not path.startswith("/") and "://" not in path]
+    if relative and inside_job():
+        raise UsageError(
+            f"the input `{relative[0]}` of `{name}` is relative, in a job it must be absolute or a URL",
+            hint="a job's working folder is a copy without your data",
+        )
+    files = list_inputs(inputs)
+    listing = [[file.path, file.size, file.version] for file in files]
+    shard_bytes, only = making.samples.get(name, (recipe.shard_bytes, None))
+    piece = ExtractSlice(
+        source=name,
+        inputs=inputs,
+        extract=settings,
+        shard_bytes=shard_bytes,
+        only=only,
+        keep_removed=recipe.keep_removed,
     )
-    extraction = Extraction(shard, source, inputs, settings)
-    for batch in extraction:
-        outputs.keep(batch.documents)
-        outputs.remove(batch.removed)
-        outputs.fail(batch.failed)
-    task.record.books = extraction.books
-    task.record.counts = dict(extraction.counts)
-    outputs.publish()
-    task.record.extra["ends"] = [
-        {"path": end.path, "start": end.start, "end": end.end, "first": end.first, "next": end.next}
-        for end in extraction.ends
-    ]
+    return making.add(
+        f"extract/{name}", EXTRACT, piece, external={"inputs": sha256_json(listing)}, files=files
+    )
+
+
+SECTIONS = (
+    Section("extract", ExtractSettings, plan, order=10, kinds=(EXTRACT, ADOPT), default=ExtractSettings()),
+)

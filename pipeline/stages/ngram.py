@@ -1,97 +1,134 @@
-"""Count an n-gram language model by map and reduce, and measure it on the held-out documents of every
-source."""
+"""The n-gram language model: counted on sources, scores others, and is measured on held-out documents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from typing import Self
 
-from gristmill.classifiers import ngrams
-from gristmill.classifiers.perplexity import NgramModel, Tally
-from gristmill.classifiers.settings import NgramSettings
-from gristmill.errors import InputError
-from gristmill.hashing import canonical_json
-from gristmill.heldout import only_heldout
-from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.stages.dedup import files, over_parts, passed_on
-from gristmill.storage import read_tables
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-HELDOUT = "heldout.json"
+from gristmill.classifiers.settings import BucketSettings, NgramSettings
+from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
+from gristmill.tokenize.settings import MixSettings
 
 
-def train(job: Job) -> Stage:
-    """Count runs of n-grams per file, merge them per range of keys, and pack one table; held-out documents
-    are not read."""
-    piece = job.settings
-    common = {"settings": piece.model, "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
-    documents = [path for source in piece.sources for path in job.paths("documents", source)]
-    counted = yield over_paths("count", count_file, documents, **common)
-    num_words = sum(record.counts["words"] for record in counted)
-    if not num_words:
-        raise InputError(
-            f"there are no words to count n-grams of in {', '.join(piece.sources)}",
-            hint="see with `gristmill status` what removed their documents",
-        )
-    parts = -(-sum(record.counts["records"] for record in counted) // ngrams.PART_RECORDS)
-    merged = yield over_parts(
-        "merge", merge_part, parts, settings=piece.model, runs=files(job, counted, "ngram-run")
+class NgramSection(BaseModel):
+    """An n-gram language model counted on sources, and the sources whose documents it scores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train_on: tuple[str, ...] = Field((), description="sources to count n-grams of")
+    apply_to: tuple[str, ...] = Field(
+        (), description="sources whose documents get a perplexity and a bucket, and can be removed"
     )
-    arguments = {"settings": piece.model, "merged": files(job, merged, "ngram-range"), "num_words": num_words}
-    yield Phase("table", [Task("model", write_model, arguments)])
-    facts = {name: sum(record.counts[name] for record in merged) for name in ("ngrams", "kept")}
-    return {"words": num_words, **facts, **passed_on(job, counted, merged)}
+    path: str | None = Field(None, description="the folder of a model to score with instead of counting one")
+    model: NgramSettings = NgramSettings()
+    buckets: BucketSettings = BucketSettings()
+    heldout_fraction: float = Field(
+        0.005,
+        ge=0,
+        lt=1,
+        description=(
+            "share of documents kept from counting, to score instead; that of `mix` where there is one"
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> Self:
+        if bool(self.train_on) == bool(self.path):
+            raise ValueError("give either `train_on`, to count a model, or `path`, to use one")
+        if self.path and not self.apply_to:
+            raise ValueError("a model by `path` needs `apply_to`: the sources to score")
+        return self
 
 
-def count_file(task: Attempt, path: str, settings: NgramSettings, heldout_fraction: float, seed: int) -> None:
-    counted = ngrams.count_file(settings, Path(path), task.scratch, seed, heldout_fraction)
-    task.record.counts = {"words": counted.num_words, "records": counted.num_records}
-    for run in counted.runs:
-        task.publish(run, "ngram-run")
+class NgramTrainSlice(Slice):
+    model: NgramSettings
+    sources: tuple[str, ...]
+    heldout_fraction: float
 
 
-def merge_part(task: Attempt, part: int, parts: int, settings: NgramSettings, runs: Sequence[str]) -> None:
-    out = task.scratch / "range.run"
-    task.record.counts = ngrams.merge_runs(settings, [Path(run) for run in runs], part, parts, out)
-    task.publish(out, "ngram-range", task.record.counts["kept"])
+class NgramScoreSlice(Slice):
+    source: str
+    path: str | None
+    buckets: BucketSettings
+    keep_removed: KeepRemoved
 
 
-def write_model(task: Attempt, settings: NgramSettings, merged: Sequence[str], num_words: int) -> None:
-    folder = task.scratch / "model"
-    ngrams.write_table(settings, [Path(path) for path in merged], folder, num_words)
-    for name in (ngrams.KEYS, ngrams.CODES, ngrams.CARD):
-        task.publish(folder / name, "ngram-model", name=f"model/{name}")
+class NgramHeldoutSlice(Slice):
+    sources: tuple[str, ...]
+    heldout_fraction: float
 
 
-def heldout(job: Job) -> Stage:
-    """Score the documents that nothing was trained on, per source; `heldout.json` has the transformer's rows
-    for the same ones."""
-    piece = job.settings
-    common = {"model": str(model_folder(job)), "heldout_fraction": piece.heldout_fraction, "seed": job.seed}
-    documents = [(source, path) for source in piece.sources for path in job.paths("documents", source)]
-    scored = yield over_paths("score", score_heldout, [path for _, path in documents], **common)
-    totals = {source: Tally() for source in piece.sources}
-    for (source, _), record in zip(documents, scored, strict=True):
-        part, total = record.extra["tally"], totals[source]
-        totals[source] = Tally(**{name: value + part[name] for name, value in asdict(total).items()})
-    rows = [total.row(source) for source, total in totals.items() if total.docs]
-    yield Phase("write", [Task("rows", write_rows, {"rows": rows})])
-    return {"heldout": rows}
+TRAIN = StageKind(
+    "ngram-train",
+    NgramTrainSlice,
+    "gristmill.pipeline.phases.ngram:train",
+    version=1,
+    libraries=("numba",),
+)
+SCORE = StageKind(
+    "ngram-score",
+    NgramScoreSlice,
+    "gristmill.pipeline.phases.ngram_score:score",
+    version=2,
+    libraries=("pyarrow", "numba"),
+    label="perplexity",
+    books="texts",
+)
+HELDOUT = StageKind(
+    "ngram-heldout",
+    NgramHeldoutSlice,
+    "gristmill.pipeline.phases.ngram:heldout",
+    version=1,
+    libraries=("numba",),
+    report=("gristmill.pipeline.report.training:training_section",),
+)
 
 
-def model_folder(job: Job) -> Path:
-    """The folder of the model that a step of this run made."""
-    return job.paths("ngram-model")[0].parent
+def plan(making: Making, settings: NgramSection | None) -> None:
+    """Count a model, unless it is named by path, and score sources with it."""
+    if settings is None:
+        return
+    model: tuple[str, ...] = ()
+    external: dict[str, str] = {}
+    if settings.path:
+        external = {"model": file_digest(settings.path, "ngram.path")}
+    else:
+        sources = making.sources(settings.train_on)
+        piece = NgramTrainSlice(
+            model=settings.model, sources=sources, heldout_fraction=_heldout_fraction(making, settings)
+        )
+        model = (making.add("ngram-train", TRAIN, piece, making.inputs(sources)),)
+    for source in making.sources(settings.apply_to):
+        score = NgramScoreSlice(
+            source=source,
+            path=settings.path,
+            buckets=settings.buckets,
+            keep_removed=making.recipe.keep_removed,
+        )
+        inputs = (making.last[source], *model)
+        making.last[source] = making.add(f"ngram-score/{source}", SCORE, score, inputs, external)
 
 
-def score_heldout(task: Attempt, path: str, model: str, heldout_fraction: float, seed: int) -> None:
-    tally, opened = Tally(), NgramModel(Path(model))
-    for table in read_tables(Path(path)):
-        tally.add(opened, only_heldout(table, seed, heldout_fraction))
-    task.record.extra["tally"] = asdict(tally)
+def plan_heldout(making: Making, _: None) -> None:
+    """Lay the n-gram model beside the transformer: the same documents, as they are after all that removes
+    some."""
+    settings = making.recipe.section(NgramSection)
+    if settings is None or settings.path:
+        return
+    mixed = making.recipe.section(MixSettings)
+    sources = making.mixed_sources if mixed else making.sources((*settings.train_on, *settings.apply_to))
+    piece = NgramHeldoutSlice(sources=sources, heldout_fraction=_heldout_fraction(making, settings))
+    making.add("ngram-heldout", HELDOUT, piece, (*making.inputs(sources), "ngram-train"))
 
 
-def write_rows(task: Attempt, rows: Sequence[dict[str, object]]) -> None:
-    path = task.scratch / HELDOUT
-    path.write_bytes(canonical_json(list(rows)) + b"\n")
-    task.publish(path, "ngram-heldout", len(rows), name=HELDOUT)
+def _heldout_fraction(making: Making, settings: NgramSection) -> float:
+    mixed = making.recipe.section(MixSettings)
+    return making.heldout_fraction if mixed else settings.heldout_fraction
+
+
+SECTIONS = (
+    Section("ngram", NgramSection, plan, order=50, kinds=(TRAIN, SCORE), sources=("train_on", "apply_to")),
+    Section("ngram-heldout", None, plan_heldout, order=70, kinds=(HELDOUT,)),
+)

@@ -1,103 +1,68 @@
-"""Train the tokenizer on a sample of the documents, or take one in by path.
-
-Files are measured and sampled each by itself; only the task that trains reads more than one, and what it
-reads is the sample.
-"""
+"""Tokens: a tokenizer is trained or taken by path, and every source that is mixed is encoded once."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
-import pyarrow as pa
-
-from gristmill.hashing import canonical_json
-from gristmill.manifest import Record
-from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.stages.dedup import passed_on
-from gristmill.storage import ParquetWriter
-from gristmill.tokenize import train as training
-from gristmill.tokenize.compression import tokenizer_report
-from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import FILE_NAMES, facts_of, open_tokenizer, resolved
-
-SAMPLE = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("text", pa.large_string())])
+from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pipeline.run.stage import Section, Slice, StageKind
+from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 
 
-def train(job: Job) -> Stage:
-    piece = job.settings
-    files = [
-        (path, entry.source or "") for path, entry in job.files("documents") if entry.source in piece.sources
-    ]
-    texts = {name: [str(path) for path, source in files if source == name] for name in piece.sources}
-    samples, sampled = texts, list[Record]()
-    if not piece.tokenizer.path:
-        common = {"seed": job.seed, "excluded": piece.heldout_fraction}
-        measured = yield over_paths("measure", measure_file, [path for path, _ in files], **common)
-        sizes = dict.fromkeys(piece.sources, 0)
-        for record, (_, source) in zip(measured, files, strict=True):
-            sizes[source] += record.counts.get("bytes", 0)
-        proportions = piece.proportions or dict.fromkeys(piece.sources, 1 / len(piece.sources))
-        chosen = training.fractions(piece.tokenizer, sizes, proportions)
-        tasks = [
-            Task(f"{number:05d}", sample_file, {"path": str(path), "fraction": chosen[source]})
-            for number, (path, source) in enumerate(files)
-        ]
-        sampled = yield Phase("sample", tasks, common)
-        found = [
-            (source, entry)
-            for record, (_, source) in zip(sampled, files, strict=True)
-            for entry in record.named("sample")
-        ]
-        samples = {
-            name: [str(job.folder / entry.path) for source, entry in found if source == name]
-            for name in texts
-        }
-    (record,) = yield Phase(
-        "train",
-        [Task("model", make_tokenizer, {"settings": piece.tokenizer, "samples": samples, "texts": texts})],
+class TokenizerSlice(Slice):
+    tokenizer: TokenizerSettings
+    sources: tuple[str, ...]
+    proportions: dict[str, float]
+    heldout_fraction: float
+
+
+class EncodeSlice(Slice):
+    source: str
+    tokenizer: TokenizerSettings
+
+
+TOKENIZER = StageKind(
+    "tokenizer",
+    TokenizerSlice,
+    "gristmill.pipeline.phases.tokenizer:train",
+    version=4,
+    libraries=("sentencepiece",),
+    report=("gristmill.pipeline.report.mixture:tokenizer_section",),
+)
+ENCODE = StageKind(
+    "encode",
+    EncodeSlice,
+    "gristmill.pipeline.phases.encode:encode",
+    version=2,
+    libraries=("sentencepiece", "tokenizers", "gigatoken"),
+    label="encoded",
+    books="tokens",
+    report=("gristmill.pipeline.report.mixture:tokenizer_section",),
+)
+
+
+def plan(making: Making, settings: TokenizerSettings | None) -> None:
+    """One step over the sources that are mixed."""
+    if settings is None:
+        return
+    sources, mix = making.mixed_sources, making.recipe.section(MixSettings)
+    piece = TokenizerSlice(
+        tokenizer=settings,
+        sources=sources,
+        proportions=dict(mix.proportions) if mix else {},
+        heldout_fraction=making.heldout_fraction,
     )
-    return {**record.extra, **passed_on(job, sampled)}
+    external = {"tokenizer": file_digest(settings.path, "tokenizer.path")} if settings.path else {}
+    making.add("tokenizer", TOKENIZER, piece, making.inputs(sources), external)
 
 
-def measure_file(task: Attempt, path: str, seed: int, excluded: float) -> None:
-    task.record.counts["bytes"] = training.text_bytes(Path(path), seed, excluded)
+def plan_encode(making: Making, _: None) -> None:
+    """One step a source."""
+    settings = making.recipe.section(TokenizerSettings)
+    for source in making.mixed_sources if settings else ():
+        piece = EncodeSlice(source=source, tokenizer=settings)
+        making.add(f"encode/{source}", ENCODE, piece, (making.last[source], "tokenizer"))
 
 
-def sample_file(task: Attempt, path: str, fraction: float, seed: int, excluded: float) -> None:
-    with ParquetWriter(task.scratch / "sample.parquet", SAMPLE) as writer:
-        for table in training.sample(Path(path), fraction, seed, excluded):
-            writer.write(table.cast(SAMPLE))
-    if writer.num_rows:
-        task.publish(writer.path, "sample", writer.num_rows)
-
-
-def make_tokenizer(
-    task: Attempt,
-    settings: TokenizerSettings,
-    samples: Mapping[str, Sequence[str]],
-    texts: Mapping[str, Sequence[str]],
-) -> None:
-    """Publish the tokenizer under the name that shards carry it by, and record what it is."""
-    taken: dict[str, int] = {}
-    if settings.path:
-        original = open_tokenizer(Path(settings.path), settings)
-        facts = facts_of(original)  # its configuration files lie beside it, not beside the copy
-        path = task.scratch / FILE_NAMES[original.kind]
-        shutil.copyfile(settings.path, path)
-    else:
-        path = task.scratch / "tokenizer.model"
-        taken = training.train(
-            settings, {name: [Path(item) for item in items] for name, items in samples.items()}, path
-        )
-        facts = facts_of(open_tokenizer(path, settings))
-    tokenizer = open_tokenizer(path, resolved(settings, facts))
-    task.record.extra = {"file": path.name, **facts, "sampled_bytes": taken}
-    report = task.scratch / "report.json"
-    counted = tokenizer_report(
-        tokenizer, {name: [Path(item) for item in items] for name, items in texts.items()}
-    )
-    report.write_bytes(canonical_json(counted) + b"\n")
-    task.publish(report, "tokenizer-report", name="report.json")
-    task.publish(path, "tokenizer", name=path.name)
+SECTIONS = (
+    Section("tokenizer", TokenizerSettings, plan, order=80, kinds=(TOKENIZER,)),
+    Section("encode", None, plan_encode, order=90, kinds=(ENCODE,)),
+)

@@ -37,6 +37,7 @@ def filter_(
     Example: gristmill filter docs --preset gopher,c4-code --out kept
     """
     from gristmill.errors import UsageError
+    from gristmill.filters.settings import FilterSettings
     from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
@@ -47,7 +48,8 @@ def filter_(
         if language:
             section["language"] = {"keep": _names(language)}
         recipe = plain_recipe("filter", inputs, {"filter": section}, said.overrides)
-        if recipe.filter is None or not recipe.filter.names:
+        filters = recipe.section(FilterSettings)
+        if filters is None or not filters.names:
             raise UsageError(
                 "no filter is named",
                 hint="say which by `--preset gopher,c4-code`, `--language en` or `--set filter.…`",
@@ -82,10 +84,10 @@ def recut(
     Example: gristmill recut out/web --set gopher.mean_word_length.max=12 --out out/longer
     """
     from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.phases.recut import recut_plan
     from gristmill.pipeline.run.progress import Progress
     from gristmill.pipeline.run.runner import run_plan
     from gristmill.pipeline.run.settings import EngineSettings
-    from gristmill.pipeline.stages.recut import recut_plan
 
     plan = recut_plan(run, lambda settings: _changed(settings, set_))
     said = {"kind": engine, "workers": workers}

@@ -40,10 +40,9 @@ def is_recipe(inputs: Sequence[str]) -> bool:
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    from gristmill.pipeline.recipe.file import load
-    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.recipe.file import read_recipe
 
-    return load(path, Recipe, overrides)
+    return read_recipe(path, overrides)
 
 
 def plain_recipe(
@@ -55,27 +54,22 @@ def plain_recipe(
 ) -> Recipe:
     """Build the recipe that a verb on plain files stands for: one source named `input`, and the verb's own
     sections."""
-    from gristmill.pipeline.recipe.file import validate
-    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.recipe.file import make_recipe
 
     if not inputs:
         raise UsageError("no inputs given", hint="name files, globs, or the output folder of another verb")
     sources = {"input": {"inputs": list(inputs), **source}}
-    return validate({"name": name, "sources": sources, **sections}, Recipe, overrides)
+    return make_recipe({"name": name, "sources": sources, **sections}, overrides)
 
 
 def named_recipe(
     name: str, sources: Mapping[str, str], sections: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Recipe:
     """Build the recipe of a verb that takes each plain input as a source of its own."""
-    from gristmill.pipeline.recipe.file import validate
-    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.recipe.file import make_recipe
 
-    return validate(
-        {"name": name, "sources": {key: {"inputs": path} for key, path in sources.items()}, **sections},
-        Recipe,
-        overrides,
-    )
+    named = {key: {"inputs": path} for key, path in sources.items()}
+    return make_recipe({"name": name, "sources": named, **sections}, overrides)
 
 
 def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> RunResult:

@@ -29,9 +29,10 @@ def mix(
     Example: gristmill mix recipe.yaml --plan --set mix.tokens=1400000000
     """
     from gristmill.pipeline.verbs.invoke import load_recipe, output_folder
+    from gristmill.tokenize.settings import MixSettings
 
     loaded = load_recipe(recipe, said.overrides)
-    if loaded.mix is None:
+    if loaded.section(MixSettings) is None:
         raise UsageError(f"`{recipe}` has no `mix` section")
     if plan:
         from gristmill.pipeline.look.forecast import print_plan

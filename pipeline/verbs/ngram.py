@@ -37,11 +37,14 @@ def train(
     from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, named_recipe, source_names
 
     if is_recipe(inputs):
-        options.carry_out(load_recipe(Path(inputs[0]), said.overrides), said, "coverage", print_heldout)
+        options.carry_out(load_recipe(Path(inputs[0]), said.overrides), said, "ngram-heldout", print_heldout)
     sources = source_names(inputs)
     section = {"train_on": list(sources), "model": {"order": order} if order else {}}
     options.carry_out(
-        named_recipe("ngram", sources, {"ngram": section}, said.overrides), said, "coverage", print_heldout
+        named_recipe("ngram", sources, {"ngram": section}, said.overrides),
+        said,
+        "ngram-heldout",
+        print_heldout,
     )
 
 

@@ -154,8 +154,8 @@ def export_hf(
 
 def _trained(checkpoint: Path) -> Path:
     """The trainer's folder of a run, or what else was named."""
+    from gristmill.pipeline.phases.train import RUN
     from gristmill.pipeline.run.folder import result_of
-    from gristmill.pipeline.stages.train import RUN
 
     return result_of(checkpoint, "train", RUN)
 

@@ -24,6 +24,7 @@ from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt
+from tests.classifiers.test_ngrams import brute_force, key
 from tests.support.classified import CODE, TEXTS
 from tests.support.ngram_truth import brute_force, key
 
@@ -157,7 +158,7 @@ def test_a_file_that_is_lost_where_the_recipe_allows_it_costs_its_documents_only
     section = module.partition("_")[0]
     recipe = {key: RECIPE[key] for key in ("name", "sources", section)} | {"shard_bytes": 20_000}
     (tmp_path / "recipe.yaml").write_text(json.dumps({**recipe, "limits": {"quarantined_shards": 1}}))
-    function = getattr(importlib.import_module(f"gristmill.pipeline.stages.{module}"), name)
+    function = getattr(importlib.import_module(f"gristmill.pipeline.phases.{module}"), name)
 
     @functools.wraps(function)
     def broken(task: Attempt, path: str, **arguments: Any) -> None:
@@ -165,7 +166,7 @@ def test_a_file_that_is_lost_where_the_recipe_allows_it_costs_its_documents_only
             raise OSError("gone")
         function(task, path=path, **arguments)
 
-    monkeypatch.setattr(f"gristmill.pipeline.stages.{module}.{name}", broken)
+    monkeypatch.setattr(f"gristmill.pipeline.phases.{module}.{name}", broken)
     gristmill("run", "recipe.yaml", "--out", "out", "--set", "engine.retries=0")
     found = finished_steps(tmp_path / "out")
     (lost,) = [manifest for manifest in found.values() if manifest.lost]

@@ -12,9 +12,9 @@ from gristmill.dedup.grams import index_benchmarks
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import InputError, UsageError
 from gristmill.pipeline.look.reading import read_view
+from gristmill.pipeline.phases.decontaminate import benchmark_digests
 from gristmill.pipeline.report.contamination import contamination_section
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.stages.decontaminate import benchmark_digests
 from gristmill.pipeline.verbs.dedup import register
 from tests.support.dedup_drive import balanced, documents, run_decontaminate, write_shards
 from tests.support.made_texts import page

@@ -8,17 +8,17 @@ import pytest
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.stages.dedup_index import index_digest, indexes
+from gristmill.pipeline.phases.dedup_index import index_digest, indexes
 from tests.support.dedup_drive import documents
 from tests.support.dedup_stages import made_stage, read, run
-from tests.support.made_stage import Slice
+from tests.support.made_stage import MadeSlice
 from tests.support.made_texts import corpus, page
 
 __all__ = ["made_stage"]  # the fixture that names the stage of made documents
 
 
-def fuzzy(**settings: object) -> Slice:
-    return Slice(
+def fuzzy(**settings: object) -> MadeSlice:
+    return MadeSlice(
         fuzzy=FuzzySettings(index=True, survivor="id", part_records=3000, group_documents=30, **settings)
     )
 
@@ -67,7 +67,7 @@ def test_an_index_made_otherwise_or_none_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "out", table, [], fuzzy())
     with pytest.raises(UsageError, match="ngram 5"):
         indexes(FuzzySettings(ngram=6, against=(str(tmp_path / "out"),)))
-    run(tmp_path / "plain", table, [], Slice())
+    run(tmp_path / "plain", table, [], MadeSlice())
     with pytest.raises(UsageError, match="holds no index"):
         index_digest(FuzzySettings(against=(str(tmp_path / "plain"),)))
     assert index_digest(FuzzySettings()) == {}

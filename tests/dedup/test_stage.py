@@ -15,14 +15,14 @@ from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.report.duplicates import duplicates_section
 from tests.support.dedup_drive import documents
 from tests.support.dedup_stages import digests, made_stage, read, run
-from tests.support.made_stage import Slice
+from tests.support.made_stage import MadeSlice
 from tests.support.made_texts import corpus
 
 __all__ = ["made_stage"]  # the fixture that names the stage of made documents
 
 
 TABLE = documents(corpus(300, 5) + corpus(60, 5))
-SMALL = Slice(fuzzy=FuzzySettings(part_records=2000, group_documents=20))
+SMALL = MadeSlice(fuzzy=FuzzySettings(part_records=2000, group_documents=20))
 
 
 def test_the_stages_keep_remove_decide_and_balance(tmp_path: Path) -> None:
@@ -90,9 +90,11 @@ def test_a_source_that_would_be_wiped_out_stops_the_run_with_its_clusters_unless
     table = documents(["the same page"] * 60 + ["another"], source=["web"] * 60 + ["books"])
     loud = ExactSettings(alarm_documents=50)
     with pytest.raises(GristmillError, match="wipe out a source: `web` loses 59 of 60 documents") as caught:
-        run(tmp_path / "out", table, [60], Slice(exact=loud))
+        run(tmp_path / "out", table, [60], MadeSlice(exact=loud))
     assert "60 documents stand behind" in str(caught.value) and "allow_wipe_out" in str(caught.value)
-    allowed = run(tmp_path / "out", table, [], Slice(exact=loud.model_copy(update={"allow_wipe_out": True})))
+    allowed = run(
+        tmp_path / "out", table, [], MadeSlice(exact=loud.model_copy(update={"allow_wipe_out": True}))
+    )
     assert len(read(allowed["dedup-fuzzy"], "documents")) == 2
 
 
@@ -101,7 +103,7 @@ def test_lines_are_cut_as_a_stage_and_the_books_balance(tmp_path: Path) -> None:
         f"Page {number} says one thing. And two. And three.\nThe same footer everywhere."
         for number in range(30)
     ]
-    manifests = run(tmp_path / "out", documents(texts), [10], Slice(pieces=LineSettings()))
+    manifests = run(tmp_path / "out", documents(texts), [10], MadeSlice(pieces=LineSettings()))
     lines = manifests["dedup-lines"]
     assert lines.extra["cut"] == 29 and lines.books is not None
     assert lines.books.bytes_out["deleted"] == 29 * len("\nThe same footer everywhere.")

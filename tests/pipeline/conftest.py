@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.pipeline.run import step as steps
-from gristmill.pipeline.run.step import StageKind
+from gristmill.pipeline.run.stage import declared
+from tests.support.toy_stage import TOY
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,14 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session", autouse=True)
 def toy() -> Iterator[None]:
     """Let plans name the toy stage, and workers import it."""
-    before, steps.STAGES = (
-        steps.STAGES,
-        {**steps.STAGES, "toy": StageKind("tests.support.toy_stage:squares", 1)},
-    )
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [path])])
-    yield
-    steps.STAGES = before
+    with declared(kinds=(TOY,)):
+        yield
     del os.environ["PYTHONPATH"]
     if path is not None:
         os.environ["PYTHONPATH"] = path

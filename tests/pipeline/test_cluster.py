@@ -24,13 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DRIVER = """
 import json, sys
 sys.path[:0] = [sys.argv[1]]
-from gristmill.pipeline.run import step as steps
-from gristmill.pipeline.run.step import StageKind
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.runner import run_plan
 from tests.support.toy_stage import QUIET, plan
 from pathlib import Path
-steps.STAGES = {**steps.STAGES, "toy": StageKind("tests.support.toy_stage:squares", 1)}
 settings = EngineSettings(kind="ray", address=sys.argv[2], retry_seconds=0.1)
 toy = plan(numbers=tuple(range(60)), seconds=0.6, starts=sys.argv[4])
 manifest = run_plan(toy, Path(sys.argv[3]), settings, QUIET).manifests["toy/a"]

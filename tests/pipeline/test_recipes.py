@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.errors import RecipeError
-from gristmill.pipeline.recipe.file import load, validate
-from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.file import make_recipe, read_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from tests.support.small_recipe import fixed_inputs
 
@@ -29,7 +28,7 @@ def test_a_recipe_of_the_package_resolves_into_a_plan(
     fixed_inputs(tmp_path / "crawl")
     (tmp_path / "wikipedia" / "a.jsonl.gz").write_bytes(b"")
     pq.write_table(pa.table({"content": ["x"]}), tmp_path / "books" / "a.parquet")
-    plan = build_plan(load(path, Recipe))
+    plan = build_plan(read_recipe(path))
     assert plan.steps[0].name == "extract/web"
     assert json.dumps(plan.recipe)
 
@@ -39,13 +38,13 @@ def test_a_source_that_a_section_names_must_exist() -> None:
     with pytest.raises(
         RecipeError, match=r"`classify.positives` names the source `wiki`, the recipe has web"
     ):
-        validate({**base, "classify": {"positives": ["wiki"], "negatives": ["web"]}}, Recipe)
+        make_recipe({**base, "classify": {"positives": ["wiki"], "negatives": ["web"]}})
     with pytest.raises(RecipeError, match="`mix` needs a `tokenizer` section"):
-        validate({**base, "mix": {}}, Recipe)
+        make_recipe({**base, "mix": {}})
     with pytest.raises(RecipeError, match="`train` needs a `mix` section"):
-        validate({**base, "train": {}}, Recipe)
+        make_recipe({**base, "train": {}})
     with pytest.raises(RecipeError, match=r"proportions sum to 0\.9, not 1"):
-        validate({**base, "tokenizer": {}, "mix": {"proportions": {"web": 0.9}}}, Recipe)
+        make_recipe({**base, "tokenizer": {}, "mix": {"proportions": {"web": 0.9}}})
 
 
 def test_a_source_that_there_is_none_of_is_shown_where_it_is_named(tmp_path: Path) -> None:
@@ -57,11 +56,11 @@ def test_a_source_that_there_is_none_of_is_shown_where_it_is_named(tmp_path: Pat
     with pytest.raises(
         RecipeError, match=r"names the source `wiki`, the recipe has web\n  --> .*recipe.yaml:8"
     ):
-        load(path, Recipe)
+        read_recipe(path)
 
 
 def test_secrets_are_redacted_wherever_a_recipe_is_stored() -> None:
     source = {"inputs": "s3://bucket/a.jsonl", "storage_options": {"key": "AKIA", "secret": "hunter2"}}
-    recipe = validate({"name": "x", "sources": {"web": source}}, Recipe)
+    recipe = make_recipe({"name": "x", "sources": {"web": source}})
     assert "hunter2" not in json.dumps(recipe.model_dump(mode="json")) and "hunter2" not in repr(recipe)
     assert recipe.sources["web"].storage_options["secret"] == "hunter2"

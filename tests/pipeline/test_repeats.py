@@ -14,8 +14,8 @@ import pytest
 from gristmill.index import PAIR, read_range
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.phases import repeats
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.stages import repeats
 
 
 def write_shards(folder: Path, draws: random.Random) -> list[tuple[str, str]]:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_crash import ROOT, data_files, environment, finish  # type: ignore[import-not-found]
 
+from tests.pipeline.test_crash import ROOT, data_files, environment, finish
 from tests.support.small_recipe import write_recipe
 
 

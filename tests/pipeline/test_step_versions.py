@@ -1,7 +1,7 @@
 """A step's version is raised when its bytes change: each stage's digest on a fixed small input is kept beside
 its version.
 
-After a change that is meant to change bytes: raise the stage's version in `pipeline/run/step.py` (where those
+After a change that is meant to change bytes: raise the stage's version in `pipeline/stages/` (where those
 of all stages change, `FILE_FORMAT` in `gristmill/storage.py`), then
 
     python -m pytest tests/pipeline/test_step_versions.py --force-golden
@@ -17,19 +17,18 @@ import numpy as np
 import pytest
 
 from gristmill.hashing import sha256_json
-from gristmill.pipeline.recipe.file import validate
-from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.pipeline.run.step import STAGES
+from gristmill.pipeline.run.stage import kinds
 from gristmill.storage import FILE_FORMAT
 from tests.support.small_recipe import fixed_inputs, recipe
 
 GOLDEN = Path(__file__).with_name("step_versions.json")
 # Of libraries that shape bytes; with others installed the digests say nothing.
-LIBRARIES = sorted({name for kind in STAGES.values() for name in kind.libraries if name != "torch"})
+LIBRARIES = sorted({name for kind in kinds().values() for name in kind.libraries if name != "torch"})
 
 
 def test_no_stage_writes_other_bytes_under_the_same_version(
@@ -37,7 +36,7 @@ def test_no_stage_writes_other_bytes_under_the_same_version(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fixed_inputs(tmp_path)
-    plan = build_plan(validate(recipe(name="golden"), Recipe))
+    plan = build_plan(make_recipe(recipe(name="golden")))
     result = run_plan(plan, tmp_path / "out", EngineSettings(kind="inline"), Progress(quiet=True))
     found = {
         step.name: {
@@ -58,5 +57,5 @@ def test_no_stage_writes_other_bytes_under_the_same_version(
     changed = [name for name, facts in found.items() if golden["steps"].get(name) != facts]
     assert not changed, (
         f"{changed} write other bytes than before: raise the versions of these stages in"
-        " pipeline/run/step.py, see above"
+        " pipeline/stages/, see above"
     )

@@ -15,8 +15,7 @@ from gristmill.hashing import canonical_json, sha256_json
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.export import export_jsonl
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.recipe.file import validate
-from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.runner import Plan, run_plan, states
 from gristmill.pipeline.sources.read import read_records
@@ -37,7 +36,7 @@ def write_rows(path: Path, tag: str = "old", texts: list[str] = TEXTS) -> None:
 
 def plan_of(**sections: object) -> Plan:
     recipe = {"name": "whole", "sources": {"a": {"inputs": "a.jsonl"}}, **sections}
-    return build_plan(validate(recipe, Recipe))
+    return build_plan(make_recipe(recipe))
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.pipeline.look.life import look_up
-from gristmill.pipeline.recipe.file import validate
-from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.report.follow import followed
 from gristmill.pipeline.report.page import write_report
@@ -56,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[s
         "prose": {"inputs": [str(folder / "prose.jsonl")], "filter": False},
     }
     said = recipe(sources=sources, train={"model": MODEL, "batch": 4, "eval_tokens": 2000, "steps": 12})
-    plan = build_plan(validate(said, Recipe))
+    plan = build_plan(make_recipe(said))
     out, pages, over = folder / "out", [], threading.Event()
 
     def read() -> None:

@@ -27,8 +27,7 @@ from gristmill.pipeline.look.life import Event, look_up
 from gristmill.pipeline.look.reader import page
 from gristmill.pipeline.look.telling import as_json, tell
 from gristmill.pipeline.look.terminal import Paper
-from gristmill.pipeline.recipe.file import validate
-from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.report.inspect_server import make_server
 from gristmill.pipeline.run.progress import Progress
@@ -78,7 +77,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     later = ("classify", "ngram", "coverage", "tokenizer", "mix")
     plain = {name: value for name, value in said.items() if name not in later}
-    plan = build_plan(validate(plain, Recipe))
+    plan = build_plan(make_recipe(plain))
     run_plan(plan, folder / "out", EngineSettings(kind="inline"), Progress(quiet=True))
     return folder / "out"
 

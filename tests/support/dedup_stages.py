@@ -11,29 +11,31 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.manifest import Manifest
-from gristmill.pipeline.run import step as steps
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.pipeline.run.step import StageKind, Step
+from gristmill.pipeline.run.stage import declared
+from gristmill.pipeline.run.step import Step
+from gristmill.pipeline.stages.dedup import EXACT, FUZZY, PIECES, ExactSlice, FuzzySlice, PiecesSlice
 from tests.support.dedup_drive import write_shards
-from tests.support.made_stage import Slice
+from tests.support.made_stage import MADE, MadeSlice
 
 
 @pytest.fixture(scope="module", autouse=True)
 def made_stage() -> Iterator[None]:
-    before, steps.STAGES = (
-        steps.STAGES,
-        {**steps.STAGES, "made": StageKind("tests.support.made_stage:made", 1)},
-    )
     path, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), str(Path(__file__).parents[2])
-    yield
-    steps.STAGES = before
+    with declared(kinds=(MADE,)):
+        yield
     os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
 
 
 def run(
-    out: Path, table: pa.Table, sizes: list[int], settings: Slice, engine: str = "inline", workers: int = 1
+    out: Path,
+    table: pa.Table,
+    sizes: list[int],
+    settings: MadeSlice,
+    engine: str = "inline",
+    workers: int = 1,
 ) -> dict[str, Manifest]:
     folder = out.with_name(f"{out.name}-in")
     shards = (
@@ -41,15 +43,20 @@ def run(
         if not folder.exists()
         else sorted(folder.glob("*"))
     )
+    kept = {"keep_removed": settings.keep_removed}
     made = settings.model_copy(update={"paths": tuple(map(str, shards))})
     plan = Plan(
         "dedup",
         1,
         [
-            Step("made", "made", made),
-            Step("dedup-exact", "dedup-exact", settings, ("made",)),
-            Step("dedup-fuzzy", "dedup-fuzzy", settings, ("dedup-exact",)),
-            *([Step("dedup-lines", "dedup-pieces", settings, ("dedup-fuzzy",))] if settings.pieces else []),
+            Step("made", MADE, made),
+            Step("dedup-exact", EXACT, ExactSlice(exact=settings.exact, **kept), ("made",)),
+            Step("dedup-fuzzy", FUZZY, FuzzySlice(fuzzy=settings.fuzzy, **kept), ("dedup-exact",)),
+            *(
+                [Step("dedup-lines", PIECES, PiecesSlice(pieces=settings.pieces, **kept), ("dedup-fuzzy",))]
+                if settings.pieces
+                else []
+            ),
         ],
         {},
         0,

@@ -1,44 +1,40 @@
-"""A stage that writes made documents, so that deduplication can be run as steps of a plan without any other
-part."""
+"""A stage that writes made documents, so that deduplication can be run as steps of a plan by itself."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
 from gristmill.dedup.settings import ExactSettings, FuzzySettings
-from gristmill.ledger import Books
-from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import DocumentOutputs
-from gristmill.pipeline.stages.adopt import text_bytes
+from gristmill.document import removed_schema, text_bytes
+from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.stage import KeepRemoved, Slice, StageKind
 
 
-class Slice(BaseModel):
-    """Stands for every slice of these plans."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class MadeSlice(Slice):
+    """The files of documents, and the settings of the steps that follow."""
 
     paths: tuple[str, ...] = ()
     exact: ExactSettings = ExactSettings()
     fuzzy: FuzzySettings = FuzzySettings()
     pieces: Any = None
-    keep_removed: str = "text"
+    keep_removed: KeepRemoved = "text"
 
 
-def made(job: Job) -> Stage:
-    yield Phase(
-        "made",
-        [Task(f"{number:05d}", take, {"path": path}) for number, path in enumerate(job.settings.paths)],
-    )
+MADE = StageKind("made", MadeSlice, "tests.support.made_stage:made", version=1, books="texts", entry=True)
+
+
+def made(job: Job[MadeSlice]) -> Stage:
+    yield over_paths("made", take, [Path(path) for path in job.settings.paths])
     return {}
 
 
-def take(task: Attempt, path: str) -> None:
+def take(task: Attempt[MadeSlice], path: str) -> None:
     table = pq.read_table(path)
-    outputs = DocumentOutputs(task, table["source"][0].as_py(), 1)
-    outputs.keep(table)
-    outputs.publish()
-    task.record.books = Books(len(table), text_bytes(table))
-    task.record.books.items_out["kept"], task.record.books.bytes_out["kept"] = len(table), text_bytes(table)
+    outcomes = Outcomes(task, table["source"][0].as_py())
+    nothing = removed_schema(outcomes.schema).empty_table()
+    outcomes.take((table.num_rows, text_bytes(table)), table, nothing)
+    outcomes.publish()

@@ -6,21 +6,18 @@ import os
 import time
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import Plan
 from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.stage import Slice, StageKind
 from gristmill.pipeline.run.step import Step
 
 QUIET = Progress(quiet=True)
 INLINE = EngineSettings(kind="inline", retry_seconds=0)
 
 
-class Toy(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class Toy(Slice):
     numbers: tuple[int, ...] = (1, 2, 3)
     flaky: str | None = None
     poison: int | None = None
@@ -29,6 +26,9 @@ class Toy(BaseModel):
     kill: str | None = None
     starts: str | None = None  # a folder in which each attempt leaves a file
     seconds: float = 0.01
+
+
+TOY = StageKind("toy", Toy, "tests.support.toy_stage:squares", version=1)
 
 
 def squares(job: Job) -> Stage:
@@ -77,4 +77,4 @@ def add(task: Attempt, paths: list[str], fails: bool) -> None:
 
 
 def plan(allowed_failures: int = 0, **settings: object) -> Plan:
-    return Plan("toy", 1, [Step("toy/a", "toy", Toy.model_validate(settings))], {}, allowed_failures)
+    return Plan("toy", 1, [Step("toy/a", TOY, Toy.model_validate(settings))], {}, allowed_failures)

@@ -17,9 +17,9 @@ import pytest
 
 from gristmill.errors import Interrupted
 from gristmill.manifest import read_record
+from gristmill.pipeline.phases.train import RUN, TIMINGS
 from gristmill.pipeline.run.job import attempt
 from gristmill.pipeline.run.signals import stopped_by_signals
-from gristmill.pipeline.stages.train import RUN, TIMINGS
 
 Corpus = Callable[..., Path]
 
@@ -28,7 +28,7 @@ def test_two_runs_of_the_step_leave_the_same_record_wherever_they_lie(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "gristmill.pipeline.stages.train.sample",
+        "gristmill.pipeline.phases.train.sample",
         lambda run: {"prompt": "The", "text": "", "temperature": 0.7},
     )
     model = {"num_layers": 1, "width": 32, "num_heads": 2, "ffn": 64, "context": 32}
@@ -45,7 +45,7 @@ def test_two_runs_of_the_step_leave_the_same_record_wherever_they_lie(
         records.append(
             read_record(
                 Path(
-                    attempt(folder, "train", "run", "gristmill.pipeline.stages.train:run_trainer", arguments)
+                    attempt(folder, "train", "run", "gristmill.pipeline.phases.train:run_trainer", arguments)
                 )
             )
         )
@@ -93,7 +93,7 @@ def test_an_interrupted_training_is_waited_for_however_long_its_step_takes_unles
     def stand_in(command: list[str], **options: Any) -> Any:
         return popen([sys.executable, str(trainer), *command[-2:]], **options)
 
-    monkeypatch.setattr("gristmill.pipeline.stages.train.subprocess.Popen", stand_in)
+    monkeypatch.setattr("gristmill.pipeline.phases.train.subprocess.Popen", stand_in)
 
     def interrupt() -> None:
         while not (folder / RUN / "started").exists():
@@ -106,7 +106,7 @@ def test_an_interrupted_training_is_waited_for_however_long_its_step_takes_unles
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(Interrupted), stopped_by_signals():
-        attempt(folder, "train", "run", "gristmill.pipeline.stages.train:run_trainer", {"settings": {}})
+        attempt(folder, "train", "run", "gristmill.pipeline.phases.train:run_trainer", {"settings": {}})
     thread.join()
     assert (folder / RUN / "checkpoint").exists() is not again
     assert "waiting for the trainer to finish its step and save a checkpoint" in capfd.readouterr().err

@@ -16,8 +16,10 @@ from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_file
 from gristmill.manifest import Record
+from gristmill.pipeline.phases.dedup import write_applied
+from gristmill.pipeline.phases.shuffle import Shard, files, over_shards, shards_of
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.stages.dedup import Shard, files, over_shards, shards_of, write_applied
+from gristmill.pipeline.stages.dedup import DecontaminateSlice
 from gristmill.storage import ParquetWriter
 
 LONGEST = 8  # overlaps shown of each benchmark
@@ -34,18 +36,16 @@ def benchmark_digests(settings: DecontaminateSettings) -> dict[str, str]:
     return {path: sha256_file(Path(path)) for path in settings.benchmarks}
 
 
-def decontaminate_stage(job: Job) -> Stage:
-    settings: DecontaminateSettings = job.settings.decontaminate
-    read = yield Phase("benchmarks", [Task("all", read_benchmarks, {"settings": settings})])
+def decontaminate_stage(job: Job[DecontaminateSlice]) -> Stage:
+    read = yield Phase("benchmarks", [Task("all", read_benchmarks)])
     (grams,), (items,) = files(job, read, "grams"), files(job, read, "items")
-    common = {"grams": grams, "items": items, "seed": job.seed, "keep_removed": job.settings.keep_removed}
-    applied = yield over_shards("apply", apply_shard, shards_of(job), settings=settings, **common)
+    applied = yield over_shards("apply", apply_shard, shards_of(job), grams=grams, items=items)
     told = _by_benchmark(read[0].extra["benchmarks"], applied)
     return {
         **read[0].counts,
         "hits": sum(record.counts["hits"] for record in applied),
         "benchmarks": told,
-        "notes": [_said(settings, facts) for facts in told],
+        "notes": [_said(job.settings.decontaminate, facts) for facts in told],
     }
 
 
@@ -73,34 +73,28 @@ def _said(settings: DecontaminateSettings, facts: dict[str, Any]) -> str:
     )
 
 
-def read_benchmarks(task: Attempt, settings: DecontaminateSettings) -> None:
+def read_benchmarks(task: Attempt[DecontaminateSlice]) -> None:
     grams, items = task.scratch / "grams.run", task.scratch / "items.parquet"
-    task.record.counts, task.record.extra["benchmarks"] = index_benchmarks(settings, grams, items)
+    task.record.counts, task.record.extra["benchmarks"] = index_benchmarks(
+        task.settings.decontaminate, grams, items
+    )
     task.publish(grams, "grams")
     task.publish(items, "items", task.record.counts["items"])
 
 
-def apply_shard(
-    task: Attempt,
-    shard: Shard,
-    settings: DecontaminateSettings,
-    grams: str,
-    items: str,
-    seed: int,
-    keep_removed: Any,
-) -> None:
+def apply_shard(task: Attempt[DecontaminateSlice], shard: Shard, grams: str, items: str) -> None:
     found: dict[str, dict[str, Any]] = {}
     with ParquetWriter(task.scratch / "hits.parquet", decontaminate.HITS) as writer:
 
         def batches() -> Iterator[Applied]:
             for applied, hits in decontaminate.decontaminate(
-                settings, Path(grams), Path(items), Path(shard.path)
+                task.settings.decontaminate, Path(grams), Path(items), Path(shard.path)
             ):
                 writer.write(hits)
                 _note(found, hits)
                 yield applied
 
-        write_applied(task, shard, batches(), CUTS, seed, keep_removed)
+        write_applied(task, shard, batches(), CUTS)
     task.record.counts = {"hits": writer.num_rows}
     task.record.extra["hits"] = found
     task.publish(writer.path, "hits", writer.num_rows, source=shard.source)

@@ -14,11 +14,11 @@ from gristmill.classifiers import buckets as bucketing
 from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
 from gristmill.parquet import read_parquet
+from gristmill.pipeline.phases.ngram import model_folder
+from gristmill.pipeline.phases.shuffle import passed_on
+from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.run.outcomes import KeepRemoved
-from gristmill.pipeline.stages.dedup import passed_on
-from gristmill.pipeline.stages.ngram import model_folder
-from gristmill.pipeline.stages.sieve import Sieve
+from gristmill.pipeline.stages.ngram import NgramScoreSlice
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 
 PERPLEXITY = pa.field("perplexity", pa.float32())  # per word; null without words
@@ -30,7 +30,7 @@ PERPLEXITY_BINS = [0.0, *(float(2 ** (step / 2)) for step in range(2, 41))]  # h
 _BATCH_BYTES = 16 << 20
 
 
-def score(job: Job) -> Stage:
+def score(job: Job[NgramScoreSlice]) -> Stage:
     """Score every file, find each language's thirds over all of them, then keep or remove."""
     piece = job.settings
     model = str(piece.path or model_folder(job))
@@ -41,16 +41,8 @@ def score(job: Job) -> Stage:
         for record in scored
         for entry in record.named("perplexities")
     }
-    (cut,) = yield Phase(
-        "bounds", [Task("all", find_bounds, {"scores": [*scores.values()], "settings": piece.buckets})]
-    )
-    common = {
-        "settings": piece.buckets,
-        "bounds": cut.extra["bounds"],
-        "source": piece.source,
-        "seed": job.seed,
-        "keep_removed": piece.keep_removed,
-    }
+    (cut,) = yield Phase("bounds", [Task("all", find_bounds, {"scores": [*scores.values()]})])
+    common = {"bounds": cut.extra["bounds"]}
     tasks = [
         Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
     ]
@@ -58,7 +50,7 @@ def score(job: Job) -> Stage:
     return {"language_bounds": cut.extra["bounds"], **passed_on(job, scored)}
 
 
-def score_file(task: Attempt, path: str, model: str) -> None:
+def score_file(task: Attempt[NgramScoreSlice], path: str, model: str) -> None:
     opened = perplexity.NgramModel(Path(model))
     with ParquetWriter(task.scratch / "perplexities.parquet", SCORES) as writer:
         for table in read_tables(Path(path), ["id", "text", "language"]):
@@ -69,27 +61,19 @@ def score_file(task: Attempt, path: str, model: str) -> None:
     task.publish(writer.path, "perplexities", writer.num_rows)
 
 
-def find_bounds(task: Attempt, scores: Sequence[str], settings: BucketSettings) -> None:
+def find_bounds(task: Attempt[NgramScoreSlice], scores: Sequence[str]) -> None:
     def read() -> Iterator[pa.Table]:
         return (table for path in scores for table in read_tables(Path(path), ["perplexity", "language"]))
 
-    task.record.extra["bounds"] = bucketing.bucket_bounds(settings, read)
+    task.record.extra["bounds"] = bucketing.bucket_bounds(task.settings.buckets, read)
 
 
-def keep_file(
-    task: Attempt,
-    path: str,
-    scores: str,
-    settings: BucketSettings,
-    bounds: bucketing.Bounds,
-    source: str,
-    seed: int,
-    keep_removed: KeepRemoved,
-) -> None:
+def keep_file(task: Attempt[NgramScoreSlice], path: str, scores: str, bounds: bucketing.Bounds) -> None:
     """Keep the buckets asked for; the removed name the perplexity at which the nearest kept bucket ends or
     begins."""
     columns = (PERPLEXITY, BUCKET)
-    sieve = Sieve(task, Path(path), source, seed, keep_removed, carried=columns, noted=columns)
+    settings = task.settings.buckets
+    sieve = Sieve(task, Path(path), task.settings.source, carried=columns, noted=columns)
     known = read_parquet(scores)
     counts = {outlet: np.zeros(len(PERPLEXITY_BINS) - 1, np.int64) for outlet in ("kept", "removed")}
     for table in read_tables(Path(path)):

@@ -8,12 +8,12 @@ from typing import Any
 from gristmill.filters.recut import recut, recut_filters
 from gristmill.location import location
 from gristmill.manifest import Manifest, read_manifest
+from gristmill.pipeline.phases.filter import FilterOutcomes, described
 from gristmill.pipeline.run.folder import finished_steps, read_run
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.runner import Plan
 from gristmill.pipeline.run.step import Step
-from gristmill.pipeline.stages.filter import FilterOutputs, described
-from gristmill.pipeline.stages.slices import FilterSlice, RecutSlice
+from gristmill.pipeline.stages.filter import RECUT, FilterSlice, RecutSlice
 from gristmill.storage import read_tables
 
 
@@ -41,7 +41,7 @@ def recut_plan(run: Path, change: Any) -> Plan:
             filter=new,
             keep_removed=piece.keep_removed,
         )
-        steps.append(Step(name, "recut", own, external=external))
+        steps.append(Step(name, RECUT, own, external=external))
     return Plan(f"recut-{facts['recipe_name']}", _seed(manifests), steps, {"recut": str(run)})
 
 
@@ -49,8 +49,8 @@ def _seed(manifests: dict[str, Manifest]) -> int:
     return next((manifest.ingredients["seed"] for manifest in manifests.values()), 0)
 
 
-def recut_documents(job: Job) -> Stage:
-    settings: RecutSlice = job.settings
+def recut_documents(job: Job[RecutSlice]) -> Stage:
+    settings = job.settings
     filtered, documents = (
         read_manifest(location(settings.folder)),
         read_manifest(location(settings.documents)),
@@ -65,20 +65,19 @@ def recut_documents(job: Job) -> Stage:
         files = {entry.kind: str(filtered.folder / entry.path) for entry in record.files}
         sides = {kind: files.get(kind) for kind in ("decisions", "signals")}
         tasks.append(Task(record.task, recut_file, {"path": str(inputs[int(record.task)]), **sides}))
-    yield Phase("recut", tasks, {"settings": settings, "seed": job.seed}, may_lose=True)
+    yield Phase("recut", tasks, may_lose=True)
     return described(recut_filters(settings.before, settings.filter, job.seed).new)
 
 
-def recut_file(
-    task: Attempt, path: str, decisions: str | None, signals: str | None, settings: RecutSlice, seed: int
-) -> None:
+def recut_file(task: Attempt[RecutSlice], path: str, decisions: str | None, signals: str | None) -> None:
     """Decide one file anew; a file without documents has no decisions.
 
     All three files were written by one writer, row by row beside each other: so are their groups of rows.
     """
-    filters = recut_filters(settings.before, settings.filter, seed)
-    outputs = FilterOutputs(task, filters.new, Path(path), settings.source, settings.keep_removed)
+    settings = task.settings
+    filters = recut_filters(settings.before, settings.filter, task.seed)
+    outcomes = FilterOutcomes(task, filters.new, Path(path), settings.source, by_url=True)
     if decisions and signals:
         for tables in zip(*(read_tables(Path(file)) for file in (path, decisions, signals)), strict=True):
-            outputs.add(tables[0], recut(filters, *tables))
-    outputs.publish()
+            outcomes.add(tables[0], recut(filters, *tables))
+    outcomes.publish()

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from gristmill.document import FIELDS
+from gristmill.document import FIELDS, removed_schema, text_bytes
 from gristmill.errors import IntegrityError
 from gristmill.hashing import sha256_file
-from gristmill.ledger import Books
 from gristmill.location import location, use_storage
 from gristmill.manifest import MANIFEST
 from gristmill.parquet import parquet_schema
 from gristmill.pipeline.run.final import SourceFiles, final_documents
 from gristmill.pipeline.run.folder import RUN_FILE, handed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import DocumentOutputs
+from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.stages.extract import AdoptSlice
 from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings
 from gristmill.storage import read_tables
@@ -40,13 +39,13 @@ def adoptable(folder: str, *, partial: bool) -> list[SourceFiles]:
     return final_documents(handed_on(location(folder), partial=partial, hint=hint).manifests)
 
 
-def adopt(job: Job) -> Stage:
+def adopt(job: Job[AdoptSlice]) -> Stage:
     part: SourceFiles = job.carried["part"]
     tasks = [
         Task(
             f"{number:05d}",
             adopt_file,
-            {"path": str(path), "sha256": entry.sha256, "source": part.source, "seed": job.seed},
+            {"path": str(path), "sha256": entry.sha256},
         )
         for number, (path, entry) in enumerate(part.files)
     ]
@@ -54,29 +53,20 @@ def adopt(job: Job) -> Stage:
     return {}
 
 
-def adopt_file(task: Attempt, path: str, sha256: str, source: str, seed: int) -> None:
+def adopt_file(task: Attempt[AdoptSlice], path: str, sha256: str) -> None:
     if sha256_file(Path(path)) != sha256:
         raise IntegrityError(
             f"`{path}` is not what its manifest says",
             hint="`gristmill verify` its folder, then make it again",
         )
-    outputs = DocumentOutputs(task, source, seed, extra_fields(Path(path)))
-    books = Books()
+    outcomes = Outcomes(task, task.settings.source, extra_fields(Path(path)), by_url=True)
+    nothing = removed_schema(outcomes.schema).empty_table()
     for table in read_tables(Path(path)):
-        outputs.keep(table)
-        books.items_in += table.num_rows
-        books.bytes_in += text_bytes(table)
-    books.items_out["kept"], books.bytes_out["kept"] = books.items_in, books.bytes_in
-    task.record.books = books
-    outputs.publish()
+        outcomes.take((table.num_rows, text_bytes(table)), table, nothing)
+    outcomes.publish()
 
 
 def extra_fields(path: Path) -> list[pa.Field]:
     """The pass-through columns of a documents file: those after the contract's own."""
     own = {field.name for field in FIELDS}
     return [field for field in parquet_schema(path) if field.name not in own]
-
-
-def text_bytes(table: pa.Table) -> int:
-    """UTF-8 bytes of the text column; null counts as nothing."""
-    return int(pc.sum(pc.binary_length(table.column("text"))).as_py() or 0)

@@ -14,6 +14,7 @@ from gristmill.location import location
 from gristmill.manifest import MANIFEST, Manifest, Record, read_manifest
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
+from gristmill.pipeline.stages.dedup import FuzzySlice
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +90,25 @@ def gather_phase(old: Sequence[OldShard], components: str) -> Phase:
     )
 
 
-def gather_old(task: Attempt, shard: OldShard, components: str) -> None:
+def gather_old(task: Attempt[FuzzySlice], shard: OldShard, components: str) -> None:
     out = task.scratch / "members.run"
     task.record.counts = index.gather_index(Path(shard.members), shard.first_row, Path(components), out)
     task.publish(out, "members", task.record.counts["members"])
 
 
-def index_phase(job: Job, settings: FuzzySettings, applied: Sequence[Record]) -> Phase:
+def index_phase(job: Job[FuzzySlice], applied: Sequence[Record]) -> Phase:
     tasks = []
     for number, record in enumerate(applied):
         (documents,), (decisions,) = record.named("documents"), record.named("decisions")
         paths = {"documents": str(job.folder / documents.path), "decisions": str(job.folder / decisions.path)}
-        tasks.append(Task(f"{number:05d}", index_file, {**paths, "settings": settings}))
+        tasks.append(Task(f"{number:05d}", index_file, paths))
     return Phase("index", tasks)
 
 
-def index_file(task: Attempt, documents: str, decisions: str, settings: FuzzySettings) -> None:
+def index_file(task: Attempt[FuzzySlice], documents: str, decisions: str) -> None:
     bands, members = task.scratch / "bands.run", task.scratch / "members.run"
-    task.record.counts = index.index_shard(settings, Path(documents), Path(decisions), bands, members)
+    task.record.counts = index.index_shard(
+        task.settings.fuzzy, Path(documents), Path(decisions), bands, members
+    )
     task.publish(bands, "index-bands", task.record.counts["band_keys"])
     task.publish(members, "index-members", task.record.counts["documents"])

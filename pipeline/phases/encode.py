@@ -10,6 +10,7 @@ from typing import Any
 from gristmill.document import FAILED
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.stages.tokenizer import EncodeSlice
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize.encode import REFUSED, Encoded
 from gristmill.tokenize.encode import encode as encode_file
@@ -18,14 +19,12 @@ from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import resolved
 
 
-def encode(job: Job) -> Stage:
+def encode(job: Job[EncodeSlice]) -> Stage:
     (tokenizer,) = job.paths("tokenizer")
     source = job.settings.source
     settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
-    common = {"tokenizer": str(tokenizer), "settings": settings, "source": source}
-    records = yield over_paths(
-        "encode", encode_shard, job.paths("documents", source), may_lose=True, **common
-    )
+    paths, common = job.paths("documents", source), {"tokenizer": str(tokenizer), "opened": settings}
+    records = yield over_paths("encode", encode_shard, paths, may_lose=True, **common)
     names = ("documents", "tokens", "bytes", "failed", "by_reference")
     losses: Counter[str] = Counter()
     for record in records:
@@ -41,15 +40,16 @@ def encode(job: Job) -> Stage:
     }
 
 
-def tokenizer_facts(job: Job) -> Mapping[str, Any]:
+def tokenizer_facts(job: Job[Any]) -> Mapping[str, Any]:
     """What the tokenizer's step found out of its file: how its copy is to be opened."""
     (manifest,) = (manifest for manifest in job.inputs.values() if manifest.named("tokenizer"))
     return manifest.extra
 
 
-def encode_shard(task: Attempt, path: str, tokenizer: str, settings: TokenizerSettings, source: str) -> None:
+def encode_shard(task: Attempt[EncodeSlice], path: str, tokenizer: str, opened: TokenizerSettings) -> None:
+    source = task.settings.source
     payload, index = task.scratch / "tokens.bin", task.scratch / "index.parquet"
-    found = encode_file(encoder_of(Path(tokenizer), settings), Path(path), payload, index)
+    found = encode_file(encoder_of(Path(tokenizer), opened), Path(path), payload, index)
     task.record.counts, task.record.books = found.counts, books_of(found)
     task.record.extra = {**found.facts, "losses": dict(found.losses)}
     if found.failed.num_rows:

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from gristmill.document import REMOVAL_FIELDS
+from gristmill.document import removed_rows
 from gristmill.index import read_range
 from gristmill.ledger import Books
 from gristmill.manifest import Record
+from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import DocumentOutputs
-from gristmill.pipeline.stages.adopt import extra_fields
+from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.stages.extract import ExtractSlice
 from gristmill.storage import read_tables
 
 REPEATED = "input.repeated_record"
@@ -29,7 +30,7 @@ _IDS_PER_TASK = 1 << 23  # about 600 MB while they are sorted
 _ROW = np.dtype([("shard", "<u4"), ("row", "<u4")])
 
 
-def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: Any) -> Stage:
+def keep_first(job: Job[ExtractSlice], records: Sequence[Record]) -> Stage:
     """Let every repeated record of a step's shards go; the extra facts name the files that were written
     anew."""
     records = [record for record in records if not record.is_lost]
@@ -41,12 +42,7 @@ def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: A
     listed = [entry for record in found for entry in record.named("repeats")]
     named = [int(record.extra["shards"], 16) for record in found]
     losers = [shard for shard in range(len(records)) if any(shards >> shard & 1 for shards in named)]
-    common = {
-        "repeats": [str(job.folder / entry.path) for entry in listed],
-        "source": source,
-        "seed": job.seed,
-        "keep_removed": keep_removed,
-    }
+    common = {"repeats": [str(job.folder / entry.path) for entry in listed]}
     if losers:
         documents = {shard: str(job.folder / records[shard].named("documents")[0].path) for shard in losers}
         again = [
@@ -60,7 +56,7 @@ def keep_first(job: Job, records: Sequence[Record], source: str, keep_removed: A
     return {"replaced_files": [entry.path for entry in [*rewritten, *listed]]}
 
 
-def find_repeats(task: Attempt, sidecars: Sequence[str], part: int, parts: int) -> None:
+def find_repeats(task: Attempt[ExtractSlice], sidecars: Sequence[str], part: int, parts: int) -> None:
     """List (shard, row) of every id in this range that an earlier shard holds; ids within one shard differ
     already."""
     first, end = (number * (1 << 64) // parts for number in (part, part + 1))
@@ -88,35 +84,19 @@ def rows_of(repeats: Sequence[str], shard: int) -> npt.NDArray[np.uint32]:
     )
 
 
-def let_repeats_go(
-    task: Attempt, path: str, shard: int, repeats: Sequence[str], source: str, seed: int, keep_removed: Any
-) -> None:
+def let_repeats_go(task: Attempt[ExtractSlice], path: str, shard: int, repeats: Sequence[str]) -> None:
     """Write a shard's documents again without those that repeat; they move from kept to removed in the
     books."""
-    outputs = DocumentOutputs(
-        task, source, seed, extra_fields(Path(path)), keep_removed=keep_removed, by_url=True
-    )
     gone = rows_of(repeats, shard)
-    row = 0
-    for table in read_tables(Path(path)):
-        repeated = np.isin(np.arange(row, row + table.num_rows), gone)
-        row += table.num_rows
-        outputs.keep(table.filter(pa.array(~repeated)))
-        outputs.remove(_as_removed(table.filter(pa.array(repeated))))
     books = Books()
     books.items_out.update(kept=-len(gone), removed=len(gone))
     books.by_rule_first[REPEATED] = books.by_rule_any[REPEATED] = len(gone)
-    task.record.books = books
-    outputs.publish()
-
-
-def _as_removed(table: pa.Table) -> pa.Table:
-    values = {
-        "rule": [REPEATED] * table.num_rows,
-        "value": [None] * table.num_rows,
-        "bound": [None] * table.num_rows,
-    }
-    values["rules"] = [[REPEATED]] * table.num_rows
-    for field in REMOVAL_FIELDS:
-        table = table.append_column(field, pa.array(values[field.name], field.type))
-    return table
+    outcomes = Outcomes(task, task.settings.source, extra_fields(Path(path)), by_url=True, books=books)
+    row = 0
+    for table in read_tables(Path(path)):
+        repeated = pa.array(np.isin(np.arange(row, row + table.num_rows), gone))
+        row += table.num_rows
+        lost = table.filter(repeated)
+        rules = pa.array([REPEATED] * lost.num_rows, pa.string())
+        outcomes.write(table.filter(pc.invert(repeated)), removed_rows(lost, rules))
+    outcomes.publish()

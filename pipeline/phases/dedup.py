@@ -1,0 +1,253 @@
+"""Deduplicate documents of all sources together: exact (text or URL) and fuzzy.
+
+Each phase is a set of tasks over shards, or over ranges of sorted keys; what passes between them are files
+that later phases read ranges of. Rows are dense numbers in the order of the input files; nothing that is kept
+depends on them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gristmill.dedup import cluster, exact, fuzzy
+from gristmill.dedup.alarm import check_losses
+from gristmill.dedup.decisions import DECISIONS, Applied
+from gristmill.dedup.runs import key_range, num_parts
+from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.location import location
+from gristmill.manifest import Record
+from gristmill.parquet import read_parquet
+from gristmill.pipeline.phases import dedup_index
+from gristmill.pipeline.phases.adopt import extra_fields
+from gristmill.pipeline.phases.cluster_samples import ClusterObserver, observe_bounded, observe_pairs
+from gristmill.pipeline.phases.shuffle import Shard, files, over_parts, over_shards, passed_on, shards_of
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.stages.dedup import ExactSlice, FuzzySlice
+
+CARRIED = (pa.field("cluster_id", pa.binary(16)), pa.field("cluster_size", pa.uint32()))
+
+
+def exact_stage(job: Job[ExactSlice]) -> Stage:
+    settings = job.settings.exact
+    shards = shards_of(job)
+    keys = yield over_shards("keys", write_keys, shards)
+    parts = num_parts(sum(record.counts["keys"] for record in keys), exact.PART_RECORDS)
+    decided = yield over_parts("decide", decide_part, parts, keys=files(job, keys, "keys"))
+    applied = yield over_shards("apply", apply_shard, shards, decisions=files(job, decided, "clusters"))
+    check_alarm(settings, shards, applied, decided)
+    totals = {name: sum(record.counts[name] for record in decided) for name in ("clusters", "removed")}
+    return {**totals, **passed_on(job, keys, decided)}
+
+
+def write_keys(task: Attempt[ExactSlice], shard: Shard) -> None:
+    out = task.scratch / "keys.run"
+    task.record.counts = exact.map_exact(task.settings.exact, Path(shard.path), shard.first_row, out)
+    task.publish(out, "keys", task.record.counts["keys"])
+
+
+def decide_part(task: Attempt[ExactSlice], part: int, parts: int, keys: list[str]) -> None:
+    out = task.scratch / "clusters.run"
+    counts = exact.reduce_exact([Path(path) for path in keys], *key_range(part, parts), out)
+    task.record.extra["largest"] = counts.pop("largest")
+    task.record.counts = counts
+    task.publish(out, "clusters", counts["clusters"])
+
+
+def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
+    settings = job.settings.fuzzy
+    shards = shards_of(job)
+    signed = yield over_shards("signatures", write_bands, shards)
+    num_rows = sum(record.counts["documents"] for record in signed)
+    old = dedup_index.old_shards(settings, num_rows)
+    num_keys = sum(record.counts["band_keys"] for record in signed) + sum(shard.num_keys for shard in old)
+    runs: dict[str, Any] = {
+        "bands": files(job, signed, "bands"),
+        "old": [(shard.bands, shard.first_row) for shard in old],
+    }
+    clustered = yield over_parts("cluster", cluster_part, num_parts(num_keys, settings.part_records), **runs)
+    merged = yield from merge_phases(job, clustered)
+    (components,) = files(job, merged, "components")
+    gathered = yield over_shards("gather", gather_shard, shards, components=components)
+    if old:
+        gathered = gathered + (yield dedup_index.gather_phase(old, components))
+    runs = {
+        "components": components,
+        "members": files(job, gathered, "members"),
+        "old_row": num_rows,
+    }
+    groups = merged[-1].counts["groups"]
+    verified = yield Phase(
+        "verify", [Task(f"{group:05d}", verify_group, {"group": group}) for group in range(groups)], runs
+    )
+    applied = yield over_shards("apply", apply_shard, shards, decisions=files(job, verified, "clusters"))
+    check_alarm(settings, shards, applied, verified)
+    facts: dict[str, Any] = {
+        name: sum(record.counts[name] for record in verified)
+        for name in ("clusters", "compared", "removed", "bounded")
+    }
+    facts["components"] = merged[-1].counts["components"]
+    facts["warnings"] = bounded_warnings(settings, facts["bounded"])
+    if settings.index:
+        yield dedup_index.index_phase(job, applied)
+        facts |= {
+            "index": settings.shingling,
+            "against": [str(location(folder).resolve()) for folder in settings.against],
+        }
+    return facts | passed_on(job, signed, clustered, merged, gathered, verified, but=("pairs", "bounded"))
+
+
+def merge_phases(job: Job[FuzzySlice], records: list[Record]) -> Generator[Phase, list[Record], list[Record]]:
+    """Merge forests level by level; return the records of all levels, the last one with the components."""
+    done: list[Record] = []
+    for level, groups in enumerate(cluster.merge_tree(len(records)), start=1):
+        forests = files(job, records, "forest")
+        common = {"last": len(groups) == 1}
+        arguments = [{"forests": [forests[leaf] for leaf in group], **common} for group in groups]
+        tasks = [Task(f"{number:05d}", merge_group, each) for number, each in enumerate(arguments)]
+        records = yield Phase(f"merge-{level}", tasks)
+        done += records
+    return done
+
+
+def bounded_warnings(settings: FuzzySettings, num_bounded: int) -> list[str]:
+    """Say where verification stopped at a bound, for the terminal and the report."""
+    if not num_bounded:
+        return []
+    said = (
+        f"{num_bounded:,} documents were kept although not all that share a band key with them were compared:"
+        f" raise `max_candidates` ({settings.max_candidates:,}) or `max_comparisons`"
+        f" ({settings.max_comparisons:,}); their ids are in the step's `bounded` files"
+    )
+    return [said]
+
+
+def write_bands(task: Attempt[FuzzySlice], shard: Shard) -> None:
+    out = task.scratch / "bands.run"
+    task.record.counts = fuzzy.map_signatures(task.settings.fuzzy, Path(shard.path), shard.first_row, out)
+    task.publish(out, "bands", task.record.counts["band_keys"])
+
+
+def cluster_part(
+    task: Attempt[FuzzySlice], part: int, parts: int, bands: list[str], old: list[tuple[str, int]]
+) -> None:
+    out = task.scratch / "forest.run"
+    old_runs = [(Path(path), row) for path, row in old]
+    task.record.counts = cluster.cluster_bands(
+        [Path(path) for path in bands], *key_range(part, parts), out, old_runs
+    )
+    task.publish(out, "forest", task.record.counts["joined"])
+
+
+def merge_group(task: Attempt[FuzzySlice], forests: list[str], last: bool) -> None:
+    """Merge forests; the last merge is completed to components, cut into groups."""
+    out = task.scratch / "forest.run"
+    task.record.counts = cluster.merge_forests([Path(path) for path in forests], out)
+    if last:
+        components = task.scratch / "components.run"
+        task.record.counts = cluster.write_components(out, components, task.settings.fuzzy.group_documents)
+        task.publish(components, "components", task.record.counts["documents"])
+    else:
+        task.publish(out, "forest", task.record.counts["joined"])
+
+
+def gather_shard(task: Attempt[FuzzySlice], shard: Shard, components: str) -> None:
+    out = task.scratch / "members.run"
+    task.record.counts = fuzzy.gather_members(
+        task.settings.fuzzy, Path(shard.path), shard.first_row, Path(components), out
+    )
+    task.publish(out, "members", task.record.counts["members"])
+
+
+def verify_group(
+    task: Attempt[FuzzySlice], group: int, members: list[str], components: str, old_row: int
+) -> None:
+    out, pairs = task.scratch / "clusters.run", task.scratch / "pairs.parquet"
+    counts = fuzzy.verify_group(
+        task.settings.fuzzy, [Path(path) for path in members], Path(components), group, out, pairs, old_row
+    )
+    task.record.extra["largest"] = counts.pop("largest")
+    similarity, bounded = counts.pop("similarity"), counts.pop("bounded")
+    task.record.counts = {**counts, "bounded": len(bounded)}
+    observe_pairs(task.record, read_parquet(pairs), similarity, task.seed)
+    observe_bounded(task, bounded)
+    task.publish(out, "clusters", counts["members"])
+    task.publish(pairs, "pairs", counts["compared"])
+
+
+def apply_shard(task: Attempt[ExactSlice | FuzzySlice], shard: Shard, decisions: list[str]) -> None:
+    """Write what a shard keeps and loses; every document has a row of decisions, in `mark` mode too."""
+    place = (Path(shard.path), shard.first_row, [Path(run) for run in decisions])
+    piece = task.settings
+    if isinstance(piece, ExactSlice):
+        write_applied(task, shard, exact.apply_exact(piece.exact, *place), DECISIONS)
+    else:
+        write_applied(task, shard, fuzzy.apply_fuzzy(piece.fuzzy, *place), DECISIONS)
+
+
+def write_applied(task: Attempt[Any], shard: Shard, batches: Iterable[Applied], decisions: pa.Schema) -> None:
+    """Write and book batches of kept and removed documents and their decisions; documents carry the cluster
+    they are in."""
+    clusters = ClusterObserver(task.seed) if "cluster_size" in decisions.names else None
+    carried = CARRIED if clusters else ()
+    names = {field.name for field in carried}
+    before = [field for field in extra_fields(Path(shard.path)) if field.name not in names]
+    outcomes = Outcomes(task, shard.source, [*before, *carried], sides={"decisions": decisions})
+    cut = "deleted_bytes" in decisions.names
+    for applied in batches:
+        kept, removed = applied.kept, applied.removed
+        if clusters:
+            clusters.see(applied.decisions, both(applied))
+            kept, removed = (with_clusters(part, applied.decisions) for part in (kept, removed))
+        deleted = int(pc.sum(applied.decisions["deleted_bytes"]).as_py() or 0) if cut else 0
+        read = (applied.decisions.num_rows, applied.bytes_in)
+        outcomes.take(read, kept, removed, deleted_bytes=deleted)
+        outcomes.note("decisions", applied.decisions)
+    outcomes.publish()
+    if clusters:
+        clusters.into(task.record)
+
+
+def with_clusters(documents: pa.Table, decisions: pa.Table) -> pa.Table:
+    """Let documents carry their cluster: what is alike is held out together, and a mixture can weight by its
+    size.
+
+    A document found to be alone keeps the cluster that an earlier step found it in.
+    """
+    mine = decisions.filter(pc.is_in(decisions["id"], documents["id"].combine_chunks()))
+    for field in CARRIED:
+        column = mine[field.name]
+        if field.name in documents.column_names:
+            column = pc.if_else(pc.greater(mine["cluster_size"], 1), column, documents[field.name])
+            documents = documents.drop_columns([field.name])
+        documents = documents.append_column(field, column)
+    return documents
+
+
+def both(applied: Applied) -> pa.Table:
+    """The id, URL and text of a batch's documents, kept or removed."""
+    columns = ["id", "url", "text"]
+    return pa.concat_tables([applied.kept.select(columns), applied.removed.select(columns)])
+
+
+def check_alarm(
+    settings: ExactSettings | FuzzySettings,
+    shards: Sequence[Shard],
+    applied: Sequence[Record],
+    decided: Sequence[Record],
+) -> None:
+    """Stop the step before it is published when a source has all but gone."""
+    entered: Counter[str] = Counter()
+    removed: Counter[str] = Counter()
+    for shard, record in zip(shards, applied, strict=True):
+        if record.books:
+            entered[shard.source] += record.books.items_in
+            removed[shard.source] += record.books.items_out["removed"]
+    largest = [(survivor, size) for record in decided for survivor, size in record.extra.get("largest", ())]
+    check_losses(settings, "deduplication", entered, removed, largest)

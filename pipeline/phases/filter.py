@@ -1,0 +1,93 @@
+"""Measure documents, decide by rules, edit texts: one task per file of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from gristmill.document import text_bytes
+from gristmill.filters.passes import FilterOutcome, Filters, compile_filters
+from gristmill.pipeline.phases.adopt import extra_fields
+from gristmill.pipeline.phases.rule_histograms import CutObserver
+from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.stages.filter import FilterSlice
+from gristmill.storage import cut_by_bytes, read_tables
+
+_TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold thousands of books
+
+
+def filter_documents(job: Job[FilterSlice]) -> Stage:
+    piece = job.settings
+    yield over_paths("filter", filter_file, job.paths("documents", piece.source), may_lose=True)
+    return described(compile_filters(piece.filter, job.seed))
+
+
+def described(filters: Filters) -> dict[str, Any]:
+    """Say in a manifest what the numbers in decisions mean, how signals are judged and which version of the
+    text edits are of."""
+    versions = {
+        name: part.version for part in filters.passes for block in part.blocks for name in block.edits
+    }
+    return {"rules": list(filters.rules), "bounds": [*bounds(filters)], "edit_versions": versions}
+
+
+def bounds(filters: Filters) -> Iterator[dict[str, Any]]:
+    """Spell every rule with the signal columns it divides, so that a reader of signals needs no kernel to
+    judge them."""
+    for part in filters.passes:
+        for block in part.blocks:
+            for rule in block.rules:
+                columns = {
+                    "signal": part.column(block, rule.signal),
+                    "per": rule.per and part.column(block, rule.per),
+                }
+                applies = part.column(block, "applies") if block.languages is not None else None
+                yield {
+                    "rule": rule.name,
+                    **columns,
+                    "applies": applies,
+                    **asdict(rule.bound),
+                    "source": rule.source,
+                }
+
+
+def filter_file(task: Attempt[FilterSlice], path: str) -> None:
+    """Filter one file; decisions and signals keep a row for every document, kept or removed."""
+    filters = compile_filters(task.settings.filter, task.seed)
+    outcomes = FilterOutcomes(task, filters, Path(path), task.settings.source)
+    row = 0
+    for group in read_tables(Path(path)):
+        for table in cut_by_bytes(group, _TABLE_BYTES):
+            outcomes.add(table, filters.apply(table, first_row=row))
+            row += table.num_rows
+    outcomes.publish()
+
+
+class FilterOutcomes:
+    """What a task leaves behind that decides by rules: documents, decisions, signals, and what lies near the
+    cuts. A file without documents has no decisions and no signals."""
+
+    def __init__(
+        self, task: Attempt[Any], filters: Filters, path: Path, source: str, *, by_url: bool = False
+    ) -> None:
+        self.task = task
+        self.outcomes = Outcomes(task, source, extra_fields(path), by_url=by_url)
+        self.cuts = CutObserver(filters, filters.seed)
+
+    def add(self, documents: pa.Table, outcome: FilterOutcome) -> None:
+        """Write what became of a table of documents, given as they came in."""
+        edited = {name: outcome.counts[name] for name in ("deleted_bytes", "inserted_bytes")}
+        read = (documents.num_rows, text_bytes(documents))
+        self.outcomes.take(read, outcome.kept, outcome.removed, **edited)
+        self.outcomes.note("decisions", outcome.decisions)
+        self.outcomes.note("signals", outcome.signals)
+        self.cuts.see(documents, outcome)
+
+    def publish(self) -> None:
+        self.outcomes.publish()
+        self.cuts.into(self.task.record)

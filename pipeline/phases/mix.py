@@ -1,0 +1,325 @@
+"""Mix encoded sources into shuffled shards: measure, plan, bound, assign (map), write (reduce), and the
+manifests last."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from gristmill.errors import BooksError
+from gristmill.ledger import Books
+from gristmill.manifest import Record
+from gristmill.parquet import read_parquet
+from gristmill.pipeline.phases.encode import tokenizer_facts
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.stages.mix import MixSlice
+from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
+from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.gather import Part, write_shard
+from gristmill.tokenize.places import Take
+from gristmill.tokenize.plan import MixPlan, Row, Size, make_plan
+from gristmill.tokenize.settings import MixSettings, TokenizerSettings
+from gristmill.tokenize.shards import manifest_body
+from gristmill.tokenize.tokenizers import open_tokenizer, resolved, tokenizer_sha256
+
+BUDGET = "mix.budget"
+SPLITS = ("train", "heldout")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One encoded file: its payload, its index, and whose documents it holds."""
+
+    payload: str
+    index: str
+    source: str
+
+
+def mix(job: Job[MixSlice]) -> Stage:
+    settings = job.settings.mix
+    encoded, (tokenizer,) = encoded_files(job), job.paths("tokenizer")
+    names = list(dict.fromkeys(part.source for part in encoded))
+    measured = yield over_files("measure", measure_file, encoded)
+    sizes = {split: {name: _size(measured, encoded, name, split) for name in names} for split in SPLITS}
+    plan = make_plan(settings, sizes["train"])
+    bounds = yield Phase("bound", [_bound_task(job, row, measured, encoded, settings) for row in plan.rows])
+    takes = plan_takes(settings, plan, bounds, sizes["heldout"], names)
+    tokenizer_settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
+    dtype = token_dtype(open_tokenizer(tokenizer, tokenizer_settings).vocab_size).str
+    assigned = yield over_files("assign", assign_file, encoded, dtype=dtype, takes=takes)
+    written = {}
+    for split in SPLITS:
+        written[split] = yield write_phase(job, split, encoded, assigned, takes[split], dtype)
+    check_tokens(assigned, written["train"])
+    tables = {split: realised(split, names, sizes[split], written[split], plan, settings) for split in SPLITS}
+    arguments = {"tokenizer": str(tokenizer), "tokenizer_settings": tokenizer_settings, "dtype": dtype}
+    tasks = [
+        Task(
+            split,
+            write_manifest,
+            {**arguments, "split": split, "table": tables[split], "shards": _entries(written[split])},
+        )
+        for split in SPLITS
+    ]
+    yield Phase("manifests", tasks)
+    passing = [entry.path for record in (*measured, *assigned) for entry in record.files]
+    for path in passing:
+        (job.folder / path).unlink(missing_ok=True)
+    return {
+        "planned": plan.table(),
+        "table": tables["train"],
+        "heldout": tables["heldout"],
+        "tokens": plan.tokens,
+        "places": {
+            split: {
+                name: [take.first_shard, take.num_shards, take.copies] for name, take in takes[split].items()
+            }
+            for split in SPLITS
+        },
+        "replaced_files": passing,
+    }
+
+
+def encoded_files(job: Job[MixSlice]) -> list[Encoded]:
+    """Pair every payload with its index, in the order of the inputs."""
+    pairs = zip(job.files("tokens"), job.files("token-index"), strict=True)
+    return [Encoded(str(payload), str(index), entry.source or "") for (payload, entry), (index, _) in pairs]
+
+
+def over_files(name: str, function: Any, encoded: Sequence[Encoded], **common: Any) -> Phase:
+    return Phase(
+        name, [Task(f"{number:05d}", function, {"part": part}) for number, part in enumerate(encoded)], common
+    )
+
+
+def measure_file(task: Attempt[MixSlice], part: Encoded) -> None:
+    path = task.scratch / "levels.run"
+    found = mixing.measure(Path(part.index), task.settings.mix, part.source, task.seed, path)
+    task.record.extra = {"train": asdict(found.training), "heldout": asdict(found.heldout)}
+    task.publish(path, "levels", source=part.source)
+
+
+def _bound_task(
+    job: Job[MixSlice],
+    row: Row,
+    measured: Sequence[Record],
+    encoded: Sequence[Encoded],
+    settings: MixSettings,
+) -> Task:
+    levels = [str(job.folder / record.files[0].path) for record, part in _of(measured, encoded, row.source)]
+    once = settings.kind == "sources"  # the trainer repeats and blends
+    weighted = row.source in settings.weights and not once
+    tokens = row.size.tokens if once else row.tokens
+    arguments = {"levels": levels, "tokens": tokens, "available": row.size.tokens, "weighted": weighted}
+    return Task(row.source, bound_source, arguments)
+
+
+def bound_source(
+    task: Attempt[MixSlice], levels: Sequence[str], tokens: int, available: int, weighted: bool
+) -> None:
+    bound = mixing.find_bound([Path(path) for path in levels], tokens, available, weighted=weighted)
+    task.record.extra["bound"] = str(bound)  # it needs more bits than JSON readers promise
+
+
+def plan_takes(
+    settings: MixSettings,
+    plan: MixPlan,
+    bounds: Sequence[Record],
+    heldout: Mapping[str, Size],
+    names: Sequence[str],
+) -> dict[str, dict[str, Take]]:
+    """What each split takes of each source, and over which shards; sources the mixture leaves out take
+    nothing.
+
+    All sources share all shards, but in the training split of kind `sources`: there each has shards of its
+    own.
+    """
+    total = {"train": plan.tokens, "heldout": sum(size.tokens for size in heldout.values())}
+    limits = {row.source: int(record.extra["bound"]) for row, record in zip(plan.rows, bounds, strict=True)}
+    held = {row.source: row.size.tokens for row in plan.rows}
+    takes: dict[str, dict[str, Take]] = {split: {} for split in SPLITS}
+    for split in SPLITS:
+        apart, first = split == "train" and settings.kind == "sources", 0
+        for number, name in enumerate(names):
+            tokens = held.get(name, 0) if apart else total[split]
+            count = max(1, -(-tokens // settings.shard_tokens))
+            bound = limits.get(name, -1)
+            copies = mixing.most_copies(settings, name, bound) if split == "train" else 1
+            takes[split][name] = Take(name, number, split, first, count, bound, copies)
+            first += count if apart else 0
+    return takes
+
+
+def assign_file(
+    task: Attempt[MixSlice],
+    part: Encoded,
+    dtype: str,
+    takes: Mapping[str, Mapping[str, Take]],
+) -> None:
+    """Place every copy; book each document as kept, held out, or removed because the budget has no room for
+    it."""
+    counts = {}
+    for split in SPLITS:
+        out = task.scratch / split
+        counts[split] = mixing.assign(
+            Path(part.payload),
+            Path(part.index),
+            dtype,
+            task.settings.mix,
+            takes[split][part.source],
+            task.seed,
+            out,
+        )
+        for suffix in (".bin", ".entries", ".cuts"):
+            # Readers find the three by their common stem, so their names carry no digest.
+            name = f"passing/{task.record.task}-{split}{suffix}"
+            task.publish(out.with_suffix(suffix), f"passing-{split}", source=part.source, name=name)
+    table = read_parquet(part.index, columns=["bytes"])
+    entered = Size(table.num_rows, 0, int(pc.sum(table["bytes"]).as_py() or 0))
+    books = Books(entered.docs, entered.bytes)
+    for outlet, split in (("kept", "train"), ("heldout", "heldout")):
+        books.items_out[outlet], books.bytes_out[outlet] = (
+            counts[split]["documents"],
+            counts[split]["document_bytes"],
+        )
+    books.items_out["removed"] = entered.docs - sum(books.items_out.values())
+    books.bytes_out["removed"] = entered.bytes - sum(books.bytes_out.values())
+    books.by_rule_first[BUDGET] = books.by_rule_any[BUDGET] = books.items_out["removed"]
+    task.record.books = books
+    task.record.counts = {
+        "copies": counts["train"]["copies"],
+        "tokens": counts["train"]["tokens"],
+        "bytes": counts["train"]["bytes"],
+    }
+
+
+def write_phase(
+    job: Job[MixSlice],
+    split: str,
+    encoded: Sequence[Encoded],
+    assigned: Sequence[Record],
+    takes: Mapping[str, Take],
+    dtype: str,
+) -> Phase:
+    """One task per shard; all are told of every map task's files, and pick those that have copies for their
+    shard."""
+    stems = [
+        (
+            str(job.folder / "passing" / f"{record.task}-{split}"),
+            takes[part.source].first_shard,
+            takes[part.source].num_shards,
+        )
+        for part, record in zip(encoded, assigned, strict=True)
+    ]
+    num_shards = max(take.first_shard + take.num_shards for take in takes.values())
+    tasks = [Task(f"{number:05d}", write_one, {"number": number}) for number in range(num_shards)]
+    return Phase(
+        f"write-{split}", tasks, {"stems": stems, "split": split, "dtype": dtype, "num_sources": len(takes)}
+    )
+
+
+def write_one(
+    task: Attempt[MixSlice],
+    number: int,
+    stems: Sequence[tuple[str, int, int]],
+    split: str,
+    dtype: str,
+    num_sources: int,
+) -> None:
+    out = task.scratch / f"{number:05d}"
+    parts = [Part(Path(stem), number - first) for stem, first, num in stems if 0 <= number - first < num]
+    entry = write_shard(parts, out, dtype, num_sources)
+    task.record.extra["entry"] = entry
+    task.record.counts = {name: entry[name] for name in ("tokens", "docs", "bytes")}
+    for suffix in SUFFIXES:
+        name = f"{out.name}{suffix}"
+        task.publish(task.scratch / name, f"shard{suffix}", entry["docs"], name=f"shards/{split}/{name}")
+
+
+def write_manifest(
+    task: Attempt[MixSlice],
+    split: str,
+    table: Sequence[dict[str, Any]],
+    shards: Sequence[dict[str, Any]],
+    tokenizer: str,
+    tokenizer_settings: TokenizerSettings,
+    dtype: str,
+) -> None:
+    """Publish a copy of the tokenizer beside the shards, and last their manifest."""
+    model = open_tokenizer(Path(tokenizer), tokenizer_settings)
+    copy = task.scratch / Path(tokenizer).name
+    shutil.copyfile(tokenizer, copy)
+    body = manifest_body(
+        kind=task.settings.mix.kind if split == "train" else "mixed",
+        vocab=model.vocab_size,
+        dtype=dtype,
+        eos_id=model.eos_id,
+        split=split,
+        tokenizer_file=copy.name,
+        tokenizer_sha256=tokenizer_sha256(model),
+        sources=table,
+        shards=shards,
+    )
+    path = task.scratch / MANIFEST
+    path.write_bytes(body)
+    task.publish(copy, "tokenizer", name=f"shards/{split}/{copy.name}")
+    task.publish(path, "shard-manifest", name=f"shards/{split}/{MANIFEST}")
+
+
+def realised(
+    split: str,
+    names: Sequence[str],
+    sizes: Mapping[str, Size],
+    written: Sequence[Record],
+    plan: MixPlan,
+    settings: MixSettings,
+) -> list[dict[str, Any]]:
+    """What came out of each source, with exact counts: LLaMA-1's table of the shards themselves."""
+    shares = {row.source: row.proportion for row in plan.rows}
+    rows = []
+    for number, name in enumerate(names):
+        sums = {
+            key: sum(record.extra["entry"]["per_source"][key][number] for record in written)
+            for key in ("tokens", "bytes", "docs")
+        }
+        epochs = sums["tokens"] / sizes[name].tokens if sizes[name].tokens else 0.0
+        if split == "train" and settings.kind == "sources":
+            epochs = settings.epochs_cap(name)  # what the trainer may repeat
+        rows.append(
+            {
+                "name": name,
+                **sums,
+                "epochs": epochs,
+                "weight": shares.get(name, 0.0) if split == "train" else 0.0,
+            }
+        )
+    return rows
+
+
+def check_tokens(assigned: Sequence[Record], written: Sequence[Record]) -> None:
+    expected, found = (sum(record.counts["tokens"] for record in records) for records in (assigned, written))
+    if expected != found:
+        raise BooksError(
+            f"the books of mix do not balance: {expected:,} tokens were assigned, {found:,} written"
+        )
+
+
+def _entries(written: Sequence[Record]) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in record.extra["entry"].items() if key != "per_source"}
+        for record in written
+    ]
+
+
+def _size(measured: Sequence[Record], encoded: Sequence[Encoded], name: str, split: str) -> Size:
+    found = [record.extra[split] for record, _ in _of(measured, encoded, name)]
+    return Size(*(sum(part[key] for part in found) for key in ("docs", "tokens", "bytes")))
+
+
+def _of(records: Sequence[Record], encoded: Sequence[Encoded], source: str) -> list[tuple[Record, Encoded]]:
+    return [(record, part) for record, part in zip(records, encoded, strict=True) if part.source == source]

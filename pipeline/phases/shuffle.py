@@ -1,0 +1,62 @@
+"""What stages share that map files to sorted runs and reduce ranges of keys: phases, and passing files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gristmill.manifest import Record
+from gristmill.pipeline.run.job import Job, Phase, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A file of documents of one source, and the number of its first row among all."""
+
+    path: str
+    source: str
+    first_row: int
+
+
+def shards_of(job: Job[Any]) -> list[Shard]:
+    """Number the rows of all input files, in the order of the inputs and of their manifests."""
+    shards, row = [], 0
+    for path, entry in job.files("documents"):
+        shards.append(Shard(str(path), entry.source or "", row))
+        row += entry.rows
+    return shards
+
+
+def over_shards(name: str, function: Any, shards: Sequence[Shard], **common: Any) -> Phase:
+    """A phase of one task for each shard."""
+    return Phase(
+        name,
+        [Task(f"{number:05d}", function, {"shard": shard}) for number, shard in enumerate(shards)],
+        common,
+    )
+
+
+def over_parts(name: str, function: Any, parts: int, **common: Any) -> Phase:
+    """A phase of one task for each part of the key space."""
+    common["parts"] = parts
+    return Phase(name, [Task(f"{part:05d}", function, {"part": part}) for part in range(parts)], common)
+
+
+def files(job: Job[Any], records: Iterable[Record], kind: str) -> list[str]:
+    return [str(job.folder / entry.path) for record in records for entry in record.named(kind)]
+
+
+def passed_on(job: Job[Any], *phases: Sequence[Record], but: Sequence[str] = ()) -> dict[str, Any]:
+    """Drop the files that only phases of this step read, all `but` some kinds: they are no part of its
+    output."""
+    paths = [
+        entry.path
+        for records in phases
+        for record in records
+        for entry in record.files
+        if entry.kind not in but
+    ]
+    for path in paths:
+        (job.folder / path).unlink(missing_ok=True)
+    return {"replaced_files": paths}

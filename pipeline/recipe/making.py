@@ -1,0 +1,87 @@
+"""The steps that a recipe makes, as its sections add them one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gristmill.errors import RecipeError
+from gristmill.hashing import sha256_json
+from gristmill.pins import collect_pins, pin
+from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.run.stage import Slice, StageKind
+from gristmill.pipeline.run.step import Step
+from gristmill.tokenize.settings import MixSettings
+
+
+class Sample(NamedTuple):
+    """For a preflight: the size of a source's ranges, and for each task the numbers of those it reads."""
+
+    range_bytes: int
+    tasks: tuple[tuple[int, ...], ...]
+
+
+@dataclass(slots=True)
+class Making:
+    """Steps so far, and for each source the step that last wrote its documents.
+
+    `adopted` holds the sources within an output folder that a recipe names as one source.
+    """
+
+    recipe: Recipe
+    samples: Mapping[str, Sample]
+    steps: list[Step] = field(default_factory=list)
+    last: dict[str, str] = field(default_factory=dict)
+    adopted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str,
+        kind: StageKind,
+        slice_: Slice,
+        inputs: tuple[str, ...] = (),
+        external: dict[str, str] | None = None,
+        **carried: Any,
+    ) -> str:
+        """Add a step that reads the steps `inputs`; `external` digests what lies outside the recipe.
+
+        `carried` are the listings themselves, so that what is read is what was planned.
+        """
+        holders = {source: step for source, step in self.last.items() if step in inputs}
+        pins = collect_pins()  # of the files that were digested for this step
+        self.steps.append(Step(name, kind, slice_, inputs, external or {}, holders, pins, carried))
+        return name
+
+    def sources(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Sources as a recipe names them: one that is an output folder stands for the sources in it."""
+        return tuple(dict.fromkeys(part for name in names for part in self.adopted.get(name, (name,))))
+
+    def inputs(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """The steps that hold these sources' documents, each once."""
+        return tuple(dict.fromkeys(self.last[source] for source in sources))
+
+    @property
+    def mixed_sources(self) -> tuple[str, ...]:
+        """The sources that the mixture is of: those with a proportion, else all."""
+        mix = self.recipe.section(MixSettings)
+        return tuple(mix.proportions) if mix and mix.proportions else tuple(self.last)
+
+    @property
+    def heldout_fraction(self) -> float:
+        """The share of documents that nothing is trained on."""
+        mix = self.recipe.section(MixSettings)
+        return mix.heldout_fraction if mix else 0.0
+
+
+def file_digest(name: str, where: str) -> str:
+    """The digest of a file or folder that a recipe names at `where`.
+
+    A model or tokenizer replaced under the same name makes steps stale.
+    """
+    path = Path(name)
+    files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+    if not path.exists():
+        raise RecipeError(f"`{where}` names `{name}`, which does not exist")
+    return sha256_json([pin(file) for file in files])
