@@ -74,7 +74,7 @@ def _without_code(recipe: Recipe) -> tuple[Recipe, list[str]]:
         name: source.model_copy(update={"filter": bare(source.filter) or False})
         for name, source in recipe.sources.items()
     }
-    recipe = recipe.model_copy(update={"filter": bare(recipe.filter), "sources": sources})
+    recipe = recipe.model_copy(update={"filter": bare(recipe.section(FilterSettings)), "sources": sources})
     return recipe, sorted(set(left_out))
 
 

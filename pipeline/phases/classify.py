@@ -57,7 +57,9 @@ def train(job: Job[ClassifyTrainSlice]) -> Stage:
     hosts: dict[str, list[Mapping[str, int]]] = {name: [] for name in names}
     for record, (_, name) in zip(tallied, documents, strict=True):
         hosts[name].append(record.extra["hosts"])
-    common = {"large": sorted({large for own in hosts.values() for large in large_domains(own)})}
+    common: dict[str, Any] = {
+        "large": sorted({large for own in hosts.values() for large in large_domains(own)})
+    }
     counted = yield over_paths("count", count_file, [path for path, _ in documents], **common)
     totals = {name: Counter[str]() for name in names}
     for record, (_, name) in zip(counted, documents, strict=True):

@@ -15,13 +15,13 @@ from gristmill.hashing import canonical_json, sha256_json
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.export import export_jsonl
 from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.phases import filter as filter_stage
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.runner import Plan, run_plan, states
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import InputShard
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.pipeline.stages import filter as filter_stage
 from tests.support.toy_stage import INLINE, QUIET
 
 TEXTS = [f"document {number} of a small input, with a few words of its own" for number in range(8)]
