@@ -25,6 +25,7 @@ from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt
 from tests.support.classified import CODE, TEXTS
+from tests.support.ngram_truth import brute_force, key
 
 RECIPE: dict[str, Any] = {
     "name": "small",
