@@ -10,6 +10,7 @@ off the plain causal kernel runs, the fastest of all. Three kernels attend insid
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 from collections.abc import Callable
@@ -21,11 +22,23 @@ from torch import Tensor
 
 from gristmill.errors import UsageError
 
+SMALLEST_CAPACITY = 64  # documents per batch, and the factor it grows by: few buffers, never smaller again
+CAPACITY_STEP = 4
 
-class Segments(NamedTuple):
-    """Documents of a batch whose rows are laid end to end: their lengths in tokens."""
 
-    lengths: list[int]
+class Segments:
+    """Documents of a batch whose rows are laid end to end: their lengths in tokens.
+
+    Not a tuple: a compiled block would look into one and be compiled anew for each number of documents.
+    """
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths = lengths
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Segments) and self.lengths == other.lengths
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Packed(NamedTuple):
@@ -36,41 +49,63 @@ class Packed(NamedTuple):
     longest: int
 
 
-Mask = (
-    Segments | Packed | Tensor | Any | None
-)  # None: causal; Tensor: bool, True where a key may be seen; else a flex BlockMask
+class Blocks:
+    """FlexAttention's masks, by window: which blocks of keys a block of queries sees."""
+
+    def __init__(self, masks: dict[int, Any]) -> None:
+        self.masks = masks
+
+
+# None: causal; Tensor: bool, True where a key may be seen, queries being the last of the keys
+Mask = Segments | Packed | Blocks | Tensor | None
+
+
+class Scores(NamedTuple):
+    """How a layer turns products of queries and keys into weights."""
+
+    scale: float | None = None  # None: 1 / sqrt(head width)
+    softcap: float = 0.0  # c tanh(score / c); 0: off
+    window: int = 0  # tokens a query sees, itself counted; 0: all before it
+
+
+PLAIN = Scores()
 
 
 class DocumentMasks:
     """Make the mask of a batch from its positions (rows, tokens) on the CPU, once for all layers, without
     waiting for the GPU."""
 
-    def __init__(self, kernel: str, device: torch.device) -> None:
-        self.kernel, self.device = kernel, device
-        self.capacity = 0
+    def __init__(self, kernel: str, device: torch.device, windows: tuple[int, ...] = (0,)) -> None:
+        self.kernel, self.device, self.windows = kernel, device, windows
+        self.capacity = SMALLEST_CAPACITY
 
     def __call__(self, positions: Tensor) -> Mask:
         if self.kernel == "flex":
-            return block_mask(positions.to(self.device, non_blocking=True))
+            places = positions.to(self.device, non_blocking=True)
+            return Blocks({window: block_mask(places, window) for window in self.windows})
         starts = torch.nonzero(positions.flatten() == 0).flatten()
         bounds = torch.cat([starts, starts.new_tensor([positions.numel()])])
         if self.kernel == "sdpa":
             return Segments(bounds.diff().tolist())
-        if (
-            len(bounds) > self.capacity
-        ):  # compiled blocks are compiled anew for each size: so it doubles and never shrinks
-            self.capacity = 1 << (len(bounds) - 1).bit_length()
+        while len(bounds) > self.capacity:
+            self.capacity *= CAPACITY_STEP
         bounds = F.pad(
             bounds.int(), (0, self.capacity - len(bounds)), value=positions.numel()
         )  # documents without tokens
         bounds = bounds.pin_memory() if self.device.type == "cuda" else bounds
-        return Packed(bounds.to(self.device, non_blocking=True), positions.shape[1])
+        bounds = bounds.to(self.device, non_blocking=True)
+        torch._dynamo.maybe_mark_dynamic(bounds, 0)  # one compiled block serves every capacity
+        return Packed(bounds, positions.shape[1])
 
 
-def document_kernel(wanted: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
+def document_kernel(
+    wanted: str, device: torch.device, dtype: torch.dtype, head_dim: int, softcap: bool = False
+) -> str:
     """Resolve auto to the first of varlen, flex and sdpa that can run here; one asked for that cannot is an
     error."""
     lacking = {"varlen": _varlen_lacks(device, dtype, head_dim), "flex": _flex_lacks(device), "sdpa": ""}
+    if softcap:
+        lacking["varlen"] = lacking["varlen"] or "scores without a soft cap"
     if wanted == "auto":
         return next(kernel for kernel, reason in lacking.items() if not reason)
     if lacking[wanted]:
@@ -80,46 +115,85 @@ def document_kernel(wanted: str, device: torch.device, dtype: torch.dtype, head_
     return wanted
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, scores: Scores = PLAIN) -> Tensor:
     """Attend queries (B, T, H, d) to keys and values (B, S, K, d), K dividing H; return (B, T, H, d)."""
     if isinstance(mask, Segments):
-        out: Tensor = _attend_segments(q, k, v, mask.lengths)
+        out: Tensor = _attend_segments(q, k, v, mask, scores)
         return out
     if isinstance(mask, Packed):
-        return _attend_packed(q, k, v, mask)
+        return _attend_packed(q, k, v, mask, scores)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     grouped = q.shape[1] != k.shape[1]
-    if mask is None or isinstance(mask, Tensor):
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
-        )
-    else:
-        out = _flex(q, k, v, block_mask=mask, enable_gqa=grouped)
+    if isinstance(mask, Blocks):
+        how = {"scale": scores.scale, "enable_gqa": grouped}
+        capped = _score_cap(scores.softcap) if scores.softcap else None
+        out = _flex(q, k, v, score_mod=capped, block_mask=mask.masks[scores.window], **how)
+        return out.transpose(1, 2)
+    mask = _windowed(mask, q.shape[2], k.shape[2], scores.window, q.device)
+    if scores.softcap:
+        return _attend_capped(q, k, v, mask, scores).transpose(1, 2)
+    out = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None, scale=scores.scale, enable_gqa=grouped
+    )
     return out.transpose(1, 2)
+
+
+def _windowed(
+    mask: Tensor | None, queries: int, keys: int, window: int, device: torch.device
+) -> Tensor | None:
+    """Narrow a mask to the window; the last query is the last key."""
+    if not window or keys <= window:
+        return mask
+    place = torch.arange(keys - queries, keys, device=device)[:, None]
+    key = torch.arange(keys, device=device)
+    near = (key <= place) & (place - key < window)
+    return near if mask is None else mask & near
+
+
+def _attend_capped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scores: Scores) -> Tensor:
+    """Attend with soft-capped scores, which no fused kernel on a CPU has: the weights are written out."""
+    groups = q.shape[1] // k.shape[1]
+    k, v = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (k, v))
+    values = (q @ k.mT).float() * (scores.scale or q.shape[-1] ** -0.5)
+    values = scores.softcap * torch.tanh(values / scores.softcap)
+    if mask is None:
+        mask = torch.ones(values.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    return values.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
 
 
 # lengths differ from batch to batch: a compiled block would be compiled anew for each
 @torch.compiler.disable
-def _attend_segments(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
+def _attend_segments(q: Tensor, k: Tensor, v: Tensor, mask: Segments, scores: Scores) -> Tensor:
     # split, not slices: the gradient of a split is one concatenation, that of a slice a full-size tensor of
     # zeros.
-    parts = zip(*(x.flatten(0, 1).split_with_sizes(lengths) for x in (q, k, v)), strict=True)
-    return torch.cat([attend(a[None], b[None], c[None], None)[0] for a, b, c in parts]).view_as(q)
+    parts = zip(*(x.flatten(0, 1).split_with_sizes(mask.lengths) for x in (q, k, v)), strict=True)
+    return torch.cat([attend(a[None], b[None], c[None], None, scores)[0] for a, b, c in parts]).view_as(q)
 
 
-def _attend_packed(q: Tensor, k: Tensor, v: Tensor, mask: Packed) -> Tensor:
+def _attend_packed(q: Tensor, k: Tensor, v: Tensor, mask: Packed, scores: Scores) -> Tensor:
     grouped = q.shape[2] // k.shape[2]
     how: dict[str, Any] = {"enable_gqa": True} if grouped > 1 and _varlen_groups else {}
     if grouped > 1 and not how:
         k, v = (x.repeat_interleave(grouped, dim=2) for x in (k, v))
+    if scores.scale is not None:
+        how["scale"] = scores.scale
     flat = [x.flatten(0, 1) for x in (q, k, v)]
+    back = scores.window - 1 if scores.window else -1
     out: Tensor = _varlen(
-        *flat, mask.bounds, mask.bounds, mask.longest, mask.longest, window_size=(-1, 0), **how
+        *flat, mask.bounds, mask.bounds, mask.longest, mask.longest, window_size=(back, 0), **how
     )
     return out.reshape(q.shape)
 
 
-def block_mask(positions: Tensor) -> Any:
+@functools.cache
+def _score_cap(bound: float) -> Callable[..., Tensor]:
+    def capped(score: Tensor, row: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return bound * torch.tanh(score / bound)
+
+    return capped
+
+
+def block_mask(positions: Tensor, window: int = 0) -> Any:
     """Return flex's mask for positions (rows, tokens): which blocks of keys a block of queries sees, wholly
     or in part."""
     global _flex, _create
@@ -131,9 +205,10 @@ def block_mask(positions: Tensor) -> Any:
         )
         _flex, _create = compiled(flex_attention), compiled(create_block_mask)
     rows, length = positions.shape
+    reach = window or length
 
     def within_document(row: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return (k <= q) & (k >= q - positions[row, q])
+        return (k <= q) & (k >= q - positions[row, q]) & (q - k < reach)
 
     return _create(within_document, B=rows, H=None, Q_LEN=length, KV_LEN=length, device=positions.device)
 

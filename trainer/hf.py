@@ -57,7 +57,7 @@ def _theirs(model: Model, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         start = 0
         for part in parts:
             rows = matrix[start : start + part.rows]
-            yield part.name, (rows.t() if part.transposed else rows).to(dtype).contiguous()
+            yield part.name, ((rows.t() if part.transposed else rows) - part.offset).to(dtype).contiguous()
             start += part.rows
 
 
@@ -90,6 +90,7 @@ def _config(config: ModelConfig, eos_id: int, dtype: torch.dtype) -> dict[str, A
     found, kind = architecture(config), str(dtype).removeprefix("torch.")
     shared: dict[str, Any] = {
         "vocab_size": config.vocab, "bos_token_id": eos_id, "eos_token_id": eos_id,
+        "pad_token_id": None,  # a padding id's embedding gets no gradient in transformers, and EOS is learned
         "tie_word_embeddings": config.tied,
         "initializer_range": 0.02, "dtype": kind, "torch_dtype": kind, "use_cache": True,
         "model_type": found.model_type, "architectures": [found.hf_class],
@@ -136,7 +137,7 @@ def load_weights(folder: Path, model: Model) -> None:
             if stored not in where:
                 raise InputError(f"the weight {part.name} is missing", where=str(folder))
             tensor = where[stored].get_tensor(stored).float()
-            blocks.append(tensor.t() if part.transposed else tensor)
+            blocks.append((tensor.t() if part.transposed else tensor) + part.offset)
         full = torch.cat(blocks)
         parameter = parameters[name]
         if parameter.shape[0] > full.shape[0] and parameter.ndim == 2:  # the padding of the vocabulary

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gristmill.trainer.attention import KVCache, Mask, attend
+from gristmill.trainer.attention import KVCache, Mask, Scores, attend
 from gristmill.trainer.moe import Experts, Routing
+from gristmill.trainer.rope import Rotary, rotate
 from gristmill.trainer.shape import ModelConfig, Traits
 
 
@@ -26,13 +27,13 @@ class Linear(nn.Linear):
 
 
 class Norm(nn.Module):
-    """RMSNorm (LLaMA), or LayerNorm with bias (GPT-2)."""
+    """RMSNorm (LLaMA), or LayerNorm with bias (GPT-2), over the last `width` numbers."""
 
-    def __init__(self, config: ModelConfig, traits: Traits) -> None:
+    def __init__(self, config: ModelConfig, traits: Traits, width: int = 0) -> None:
         super().__init__()
-        self.eps = config.norm_eps
-        self.weight = nn.Parameter(torch.ones(config.width))
-        self.bias = nn.Parameter(torch.zeros(config.width)) if traits.norm == "layer" else None
+        self.eps, width = config.norm_eps, width or config.width
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width)) if traits.norm == "layer" else None
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.to(x.dtype)
@@ -44,31 +45,41 @@ class Norm(nn.Module):
 class Attention(nn.Module):
     """Grouped-query causal attention; queries, keys and values are one matrix, in this order."""
 
-    def __init__(self, config: ModelConfig, traits: Traits) -> None:
+    def __init__(self, config: ModelConfig, traits: Traits, layer: int) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
         rows = (self.heads + 2 * self.kv_heads) * self.head_dim
         self.qkv = Linear(config.width, rows, bias=traits.bias)
         self.out = Linear(self.heads * self.head_dim, config.width, bias=traits.bias)
+        scale = (config.query_scalar or config.head_dim) ** -0.5
+        self.scores = Scores(scale, config.attention_softcap, config.layer_window(layer))
+        self.norm_heads = traits.qk_norm == "head"
+        widths = (self.heads * self.head_dim, self.kv_heads * self.head_dim)
+        self.q_norm, self.k_norm = (
+            Norm(config, traits, self.head_dim if self.norm_heads else width) if traits.qk_norm else None
+            for width in widths
+        )
 
-    def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor] | None, mask: Mask, cache: KVCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, mask: Mask, cache: KVCache | None, layer: int) -> Tensor:
         qkv = self.qkv(x).unflatten(-1, (-1, self.head_dim))
         qk, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
+        if self.q_norm is not None:
+            qk = self._normed(qk)
         if rotary is not None:
             qk = rotate(qk, *rotary)
         q, k = qk.split([self.heads, self.kv_heads], dim=2)
         if cache is not None:
             k, v = cache.append(layer, k, v)
-        out: Tensor = self.out(attend(q, k, v, mask).flatten(2))
+        out: Tensor = self.out(attend(q, k, v, mask, self.scores).flatten(2))
         return out
 
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (i, i + d/2) of a head's dimensions by its angle."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    def _normed(self, qk: Tensor) -> Tensor:
+        parts = torch.split(qk, [self.heads, self.kv_heads], dim=2)
+        norms: list[Any] = [self.q_norm, self.k_norm]
+        if self.norm_heads:
+            return torch.cat([norm(part) for norm, part in zip(norms, parts, strict=True)], dim=2)
+        flat = [norm(part.flatten(2)).view_as(part) for norm, part in zip(norms, parts, strict=True)]
+        return torch.cat(flat, dim=2)
 
 
 class FeedForward(nn.Module):
@@ -94,23 +105,34 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each on a normed copy of the residual stream."""
+    """Attention and feed-forward, added to the residual stream; normed before, after or both."""
 
     def __init__(self, config: ModelConfig, traits: Traits, layer: int) -> None:
         super().__init__()
         self.layer = layer
-        self.attention_norm, self.attention = Norm(config, traits), Attention(config, traits)
-        self.ffn_norm = Norm(config, traits)
+        before, after = traits.norms != "after", traits.norms != "before"
+        self.attention_norm = Norm(config, traits) if before else None
+        self.attention = Attention(config, traits, layer)
+        self.attention_out_norm = Norm(config, traits) if after else None
+        self.ffn_norm = Norm(config, traits) if before else None
+        self.ffn_out_norm = Norm(config, traits) if after else None
         self.ffn: nn.Module = Experts(config) if config.num_experts else FeedForward(config, traits)
 
     def forward(
-        self, x: Tensor, rotary: Any, mask: Mask, cache: KVCache | None = None, real: Tensor | None = None
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        mask: Mask,
+        cache: KVCache | None = None,
+        real: Tensor | None = None,
     ) -> tuple[Tensor, Routing | None]:
         """Return the residual stream and, with experts, what the router did with the `real` tokens."""
-        x = x + self.attention(self.attention_norm(x), rotary, mask, cache, self.layer)
-        inner, routing = self.ffn_norm(x), None
+        inner = x if self.attention_norm is None else self.attention_norm(x)
+        out = self.attention(inner, rotary, mask, cache, self.layer)
+        x = x + (out if self.attention_out_norm is None else self.attention_out_norm(out))
+        inner, routing = x if self.ffn_norm is None else self.ffn_norm(x), None
         if isinstance(self.ffn, Experts):
             out, routing = self.ffn(inner, real)
         else:
             out = self.ffn(inner)
-        return x + out, routing
+        return x + (out if self.ffn_out_norm is None else self.ffn_out_norm(out)), routing

@@ -42,16 +42,19 @@ def chunked_loss(
     scale: Tensor | float,
     settings: LossSettings,
     fuse: bool = False,
+    softcap: float = 0.0,
 ) -> Loss:
     """Return `scale` times the summed loss of hidden states (N, D) under the head `weight` (>= vocab, D);
     targets (N)."""
     apply: Any = _ChunkedLoss.apply
-    total, nll = apply(hidden, weight, targets, vocab, scale, settings, fuse)
+    total, nll = apply(hidden, weight, targets, vocab, scale, settings, fuse, softcap)
     return Loss(total, nll)
 
 
 @torch.no_grad()
-def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor, vocab: int) -> tuple[Tensor, Tensor]:
+def token_losses(
+    hidden: Tensor, weight: Tensor, targets: Tensor, vocab: int, softcap: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Return per token the nats of its target and the entropy of its prediction, fp32; 0 where the target is
     ignored."""
     nll, entropy = [], []
@@ -59,11 +62,16 @@ def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor, vocab: int) ->
     for h, y in zip(
         *(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets)), strict=True
     ):
-        logp = F.log_softmax((h @ weight.t())[:, :vocab].float(), dim=-1)
+        logp = F.log_softmax(cap((h @ weight.t())[:, :vocab].float(), softcap), dim=-1)
         valid = y != IGNORED
         nll.append(torch.where(valid, -logp.gather(1, y.clamp(min=0)[:, None])[:, 0], 0.0))
         entropy.append(torch.where(valid, -(logp.exp() * logp).sum(-1), 0.0))
     return torch.cat(nll), torch.cat(entropy)
+
+
+def cap(logits: Tensor, bound: float) -> Tensor:
+    """Return c tanh(logits / c), which stay within the bound c (Gemma 2); 0 leaves them."""
+    return bound * torch.tanh(logits / bound) if bound else logits
 
 
 def chunk_rows(num_tokens: int, weight: Tensor) -> int:
@@ -74,16 +82,16 @@ def chunk_rows(num_tokens: int, weight: Tensor) -> int:
 
 
 def loss_and_gradient(
-    logits: Tensor, targets: Tensor, vocab: int, z: float, s: float, b: float
+    logits: Tensor, targets: Tensor, vocab: int, z: float, s: float, b: float, c: float = 0.0
 ) -> tuple[Tensor, ...]:
     """Return per token of one chunk the loss, the plain nats, and the gradient by the logits (n, >= vocab),
-    in their type.
+    in their type. `c` is the bound of a soft cap on logits.
 
     Columns beyond the vocabulary take no part. Ignored tokens are the caller's: their rows hold values of
     token 0.
     """
     compiled, kind, padding = torch.compiler.is_compiling(), logits.dtype, logits.shape[1] - vocab
-    logits = logits[:, :vocab].float()
+    logits = cap(logits[:, :vocab].float(), c)
     index = targets.clamp(min=0)[:, None]
     chosen = logits.gather(1, index)[:, 0]
     p = logits.softmax(-1)
@@ -108,6 +116,8 @@ def loss_and_gradient(
         gradient = gradient - (1 - s) * (torch.arange(vocab, device=logits.device) == index)
     else:
         gradient.scatter_add_(1, index, torch.full_like(index, -(1 - s), dtype=p.dtype))
+    if c:
+        gradient = gradient * (1 - (logits / c).square())
     gradient = F.pad(gradient, (0, padding)) if padding else gradient
     return loss, nll, gradient.to(kind)
 
@@ -128,6 +138,7 @@ class _ChunkedLoss(torch.autograd.Function):
         scale: Tensor | float,
         settings: LossSettings,
         fuse: bool,
+        softcap: float,
     ) -> tuple[Tensor, Tensor]:
         step = _fused() if fuse else loss_and_gradient
         head = weight.to(hidden.dtype)
@@ -139,7 +150,7 @@ class _ChunkedLoss(torch.autograd.Function):
             strict=True,
         ):
             loss, nats, gradient = step(
-                h @ head.t(), y, vocab, settings.z, settings.smoothing, settings.entropy
+                h @ head.t(), y, vocab, settings.z, settings.smoothing, settings.entropy, softcap
             )
             valid = y != IGNORED
             total, nll = total + (loss * valid).sum(), nll + (nats * valid).sum()
@@ -159,4 +170,4 @@ class _ChunkedLoss(torch.autograd.Function):
         d_hidden, d_weight = ctx.gradients
         ctx.gradients = None  # they are scaled in place and handed on: the weight's is never held twice
         factor = d_total * ctx.scale
-        return d_hidden.mul_(factor), d_weight.mul_(factor), None, None, None, None, None
+        return d_hidden.mul_(factor), d_weight.mul_(factor), *[None] * 6

@@ -23,8 +23,9 @@ from gristmill.trainer.architectures.table import architecture
 from gristmill.trainer.attention import KVCache, Mask
 from gristmill.trainer.config import LossSettings
 from gristmill.trainer.layers import Linear, Norm
-from gristmill.trainer.loss import Loss, chunked_loss, token_losses
+from gristmill.trainer.loss import Loss, cap, chunked_loss, token_losses
 from gristmill.trainer.moe import auxiliary_loss, copies
+from gristmill.trainer.rope import Rotary, tables
 from gristmill.trainer.shape import ModelConfig
 
 
@@ -66,10 +67,12 @@ class Model(nn.Module):
         x = F.embedding(tokens, self.embed.weight)
         if self.positions is not None:
             x = x + F.embedding(positions, self.positions.weight)
-        x, rotary = x.to(self.dtype), self.rotary(positions)
+        if self.traits.embed_scaled:
+            x = x * math.sqrt(self.config.width)
+        x = x.to(self.dtype)
         real = None if targets is None or not (loss or count_copies) else (targets >= 0).flatten()
         routings = []
-        for block in self.blocks:
+        for block, rotary in zip(self.blocks, self.rotary(positions), strict=True):
             if self.recompute and torch.is_grad_enabled():
                 x, routing = checkpoint(block, x, rotary, mask, None, real, use_reentrant=False)
             else:
@@ -82,22 +85,22 @@ class Model(nn.Module):
         x = self.norm(x[:, -1:] if last else x)
         weight = self.embed.weight if self.head is None else self.head.weight
         if targets is None:
-            return F.linear(x, weight.to(x.dtype))[..., : self.config.vocab]
+            return cap(F.linear(x, weight.to(x.dtype))[..., : self.config.vocab], self.config.logit_softcap)
         hidden, flat = x.flatten(0, 1), targets.flatten()
         if loss is None:
-            return token_losses(hidden, weight, flat, self.config.vocab)
-        total, nll = chunked_loss(hidden, weight, flat, self.config.vocab, scale, loss, self.fuse_loss)
+            return token_losses(hidden, weight, flat, self.config.vocab, self.config.logit_softcap)
+        total, nll = chunked_loss(
+            hidden, weight, flat, self.config.vocab, scale, loss, self.fuse_loss, self.config.logit_softcap
+        )
         if routings:
             total = total + auxiliary_loss(routings, expert_shares, self.config) * scale
         return Loss(total, nll)
 
-    def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return cosines and sines of shape (B, T, 1, head_dim / 2); angles are computed in fp32."""
+    def rotary(self, positions: Tensor) -> list[Rotary]:
+        """Return each layer's cosines and sines of positions (B, T)."""
         if self.positions is not None:
-            return None
-        pair = torch.arange(0, self.config.head_dim, 2, dtype=torch.float32, device=positions.device)
-        angles = positions[..., None, None].float() * self.config.rope_theta ** (-pair / self.config.head_dim)
-        return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+            return [None] * self.config.num_layers
+        return tables(self.config, positions, self.dtype)
 
 
 @torch.no_grad()
@@ -153,10 +156,14 @@ def flops_per_token(model: Model) -> int:
     """Return training FLOPs per token, 6 N + 12 L H Q T (PaLM).
 
     N counts the head but no embedding lookups; attention is not halved for causality, as in nanoGPT and
-    torchtitan.
+    torchtitan; T is a layer's window where it has one.
     """
     config = model.config
     n = num_parameters(model, active=True)
     n -= 0 if config.tied else config.vocab * config.width
     n -= config.context * config.width if model.traits.learned_positions else 0
-    return 6 * n + 12 * config.num_layers * config.width * config.context
+    seen = sum(
+        min(config.layer_window(layer) or config.context, config.context)
+        for layer in range(config.num_layers)
+    )
+    return 6 * n + 12 * config.num_heads * config.head_dim * seen

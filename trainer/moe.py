@@ -13,7 +13,7 @@ the first backward pass, so where a step has several parts their routing is coun
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -128,5 +128,37 @@ def grouped(x_RI: Tensor, w_EOI: Tensor, counts_E: Tensor) -> Tensor:
     if _grouped_mm is not None and x_RI.dtype == torch.bfloat16 and x_RI.is_cuda:
         out: Tensor = _grouped_mm(x_RI, w_EOI.mT, offs=counts_E.cumsum(0).to(torch.int32))
         return out
+    product: Tensor = _loop(x_RI, w_EOI, counts_E)
+    return product
+
+
+def _grouped_loop(x_RI: Tensor, w_EOI: Tensor, counts_E: Tensor) -> Tensor:
     parts = torch.split(x_RI, counts_E.tolist())
     return torch.cat([F.linear(part, weight) for part, weight in zip(parts, w_EOI.unbind(), strict=True)])
+
+
+def _grouped_loop_for_weights(d_RO: Tensor, x_RI: Tensor, counts_E: Tensor) -> Tensor:
+    parts = (torch.split(rows, counts_E.tolist()) for rows in (d_RO, x_RI))
+    return torch.stack([d.t() @ x for d, x in zip(*parts, strict=True)])
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradients(ctx: Any, d_RO: Tensor) -> tuple[Tensor, Tensor, None]:
+    x_RI, w_EOI, counts_E = ctx.saved_tensors
+    return _loop(d_RO, w_EOI.mT, counts_E), _loop_for_weights(d_RO, x_RI, counts_E), None
+
+
+# Operators of their own, since the numbers of rows per expert are read: inlined they would break the graph.
+_loop: Any = torch.library.custom_op(
+    "gristmill::experts", _grouped_loop, mutates_args=(), schema="(Tensor x, Tensor w, Tensor n) -> Tensor"
+)
+_loop_for_weights: Any = torch.library.custom_op(
+    "gristmill::experts_weights", _grouped_loop_for_weights, mutates_args=(),
+    schema="(Tensor d, Tensor x, Tensor n) -> Tensor",
+)  # fmt: skip
+_loop.register_fake(lambda x, w, n: x.new_empty(x.shape[0], w.shape[1]))
+_loop_for_weights.register_fake(lambda d, x, n: x.new_empty(n.shape[0], d.shape[1], x.shape[1]))
+_loop.register_autograd(_gradients, setup_context=_save)

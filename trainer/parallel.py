@@ -118,12 +118,17 @@ def wrap(model: Model, settings: Settings, group: Group) -> nn.Module:
         use_float8(model, group.device)
     compiled = settings.compile == "on" or (settings.compile == "auto" and group.device.type == "cuda")
     if compiled:
-        model.fuse_loss = True
-        for block in model.blocks:
-            block.compile(dynamic=False)
+        compile_blocks(model)
     if group.world == 1:
         return model
     return _shard(model, group) if is_sharded(model, settings, group) else _replicate(model, group)
+
+
+def compile_blocks(model: Model, **how: Any) -> None:
+    """Compile each block and the loss; blocks alike share their graphs, whatever the documents of a batch."""
+    model.fuse_loss = not how
+    for block in model.blocks:
+        block.compile(dynamic=False, **how)
 
 
 def is_sharded(model: Model, settings: Settings, group: Group) -> bool:

@@ -27,6 +27,14 @@ class ModelConfig:
     tied: bool = True
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
+    head_width: int = 0  # 0: width / num_heads
+    window: int = 0  # tokens a windowed layer sees, itself counted; 0: every layer sees all before it
+    full_every: int = 0  # with a window: every so many-th layer has none; 0: all have it
+    rope_local_theta: float = 0.0  # of windowed layers; 0: rope_theta
+    nope_every: int = 0  # every so many-th layer turns no positions in; 0: none
+    query_scalar: float = 0.0  # scores are divided by its root; 0: the head's width
+    attention_softcap: float = 0.0  # c tanh(score / c); 0: off
+    logit_softcap: float = 0.0  # the same for the head's logits
     num_experts: int = 0  # 0: dense
     experts_per_token: int = 2
     balance_weight: float = 0.01  # OLMoE
@@ -40,10 +48,12 @@ class ModelConfig:
         for name in ("num_layers", "width", "num_heads", "ffn", "context"):
             at_least(f"model.{name}", getattr(self, name), 1)
         at_least("model.vocab", self.vocab, 0)
-        if self.width % self.num_heads or (self.width // self.num_heads) % 2:
+        for name in ("window", "full_every", "nope_every", "attention_softcap", "logit_softcap"):
+            at_least(f"model.{name}", getattr(self, name), 0)
+        if (not self.head_width and self.width % self.num_heads) or self.head_dim % 2:
             raise UsageError(
                 f"`model.width` {self.width} does not split into {self.num_heads} heads of even size",
-                hint="make width a multiple of 2 x num_heads",
+                hint="make width a multiple of 2 x num_heads, or say head_width",
             )
         if self.num_heads % self.num_kv_heads:
             raise UsageError(
@@ -56,7 +66,22 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int:
-        return self.width // self.num_heads
+        return self.head_width or self.width // self.num_heads
+
+    def layer_window(self, layer: int) -> int:
+        """Return how many tokens a layer sees; 0: all."""
+        return 0 if self.full_every and (layer + 1) % self.full_every == 0 else self.window
+
+    def layer_theta(self, layer: int) -> float:
+        """Return the base of a layer's rotary angles; 0: its queries and keys are not rotated."""
+        if self.nope_every and (layer + 1) % self.nope_every == 0:
+            return 0.0
+        return (self.rope_local_theta if self.layer_window(layer) else 0.0) or self.rope_theta
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The windows that occur among the layers, 0 for none."""
+        return tuple(sorted({self.layer_window(layer) for layer in range(self.num_layers)}))
 
     @property
     def padded_vocab(self) -> int:
@@ -73,3 +98,6 @@ class Traits:
     learned_positions: bool = False  # an embedding added to the input, instead of rotated queries and keys
     gated: bool = True  # activation(gate) * up, gate and up one matrix; else activation(up)
     activation: Literal["silu", "gelu"] = "silu"  # gelu by its tanh form (GPT-2, Gemma)
+    norms: Literal["before", "after", "both"] = "before"  # of attention and of feed-forward (OLMo 2, Gemma 2)
+    qk_norm: Literal["", "head", "whole"] = ""  # of each head's (Qwen3), or all (OLMo 2), queries and keys
+    embed_scaled: bool = False  # embeddings are multiplied by the root of the width (Gemma)

@@ -122,8 +122,12 @@ class Training:
         self.rows = settings.batch // group.world
         self.micro = min(settings.micro_batch or self.rows, self.rows)
         self.model, self.module = self._build()
-        kernel = document_kernel(settings.attention, group.device, self.model.dtype, self.config.head_dim)
-        self.masks = DocumentMasks(kernel, group.device)
+        capped = self.config.attention_softcap > 0
+        kernel = document_kernel(
+            settings.attention, group.device, self.model.dtype, self.config.head_dim, capped
+        )
+        self.masks = DocumentMasks(kernel, group.device, self.config.windows)
+        self.special_scores = capped or self.config.windows != (0,)
         self.optimizer = Optimizer(self.model, settings.optimizer, self.model.dtype)
         self.spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, group.device)
         background = settings.async_save and group.device.type == "cuda"
@@ -279,6 +283,8 @@ class Training:
     def _forward(self, batch: Batch, **how: Any) -> Any:
         masked = self.settings.data.document_mask
         mask = self.masks(batch.positions) if masked else None
+        if not masked and self.special_scores:  # the plain causal kernel has none: a row is one document
+            mask = self.masks(torch.arange(batch.positions.shape[1]).expand_as(batch.positions))
         batch = batch.to(self.group.device)
         return self.module(batch.inputs, batch.positions if masked else None, batch.targets, mask=mask, **how)
 

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from gristmill.errors import UsageError
 from gristmill.trainer import attention
-from gristmill.trainer.attention import DocumentMasks, Packed, Segments, attend, block_mask, document_kernel
+from gristmill.trainer.attention import (
+    Blocks,
+    DocumentMasks,
+    Packed,
+    Scores,
+    Segments,
+    attend,
+    block_mask,
+    document_kernel,
+)
 
 CPU = torch.device("cpu")
 DRAW = torch.Generator().manual_seed(0)
@@ -38,7 +47,9 @@ def test_a_document_attends_to_itself_only(kv_heads: int) -> None:
     mask = DocumentMasks("sdpa", CPU)(POSITIONS)
     assert mask == Segments([3, 7, 2, 12])
     torch.testing.assert_close(attend(q, k, v, mask), expected)
-    torch.testing.assert_close(attend(q, k, v, block_mask(POSITIONS)), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        attend(q, k, v, Blocks({0: block_mask(POSITIONS)})), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_flex_skips_exactly_the_blocks_no_query_of_which_sees_a_key() -> None:
@@ -50,14 +61,37 @@ def test_flex_skips_exactly_the_blocks_no_query_of_which_sees_a_key() -> None:
     assert torch.equal(blocks.to_dense()[:, 0].bool(), seen.any(4).any(2))
 
 
-def test_documents_are_packed_with_their_bounds_and_padded_to_a_size_that_only_doubles() -> None:
+def test_documents_are_packed_with_their_bounds_and_padded_to_few_sizes_that_never_shrink() -> None:
     masks = DocumentMasks("varlen", CPU)
     mask = masks(POSITIONS)
     assert isinstance(mask, Packed) and mask.bounds.dtype == torch.int32
-    assert mask.bounds.tolist() == [0, 3, 10, 12, 24, 24, 24, 24] and mask.longest == 12
-    few = masks(torch.arange(12).expand(2, 12))
-    assert few.bounds.tolist() == [0, 12, 24, 24, 24, 24, 24, 24]
-    assert len(masks(torch.zeros(2, 12, dtype=torch.int64)).bounds) == 32
+    assert mask.bounds.tolist() == [0, 3, 10, 12, *[24] * 60] and mask.longest == 12
+    assert len(masks(torch.zeros(20, 12, dtype=torch.int64)).bounds) == 256
+    assert masks(torch.arange(12).expand(2, 12)).bounds.tolist() == [0, 12, *[24] * 254]
+
+
+@pytest.mark.parametrize("scores", [Scores(), Scores(window=3), Scores(0.2, 1.5), Scores(0.2, 1.5, 3)])
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_windows_and_soft_caps_hold_inside_documents_for_every_kernel(scores: Scores) -> None:
+    q, k, v = heads(2)
+    place = torch.arange(12)
+    seen = dense_mask(POSITIONS) & (place[:, None] - place < (scores.window or 12))
+    products = torch.einsum("bthd,bshd->bhts", q, k.repeat_interleave(2, 2)) * (scores.scale or 8**-0.5)
+    capped = scores.softcap * (products / scores.softcap).tanh() if scores.softcap else products
+    weights = capped.masked_fill(~seen[:, None], -torch.inf).softmax(-1)
+    expected = torch.einsum("bhts,bshd->bthd", weights, v.repeat_interleave(2, 2))
+    masks = (
+        DocumentMasks("sdpa", CPU)(POSITIONS),
+        Blocks({scores.window: block_mask(POSITIONS, scores.window)}),
+        dense_mask(POSITIONS)[:, None],
+    )
+    for mask in masks:
+        torch.testing.assert_close(attend(q, k, v, mask, scores), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_soft_cap_is_never_left_to_the_packed_kernel() -> None:
+    with pytest.raises(UsageError, match="varlen cannot run here"):
+        document_kernel("varlen", CPU, torch.bfloat16, 64, softcap=True)
 
 
 @pytest.mark.parametrize("groups", [True, False])
@@ -69,14 +103,17 @@ def test_the_packed_call_says_what_the_mask_means(
         q: Tensor, k: Tensor, v: Tensor, bounds: Tensor, same: Tensor, longest: int, also: int, **how: Any
     ) -> Tensor:
         """What `torch.nn.attention.varlen.varlen_attn` documents, sequence by sequence."""
-        assert how.pop("window_size") == (-1, 0) and bounds is same and longest == also
+        back, ahead = how.pop("window_size")
+        assert ahead == 0 and how.pop("scale", None) is None and bounds is same and longest == also
         assert how == ({"enable_gqa": True} if q.shape[1] != k.shape[1] else {}) and (groups or not how)
         out = torch.full_like(q, torch.nan)
         for start, stop in bounds.unfold(0, 2, 1).tolist():
             assert stop - start <= longest
             parts = (x[start:stop].transpose(0, 1) for x in (q, k, v))
+            place = torch.arange(stop - start)
+            near = (place <= place[:, None]) & ((place[:, None] - place <= back) | (back < 0))
             out[start:stop] = F.scaled_dot_product_attention(
-                *parts, is_causal=True, enable_gqa=bool(how)
+                *parts, attn_mask=near, enable_gqa=bool(how)
             ).transpose(0, 1)
         return out
 
@@ -84,7 +121,9 @@ def test_the_packed_call_says_what_the_mask_means(
     monkeypatch.setattr(attention, "_varlen_groups", groups)
     q, k, v = heads(kv_heads)
     mask = DocumentMasks("varlen", CPU)(POSITIONS)
-    torch.testing.assert_close(attend(q, k, v, mask), attend(q, k, v, dense_mask(POSITIONS)[:, None]))
+    dense = dense_mask(POSITIONS)[:, None]
+    for scores in (Scores(), Scores(window=3)):
+        torch.testing.assert_close(attend(q, k, v, mask, scores), attend(q, k, v, dense, scores))
 
 
 def test_this_torch_has_the_packed_call_as_it_is_called() -> None:

@@ -26,10 +26,11 @@ def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     return hidden, weight, targets
 
 
-def plain(hidden: Tensor, weight: Tensor, targets: Tensor, s: LossSettings) -> Tensor:
+def plain(hidden: Tensor, weight: Tensor, targets: Tensor, s: LossSettings, softcap: float = 0.0) -> Tensor:
     """The same loss by autograd over the full logits."""
     valid = targets != IGNORED
     z = (hidden @ weight[:V].t())[valid]
+    z = softcap * torch.tanh(z / softcap) if softcap else z
     nll = F.cross_entropy(z, targets[valid], reduction="sum", label_smoothing=s.smoothing)
     p = z.softmax(-1)
     entropy = -(p * p.log()).sum()
@@ -46,20 +47,21 @@ def plain(hidden: Tensor, weight: Tensor, targets: Tensor, s: LossSettings) -> T
         LossSettings(z=0.02, smoothing=0.2, entropy=0.1),
     ],
 )
+@pytest.mark.parametrize("softcap", [0.0, 2.0])
 def test_loss_and_both_gradients_equal_autograd_over_full_logits(
-    settings: LossSettings, monkeypatch: pytest.MonkeyPatch
+    settings: LossSettings, softcap: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", {"cpu": 7 * PADDED})
     hidden, weight, targets = inputs(torch.float32)
-    expected = plain(hidden.double(), weight.double(), targets, settings) / 13
+    expected = plain(hidden.double(), weight.double(), targets, settings, softcap) / 13
     d_hidden, d_weight = torch.autograd.grad(expected, (hidden, weight))
-    loss = chunked_loss(hidden, weight, targets, V, 1 / 13, settings)
+    loss = chunked_loss(hidden, weight, targets, V, 1 / 13, settings, softcap=softcap)
     loss.total.backward()
     torch.testing.assert_close(loss.total.double(), expected, atol=1e-5, rtol=1e-6)
     torch.testing.assert_close(hidden.grad, d_hidden.float(), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(weight.grad, d_weight.float(), atol=1e-6, rtol=1e-5)
     assert float(loss.nll) == pytest.approx(
-        float(plain(hidden, weight, targets, LossSettings()).detach()), rel=1e-6
+        float(plain(hidden, weight, targets, LossSettings(), softcap).detach()), rel=1e-6
     )
     assert not weight.grad[V:].any()
 

@@ -41,6 +41,15 @@ def tiny(config: ModelConfig = TINY) -> Model:
         ("llama-70b", 128256, 70_553_706_496),
         ("llama-405b", 128256, 405_853_388_800),
         ("mixtral-8x7b", 32000, 46_702_792_704),
+        ("smollm2-135m", 49152, 134_515_008),
+        ("smollm2-360m", 49152, 361_821_120),
+        ("smollm2-1.7b", 49152, 1_711_376_384),
+        ("smollm3-3b", 128256, 3_075_098_624),
+        ("qwen3-0.6b", 151936, 596_049_920),
+        ("qwen3-1.7b", 151936, 1_720_574_976),
+        ("qwen3-4b", 151936, 4_022_468_096),
+        ("olmo2-1b", 100352, 1_484_916_736),
+        ("olmo2-7b", 100352, 7_298_617_344),
     ],
 )
 def test_a_preset_has_its_number_of_parameters(name: str, vocab: int, parameters: int) -> None:

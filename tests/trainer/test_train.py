@@ -438,7 +438,7 @@ def test_a_model_larger_than_the_memory_is_told_to_shrink() -> None:
         ({"loss": {"smoothing": -0.1}}, "`loss.smoothing`"),
         ({"model": {"width": 30, "num_heads": 4}}, "does not split into 4 heads"),
         ({"model": {"num_kv_heads": 4}}, "num_kv_heads"),
-        ({"model": {"kind": "gpt2", "num_experts": 4}}, "dense and tied"),
+        ({"model": {"kind": "gpt2", "num_experts": 4}}, "num_experts"),
         ({"batch": 0}, "`batch` must be at least 1"),
     ],
 )

@@ -23,7 +23,13 @@ class Part:
     name: str
     rows: int
     transposed: bool = False  # GPT-2's Conv1D holds (in, out)
+    offset: float = 0.0  # what ours has more: Gemma stores the gain of a norm less 1
 
+
+OPTIONAL = frozenset(
+    ("head_width", "window", "full_every", "rope_local_theta", "nope_every", "query_scalar",
+     "attention_softcap", "logit_softcap", "num_experts")
+)  # fmt: skip
 
 Layout = dict[str, list[Part]]
 
@@ -35,13 +41,15 @@ class Architecture:
     model_type: ClassVar[str]
     hf_class: ClassVar[str]
     traits: ClassVar[Traits] = Traits()
+    options: ClassVar[frozenset[str]] = frozenset()  # which of the fields below its models may set
     presets: ClassVar[dict[str, ModelConfig]] = {}  # with the parameter counts they are known by
     example: ClassVar[ModelConfig]  # a tiny shape that uses everything the architecture has, for tests
 
     def check(self, config: ModelConfig) -> None:
-        """Refuse a shape the architecture does not have."""
-        if config.num_experts:
-            raise UsageError(f"a {self.kind} model is dense: `model.num_experts` must be 0")
+        """Refuse a shape the architecture does not have: what is trained can always be handed over."""
+        for name in OPTIONAL - self.options:
+            if value := getattr(config, name):
+                raise UsageError(f"a {self.kind} model has no `model.{name}`, got {value}")
 
     def block(self, config: ModelConfig, layer: int) -> nn.Module:
         """Return one layer: called with (x, rotary, mask, cache, real tokens), it returns (x, Routing or

@@ -21,9 +21,10 @@ class Gpt2(Architecture):
     example = ModelConfig("gpt2", vocab=301, num_layers=2, width=48, num_heads=6, ffn=96, context=64)
 
     def check(self, config: ModelConfig) -> None:
-        if config.num_experts or not config.tied or config.num_kv_heads != config.num_heads:
+        super().check(config)
+        if not config.tied or config.num_kv_heads != config.num_heads:
             raise UsageError(
-                "a gpt2 model is dense and tied, with as many key-value heads as heads",
+                "a gpt2 model is tied, with as many key-value heads as heads",
                 hint='use kind "llama"',
             )
 

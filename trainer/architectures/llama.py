@@ -15,7 +15,22 @@ from gristmill.trainer.shape import ModelConfig
 class Llama(Architecture):
     kind = model_type = "llama"
     hf_class = "LlamaForCausalLM"
+    options = frozenset({"head_width"})
+    activation = "silu"
+    legacy_theta = 1e4  # what transformers 4 took where a config.json says none
     presets: ClassVar = {
+        # Allal et al. 2025 (SmolLM2): 135, 362 and 1,711 million.
+        "smollm2-135m": ModelConfig(
+            vocab=49152, num_layers=30, width=576, num_heads=9, num_kv_heads=3, ffn=1536, context=8192,
+            rope_theta=1e5,
+        ),
+        "smollm2-360m": ModelConfig(
+            vocab=49152, num_layers=32, width=960, num_heads=15, num_kv_heads=5, ffn=2560, context=8192,
+            rope_theta=1e5,
+        ),
+        "smollm2-1.7b": ModelConfig(
+            vocab=49152, num_layers=24, width=2048, num_heads=32, ffn=8192, context=8192, rope_theta=1.3e5
+        ),
         # Small shapes of ours (15m: 13.8 M with a vocabulary of 8,192, 15.3 M with 12,288).
         "llama-15m": ModelConfig(),
         "llama-60m": ModelConfig(
@@ -89,7 +104,7 @@ class Llama(Architecture):
             "num_hidden_layers": config.num_layers,
             "num_attention_heads": config.num_heads, "num_key_value_heads": config.num_kv_heads,
             "head_dim": config.head_dim,
-            "hidden_act": "silu", "max_position_embeddings": config.context,
+            "hidden_act": self.activation, "max_position_embeddings": config.context,
             "rms_norm_eps": config.norm_eps,
             "rope_theta": config.rope_theta,  # transformers v4 knows this one, v5 the next
             "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
@@ -106,24 +121,54 @@ class Llama(Architecture):
             num_heads=values["num_attention_heads"], num_kv_heads=values.get("num_key_value_heads") or 0,
             ffn=values["intermediate_size"], context=values["max_position_embeddings"],
             tied=values.get("tie_word_embeddings", False),
-            rope_theta=float(values.get("rope_theta") or rope(values).get("rope_theta", 10000.0)),
+            rope_theta=float(values.get("rope_theta") or rope(values).get("rope_theta", self.legacy_theta)),
             norm_eps=values["rms_norm_eps"],
+            head_width=_unless(
+                values.get("head_dim") or 0, values["hidden_size"] / values["num_attention_heads"]
+            ),
         )  # fmt: skip
 
     def odd(self, values: dict[str, Any]) -> list[str]:
-        head_dim = values["hidden_size"] // values["num_attention_heads"]
         scaled = rope(values).get("rope_type", rope(values).get("type", "default"))
         found = {
             "rope_type": scaled != "default",
-            "hidden_act": values.get("hidden_act", "silu") != "silu",
+            "hidden_act": values.get("hidden_act", self.activation) != self.activation,
             "attention_bias": bool(values.get("attention_bias")),
             "mlp_bias": bool(values.get("mlp_bias")),
-            "head_dim": (values.get("head_dim") or head_dim) != head_dim,
-            "sliding_window": bool(values.get("sliding_window")),
+            "sliding_window": "window" not in self.options and _slides(values),
         }
         return [name for name, is_odd in found.items() if is_odd]
 
 
-def rope(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what a config.json says of rotary positions, as transformers 5 or 4 spells it."""
-    return values.get("rope_parameters") or values.get("rope_scaling") or {}
+def _slides(values: dict[str, Any]) -> bool:
+    if "layer_types" in values:
+        return "sliding_attention" in (values["layer_types"] or [])
+    return bool(values.get("sliding_window")) and values.get("use_sliding_window", True)
+
+
+def _unless(value: Any, usual: Any) -> Any:
+    """Return a value, or 0 where it is what 0 stands for."""
+    return 0 if value == usual else value
+
+
+def layer_pattern(values: dict[str, Any], default: int) -> dict[str, Any]:
+    """Return `window` and `full_every` as a config.json says, by `default` where it is silent."""
+    layers = values["num_hidden_layers"]
+    types = values.get("layer_types")
+    full = [i for i in range(layers) if types[i] == "full_attention"] if types else []
+    every = (full[0] + 1 if full else 0) if types else values.get("sliding_window_pattern", default)
+    return {"window": values["sliding_window"] or 0, "full_every": every if values["sliding_window"] else 0}
+
+
+def layer_types(config: ModelConfig) -> list[str]:
+    """Return the kind of each layer's attention as transformers names it."""
+    kinds = {True: "sliding_attention", False: "full_attention"}
+    return [kinds[config.layer_window(layer) > 0] for layer in range(config.num_layers)]
+
+
+def rope(values: dict[str, Any], kind: str = "full_attention") -> dict[str, Any]:
+    """Return what a config.json says of rotary positions, of layers of one kind where they differ, as
+    transformers 5 or 4 spells it."""
+    said = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    found: dict[str, Any] = said.get(kind, said)
+    return found

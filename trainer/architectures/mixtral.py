@@ -14,6 +14,7 @@ from gristmill.trainer.shape import ModelConfig
 class Mixtral(Llama):
     kind = model_type = "mixtral"
     hf_class = "MixtralForCausalLM"
+    options = Llama.options | {"num_experts"}
     presets: ClassVar = {
         "mixtral-8x7b": ModelConfig(  # 46.7 billion, 12.9 of them active
             "mixtral", vocab=32000, num_layers=32, width=4096, num_heads=32, num_kv_heads=8, ffn=14336,
@@ -25,6 +26,7 @@ class Mixtral(Llama):
     )
 
     def check(self, config: ModelConfig) -> None:
+        super().check(config)
         if not config.num_experts:
             raise UsageError("a mixtral model has experts: `model.num_experts` must be at least 1")
 

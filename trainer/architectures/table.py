@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from gristmill.trainer.architectures.base import Architecture
+from gristmill.trainer.architectures.gemma import Gemma, Gemma2, Gemma3
 from gristmill.trainer.architectures.gpt2 import Gpt2
 from gristmill.trainer.architectures.llama import Llama
 from gristmill.trainer.architectures.mixtral import Mixtral
+from gristmill.trainer.architectures.olmo2 import Olmo2
+from gristmill.trainer.architectures.olmo3 import Olmo3
+from gristmill.trainer.architectures.qwen3 import Qwen3
+from gristmill.trainer.architectures.smollm3 import SmolLM3
 from gristmill.trainer.fields import one_of
 from gristmill.trainer.shape import ModelConfig
 
@@ -15,6 +20,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         Gpt2(),
         Llama(),
         Mixtral(),
+        Qwen3(),
+        SmolLM3(),
+        Olmo2(),
+        Olmo3(),
+        Gemma(),
+        Gemma2(),
+        Gemma3(),
     )
 }
 
