@@ -6,19 +6,26 @@
     write_table(settings, merged, folder, num_words)  # 9 bytes per n-gram: keys and quantised counts
 
 An n-gram is known by 64 bits: a hash of its words' folded hashes, with its length in the lowest three bits.
-At 10^9 distinct n-grams the chance that a given one meets another is below 10^-9.
+At 10^9 distinct n-grams the chance that a given one meets another is below 10^-9. Words are those with a
+core: bare punctuation is none.
+
+For Kneser and Ney's estimate, which needs to know what an n-gram stands between, `kneser_ney` counts and
+merges instead.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.heldout import for_training
@@ -27,7 +34,7 @@ from gristmill.text.words import words_of
 
 U64 = npt.NDArray[np.uint64]
 COUNT = np.dtype([("key", "<u8"), ("count", "<u8")])
-KEYS, CODES, CARD = "ngrams.keys", "ngrams.codes", "ngrams.json"
+KEYS, CODES, STARTS, CARD = "ngrams.keys", "ngrams.codes", "ngrams.starts", "ngrams.json"
 PART_RECORDS = (
     8_000_000  # of all runs together, that one merge should read: 128 MB, of which it holds a few copies
 )
@@ -35,7 +42,9 @@ _RUN_RECORDS = 4_000_000  # counted before a run is written
 _BATCH_BYTES = 4 << 20  # of text, counted at once
 _LENGTH_BITS = 3
 _CODES_PER_DOUBLING = 8  # a count is kept to within 4.5 %; 255 codes reach 2^31
-_MULTIPLY, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+_KEYS_PER_START = 4  # of the index over the upper bits of keys
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # splitmix64 (Steele, Lea and Flood 2014)
+MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class Counted:
     num_words: int
     runs: tuple[Path, ...]
     num_records: int
+    languages: Counter[str]  # words of each; "" is unknown
 
 
 def count_file(
@@ -54,30 +64,62 @@ def count_file(
 
     Memory is that of one run, however large the file.
     """
-    pending: list[npt.NDArray[Any]] = []
-    runs: list[Path] = []
-    num_words = num_records = 0
+    collected = Collected(folder, _merged)
+    for batch in training_batches(documents, seed, heldout_fraction):
+        hashes, rows = collected.words_of(batch)
+        collected.add(_distinct(np.concatenate(keys_by_length(hashes, rows, settings.order))))
+    return collected.done()
 
-    def flush() -> None:
-        nonlocal num_records
-        merged = _merged(pending)
-        runs.append(folder / f"{len(runs):05d}.run")
-        merged.tofile(runs[-1])
-        num_records += len(merged)
-        pending.clear()
 
+def training_batches(documents: Path, seed: int, heldout_fraction: float) -> Iterator[pa.Table]:
+    """Read the documents that are not held out, a few megabytes of text at a time."""
     for table in read_tables(documents):
-        for batch in cut_by_bytes(for_training(table, seed, heldout_fraction), _BATCH_BYTES):
-            words = words_of(batch["text"])
-            num_words += len(words.hash_folded)
-            pending.append(
-                _distinct(np.concatenate(keys_by_length(words.hash_folded, words.rows, settings.order)))
-            )
-            if sum(map(len, pending)) >= _RUN_RECORDS:
-                flush()
-    if pending:
-        flush()
-    return Counted(num_words, tuple(runs), num_records)
+        yield from cut_by_bytes(for_training(table, seed, heldout_fraction), _BATCH_BYTES)
+
+
+class Collected:
+    """What is counted of one file: records gathered until a run of them is full, and words by language."""
+
+    def __init__(self, folder: Path, merge: Callable[[Sequence[npt.NDArray[Any]]], npt.NDArray[Any]]) -> None:
+        self._folder, self._merge = folder, merge
+        self._pending: list[npt.NDArray[Any]] = []
+        self._runs: list[Path] = []
+        self._num_records = 0
+        self._languages: Counter[str] = Counter()
+
+    def words_of(self, batch: pa.Table) -> tuple[U64, npt.NDArray[np.int64]]:
+        hashes, rows = words_with_core(batch["text"])
+        names = batch["language"].to_pylist() if "language" in batch.schema.names else [None] * batch.num_rows
+        for language, count in zip(names, np.diff(rows).tolist(), strict=True):
+            if count:
+                self._languages[language or ""] += count
+        return hashes, rows
+
+    def add(self, records: npt.NDArray[Any]) -> None:
+        self._pending.append(records)
+        if sum(map(len, self._pending)) >= _RUN_RECORDS:
+            self._flush()
+
+    def done(self) -> Counted:
+        if self._pending:
+            self._flush()
+        words = sum(self._languages.values())
+        return Counted(words, tuple(self._runs), self._num_records, self._languages)
+
+    def _flush(self) -> None:
+        merged = self._merge(self._pending)
+        self._runs.append(self._folder / f"{len(self._runs):05d}.run")
+        merged.tofile(self._runs[-1])
+        self._num_records += len(merged)
+        self._pending.clear()
+
+
+def words_with_core(texts: pa.Array | pa.ChunkedArray) -> tuple[U64, npt.NDArray[np.int64]]:
+    """The folded hashes of all words with a letter, mark or number, text i has those from rows[i] to
+    rows[i + 1]: `- - -` has none."""
+    words = words_of(texts)
+    has_core = words.core_chars > 0
+    return words.hash_folded[has_core], np.concatenate(([0], np.cumsum(has_core)))[words.rows]
 
 
 def keys_by_length(hashes: U64, rows: npt.NDArray[np.int64], order: int) -> list[U64]:
@@ -95,62 +137,99 @@ def keys_by_length(hashes: U64, rows: npt.NDArray[np.int64], order: int) -> list
 
 
 def extend(state: U64, word: U64) -> U64:
-    """Add a word on the right of n-grams."""
+    """Add a word on the right of n-grams: splitmix64's finaliser, in which every bit turns every other."""
     with np.errstate(over="ignore"):
-        mixed = (state ^ word) * _MULTIPLY
-        return (mixed ^ (mixed >> np.uint64(32))) * _MIX
+        mixed = (state ^ word) + GOLDEN
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * MIX_1
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * MIX_2
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def finish(state: U64, length: int) -> U64:
     """The key of an n-gram: its hash, with the length in the lowest bits."""
-    return ((state ^ (state >> np.uint64(29))) << np.uint64(_LENGTH_BITS)) | np.uint64(length - 1)
+    return (state << np.uint64(_LENGTH_BITS)) | np.uint64(length - 1)
+
+
+def lengths_of(keys: U64) -> npt.NDArray[np.int64]:
+    """How many words the n-gram of each key has."""
+    return (keys & np.uint64((1 << _LENGTH_BITS) - 1)).astype(np.int64) + 1
 
 
 def merge_runs(
     settings: NgramSettings, runs: Sequence[Path], part: int, parts: int, out: Path
 ) -> dict[str, int]:
     """Add up one range of keys over all runs and prune; memory is that range's."""
-    low, high = ((number << 64) // parts for number in (part, part + 1))
-    pieces = []
-    for path in runs:
-        run = read_run(path)
-        start = int(np.searchsorted(run["key"], np.uint64(low)))
-        stop = len(run) if part == parts - 1 else int(np.searchsorted(run["key"], np.uint64(high)))
-        pieces.append(run[start:stop])
-    merged = _merged(pieces)
-    single = (merged["key"] & np.uint64((1 << _LENGTH_BITS) - 1)) == 0
-    kept = merged[single | (merged["count"] >= settings.min_count)]
+    merged = _merged([between(read_run(path, COUNT), part, parts) for path in runs])
+    kept = merged[(lengths_of(merged["key"]) == 1) | (merged["count"] >= settings.min_count)]
     kept.tofile(out)
     return {"ngrams": len(merged), "kept": len(kept)}
 
 
+def between(run: npt.NDArray[Any], part: int, parts: int) -> npt.NDArray[Any]:
+    """The records of a sorted run in one of `parts` equal ranges of keys."""
+    low, high = ((number << 64) // parts for number in (part, part + 1))
+    start = int(np.searchsorted(run["key"], np.uint64(low)))
+    stop = len(run) if part == parts - 1 else int(np.searchsorted(run["key"], np.uint64(high)))
+    return run[start:stop]
+
+
 def write_table(
-    settings: NgramSettings, merged: Sequence[Path], folder: Path, num_words: int
+    settings: NgramSettings,
+    merged: Sequence[Path],
+    folder: Path,
+    num_words: int,
+    languages: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Pack merged ranges, in order of keys, into `ngrams.keys`, `ngrams.codes` and `ngrams.json`."""
+    """Pack merged ranges, in order of keys, into a folder: keys, quantised counts, an index, and
+    `ngrams.json`."""
+    total = pack(merged, COUNT, {CODES: "count"}, folder)
+    return write_card(settings, folder, {"words": num_words, "ngrams": total}, languages)
+
+
+def pack(merged: Sequence[Path], kind: np.dtype[Any], codes: Mapping[str, str], folder: Path) -> int:
+    """Write keys, one file of quantised values for each of some fields, and the index; return the number of
+    keys."""
     folder.mkdir(parents=True, exist_ok=True)
     total = 0
-    with (folder / KEYS).open("wb") as keys, (folder / CODES).open("wb") as codes:
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in (KEYS, *codes)}
         for path in merged:
-            run = read_run(path)
-            np.ascontiguousarray(run["key"]).tofile(keys)
-            quantise(run["count"]).tofile(codes)
+            run = read_run(path, kind)
+            np.ascontiguousarray(run["key"]).tofile(files[KEYS])
+            for name, field in codes.items():
+                quantise(run[field]).tofile(files[name])
             total += len(run)
+    keys = np.memmap(folder / KEYS, "<u8", "r") if total else np.empty(0, "<u8")
+    index_of(keys).astype("<u8").tofile(folder / STARTS)
+    return total
+
+
+def index_of(keys: U64) -> U64:
+    """Where the keys of each of 2^b equal ranges begin, and their number: some four keys a range."""
+    bits = max(0, (len(keys) // _KEYS_PER_START).bit_length())
+    edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.zeros(1, np.uint64)
+    return np.append(np.searchsorted(keys, edges), len(keys)).astype(np.uint64)
+
+
+def write_card(
+    settings: NgramSettings, folder: Path, facts: Mapping[str, Any], languages: Mapping[str, int] | None
+) -> dict[str, Any]:
     card = {
         "order": settings.order,
         "backoff": settings.backoff,
-        "words": num_words,
-        "ngrams": total,
         "min_count": settings.min_count,
+        "smoothing": settings.smoothing,
+        "languages": dict(sorted(languages.items())) if languages is not None else None,
+        **facts,
     }
     (folder / CARD).write_text(json.dumps(card, sort_keys=True) + "\n")
     return card
 
 
 def quantise(counts: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """A count as one byte, eight steps to a doubling; code 0 is for n-grams that are not there."""
-    codes = 1 + np.rint(_CODES_PER_DOUBLING * np.log2(counts.astype(np.float64)))
-    return np.asarray(np.clip(codes, 1, 255), np.uint8)
+    """A count as one byte, eight steps to a doubling; code 0 is for none."""
+    codes = 1 + np.rint(_CODES_PER_DOUBLING * np.log2(np.maximum(counts.astype(np.float64), 1)))
+    return np.where(counts > 0, np.clip(codes, 1, 255), 0).astype(np.uint8)
 
 
 def code_values() -> npt.NDArray[np.float64]:
@@ -160,8 +239,8 @@ def code_values() -> npt.NDArray[np.float64]:
     return values
 
 
-def read_run(path: Path) -> npt.NDArray[Any]:
-    return np.memmap(path, COUNT, "r") if path.stat().st_size else np.empty(0, COUNT)
+def read_run(path: Path, kind: np.dtype[Any] = COUNT) -> npt.NDArray[Any]:
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
 
 
 def _distinct(keys: U64) -> npt.NDArray[Any]:

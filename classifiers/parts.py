@@ -21,10 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.classifiers.coverage import domain
-from gristmill.classifiers.ngrams import extend, finish
+from gristmill.classifiers.ngrams import extend, finish, words_with_core
 from gristmill.hashing import digest16
 from gristmill.heldout import UNIT_COLUMN
-from gristmill.text.words import words_of
 
 U64 = npt.NDArray[np.uint64]
 LARGE_FRACTION = 0.02
@@ -97,10 +96,7 @@ def share_in(texts: list[str], known: U64) -> npt.NDArray[np.float64]:
 
 def _shingles(texts: pa.Array | pa.ChunkedArray) -> tuple[U64, npt.NDArray[np.int64]]:
     """Hash the word 5-grams of texts; text i has those from bounds[i] to bounds[i + 1]."""
-    words = words_of(texts)
-    has_core = words.core_chars > 0
-    hashes = words.hash_folded[has_core]
-    rows = np.concatenate(([0], np.cumsum(has_core)))[words.rows]
+    hashes, rows = words_with_core(texts)
     sizes = np.diff(rows)
     counts = np.where(sizes > 0, np.maximum(sizes - _ORDER + 1, 1), 0)
     bounds = np.concatenate(([0], np.cumsum(counts)))

@@ -1,8 +1,9 @@
-"""Score texts with an n-gram table: Stupid Backoff, perplexity per word, head, middle and tail per language.
+"""Score texts with an n-gram table: bits and perplexity per word, by Stupid Backoff or by Kneser and Ney.
 
-S(w | context) = count(context w) / count(context) where it was seen, else backoff x S(w | shorter context); a
-word never seen has one count in all words. Scores do not sum to one, so bits per byte from them rank texts;
-they bound no entropy.
+Stupid Backoff: S(w | context) = count(context w) / count(context) where it was seen, else backoff x
+S(w | shorter context); a word never seen has one count in all words. Scores do not sum to one, so bits per
+byte from them rank texts; they bound no entropy. Kneser-Ney's are probabilities (see `kneser_ney`), of words:
+a word never seen costs no spelling.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers.ngrams import CARD, CODES, KEYS, code_values, keys_by_length
+from gristmill.classifiers import ngram_kernel
+from gristmill.classifiers.kenlm_model import KenlmModel
+from gristmill.classifiers.kneser_ney import BEGIN, FOLLOWERS, TOTALS
+from gristmill.classifiers.ngrams import (
+    CARD,
+    CODES,
+    KEYS,
+    STARTS,
+    code_values,
+    index_of,
+    words_with_core,
+)
+from gristmill.classifiers.settings import KenlmSettings
 from gristmill.errors import UsageError
 from gristmill.storage import cut_by_bytes
-from gristmill.text.words import words_of
 
 Floats = npt.NDArray[np.float64]
 _BATCH_BYTES = 4 << 20  # of text, scored at once
@@ -32,63 +44,71 @@ class NgramModel:
     def __init__(self, folder: Path) -> None:
         if not (folder / CARD).is_file():
             raise UsageError(
-                f"there is no n-gram model in `{folder}`", hint="make one with `gristmill ngram train`"
+                f"there is no n-gram model in `{folder}`",
+                hint="make one with `gristmill ngram train`, or name a KenLM model's file",
             )
         self.card: dict[str, Any] = json.loads((folder / CARD).read_text())
-        size = self.card["ngrams"]
-        self.keys: npt.NDArray[np.uint64] = (
-            np.memmap(folder / KEYS, "<u8", "r") if size else np.empty(0, "<u8")
+        self.keys: npt.NDArray[np.uint64] = self._mapped(folder / KEYS, "<u8")
+        self.codes: npt.NDArray[np.uint8] = self._mapped(folder / CODES, "u1")
+        # Tables of before had no index.
+        self.starts = (
+            self._mapped(folder / STARTS, "<u8") if (folder / STARTS).is_file() else index_of(self.keys)
         )
-        self.codes: npt.NDArray[np.uint8] = (
-            np.memmap(folder / CODES, "u1", "r") if size else np.empty(0, "u1")
-        )
+        self.is_kneser_ney = self.card.get("smoothing") == "kneser_ney"
+        if self.is_kneser_ney:
+            self.totals = self._mapped(folder / TOTALS, "u1")
+            self.followers = self._mapped(folder / FOLLOWERS, "u1")
         self.values = code_values()
 
-    def counts(self, keys: npt.NDArray[np.uint64]) -> Floats:
-        """Look keys up: the counts as quantised, 0 for n-grams that are not in the table."""
-        found = np.zeros(len(keys))
-        if not len(self.keys):
-            return found
-        order = np.argsort(keys)  # in order, neighbours are found on the same pages
-        ordered = keys[order]
-        place = np.minimum(np.searchsorted(self.keys, ordered), len(self.keys) - 1)
-        found[order] = np.where(self.keys[place] == ordered, self.values[self.codes[place]], 0.0)
-        return found
+    @staticmethod
+    def _mapped(path: Path, kind: str) -> Any:
+        return np.asarray(np.memmap(path, kind, "r")) if path.stat().st_size else np.empty(0, kind)
+
+    def sees(self, language: str, min_words: int) -> bool:
+        """Whether the model counted words of a language; of a model that does not know what it counted, or
+        hardly, every language may be in it."""
+        languages = self.card.get("languages")
+        if languages is None or 2 * languages.get("", 0) > sum(languages.values()):
+            return True
+        return bool(languages.get(language, 0) >= max(min_words, 1))
 
     def log2_scores(self, hashes: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64]) -> Floats:
         """The score of every word given the words before it in its text, in bits (log2, at most 0)."""
-        order, backoff = int(self.card["order"]), float(np.log2(self.card["backoff"]))
-        begins = np.repeat(rows[:-1], np.diff(rows))
-        words = np.arange(len(hashes))
-        counts = [self.counts(keys) for keys in keys_by_length(hashes, rows, order)]
-        # Row i of `counts[n - 1]` is the i-th word from which an n-gram starts; spread them over all words.
-        ends = np.repeat(rows[1:], np.diff(rows))
-        at = [np.zeros(len(hashes)) for _ in counts]
-        for length, found in enumerate(counts, start=1):
-            at[length - 1][words + length <= ends] = found
-        total = max(float(self.card["words"]), 1.0)
-        scores = np.log2(np.maximum(at[0], 1.0) / total) if len(at[0]) else np.empty(0)
-        for length in range(2, order + 1):
-            has_context = words - begins >= length - 1
-            start = np.where(has_context, words - length + 1, 0)
-            whole, context = at[length - 1][start], at[length - 2][start]
-            seen = has_context & (whole > 0) & (context > 0)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                better = np.minimum(np.log2(whole / context), 0.0)
-            scores = np.where(seen, better, np.where(has_context, scores + backoff, scores))
-        return scores
+        order = int(self.card["order"])
+        out = np.empty(len(hashes))
+        states, places = np.zeros((2, order + 1), np.uint64), np.full((2, order + 1), -1)
+        shift = np.uint64(64 - (len(self.starts) - 2).bit_length())
+        table = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(hashes), self.keys, self.starts
+        if self.is_kneser_ney:
+            card = self.card
+            counts = self.codes, self.totals, self.followers, order, self.values
+            sums = np.array(card["discounts"]), max(float(card["total"]), 1.0), float(card["types"])
+            ngram_kernel.kneser_ney(*table, shift, *counts, *sums, BEGIN, states, places, out)
+        else:
+            backoff = float(np.log2(self.card["backoff"]))
+            words = float(np.log2(max(float(self.card["words"]), 1.0)))
+            ngram_kernel.stupid_backoff(*table, shift, self.codes, order, backoff, words, states, places, out)
+        return out
 
     def score(self, documents: pa.Table) -> tuple[Floats, npt.NDArray[np.int64]]:
         """Return per document its bits under the model and its number of words."""
-        words = words_of(documents["text"])
-        scores = self.log2_scores(words.hash_folded, words.rows)
-        totals = np.concatenate(([0.0], np.cumsum(scores)))
-        return totals[words.rows[:-1]] - totals[words.rows[1:]], np.diff(words.rows)
+        hashes, rows = words_with_core(documents["text"])
+        totals = np.concatenate(([0.0], np.cumsum(self.log2_scores(hashes, rows))))
+        return totals[rows[:-1]] - totals[rows[1:]], np.diff(rows)
 
     def perplexity(self, documents: pa.Table) -> pa.Array:
         """Perplexity per word, in float32; null for a document without words."""
         bits, words = self.score(documents)
         return pa.array(np.exp2(bits / np.maximum(words, 1)), pa.float32(), mask=words == 0)
+
+
+def open_scorer(
+    path: Path, kenlm: KenlmSettings | None = None, languages: tuple[str, ...] = ()
+) -> NgramModel | KenlmModel:
+    """Open a folder that gristmill wrote, or a KenLM model's file."""
+    if path.is_file():
+        return KenlmModel(path, kenlm or KenlmSettings(), languages)
+    return NgramModel(path)
 
 
 @dataclass(slots=True)

@@ -142,38 +142,78 @@ class ClassifierSettings(_Settings):
 
 
 class NgramSettings(_Settings):
-    """An n-gram language model of words with Stupid Backoff (Brants et al. 2007)."""
+    """An n-gram language model of words, by Stupid Backoff (Brants et al. 2007) or Kneser and Ney."""
 
     order: int = Field(default=5, ge=1, le=8, description="longest n-gram; Brants et al. and CCNet: 5")
     min_count: int = Field(default=2, ge=1, description="rarer n-grams of two words and more are pruned")
-    backoff: float = Field(default=0.4, gt=0, le=1, description="Brants et al. 2007: 0.4, for every order")
+    smoothing: Literal["stupid_backoff", "kneser_ney"] = Field(
+        default="stupid_backoff",
+        description=(
+            "kneser_ney: interpolated, one discount for each order (Chen and Goodman 1999); 11 bytes an"
+            " n-gram instead of 9, counting takes three times the disk"
+        ),
+    )
+    backoff: float = Field(
+        default=0.4, gt=0, le=1, description="of Stupid Backoff, for every order; Brants et al. 2007: 0.4"
+    )
 
 
-Bucket = Literal["head", "middle", "tail"]
+class KenlmSettings(_Settings):
+    """How a KenLM model by path is asked: CCNet's way, line by line, with the words as the model has them."""
+
+    pieces: str | None = Field(
+        default=None, description="a SentencePiece model whose pieces are the model's words, as CCNet's are"
+    )
+    lower: bool = Field(default=True, description="texts in lower case, as CCNet's models are trained on")
+
+
+Bucket = Literal["head", "middle", "tail", "all"]
+_CUTOFFS = {"ccnet-paper": (1 / 3, 1 / 3), "ccnet-code": (0.3, 0.4)}
 
 
 class BucketSettings(_Settings):
     """CCNet's buckets: a source's documents of one language, cut in three by perplexity."""
 
-    head_fraction: float = Field(
-        default=1 / 3, ge=0, le=1, description="CCNet: the third of lowest perplexity is head"
+    cutoffs: Literal["ccnet-paper", "ccnet-code"] = Field(
+        default="ccnet-paper",
+        description=(
+            "ccnet-paper: thirds (Wenzek et al. 2020, section 4.1); ccnet-code: percentiles 30 and 60, as"
+            " cc_net's perplexity.py has them"
+        ),
     )
-    tail_fraction: float = Field(
-        default=1 / 3, ge=0, le=1, description="CCNet: the third of highest perplexity is tail"
+    head_fraction: float | None = Field(
+        default=None, ge=0, le=1, description="share of lowest perplexity, instead of what `cutoffs` says"
+    )
+    tail_fraction: float | None = Field(
+        default=None, ge=0, le=1, description="share of highest perplexity, instead of what `cutoffs` says"
     )
     keep: tuple[Bucket, ...] = Field(
-        default=("head", "middle", "tail"),
+        default=("head", "middle", "tail", "all"),
         min_length=1,
-        description="buckets that stay; CCNet's users keep head, or head and middle",
+        description=(
+            "buckets that stay; CCNet's users keep head, or head and middle; `all` are documents in languages"
+            " that the model never saw"
+        ),
     )
+    min_language_words: int = Field(
+        default=1000,
+        ge=0,
+        description="words of a language that a model must have counted to have seen it",
+    )
+
+    @property
+    def fractions(self) -> tuple[float, float]:
+        """The shares that are head and tail."""
+        head, tail = _CUTOFFS[self.cutoffs]
+        return (
+            head if self.head_fraction is None else self.head_fraction,
+            tail if self.tail_fraction is None else self.tail_fraction,
+        )
 
     @model_validator(mode="after")
     def _parts_of_a_whole(self) -> Self:
-        if self.head_fraction + self.tail_fraction > 1:
-            raise ValueError(
-                f"head and tail together are {self.head_fraction + self.tail_fraction:g} of a language, at"
-                " most 1"
-            )
+        if sum(self.fractions) > 1 + 1e-9:
+            raise ValueError(f"head and tail together are {sum(self.fractions):g} of a language, at most 1")
         return self
 
 

@@ -3,11 +3,12 @@ source."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from gristmill.classifiers import ngrams
+from gristmill.classifiers import kneser_ney, ngrams
 from gristmill.classifiers.perplexity import NgramModel, Tally
 from gristmill.errors import InputError
 from gristmill.hashing import canonical_json
@@ -18,6 +19,7 @@ from gristmill.pipeline.stages.ngram import NgramHeldoutSlice, NgramScoreSlice, 
 from gristmill.storage import read_tables
 
 HELDOUT = "heldout.json"
+_GRAM_RECORDS = 3  # a record of Kneser-Ney takes the memory of so many
 
 
 def train(job: Job[NgramTrainSlice]) -> Stage:
@@ -32,18 +34,45 @@ def train(job: Job[NgramTrainSlice]) -> Stage:
             f"there are no words to count n-grams of in {', '.join(piece.sources)}",
             hint="see with `gristmill status` what removed their documents",
         )
-    parts = -(-sum(record.counts["records"] for record in counted) // ngrams.PART_RECORDS)
-    merged = yield over_parts("merge", merge_part, parts, runs=files(job, counted, "ngram-run"))
-    arguments = {"merged": files(job, merged, "ngram-range"), "num_words": num_words}
+    languages = Counter[str]()
+    for record in counted:
+        languages.update(record.extra["languages"])
+    records = sum(record.counts["records"] for record in counted)
+    runs = files(job, counted, "ngram-run")
+    done = [counted]
+    if piece.model.smoothing == "kneser_ney":
+        parts = -(-records * _GRAM_RECORDS // ngrams.PART_RECORDS)
+        emitted = yield over_parts("emit", emit_part, parts, runs=runs)
+        parts = -(-sum(record.counts["records"] for record in emitted) * 2 // ngrams.PART_RECORDS)
+        merged = yield over_parts("join", join_part, parts, runs=files(job, emitted, "ngram-stats"))
+        done.append(emitted)
+    else:
+        parts = -(-records // ngrams.PART_RECORDS)
+        merged = yield over_parts("merge", merge_part, parts, runs=runs)
+    names = sorted({name for record in merged for name in record.counts} - {"ngrams"})
+    facts = {name: sum(record.counts[name] for record in merged) for name in names}
+    arguments = {
+        "merged": files(job, merged, "ngram-range"),
+        "num_words": num_words,
+        "languages": dict(sorted(languages.items())),
+        "facts": facts,
+    }
     yield Phase("table", [Task("model", write_model, arguments)])
-    facts = {name: sum(record.counts[name] for record in merged) for name in ("ngrams", "kept")}
-    return {"words": num_words, **facts, **passed_on(job, counted, merged)}
+    return {
+        "words": num_words,
+        "languages": arguments["languages"],
+        "ngrams": sum(record.counts["ngrams"] for record in (done[-1] if len(done) > 1 else merged)),
+        "kept": facts["kept"],
+        **passed_on(job, *done, merged),
+    }
 
 
 def count_file(task: Attempt[NgramTrainSlice], path: str) -> None:
     piece = task.settings
-    counted = ngrams.count_file(piece.model, Path(path), task.scratch, task.seed, piece.heldout_fraction)
+    count = kneser_ney.count_file if piece.model.smoothing == "kneser_ney" else ngrams.count_file
+    counted = count(piece.model, Path(path), task.scratch, task.seed, piece.heldout_fraction)
     task.record.counts = {"words": counted.num_words, "records": counted.num_records}
+    task.record.extra["languages"] = dict(sorted(counted.languages.items()))
     for run in counted.runs:
         task.publish(run, "ngram-run")
 
@@ -54,11 +83,33 @@ def merge_part(task: Attempt[NgramTrainSlice], part: int, parts: int, runs: Sequ
     task.publish(out, "ngram-range", task.record.counts["kept"])
 
 
-def write_model(task: Attempt[NgramTrainSlice], merged: Sequence[str], num_words: int) -> None:
-    folder = task.scratch / "model"
-    ngrams.write_table(task.settings.model, [Path(path) for path in merged], folder, num_words)
-    for name in (ngrams.KEYS, ngrams.CODES, ngrams.CARD):
-        task.publish(folder / name, "ngram-model", name=f"model/{name}")
+def emit_part(task: Attempt[NgramTrainSlice], part: int, parts: int, runs: Sequence[str]) -> None:
+    out, paths = task.scratch / "stats.run", [Path(run) for run in runs]
+    task.record.counts = kneser_ney.emit(paths, part, parts, task.settings.model.order, out)
+    task.publish(out, "ngram-stats", task.record.counts["records"])
+
+
+def join_part(task: Attempt[NgramTrainSlice], part: int, parts: int, runs: Sequence[str]) -> None:
+    out, paths = task.scratch / "range.run", [Path(run) for run in runs]
+    task.record.counts = kneser_ney.join(task.settings.model, paths, part, parts, out)
+    task.publish(out, "ngram-range", task.record.counts["kept"])
+
+
+def write_model(
+    task: Attempt[NgramTrainSlice],
+    merged: Sequence[str],
+    num_words: int,
+    languages: Mapping[str, int],
+    facts: Mapping[str, int],
+) -> None:
+    settings, folder = task.settings.model, task.scratch / "model"
+    paths = [Path(path) for path in merged]
+    if settings.smoothing == "kneser_ney":
+        kneser_ney.write_table(settings, paths, folder, num_words, languages, facts)
+    else:
+        ngrams.write_table(settings, paths, folder, num_words, languages)
+    for path in sorted(folder.iterdir()):
+        task.publish(path, "ngram-model", name=f"model/{path.name}")
 
 
 def heldout(job: Job[NgramHeldoutSlice]) -> Stage:

@@ -3,6 +3,7 @@ removed."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ _BATCH_BYTES = 16 << 20
 
 
 def score(job: Job[NgramScoreSlice]) -> Stage:
-    """Score every file, find each language's thirds over all of them, then keep or remove."""
+    """Score every file, find each language's cuts over all of them, then keep or remove."""
     piece = job.settings
     model = str(piece.path or model_folder(job))
     paths = job.paths("documents", piece.source)
@@ -41,17 +42,24 @@ def score(job: Job[NgramScoreSlice]) -> Stage:
         for record in scored
         for entry in record.named("perplexities")
     }
-    (cut,) = yield Phase("bounds", [Task("all", find_bounds, {"scores": [*scores.values()]})])
+    arguments = {"scores": [*scores.values()], "model": model}
+    (cut,) = yield Phase("bounds", [Task("all", find_bounds, arguments)])
     common = {"bounds": cut.extra["bounds"]}
     tasks = [
         Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
     ]
     yield Phase("keep", tasks, common, may_lose=True)
-    return {"language_bounds": cut.extra["bounds"], **passed_on(job, scored)}
+    unseen = cut.extra["unseen"]
+    return {
+        "language_bounds": cut.extra["bounds"],
+        "unseen_languages": unseen,
+        "warnings": bucketing.warnings(unseen),
+        **passed_on(job, scored),
+    }
 
 
 def score_file(task: Attempt[NgramScoreSlice], path: str, model: str) -> None:
-    opened = perplexity.NgramModel(Path(model))
+    opened = perplexity.open_scorer(Path(model), task.settings.kenlm, task.settings.languages)
     with ParquetWriter(task.scratch / "perplexities.parquet", SCORES) as writer:
         for table in read_tables(Path(path), ["id", "text", "language"]):
             for batch in cut_by_bytes(table, _BATCH_BYTES):
@@ -61,11 +69,22 @@ def score_file(task: Attempt[NgramScoreSlice], path: str, model: str) -> None:
     task.publish(writer.path, "perplexities", writer.num_rows)
 
 
-def find_bounds(task: Attempt[NgramScoreSlice], scores: Sequence[str]) -> None:
+def find_bounds(task: Attempt[NgramScoreSlice], scores: Sequence[str], model: str) -> None:
+    settings = task.settings.buckets
+    opened = perplexity.open_scorer(Path(model), task.settings.kenlm, task.settings.languages)
+    unseen = Counter[str]()
+
     def read() -> Iterator[pa.Table]:
         return (table for path in scores for table in read_tables(Path(path), ["perplexity", "language"]))
 
-    task.record.extra["bounds"] = bucketing.bucket_bounds(task.settings.buckets, read)
+    def sees(language: str) -> bool:
+        return opened.sees(language, settings.min_language_words)
+
+    for table in read():
+        for language in table.filter(pc.is_valid(table["perplexity"]))["language"].to_pylist():
+            unseen[language or ""] += not sees(language or "")
+    task.record.extra["bounds"] = bucketing.bucket_bounds(settings, read, sees)
+    task.record.extra["unseen"] = {name: count for name, count in sorted(unseen.items()) if count}
 
 
 def keep_file(task: Attempt[NgramScoreSlice], path: str, scores: str, bounds: bucketing.Bounds) -> None:

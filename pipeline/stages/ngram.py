@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gristmill.classifiers.settings import BucketSettings, NgramSettings
+from gristmill.classifiers.settings import BucketSettings, KenlmSettings, NgramSettings
 from gristmill.pipeline.recipe.making import Making, file_digest
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings
@@ -21,7 +21,14 @@ class NgramSection(BaseModel):
     apply_to: tuple[str, ...] = Field(
         (), description="sources whose documents get a perplexity and a bucket, and can be removed"
     )
-    path: str | None = Field(None, description="the folder of a model to score with instead of counting one")
+    path: str | None = Field(
+        None,
+        description="a model to score with instead of counting one: its folder, or a KenLM model's file",
+    )
+    languages: tuple[str, ...] = Field(
+        (), description="of a KenLM model: documents in others go to bucket `all`; all languages when unset"
+    )
+    kenlm: KenlmSettings = KenlmSettings()
     model: NgramSettings = NgramSettings()
     buckets: BucketSettings = BucketSettings()
     heldout_fraction: float = Field(
@@ -51,6 +58,8 @@ class NgramTrainSlice(Slice):
 class NgramScoreSlice(Slice):
     source: str
     path: str | None
+    kenlm: KenlmSettings
+    languages: tuple[str, ...]
     buckets: BucketSettings
     keep_removed: KeepRemoved
 
@@ -64,14 +73,14 @@ TRAIN = StageKind(
     "ngram-train",
     NgramTrainSlice,
     "gristmill.pipeline.phases.ngram:train",
-    version=1,
+    version=2,
     libraries=("numba",),
 )
 SCORE = StageKind(
     "ngram-score",
     NgramScoreSlice,
     "gristmill.pipeline.phases.ngram_score:score",
-    version=2,
+    version=3,
     libraries=("pyarrow", "numba"),
     label="perplexity",
     books="texts",
@@ -80,7 +89,7 @@ HELDOUT = StageKind(
     "ngram-heldout",
     NgramHeldoutSlice,
     "gristmill.pipeline.phases.ngram:heldout",
-    version=1,
+    version=2,
     libraries=("numba",),
     report=("gristmill.pipeline.report.training:training_section",),
 )
@@ -94,6 +103,8 @@ def plan(making: Making, settings: NgramSection | None) -> None:
     external: dict[str, str] = {}
     if settings.path:
         external = {"model": file_digest(settings.path, "ngram.path")}
+        if settings.kenlm.pieces:
+            external["pieces"] = file_digest(settings.kenlm.pieces, "ngram.kenlm.pieces")
     else:
         sources = making.sources(settings.train_on)
         piece = NgramTrainSlice(
@@ -104,6 +115,8 @@ def plan(making: Making, settings: NgramSection | None) -> None:
         score = NgramScoreSlice(
             source=source,
             path=settings.path,
+            kenlm=settings.kenlm,
+            languages=settings.languages,
             buckets=settings.buckets,
             keep_removed=making.recipe.keep_removed,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ def train(
     order: Annotated[
         int | None, typer.Option(help="The longest n-gram; 5 when unset.", min=1, max=8, show_default=False)
     ] = None,
+    kneser_ney: Annotated[
+        bool, typer.Option("--kneser-ney", help="Estimate by Kneser and Ney instead of Stupid Backoff.")
+    ] = False,
 ) -> None:
     """Count words' n-grams, or run a recipe up to its `ngram` section; held-out documents are scored, not
     counted.
@@ -39,7 +42,10 @@ def train(
     if is_recipe(inputs):
         options.carry_out(load_recipe(Path(inputs[0]), said.overrides), said, "ngram-heldout", print_heldout)
     sources = source_names(inputs)
-    section = {"train_on": list(sources), "model": {"order": order} if order else {}}
+    model: dict[str, Any] = {"order": order} if order else {}
+    if kneser_ney:
+        model["smoothing"] = "kneser_ney"
+    section = {"train_on": list(sources), "model": model}
     options.carry_out(
         named_recipe("ngram", sources, {"ngram": section}, said.overrides),
         said,
@@ -52,15 +58,18 @@ def train(
 def score(
     model: Annotated[
         Path,
-        typer.Argument(help="The output of `ngram train`, or a folder with ngrams.json.", show_default=False),
+        typer.Argument(
+            help="The output of `ngram train`, a folder with ngrams.json, or a KenLM model's file.",
+            show_default=False,
+        ),
     ],
     inputs: Annotated[
         list[str], typer.Argument(help="Files, globs or folders written by gristmill.", show_default=False)
     ],
     said: Options,
     keep: Annotated[
-        str, typer.Option(help="Buckets that stay, of head, middle and tail.")
-    ] = "head,middle,tail",
+        str, typer.Option(help="Buckets that stay: head, middle, tail, and all for unseen languages.")
+    ] = "head,middle,tail,all",
 ) -> None:
     """Give documents a perplexity and CCNet's bucket, and keep some buckets.
 

@@ -14,9 +14,8 @@ from gristmill.classifiers import ngrams
 from gristmill.classifiers.perplexity import NgramModel, Tally
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import UsageError
-from gristmill.text.words import words_of
 from tests.support.classified import TEXTS, write_documents
-from tests.support.ngram_truth import brute_force, key
+from tests.support.ngram_truth import brute_force, hashes_of, key
 
 SETTINGS = NgramSettings(min_count=1)
 
@@ -71,12 +70,9 @@ def test_rare_ngrams_are_pruned_and_single_words_stay(tmp_path: Path) -> None:
 def test_scores_are_stupid_backoff_over_quantised_counts(tmp_path: Path) -> None:
     texts = TEXTS[:12]
     folder = build(tmp_path / "lm", texts, SETTINGS, 2, 2)
-    truth, total = (
-        brute_force(texts),
-        sum(len(words_of(pa.array([t], pa.large_string())).hash_folded) for t in texts),
-    )
+    truth, total = brute_force(texts), sum(len(hashes_of(text)) for text in texts)
     text = TEXTS[3][:400] + " never seen zyzzyva here " + TEXTS[5][:200]
-    words = words_of(pa.array([text, TEXTS[20][:300]], pa.large_string()))
+    hashes, rows = ngrams.words_with_core(pa.array([text, TEXTS[20][:300], "- -"], pa.large_string()))
 
     def plain(gram: tuple[int, ...]) -> float:
         if len(gram) == 1:
@@ -86,9 +82,9 @@ def test_scores_are_stupid_backoff_over_quantised_counts(tmp_path: Path) -> None
 
     expected = []
     for row in range(2):
-        mine = words.hash_folded[words.rows[row] : words.rows[row + 1]].tolist()
+        mine = hashes[rows[row] : rows[row + 1]].tolist()
         expected += [math.log2(plain(tuple(mine[max(0, i - 4) : i + 1]))) for i in range(len(mine))]
-    found = NgramModel(folder / "table").log2_scores(words.hash_folded, words.rows)
+    found = NgramModel(folder / "table").log2_scores(hashes, rows)
     assert found.tolist() == pytest.approx(expected, abs=1e-9)
 
 

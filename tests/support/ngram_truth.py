@@ -12,9 +12,9 @@ from gristmill.text.words import words_of
 
 
 def hashes_of(text: str) -> list[int]:
-    """The hashes of a text's words."""
+    """The hashes of a text's words that have a core."""
     words = words_of(pa.array([text], pa.large_string()))
-    return [int(value) for value in words.hash_folded]
+    return [int(value) for value in words.hash_folded[words.core_chars > 0]]
 
 
 def brute_force(texts: list[str], order: int = 5) -> Counter[tuple[int, ...]]:
