@@ -66,9 +66,9 @@ def _look_up(keys, starts, shift, word, order, states, places, now, before):  # 
         _STATES, _PLACES, _OUT,
     )
 )  # fmt: skip
-def stupid_backoff(
+def stupid_backoff(  # type: ignore[no-untyped-def]
     rows, hashes, keys, starts, shift, codes, order, log_backoff, log_words, states, places, out
-):  # type: ignore[no-untyped-def]
+):
     """Write the log2 score of every word; counts are codes of eight steps to a doubling."""
     for doc in range(len(rows) - 1):
         now = 0
