@@ -57,11 +57,11 @@ def version(
         os.environ[NO_CODE] = "1"  # workers and jobs inherit it
     if storage_option:
         from gristmill.location import use_storage
-        from gristmill.pipeline.recipe.file import dotted
+        from gristmill.overrides import nested
         from gristmill.remote import Access
         from gristmill.remote_store import StorageSettings
 
-        use_storage("", StorageSettings(Access(dotted(storage_option))))
+        use_storage("", StorageSettings(Access(nested(storage_option, name="--storage-option"))))
     if show:
         from gristmill import __version__
 

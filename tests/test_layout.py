@@ -29,6 +29,9 @@ HIDDEN = [
 HIDDEN += ["sklearn", "tokenizers", "trafilatura", "transformers", "typer", "yaml"]
 FLOOR = {"errors", "hashing", "document", "storage", "manifest", "ledger", "index", "lock", "text"}
 FLOOR |= {
+    "overrides",
+    "urls",
+    "yaml12",
     "remote",
     "remote_store",
     "s3_uploads",

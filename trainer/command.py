@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import GristmillError, UsageError
+from gristmill.overrides import assign
 
 
 def main(run: Callable[[dict[str, Any]], dict[str, Any]], arguments: list[str] | None = None) -> None:
@@ -55,19 +56,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def with_settings(values: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """Return settings with `a.b=c` assignments applied; a value is JSON where it parses, else a string."""
+    """Return settings with `a.b=c` assignments applied."""
     values = json.loads(json.dumps(values))
     for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise UsageError(f"--set wants KEY=VALUE, got {assignment!r}")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        *parents, last = path.split(".")
-        place = values
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
+        assign(values, assignment)
     return values

@@ -4,7 +4,6 @@ line."""
 from __future__ import annotations
 
 import difflib
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gristmill.errors import GristmillError, RecipeError, UsageError
+from gristmill.overrides import Location, assign
+from gristmill.pipeline.recipe.meaning import meant, members
 from gristmill.pipeline.recipe.model import Recipe, recipe_model
+from gristmill.yaml12 import Loader
 
 Model = TypeVar("Model", bound=BaseModel)
-Location = tuple[str | int, ...]
 
 _BOUNDS = {
     "greater_than": ("greater than", "gt"),
@@ -49,8 +50,8 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
     except (IsADirectoryError, UnicodeDecodeError) as error:
         raise UsageError(f"`{path}` is not a recipe file: {error}") from None
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=Loader)
+        data = yaml.load(text, Loader)  # a subclass of SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -76,55 +77,23 @@ def validate(
     merged = dict(data)
     places: dict[Location, str] = {}
     for override in overrides:
-        location = _apply(merged, override)
-        places[location] = f"--set {override}"
+        places[assign(merged, override)] = f"--set {override}"
     try:
-        return model.model_validate(merged)
+        return model.model_validate(meant(merged, model, node))
     except ValidationError as error:
         details = error.errors()[0]
-        raise _recipe_error(details, model, places, path, node) from None
-
-
-def dotted(settings: Sequence[str]) -> dict[str, Any]:
-    """Read `a.b=c` settings into nested data."""
-    data: dict[str, Any] = {}
-    for setting in settings:
-        _apply(data, setting)
-    return data
-
-
-def _apply(data: dict[str, Any], override: str) -> Location:
-    """Set a dotted key in place, copying the mappings on its way; the value is read as YAML."""
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise UsageError(f"`--set {override}` must have the form `a.b=value`")
-    parts: list[str | int] = [int(part) if part.isdigit() else part for part in key.strip().split(".")]
-    here: Any = data
-    for part in parts[:-1]:
-        below = here.get(part) if isinstance(here, dict) else here[part] if _is_index(here, part) else None
-        if not isinstance(below, dict | list):
-            below = {}
-        here[part] = below = below.copy()
-        here = below
-    try:
-        here[parts[-1]] = yaml.safe_load(value)
-    except (IndexError, TypeError, yaml.YAMLError) as error:
-        raise UsageError(f"`--set {override}` cannot be applied: {error}") from None
-    return tuple(parts)
-
-
-def _is_index(value: Any, part: Any) -> bool:
-    return isinstance(value, list) and isinstance(part, int) and part < len(value)
+        raise _recipe_error(details, model, merged, places, path, node) from None
 
 
 def _recipe_error(
     details: ErrorDetails,
     model: type[BaseModel],
+    data: Mapping[str, Any],
     places: Mapping[Location, str],
     path: Path | None,
     node: Any,
 ) -> RecipeError:
-    location = tuple(part for part in details["loc"] if not _is_union_tag(part))
+    location = _keys_of(details, data)
     message, hint = _explain(details, location, model)
     place = getattr(
         details.get("ctx", {}).get("error"), "location", location
@@ -132,13 +101,22 @@ def _recipe_error(
     return RecipeError(message, where=_place(place, places, path, node), hint=hint)
 
 
-def _is_union_tag(part: str | int) -> bool:
-    """Whether a location part names a member of a union, not a key: pydantic mixes both."""
-    return isinstance(part, str) and (
-        part.endswith("Settings")
-        or "[" in part
-        or part in {"str", "int", "float", "bool", "list", "dict", "constrained-float"}
-    )
+def _keys_of(details: ErrorDetails, data: Any) -> Location:
+    """The keys on the way to a mistake; pydantic puts the names of a union's members among them.
+
+    A part is a key where the data has it, and the last one is where the mistake is that the data lacks it.
+    """
+    found: list[str | int] = []
+    for number, part in enumerate(details["loc"]):
+        is_last = number == len(details["loc"]) - 1
+        if isinstance(data, Mapping) and (part in data or (is_last and details["type"] == "missing")):
+            data = data.get(part)
+        elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            continue
+        found.append(part)
+    return tuple(found)
 
 
 def _explain(details: ErrorDetails, location: Location, model: type[BaseModel]) -> tuple[str, str | None]:
@@ -180,11 +158,11 @@ def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
                 found = fields.get(str(part)) or next(
                     (field for field in fields.values() if field.alias == part), None
                 )
-                below += _members(found.annotation) if found else []
+                below += members(found.annotation) if found else []
             elif typing.get_origin(candidate) in (dict, Mapping):
-                below += _members(typing.get_args(candidate)[1])
+                below += members(typing.get_args(candidate)[1])
             elif typing.get_origin(candidate) in (list, tuple):
-                below += _members(typing.get_args(candidate)[0])
+                below += members(typing.get_args(candidate)[0])
         candidates = below
     models = [
         candidate
@@ -192,15 +170,6 @@ def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
         if isinstance(candidate, type) and issubclass(candidate, BaseModel)
     ]
     return {field.alias or name for candidate in models for name, field in candidate.model_fields.items()}
-
-
-def _members(annotation: Any) -> list[Any]:
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return [member for argument in typing.get_args(annotation) for member in _members(argument)]
-    if origin is typing.Annotated:
-        return _members(typing.get_args(annotation)[0])
-    return [annotation]
 
 
 def _place(location: Location, places: Mapping[Location, str], path: Path | None, node: Any) -> str | None:

@@ -98,11 +98,11 @@ def recut(
 
 def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:
     """Apply `preset.rule.side=bound` or `filter.field=value` to filter settings."""
-    import yaml
     from pydantic import ValidationError
 
     from gristmill.errors import UsageError
     from gristmill.filters.settings import FilterSettings
+    from gristmill.overrides import parse_value
 
     body = settings.model_dump(mode="json")
     for override in overrides:
@@ -112,7 +112,7 @@ def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:
                 f"`--set {override}` must be KEY=VALUE", hint="such as gopher.mean_word_length.max=12"
             )
         owner, _, field = key.partition(".")
-        value = yaml.safe_load(text)
+        value = parse_value(text, f"--set {override}")
         if isinstance(body.get(owner), dict) and owner != "set":
             body[owner][field] = value
         else:
