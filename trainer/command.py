@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gristmill.errors import GristmillError, UsageError
 from gristmill.overrides import assign
+from gristmill.trainer.config import Settings
 
 
 def main(run: Callable[[dict[str, Any]], dict[str, Any]], arguments: list[str] | None = None) -> None:
@@ -24,6 +27,7 @@ def main(run: Callable[[dict[str, Any]], dict[str, Any]], arguments: list[str] |
         "--out", dest="run", help="run folder: log, checkpoints, summary"
     )  # torchrun would take --run for its own
     parser.add_argument("--heldout", help="shard folder with split heldout")
+    parser.add_argument("--from", dest="branch", metavar="RUN@STEP", help="branch from a checkpoint")
     parser.add_argument("--config", type=Path, help="settings as a JSON file")
     parser.add_argument(
         "--set",
@@ -49,15 +53,34 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
             values = json.loads(options.config.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"the settings cannot be read: {error}", where=str(options.config)) from error
-    for key in ("shards", "run", "heldout"):
+    for key in ("shards", "run", "heldout", "branch"):
         if getattr(options, key) is not None:
             values[key] = getattr(options, key)
     return with_settings(values, options.set)
 
 
 def with_settings(values: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """Return settings with `a.b=c` assignments applied."""
+    """Return settings with `a.b=c` assignments applied.
+
+    A name that only one section has does without it: `schedule=decay` is `optimizer.schedule=decay`.
+    """
     values = json.loads(json.dumps(values))
     for assignment in assignments:
-        assign(values, assignment)
+        name, equals, value = assignment.partition("=")
+        section, dot, _ = name.partition(".")
+        if dot and isinstance(values.get(section), str):
+            raise UsageError(
+                f"--set {assignment}: `{section}` was set to {values[section]!r}, it is a section",
+                hint="name the setting inside it, such as optimizer.name=muon",
+            )
+        assign(values, f"{_full_name(name)}{equals}{value}")
     return values
+
+
+def _full_name(name: str) -> str:
+    fields = typing.get_type_hints(Settings)
+    if "." in name or name in fields:
+        return name
+    sections = [key for key, kind in fields.items() if dataclasses.is_dataclass(kind)]
+    found = [section for section in sections if name in typing.get_type_hints(fields[section])]
+    return f"{found[0]}.{name}" if len(found) == 1 else name

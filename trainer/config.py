@@ -30,12 +30,21 @@ class OptimizerSettings:
     )
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
-    weight_decay: float = 0.1  # matrices only, never embeddings, gains and biases (nanoGPT, OLMo-core)
+    weight_decay: float = 0.1  # of hidden matrices; never of gains and biases
+    decay_embeddings: bool = (
+        False  # OLMo 2 leaves them out; nanoGPT decays every matrix, them and the head too
+    )
     momentum: float = 0.95  # Muon's, Nesterov
     clip: float = 1.0  # global gradient norm; 0: off
-    schedule: Literal["wsd", "cosine", "constant"] = "wsd"
-    warmup_fraction: float = 0.05
+    schedule: Literal["wsd", "cosine", "constant", "decay"] = (
+        "wsd"  # decay: WSD's last part alone, for a branch
+    )
+    warmup_fraction: float = 0.05  # of the run's steps; in steps or tokens where those are above 0
+    warmup_steps: int = 0
+    warmup_tokens: int = 0
     decay_fraction: float = 0.2  # WSD's last part, 1 - sqrt (llm.c)
+    decay_steps: int = 0
+    decay_tokens: int = 0
     final_lr_fraction: float = 0.1  # cosine's floor (nanoGPT); WSD ends at 0
 
     def __post_init__(self) -> None:
@@ -44,8 +53,19 @@ class OptimizerSettings:
                 raise UsageError(f"`optimizer.{name}` must be above 0, got {getattr(self, name)}")
         for name in ("warmup_fraction", "decay_fraction", "final_lr_fraction"):
             fraction(f"optimizer.{name}", getattr(self, name))
-        for name in ("muon_lr", "weight_decay", "momentum", "clip"):
+        lengths = ("warmup_steps", "warmup_tokens", "decay_steps", "decay_tokens")
+        for name in ("muon_lr", "weight_decay", "momentum", "clip", *lengths):
             at_least(f"optimizer.{name}", getattr(self, name), 0)
+        for name, value in (("betas", self.betas[0]), ("betas", self.betas[1]), ("momentum", self.momentum)):
+            if not 0 <= value < 1:
+                raise UsageError(f"`optimizer.{name}` must be at least 0 and below 1, got {value}")
+        by_fraction = not any(getattr(self, name) for name in lengths) and self.schedule == "wsd"
+        if by_fraction and self.warmup_fraction + self.decay_fraction > 1:
+            raise UsageError(
+                f"`optimizer.warmup_fraction` {self.warmup_fraction} and `decay_fraction`"
+                f" {self.decay_fraction} are more than the whole run",
+                hint="they must add up to 1 at most",
+            )
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,7 @@ class Settings:
     shards: str = ""
     run: str = ""
     heldout: str = ""  # a shard folder with split "heldout"; "": no evaluation
+    branch: str = ""  # start with weights and moments of another run's checkpoint, RUN@STEP (branch.py)
     init: str = ""  # start from the shape and weights of a Hugging Face folder
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
@@ -131,6 +152,10 @@ class Settings:
             at_least(name, getattr(self, name), 0)
         for name in ("log_every", "spike_window", "max_skipped", "keep"):
             at_least(name, getattr(self, name), 1)
+
+        at_least("spike_sigmas", self.spike_sigmas, 0)
+        if self.branch and self.init:
+            raise UsageError("`branch` and `init` both say where weights come from: choose one")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from typing import Any, Literal, TypeVar
 
@@ -20,7 +21,11 @@ def from_dict(kind: type[T], values: dict[str, Any], at: str = "") -> T:
     """Build a settings dataclass from plain values; an unknown key or a wrong type is an error that names its
     place."""
     if not isinstance(values, dict):
-        raise UsageError(f"`{at.rstrip('.') or 'settings'}` must be a mapping, got {type(values).__name__}")
+        name = {"model.": "preset"}.get(at, "name" if "name" in typing.get_type_hints(kind) else "")
+        raise UsageError(
+            f"`{at.rstrip('.') or 'settings'}` must be a mapping, got {values!r}",
+            hint=f"did you mean `{at}{name}={values}`?" if name and isinstance(values, str) else None,
+        )
     hints = typing.get_type_hints(kind)
     for key in values:
         if key not in hints:
@@ -68,6 +73,8 @@ def _typed(hint: Any, value: Any, at: str) -> Any:
         return tuple(_typed(kind, part, at) for kind, part in zip(kinds, value, strict=True))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"`{at}` must be a finite number, got {value!r}")
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise UsageError(f"`{at}` must be of type {hint.__name__}, got {value!r}")
     return value

@@ -21,24 +21,6 @@ from gristmill.trainer.config import OptimizerSettings
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: slope at 0 as steep as stays stable
 
 
-def lr_factor(step: int, steps: int, settings: OptimizerSettings) -> float:
-    """Return the learning rate of step 0..steps-1 as a fraction of its peak: a pure function, so a resume
-    needs no state."""
-    warmup = math.ceil(settings.warmup_fraction * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    if settings.schedule == "constant":
-        return 1.0
-    if settings.schedule == "cosine":
-        progress = (step - warmup) / max(1, steps - warmup)
-        return settings.final_lr_fraction + (1 - settings.final_lr_fraction) * 0.5 * (
-            1 + math.cos(math.pi * progress)
-        )
-    decay = math.ceil(settings.decay_fraction * steps)
-    left = steps - step
-    return 1.0 if left >= decay else 1 - math.sqrt(1 - left / decay)
-
-
 class Optimizer:
     """Hold moments beside the parameters of a model; `step` applies one update in place."""
 
@@ -58,6 +40,10 @@ class Optimizer:
             self.state[f"exp_avg_sq.{name}"] = torch.zeros_like(self.parameters[name])
         for name in self.muon:
             self.state[f"momentum.{name}"] = torch.zeros_like(self.parameters[name])
+
+    def _decays(self, name: str) -> bool:
+        outside = name.startswith(("embed.", "positions.", "head."))
+        return outside if outside and self.settings.decay_embeddings else _is_hidden(name)
 
     def grad_norm(self) -> Tensor:
         """Return the global norm of the gradients, fp32, on the device."""
@@ -83,7 +69,7 @@ class Optimizer:
     def _adamw_step(self, lr: float, shrink: Tensor, skip: Tensor) -> None:
         steps = dict(zip(self.adamw, self.state["adamw_steps"].unbind(), strict=True))
         used = [name for name in self.adamw if self.parameters[name].grad is not None]
-        decayed = [name for name in used if self.parameters[name].ndim >= 2 and _is_hidden(name)]
+        decayed = [name for name in used if self.parameters[name].ndim >= 2 and self._decays(name)]
         rest = [name for name in used if name not in set(decayed)]
         for names, weight_decay in ((decayed, self.settings.weight_decay), (rest, 0.0)):
             if not names:

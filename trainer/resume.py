@@ -15,10 +15,10 @@ from gristmill.errors import UsageError
 from gristmill.trainer.checkpoint import Meta
 from gristmill.trainer.config import OptimizerSettings, Settings
 from gristmill.trainer.fields import from_dict
-from gristmill.trainer.optimizer import lr_factor
+from gristmill.trainer.schedule import lr_factor
 from gristmill.trainer.shape import ModelConfig
 
-FIXED = ("batch", "data.packing", "data.shuffle_shards", "data.document_mask", "optimizer.name")
+FIXED = ("branch", "batch", "data.packing", "data.shuffle_shards", "data.document_mask", "optimizer.name")
 # These change what the numbers of a log mean or how the model goes on, so they are said.
 SAID = ("optimizer", "loss", "steps", "dtype", "float8", "heldout", "eval_tokens", "spike_window")
 SAID_TOO = ("spike_sigmas", "max_skipped")
@@ -80,9 +80,10 @@ def rate_jump(meta: Meta, settings: Settings, steps: int) -> tuple[float, float]
     if not meta.settings or not meta.steps:
         return None
     before = from_dict(OptimizerSettings, meta.settings["optimizer"])
+    step_tokens = settings.batch * meta.model.context
 
     def rate(step: int, of: OptimizerSettings, total: int) -> float:
-        return of.lr * lr_factor(step, total, of)
+        return of.lr * lr_factor(step, total, of, step_tokens, meta.trunk.get("begin"))
 
     planned, now = rate(meta.step, before, meta.steps), rate(meta.step, settings.optimizer, steps)
     if abs(planned - now) <= 0.01 * before.lr:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
+from gristmill.trainer.branch import fork, with_trunk
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load, write_atomic
 from gristmill.trainer.config import Settings
 from gristmill.trainer.documents import documents
@@ -40,7 +41,7 @@ from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
 from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
 from gristmill.trainer.moe import shares
-from gristmill.trainer.optimizer import Optimizer, lr_factor
+from gristmill.trainer.optimizer import Optimizer
 from gristmill.trainer.parallel import (
     Group,
     accumulate,
@@ -53,6 +54,7 @@ from gristmill.trainer.parallel import (
 )
 from gristmill.trainer.remote import open_shards
 from gristmill.trainer.resume import branch_command, changes, rate_jump, refuse_other
+from gristmill.trainer.schedule import check_schedule, lr_factor
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.spikes import SpikeFilter
@@ -64,7 +66,7 @@ ASK_EVERY = 10  # steps between agreements of several ranks on a signal
 def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
     """Train as the settings say and return a summary; raises Interrupted when a signal stopped it,
     resumably."""
-    settings = settings if isinstance(settings, Settings) else Settings.from_dict(settings)
+    settings = settings if isinstance(settings, Settings) else Settings.from_dict(with_trunk(settings))
     if not settings.shards or not settings.run:
         raise UsageError(
             "`shards` and `run` must be given",
@@ -108,7 +110,12 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.loader = Loader(self.shards, self.config.context, settings.seed, settings.data)
         self.steps = settings.steps or max(1, self.loader.num_samples // settings.batch)
-        self.loader.check_caps(self.steps * settings.batch)
+        background = settings.async_save and group.device.type == "cuda"
+        self.checkpoints = Checkpoints(self.folder, group, background)
+        self.newest = self.checkpoints.newest() if settings.resume else None
+        self.trunk = self._trunk()
+        self.loader.check_caps(self._sample(self.steps))
+        check_schedule(self.steps, settings.optimizer, self.step_tokens)
         heldout = open_shards(settings.heldout, settings.data, self.folder) if settings.heldout else None
         self.heldout = None
         if heldout is not None and heldout.num_tokens:
@@ -130,8 +137,6 @@ class Training:
         self.special_scores = capped or self.config.windows != (0,)
         self.optimizer = Optimizer(self.model, settings.optimizer, self.model.dtype)
         self.spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, group.device)
-        background = settings.async_save and group.device.type == "cuda"
-        self.checkpoints = Checkpoints(self.folder, group, background)
         self.saved, self.signals = (-1, False), Signals()
         self.judged: list[tuple[int, Tensor]] = []
         self.changed: dict[str, list[Any]] = {}
@@ -150,6 +155,9 @@ class Training:
             f" {self.settings.batch} x {self.config.context} tokens on {self.group.world} x"
             f" {self.group.device.type}"
         )
+        if self.trunk:
+            rate = self.settings.optimizer.lr * self.trunk["begin"]
+            self.log.say(f"train: a branch of {self.trunk['checkpoint']}, whose learning rate was {rate:.3g}")
         self._say_changes()
         if self.settings.data.packing == "bestfit":
             self.log.say(
@@ -194,7 +202,9 @@ class Training:
         loss_mean = group.sum(nats) / max(1, num_targets)
         norm = self.optimizer.grad_norm()
         take = self.spikes.judge(loss_mean, norm)
-        factor = lr_factor(self.step, self.steps, settings.optimizer)
+        factor = lr_factor(
+            self.step, self.steps, settings.optimizer, self.step_tokens, self.trunk.get("begin")
+        )
         self.optimizer.step(factor, norm, take)
         self.step += 1
         self.judged.append((self.step, torch.stack([take, loss_mean.float(), norm.float()])))
@@ -236,7 +246,7 @@ class Training:
         peak = self.group.peak_flops
         mfu = None if peak is None else speed * flops_per_token(self.model) / (peak * self.group.world)
         skipped, in_a_row = (int(self.spikes.state[key]) for key in ("skipped", "skipped_in_a_row"))
-        epoch = self.step * self.settings.batch / self.loader.num_samples
+        epoch = self._sample(self.step) / self.loader.num_samples
         values = dict(
             step=self.step, tokens=self.tokens, loss=loss_value, lr=lr, grad_norm=norm_value,
             tokens_per_s=speed,
@@ -269,16 +279,25 @@ class Training:
         for (step, _), (take, loss, norm) in zip(judged, values, strict=True):
             if not take:
                 batch = self.settings.batch
-                names = [found.name for found in documents(self.loader, (step - 1) * batch, batch)]
+                names = [found.name for found in documents(self.loader, self._sample(step - 1), batch)]
                 self.log.skipped(step, loss, norm, names)
 
     @property
     def tokens(self) -> int:
-        return self.step * self.settings.batch * self.config.context
+        """Tokens the model has seen, those of its trunk counted."""
+        return int(self.trunk.get("tokens", 0)) + self.step * self.step_tokens
+
+    @property
+    def step_tokens(self) -> int:
+        return self.settings.batch * self.config.context
+
+    def _sample(self, step: int) -> int:
+        """Return the number of the first sample of a step."""
+        return int(self.trunk.get("first_sample", 0)) + step * self.settings.batch
 
     def _batch(self, step: int) -> Batch:
         batch = self.settings.batch
-        return self.loader.batch(step * batch, batch, self.group.rank, self.group.world)
+        return self.loader.batch(self._sample(step), batch, self.group.rank, self.group.world)
 
     def _forward(self, batch: Batch, **how: Any) -> Any:
         masked = self.settings.data.document_mask
@@ -342,8 +361,11 @@ class Training:
         return state | {f"spikes.{name}": tensor for name, tensor in self.spikes.state.items()}
 
     def _resume(self) -> int:
-        newest = self.checkpoints.newest() if self.settings.resume else None
+        newest = self.newest
         if newest is None:
+            if self.trunk:  # weights and moments; what is a spike is another question on other data
+                state = {k: v for k, v in self._state().items() if not k.startswith("spikes.")}
+                load(Path(self.trunk["checkpoint"]), state, self.group, self.checkpoints.own)
             return 0
         meta = Meta.read(newest)
         refuse_other(meta, self.config, self.shards.sha256, self.settings, self.steps, newest)
@@ -355,6 +377,14 @@ class Training:
             state.pop("spikes.history"), state.pop("spikes.seen")
         load(newest, state, self.group, self.checkpoints.own)
         return meta.step
+
+    def _trunk(self) -> dict[str, Any]:
+        """Return where this run branched off another, as its own checkpoints say, or as it begins."""
+        if self.newest is not None:
+            return Meta.read(self.newest).trunk
+        if not self.settings.branch:
+            return {}
+        return fork(self.settings, self.config, self.shards.sha256)
 
     def _say_changes(self) -> None:
         """Tell what this command changes in a run that was begun otherwise, on stderr and in the log."""
@@ -377,9 +407,9 @@ class Training:
             return
         self._log_skipped()
         meta = Meta(
-            self.step, self.step * self.settings.batch, self.tokens, self.config, self.shards.sha256,
+            self.step, self._sample(self.step), self.tokens, self.config, self.shards.sha256,
             str(self.shards.folder), self.settings.seed, self.shards.eos_id, permanent,
-            self.steps, dataclasses.asdict(self.settings),
+            self.steps, dataclasses.asdict(self.settings), self.trunk,
         )  # fmt: skip
         tokenizer = self.shards.tokenizer()
         if tokenizer is not None and self.group.rank == 0:
@@ -423,7 +453,7 @@ class Training:
         return summary if complete else None
 
     def _summary(self, seconds: float, steps: int) -> dict[str, Any]:
-        tokens = steps * self.settings.batch * self.config.context
+        tokens = steps * self.step_tokens
         evaluations = self._evaluations()
         logged = self.log.rows("step")
         summary = {
@@ -444,6 +474,7 @@ class Training:
             "device": str(self.group.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
         }
+        summary |= {"trunk": self.trunk} if self.trunk else {}
         if self.group.rank == 0:
             write_atomic(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary

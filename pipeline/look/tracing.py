@@ -13,7 +13,7 @@ import numpy as np
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.life import Life, look_up
-from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.folder import finished_steps, result_of, run_of
 from gristmill.storage import read_tables
 from gristmill.token_shards import ENDS, IDS, TOKENS, read_manifest
 
@@ -76,6 +76,29 @@ def trace_text(out: Path, split: str, text: str, limit: int) -> list[Traced]:
     if not found:
         raise UsageError(f"no document in `{folder}` holds {text!r}")
     return found
+
+
+def trace_step(out: Path, step: int, limit: int) -> tuple[int, list[Traced]]:
+    """Trace the documents that a training step read, up to `limit`, and say how many there are.
+
+    `out` is a recipe's run, or a trainer's run folder; of shards that no recipe's run wrote only the ids are
+    known.
+    """
+    from gristmill.pipeline.phases.train import RUN
+    from gristmill.trainer.documents import documents_of_step
+
+    shards, found = documents_of_step(result_of(out, "train", RUN), step)
+    try:
+        run = run_of(shards.folder)
+    except UsageError:
+        run = None
+    traced = []
+    for document in found[:limit]:
+        place = {"step": step, "document": f"{document.shard}:{document.row}", "source": document.source}
+        unknown = Life(document.name, document.id or None, None, "its shards lie in no run of gristmill", [])
+        known = run is not None and document.id
+        traced.append(Traced(place, look_up(run, document.id) if run and known else unknown))
+    return len(found), traced
 
 
 def shard_folder(out: Path, split: str) -> Path:

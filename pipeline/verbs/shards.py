@@ -120,8 +120,11 @@ def trace(
     text: Annotated[
         str | None, typer.Option(help="Find this text in the shards instead.", show_default=False)
     ] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Find what this step of training read instead.", show_default=False)
+    ] = None,
     split: Annotated[str, typer.Option(help="train or heldout.")] = "train",
-    limit: Annotated[int, typer.Option(help="Documents shown at most, with --text.", min=1)] = 10,
+    limit: Annotated[int, typer.Option(help="Documents shown at most, with --text or --step.", min=1)] = 10,
     json: options.Json = False,
 ) -> None:
     """Say which document a token of a run's shards came from: its URL, file and offset, and every decision
@@ -130,21 +133,28 @@ def trace(
     A shard's own path and a number do as well: `gristmill trace .../shards/train/00000.bin 1234`.
 
     Example: gristmill trace out/web 00000:1234
+
+    Example: gristmill trace out/web --step 1200
     """
     import json as json_module
 
     from gristmill.pipeline.look.figures import one_line
     from gristmill.pipeline.look.telling import plain, tell
-    from gristmill.pipeline.look.tracing import trace_text, trace_token
+    from gristmill.pipeline.look.tracing import trace_step, trace_text, trace_token
     from gristmill.pipeline.run.folder import run_of
 
-    if (token is None) == (text is None):
-        raise UsageError("name a token such as 00000:1234, or give --text")
+    if sum(asked is not None for asked in (token, text, step)) != 1:
+        raise UsageError("name a token such as 00000:1234, or give --text or --step")
     if out.suffix == ".bin":
         split, token, out = out.parent.name, token and f"{out.stem}:{token}", run_of(out)
-    found = (
-        [trace_token(out, split, token)] if token is not None else trace_text(out, split, text or "", limit)
-    )
+    if step is not None:
+        num, found = trace_step(out, step, limit)
+        if not json:
+            print(f"step {step} read {num:,} documents; {len(found):,} of them:\n")
+    elif token is not None:
+        found = [trace_token(out, split, token)]
+    else:
+        found = trace_text(out, split, text or "", limit)
     for number, traced in enumerate(found):
         if json:
             print(json_module.dumps(traced.as_json(), default=plain))

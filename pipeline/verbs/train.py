@@ -27,14 +27,27 @@ def register(app: typer.Typer) -> None:
 
 def train(
     input: Annotated[
-        str, typer.Argument(help="A recipe (.yaml), a run, or a shard folder or its URL.", show_default=False)
-    ],
+        str | None,
+        typer.Argument(
+            help="A recipe (.yaml), a run, or a shard folder or its URL; a branch has its trunk's.",
+            show_default=False,
+        ),
+    ] = None,
     out: options.OutOption = None,
     heldout: Annotated[
         str | None, typer.Option(help="Shards of split heldout; a run has its own.", show_default=False)
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="A model by name, such as llama-15m.", show_default=False)
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN@STEP",
+            help="Branch from a checkpoint: its weights, moments and settings, in a run of its own.",
+            show_default=False,
+        ),
     ] = None,
     gpus: Annotated[
         int, typer.Option(help="GPUs to train on, one process each; 0: this process.", min=0)
@@ -52,24 +65,36 @@ def train(
     `--set` takes a recipe's values, or the trainer's settings (docs/trainer.md). With `--address` the
     processes run on a Ray cluster that sees the folders.
 
+    With `--from` the run begins as a branch of another and takes over every setting not given here.
+
     Example: gristmill train out/web --out runs/a --preset llama-15m --set steps=500
+
+    Example: gristmill train --from runs/a@400 --out runs/b --set schedule=decay --set steps=100
     """
-    if input.endswith((".yaml", ".yml")):
+    if input is None and not from_:
+        raise UsageError("name a recipe, a run or shards to train on, or a checkpoint with --from RUN@STEP")
+    if input is not None and input.endswith((".yaml", ".yml")):
         _train_recipe(input, options_of_run=(out, engine, workers, address, quiet, json), overrides=set_)
+    from gristmill.trainer.branch import with_trunk
     from gristmill.trainer.command import with_settings
     from gristmill.trainer.config import Settings
 
-    shards, own_heldout = _shard_folders(input)
-    values = with_settings(
-        {"shards": shards, "run": str(out or Path("out") / "train"), "heldout": heldout or own_heldout}, set_
-    )
+    values: dict[str, Any] = {"run": str(out or Path("out") / "train")}
+    if input is not None:
+        values["shards"], own_heldout = _shard_folders(input)
+        heldout = heldout or own_heldout
+    if heldout:
+        values["heldout"] = heldout
+    if from_:
+        values["branch"] = _checkpoint(from_)
+    values = with_settings(values, set_)
     if preset:
         values.setdefault("model", {})["preset"] = preset
     if gpus:
         values["device"] = "cuda"
         if not address:
             _check_gpus(gpus)
-    Settings.from_dict(values)  # a mistake is found before processes start
+    Settings.from_dict(with_trunk(values))  # a mistake is found before processes start
     summary = (
         _in_group(values, gpus or ranks, bool(gpus), address) if gpus or ranks or address else _here(values)
     )
@@ -158,6 +183,12 @@ def _trained(checkpoint: Path) -> Path:
     from gristmill.pipeline.run.folder import result_of
 
     return result_of(checkpoint, "train", RUN)
+
+
+def _checkpoint(named: str) -> str:
+    """RUN@STEP, where RUN may be a recipe's run."""
+    run, at, step = named.rpartition("@")
+    return f"{_trained(Path(run))}@{step}" if at and step.isdecimal() else str(_trained(Path(named)))
 
 
 def _shard_folders(named: str) -> tuple[str, str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from gristmill.trainer.config import OptimizerSettings
+from gristmill.errors import UsageError
+from gristmill.trainer.command import with_settings
+from gristmill.trainer.config import OptimizerSettings, Settings
 from gristmill.trainer.model import Model, init_weights
-from gristmill.trainer.optimizer import Optimizer, lr_factor, orthogonalise
+from gristmill.trainer.optimizer import Optimizer, orthogonalise
+from gristmill.trainer.schedule import check_schedule, lr_factor
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.spikes import MIN_HISTORY, SpikeFilter
 
@@ -100,6 +104,74 @@ def test_cosine_ends_at_its_floor_and_constant_stays() -> None:
     assert lr_factor(0, 100, cosine) == 1.0 and lr_factor(50, 100, cosine) == pytest.approx(0.55)
     assert lr_factor(99, 100, cosine) == pytest.approx(0.1, abs=1e-3)
     assert lr_factor(99, 100, OptimizerSettings(schedule="constant")) == 1.0
+
+
+def test_warm_up_and_decay_may_be_given_in_steps_or_tokens() -> None:
+    by_steps = OptimizerSettings(warmup_steps=10, decay_steps=20)
+    by_tokens = OptimizerSettings(warmup_tokens=950, decay_tokens=2000)
+    by_fraction = OptimizerSettings(warmup_fraction=0.1, decay_fraction=0.2)
+    for step in range(100):
+        expected = lr_factor(step, 100, by_fraction)
+        assert lr_factor(step, 100, by_steps) == lr_factor(step, 100, by_tokens, step_tokens=100) == expected
+    with pytest.raises(UsageError, match="warm-up takes 10 steps and the decay 20, the run has 25"):
+        check_schedule(25, by_steps, 100)
+    check_schedule(1, OptimizerSettings(), 100)
+
+
+def test_a_branch_decays_from_the_rate_of_its_trunk_and_warms_up_from_there() -> None:
+    decay = OptimizerSettings(schedule="decay")
+    assert lr_factor(0, 10, decay, begin=0.5) == 0.5
+    assert lr_factor(5, 10, decay, begin=0.5) == pytest.approx(0.5 * (1 - math.sqrt(0.5)))
+    rising = OptimizerSettings(schedule="constant", warmup_steps=4)
+    assert [lr_factor(step, 10, rising, begin=0.6) for step in range(5)] == pytest.approx(
+        [0.7, 0.8, 0.9, 1, 1]
+    )
+
+
+def test_embeddings_are_decayed_where_asked() -> None:
+    norms = []
+    for decayed in (False, True):
+        model = Model(ModelConfig(vocab=64, num_layers=1, width=32, num_heads=2, ffn=48, context=16))
+        init_weights(model, 0)
+        how = OptimizerSettings(lr=1.0, weight_decay=0.5, decay_embeddings=decayed)
+        optimizer = Optimizer(model, how)
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        before = [float(part.weight.detach().norm()) for part in (model.embed, model.norm)]
+        optimizer.step(1.0, torch.tensor(1.0), torch.tensor(1.0))
+        after = [float(part.weight.detach().norm()) for part in (model.embed, model.norm)]
+        norms.append((after[0] / before[0], after[1] / before[1]))
+    assert norms[0] == (1.0, 1.0) and norms[1] == (pytest.approx(0.5), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"betas": [0.9, 1.0]}, "betas"),
+        ({"betas": [1.5, 0.9]}, "betas"),
+        ({"betas": [-0.1, 0.9]}, "betas"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"lr": math.inf}, "optimizer.lr"),
+        ({"lr": math.nan}, "optimizer.lr"),
+        ({"warmup_fraction": 0.9, "decay_fraction": 0.2}, "more than the whole run"),
+    ],
+)
+def test_impossible_settings_of_the_optimizer_are_refused_by_name(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        Settings.from_dict({"optimizer": values})
+
+
+def test_a_section_given_a_name_says_what_may_be_meant() -> None:
+    for how in ({"optimizer": "muon"}, {"model": "llama-15m"}):
+        with pytest.raises(UsageError, match="must be a mapping") as caught:
+            Settings.from_dict(how)
+        assert "did you mean" in str(caught.value)
+    with pytest.raises(UsageError, match="it is a section"):
+        with_settings({}, ["optimizer=muon", "optimizer.lr=1e-3"])
+    assert with_settings({}, ["schedule=decay", "steps=3"]) == {
+        "optimizer": {"schedule": "decay"},
+        "steps": 3,
+    }
 
 
 def test_a_spike_six_deviations_up_is_skipped() -> None:

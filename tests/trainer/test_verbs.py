@@ -16,6 +16,7 @@ import pytest
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest, put_manifest
 from gristmill.pipeline import cli
+from gristmill.trainer.documents import documents_of_step
 from gristmill.trainer.launch import launch
 
 Corpus = Callable[..., Path]
@@ -54,6 +55,21 @@ def test_shards_are_trained_and_exported_from_the_command_line(
     assert summary(capsys.readouterr().out)["steps"] == 2
     assert gristmill("export-hf", tmp_path / "run", tmp_path / "hf") == 0
     assert (tmp_path / "hf" / "model.safetensors").is_file() and (tmp_path / "hf" / "config.json").is_file()
+
+
+def test_what_a_step_read_is_told_from_the_command_line(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = ["--set", f"model={SHAPE}", "--set", "steps=3", "--set", "device=cpu", "--set", "threads=1"]
+    assert gristmill("train", corpus(), "--out", tmp_path / "run", "--json", *how) == 0
+    capsys.readouterr()
+    assert gristmill("trace", tmp_path / "run", "--step", 2, "--limit", 500, "--json") == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    _, expected = documents_of_step(tmp_path / "run", 2)
+    assert [row["id"] for row in found] == [document.id for document in expected] and len(found) > 8
+    assert gristmill("trace", tmp_path / "run", "--step", 2, "--limit", 2) == 0
+    assert f"step 2 read {len(found)} documents; 2 of them" in capsys.readouterr().out
+    assert gristmill("trace", tmp_path / "run", "--step", 4) == UsageError.exit_code
 
 
 def test_a_run_is_known_by_its_folder(
