@@ -103,5 +103,10 @@ def url_key(url: str) -> bytes:
     return digest16("url", url)
 
 
+def own_key(own_id: str) -> bytes:
+    """Return the 16-byte key under which a sidecar files a row by the id that its source gave it."""
+    return digest16("own id", own_id)
+
+
 def url_keys(urls: pa.ChunkedArray) -> pa.Array:
     return pa.array([None if url is None else url_key(url) for url in urls.to_pylist()], pa.binary(16))

@@ -52,7 +52,7 @@ def run_demo(out: Path, overrides: list[str], options: Options) -> int:
 def write_recipe(out: Path) -> Path:
     """Write the recipe with the corpus' place filled in: a copy of it is a recipe to start from."""
     text = Template(Path(__file__).with_name("recipe.yaml").read_text(encoding="utf-8")).substitute(
-        corpus=out / "corpus"
+        corpus="corpus"  # inputs are relative to the recipe
     )
     path = out / "recipe.yaml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -7,7 +7,7 @@ How a stage calls this:
         write(batch.documents, batch.removed, batch.failed)
     extraction.books.balance("shard 7 of web")      # complete once the iteration is
     extraction.ends                                 # for check_ranges_meet, over all shards of the source
-    extraction.counts                               # not-documents and notes by name
+    extraction.counts                               # caps that were hit, and notes of what was left out
 
 `documents` has `documents_schema(source_settings)`, `removed` the same with the rule (its text null: a gate
 has none), `failed` gristmill.document.FAILED. Pages go through a killable process
@@ -51,6 +51,8 @@ class ExtractBatch:
     documents: pa.Table
     removed: pa.Table
     failed: pa.Table
+    own_keys: tuple[pa.Array, ...]  # for each table: of its rows' own ids, null where they have none
+    are_own: list[bool]  # of each document: whether its id is of a key of its own, not of its text
 
 
 class Extraction:
@@ -73,6 +75,7 @@ class Extraction:
         )
         self._gate = make_gates(settings)
         self._seen: set[bytes] = set()
+        self.has_equal_rows = False  # rows without a key of their own, of one text and URL
         self.books = Books()
         self.ends: list[RangeEnd] = []
         self.counts: Counter[str] = Counter()
@@ -86,6 +89,7 @@ class Extraction:
                 self._extract(records, child, tables)
                 if tables.is_full:
                     yield ExtractBatch(*tables.flush())
+            self.counts.update({f"note.{name}": num for name, num in sorted(tables.notes.items())})
             yield ExtractBatch(*tables.flush())
 
     def _batches(self, tables: Tables) -> Iterator[list[Record]]:
@@ -108,7 +112,7 @@ class Extraction:
                     self._fail_item(item, tables)
                 case RangeEnd():
                     self.ends.append(item)
-            if len(batch) >= _BATCH_PAGES or num_bytes >= _BATCH_BYTES:
+            if len(batch) >= _BATCH_PAGES or num_bytes >= _BATCH_BYTES or tables.is_full:
                 yield batch
                 batch, num_bytes = [], 0
         yield batch
@@ -116,9 +120,12 @@ class Extraction:
     def _passes(self, record: Record, tables: Tables) -> bool:
         id_ = document_id(self._name, record.key)
         if id_ in self._seen:
-            self._remove(record, Removal("input.repeated_record"), tables)
-            return False
+            if record.has_own_key:
+                self._remove(record, Removal("input.repeated_record"), tables)
+                return False
+            self.has_equal_rows = True
         self._seen.add(id_)
+        self.counts.update(f"note.{name}" for name in record.notes)
         if removal := self._gate(record):
             self._remove(record, removal, tables)
             return False
@@ -174,7 +181,16 @@ class Extraction:
 
     def _fail(self, record: Record, error: str, message: str, tables: Tables) -> None:
         self._fail_item(
-            Failure(error, message, record.origin, record.payload_bytes, record.key, record.url), tables
+            Failure(
+                error,
+                message,
+                record.origin,
+                record.payload_bytes,
+                record.key,
+                record.url,
+                record.own_id,
+            ),
+            tables,
         )
 
     def _fail_item(self, failure: Failure, tables: Tables) -> None:

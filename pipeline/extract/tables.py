@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,12 +10,19 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.document import document_id
+from gristmill.index import own_key
 from gristmill.pipeline.extract.gates import Removal
 from gristmill.pipeline.sources.record import Failure, Origin, Record
+from gristmill.pipeline.sources.settings import stored_name
+from gristmill.pipeline.sources.values import as_bool, as_float64, as_int64, as_json, as_text
 
 _FULL_ROWS = 2048
 _FULL_BYTES = 16 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# Documents, removed, failed; of each the keys of its rows' own ids; whether each document has its own key.
+Flushed = tuple[pa.Table, pa.Table, pa.Table, tuple[pa.Array, ...], list[bool]]
 
 
 class Tables:
@@ -31,7 +38,10 @@ class Tables:
     ) -> None:
         self._schemas = documents, removed, failed
         self._source = source
-        self._passthrough = {name: _CONVERTERS[kind] for name, kind in passthrough.items()}
+        self._passthrough = {
+            name: (stored_name(name), kind, _CONVERTERS[kind]) for name, kind in passthrough.items()
+        }
+        self.notes: Counter[str] = Counter()  # values that a pass-through column could not hold
         self._clear()
 
     @property
@@ -49,8 +59,11 @@ class Tables:
     ) -> None:
         self._num_bytes += num_bytes
         self._rows[0].append(self._document(record, text, language, score, said))
+        self._own_keys[0].append(_own_key(record.own_id))
+        self._are_own.append(record.has_own_key)
 
     def remove(self, record: Record, removal: Removal) -> None:
+        self._own_keys[1].append(_own_key(record.own_id))
         row = self._document(record, None, None, None, {})
         self._rows[1].append(
             row
@@ -63,6 +76,7 @@ class Tables:
         )
 
     def fail(self, failure: Failure) -> None:
+        self._own_keys[2].append(_own_key(failure.own_id))
         # A stretch of bytes has no key of its own; where it lies is all that can name it.
         key = failure.key or f"{failure.origin.file}@{failure.origin.offset}+{failure.origin.length}"
         self._rows[2].append(
@@ -77,16 +91,20 @@ class Tables:
             }
         )
 
-    def flush(self) -> tuple[pa.Table, pa.Table, pa.Table]:
-        """Return the three tables and start anew."""
+    def flush(self) -> Flushed:
+        """Return the three tables with what goes beside them, and start anew."""
         documents, removed, failed = (
             _table(rows, schema) for rows, schema in zip(self._rows, self._schemas, strict=True)
         )
+        own_keys = tuple(pa.array(keys, pa.binary(16)) for keys in self._own_keys)
+        are_own = self._are_own
         self._clear()
-        return documents, removed, failed
+        return documents, removed, failed, own_keys, are_own
 
     def _clear(self) -> None:
         self._rows: tuple[list[dict[str, Any]], ...] = ([], [], [])
+        self._own_keys: tuple[list[bytes | None], ...] = ([], [], [])
+        self._are_own: list[bool] = []
         self._num_bytes = 0
 
     def _document(
@@ -106,7 +124,23 @@ class Tables:
             "language": language,
             "language_score": score,
             "origin": _origin(record.origin),
-        } | {name: convert(_column(name, record, said)) for name, convert in self._passthrough.items()}
+        } | self._passed_through(record, said)
+
+    def _passed_through(self, record: Record, said: Mapping[str, Any]) -> dict[str, Any]:
+        values = {}
+        for name, (stored, kind, convert) in self._passthrough.items():
+            value = _column(name, record, said)
+            try:
+                values[stored] = None if value is None else convert(value)
+            except RecursionError:  # nested beyond what can be spelled
+                values[stored] = None
+            if value is not None and values[stored] is None:
+                self.notes[f"no_{kind}.{name}"] += 1
+        return values
+
+
+def _own_key(own_id: str | None) -> bytes | None:
+    return None if own_id is None else own_key(own_id)
 
 
 def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -150,32 +184,10 @@ def milliseconds(date: str | None) -> int | None:
     return (elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000
 
 
-def _as_string(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else _as_json(value)
-
-
-def _as_json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-
-
-def _as_number(kind: type[int] | type[float]) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        try:
-            return None if value is None else kind(value)
-        except (TypeError, ValueError, OverflowError):
-            return None
-
-    return convert
-
-
-def _as_bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
-    "string": _as_string,
-    "json": _as_json,
-    "int64": _as_number(int),
-    "float64": _as_number(float),
-    "bool": _as_bool,
+    "string": as_text,
+    "json": as_json,
+    "int64": as_int64,
+    "float64": as_float64,
+    "bool": as_bool,
 }

@@ -18,7 +18,7 @@ from gristmill.pipeline.look.copies import copies_in_shards
 from gristmill.pipeline.look.figures import bound as spell_bound
 from gristmill.pipeline.look.figures import measured
 from gristmill.pipeline.look.inplace import named_edits
-from gristmill.pipeline.look.lookup import OUTLETS, Found, find_id, find_side, find_url, read_row
+from gristmill.pipeline.look.lookup import OUTLETS, Found, find_id, find_own_id, find_side, find_url, read_row
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry
 from gristmill.storage import read_tables
@@ -92,10 +92,18 @@ def look_up(out: Path, asked: str) -> Life:
 def _first(entries: Sequence[Manifest], manifests: Mapping[str, Manifest], asked: str) -> list[Found]:
     """Where the document entered the run."""
     if id_ := _as_id(asked):
-        return [found for manifest in entries if (found := find_id(manifest, id_))]
+        documents = [found for manifest in entries if (found := find_id(manifest, id_))]
+        if documents:
+            return documents
     if "://" in asked:
         other = asked.removesuffix("/") if asked.endswith("/") else f"{asked}/"
-        return [found for url in (asked, other) for manifest in entries for found in find_url(manifest, url)]
+        pages = [found for url in (asked, other) for manifest in entries for found in find_url(manifest, url)]
+        if pages:
+            return pages
+    if rows := [found for manifest in entries for found in find_own_id(manifest, asked)]:
+        return rows
+    if "://" in asked:
+        return []
     if len(asked) < 4:
         raise UsageError(
             f"`{asked}` is too short to search for",

@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.index import find_rows, url_key
+from gristmill.document import document_id
+from gristmill.index import find_rows, own_key, url_key
 from gristmill.manifest import Manifest
 from gristmill.parquet import checked, open_parquet
 from gristmill.storage import FileEntry
@@ -59,9 +60,26 @@ def find_url(manifest: Manifest, url: str) -> list[Found]:
     return found
 
 
+def find_own_id(manifest: Manifest, own_id: str) -> list[Found]:
+    """Find every row that its source gave this id, and the record of an archive that has it as its key."""
+    found = []
+    for source in manifest.sources():
+        one = find_id(manifest, document_id(source, own_id), source=source)
+        found += [one] if one else []
+    key = own_key(own_id)
+    for outlet in OUTLETS:
+        for number, index, data in _indexes(manifest, f"{outlet}-keys", None):
+            for row in find_rows(manifest.folder / index.path, key):
+                path = manifest.folder / data.path
+                found.append(Found(manifest.step, outlet, path, row, data.source or "", number))
+    return found
+
+
 def _indexes(manifest: Manifest, kind: str, source: str | None) -> list[tuple[int, FileEntry, FileEntry]]:
     """The sidecars of one kind beside their data files, which a task publishes one for one, in the same
     order."""
+    if not manifest.named(kind):  # documents that were adopted have neither URLs nor own ids on file
+        return []
     data = manifest.named(kind.partition("-")[0])
     numbers: dict[str | None, int] = {}
     found = []

@@ -66,6 +66,9 @@ def print_funnel(manifests: dict[str, Manifest]) -> None:
     for name, manifest in manifests.items():
         if manifest.lost:
             print(one_line(f"{name}: {spell_lost(manifest)}"))
+    for manifest in manifests.values():
+        for note in manifest.extra.get("notes", ()):
+            print(f"note: {note}")
 
 
 def print_status(out: Path, *, as_json: bool) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from gristmill.manifest import Record
 from gristmill.pipeline.extract.extraction import Extraction
-from gristmill.pipeline.phases.repeats import keep_first
+from gristmill.pipeline.phases.repeats import UNKEYED, keep_first
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.outcomes import Outcomes
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
@@ -24,9 +29,31 @@ def extract(job: Job[ExtractSlice]) -> Stage:
     records = yield Phase("extract", tasks, may_lose=True)
     if piece.only is None:
         check_ranges_meet(RangeEnd(**end) for record in records for end in record.extra.get("ends", ()))
-    if len(records) < 2:
-        return {}
-    return (yield from keep_first(job, records))
+    extra: dict[str, Any] = {}
+    if len(records) > 1 or any(record.extra.get("compare_rows") for record in records):
+        extra = yield from keep_first(job, records)
+    notes = [*_notes(records, piece.source), *extra.get("notes", ())]
+    return {**extra, **({"notes": notes} if notes else {})}
+
+
+def _notes(records: Sequence[Record], source: str) -> list[str]:
+    """What was left out of documents, for a person to see; counted in the shards' records."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        counts.update({name: num for name, num in record.counts.items() if name.startswith("note.")})
+    return [
+        f"`{source}`: {spell_note(name.removeprefix('note.'), num)}" for name, num in sorted(counts.items())
+    ]
+
+
+def spell_note(name: str, num: int) -> str:
+    """Say what a counter of values that were left out counts."""
+    kind, _, column = name.partition(".")
+    if kind == "unreadable":
+        return f"{num:,} values of column `{column}` could not be read and are null"
+    if kind.startswith("no_"):
+        return f"{num:,} values of column `{column}` are no {kind.removeprefix('no_')} and are null"
+    return f"{num:,} records: {kind.replace('_', ' ')}"
 
 
 def _together(shards: Sequence[InputShard], otherwise: str) -> InputShard:
@@ -39,11 +66,27 @@ def extract_shard(task: Attempt[ExtractSlice], shard: InputShard) -> None:
     piece = task.settings
     extraction = Extraction(shard, piece.source, piece.inputs, piece.extract)
     outcomes = Outcomes(task, piece.source, piece.inputs.extra_fields(), by_url=True, books=extraction.books)
+    are_own: list[bool] = []
+    has_own_ids = False
     for batch in extraction:
-        outcomes.write(batch.documents, batch.removed, batch.failed)
+        outcomes.write(batch.documents, batch.removed, batch.failed, own_keys=batch.own_keys)
+        are_own += batch.are_own
+        has_own_ids |= batch.own_keys[0].null_count < len(batch.own_keys[0])
     task.record.counts = dict(extraction.counts)
+    task.record.extra["compare_rows"] = has_own_ids or extraction.has_equal_rows
     outcomes.publish()
+    _publish_kinds_of_keys(task, are_own)
     task.record.extra["ends"] = [
         {"path": end.path, "start": end.start, "end": end.end, "first": end.first, "next": end.next}
         for end in extraction.ends
     ]
+
+
+def _publish_kinds_of_keys(task: Attempt[ExtractSlice], are_own: Sequence[bool]) -> None:
+    """Say whether documents' ids are of keys of their own; row by row where a shard has both kinds."""
+    num_own = sum(are_own)
+    task.record.extra["keys"] = "own" if num_own == len(are_own) else "mixed" if num_own else "none"
+    if 0 < num_own < len(are_own):
+        path = task.scratch / "unkeyed.bin"
+        np.flatnonzero(~np.array(are_own)).astype("<u4").tofile(path)
+        task.publish(path, UNKEYED, len(are_own) - num_own)

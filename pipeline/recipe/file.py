@@ -62,7 +62,14 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
         raise RecipeError(
             f"`{path}` must hold a mapping of settings, got {type(data).__name__}", where=f"{path}:1"
         )
-    return validate(data, model, overrides, path=path, node=node)
+    relative_to: Any = getattr(model, "relative_to", None)
+    if relative_to:
+        data = relative_to(data, path.parent)
+    loaded = validate(data, model, overrides, path=path, node=node)
+    remember_place: Any = getattr(loaded, "remember_place", None)
+    if remember_place:
+        remember_place(lambda location: _place(location, {}, path, node))
+    return loaded
 
 
 def validate(

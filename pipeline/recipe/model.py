@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     create_model,
     field_serializer,
     field_validator,
@@ -98,6 +101,17 @@ class Limits(_Section):
     )
 
 
+def _below(folder: Path, key: str, value: Any) -> Any:
+    """A source's setting with its relative paths below a folder: its inputs, and a layout in a file."""
+    if key == "inputs" and isinstance(value, list):
+        return [_below(folder, key, path) for path in value]
+    is_path = key == "inputs" or (key == "columns" and str(value).endswith((".yaml", ".yml")))
+    if not is_path or not isinstance(value, str) or "://" in value:
+        return value
+    mark = "@" if key == "inputs" and value.startswith("@") else ""
+    return mark + os.path.join(folder, value.removeprefix(mark)) if folder != Path() else value  # noqa: PTH118
+
+
 class Recipe(_Section):
     """Everything that decides what a run makes.
 
@@ -114,6 +128,30 @@ class Recipe(_Section):
     engine: EngineSettings = EngineSettings()
     output: OutputSettings = OutputSettings()
     limits: Limits = Limits()
+
+    _place: Callable[[tuple[str | int, ...]], str | None] | None = PrivateAttr(default=None)
+
+    @classmethod
+    def relative_to(cls, data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Return a recipe's plain data with the relative inputs of its sources below the recipe's folder."""
+        sources = data.get("sources")
+        if not isinstance(sources, Mapping):
+            return dict(data)
+        moved = {
+            name: {key: _below(folder, key, value) for key, value in source.items()}
+            if isinstance(source, Mapping)
+            else source
+            for name, source in sources.items()
+        }
+        return {**data, "sources": moved}
+
+    def remember_place(self, place: Callable[[tuple[str | int, ...]], str | None]) -> None:
+        """Keep how a location is found in the recipe's file: errors of later steps name its line."""
+        self._place = place
+
+    def place_of(self, *location: str | int) -> str | None:
+        """Return `recipe.yaml:7` for a location, None for a recipe that is no file."""
+        return self._place(location) if self._place else None
 
     @field_validator("sources")
     @classmethod

@@ -55,6 +55,7 @@ class Outcomes:
         self._sides = {kind: self._open(kind, schema) for kind, schema in (sides or {}).items()}
         self._keys: dict[str, list[pa.ChunkedArray]] = {kind: [] for kind in schemas}
         self._urls: dict[str, list[pa.ChunkedArray]] = {kind: [] for kind in schemas}
+        self._own_keys: dict[str, list[pa.Array]] = {kind: [] for kind in schemas}
         self._observer = Observer(task.seed)
         self.books = books if books is not None else Books()
 
@@ -81,15 +82,24 @@ class Outcomes:
         books.by_rule_any.update(Counter(pc.list_flatten(removed.column("rules")).to_pylist()))
         self.write(kept, removed)
 
-    def write(self, kept: pa.Table, removed: pa.Table, failed: pa.Table | None = None) -> None:
-        """Write rows that the task books by itself."""
-        self._write("documents", kept)
+    def write(
+        self,
+        kept: pa.Table,
+        removed: pa.Table,
+        failed: pa.Table | None = None,
+        *,
+        own_keys: Sequence[pa.Array] = (),
+    ) -> None:
+        """Write rows that the task books by itself; `own_keys` files those of each table by the ids that
+        their source gave them (`index.own_key`)."""
+        of_kept, of_removed, of_failed = [*own_keys, None, None, None][:3]
+        self._write("documents", kept, of_kept)
         self._observer.see("kept", kept)
         self._observer.see("removed", removed)
-        self._write("removed", self._trim(removed))
+        self._write("removed", self._trim(removed), of_removed)
         if failed is not None:
             self._observer.see_failed(failed)
-            self._write("failed", failed)
+            self._write("failed", failed, of_failed)
 
     def note(self, kind: str, table: pa.Table) -> None:
         """Write rows of a table beside the documents, such as decisions or signals."""
@@ -115,19 +125,22 @@ class Outcomes:
             self._publish_index(f"{kind}-index", self._keys[kind])
             if self.by_url:
                 self._publish_index(f"{kind}-urls", self._urls[kind])
+                self._publish_index(f"{kind}-keys", [pa.chunked_array(self._own_keys[kind], pa.binary(16))])
         self.task.record.books = self.books
         self._observer.into(self.task.record)
 
     def _open(self, kind: str, schema: pa.Schema) -> ParquetWriter:
         return ParquetWriter(self.task.scratch / f"{kind}.parquet", schema)
 
-    def _write(self, kind: str, table: pa.Table) -> None:
+    def _write(self, kind: str, table: pa.Table, own_keys: pa.Array | None = None) -> None:
         if not table.num_rows:
             return
         self._writers[kind].write(table)
         self._keys[kind].append(table.column("id"))
         if self.by_url:
             self._urls[kind].append(pa.chunked_array([index.url_keys(table.column("url"))]))
+            no_keys = pa.nulls(table.num_rows, pa.binary(16))
+            self._own_keys[kind].append(no_keys if own_keys is None else own_keys)
 
     def _publish_index(self, kind: str, keys: list[pa.ChunkedArray]) -> None:
         chunks = [chunk for part in keys for chunk in part.chunks]

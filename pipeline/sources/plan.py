@@ -11,16 +11,19 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 from gristmill.errors import BooksError, UsageError
 from gristmill.pipeline.sources.commoncrawl import resolve
 from gristmill.pipeline.sources.format import format_by_name, known_endings, known_formats
 from gristmill.pipeline.sources.listing import files_below, match_files, whole_file
+from gristmill.pipeline.sources.path_list import named_paths
 from gristmill.pipeline.sources.record import NOTHING_STARTS, InputRange, InputShard, RangeEnd
 from gristmill.pipeline.sources.settings import SourceSettings
 
 _MAX_FILES_OF_A_SHARD = 1000
+_NUM_THREADS = 8  # that ask for sizes of remote inputs
 
 
 # Files beside the data of a published data set; names that begin with `.` or `_` are left out everywhere.
@@ -101,17 +104,21 @@ def list_inputs(settings: SourceSettings) -> list[InputRange]:
     if settings.commoncrawl:
         return resolve(settings.commoncrawl, settings.access())
     found: dict[str, InputRange] = {}
-    for pattern in settings.inputs:
-        scheme = pattern.partition("://")[0] if "://" in pattern else "file"
-        if scheme in ("file", "local"):  # fsspec's own listing leaves out what it may not read
-            files = _list_local(pattern.partition("://")[2] or pattern, settings)
-        else:
-            from gristmill.pipeline.sources.remote import list_remote
-
-            choose = functools.partial(_data_files, folder=pattern, settings=settings)
-            files = list_remote(pattern, settings.access(), choose)
-        found.update((file.path, file) for file in files)
+    patterns = [path for said in settings.inputs for path in named_paths(said, settings)]
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        for files in pool.map(functools.partial(_list_one, settings=settings), patterns):
+            found.update((file.path, file) for file in files)
     return [found[path] for path in sorted(found)]
+
+
+def _list_one(pattern: str, settings: SourceSettings) -> list[InputRange]:
+    scheme, _, path = pattern.rpartition("://")
+    if scheme in ("", "file", "local"):  # fsspec's own listing leaves out what it may not read
+        return _list_local(path, settings)
+    from gristmill.pipeline.sources.remote import list_remote
+
+    choose = functools.partial(_data_files, folder=pattern, settings=settings)
+    return list_remote(pattern, settings.access(), choose)
 
 
 def _list_local(pattern: str, settings: SourceSettings) -> list[InputRange]:

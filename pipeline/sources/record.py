@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NOTHING_STARTS = -1
+# Servers take 8,000 (RFC 9110 section 4.1) and browsers' address bars less; what parses URLs normalises their
+# hosts, and that is quadratic in a row of combining marks.
+MAX_URL_CHARACTERS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class Record:
     warc_headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     http_headers: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)  # a user's pass-through columns
+    own_id: str | None = None  # what the source calls the row, as written
+    # whether `key` is the record's own: equal keys mean one record seen again, not two rows with equal texts
+    has_own_key: bool = True
+    notes: tuple[str, ...] = ()  # what was left out of the record, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Failure:
     payload_bytes: int
     key: str | None = None
     url: str | None = None
+    own_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

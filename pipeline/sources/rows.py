@@ -1,19 +1,59 @@
-"""From a row with columns, of a JSONL or a Parquet file, to a record."""
+"""From a row with columns, of any format that has rows, to a record.
+
+A column is named by its name or by a path: `metadata.url` is the column of that name, else the field `url` of
+the struct, of the object, or of the text of a JSON object in `metadata`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from gristmill.document import text_key
+import orjson
+
 from gristmill.hashing import digest16
-from gristmill.pipeline.sources.record import Failure, Origin, Record
+from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.sources.httpmessage import text_of
+from gristmill.pipeline.sources.record import MAX_URL_CHARACTERS, Failure, Origin, Record
+from gristmill.pipeline.sources.values import as_text
 from gristmill.pipeline.sources.wellformed import clean_text
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import Columns, SourceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A cell that the file holds but that is no value of its column's type: `error` names the kind."""
+
+    error: str
+    message: str
+
+
+_MISSING = object()
+
+
+def value_at(row: Mapping[str, Any], path: str) -> Any:
+    """Return the value of a column or of a path into one; `_MISSING` where there is none."""
+    if path in row:
+        return row[path]
+    head, dot, rest = path.partition(".")
+    while dot:
+        if head in row:
+            below = row[head]
+            if isinstance(below, str) and below.lstrip()[:1] == "{":
+                try:
+                    below = orjson.loads(below)
+                except orjson.JSONDecodeError:
+                    return Unreadable("not_json", f"column `{head}` holds no JSON object")
+            if isinstance(below, Unreadable):
+                return below
+            return value_at(below, rest) if isinstance(below, Mapping) else _MISSING
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return _MISSING
 
 
 def row_to_record(
@@ -22,28 +62,23 @@ def row_to_record(
     """Make a record of a row; one without a usable text is a failure that says which column was looked
     for."""
     columns = settings.columns
-    key, url = _string(row, columns.id), _string(row, columns.url)
     name = columns.html or columns.text or ""
-    value = row.get(name)
-    if not isinstance(value, str):
-        found = (
-            "is missing"
-            if name not in row
-            else "is null"
-            if value is None
-            else f"is {type(value).__name__}, not a string"
-        )
-        return Failure("no_text", f"column `{name}` {found}", origin, payload_bytes, key, url)
+    value = value_at(row, name)
+    cells = {said: value_at(row, said) for said in (columns.id, columns.url) if said}
+    broken = [(said, cell) for said, cell in [(name, value), *cells.items()] if isinstance(cell, Unreadable)]
+    if broken:
+        said, cell = broken[0]
+        return Failure(cell.error, f"column `{said}`: {cell.message}", origin, payload_bytes)
+    own_id, url = (_text(cells.get(said or "")) for said in (columns.id, columns.url))
+    if not isinstance(value, str | bytes):
+        kind = "null" if value is None else f"{type(value).__name__}, not a string"
+        found = f"is missing; there are {_spell(row)}" if value is _MISSING else f"is {kind}"
+        return Failure("no_text", f"column `{name}` {found}", origin, payload_bytes, None, url, own_id)
     if len(value) > settings.max_record_bytes:
-        return Failure(
-            "too_large",
-            f"{len(value)} characters, more than {settings.max_record_bytes}",
-            origin,
-            payload_bytes,
-            key,
-            url,
-        )
-    return _record(row, columns, settings, origin, payload_bytes, value, key, url)
+        unit = "characters" if isinstance(value, str) else "bytes"
+        message = f"{len(value)} {unit}, more than {settings.max_record_bytes}"
+        return Failure("too_large", message, origin, payload_bytes, None, url, own_id)
+    return _record(row, columns, settings, origin, payload_bytes, value, own_id, url)
 
 
 def _record(
@@ -52,31 +87,53 @@ def _record(
     settings: SourceSettings,
     origin: Origin,
     payload_bytes: int,
-    value: str,
-    key: str | None,
+    value: str | bytes,
+    own_id: str | None,
     url: str | None,
 ) -> Record:
-    text = clean_text(value)
     is_page = columns.html is not None
+    notes: list[str] = []
+    if url is not None and len(url) > MAX_URL_CHARACTERS:
+        url = None
+        notes.append("url_too_long")
+    if isinstance(value, bytes):  # in a binary column nothing says that it is UTF-8: the rules of pages hold
+        payload, text = value, "" if is_page else clean_text(decode(value)[0])
+    else:
+        text = clean_text(value)
+        payload = text.encode() if is_page else b""
+    content: str | bytes = payload if is_page else text
+    # Ids often start anew in each file of a corpus: only with the same text it is the same row.
+    key = digest16("row", own_id, content) if own_id is not None else digest16(url or "", content)
+    when = value_at(row, columns.date) if columns.date else None
+    if isinstance(when, Unreadable):
+        when = None
+        notes.append("unreadable_date")
+    passed = {name: value_at(row, name) for name in settings.passthrough}
+    notes += [f"unreadable.{name}" for name, cell in passed.items() if isinstance(cell, Unreadable)]
     return Record(
-        key=key or (digest16(url or "", text).hex() if is_page else text_key(url, text)),
+        key=key.hex(),
         url=url,
-        date=_date(row.get(columns.date) if columns.date else None),
+        date=_date(when),
         origin=origin,
         payload_bytes=payload_bytes,
-        payload=text.encode() if is_page else None,
+        payload=payload if is_page else None,
         text=None if is_page else text,
         content_type="text/html" if is_page else "text/plain",
-        charset="utf-8",
-        columns={name: row.get(name) for name in settings.passthrough},
+        charset="utf-8" if isinstance(value, str) else None,
+        columns={
+            name: None if cell is _MISSING or isinstance(cell, Unreadable) else cell
+            for name, cell in passed.items()
+        },
+        own_id=own_id,
+        has_own_key=own_id is not None,
+        notes=tuple(notes),
     )
 
 
-def _string(row: Mapping[str, Any], name: str | None) -> str | None:
-    value = row.get(name) if name else None
-    if value is None:
+def _text(value: Any) -> str | None:
+    if value is None or value is _MISSING or value == "":
         return None
-    return clean_text(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text_of(value) if isinstance(value, bytes) else as_text(value)
 
 
 def _date(value: Any) -> str | None:
@@ -84,4 +141,9 @@ def _date(value: Any) -> str | None:
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    return None if value is None else str(value)
+    return None if value is None or value is _MISSING else as_text(value)
+
+
+def _spell(row: Mapping[str, Any]) -> str:
+    names = [str(name) for name in row][:12]
+    return ", ".join(names)[:200] + (", ..." if len(row) > len(names) else "") if names else "none"

@@ -12,17 +12,18 @@ from pydantic import (
     ConfigDict,
     Field,
     field_serializer,
-    field_validator,
     model_validator,
 )
 
 from gristmill.document import FIELDS, REMOVAL_FIELDS
 from gristmill.pipeline.sources.commoncrawl import CommonCrawl
 from gristmill.pipeline.sources.format import known_formats
+from gristmill.pipeline.sources.layouts import LAYOUTS, resolve_columns
 from gristmill.remote import Access
 
 ColumnType = Literal["string", "int64", "float64", "bool", "json"]
 
+_OWN_COLUMNS = frozenset(field.name for field in (*FIELDS, *REMOVAL_FIELDS))
 _TYPES = {
     "string": pa.large_string(),
     "int64": pa.int64(),
@@ -54,7 +55,7 @@ def _named_types(value: Any) -> Any:
 
 
 class Columns(BaseModel):
-    """Which column of a JSONL or Parquet source holds what."""
+    """Which column of a source with rows holds what; `a.b` is a field of a nested column."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,17 +80,32 @@ class SourceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
-        default=[], description="Paths, globs or fsspec URLs."
+        default=[],
+        description=(
+            "Paths, globs, folders or fsspec URLs; `@FILE` stands for the paths listed in a file, one a line."
+            " Relative ones are relative to the recipe."
+        ),
+    )
+    prefix: str | None = Field(
+        default=None, description="Put before each relative path of a list, as https://data.commoncrawl.org/."
     )
     commoncrawl: CommonCrawl | None = Field(
         default=None, description="A snapshot of Common Crawl, instead of inputs."
     )
     format: Format = Field(default="auto", description="`auto` goes by the file name.")
-    columns: Columns = Columns()
+    columns: Annotated[Columns, BeforeValidator(resolve_columns)] = Field(
+        default=Columns(),
+        description=(
+            "Which column holds what; or the layout of a published corpus by name ("
+            + ", ".join(LAYOUTS)
+            + "), a YAML file of your own, or `layout:` with changes."
+        ),
+    )
     passthrough: Annotated[dict[str, ColumnType], BeforeValidator(_named_types)] = Field(
         default={},
         description=(
-            "Columns kept beside the document, by type; a list means strings. From a web archive:"
+            "Columns kept beside the document, by type; a list means strings. One that has the name of a"
+            " document's own column (id, source, language, ...) is kept as input.<name>. From a web archive:"
             " http.<header>, warc.<header>, http.status, page.title, page.author, page.date, page.site_name,"
             " page.canonical_url, page.charset."
         ),
@@ -114,14 +130,6 @@ class SourceSettings(BaseModel):
         default=8, ge=1, exclude=True, description="Attempts at one request, over about a minute."
     )
 
-    @field_validator("passthrough")
-    @classmethod
-    def _no_clash(cls, value: dict[str, str]) -> dict[str, str]:
-        taken = sorted(set(value) & {field.name for field in (*FIELDS, *REMOVAL_FIELDS)})
-        if taken:
-            raise ValueError(f"pass-through column `{taken[0]}` has the name of a document's own column")
-        return value
-
     @model_validator(mode="after")
     def _inputs_or_commoncrawl(self) -> SourceSettings:
         if bool(self.inputs) == (self.commoncrawl is not None):
@@ -139,4 +147,9 @@ class SourceSettings(BaseModel):
 
     def extra_fields(self) -> list[pa.Field]:
         """Return the Arrow fields of the pass-through columns, in the order given."""
-        return [pa.field(name, _TYPES[kind]) for name, kind in self.passthrough.items()]
+        return [pa.field(stored_name(name), _TYPES[kind]) for name, kind in self.passthrough.items()]
+
+
+def stored_name(name: str) -> str:
+    """Return the name of a pass-through column in documents: its own, `input.<name>` where that is taken."""
+    return f"input.{name}" if name in _OWN_COLUMNS else name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gristmill.errors import RecipeError, UsageError
+from gristmill.errors import InputError, RecipeError, UsageError
 from gristmill.hashing import sha256_json
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.recipe.making import Making
@@ -33,7 +33,7 @@ EXTRACT = StageKind(
     "extract",
     ExtractSlice,
     "gristmill.pipeline.phases.extract:extract",
-    version=4,
+    version=5,
     libraries=("trafilatura", "resiliparse", "fastwarc", "pycld2", "lxml", "pyarrow", "numba"),
     label="extracted",
     books="texts",
@@ -97,7 +97,13 @@ def _extract_source(making: Making, name: str, source: RecipeSource, settings: E
             f"the input `{relative[0]}` of `{name}` is relative, in a job it must be absolute or a URL",
             hint="a job's working folder is a copy without your data",
         )
-    files = list_inputs(inputs)
+    try:
+        files = list_inputs(inputs)
+    except (UsageError, InputError) as error:
+        if (place := recipe.place_of("sources", name, "inputs")) is None:
+            raise
+        message = f"`sources.{name}.inputs`: {error.message}: `{error.where}`"
+        raise type(error)(message, where=place, hint=error.hint) from error
     listing = [[file.path, file.size, file.version] for file in files]
     shard_bytes, only = making.samples.get(name, (recipe.shard_bytes, None))
     piece = ExtractSlice(

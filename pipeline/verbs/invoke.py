@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_LOSSES = 3
 _SHOWN_CAUSES = 4
+PLAIN_SOURCE = "sources.input"  # where a verb on plain files has its one source
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,14 @@ def named_recipe(
     from gristmill.pipeline.recipe.file import make_recipe
 
     named = {key: {"inputs": path} for key, path in sources.items()}
-    return make_recipe({"name": name, "sources": named, **sections}, overrides)
+    # What options say of plain files holds for each of them.
+    prefix = f"{PLAIN_SOURCE}."
+    spread = [
+        f"sources.{key}.{override.removeprefix(prefix)}" if key else override
+        for override in overrides
+        for key in (sources if override.startswith(prefix) else [""])
+    ]
+    return make_recipe({"name": name, "sources": named, **sections}, spread)
 
 
 def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> RunResult:

@@ -12,7 +12,7 @@ import typer
 
 from gristmill.errors import UsageError
 from gristmill.location import location
-from gristmill.pipeline.verbs.invoke import Options
+from gristmill.pipeline.verbs.invoke import PLAIN_SOURCE, Options, is_recipe
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe as LoadedRecipe
@@ -56,6 +56,26 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but resu
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
+InputsFrom = Annotated[
+    list[str],
+    typer.Option(
+        "--inputs-from", help="A file of inputs, one a line (also .gz). Repeatable.", metavar="FILE"
+    ),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--prefix", help="Put before relative lines of `--inputs-from`.", show_default=False),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        help="The layout of a corpus: fineweb, dolma, c4, ..., or a YAML file.",
+        show_default=False,
+    ),
+]
+
+
 def _said(
     out: OutOption = None,
     set_: Overrides = [],  # noqa: B006  # typer reads it, nobody writes it
@@ -64,8 +84,13 @@ def _said(
     address: Address = None,
     quiet: Quiet = False,
     json: Json = False,
+    inputs_from: InputsFrom = [],  # noqa: B006
+    prefix: Prefix = None,
+    columns: ColumnsOption = None,
 ) -> Options:
-    return Options(out, engine, workers, address, quiet, json, tuple(set_))
+    facts = {"columns": columns, "prefix": prefix}
+    of_source = [f"{PLAIN_SOURCE}.{name}={value}" for name, value in facts.items() if value is not None]
+    return Options(out, engine, workers, address, quiet, json, (*of_source, *set_))
 
 
 def running(verb: Callable[..., None]) -> Callable[..., None]:
@@ -75,9 +100,17 @@ def running(verb: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(verb)
     def command(**values: Any) -> None:
-        said = _said(**{name: values.pop(name) for name in shared})
+        given = {name: values.pop(name) for name in shared}
+        if "inputs" in values:
+            listed = [f"@{name}" for name in given["inputs_from"]]
+            if is_recipe(values["inputs"]):
+                refuse_beside_recipe(**{name: given[name] for name in ("inputs_from", "prefix", "columns")})
+            values["inputs"] = [*values["inputs"], *listed]
+        said = _said(**given)
         verb(**values, said=said)
 
+    # Inputs may come by `--inputs-from` alone.
+    own = [item.replace(default=[]) if item.name == "inputs" else item for item in own]
     parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in (*own, *shared.values())]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
@@ -89,6 +122,7 @@ def refuse_beside_recipe(**values: Any) -> None:
     itself."""
     given = [f"--{name}" for name, value in values.items() if value]
     if given:
+        given[0] = given[0].replace("_", "-")
         raise UsageError(
             f"`{given[0]}` is for plain files, and a recipe was given",
             hint="change a recipe's value with `--set a.b=c`",

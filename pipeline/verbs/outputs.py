@@ -67,8 +67,14 @@ def export(
         Path | None,
         typer.Option("--to", help="A file; JSON lines go to stdout when unset.", show_default=False),
     ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option("--id", help="The column that goes by `id`, such as input.id.", show_default=False),
+    ] = None,
 ) -> None:
     """Write out documents: one JSON object a line on stdout, or a Parquet file.
+
+    `--id input.id` lets documents go by the ids that their source gave them (`passthrough: [id]` kept them).
 
     Example: gristmill export out/web --removed | head -3
     """
@@ -80,13 +86,13 @@ def export(
     if format == "parquet":
         if to is None:
             raise UsageError("`--format parquet` needs a file", hint="add `--to documents.parquet`")
-        num_rows = export_parquet(out, kind, to, partial=partial)  # type: ignore[arg-type]
+        num_rows = export_parquet(out, kind, to, id_column=id_column, partial=partial)  # type: ignore[arg-type]
     elif format == "jsonl":
         if to is None:
-            num_rows = export_jsonl(out, kind, partial=partial)  # type: ignore[arg-type]
+            num_rows = export_jsonl(out, kind, id_column=id_column, partial=partial)  # type: ignore[arg-type]
         else:
             with to.open("wb") as file:
-                num_rows = export_jsonl(out, kind, file, partial=partial)  # type: ignore[arg-type]
+                num_rows = export_jsonl(out, kind, file, id_column=id_column, partial=partial)  # type: ignore[arg-type]
     else:
         raise UsageError(f"`--format` must be jsonl or parquet, got {format!r}")
     print(f"{num_rows:,} {kind} rows", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from gristmill.document import FAILED, document_id, document_schema, removed_schema
+from gristmill.hashing import digest16
 from gristmill.pipeline.extract.extraction import ExtractBatch, Extraction, documents_schema
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
@@ -32,6 +34,7 @@ class Milled:
         self.source = source_of(pattern, **source)
         batches: list[ExtractBatch] = []
         self.books = []
+        self.notes: Counter[str] = Counter()
         ends = []
         for shard in plan_shards(self.source, shard_bytes):
             extraction = Extraction(
@@ -40,6 +43,7 @@ class Milled:
             batches += list(extraction)
             extraction.books.balance("a test")
             self.books.append(extraction.books)
+            self.notes.update(extraction.counts)
             ends += extraction.ends
         check_ranges_meet(ends)
         self.documents = pa.concat_tables([batch.documents for batch in batches])
@@ -199,7 +203,7 @@ def test_json_lines_keep_chosen_columns(tmp_path: Path) -> None:
         tmp_path / "a.jsonl.gz", columns=columns, passthrough={"score": "float64", "tags": "json"}
     )
     first, second = milled.rows()
-    assert first["id"] == document_id("web", "7")
+    assert first["id"] == document_id("web", digest16("row", "7", "A text about mills.").hex())
     assert (first["url"], first["score"], first["tags"]) == ("https://a.example", 0.5, '["a", "b"]')
     assert first["date"].isoformat() == "2024-05-06T00:00:00+00:00"
     assert (second["score"], second["tags"], second["date"]) == (None, None, None)

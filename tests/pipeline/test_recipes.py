@@ -28,7 +28,8 @@ def test_a_recipe_of_the_package_resolves_into_a_plan(
     fixed_inputs(tmp_path / "crawl")
     (tmp_path / "wikipedia" / "a.jsonl.gz").write_bytes(b"")
     pq.write_table(pa.table({"content": ["x"]}), tmp_path / "books" / "a.parquet")
-    plan = build_plan(read_recipe(path))
+    (tmp_path / path.name).write_text(path.read_text())  # a recipe's inputs lie beside it
+    plan = build_plan(read_recipe(tmp_path / path.name))
     assert plan.steps[0].name == "extract/web"
     assert json.dumps(plan.recipe)
 

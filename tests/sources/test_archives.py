@@ -196,11 +196,11 @@ def test_json_lines_split_anywhere_give_each_line_once(tmp_path: Path) -> None:
         "".join(json.dumps({"id": str(n), "text": "word " * (n % 40)}) + "\n" for n in range(100))
         + '{"id": "last", "text": "end"}'
     )
-    wanted = [item.key for item in records(read_all(path, "jsonl"))]
+    wanted = [item.own_id for item in records(read_all(path, "jsonl"))]
     assert wanted[-1] == "last"
     for shard_bytes in (30, 333, 1000):
         split = read_split(path, shard_bytes)
-        assert [item.key for item in records(split)] == wanted
+        assert [item.own_id for item in records(split)] == wanted
         check_ranges_meet(ends(split))
     line = records(read_all(path, "jsonl"))[7]
     assert (

@@ -90,7 +90,8 @@ def test_a_limit_over_several_formats_is_refused(tmp_path: Path) -> None:
         ({"inputs": []}, "give either `inputs` or `commoncrawl`"),
         ({"inputs": "a", "fromat": "warc"}, "Extra inputs are not permitted"),
         ({"inputs": "a", "limit": 0}, "greater than or equal to 1"),
-        ({"inputs": "a", "passthrough": ["text"]}, "`text` has the name of a document's own column"),
+        ({"inputs": "a", "columns": "dolmas"}, "no layout `dolmas`; known: fineweb, dolma"),
+        ({"inputs": "a", "columns": {"layout": "dolma", "txt": "x"}}, "Extra inputs are not permitted"),
         ({"inputs": "a", "passthrough": {"x": "int32"}}, "Input should be 'string'"),
         ({"inputs": "a", "columns": {"text": None}}, "one of `text` and `html`"),
     ],
@@ -177,7 +178,7 @@ def test_each_bad_line_is_one_failure_and_the_others_are_read(tmp_path: Path) ->
         "no_text",
         "invalid_utf8",
     ]
-    assert found[3][1] == "column `text` is missing"
+    assert found[3][1] == "column `text` is missing; there are none"
     assert found[4][1] == "column `text` is null"
     assert found[5][1] == "column `text` is int, not a string"
     assert failures(items)[0].origin.offset == 17
@@ -236,11 +237,11 @@ def test_parquet_is_read_by_row_groups_wherever_it_is_cut(tmp_path: Path) -> Non
     )
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, row_group_size=100, compression="none")
-    wanted = [item.key for item in records(read_all(path, "parquet"))]
+    wanted = [item.own_id for item in records(read_all(path, "parquet"))]
     assert wanted == [str(n) for n in range(rows)]
     split = read_split(path, 30_000)
     assert len(ends(split)) > 5
-    assert [item.key for item in records(split)] == wanted
+    assert [item.own_id for item in records(split)] == wanted
     check_ranges_meet(ends(split))
 
 
@@ -267,7 +268,8 @@ def test_a_damaged_row_group_is_one_failure_and_the_others_are_read(tmp_path: Pa
     path.write_bytes(data)
     items = read_all(path, "parquet")
     assert len(records(items)) == 200
-    assert [failure.error for failure in failures(items)] == ["damaged_row_group"]
+    assert [failure.error for failure in failures(items)] == ["damaged_row_group"] * 100
+    assert [failure.origin.offset for failure in failures(items)] == list(range(100, 200))
 
 
 def test_a_text_column_of_another_type_is_one_failure_a_row(tmp_path: Path) -> None:

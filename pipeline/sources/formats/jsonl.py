@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from gristmill.pipeline.sources.archive import unreadable
+from gristmill.pipeline.sources.elements import Elements
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
+from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import NOTHING_STARTS, Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import row_to_record
+from gristmill.pipeline.sources.values import exact_integer, exact_number, holds_float
 from gristmill.pipeline.sources.window import Window
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
 
 _PIECE_BYTES = 1 << 20
-_START = re.compile(rb"\s*\{")
+_START = re.compile(rb"\s*[{\[]")
+_HEAD_BYTES = 1 << 12
+# An array of objects, or an object whose first key begins on a line of its own.
+_START_OF_ROWS = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*+(\[)\s*+[{\]]|(?:\xef\xbb\xbf)?\s*+(\{)[ \t]*+\r?\n\s*+\""
+)
+_PRETTY = (
+    "a pretty-printed JSON object, over several lines; rows are one object a line, or an array of objects"
+    " (`jq -c . FILE` writes lines)"
+)
 
 
 def read_jsonl(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
@@ -34,6 +47,13 @@ def read_jsonl(window: Window, source: InputRange, settings: SourceSettings) -> 
         return
     if codec is None and window.size and not _START.match(window.head(256)):
         codec = codec_by_name(source.path, window)
+    head = _START_OF_ROWS.match(_first_bytes(window, source.path))
+    if head and head.group(1) == b"[":
+        yield from _read_array(window, source, settings)
+        return
+    if head:
+        yield from unreadable(Damaged("pretty_printed", _PRETTY), source, window)
+        return
     if codec is None:
         yield from _read_plain(window, source, settings)
         return
@@ -53,6 +73,35 @@ def read_jsonl(window: Window, source: InputRange, settings: SourceSettings) -> 
             yield Failure(damage.error, damage.message, Origin(source.path, lost_from, end - lost_from), 0)
     yield from lines.finish()
     yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+
+
+def _first_bytes(window: Window, path: str) -> bytes:
+    try:
+        return next(inflated_pieces(window, path), b"")[:_HEAD_BYTES]
+    except Damaged:
+        return b""  # for the readers below to say
+
+
+def _read_array(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+    """The elements of one array are rows; they belong to the range in which the file begins."""
+    if source.start == 0:
+        lines, elements = _Lines(settings, source.path, 0), Elements(settings.max_record_bytes)
+        damage: Damaged | None = None
+        try:
+            for piece in inflated_pieces(window, source.path):
+                for offset, element in elements.feed(piece):
+                    yield from lines.element(offset, element)
+        except Damaged as found:
+            damage = found
+        if elements.stray is not None:
+            origin = Origin(source.path, elements.stray, 0)
+            yield Failure("junk", "something else follows an array of rows", origin, 0)
+        elif damage or elements.is_open:
+            damage = damage or Damaged("truncated", "the array does not end")
+            origin = Origin(source.path, elements.start, elements.num_pending)
+            yield Failure(damage.error, damage.message, origin, 0)
+    whole = NOTHING_STARTS if source.start else 0
+    yield RangeEnd(source.path, source.start, source.end, whole, whole if source.start else window.size)
 
 
 def _read_plain(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
@@ -86,6 +135,7 @@ class _Lines:
 
     def __init__(self, settings: SourceSettings, path: str, offset: int) -> None:
         self._settings, self._path, self._offset = settings, path, offset
+        self._exact = exact_columns(settings)
         self._pieces: list[bytes] = []
         self.pending = 0
         self._skipping = False
@@ -122,6 +172,11 @@ class _Lines:
         self._offset += self.pending
         self._pieces, self.pending, self._skipping = [], 0, False
 
+    def element(self, offset: int, element: bytes | None) -> Iterator[Item]:
+        """Make a record of an element of an array; None stands for one beyond the bound."""
+        self._offset, self._skipping = offset, element is None
+        yield from self._line(element or b"", len(element or b""))
+
     def _line(self, line: bytes, length: int) -> Iterator[Item]:
         origin = Origin(self._path, self._offset, length)
         if self._skipping:
@@ -134,7 +189,7 @@ class _Lines:
             return
         if not line.strip():
             return
-        row = parse_row(line)
+        row = parse_row(line, self._exact)
         if isinstance(row, str):
             error, _, message = row.partition(": ")
             yield Failure(error, message, origin, length)
@@ -142,17 +197,29 @@ class _Lines:
             yield row_to_record(row, self._settings, origin, length)
 
 
-def parse_row(line: bytes) -> dict[str, Any] | str:
+def exact_columns(settings: SourceSettings) -> tuple[str, ...]:
+    """Return the columns whose numbers must keep their digits: all that are used, but as floats or texts."""
+    columns = settings.columns
+    passed = [name for name, kind in settings.passthrough.items() if kind not in ("float64", "bool")]
+    named = [name for name in (columns.id, columns.url, columns.date, *passed) if name]
+    return tuple(dict.fromkeys([*named, *(name.partition(".")[0] for name in named)]))
+
+
+def parse_row(line: bytes, exact: Sequence[str] = ()) -> dict[str, Any] | str:
     """Parse one line into an object, or say `error: message`.
 
     orjson refuses lone surrogates, which broken writers escape, and invalid UTF-8: the slow way repairs the
-    first and names the second.
+    first and names the second. It reads integers of 2^64 and more as floats: where a column of `exact` holds
+    one, the line is read again with all digits.
     """
     try:
         row = orjson.loads(line)
+        if isinstance(row, dict) and any(holds_float(row[name]) for name in exact if name in row):
+            with contextlib.suppress(ValueError, RecursionError):
+                row = json.loads(line, parse_float=exact_number, parse_int=exact_integer)
     except orjson.JSONDecodeError as error:
         try:
-            row = json.loads(line.decode("utf-8-sig"))
+            row = json.loads(line.decode("utf-8-sig"), parse_float=exact_number, parse_int=exact_integer)
         except UnicodeDecodeError as undecodable:
             return f"invalid_utf8: byte {undecodable.start} of the line: {undecodable.reason}"
         except (ValueError, RecursionError):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from gristmill.document import text_key
 from gristmill.pipeline.sources.format import InputFormat
-from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
+from gristmill.pipeline.sources.members import Damaged
+from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd, Record
 from gristmill.pipeline.sources.wellformed import clean_text
 from gristmill.pipeline.sources.window import Window
@@ -45,26 +46,17 @@ def _document(window: Window, path: str, settings: SourceSettings, origin: Origi
         text=text,
         content_type="text/plain",
         columns=columns,
+        has_own_key=False,
     )
 
 
 def _content(window: Window, path: str, max_bytes: int) -> bytes:
-    codec = sniff_codec(window)
-    if codec is None and (promised := codec_by_name(path, window)):
-        raise Damaged("junk", f"the file's name promises {promised.name}, its content is something else")
-    if codec is None:
-        if window.size > max_bytes:
-            raise Damaged("too_large", f"{window.size} bytes, more than the {max_bytes} allowed")
-        return window.read_exactly(0, window.size)
-    import re
-
-    members, pieces, got = Members(window, codec, re.compile(b"")), [], 0
-    while members.open():
-        while piece := members.read():
-            pieces.append(piece)
-            got += len(piece)
-            if got > max_bytes:
-                raise Damaged("too_large", f"more than the {max_bytes} bytes allowed")
+    pieces, got = [], 0
+    for piece in inflated_pieces(window, path):
+        pieces.append(piece)
+        got += len(piece)
+        if got > max_bytes:
+            raise Damaged("too_large", f"more than the {max_bytes} bytes allowed")
     return b"".join(pieces)
 
 

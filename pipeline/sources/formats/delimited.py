@@ -1,0 +1,122 @@
+"""CSV and TSV with a header line: one record a row, one failed row a bad one."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gristmill.pipeline.sources.archive import unreadable
+from gristmill.pipeline.sources.arrow_rows import wanted_paths
+from gristmill.pipeline.sources.format import COMPRESSIONS, InputFormat
+from gristmill.pipeline.sources.members import Damaged
+from gristmill.pipeline.sources.pieces import inflated_pieces
+from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
+from gristmill.pipeline.sources.rows import Unreadable, row_to_record
+from gristmill.pipeline.sources.window import Window
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.sources.settings import SourceSettings
+
+
+def read_csv(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+    """Yield the rows of a file, then the `RangeEnd`; quoted fields may hold line ends (RFC 4180).
+
+    The origin of a row is its place and length in the inflated file.
+    """
+    if window.size == 0:
+        yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
+        yield RangeEnd(source.path, 0, 0, 0, 0)
+        return
+    lines = _Lines(window, source.path, settings.max_record_bytes)
+    try:
+        yield from _rows(lines, source.path, settings)
+    except Damaged as damage:
+        if not lines.offset:
+            yield from unreadable(damage, source, window)
+            return
+        yield Failure(damage.error, damage.message, Origin(source.path, lines.offset, 0), 0)
+    yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+
+
+class _Lines:
+    """Lines as `csv` wants them, bytes that are no UTF-8 as lone surrogates; counts where it is."""
+
+    def __init__(self, window: Window, path: str, max_bytes: int) -> None:
+        self._pieces = inflated_pieces(window, path)
+        self._max = max_bytes
+        self.offset = 0
+
+    def __iter__(self) -> Iterator[str]:
+        pending: list[bytes] = []
+        num_pending = 0
+        for piece in self._pieces:
+            *whole, rest = piece.split(b"\n")
+            for line in whole:
+                pending.append(line + b"\n")
+                yield self._line(b"".join(pending))
+                pending, num_pending = [], 0
+            pending.append(rest)
+            num_pending += len(rest)
+            if num_pending > self._max:
+                raise Damaged("too_large", f"a line of more than {self._max} bytes")
+        if num_pending:
+            yield self._line(b"".join(pending))
+
+    def _line(self, line: bytes) -> str:
+        if not self.offset:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        self.offset += len(line)
+        return line.decode("utf-8", "surrogateescape")
+
+
+def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
+    name = path.lower()
+    for suffix in COMPRESSIONS:
+        name = name.removesuffix(suffix)
+    csv.field_size_limit(settings.max_record_bytes)
+    rows = csv.reader(lines, delimiter="\t" if name.endswith(".tsv") else ",")
+    header: list[str] | None = None
+    while True:
+        start = lines.offset
+        try:
+            fields = next(rows, None)
+        except csv.Error as error:
+            too_large = "field larger" in str(error)
+            yield Failure(
+                "too_large" if too_large else "not_csv",
+                str(error),
+                Origin(path, start, lines.offset - start),
+                0,
+            )
+            continue
+        if fields is None:
+            return
+        origin = Origin(path, start, lines.offset - start)
+        if header is None:
+            header = fields
+            twice = [column for column, num in Counter(header).items() if num > 1]
+            if asked := [column for column in twice if column in wanted_paths(settings)]:
+                raise Damaged("repeated_column", f"the header names the column `{asked[0]}` twice")
+        elif fields:
+            yield _record(header, fields, settings, origin)
+
+
+def _record(header: list[str], fields: list[str], settings: SourceSettings, origin: Origin) -> Item:
+    if len(fields) != len(header):
+        message = f"{len(fields)} fields, the header names {len(header)} columns"
+        return Failure("not_csv", message, origin, origin.length)
+    row = {column: _cell(field) for column, field in zip(header, fields, strict=True)}
+    return row_to_record(row, settings, origin, origin.length)
+
+
+def _cell(field: str) -> str | Unreadable:
+    try:
+        field.encode()
+    except UnicodeEncodeError as error:
+        return Unreadable("invalid_utf8", f"character {error.start} is no UTF-8")
+    return field
+
+
+FORMATS = (InputFormat("csv", (".csv", ".tsv"), "never", read_csv),)
