@@ -20,6 +20,7 @@ from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.verify import NEW, OLD, PROBE, SIMILARITY_BINS, Verified, verify_members
 
 _SHARE = 8  # of memory_bytes: a block and a chunk, each read, packed and keyed
+MOST_MEMBERS = 1 << 20  # of a block
 Places = npt.NDArray[np.int64]
 
 
@@ -63,7 +64,7 @@ def block_length(settings: FuzzySettings, size: npt.NDArray) -> int:
     width = 8 if settings.scheme == "fineweb" else 4
     each = settings.num_hashes * width + settings.bands * 80
     total = np.cumsum(size.astype(np.int64) * 8 + each)
-    return max(1, int(np.searchsorted(total, settings.memory_bytes // _SHARE, "right")))
+    return min(max(1, int(np.searchsorted(total, settings.memory_bytes // _SHARE, "right"))), MOST_MEMBERS)
 
 
 def judge(
@@ -94,7 +95,10 @@ def verify_in_blocks(
 
     undecided = np.arange(count)
     while len(undecided):
+        root = columns["root"][undecided]
         length = block_length(settings, sets.size[undecided])
+        if length < len(root) and root[0] != root[length] == root[length - 1]:
+            length = int(np.searchsorted(root, root[length]))  # whole components, where one is not too large
         block, undecided = undecided[:length], undecided[length:]
         found = judge(
             settings, sets, columns["scope"], block, np.where(old[block], OLD, NEW).astype(np.uint8)

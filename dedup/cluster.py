@@ -8,15 +8,17 @@ matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, types
 
 from gristmill.dedup.radix import U64, Numbers, sort_pairs
-from gristmill.dedup.runs import Run, concat, num_parts, write_run
+from gristmill.dedup.runs import Run, concat, num_parts, read_range, write_run
 
 FAN_IN = 16
 _SLICE_RECORDS = 4_000_000  # band keys sorted at a time within a reduce task: 32 bytes each
@@ -90,34 +92,87 @@ def spanning_forest(child: Numbers, parent: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def cluster_bands(
-    paths: Sequence[Path], low: int, high: int, out: Path, old: Sequence[tuple[Path, int]] = ()
+    paths: Sequence[Path],
+    low: int,
+    high: int,
+    out: Path,
+    old: Sequence[tuple[Path, int]] = (),
+    most: int = 1 << 40,
 ) -> dict[str, int]:
-    """Write the spanning forest of all documents that share a band key in [low, high).
+    """Write spanning forests of all documents that share a band key in [low, high), as `out`.0 and so on.
+
+    There is one, or where it would exceed some `most` / 2 edges several, whose union it is.
 
     Runs at `paths` hold (key, row - first_row) with their first row; the range is read, sorted and joined a
-    slice at a time. `old` are the runs of earlier indexes, with first rows beyond all of `paths`; documents
-    that only share a key with each other there are left alone.
+    slice at a time, a key that alone exceeds a slice as a stream. `old` are the runs of earlier indexes, with
+    first rows beyond all of `paths`; documents that only share a key with each other there are left alone.
     """
     runs = [(run, int(run.columns["first_row"][0])) for run in map(Run, paths)] + [
         (Run(path), row) for path, row in old
     ]
     old_row = min((row for _path, row in old), default=_NONE_OLD)
-    total = sum((span := run.span(low, high)).stop - span.start for run, _row in runs)
-    slices = num_parts(total, _SLICE_RECORDS)
-    forest = (np.empty(0, np.uint64), np.empty(0, np.uint64))
+    forests = _Forests(out, most)
     num_edges = 0
-    for piece in range(slices):
-        start, stop = (low + bound * (high - low) // slices for bound in (piece, piece + 1))
-        child, parent = _slice_edges(runs, start, stop, old_row)
-        num_edges += len(child)
-        forest = spanning_forest(np.concatenate([forest[0], child]), np.concatenate([forest[1], parent]))
-    write_run(out, {"row": forest[0], "root": forest[1]})
-    return {"band_keys": total, "edges": num_edges, "joined": len(forest[0])}
+    for start, stop in _slices(runs, low, high, min(_SLICE_RECORDS, most)):
+        single = stop - start == 1
+        for child, parent in (_single_key if single else _slice_edges)(runs, start, stop, old_row):
+            num_edges += len(child)
+            forests.add(child, parent)
+    forests.flush()
+    total = sum((span := run.span(low, high)).stop - span.start for run, _row in runs)
+    return {"band_keys": total, "edges": num_edges, "joined": forests.joined, "files": forests.files}
+
+
+class _Forests:
+    """Edges on their way to disk, as spanning forests that memory has room for."""
+
+    def __init__(self, out: Path, most: int) -> None:
+        self.out, self.most = out, most
+        self.waiting: list[tuple[Numbers, Numbers]] = []
+        self.edges = self.joined = self.files = self.kept = 0
+
+    def add(self, child: Numbers, parent: Numbers) -> None:
+        self.waiting.append((child, parent))
+        self.edges += len(child)
+        if self.edges > max(2 * self.kept, _SLICE_RECORDS):  # so that folding stays linear in what comes
+            self._fold()
+            if self.kept > self.most // 2:
+                self._write()
+
+    def flush(self) -> None:
+        self._fold()
+        if self.kept or not self.files:
+            self._write()
+
+    def _fold(self) -> None:
+        forest = spanning_forest(*(concat([pair[side] for pair in self.waiting]) for side in (0, 1)))
+        self.waiting, self.edges, self.kept = [forest], len(forest[0]), len(forest[0])
+
+    def _write(self) -> None:
+        ((row, root),) = self.waiting
+        write_run(self.out.with_suffix(f".{self.files}"), {"row": row, "root": root})
+        self.waiting, self.edges, self.kept = [], 0, 0
+        self.joined, self.files = self.joined + len(row), self.files + 1
+
+
+def _slices(runs: Sequence[tuple[Run, int]], low: int, high: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cut a range of keys so that no piece of more than one key holds more than some `most` records."""
+    waiting = [(low, high)]
+    while waiting:
+        start, stop = waiting.pop()
+        total = sum((span := run.span(start, stop)).stop - span.start for run, _row in runs)
+        if total <= most or stop - start == 1:
+            if total:
+                yield start, stop
+            continue
+        pieces = min(num_parts(total, most), stop - start)
+        bounds = [start + bound * (stop - start) // pieces for bound in range(pieces + 1)]
+        waiting += reversed(list(itertools.pairwise(bounds)))
 
 
 def _slice_edges(
     runs: Sequence[tuple[Run, int]], low: int, high: int, old_row: int
-) -> tuple[Numbers, Numbers]:
+) -> Iterator[tuple[Numbers, Numbers]]:
     spans = [run.span(low, high) for run, _row in runs]
     keys = concat([run.key[span] for (run, _row), span in zip(runs, spans, strict=True)])
     rows = concat(
@@ -126,7 +181,20 @@ def _slice_edges(
     keys, rows = sort_pairs(keys, rows)
     child, parent = np.empty_like(rows), np.empty_like(rows)
     count = _star_edges(keys, rows, np.uint64(old_row), child, parent)
-    return child[:count], parent[:count]
+    yield child[:count], parent[:count]
+
+
+def _single_key(
+    runs: Sequence[tuple[Run, int]], low: int, high: int, old_row: int
+) -> Iterator[tuple[Numbers, Numbers]]:
+    """Join all rows of one key to the smallest of them, as `_slice_edges` does, a part of a run at a time."""
+    spans = [(run.columns["row"][run.span(low, high)], first) for run, first in runs]
+    smallest = min((int(rows.min()) + first for rows, first in spans if len(rows)), default=_NONE_OLD)
+    for rows, first in spans if smallest < old_row else ():
+        for start in range(0, len(rows), _SLICE_RECORDS):
+            child = rows[start : start + _SLICE_RECORDS] + np.uint64(first)
+            child = child[child != np.uint64(smallest)]
+            yield child, np.full(len(child), smallest, np.uint64)
 
 
 def merge_tree(num_leaves: int) -> list[list[list[int]]]:
@@ -163,7 +231,21 @@ def merge_forests(paths: Sequence[Path], out: Path) -> dict[str, int]:
     return {"joined": len(row)}
 
 
-def write_components(forest: Path, out: Path, group_documents: int) -> dict[str, int]:
+def group_starts_of(size: npt.NDArray[np.int64], group_documents: int) -> npt.NDArray[np.int64]:
+    """Return where groups of whole components begin, given their sizes; one that is larger than a group is a
+    group of its own."""
+    before = np.cumsum(size) - size
+    large = size > group_documents
+    new = (np.diff(before // group_documents, prepend=-1) > 0) | large
+    new[1:] |= large[:-1]
+    return np.flatnonzero(new)
+
+
+def sizes_of_groups(size: npt.NDArray[np.int64], first: npt.NDArray[np.int64]) -> list[int]:
+    return [int(total) for total in np.add.reduceat(size, first)] if len(first) else []
+
+
+def write_components(forest: Path, out: Path, group_documents: int) -> dict[str, Any]:
     """Complete the last forest with its roots and cut it into groups of whole components for verification.
 
     `bounds` holds the roots at which groups begin: group g is the components with bounds[g] <= root <
@@ -172,8 +254,7 @@ def write_components(forest: Path, out: Path, group_documents: int) -> dict[str,
     run = Run(forest)
     roots, size = np.unique(run.columns["root"], return_counts=True)
     row, root = sort_pairs(np.concatenate([run.key, roots]), np.concatenate([run.columns["root"], roots]))
-    before = np.cumsum(size + 1) - (size + 1)
-    first = np.flatnonzero(np.diff(before // group_documents, prepend=-1) > 0)
+    first = group_starts_of(size + 1, group_documents)
     bounds = np.concatenate([roots[first], np.array([np.iinfo(np.uint64).max], np.uint64)])
     write_run(out, {"row": row, "root": root, "bounds": bounds})
     return {
@@ -181,6 +262,7 @@ def write_components(forest: Path, out: Path, group_documents: int) -> dict[str,
         "components": len(roots),
         "groups": len(first),
         "largest": int(size.max() + 1) if len(size) else 0,
+        "group_sizes": sizes_of_groups(size + 1, first),
     }
 
 
@@ -190,8 +272,10 @@ def group_range(components: Path, group: int) -> tuple[int, int]:
     return int(bounds[group]), int(bounds[group + 1])
 
 
-def component_of(components: Path, first_row: int, num_rows: int) -> tuple[npt.NDArray[np.int64], Numbers]:
-    """Return which of a shard's documents lie in a component (by place in the shard) and each one's root."""
-    run = Run(components)
-    span = run.span(first_row, first_row + num_rows)
-    return (run.key[span] - np.uint64(first_row)).astype(np.int64), run.columns["root"][span].copy()
+def component_of(
+    components: Sequence[Path], first_row: int, num_rows: int
+) -> tuple[npt.NDArray[np.int64], Numbers]:
+    """Return which of a shard's documents lie in a component (by place in the shard) and each one's root;
+    `components` are files of rising ranges of rows."""
+    columns = read_range(list(map(Run, components)), first_row, first_row + num_rows, ("row", "root"))
+    return (columns["row"] - np.uint64(first_row)).astype(np.int64), columns["root"]

@@ -26,7 +26,7 @@ task, and the tasks of one loop may run in any order:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def map_signatures(settings: FuzzySettings, path: Path, first_row: int, out: Pat
 
 
 def gather_members(
-    settings: FuzzySettings, path: Path, first_row: int, components: Path, out: Path
+    settings: FuzzySettings, path: Path, first_row: int, components: Sequence[Path], out: Path
 ) -> dict[str, int]:
     """Write what verification needs of a shard's documents that lie in a component, sorted by component.
 
@@ -170,16 +170,8 @@ def verify_group(
         verified = verify_in_blocks(settings, sets, columns, ~new[order])
     records = _records(columns, verified)
     write_decisions(out, records)
-    _write_pairs(settings, pairs_out, columns, verified.pairs)
-    bounded = join_ids(*(columns[name][verified.bounded] for name in ("id_high", "id_low")))
-    return {
-        **_counts(records),
-        "compared": int(verified.counts.sum()),
-        "members": len(order),
-        "largest": largest_clusters(records),
-        "similarity": verified.counts.tolist(),
-        "bounded": [value.hex() for value in bounded.to_pylist()],
-    }
+    counts = {**_counts(records), "members": len(order), "largest": largest_clusters(records)}
+    return counts | write_compared(settings, pairs_out, [(verified, columns)], {0: verified.bounded})
 
 
 def _records(columns: Columns, verified: Verified) -> Columns:
@@ -198,19 +190,33 @@ def _records(columns: Columns, verified: Verified) -> Columns:
     )
 
 
-def _write_pairs(
-    settings: FuzzySettings, path: Path, columns: Columns, pairs: npt.NDArray[np.float64]
-) -> None:
+def write_compared(
+    settings: FuzzySettings,
+    path: Path,
+    found: Sequence[tuple[Verified, Columns]],
+    bounded: Mapping[int, npt.NDArray[np.bool_]],
+) -> dict[str, Any]:
+    """Write the pairs listed; return how many were compared, their similarities, and the ids of members of
+    `found` that are `bounded`."""
     with ParquetWriter(path, PAIRS) as writer:
-        member, kept = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
-        score = pairs[:, 3]
-        ids = [join_ids(columns["id_high"][index], columns["id_low"][index]) for index in (member, kept)]
-        scores = pa.array(score, mask=np.isnan(score))
-        writer.write(
-            pa.table(
-                [*ids, pa.array(pairs[:, 2]), scores, pa.array(score >= settings.threshold)], schema=PAIRS
-            )
-        )
+        for verified, columns in found:
+            member, kept = (verified.pairs[:, side].astype(np.int64) for side in (0, 1))
+            ids = [join_ids(columns["id_high"][index], columns["id_low"][index]) for index in (member, kept)]
+            estimate, score = verified.pairs[:, 2], verified.pairs[:, 3]
+            scores = pa.array(score, mask=np.isnan(score))
+            accepted = pa.array(score >= settings.threshold)
+            writer.write(pa.table([*ids, pa.array(estimate), scores, accepted], schema=PAIRS))
+    named: list[bytes] = []
+    for number, mask in bounded.items():
+        columns = found[number][1]
+        named += join_ids(columns["id_high"][mask], columns["id_low"][mask]).to_pylist()
+    counts = sum((verified.counts for verified, _columns in found), NO_PAIRS)
+    return {
+        "compared": int(counts.sum()),
+        "listed": writer.num_rows,
+        "similarity": counts.tolist(),
+        "bounded": [value.hex() for value in named],
+    }
 
 
 def _counts(records: Columns) -> dict[str, int]:

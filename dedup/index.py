@@ -12,6 +12,7 @@ replaced. Cluster columns count the documents of the present run and the old one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def index_shard(
     return {"documents": count, "band_keys": len(key)}
 
 
-def gather_index(members: Path, first_row: int, components: Path, out: Path) -> dict[str, int]:
+def gather_index(members: Path, first_row: int, components: Sequence[Path], out: Path) -> dict[str, int]:
     """Write what verification needs of an index's documents that lie in a component; its rows begin at
     `first_row`."""
     index = Run(members)

@@ -177,6 +177,10 @@ class FuzzySettings(_Documents):
         20_000, ge=1, description="documents per verification task, unless one cluster is larger"
     )
 
+    split_documents: int = Field(
+        1_000_000, ge=1, description="a cluster of candidates larger than this is verified by many tasks"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _choose_bands(cls, values: object) -> object:

@@ -8,7 +8,7 @@ depends on them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,17 @@ from gristmill.dedup.alarm import check_losses
 from gristmill.dedup.decisions import DECISIONS, Applied
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.dedup.stars import EDGE_BYTES
 from gristmill.location import location
 from gristmill.manifest import Record
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases import dedup_index
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.cluster_samples import ClusterObserver, observe_bounded, observe_pairs
+from gristmill.pipeline.phases.dedup_components import find_components
+from gristmill.pipeline.phases.dedup_giants import verify_giants
 from gristmill.pipeline.phases.shuffle import Shard, files, over_parts, over_shards, passed_on, shards_of
-from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage
 from gristmill.pipeline.run.outcomes import Outcomes
 from gristmill.pipeline.stages.dedup import ExactSlice, FuzzySlice
 
@@ -71,28 +74,23 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
         "bands": files(job, signed, "bands"),
         "old": [(shard.bands, shard.first_row) for shard in old],
     }
-    clustered = yield over_parts("cluster", cluster_part, num_parts(num_keys, settings.part_records), **runs)
-    merged = yield from merge_phases(job, clustered)
-    (components,) = files(job, merged, "components")
-    gathered = yield over_shards("gather", gather_shard, shards, components=components)
+    parts = num_parts(num_keys, settings.part_records)
+    clustered = yield over_parts("cluster", cluster_part, parts, **runs)
+    all_rows = num_rows + sum(shard.num_rows for shard in old)
+    found = yield from find_components(job, clustered, all_rows)
+    gathered = yield over_shards("gather", gather_shard, shards, components=found.paths)
     if old:
-        gathered = gathered + (yield dedup_index.gather_phase(old, components))
-    runs = {
-        "components": components,
-        "members": files(job, gathered, "members"),
-        "old_row": num_rows,
-    }
-    groups = merged[-1].counts["groups"]
-    verified = yield Phase(
-        "verify", [Task(f"{group:05d}", verify_group, {"group": group}) for group in range(groups)], runs
-    )
+        gathered = gathered + (yield dedup_index.gather_phase(old, found.paths))
+    common = {"members": files(job, gathered, "members"), "old_row": num_rows}
+    verified = yield Phase("verify", found.tasks(verify_group, settings.split_documents), common)
+    verified = verified + (yield from verify_giants(job, found, common))
     applied = yield over_shards("apply", apply_shard, shards, decisions=files(job, verified, "clusters"))
     check_alarm(settings, shards, applied, verified)
     facts: dict[str, Any] = {
-        name: sum(record.counts[name] for record in verified)
+        name: sum(record.counts.get(name, 0) for record in verified)
         for name in ("clusters", "compared", "removed", "bounded")
     }
-    facts["components"] = merged[-1].counts["components"]
+    facts |= {"components": found.count, "rounds": found.rounds}
     facts["warnings"] = bounded_warnings(settings, facts["bounded"])
     if settings.index:
         yield dedup_index.index_phase(job, applied)
@@ -100,20 +98,8 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
             "index": settings.shingling,
             "against": [str(location(folder).resolve()) for folder in settings.against],
         }
-    return facts | passed_on(job, signed, clustered, merged, gathered, verified, but=("pairs", "bounded"))
-
-
-def merge_phases(job: Job[FuzzySlice], records: list[Record]) -> Generator[Phase, list[Record], list[Record]]:
-    """Merge forests level by level; return the records of all levels, the last one with the components."""
-    done: list[Record] = []
-    for level, groups in enumerate(cluster.merge_tree(len(records)), start=1):
-        forests = files(job, records, "forest")
-        common = {"last": len(groups) == 1}
-        arguments = [{"forests": [forests[leaf] for leaf in group], **common} for group in groups]
-        tasks = [Task(f"{number:05d}", merge_group, each) for number, each in enumerate(arguments)]
-        records = yield Phase(f"merge-{level}", tasks)
-        done += records
-    return done
+    passing = (signed, clustered, found.records, gathered, verified)
+    return facts | passed_on(job, *passing, but=("pairs", "bounded"))
 
 
 def bounded_warnings(settings: FuzzySettings, num_bounded: int) -> list[str]:
@@ -138,29 +124,19 @@ def cluster_part(
     task: Attempt[FuzzySlice], part: int, parts: int, bands: list[str], old: list[tuple[str, int]]
 ) -> None:
     out = task.scratch / "forest.run"
-    old_runs = [(Path(path), row) for path, row in old]
-    task.record.counts = cluster.cluster_bands(
-        [Path(path) for path in bands], *key_range(part, parts), out, old_runs
-    )
-    task.publish(out, "forest", task.record.counts["joined"])
+    runs, old_runs = [Path(path) for path in bands], [(Path(path), row) for path, row in old]
+    most = task.settings.fuzzy.memory_bytes // EDGE_BYTES
+    counts = cluster.cluster_bands(runs, *key_range(part, parts), out, old_runs, most)
+    task.record.counts = counts
+    for number in range(counts["files"]):
+        task.publish(out.with_suffix(f".{number}"), "forest")
 
 
-def merge_group(task: Attempt[FuzzySlice], forests: list[str], last: bool) -> None:
-    """Merge forests; the last merge is completed to components, cut into groups."""
-    out = task.scratch / "forest.run"
-    task.record.counts = cluster.merge_forests([Path(path) for path in forests], out)
-    if last:
-        components = task.scratch / "components.run"
-        task.record.counts = cluster.write_components(out, components, task.settings.fuzzy.group_documents)
-        task.publish(components, "components", task.record.counts["documents"])
-    else:
-        task.publish(out, "forest", task.record.counts["joined"])
-
-
-def gather_shard(task: Attempt[FuzzySlice], shard: Shard, components: str) -> None:
+def gather_shard(task: Attempt[FuzzySlice], shard: Shard, components: list[str]) -> None:
     out = task.scratch / "members.run"
+    paths = [Path(path) for path in components]
     task.record.counts = fuzzy.gather_members(
-        task.settings.fuzzy, Path(shard.path), shard.first_row, Path(components), out
+        task.settings.fuzzy, Path(shard.path), shard.first_row, paths, out
     )
     task.publish(out, "members", task.record.counts["members"])
 
@@ -178,7 +154,7 @@ def verify_group(
     observe_pairs(task.record, read_parquet(pairs), similarity, task.seed)
     observe_bounded(task, bounded)
     task.publish(out, "clusters", counts["members"])
-    task.publish(pairs, "pairs", counts["compared"])
+    task.publish(pairs, "pairs", counts["listed"])
 
 
 def apply_shard(task: Attempt[ExactSlice | FuzzySlice], shard: Shard, decisions: list[str]) -> None:

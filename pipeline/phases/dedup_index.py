@@ -25,6 +25,7 @@ class OldShard:
     members: str
     first_row: int
     num_keys: int
+    num_rows: int
 
 
 def indexes(settings: FuzzySettings) -> list[Manifest]:
@@ -78,21 +79,22 @@ def old_shards(settings: FuzzySettings, first_row: int) -> list[OldShard]:
             manifest.named("index-bands"), manifest.named("index-members"), strict=True
         ):
             paths = [str((manifest.folder / entry.path).resolve()) for entry in (bands, members)]
-            shards.append(OldShard(paths[0], paths[1], first_row, bands.rows))
+            shards.append(OldShard(paths[0], paths[1], first_row, bands.rows, members.rows))
             first_row += members.rows
     return shards
 
 
-def gather_phase(old: Sequence[OldShard], components: str) -> Phase:
+def gather_phase(old: Sequence[OldShard], components: list[str]) -> Phase:
     arguments = [{"shard": shard, "components": components} for shard in old]
     return Phase(
         "gather-old", [Task(f"{number:05d}", gather_old, each) for number, each in enumerate(arguments)]
     )
 
 
-def gather_old(task: Attempt[FuzzySlice], shard: OldShard, components: str) -> None:
+def gather_old(task: Attempt[FuzzySlice], shard: OldShard, components: list[str]) -> None:
     out = task.scratch / "members.run"
-    task.record.counts = index.gather_index(Path(shard.members), shard.first_row, Path(components), out)
+    paths = [Path(path) for path in components]
+    task.record.counts = index.gather_index(Path(shard.members), shard.first_row, paths, out)
     task.publish(out, "members", task.record.counts["members"])
 
 

@@ -14,7 +14,7 @@ from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.report.duplicates import duplicates_section
 from tests.support.dedup_drive import documents, run_fuzzy, write_shards
 from tests.support.dedup_stages import made_stage, read, run
-from tests.support.made_stage import Slice
+from tests.support.made_stage import MadeSlice
 from tests.support.made_texts import VOCABULARY, corpus, jaccard, page
 
 __all__ = ["made_stage"]  # the fixture that names the stage of made documents
@@ -68,17 +68,17 @@ def test_the_curve_is_kept_in_clusters_of_every_size(tmp_path: Path, size: int) 
 def test_the_curve_is_kept_against_an_index(tmp_path: Path) -> None:
     originals, copies = template_pages(200, 7, own=32, changed=4)
     settings = FuzzySettings(index=True)
-    run(tmp_path / "old", documents(originals), [50], Slice(fuzzy=settings))
+    run(tmp_path / "old", documents(originals), [50], MadeSlice(fuzzy=settings))
     against = settings.model_copy(update={"against": (str(tmp_path / "old"),)})
     new = documents(copies, keys=[f"new{number}" for number in range(len(copies))])
-    found = run(tmp_path / "new", new, [70], Slice(fuzzy=against))["dedup-fuzzy"]
+    found = run(tmp_path / "new", new, [70], MadeSlice(fuzzy=against))["dedup-fuzzy"]
     assert found.rows("removed") >= 0.87 * len(copies)
     assert found.extra["bounded"] == 0 and found.extra["warnings"] == []
 
 
 def test_documents_whose_comparisons_a_bound_ended_are_counted_and_named(tmp_path: Path) -> None:
     originals, _copies = template_pages(60, 9, own=20, changed=1)
-    settings = Slice(fuzzy=FuzzySettings(max_candidates=3, max_comparisons=2))
+    settings = MadeSlice(fuzzy=FuzzySettings(max_candidates=3, max_comparisons=2))
     step = run(tmp_path / "out", documents(originals), [], settings)["dedup-fuzzy"]
     named = read(step, "bounded")["id"].to_pylist()
     assert len(named) == step.extra["bounded"] > 30

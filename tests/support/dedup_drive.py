@@ -94,11 +94,12 @@ def run_fuzzy(settings: FuzzySettings, shards: Sequence[tuple[Path, int]], scrat
         bands.append(scratch / f"{path.stem}.bands")
         total += fuzzy.map_signatures(settings, path, first_row, bands[-1])["band_keys"]
     parts = num_parts(total, settings.part_records)
-    forests = [scratch / f"0-{part}.forest" for part in range(parts)]
-    for part, forest in enumerate(forests):
-        cluster.cluster_bands(bands, *key_range(part, parts), forest)
-    for level, groups in enumerate(cluster.merge_tree(parts), start=1):
-        merged = [scratch / f"{level}-{number}.forest" for number in range(len(groups))]
+    forests = []
+    for part in range(parts):
+        files = cluster.cluster_bands(bands, *key_range(part, parts), scratch / f"0-{part}.forest")["files"]
+        forests += [scratch / f"0-{part}.{number}" for number in range(files)]
+    for level, groups in enumerate(cluster.merge_tree(len(forests)), start=1):
+        merged = [scratch / f"{level}-{number}.merged" for number in range(len(groups))]
         for group, out in zip(groups, merged, strict=True):
             cluster.merge_forests([forests[leaf] for leaf in group], out)
         forests = merged
@@ -106,7 +107,7 @@ def run_fuzzy(settings: FuzzySettings, shards: Sequence[tuple[Path, int]], scrat
     counts = cluster.write_components(forests[0], components, settings.group_documents)
     members = [scratch / f"{path.stem}.members" for path, _row in shards]
     for (path, row), out in zip(shards, members, strict=True):
-        fuzzy.gather_members(settings, path, row, components, out)
+        fuzzy.gather_members(settings, path, row, [components], out)
     decisions, pairs, results = [], [], [counts]
     for group in range(counts["groups"]):
         decisions.append(scratch / f"{group}.decisions")

@@ -1,0 +1,134 @@
+"""Giant components verified by many tasks: rounds of a block and a sweep over slices of the members."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from gristmill.dedup import fuzzy, giant
+from gristmill.dedup.cluster import group_range
+from gristmill.dedup.stars import row_range
+from gristmill.manifest import Record
+from gristmill.parquet import read_parquet
+from gristmill.pipeline.phases.cluster_samples import observe_bounded, observe_pairs
+from gristmill.pipeline.phases.dedup_components import Components
+from gristmill.pipeline.phases.shuffle import files
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
+from gristmill.pipeline.stages.dedup import FuzzySlice
+
+Phases = Generator[Phase, list[Record], list[Record]]
+
+
+def verify_giants(job: Job[FuzzySlice], found: Components, common: dict[str, Any]) -> Phases:
+    """Verify every component of more than `split_documents` in many tasks; return their records."""
+    most = job.settings.fuzzy.split_documents
+    done: list[Record] = []
+    giants = [(file, group, size) for file, group, size in found.groups if size > most]
+    for number, (file, group, size) in enumerate(giants):
+        where = {"components": found.paths[file], "group": group}
+        slices = min(len(common["members"]), -(-size // most))
+        done += yield from _verify(job, f"giant-{number}", where, slices, found.num_rows, common)
+    return done
+
+
+def _verify(
+    job: Job[FuzzySlice], name: str, where: dict[str, Any], slices: int, num_rows: int, common: dict[str, Any]
+) -> Phases:
+    bounds = [len(common["members"]) * number // slices for number in range(slices + 1)]
+    tasks = [
+        Task(f"{number:05d}", list_slice, {"first": low, "count": high - low})
+        for number, (low, high) in enumerate(itertools.pairwise(bounds))
+    ]
+    listed = {name: common[name] for name in ("members", "old_row")}
+    left = yield Phase(f"{name}-list", tasks, {**listed, **where})
+    done, turn = list(left), 0
+    shared = {"members": common["members"]}
+    while sum(record.counts["left"] for record in left):
+        undecided = files(job, left, "undecided")
+        block = yield Phase(
+            f"{name}-block-{turn:04d}", [Task("all", verify_block, {"undecided": undecided})], shared
+        )
+        sweeps = [
+            Task(f"{number:05d}", sweep_slice, {"number": number, "undecided": path})
+            for number, path in enumerate(undecided)
+        ]
+        (kept,) = files(job, block, "block")
+        left = yield Phase(f"{name}-sweep-{turn:04d}", sweeps, {**shared, "block": kept})
+        done += [*block, *left]
+        turn += 1
+    decided = files(job, done, "decided")
+    parts = [Task(f"{part:05d}", sum_clusters, {"part": part}) for part in range(slices)]
+    summed = yield Phase(
+        f"{name}-clusters", parts, {"decided": decided, "parts": slices, "num_rows": num_rows}
+    )
+    clusters = files(job, summed, "summed")
+    tasks = [Task(f"{number:05d}", complete, {"decided": path}) for number, path in enumerate(decided)]
+    completed = yield Phase(f"{name}-decide", tasks, {"clusters": clusters})
+    return [*done, *summed, *completed]
+
+
+def list_slice(
+    task: Attempt[FuzzySlice],
+    first: int,
+    count: int,
+    members: list[str],
+    components: str,
+    group: int,
+    old_row: int | None,
+) -> None:
+    out = task.scratch / "undecided.run"
+    root, _end = group_range(Path(components), group)
+    task.record.counts = giant.list_undecided(list(map(Path, members)), first, count, root, old_row, out)
+    task.publish(out, "undecided", task.record.counts["left"])
+
+
+def verify_block(task: Attempt[FuzzySlice], undecided: list[str], members: list[str]) -> None:
+    out, decided = task.scratch / "block.run", task.scratch / "decided.run"
+    counts, found, columns = giant.verify_block(
+        task.settings.fuzzy, list(map(Path, members)), list(map(Path, undecided)), out, decided
+    )
+    task.record.counts = counts
+    _observe(task, [(found, columns)], {0: found.bounded})
+    task.publish(out, "block", counts["kept"])
+    task.publish(decided, "decided", counts["block"])
+
+
+def sweep_slice(
+    task: Attempt[FuzzySlice],
+    number: int,
+    undecided: str,
+    block: str,
+    members: list[str],
+) -> None:
+    left, decided = task.scratch / "left.run", task.scratch / "decided.run"
+    paths = (list(map(Path, members)), Path(block), number, Path(undecided), left, decided)
+    task.record.counts, found = giant.sweep(task.settings.fuzzy, *paths)
+    _observe(task, found, {})
+    task.publish(left, "undecided", task.record.counts["left"])
+    task.publish(decided, "decided", task.record.counts.pop("removed"))
+
+
+def _observe(task: Attempt[FuzzySlice], found: list[Any], bounded: dict[int, Any]) -> None:
+    pairs = task.scratch / "pairs.parquet"
+    told = fuzzy.write_compared(task.settings.fuzzy, pairs, found, bounded)
+    task.record.counts |= {"compared": told["compared"], "bounded": len(told["bounded"])}
+    observe_pairs(task.record, read_parquet(pairs), told["similarity"], task.seed)
+    observe_bounded(task, told["bounded"])
+    task.publish(pairs, "pairs", told["listed"])
+
+
+def sum_clusters(task: Attempt[FuzzySlice], part: int, parts: int, num_rows: int, decided: list[str]) -> None:
+    out = task.scratch / "summed.run"
+    low, high = row_range(part, parts, num_rows)
+    counts = giant.sum_clusters([Path(path) for path in decided], low, high, out)
+    task.record.extra["largest"] = counts.pop("largest")
+    task.record.counts = counts
+    task.publish(out, "summed", counts["clusters"])
+
+
+def complete(task: Attempt[FuzzySlice], decided: str, clusters: list[str]) -> None:
+    out = task.scratch / "clusters.run"
+    task.record.counts = giant.complete(task.settings.fuzzy, Path(decided), list(map(Path, clusters)), out)
+    task.publish(out, "clusters", task.record.counts.pop("members"))
