@@ -65,9 +65,9 @@ def test_a_key_of_a_million_documents_costs_a_million_edges(tmp_path: Path) -> N
     count = 1_000_000
     columns = {"key": np.full(count, 42, np.uint64), "row": np.arange(count, dtype=np.uint32)}
     write_run(tmp_path / "bands", {**columns, "first_row": np.array([5], np.uint64)})
-    counts = cluster_bands([tmp_path / "bands"], 0, 1 << 64, tmp_path / "forest")
-    assert counts == {"band_keys": count, "edges": count - 1, "joined": count - 1}
-    assert set(np.unique(Run(tmp_path / "forest").columns["root"]).tolist()) == {5}
+    counts = cluster_bands([tmp_path / "bands"], 0, 1 << 64, tmp_path / "forest.run")
+    assert counts == {"band_keys": count, "edges": count - 1, "joined": count - 1, "files": 1}
+    assert set(np.unique(Run(tmp_path / "forest.0").columns["root"]).tolist()) == {5}
 
 
 def test_components_do_not_depend_on_how_many_parts_the_keys_are_cut_into(tmp_path: Path) -> None:
@@ -83,6 +83,7 @@ def test_components_do_not_depend_on_how_many_parts_the_keys_are_cut_into(tmp_pa
         forests = [tmp_path / f"{parts}-{part}" for part in range(parts)]
         for part, path in enumerate(forests):
             cluster_bands(bands, *key_range(part, parts), path)
+        forests = [path.with_suffix(".0") for path in forests]
         merge_forests(forests, tmp_path / f"{parts}-all")
         found.append(Run(tmp_path / f"{parts}-all").columns)
     assert all((found[0][name] == found[1][name]).all() for name in ("row", "root"))
@@ -93,5 +94,6 @@ def test_groups_hold_whole_components(tmp_path: Path) -> None:
     root = np.array([0, 0, 10, 10, 10, 20, 30], np.uint64)
     write_run(tmp_path / "forest", {"row": row, "root": root})
     counts = write_components(tmp_path / "forest", tmp_path / "components", 4)
+    assert counts.pop("group_sizes") == [7, 2, 2]
     assert counts == {"documents": 11, "components": 4, "groups": 3, "largest": 4}
     assert Run(tmp_path / "components").columns["bounds"][:-1].tolist() == [0, 20, 30]
