@@ -22,7 +22,6 @@ from gristmill.classifiers.passages import (
     sample,
 )
 from gristmill.classifiers.settings import ClassifierSettings
-from gristmill.errors import InputError
 
 Mask = npt.NDArray[np.bool_]
 NEAR = 0.5  # of a held-out passage's 5-grams are in training passages: it is no fresh text
@@ -64,6 +63,7 @@ class Halves:
     judgement: Labelled
     near_training: int
     too_little: int
+    warnings: list[str]
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -72,6 +72,7 @@ class Halves:
                 "negatives": int((~self.calibration.labels).sum()),
             },
             "left_out": {"near_training": self.near_training, "too_little": self.too_little},
+            "warnings": self.warnings,
         }
 
 
@@ -92,11 +93,8 @@ class Heldout:
             scarce = too_little(texts) & ~copied
             near, little = near + int(copied.sum()), little + int(scarce.sum())
             sides.append([passage for passage, out in zip(side, copied | scarce, strict=True) if not out])
-        half_of = _half_of_units(sides)
-        halves = [
-            _labelled(*([p for p in side if half_of[p.unit] == half] for side in sides)) for half in (0, 1)
-        ]
-        return Halves(halves[0], halves[1], near, little)
+        parts, said = _halved(sides)
+        return Halves(*(_labelled(*part) for part in parts), near, little, said)
 
 
 def training_of(
@@ -130,20 +128,31 @@ def length_group(chars: int) -> str:
     return str(1 << (chars.bit_length() - 1)) if chars else "0"
 
 
-def _half_of_units(sides: Sequence[Sequence[Passage]]) -> dict[bytes, int]:
+def _halved(
+    sides: Sequence[Sequence[Passage]],
+) -> tuple[list[list[list[Passage]]], list[str]]:
     """Deal the units of each class in turn to two halves, in hash order: a half has no more than one unit
-    less, and a domain that both classes have is on one side."""
+    less, and a domain that both classes have is on one side.
+
+    A class with one unit is dealt by passage, one with a single passage stands in both halves: both are said.
+    """
     half_of: dict[bytes, int] = {}
+    parts: list[list[list[Passage]]] = [[], []]
+    said = []
     for name, side in zip(("positives", "negatives"), sides, strict=True):
         fresh = sorted({passage.unit for passage in side} - half_of.keys())
         half_of.update({unit: number % 2 for number, unit in enumerate(fresh)})
-        if len({half_of[passage.unit] for passage in side}) < 2:
-            raise InputError(
-                f"of the {name} {len(side)} passages are held out, too few to calibrate on one part and to"
-                " report on another",
-                hint="raise `classify.classifier.heldout_fraction`, or give more documents or domains",
+        halves = [[passage for passage in side if half_of[passage.unit] == half] for half in (0, 1)]
+        if not all(halves):
+            halves = [list(side[half::2]) or list(side) for half in (0, 1)]
+            said.append(
+                f"of the {name} one document or domain is held out: it calibrates the classifier and is what"
+                " this report judges by; give more documents, or raise"
+                " `classify.classifier.heldout_fraction`"
             )
-    return half_of
+        for part, half in zip(parts, halves, strict=True):
+            part.append(half)
+    return parts, said
 
 
 def _labelled(good: list[Passage], bad: list[Passage]) -> Labelled:

@@ -20,6 +20,7 @@ class Level:
     documents: int
     text_bytes: int
     is_entry: bool = False
+    came: int = 0  # to the stage: `documents` also counts sources that pass it by
     removed: int = 0
     failed: int = 0
     not_documents: int = 0
@@ -29,10 +30,6 @@ class Level:
     by_rule_first: Counter[str] = field(default_factory=Counter)
     by_rule_any: Counter[str] = field(default_factory=Counter)
     steps: list[StepView] = field(default_factory=list)
-
-    @property
-    def entered(self) -> int:
-        return self.documents + self.removed + self.failed + self.not_documents
 
 
 @dataclass(slots=True)
@@ -122,6 +119,7 @@ def _mixed(view: RunView) -> Level | None:
     level = Level(label_of("mix"), documents, text_bytes, num_tokens=tokens, steps=steps)
     for step in steps:
         books = step.totals.books
+        level.came += books.items_in
         level.removed += books.items_out["removed"]
         level.not_documents += books.items_out["heldout"]
         level.by_rule_first.update(books.by_rule_first)
@@ -135,6 +133,7 @@ def _pass(step: StepView, level: Level, documents: dict[str, int], text_bytes: d
         documents[source] = out["kept"]
         # Extraction makes text out of payload; every later stage books text itself.
         text_bytes[source] = books.created_bytes or books.bytes_out["kept"]
+        level.came += books.items_in
         level.removed += out["removed"]
         level.failed += out["failed"]
         level.not_documents += sum(

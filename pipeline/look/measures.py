@@ -16,9 +16,20 @@ def print_quality(out: Path) -> None:
     would keep."""
     report = finished_steps(out)["classify-train"].extra["report"]
     heldout = report["heldout"]
-    print(f"\non {heldout['positives']:,} curated and {heldout['negatives']:,} crawled passages held out:")
-    names = ("precision", "recall", "f1", "auc", "brier")
-    print_table(list(names), [[f"{report[name]:.3f}" for name in names]], right=range(len(names)))
+    print(
+        f"\non {heldout['positives']:,} curated and {heldout['negatives']:,} crawled passages of"
+        f" {report['units']:,} domains or documents, neither trained nor calibrated on:"
+    )
+    names = ("precision", "recall", "f1", "auc", "brier", "calibration_error")
+    intervals = report["intervals"]
+    rows = [
+        [f"{report[name]:.3f}" for name in names],
+        ["-".join(f"{edge:.3f}" for edge in intervals[name]) for name in names],
+    ]
+    heads = [name.replace("_", " ") for name in names]
+    print_table(["", *heads], [["", *rows[0]], ["95 %", *rows[1]]], right=range(1, len(names) + 1))
+    for language, own in report.get("languages", {}).items():
+        print(f"  the model of {language}: F1 {own['f1']:.3f}, AUC {own['auc']:.3f}")
     rows = [
         [
             f"{rule} {setting}"

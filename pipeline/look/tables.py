@@ -69,6 +69,9 @@ def print_funnel(manifests: dict[str, Manifest]) -> None:
     for manifest in manifests.values():
         for note in manifest.extra.get("notes", ()):
             print(f"note: {note}")
+    for name, manifest in manifests.items():
+        for warning in manifest.extra.get("warnings", ()):
+            print(f"warning: {name}: {one_line(warning)}")
 
 
 def print_status(out: Path, *, as_json: bool) -> bool:

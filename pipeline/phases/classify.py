@@ -82,7 +82,8 @@ def train(job: Job[ClassifyTrainSlice]) -> Stage:
         for side, members in sides.items()
     }
     (record,) = yield Phase("train", [Task("model", train_model, {**samples, **common})])
-    return {**record.extra, **passed_on(job, sampled)}
+    said = record.extra["report"]["warnings"]
+    return {**record.extra, "warnings": said, **passed_on(job, sampled)}
 
 
 def tally_file(task: Attempt[ClassifyTrainSlice], path: str) -> None:

@@ -238,5 +238,5 @@ def _rule_row(level: Level, rule: str, most: int) -> list[object]:
         Cell(count(first), first),
         drawing.bar(first, most, "removed", within=any_),
         Cell(count(any_), any_),
-        Cell(share(first, level.entered), first / level.entered if level.entered else 0.0),
+        Cell(share(first, level.came), first / level.came if level.came else 0.0),
     ]

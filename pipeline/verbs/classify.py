@@ -33,6 +33,10 @@ def train(
     alpha: Alpha = None,
     threshold: Bound = None,
     top: Top = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="`language`: also a model for each language of both classes.", show_default=False),
+    ] = None,
 ) -> None:
     """Train on curated against crawled text, and keep of the crawled what the rule keeps.
 
@@ -47,7 +51,9 @@ def train(
     sources = source_names([*positives, *negatives])
     names = list(sources)
     sides = {"positives": names[: len(positives)], "negatives": names[len(positives) :]}
-    classifier = {"keep": keep} if (keep := _keep(alpha, threshold, top)) else {}
+    classifier: dict[str, Any] = {"keep": keep} if (keep := _keep(alpha, threshold, top)) else {}
+    if by is not None:
+        classifier["by"] = by
     recipe = named_recipe(
         "classify", sources, {"classify": {**sides, "classifier": classifier}}, said.overrides
     )

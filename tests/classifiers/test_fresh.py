@@ -14,6 +14,7 @@ from gristmill.classifiers import calibrate, parts, quality
 from gristmill.classifiers.intervals import Intervals, calibration_error, share_interval
 from gristmill.classifiers.passages import Passage, of_equal_lengths, sample
 from gristmill.classifiers.settings import ClassifierSettings
+from gristmill.classifiers.teaching import Heldout
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter
 from tests.support.classified import CODE, TEXTS, write_documents
@@ -192,3 +193,23 @@ def test_the_intervals_of_measures_hold_the_measures() -> None:
     found = intervals.of(lambda rows: {"auc": float(roc_auc_score(labels[rows], scores[rows]))}, labels)
     low, high = found["auc"]
     assert intervals.num_units == 100 and low < roc_auc_score(labels, scores) < high and high - low < 0.15
+
+
+def test_a_class_of_one_held_out_document_is_judged_by_it_and_the_report_says_so() -> None:
+    def passages(source: str, units: int, count: int) -> list[Passage]:
+        unit = source.encode() + b"%d"
+        return [Passage(n, b"%d" % n, source, f"text {n}", unit % (n % units)) for n in range(count)]
+
+    def nothing(texts: list[str]) -> np.ndarray:
+        return np.zeros(len(texts), bool)
+
+    known = np.empty(0, np.uint64)
+    many = Heldout(passages("a", 6, 12), passages("b", 5, 12)).prepared(known, nothing)
+    assert not many.warnings
+    units = [{p.unit for p in half.passages} for half in (many.calibration, many.judgement)]
+    assert not units[0] & units[1] and all(units)
+    few = Heldout(passages("a", 1, 4), passages("b", 5, 12)).prepared(known, nothing)
+    assert "of the positives one document" in few.warnings[0]
+    assert all(half.labels.sum() == 2 for half in (few.calibration, few.judgement))
+    one = Heldout(passages("a", 1, 1), passages("b", 5, 12)).prepared(known, nothing)
+    assert one.calibration.labels.sum() == one.judgement.labels.sum() == 1 and one.facts()["warnings"]
