@@ -94,7 +94,7 @@ class Heldout:
             near, little = near + int(copied.sum()), little + int(scarce.sum())
             sides.append([passage for passage, out in zip(side, copied | scarce, strict=True) if not out])
         parts, said = _halved(sides)
-        return Halves(*(_labelled(*part) for part in parts), near, little, said)
+        return Halves(_labelled(*parts[0]), _labelled(*parts[1]), near, little, said)
 
 
 def training_of(
