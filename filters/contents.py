@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.edits import Edits
 from gristmill.filters.files import digest_of, load_fasttext, predict, read_lines
 from gristmill.filters.options import DatatroveSettings, FunctionSettings, ModelSettings, WordListSettings
-from gristmill.filters.own_code import class_file, load_function
+from gristmill.filters.own_code import class_file, code_digests, load_function
 from gristmill.filters.rules import Bound, Rule
 from gristmill.hashing import uniform
 
@@ -136,7 +137,7 @@ def function_block(settings: FunctionSettings) -> Block:
         {"value": pa.float64()},
         (rule,),
         measure,
-        digests={"source": digest_of([path])},
+        digests=code_digests(Path(path)),
     )
 
 
@@ -191,7 +192,7 @@ def datatrove_block(settings: DatatroveSettings, made_of: type) -> Block:
     rule = Rule(block, "removed", None, Bound(max=0), settings.filter, (1.0,))
     signals = {"removed": pa.int64(), "reason": pa.string()}
     source = class_file(settings.filter)
-    digests = {"source": digest_of([str(source)])} if source else {}
+    digests = code_digests(source) if source else {}
     edits = (f"{block}.text",)
     return Block(block, signals, (rule,), measure, edits=edits, digests=digests, detail="reason")
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from gristmill.filters.block import Block
 from gristmill.filters.contents import datatrove_block, function_block, model_block, word_list_block
-from gristmill.filters.files import digest_of
 from gristmill.filters.options import Section
-from gristmill.filters.own_code import class_file, filter_classes, function_file
+from gristmill.filters.own_code import class_file, code_digests, filter_classes, function_file
 from gristmill.filters.pii import pii_block
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES
@@ -41,10 +40,12 @@ def digests_of(settings: FilterSettings, seed: int) -> dict[str, str]:
     }
     for part in settings.datatrove:
         if source := class_file(part.filter):
-            found[f"datatrove.{part.filter.rpartition('.')[2]}.source"] = digest_of([str(source)])
+            block = f"datatrove.{part.filter.rpartition('.')[2]}"
+            found |= {f"{block}.{name}": digest for name, digest in code_digests(source).items()}
     for rule in settings.rules:
         path, _, name = rule.function.rpartition(":")
-        found[f"rules.{rule.rule}.source"] = digest_of([str(function_file(path, name))])
+        digests = code_digests(function_file(path, name))
+        found |= {f"rules.{rule.rule}.{name}": digest for name, digest in digests.items()}
     return found
 
 

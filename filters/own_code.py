@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError, UsageError
+from gristmill.filters.code_files import code_files, code_libraries, forget_changed
+from gristmill.filters.files import digest_of
 from gristmill.filters.options import DatatroveSettings
+from gristmill.hashing import sha256_json
 
 _NAMING = "name a function as path.py:name"
 
@@ -32,6 +35,15 @@ def function_file(path: str, name: str) -> Path:
     if name not in _bound_names(tree):
         raise InputError(f"`{path}` has no function `{name}`")
     return Path(path)
+
+
+def code_digests(path: Path) -> dict[str, str]:
+    """Digest own code: its file with the modules it imports that nobody installed, and the versions of those
+    that somebody did."""
+    files = code_files(path)
+    libraries = code_libraries(files)
+    source = {"source": digest_of(map(str, files))}
+    return source | ({"libraries": sha256_json(libraries)} if libraries else {})
 
 
 def _bound_names(tree: ast.Module) -> set[str]:
@@ -51,6 +63,7 @@ def load_function(path: str, name: str) -> Callable[[str], Any]:
     """Import a file and take a function from it."""
     if not Path(path).is_file():
         raise InputError(f"there is no file `{path}`", hint=_NAMING)
+    forget_changed(code_files(Path(path))[1:])
     spec = importlib.util.spec_from_file_location(f"gristmill_rule_{Path(path).stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from gristmill.hashing import sha256_json
 from gristmill.manifest import Manifest
+from gristmill.pipeline.run.libraries import version_of
 from gristmill.pipeline.run.stage import Slice, StageKind
 from gristmill.storage import FILE_FORMAT
 
@@ -54,7 +54,7 @@ def ingredients(step: Step, inputs: Mapping[str, Manifest], seed: int) -> dict[s
         "settings": step.settings,
         "inputs": {name: manifest.content_digest for name, manifest in inputs.items()},
         "external": dict(step.external),
-        "libraries": {name: importlib.metadata.version(name) for name in step.kind.libraries},
+        "libraries": {name: version_of(name) for name in step.kind.libraries},
     }
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gristmill.classifiers.settings import ClassifierSettings, Pareto
 from gristmill.errors import RecipeError
 from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pipeline.run.libraries import CLASSIFIER, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 
 
@@ -41,13 +42,12 @@ class ClassifyScoreSlice(Slice):
 
 
 _REPORT = ("gristmill.pipeline.report.quality:quality_section",)
-_LIBRARIES = ("fasttext-modern", "scikit-learn", "pyarrow")
 TRAIN = StageKind(
     "classify-train",
     ClassifyTrainSlice,
     "gristmill.pipeline.phases.classify:train",
     version=2,
-    libraries=_LIBRARIES,
+    libraries=(*KERNELS, *CLASSIFIER),
     report=_REPORT,
 )
 SCORE = StageKind(
@@ -55,7 +55,7 @@ SCORE = StageKind(
     ClassifyScoreSlice,
     "gristmill.pipeline.phases.classify:score",
     version=4,
-    libraries=_LIBRARIES,
+    libraries=(*KERNELS, *CLASSIFIER),
     label="quality",
     books="texts",
     report=_REPORT,

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from gristmill.classifiers.settings import CoverageSettings
 from gristmill.pipeline.recipe.making import Making
+from gristmill.pipeline.run.libraries import KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 
 
@@ -27,7 +28,7 @@ COVERAGE = StageKind(
     CoverageSlice,
     "gristmill.pipeline.phases.coverage:coverage",
     version=2,
-    libraries=("pyarrow",),
+    libraries=KERNELS,
     label="coverage",
     books="texts",
 )

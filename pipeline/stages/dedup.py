@@ -16,6 +16,7 @@ from gristmill.dedup.settings import (
     SubstringSettings,
 )
 from gristmill.pipeline.recipe.making import Making
+from gristmill.pipeline.run.libraries import DEDUP, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 
 
@@ -51,7 +52,7 @@ EXACT = StageKind(
     ExactSlice,
     f"{_PHASES}.dedup:exact_stage",
     version=4,
-    libraries=("pyarrow",),
+    libraries=(*KERNELS, *DEDUP),
     label="exact dedup",
     books="texts",
     report=_REPORT,
@@ -61,7 +62,7 @@ FUZZY = StageKind(
     FuzzySlice,
     f"{_PHASES}.dedup:fuzzy_stage",
     version=4,
-    libraries=("pyarrow", "numba"),
+    libraries=(*KERNELS, *DEDUP),
     label="near dedup",
     books="texts",
     report=_REPORT,
@@ -71,7 +72,7 @@ PIECES = StageKind(
     PiecesSlice,
     f"{_PHASES}.dedup_pieces:pieces_stage",
     version=3,
-    libraries=("pyarrow", "numba"),
+    libraries=(*KERNELS, *DEDUP),
     label="pieces cut",
     books="texts",
 )
@@ -80,7 +81,7 @@ SUBSTRING = StageKind(
     SubstringSlice,
     f"{_PHASES}.dedup_substring:substring_stage",
     version=2,
-    libraries=("pyarrow", "numba", "pydivsufsort"),
+    libraries=(*KERNELS, *DEDUP, "pydivsufsort"),
     label="substrings cut",
     books="texts",
 )
@@ -89,7 +90,7 @@ DECONTAMINATE = StageKind(
     DecontaminateSlice,
     f"{_PHASES}.decontaminate:decontaminate_stage",
     version=3,
-    libraries=("pyarrow", "numba"),
+    libraries=(*KERNELS, *DEDUP),
     label="decontaminated",
     books="texts",
     report=("gristmill.pipeline.report.contamination:contamination_section",),

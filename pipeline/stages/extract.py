@@ -7,6 +7,7 @@ from gristmill.hashing import sha256_json
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.recipe.model import RecipeSource, UnknownSource
+from gristmill.pipeline.run.libraries import COLUMNS, EXTRACTION, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 from gristmill.pipeline.sources.settings import SourceSettings
 
@@ -34,7 +35,7 @@ EXTRACT = StageKind(
     ExtractSlice,
     "gristmill.pipeline.phases.extract:extract",
     version=5,
-    libraries=("trafilatura", "resiliparse", "fastwarc", "pycld2", "lxml", "pyarrow", "numba"),
+    libraries=(*KERNELS, *EXTRACTION),
     label="extracted",
     books="texts",
     entry=True,
@@ -44,7 +45,7 @@ ADOPT = StageKind(
     AdoptSlice,
     "gristmill.pipeline.phases.adopt:adopt",
     version=3,
-    libraries=("pyarrow",),
+    libraries=COLUMNS,
     label="taken in",
     books="texts",
     entry=True,

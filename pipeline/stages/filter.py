@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gristmill.filters.settings import FilterSettings
 from gristmill.pipeline.recipe.making import Making
+from gristmill.pipeline.run.libraries import FILTERS, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 
 
@@ -29,7 +30,7 @@ FILTER = StageKind(
     FilterSlice,
     "gristmill.pipeline.phases.filter:filter_documents",
     version=3,
-    libraries=("pyarrow", "numba", "pycld2"),
+    libraries=(*KERNELS, *FILTERS),
     label="filtered",
     books="texts",
 )
@@ -38,7 +39,7 @@ RECUT = StageKind(
     RecutSlice,
     "gristmill.pipeline.phases.recut:recut_documents",
     version=3,
-    libraries=("pyarrow", "numba"),
+    libraries=(*KERNELS, *FILTERS),
     label="decided anew",
     books="texts",
     entry=True,

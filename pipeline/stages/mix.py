@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 
@@ -18,6 +19,7 @@ MIX = StageKind(
     MixSlice,
     "gristmill.pipeline.phases.mix:mix",
     version=2,
+    libraries=(*KERNELS, *TOKENIZERS),
     label="mixed",
     books="tokens",
     report=("gristmill.pipeline.report.mixture:mixture_section",),

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gristmill.classifiers.settings import BucketSettings, KenlmSettings, NgramSettings
 from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pipeline.run.libraries import KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings
 
@@ -74,14 +75,14 @@ TRAIN = StageKind(
     NgramTrainSlice,
     "gristmill.pipeline.phases.ngram:train",
     version=2,
-    libraries=("numba",),
+    libraries=KERNELS,
 )
 SCORE = StageKind(
     "ngram-score",
     NgramScoreSlice,
     "gristmill.pipeline.phases.ngram_score:score",
     version=3,
-    libraries=("pyarrow", "numba"),
+    libraries=KERNELS,
     label="perplexity",
     books="texts",
 )
@@ -90,7 +91,7 @@ HELDOUT = StageKind(
     NgramHeldoutSlice,
     "gristmill.pipeline.phases.ngram:heldout",
     version=2,
-    libraries=("numba",),
+    libraries=KERNELS,
     report=("gristmill.pipeline.report.training:training_section",),
 )
 

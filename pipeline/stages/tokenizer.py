@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 
@@ -24,7 +25,7 @@ TOKENIZER = StageKind(
     TokenizerSlice,
     "gristmill.pipeline.phases.tokenizer:train",
     version=4,
-    libraries=("sentencepiece",),
+    libraries=(*KERNELS, *TOKENIZERS),
     report=("gristmill.pipeline.report.mixture:tokenizer_section",),
 )
 ENCODE = StageKind(
@@ -32,7 +33,7 @@ ENCODE = StageKind(
     EncodeSlice,
     "gristmill.pipeline.phases.encode:encode",
     version=2,
-    libraries=("sentencepiece", "tokenizers", "gigatoken"),
+    libraries=(*KERNELS, *TOKENIZERS),
     label="encoded",
     books="tokens",
     report=("gristmill.pipeline.report.mixture:tokenizer_section",),

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 from gristmill.errors import GristmillError
 from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.run.libraries import TRAINER
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings
 
@@ -22,7 +23,7 @@ TRAIN = StageKind(
     TrainSlice,
     "gristmill.pipeline.phases.train:train",
     version=2,
-    libraries=("torch",),
+    libraries=TRAINER,
     report=("gristmill.pipeline.report.training:training_section",),
 )
 

@@ -9,7 +9,6 @@ of all stages change, `FILE_FORMAT` in `gristmill/storage.py`), then
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 from gristmill.hashing import sha256_json
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.run.libraries import version_of
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
@@ -46,7 +46,7 @@ def test_no_stage_writes_other_bytes_under_the_same_version(
         }
         for step in plan.steps
     }
-    versions: dict[str, object] = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    versions: dict[str, object] = {name: version_of(name) for name in LIBRARIES}
     # Calibration fits by BLAS, whose last digits follow the processor.
     versions["simd"] = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     if request.config.getoption("--force-golden"):

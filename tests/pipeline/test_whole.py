@@ -194,3 +194,19 @@ def test_a_run_with_more_failures_than_allowed_says_how_many_of_what(
     assert ended.value.code == 3
     assert "3 of 11 records failed, more than `limits.failed_fraction`" in err
     assert "no_text 2" in err and "gristmill inspect 'my out' --failed" in err
+
+
+def test_a_module_that_a_rule_imports_from_beside_it_is_part_of_the_identity(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("own").mkdir()
+    monkeypatch.syspath_prepend(str(here / "own"))
+    Path("own/rules_here.py").write_text("from helper_here import value\ndef f(text): return value()\n")
+    Path("own/helper_here.py").write_text("def value(): return 0\n")
+    sections = {"filter": {"presets": [], "rules": [{"function": "own/rules_here.py:f", "max": 0.5}]}}
+    kept = run_plan(plan_of(**sections), here / "out", INLINE, QUIET).manifests["filter/a"]
+    assert kept.rows("documents") == len(TEXTS)
+    Path("own/helper_here.py").write_text("def value(): return 1\n")
+    assert [state.state for state in states(plan_of(**sections), here / "out")] == ["done", "stale"]
+    removed = run_plan(plan_of(**sections), here / "out", INLINE, QUIET).manifests["filter/a"]
+    assert removed.rows("documents") == 0

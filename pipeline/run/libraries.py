@@ -1,0 +1,31 @@
+"""The distributions that shape bytes, in groups that stages declare.
+
+tests/pipeline/test_libraries.py walks the imports of every stage and fails on one that is neither declared
+nor known to be harmless.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+COLUMNS = ("pyarrow", "numpy", "orjson")
+KERNELS = (*COLUMNS, "numba", "scipy")
+EXTRACTION = (
+    *("trafilatura", "resiliparse", "htmldate", "courlan", "justext", "lxml", "lxml_html_clean", "pycld2"),
+    *("tld", "babel", "charset-normalizer", "dateparser", "python-dateutil"),
+    *("fastwarc", "isal", "lz4", "zstandard", "brotli"),
+)
+FILTERS = ("datatrove", "fasttext-modern", "pyahocorasick", "pycld2", "xxhash", "regex", "nltk")
+DEDUP = ("xxhash", "datatrove")
+CLASSIFIER = ("fasttext-modern", "scikit-learn")
+TOKENIZERS = ("sentencepiece", "tokenizers", "gigatoken", "tiktoken")
+TRAINER = ("numpy", "torch", "safetensors", "sentencepiece", "tokenizers")
+
+
+def version_of(name: str) -> str:
+    """The version of an installed distribution, `absent` for one that is not: an optional one decides by its
+    absence, too."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
