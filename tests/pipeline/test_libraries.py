@@ -47,6 +47,8 @@ ELSEWHERE = {
     "xxhash": ("filter", "recut", "dedup-exact", "dedup-fuzzy", "dedup-pieces"),
     "pyarrow": tuple(name for name in kinds() if name != "train"),
     "orjson": tuple(name for name in kinds() if name != "train"),
+    "numba": tuple(name for name in kinds() if name not in ("train", "adopt")),
+    "scipy": tuple(name for name in kinds() if name not in ("train", "adopt")),
 }
 
 
