@@ -1,79 +1,232 @@
-"""Content encodings of stored bodies: undone if they are really there, and never beyond a bound."""
+"""Content codings of stored bodies: undone where they are really there, to their end, and never beyond a
+bound.
+
+What a header says is a hint: bodies are stored decoded under the old header, coded twice, or under another
+coding's name. So a body that begins with gzip's or zstd's signature is inflated whatever was said, and again
+while it still does. All data before a damage is kept, and the damage is said.
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
+_MAX_LAYERS = 4
+_PIECE_BYTES = 1 << 14
+_ZSTD_PIECE_BYTES = 1 << 10  # a block of four bytes can become 128 KiB
 
 
 class TooLarge(Exception):
     """The body inflates beyond the bound."""
 
 
-def decode_content(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Undo `gzip`, `deflate`, `br` and `zstd`, the last applied first.
+@dataclass(slots=True)
+class Decoded:
+    """A body without its codings; `damage` says what was wrong with one of them."""
 
-    Many archives keep the header of a body that they stored decoded: what does not decode is returned as it
-    is, and what breaks off as far as it goes.
-    """
-    for name in reversed([part.strip() for part in encoding.lower().split(",")]):
-        if name in ("gzip", "x-gzip") and body[:2] == b"\x1f\x8b":
-            body = _inflate(body, 47, max_bytes)
-        elif name == "deflate" and body.lstrip()[:1] != b"<":
-            body = _inflate(body, 15, max_bytes) if body[:1] == b"\x78" else _inflate(body, -15, max_bytes)
-        elif name == "br" and body.lstrip()[:1] != b"<":
-            body = _brotli(body, max_bytes)
-        elif name == "zstd" and body[:4] == b"\x28\xb5\x2f\xfd":
-            body = _zstd(body, max_bytes)
-    return body
+    body: bytes
+    damage: str | None = None
+    is_inflated: bool = False
 
 
-def _inflate(body: bytes, window_bits: int, max_bytes: int) -> bytes:
-    decompressor = zlib.decompressobj(window_bits)
+def decode_content(body: bytes, encoding: str, max_bytes: int) -> Decoded:
+    """Undo `gzip`, `deflate`, `br` and `zstd`, the last applied first, then whatever still is compressed."""
+    found = Decoded(body)
+    names = [part.strip() for part in encoding.lower().split(",") if part.strip()] if encoding else []
+    for name in reversed(names[-_MAX_LAYERS:]):
+        if _undo_signed(found, max_bytes):
+            continue
+        plain = found.body.lstrip()[:1] == b"<"
+        if name == "deflate" and not plain:
+            _try(found, _deflate, max_bytes)
+        elif name == "br" and not plain:
+            _try(found, _brotli, max_bytes)
+    for _ in range(_MAX_LAYERS):
+        if not _undo_signed(found, max_bytes):
+            break
+    return found
+
+
+def is_coded(body: bytes) -> bool:
+    """Say whether a body begins as one that is still compressed."""
+    return body.startswith((_GZIP, _ZSTD)) or body[:5].lstrip().startswith(_GZIP)
+
+
+def _undo_signed(found: Decoded, max_bytes: int) -> bool:
+    """Undo a coding that the body begins with the signature of; False where there is none, or nothing in
+    it."""
+    body = found.body
+    if body[:1] in b"\r\n" and body[:5].lstrip().startswith(_GZIP):
+        body = body.lstrip()
+    if body.startswith(_GZIP):
+        out, damage = _gzip(body, max_bytes)
+    elif body.startswith(_ZSTD):
+        out, damage = _zstd(body, max_bytes)
+    else:
+        return False
+    if not out and damage:
+        return False
+    found.body, found.damage, found.is_inflated = out, found.damage or damage, True
+    return True
+
+
+def _try(found: Decoded, undo: Callable[[bytes, int], tuple[bytes, str | None]], max_bytes: int) -> None:
+    """Undo a coding without a signature: a body that is text as it is was stored decoded."""
+    out, damage = undo(found.body, max_bytes)
+    if not out or (damage and _is_text(found.body)):
+        return
+    found.body, found.damage, found.is_inflated = out, found.damage or damage, True
+
+
+def _is_text(body: bytes) -> bool:
+    head = body[:512]
+    return not any(byte < 9 or 13 < byte < 32 for byte in head)
+
+
+class _Output:
+    """Pieces of output under the bound."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max, self._got = max_bytes, 0
+        self.pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+        self._got += len(piece)
+        if self._got > self._max:
+            raise TooLarge
+
+    @property
+    def left(self) -> int:
+        return self._max + 1 - self._got
+
+
+def _gzip(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:
+    """Inflate every member; the checksum is checked by itself, since zlib withholds data before a wrong
+    one."""
+    out, at = _Output(max_bytes), 0
+    while body.startswith(_GZIP, at):
+        start = _end_of_gzip_header(body, at)
+        first = len(out.pieces)
+        end, damage = _raw_inflate(body, start, out)
+        if damage:
+            return b"".join(out.pieces), f"gzip: {damage}"
+        data = b"".join(out.pieces[first:])
+        trailer = body[end : end + 8]
+        sums = zlib.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
+        if trailer != sums:
+            return b"".join(out.pieces), "gzip: truncated" if len(trailer) < 8 else "gzip: wrong checksum"
+        at = end + 8
+    return b"".join(out.pieces), None
+
+
+def _end_of_gzip_header(body: bytes, at: int) -> int:
+    """Step over a member's header (RFC 1952 section 2.3)."""
+    flags = body[at + 3] if len(body) > at + 3 else 0
+    at += 10
+    if flags & 4:
+        at += 2 + int.from_bytes(body[at : at + 2], "little")
+    for flag in (8, 16):  # name, comment: each ends with a zero
+        if flags & flag:
+            end = body.find(b"\0", at)
+            at = end + 1 if end >= 0 else len(body)
+    return at + 2 if flags & 2 else at
+
+
+def _deflate(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:
+    """The coding's name is zlib's form (RFC 9110 section 8.4.1.2); servers send bare DEFLATE, too."""
+    out = _Output(max_bytes)
+    has_header = len(body) > 2 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    end, damage = _raw_inflate(body, 2 if has_header else 0, out)
+    data = b"".join(out.pieces)
+    if not damage and has_header and body[end : end + 4] != zlib.adler32(data).to_bytes(4, "big"):
+        damage = "wrong checksum" if len(body) >= end + 4 else "truncated"
+    return data, f"deflate: {damage}" if damage else None
+
+
+def _raw_inflate(body: bytes, at: int, out: _Output) -> tuple[int, str | None]:
+    """Inflate bare DEFLATE from `at`; return where it ended and what was wrong."""
+    inner = zlib.decompressobj(-15)
+    while not inner.eof:
+        piece = body[at : at + _PIECE_BYTES]
+        if not piece:
+            return at, "truncated"
+        before = inner.copy()
+        try:
+            out.add(inner.decompress(piece, out.left))
+            while inner.unconsumed_tail:
+                out.add(inner.decompress(inner.unconsumed_tail, out.left))
+        except zlib.error:
+            _byte_by_byte(before, piece, out)
+            return at, "damaged"
+        at += len(piece)
+    return at - len(inner.unused_data), None
+
+
+def _byte_by_byte(inner: Any, piece: bytes, out: _Output) -> None:
+    """Get what comes before the error within a piece."""
     try:
-        out = decompressor.decompress(body, max_bytes + 1)
-    except zlib.error:
-        out = _as_far_as_it_goes(body, window_bits, max_bytes) or body
-    if len(out) > max_bytes:
-        raise TooLarge
-    return out
-
-
-def _as_far_as_it_goes(body: bytes, window_bits: int, max_bytes: int) -> bytes:
-    decompressor, pieces, got = zlib.decompressobj(window_bits), [], 0
-    try:
-        for at in range(0, len(body), 256):
-            pieces.append(decompressor.decompress(body[at : at + 256], max_bytes + 1 - got))
-            got += len(pieces[-1])
-            if got > max_bytes:
-                break
+        for at in range(len(piece)):
+            out.add(inner.decompress(piece[at : at + 1]))
     except zlib.error:
         pass
-    return b"".join(pieces)
 
 
-def _brotli(body: bytes, max_bytes: int) -> bytes:
+def _brotli(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:
     import brotli
 
-    decompressor, pieces, got = brotli.Decompressor(), [], 0
+    decompressor, out = brotli.Decompressor(), _Output(max_bytes)
     try:
         for at in range(0, len(body), 1024):
-            pieces.append(decompressor.process(body[at : at + 1024]))
-            got += len(pieces[-1])
-            if got > max_bytes:
-                raise TooLarge
+            out.add(decompressor.process(body[at : at + 1024]))
     except brotli.error:
-        return b"".join(pieces) or body
-    return b"".join(pieces)
+        return b"".join(out.pieces), "br: damaged"
+    return b"".join(out.pieces), None if decompressor.is_finished() else "br: truncated"
 
 
-def _zstd(body: bytes, max_bytes: int) -> bytes:
+def _zstd(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:
+    """Inflate every frame; skippable ones between them hold no content."""
     import zstandard
 
+    out, at = _Output(max_bytes), 0
+    factory = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    while at < len(body) and (body.startswith(_ZSTD, at) or _is_skippable(body[at : at + 4])):
+        if not body.startswith(_ZSTD, at):
+            at += 8 + int.from_bytes(body[at + 4 : at + 8], "little")
+            continue
+        start, kept, inner = at, len(out.pieces), factory.decompressobj()
+        try:
+            while not inner.eof:
+                piece = body[at : at + _ZSTD_PIECE_BYTES]
+                if not piece:
+                    return b"".join(out.pieces), "zstd: truncated"
+                out.add(inner.decompress(piece))
+                at += len(piece)
+        except zstandard.ZstdError:
+            _whole_blocks(
+                factory.decompressobj(), body[start : at + _ZSTD_PIECE_BYTES], at - start, out, kept
+            )
+            return b"".join(out.pieces), "zstd: damaged"
+        at -= len(inner.unused_data or b"")
+    return b"".join(out.pieces), None
+
+
+def _whole_blocks(inner: Any, frame: bytes, good: int, out: _Output, kept: int) -> None:
+    """Read a damaged frame again, its last piece byte by byte: what comes before the error is whole."""
+    import zstandard
+
+    known = sum(map(len, out.pieces[kept:]))
+    again = [inner.decompress(frame[:good])] if good else []
     try:
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(body) as reader:
-            out: bytes = reader.read(max_bytes + 1)
+        for at in range(good, len(frame)):
+            again.append(inner.decompress(frame[at : at + 1]))
     except zstandard.ZstdError:
-        return body
-    if len(out) > max_bytes:
-        raise TooLarge
-    return out
+        pass
+    out.add(b"".join(again)[known:])
+
+
+def _is_skippable(magic: bytes) -> bool:
+    return len(magic) == 4 and 0x184D2A50 <= int.from_bytes(magic, "little") <= 0x184D2A5F

@@ -26,11 +26,12 @@ from gristmill.document import FAILED as FAILED_SCHEMA
 from gristmill.document import document_id, document_schema, removed_schema
 from gristmill.ledger import Books
 from gristmill.pipeline.extract.child import Child, kept_child
-from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, Page
+from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, REMOVED, Page
 from gristmill.pipeline.extract.gates import Removal, make_gates
 from gristmill.pipeline.extract.language import detect
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.tables import Tables
+from gristmill.pipeline.sources.broken import broken_fraction
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record
 from gristmill.pipeline.sources.settings import SourceSettings
@@ -148,7 +149,11 @@ class Extraction:
                 self._fail(record, result.said["error"], result.said["message"], tables)
             elif result.kind == LANGUAGE:
                 self._remove(record, Removal("extract.html_language", result.said["score"]), tables)
+            elif result.kind == REMOVED:
+                self._remove(record, Removal(result.said["rule"]), tables)
             else:
+                if "damage" in result.said:
+                    self.counts["note.damaged_content"] += 1
                 self.counts.update(f"caps.{name}" for name in result.said.get("caps", ()))
                 self._keep(
                     record, result.text, result.said["language"], result.said["score"], result.said, tables
@@ -163,7 +168,12 @@ class Extraction:
         said: dict[str, object],
         tables: Tables,
     ) -> None:
-        num_bytes = len(text.encode())
+        data = text.encode()
+        num_bytes, broken = len(data), broken_fraction(text, data)
+        if broken > self._settings.max_broken_fraction:
+            bound = self._settings.max_broken_fraction
+            self._remove(record, Removal("extract.broken_text", broken, bound), tables)
+            return
         if num_bytes < self._settings.min_text_bytes:
             self._remove(
                 record, Removal("extract.min_text_bytes", num_bytes, self._settings.min_text_bytes), tables

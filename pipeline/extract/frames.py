@@ -15,7 +15,7 @@ BATCH = struct.Struct("<I")
 PAGE = struct.Struct("<IIIII")  # bytes of: url, content type, charset, content encoding, payload
 RESULT = struct.Struct("<BII")  # kind, bytes of JSON, bytes of text
 
-READY, TEXT, FAILED, LANGUAGE = range(4)
+READY, TEXT, FAILED, LANGUAGE, REMOVED = range(5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from gristmill.pipeline.extract.content import is_coded
 from gristmill.pipeline.extract.settings import ExtractSettings
+from gristmill.pipeline.extract.sniffing import binary_type, is_binary_name, looks_like_html
+from gristmill.pipeline.sources.httpmessage import media_type
 from gristmill.pipeline.sources.record import Record
 
-_LOOKS_LIKE_HTML = re.compile(
-    rb"\s*+(?:\xef\xbb\xbf)?\s*+<(?:!doctype|!--|\?xml|html|head|body|title|meta|div|p\b|h[1-6]\b)",
-    re.IGNORECASE,
-)
+# Types that say nothing of a body: what the archive itself has found in it counts instead.
+_VAGUE_TYPES = (None, "application/octet-stream", "binary/octet-stream", "application/x-download")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,28 @@ def make_gates(settings: ExtractSettings) -> Gate:
             )
         if record.payload is None:
             return None
-        if not (
-            record.content_type in content_types
-            or (record.content_type is None and _LOOKS_LIKE_HTML.match(record.payload))
-        ):
-            return Removal("extract.content_type")
+        if removal := _by_content(record, record.payload, content_types):
+            return removal
         if len(record.payload) < settings.min_page_bytes:
             return Removal("extract.min_page_bytes", len(record.payload), settings.min_page_bytes)
         return None
 
     return gate
+
+
+def _by_content(record: Record, body: bytes, content_types: frozenset[str]) -> Removal | None:
+    """Judge a body by its media type and its first bytes; of one that is compressed the extractor's process
+    judges what is in it."""
+    identified = media_type(record.warc_headers.get("warc-identified-payload-type"))
+    named = identified if record.content_type in _VAGUE_TYPES and identified else record.content_type
+    is_compressed = bool(record.content_encoding) or is_coded(body)
+    if named not in content_types and (named is not None or not (is_compressed or looks_like_html(body))):
+        return Removal("extract.content_type")
+    if is_compressed:
+        return None
+    if binary_type(body) or (is_binary_name(identified) and not looks_like_html(body)):
+        return Removal("extract.binary")
+    return None
 
 
 def host(url: str | None) -> str:

@@ -41,6 +41,12 @@ class ExtractSettings(BaseModel):
         default=20_000_000, ge=1, description="A larger page is a failed row; trafilatura's MAX_FILE_SIZE."
     )
     min_text_bytes: int = Field(default=1, ge=1, description="A page with less text is removed.")
+    max_broken_fraction: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="A text of which more characters are U+FFFD or controls is removed: it never was one.",
+    )
     deadline_seconds: float = Field(
         default=10.0,
         gt=0,

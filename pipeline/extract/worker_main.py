@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gristmill.pipeline.extract.charset import decode_utf8
-from gristmill.pipeline.extract.content import TooLarge, decode_content
+from gristmill.pipeline.extract.content import Decoded, TooLarge, decode_content, is_coded
 from gristmill.pipeline.extract.extracted import Extracted
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
-from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, RESULT, TEXT, Page, read_batch
+from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
 from gristmill.pipeline.extract.language import detect, detect_html
+from gristmill.pipeline.extract.sniffing import binary_type, looks_like_html
 from gristmill.pipeline.sources.wellformed import clean_text
 
 _PR_SET_PDEATHSIG = 1
@@ -132,12 +133,14 @@ def _process(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
 
 
 def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
-    body = (
-        decode_content(page.payload, page.content_encoding, options["max_page_bytes"])
-        if page.content_encoding
-        else page.payload
-    )
-    html, charset = decode_utf8(body, page.charset or None)
+    content = Decoded(page.payload)
+    if page.content_encoding or is_coded(page.payload):
+        content = decode_content(page.payload, page.content_encoding, options["max_page_bytes"])
+        if binary_type(content.body):
+            return REMOVED, {"rule": "extract.binary"}, b""
+        if not page.content_type and not looks_like_html(content.body):
+            return REMOVED, {"rule": "extract.content_type"}, b""
+    html, charset = decode_utf8(content.body, page.charset or None)
     if options["html_languages"]:
         language, score = detect_html(html.decode())
         if language not in options["html_languages"]:
@@ -161,6 +164,8 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
             "canonical_url": found.canonical_url,
         }
         said["date"] = found.date.isoformat() if found.date else None
+    if content.damage:
+        said["damage"] = content.damage
     if found.caps:
         said["caps"] = list(found.caps)
     return TEXT, said, text.encode()

@@ -5,51 +5,84 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_HEAD_END = re.compile(
-    rb"\n\r*\n"
-)  # begins with a byte to look for: four times as fast as with "\r*" before it
-_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})")
-_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
+# Begins with a byte to look for: four times as fast as with "\r*" before it.
+_HEAD_END = re.compile(rb"\n\r*\n")
+_STATUS = re.compile(rb"[\r\n]{0,4}(?:HTTP/\d(?:\.\d)?|ICY)[ \t]+(\d{3})", re.IGNORECASE)
+_HEADER_LINE = re.compile(rb"(?i:content-type|server|date|content-length|last-modified|x-[\w-]{1,40}):[ \t]")
+_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 # Runs of blanks are taken whole (possessive): two that could share one would be tried at every division.
 _CHARSET = re.compile(r"charset\s*+=\s*+[\"']?\s*+([^\s\"';,]+)", re.IGNORECASE)
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
+_MEDIA_TYPE = re.compile(rf'[\s"]*+({_TOKEN}/{_TOKEN})')
+_LISTS = ("content-encoding", "transfer-encoding", "content-type")  # of these, repeated lines are one list
+_UNKNOWN_TYPES = ("unknown/unknown", "application/unknown", "*/*")  # MIME Sniffing, section 7
+_MAX_HEADS = 4
 
 
 @dataclass(slots=True)
 class Response:
+    """A stored answer; `headers` have names in lower case, of a repeated one the first, lists joined."""
+
     status: int | None
-    headers: dict[str, str]  # names in lower case; of a repeated header the first
+    headers: dict[str, str]
     body: bytes
+
+    @property
+    def codings(self) -> str:
+        """What lies on the body: content codings, then what the transfer added but for the chunks."""
+        transfer = self.headers.get("transfer-encoding", "").lower().split(",")
+        added = [name.strip() for name in transfer if name.strip() not in ("", "chunked", "identity")]
+        return ", ".join([*filter(None, [self.headers.get("content-encoding", "").strip().lower()]), *added])
 
 
 def parse_response(block: bytes) -> Response:
-    """Split a block into status, headers and body; a block that is no HTTP message is all body."""
+    """Split a block into status, headers and body; a block that is no HTTP message is all body.
+
+    An interim answer (`100 Continue`, a proxy's `200 Connection established`) before the real one is stepped
+    over; headers without a status line are headers.
+    """
+    response = _parse_head(block)
+    for _ in range(_MAX_HEADS):
+        interim = response.status is not None and (
+            100 <= response.status < 200 or not {"content-type", "content-length"} & set(response.headers)
+        )
+        if not interim or not _STATUS.match(response.body):
+            break
+        response = _parse_head(response.body)
+    if "chunked" in response.headers.get("transfer-encoding", "").lower():
+        response.body = dechunk(response.body)
+    return response
+
+
+def _parse_head(block: bytes) -> Response:
     status = _STATUS.match(block)
-    if not status:
+    if not status and not _HEADER_LINE.match(block):
         return Response(None, {}, block)
-    end = _HEAD_END.search(block)
+    number = int(status[1]) if status else None
+    start = status.start(1) if status else 0
+    end = _HEAD_END.search(block, start)
     if not end:  # a response without a body, its last line unfinished
-        return Response(int(status[1]), parse_headers(block), b"")
-    headers = parse_headers(block[: end.start()])
-    body = block[end.end() :]
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        body = dechunk(body)
-    return Response(int(status[1]), headers, body)
+        return Response(number, parse_headers(block[start:]), b"") if status else Response(None, {}, block)
+    head = block[start : end.start()] if status else b"\n" + block[: end.start()]
+    return Response(number, parse_headers(head), block[end.end() :])
 
 
 def parse_headers(head: bytes) -> dict[str, str]:
     """Parse `Name: value` lines after the first; folded lines join, what has no colon is passed over."""
     headers: dict[str, list[str]] = {}
-    name = ""
+    name, kept = "", False
     for line in text_of(head).split("\n")[1:]:
         if line and line[0] in " \t" and name:
-            headers[name].append(line.strip())
+            if kept:
+                headers[name].append(line.strip())
             continue
         key, colon, value = line.partition(":")
-        if colon and (key := key.strip().lower()) not in headers:
-            name = key
+        name = key.strip().lower() if colon else ""
+        kept = bool(colon) and (name not in headers or name in _LISTS)
+        if kept and name in headers:
+            headers[name] += [",", value.strip()]
+        elif kept:
             headers[name] = [value.strip()]
-        else:
-            name = ""
     return {name: " ".join(parts) for name, parts in headers.items()}
 
 
@@ -62,14 +95,27 @@ def text_of(head: bytes) -> str:
 
 
 def media_type(value: str | None) -> str | None:
-    """Return `text/html` of `Text/HTML; charset=x`."""
-    return (value or "").partition(";")[0].strip().lower() or None
+    """Return `text/html` of `Text/HTML; charset=x`; None where nothing is said, or nothing that means
+    something.
+
+    Of several types, in one line or more, the last counts (Fetch, "extract a MIME type"); what stands between
+    a type and its parameters need not be a semicolon, as for browsers.
+    """
+    found = None
+    for part in (value or "").split(","):
+        match = _MEDIA_TYPE.match(part)
+        if match and match[1].lower() not in _UNKNOWN_TYPES:
+            found = match[1].lower()
+    return found
 
 
 def charset_of(value: str | None) -> str | None:
-    """Return the charset parameter of a content type."""
-    found = _CHARSET.search(value or "")
-    return found[1] if found else None
+    """Return the charset parameter of a content type, of several the last."""
+    found = None
+    for part in (value or "").split(","):
+        match = _CHARSET.search(part)
+        found = match[1] if match else found
+    return found
 
 
 def dechunk(body: bytes) -> bytes:

@@ -71,12 +71,12 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
     response = parse_response(block) if is_http else None
     content_type = (
         response.headers.get("content-type")
-        if response and response.status
+        if response and (response.status or response.headers)
         else head.headers.get("content-type")
     )
     body = response.body if response else block
     return Record(
-        key=head.key or digest16(head.url or "", body).hex(),
+        key=head.key or digest16(head.url or "", head.date or "", body).hex(),
         url=head.url,
         date=head.date,
         origin=origin,
@@ -85,7 +85,7 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
         status=response.status if response else None,
         content_type=media_type(content_type),
         charset=charset_of(content_type),
-        content_encoding=(response.headers.get("content-encoding", "") if response else "").strip().lower(),
+        content_encoding=response.codings if response else "",
         warc_headers=head.headers,
         http_headers=response.headers if response else {},
     )
