@@ -128,7 +128,7 @@ def shuffling(
     """Assign and write synthetic documents, one file after another, then one shard after another."""
     settings = MixSettings(method="natural", heldout_fraction=0.0, shard_tokens=shard_tokens)
     total = num_documents * tokens_each
-    take = Take("s", 0, "train", 0, max(1, -(-total // settings.shard_tokens)), (1 << 53) - 1, 1)
+    take = Take("s", 0, "train", 0, max(1, -(-total // settings.shard_tokens)), (1 << 54) - 1, 1)
     parts = []
     wall = cpu = 0.0
     for number, start in enumerate(range(0, num_documents, per_file)):

@@ -18,7 +18,9 @@ U64 = npt.NDArray[np.uint64]
 class Take:
     """What a set of shards takes: a split of a source, by its name and number, spread over a range of shards.
 
-    Copies up to the level `bound` are taken, and no document more than `copies` times.
+    Copies up to the level `bound` are taken, and no document more than `copies` times. Of the one copy at
+    `cut_level`, if that is not -1, the first `cut_tokens` tokens are taken, the end token among them. `gates`
+    are those of `gristmill.tokenize.gates`.
     """
 
     source: str
@@ -28,6 +30,9 @@ class Take:
     num_shards: int
     bound: int
     copies: int
+    gates: tuple[int, ...] = ()
+    cut_level: int = -1
+    cut_tokens: int = 0
 
 
 def order_of(ids: pa.Array, copy: int, seed: int) -> U64:

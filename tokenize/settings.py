@@ -100,6 +100,13 @@ class MixSettings(_Settings):
     weight_copies: int = Field(
         default=4, ge=1, le=64, description="the most often a weighted document may be repeated"
     )
+    split_documents: bool = Field(
+        default=True,
+        description=(
+            "take the beginning of the document at which a source's tokens end, so that they are exact; off:"
+            " whole documents only, and the source falls short by less than one"
+        ),
+    )
     heldout_fraction: float = Field(
         default=0.005, ge=0, lt=1, description="share of documents (or clusters) kept for evaluation only"
     )

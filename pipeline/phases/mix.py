@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 
 from gristmill.errors import BooksError
@@ -20,9 +21,11 @@ from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.mix import MixSlice
 from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
 from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
 from gristmill.tokenize.gather import Part, write_shard
 from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Row, Size, make_plan
+from gristmill.tokenize.realised import add_realised, misses
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.shards import manifest_body
 from gristmill.tokenize.tokenizers import open_tokenizer, resolved, tokenizer_sha256
@@ -47,17 +50,29 @@ def mix(job: Job[MixSlice]) -> Stage:
     measured = yield over_files("measure", measure_file, encoded)
     sizes = {split: {name: _size(measured, encoded, name, split) for name in names} for split in SPLITS}
     plan = make_plan(settings, sizes["train"])
-    bounds = yield Phase("bound", [_bound_task(job, row, measured, encoded, settings) for row in plan.rows])
-    takes = plan_takes(settings, plan, bounds, sizes["heldout"], names)
+    gated = yield Phase("gates", [_gates_task(job, row, measured, encoded) for row in plan.rows])
+    gates = {row.source: record.extra["gates"] for row, record in zip(plan.rows, gated, strict=True)}
+    levelled = yield over_files("levels", level_file, encoded, gates=gates)
+    bounded = yield Phase("bound", [_bound_task(job, row, levelled, encoded, settings) for row in plan.rows])
+    bounds = {row.source: _bound_of(record) for row, record in zip(plan.rows, bounded, strict=True)}
+    takes = plan_takes(settings, plan, bounds, gates, sizes["heldout"], names)
     tokenizer_settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
-    dtype = token_dtype(open_tokenizer(tokenizer, tokenizer_settings).vocab_size).str
-    assigned = yield over_files("assign", assign_file, encoded, dtype=dtype, takes=takes)
+    opened = open_tokenizer(tokenizer, tokenizer_settings)
+    dtype = token_dtype(opened.vocab_size).str
+    spelling = {"tokenizer": str(tokenizer), "tokenizer_settings": tokenizer_settings}
+    assigned = yield over_files(
+        "assign", assign_file, encoded, dtype=dtype, takes=takes, eos_id=opened.eos_id, **spelling
+    )
     written = {}
     for split in SPLITS:
         written[split] = yield write_phase(job, split, encoded, assigned, takes[split], dtype)
     check_tokens(assigned, written["train"])
     tables = {split: realised(split, names, sizes[split], written[split], plan, settings) for split in SPLITS}
-    arguments = {"tokenizer": str(tokenizer), "tokenizer_settings": tokenizer_settings, "dtype": dtype}
+    if settings.kind == "mixed":  # else the trainer takes what its weights say
+        reasons = {name: bound.reason for name, bound in bounds.items()}
+        shares = {row.source: row.proportion for row in plan.rows}
+        add_realised(tables["train"], shares, {row.source: row.tokens for row in plan.rows}, reasons)
+    arguments = {**spelling, "dtype": dtype}
     tasks = [
         Task(
             split,
@@ -67,7 +82,7 @@ def mix(job: Job[MixSlice]) -> Stage:
         for split in SPLITS
     ]
     yield Phase("manifests", tasks)
-    passing = [entry.path for record in (*measured, *assigned) for entry in record.files]
+    passing = [entry.path for record in (*measured, *levelled, *assigned) for entry in record.files]
     for path in passing:
         (job.folder / path).unlink(missing_ok=True)
     return {
@@ -75,6 +90,12 @@ def mix(job: Job[MixSlice]) -> Stage:
         "table": tables["train"],
         "heldout": tables["heldout"],
         "tokens": plan.tokens,
+        "misses": misses(tables["train"]),
+        "cut": {
+            part.source: record.extra["cut"]
+            for part, record in zip(encoded, assigned, strict=True)
+            if record.extra["cut"]
+        },
         "places": {
             split: {
                 name: [take.first_shard, take.num_shards, take.copies] for name, take in takes[split].items()
@@ -98,38 +119,71 @@ def over_files(name: str, function: Any, encoded: Sequence[Encoded], **common: A
 
 
 def measure_file(task: Attempt[MixSlice], part: Encoded) -> None:
-    path = task.scratch / "levels.run"
-    found = mixing.measure(Path(part.index), task.settings.mix, part.source, task.seed, path)
+    path = task.scratch / "sizes.u64"
+    found = mixing.measure(Path(part.index), task.settings.mix, task.seed, path)
     task.record.extra = {"train": asdict(found.training), "heldout": asdict(found.heldout)}
+    task.publish(path, "sizes", source=part.source)
+
+
+def _gates_task(job: Job[MixSlice], row: Row, measured: Sequence[Record], encoded: Sequence[Encoded]) -> Task:
+    sizes = [str(job.folder / record.files[0].path) for record, _ in _of(measured, encoded, row.source)]
+    return Task(row.source, gate_source, {"sizes": sizes, "mean_tokens": row.size.tokens / row.size.docs})
+
+
+def gate_source(task: Attempt[MixSlice], sizes: Sequence[str], mean_tokens: float) -> None:
+    total = sum(np.fromfile(path, "<u8").reshape(SIZES_SHAPE) for path in sizes)
+    task.record.extra["gates"] = gates_of(np.asarray(total, np.uint64), mean_tokens)
+
+
+def level_file(task: Attempt[MixSlice], part: Encoded, gates: Mapping[str, Sequence[int]]) -> None:
+    path = task.scratch / "levels.run"
+    mixing.levels(
+        Path(part.index), task.settings.mix, part.source, task.seed, gates.get(part.source, ()), path
+    )
     task.publish(path, "levels", source=part.source)
 
 
 def _bound_task(
     job: Job[MixSlice],
     row: Row,
-    measured: Sequence[Record],
+    levelled: Sequence[Record],
     encoded: Sequence[Encoded],
     settings: MixSettings,
 ) -> Task:
-    levels = [str(job.folder / record.files[0].path) for record, part in _of(measured, encoded, row.source)]
+    levels = [str(job.folder / record.files[0].path) for record, part in _of(levelled, encoded, row.source)]
     once = settings.kind == "sources"  # the trainer repeats and blends
-    weighted = row.source in settings.weights and not once
-    tokens = row.size.tokens if once else row.tokens
-    arguments = {"levels": levels, "tokens": tokens, "available": row.size.tokens, "weighted": weighted}
+    arguments = {
+        "levels": levels,
+        "tokens": row.size.tokens if once else row.tokens,
+        "available": row.size.tokens,
+        "weighted": row.source in settings.weights and not once,
+        "split": settings.split_documents,
+    }
     return Task(row.source, bound_source, arguments)
 
 
 def bound_source(
-    task: Attempt[MixSlice], levels: Sequence[str], tokens: int, available: int, weighted: bool
+    task: Attempt[MixSlice], levels: Sequence[str], tokens: int, available: int, weighted: bool, split: bool
 ) -> None:
-    bound = mixing.find_bound([Path(path) for path in levels], tokens, available, weighted=weighted)
-    task.record.extra["bound"] = str(bound)  # it needs more bits than JSON readers promise
+    paths = [Path(path) for path in levels]
+    bound = mixing.find_bound(paths, tokens, available, weighted=weighted, split=split)
+    # Levels need more bits than JSON readers promise.
+    task.record.extra["bound"] = {
+        **asdict(bound), "level": str(bound.level), "cut_level": str(bound.cut_level)
+    }  # fmt: skip
+
+
+def _bound_of(record: Record) -> mixing.Bound:
+    facts = record.extra["bound"]
+    levels = {name: int(facts[name]) for name in ("level", "cut_level")}
+    return mixing.Bound(**{**facts, **levels})
 
 
 def plan_takes(
     settings: MixSettings,
     plan: MixPlan,
-    bounds: Sequence[Record],
+    bounds: Mapping[str, mixing.Bound],
+    gates: Mapping[str, Sequence[int]],
     heldout: Mapping[str, Size],
     names: Sequence[str],
 ) -> dict[str, dict[str, Take]]:
@@ -140,7 +194,6 @@ def plan_takes(
     own.
     """
     total = {"train": plan.tokens, "heldout": sum(size.tokens for size in heldout.values())}
-    limits = {row.source: int(record.extra["bound"]) for row, record in zip(plan.rows, bounds, strict=True)}
     held = {row.source: row.size.tokens for row in plan.rows}
     takes: dict[str, dict[str, Take]] = {split: {} for split in SPLITS}
     for split in SPLITS:
@@ -148,9 +201,12 @@ def plan_takes(
         for number, name in enumerate(names):
             tokens = held.get(name, 0) if apart else total[split]
             count = max(1, -(-tokens // settings.shard_tokens))
-            bound = limits.get(name, -1)
+            bound = bounds.get(name, mixing.Bound(-1))
             copies = mixing.most_copies(settings, name, bound) if split == "train" else 1
-            takes[split][name] = Take(name, number, split, first, count, bound, copies)
+            takes[split][name] = Take(
+                name, number, split, first, count, bound.level, copies,
+                tuple(gates.get(name, ())), bound.cut_level, bound.cut_tokens,
+            )  # fmt: skip
             first += count if apart else 0
     return takes
 
@@ -160,42 +216,48 @@ def assign_file(
     part: Encoded,
     dtype: str,
     takes: Mapping[str, Mapping[str, Take]],
+    eos_id: int,
+    tokenizer: str,
+    tokenizer_settings: TokenizerSettings,
 ) -> None:
     """Place every copy; book each document as kept, held out, or removed because the budget has no room for
     it."""
-    counts = {}
+
+    def text_bytes(ids: Any) -> int:
+        text = open_tokenizer(Path(tokenizer), tokenizer_settings).decode(ids)
+        return len(text.rstrip("\ufffd").encode())  # the cut may lie within a character
+
+    found = {}
     for split in SPLITS:
         out = task.scratch / split
-        counts[split] = mixing.assign(
+        take = takes[split][part.source]
+        found[split] = mixing.assign(
             Path(part.payload),
             Path(part.index),
             dtype,
             task.settings.mix,
-            takes[split][part.source],
+            take,
             task.seed,
             out,
+            eos_id,
+            text_bytes,
         )
         for suffix in (".bin", ".entries", ".cuts"):
             # Readers find the three by their common stem, so their names carry no digest.
             name = f"passing/{task.record.task}-{split}{suffix}"
             task.publish(out.with_suffix(suffix), f"passing-{split}", source=part.source, name=name)
-    table = read_parquet(part.index, columns=["bytes"])
-    entered = Size(table.num_rows, 0, int(pc.sum(table["bytes"]).as_py() or 0))
-    books = Books(entered.docs, entered.bytes)
+    table = read_parquet(Path(part.index), ["bytes"])
+    books = Books(table.num_rows, int(pc.sum(table["bytes"]).as_py() or 0))
     for outlet, split in (("kept", "train"), ("heldout", "heldout")):
-        books.items_out[outlet], books.bytes_out[outlet] = (
-            counts[split]["documents"],
-            counts[split]["document_bytes"],
-        )
-    books.items_out["removed"] = entered.docs - sum(books.items_out.values())
-    books.bytes_out["removed"] = entered.bytes - sum(books.bytes_out.values())
+        books.items_out[outlet] = found[split].documents
+        books.bytes_out[outlet] = found[split].document_bytes
+    books.items_out["removed"] = books.items_in - sum(books.items_out.values())
+    books.bytes_out["removed"] = books.bytes_in - sum(books.bytes_out.values())
     books.by_rule_first[BUDGET] = books.by_rule_any[BUDGET] = books.items_out["removed"]
     task.record.books = books
-    task.record.counts = {
-        "copies": counts["train"]["copies"],
-        "tokens": counts["train"]["tokens"],
-        "bytes": counts["train"]["bytes"],
-    }
+    train = found["train"]
+    task.record.counts = {"copies": train.copies, "tokens": train.tokens, "bytes": train.bytes}
+    task.record.extra["cut"] = train.cut
 
 
 def write_phase(

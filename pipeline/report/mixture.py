@@ -115,6 +115,13 @@ def _mix(step: StepView) -> Html:
         "text there",
     ]
     parts = [tag("p", said), table(head, rows)]
+    parts += [note(f"{line}.") for line in step.extra.get("misses", ())]
+    if cut := step.extra.get("cut"):
+        listed = ", ".join(
+            f"{name} {count(part['tokens'])} of {count(part['of_tokens'])} tokens"
+            for name, part in cut.items()
+        )
+        parts.append(note(f"Of one document each only the beginning is there: {listed}."))
     if heldout := step.extra.get("heldout"):
         parts.append(note(_heldout(heldout)))
     return join(parts)

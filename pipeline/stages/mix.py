@@ -18,7 +18,7 @@ MIX = StageKind(
     "mix",
     MixSlice,
     "gristmill.pipeline.phases.mix:mix",
-    version=2,
+    version=3,
     libraries=(*KERNELS, *TOKENIZERS),
     label="mixed",
     books="tokens",

@@ -85,6 +85,7 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
 
     Raises what `run_plan` raises; on an interruption the command that resumes is printed first.
     """
+    from gristmill.pipeline.look.token_notes import said_of_tokens
     from gristmill.pipeline.recipe.plan import build_plan
     from gristmill.pipeline.report.follow import followed
     from gristmill.pipeline.run.progress import Progress, spell_seconds
@@ -101,6 +102,8 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
         stop.hint = f"resume with: {resume_command()}"
         raise
     reused = f", {len(result.reused)} reused" if result.reused else ""
+    for line in said_of_tokens(result.manifests):
+        progress.note(line)
     progress.note(f"{len(result.ran)} steps run{reused}, {spell_seconds(result.seconds)}; results in {out}")
     return result
 

@@ -43,6 +43,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
 
     from gristmill.pipeline.look.tables import print_table
     from gristmill.token_shards import read_manifest
+    from gristmill.tokenize.realised import misses
 
     manifest = read_manifest(_shards(folder))
     if json:
@@ -51,6 +52,8 @@ def info(folder: Folder, json: options.Json = False) -> None:
     rows = [
         [
             s["name"],
+            f"{100 * s['proportion']:.4g} %" if "proportion" in s else "",
+            f"{100 * s['realised']:.4g} %" if "realised" in s else "",
             f"{s['tokens']:,}",
             f"{s['bytes']:,}",
             f"{s['docs']:,}",
@@ -58,7 +61,10 @@ def info(folder: Folder, json: options.Json = False) -> None:
         ]
         for s in manifest["sources"]
     ]
-    print_table(["source", "tokens", "bytes", "documents", "epochs"], rows, right=(1, 2, 3, 4))
+    head = ["source", "asked", "realised", "tokens", "bytes", "documents", "epochs"]
+    print_table(head, rows, right=(1, 2, 3, 4, 5, 6))
+    for line in misses(manifest["sources"]):
+        print(line)
     tokens = sum(shard["tokens"] for shard in manifest["shards"])
     print(
         f"{manifest['split']}, {manifest['kind']}: {_counted(manifest['shards'])}, {tokens:,} tokens of"

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gristmill.token_shards import MANIFEST, token_dtype
 from gristmill.tokenize import gather, shards
 from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
 from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings
@@ -26,19 +29,25 @@ def run_mix(
     for source, parts in files.items():
         found = []
         for number, part in enumerate(parts):
-            levels.setdefault(source, []).append(out / f"{source}-{number}.levels")
-            found.append(mixing.measure(part.index, settings, source, seed, levels[source][-1]))
+            found.append(mixing.measure(part.index, settings, seed, out / f"{source}-{number}.sizes"))
         sizes["train"][source], sizes["heldout"][source] = (
             Size(*(sum(getattr(size, key) for size in side) for key in ("docs", "tokens", "bytes")))
             for side in ([measured.training for measured in found], [measured.heldout for measured in found])
         )
     plan = make_plan(settings, sizes["train"])
-    bounds = {
-        row.source: mixing.find_bound(
-            levels[row.source], row.tokens, row.size.tokens, weighted=row.source in settings.weights
-        )
-        for row in plan.rows
-    }
+    bounds, gates = {}, {}
+    for row in plan.rows:
+        name, parts = row.source, files[row.source]
+        sizes_by_draw = [np.fromfile(out / f"{name}-{n}.sizes", "<u8") for n in range(len(parts))]
+        total = np.asarray(sum(sizes_by_draw), np.uint64).reshape(SIZES_SHAPE)
+        gates[name] = gates_of(total, row.size.tokens / row.size.docs)
+        for number, part in enumerate(parts):
+            levels.setdefault(name, []).append(out / f"{name}-{number}.levels")
+            mixing.levels(part.index, settings, name, seed, gates[name], levels[name][-1])
+        bounds[name] = mixing.find_bound(
+            levels[name], row.tokens, row.size.tokens, weighted=name in settings.weights,
+            split=settings.split_documents,
+        )  # fmt: skip
     dtype = token_dtype(tokenizer.vocab_size).str
     for split in ("train", "heldout"):
         folder = out / split
@@ -48,10 +57,17 @@ def run_mix(
         parts = []
         for number, row in enumerate(plan.rows):
             copies = mixing.most_copies(settings, row.source, bounds[row.source]) if split == "train" else 1
-            take = Take(row.source, number, split, 0, num_shards, bounds[row.source], copies)
+            bound = bounds[row.source]
+            take = Take(
+                row.source, number, split, 0, num_shards, bound.level, copies, tuple(gates[row.source]),
+                bound.cut_level, bound.cut_tokens,
+            )  # fmt: skip
             for index, part in enumerate(files[row.source]):
                 stem = out / f"{split}-{row.source}-{index}"
-                mixing.assign(part.payload, part.index, dtype, settings, take, seed, stem)
+                mixing.assign(
+                    part.payload, part.index, dtype, settings, take, seed, stem, tokenizer.eos_id,
+                    lambda ids: len(tokenizer.decode(ids).rstrip("\ufffd").encode()),
+                )  # fmt: skip
                 parts.append(stem)
         written = [
             gather.write_shard(

@@ -15,7 +15,7 @@ import pytest
 from gristmill.errors import InputError
 from gristmill.heldout import is_heldout
 from gristmill.token_shards import read_documents, read_manifest
-from gristmill.tokenize.mix import measure
+from gristmill.tokenize.mix import levels
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
@@ -50,12 +50,18 @@ def index_of(encoded: dict[str, Any], source: str) -> dict[bytes, tuple[int, lis
     return found
 
 
-def test_tokens_are_exact_to_one_document_per_source(
+def test_tokens_are_exact_or_short_by_less_than_one_document_where_none_is_cut(
     encoded: Any, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     plan = run_mix(encoded, settings(tokens=90_000), tokenizer, tmp_path / "out")
     written = {
         source["name"]: source["tokens"] for source in read_manifest(tmp_path / "out" / "train")["sources"]
+    }
+    for row in plan.rows:
+        assert written[row.source] == row.tokens
+    run_mix(encoded, settings(tokens=90_000, split_documents=False), tokenizer, tmp_path / "whole")
+    written = {
+        source["name"]: source["tokens"] for source in read_manifest(tmp_path / "whole" / "train")["sources"]
     }
     for row in plan.rows:
         longest = max(size for size, _ in index_of(encoded, row.source).values())
@@ -76,7 +82,7 @@ def test_every_document_appears_as_often_as_its_epochs_say(
 def test_no_document_crosses_its_boundary_and_none_is_changed(
     encoded: Any, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    run_mix(encoded, settings(tokens=100_000), tokenizer, tmp_path / "out")
+    run_mix(encoded, settings(tokens=100_000, split_documents=False), tokenizer, tmp_path / "out")
     truth = {id: tokens for source in encoded for id, (_, tokens) in index_of(encoded, source).items()}
     documents = list(read_documents(tmp_path / "out" / "train"))
     assert all(document.tokens.tolist() == truth[document.id] for document in documents)
@@ -153,11 +159,12 @@ def test_a_weight_of_nothing_names_the_first_document_that_has_it(encoded: Any, 
     with pytest.raises(
         InputError, match=f"must be a number above 0, got 0 of document {table['id'][0].as_py().hex()}"
     ):
-        measure(
+        levels(
             tmp_path / "i.parquet",
             settings(weights={"web": "worth"}, heldout_fraction=0),
             "web",
             1,
+            (),
             tmp_path / "levels",
         )
 

@@ -24,7 +24,9 @@ def folder(encoded: Any, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPath
     out = tmp_path_factory.mktemp("shards") / "out"
     run_mix(
         encoded,
-        MixSettings(proportions={"web": 0.5, "books": 0.5}, tokens=40_000, shard_tokens=20_000),
+        MixSettings(
+            proportions={"web": 0.5, "books": 0.5}, tokens=40_000, shard_tokens=20_000, split_documents=False
+        ),
         tokenizer,
         out,
     )
