@@ -12,14 +12,12 @@ hash of their id.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +27,7 @@ import pyarrow.compute as pc
 from gristmill.classifiers.settings import CoverageSettings
 from gristmill.hashing import digest16, keyed_hash
 from gristmill.storage import read_tables
+from gristmill.urls import domain_of
 
 U64 = npt.NDArray[np.uint64]
 RECORD = np.dtype([("domain", "<u8"), ("draw", "<u8")])
@@ -45,25 +44,8 @@ TABLE = pa.schema(
 TOP_DOMAINS = 1000
 AGE, DOMAIN = "coverage.age", "coverage.domain"
 PART_RECORDS = 8_000_000
-_AUTHORITY_CHARACTERS = 1024  # user, host (253 at most) and port
 _PURPOSE = "coverage.domain"
 _COLUMNS = ["id", "url", "date", "language", "text"]
-
-
-def domain(url: str | None) -> str:
-    """The host of a URL in lower case, without `www.` and port; empty where there is none.
-
-    A longer one than DNS allows is none: Python's parser normalises it, which is quadratic in combining
-    marks.
-    """
-    place = (url or "").find("//") + 2
-    if len(re.split("[/?#]", (url or "")[place:], maxsplit=1)[0]) > _AUTHORITY_CHARACTERS:
-        return ""
-    try:
-        host = (urlsplit(url or "").hostname or "").rstrip(".")
-    except ValueError:  # such as an unfinished IPv6 address
-        return ""
-    return host.removeprefix("www.")
 
 
 def tally_domains(
@@ -260,7 +242,7 @@ def _names(keys: U64, files: Sequence[Path]) -> list[str]:
 
 
 def _domain_keys(urls: pa.ChunkedArray) -> tuple[U64, list[str]]:
-    hosts = [domain(url) for url in urls.to_pylist()]
+    hosts = [domain_of(url) for url in urls.to_pylist()]
     keys = {host: _key(host) for host in set(hosts)}
     return np.array([keys[host] for host in hosts], np.uint64), hosts
 

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.classifiers.coverage import domain
 from gristmill.classifiers.ngrams import extend, finish, words_with_core
 from gristmill.hashing import digest16
 from gristmill.heldout import UNIT_COLUMN
+from gristmill.urls import domain_of
 
 U64 = npt.NDArray[np.uint64]
 LARGE_FRACTION = 0.02
@@ -38,7 +38,7 @@ def tally_hosts(tables: Iterable[pa.Table]) -> dict[str, int]:
     for table in tables:
         documents += table.num_rows
         if "url" in table.schema.names:
-            counts.update(map(domain, table["url"].to_pylist()))
+            counts.update(map(domain_of, table["url"].to_pylist()))
     noted = {name: count for name, count in counts.items() if name and count >= _NOTED_FRACTION * documents}
     return {"": documents, **dict(sorted(noted.items()))}
 
@@ -57,7 +57,9 @@ def units_of(table: pa.Table, large: frozenset[str]) -> pa.Array:
     """What is held out as one, for each document: its domain, or its text and those near it."""
     num_rows = table.num_rows
     hosts = (
-        [domain(url) for url in table["url"].to_pylist()] if "url" in table.schema.names else [""] * num_rows
+        [domain_of(url) for url in table["url"].to_pylist()]
+        if "url" in table.schema.names
+        else [""] * num_rows
     )
     alone = [not name or name in large for name in hosts]
     found: list[bytes] = [digest16("domain", name) for name in hosts]

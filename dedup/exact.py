@@ -14,7 +14,6 @@ task:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,11 @@ from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns,
 from gristmill.dedup.settings import ExactSettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.hashing import digest16
+from gristmill.urls import normalise_url
 
 PART_RECORDS = 4_000_000  # documents per reduce task: 72 bytes each, twice while sorting
 _MEMBER = ("row", "rank", "id_high", "id_low", "source", "snapshot")
 _COLUMNS = ("key_high", "key_low", *_MEMBER)
-# C4's normalize_url (tensorflow_datasets text/c4_utils.py), in its order.
-_URL_RULES = tuple(re.compile(pattern) for pattern in (r"^https?://(www\.)?", r"\?(utm_|ref|feed).*", r"/$"))
 
 
 def normalise_text(text: str, how: str) -> str:
@@ -52,13 +50,6 @@ def normalise_text(text: str, how: str) -> str:
     if how == "letters":
         text = words_only(normal_form(text.casefold(), "NFC"), " ")
     return " ".join(text.split())
-
-
-def normalise_url(url: str) -> str:
-    """Reduce a URL as C4 does: without scheme, www, tracking query and last slash."""
-    for rule in _URL_RULES:
-        url = rule.sub("", url)
-    return url
 
 
 def map_exact(settings: ExactSettings, path: Path, first_row: int, out: Path) -> dict[str, int]:

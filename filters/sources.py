@@ -18,13 +18,12 @@ from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.files import digest_of, load_fasttext, predict, read_lines
 from gristmill.filters.options import AgeSettings, LanguageSettings, UrlSettings
 from gristmill.filters.rules import Bound, Rule
+from gristmill.urls import host_of, normalise_url
 
 _EPOCH = datetime.date(1970, 1, 1)
 _DAY_BINS = tuple(float((datetime.date(year, 1, 1) - _EPOCH).days) for year in range(1996, 2031))
 _FLAG_BINS = (0.0, 1.0, 2.0, 3.0, 5.0)
 _UNIT_BINS = tuple(number / 20 for number in range(21))
-_SCHEME = re.compile(r"https?://(www\.)?")
-_TRACKING = re.compile(r"\?(utm_|ref|feed).*")
 _NOT_WORD = re.compile(r"[^a-zA-Z0-9]+")
 # CLD2 refuses controls, DEL and non-characters.
 _REFUSED = re.compile(
@@ -56,15 +55,9 @@ def age_block(settings: AgeSettings) -> Block:
     return Block("age", {"dated": pa.int64(), "day": pa.float64()}, tuple(rules), measure)
 
 
-def normalize_url(url: str) -> str:
-    """Normalise as C4 does (c4_utils.normalize_url): no scheme, no www, no tracking query, no slash at the
-    end."""
-    return _TRACKING.sub("", _SCHEME.sub("", url)).rstrip("/")
-
-
-def host_of(url: str) -> str:
-    host = url.partition("://")[2] or url
-    return re.split(r"[/?#]", host, maxsplit=1)[0].rpartition("@")[2].partition(":")[0].lower().strip(".")
+def listed_host(entry: str) -> str:
+    """The host of a line of a list of domains, with or without a scheme."""
+    return host_of(entry, schemeless=True)
 
 
 def domains_above(host: str) -> Iterator[str]:
@@ -113,7 +106,7 @@ def _hashes(entries: list[str], normalize: Callable[[str], str]) -> npt.NDArray[
 def build_list(kind: str, text: Path, out: Path) -> int:
     """Compile a text list of `domains` or `urls` into a `.u64` file that every worker maps; return the number
     of entries."""
-    hashes = _hashes(read_lines(str(text)), {"domains": host_of, "urls": normalize_url}[kind])
+    hashes = _hashes(read_lines(str(text)), {"domains": listed_host, "urls": normalise_url}[kind])
     out.write_bytes(hashes.astype("<u8").tobytes())
     return len(hashes)
 
@@ -121,7 +114,7 @@ def build_list(kind: str, text: Path, out: Path) -> int:
 def url_block(settings: UrlSettings) -> Block:
     import ahocorasick
 
-    domains, urls = HashList(settings.domains, host_of), HashList(settings.urls, normalize_url)
+    domains, urls = HashList(settings.domains, listed_host), HashList(settings.urls, normalise_url)
     scores = {}
     for path in settings.words:
         for line in read_lines(path):
@@ -138,10 +131,10 @@ def url_block(settings: UrlSettings) -> Block:
     automaton.make_automaton()
 
     def measure_one(url: str) -> tuple[float, float, float, float]:
-        blocked = any(name in domains for name in domains_above(host_of(url)))
+        blocked = any(name in domains for name in domains_above(listed_host(url)))
         score = sum(scores.get(word, 0.0) for word in sorted({*_NOT_WORD.split(url.lower())}))
         found = sum(1 for _ in automaton.iter(_NOT_WORD.sub("", url).lower())) if len(automaton) else 0
-        return float(blocked), float(normalize_url(url) in urls), score, float(found)
+        return float(blocked), float(normalise_url(url) in urls), score, float(found)
 
     names = ("blocked_domain", "blocked_url", "word_score", "substrings")
 

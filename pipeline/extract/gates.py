@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from gristmill.pipeline.extract.content import is_coded
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.sniffing import binary_type, is_binary_name, looks_like_html
 from gristmill.pipeline.sources.httpmessage import media_type
 from gristmill.pipeline.sources.record import Record
+from gristmill.urls import host_of
 
 # Types that say nothing of a body: what the archive itself has found in it counts instead.
 _VAGUE_TYPES = (None, "application/octet-stream", "binary/octet-stream", "application/x-download")
@@ -45,7 +45,7 @@ def make_gates(settings: ExtractSettings) -> Gate:
     def gate(record: Record) -> Removal | None:
         if blocked and record.url and blocked.search(record.url):
             return Removal("extract.url")
-        if domains and f".{host(record.url)}".endswith(domains):
+        if domains and f".{host_of(record.url)}".endswith(domains):
             return Removal("extract.domain")
         if record.status is not None and record.status not in statuses:
             return Removal(
@@ -75,11 +75,3 @@ def _by_content(record: Record, body: bytes, content_types: frozenset[str]) -> R
     if binary_type(body) or (is_binary_name(identified) and not looks_like_html(body)):
         return Removal("extract.binary")
     return None
-
-
-def host(url: str | None) -> str:
-    """Return the host of a URL in lower case, "" where there is none."""
-    try:
-        return urlsplit(url or "").hostname or ""
-    except ValueError:  # unclosed brackets of an IPv6 address
-        return ""

@@ -18,8 +18,8 @@ from gristmill.pipeline.look.lookup import OUTLETS, Found, find_id, read_row
 from gristmill.pipeline.look.reading import read_body
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.run.tallies import domain
 from gristmill.storage import read_tables
+from gristmill.urls import domain_of
 
 Outlet = Literal["kept", "removed", "failed"]
 
@@ -139,7 +139,7 @@ def _matching(table: pa.Table, query: Query) -> list[int]:
     rows = [index for index, holds in enumerate(mask.to_pylist()) if holds]
     if query.domain:
         urls = table.column("url")
-        rows = [index for index in rows if _is_under(domain(urls[index].as_py() or ""), query.domain)]
+        rows = [index for index in rows if _is_under(domain_of(urls[index].as_py() or ""), query.domain)]
     return rows
 
 

@@ -32,10 +32,10 @@ def meant(data: Any, annotation: Any, node: Any = None) -> Any:
         }
     if isinstance(data, Mapping):
         values = [typing.get_args(kind)[1] for kind in kinds if typing.get_origin(kind) is dict]
-        return (
-            {key: meant(value, *values, _below(node, key)) for key, value in data.items()} if values else data
-        )
-    if models and bool not in kinds and type(None) in kinds | {type(None)}:
+        if not values:
+            return data
+        return {key: meant(value, values[-1], _below(node, key)) for key, value in data.items()}
+    if models and bool not in kinds:
         if _is_empty(node) or _among(data, _ON):
             return {}
         if _among(data, _OFF) and type(None) in kinds:

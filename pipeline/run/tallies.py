@@ -6,7 +6,6 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import Record
+from gristmill.urls import domain_of
 
 SAMPLES = 8  # texts kept per outlet or rule, those with the smallest hash of their id
 SNIPPET_CHARACTERS = 1200
@@ -42,7 +42,7 @@ class Observer:
         self._count(f"{outlet}.year", pc.cast(pc.year(table.column("date")), pa.string()))
         self._count(f"{outlet}.source", table.column("source"))
         self.tallies.setdefault(f"{outlet}.domain", Counter()).update(
-            domain(url) for url in table.column("url").to_pylist() if url
+            domain_of(url) for url in table.column("url").to_pylist() if url
         )
         self._measure(outlet, table.column("text"))
         labels = table.column("rule").to_pylist() if outlet == "removed" else ["kept"] * table.num_rows
@@ -106,15 +106,6 @@ class Observer:
             text = table.column("text")[row].as_py()
             sample["text"] = None if text is None else text[:SNIPPET_CHARACTERS]
         return sample
-
-
-def domain(url: str) -> str:
-    """Return the host of a URL without a leading `www.`; an empty string where there is none."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-    return host.removeprefix("www.")
 
 
 def _finite(value: Any) -> Any:

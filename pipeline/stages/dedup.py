@@ -51,7 +51,7 @@ EXACT = StageKind(
     "dedup-exact",
     ExactSlice,
     f"{_PHASES}.dedup:exact_stage",
-    version=4,
+    version=5,
     libraries=(*KERNELS, *DEDUP),
     label="exact dedup",
     books="texts",

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 from gristmill.classifiers import coverage
-from gristmill.classifiers.coverage import Bounds, domain
+from gristmill.classifiers.coverage import Bounds
 from gristmill.classifiers.settings import CoverageSettings
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter
+from gristmill.urls import domain_of
 
 URLS = [f"http://{'www.' if n % 2 else ''}{'abcdefgh'[n * n % 8]}.example/{n}" for n in range(200)] + [
     "not a url",
@@ -80,7 +81,7 @@ def run(
     ],
 )
 def test_a_domain_is_the_host_without_www(url: str | None, host: str) -> None:
-    assert domain(url) == host
+    assert domain_of(url) == host
 
 
 def test_a_table_has_documents_and_shares_the_largest_first(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_cap_keeps_the_first_of_each_domain_by_hash(tmp_path: Path, most: int)
     for url, id_, draw in zip(
         URLS, documents["id"].to_pylist(), coverage._draws(documents, 1).tolist(), strict=True
     ):
-        groups.setdefault(domain(url), []).append((draw, id_))
+        groups.setdefault(domain_of(url), []).append((draw, id_))
     expected = {id_ for host, group in groups.items() for _, id_ in (sorted(group)[:most] if host else group)}
     assert kept == expected
     counts = Counter({host: min(most, len(group)) for host, group in groups.items() if host})

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.classifiers import ngrams
-from gristmill.classifiers.coverage import domain
 from gristmill.classifiers.perplexity import NgramModel
 from gristmill.heldout import for_training, only_heldout
 from gristmill.manifest import Manifest
@@ -24,6 +23,7 @@ from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt
+from gristmill.urls import domain_of
 from tests.support.classified import CODE, TEXTS
 from tests.support.ngram_truth import brute_force, key
 
@@ -136,7 +136,7 @@ def test_caps_and_ages_are_in_the_books_and_in_the_table(steps: dict[str, Manife
     before, after = documents(steps["ngram-score/web"]), documents(steps["coverage/web"])
     books = steps["coverage/web"].books
     of_age = [row["url"] for row in before.to_pylist() if row["date"].year < 2022]
-    hosts, left = Counter(map(domain, of_age)), Counter(map(domain, after["url"].to_pylist()))
+    hosts, left = Counter(map(domain_of, of_age)), Counter(map(domain_of, after["url"].to_pylist()))
     assert left == {host: min(9, count) for host, count in hosts.items()} and max(hosts.values()) > 9
     assert books and books.by_rule_first == {
         "coverage.age": before.num_rows - len(of_age),

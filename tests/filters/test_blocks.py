@@ -14,7 +14,8 @@ from gristmill.classifiers.fasttext_child import train_supervised
 from gristmill.errors import GristmillError, InputError, UsageError
 from gristmill.filters.passes import FilterOutcome, compile_filters
 from gristmill.filters.settings import FilterSettings
-from gristmill.filters.sources import build_list, host_of, normalize_url
+from gristmill.filters.sources import build_list
+from gristmill.urls import host_of, normalise_url
 from tests.support.filter_documents import documents
 
 
@@ -47,8 +48,8 @@ def test_age_keeps_from_a_day_up_to_the_day_before_another() -> None:
 
 
 def test_urls_are_normalised_as_c4_does() -> None:
-    assert normalize_url("https://www.example.org/a/?utm_source=x") == "example.org/a"
-    assert normalize_url("http://example.org/?page=2") == "example.org/?page=2"
+    assert normalise_url("https://www.example.org/a/?utm_source=x") == "example.org/a"
+    assert normalise_url("http://example.org/?page=2") == "example.org/?page=2"
     assert host_of("https://user@WWW.Example.org:8080/a?b#c") == "www.example.org"
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.classifiers.coverage import domain
 from gristmill.classifiers.known import KnownWords
 from gristmill.classifiers.lines import prepare
 from gristmill.classifiers.parts import least_shingles
@@ -22,6 +21,7 @@ from gristmill.filters.block import Batch
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.pii import KINDS, find
 from gristmill.filters.settings import FilterSettings
+from gristmill.urls import domain_of
 from tests.support.filter_documents import documents
 
 LENGTH = 40_000  # characters; what was quadratic took seconds for them
@@ -165,7 +165,7 @@ def test_urls_are_judged_in_linear_time(tmp_path: Path, name: str) -> None:
     def work(length: int) -> Callable[[], object]:
         url = URLS[name](length)
         table = documents(["x"]).drop(["url"]).append_column("url", pa.array([url]))
-        return lambda: (block.measure(Batch(table)), domain(url))
+        return lambda: (block.measure(Batch(table)), domain_of(url))
 
     assert_linear(work)
 
