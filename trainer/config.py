@@ -137,6 +137,10 @@ class Settings:
     max_skipped: int = 10  # skipped in a row before the run gives up
     resume: bool = True  # from the newest checkpoint of the run folder, if there is one
 
+    model_given = tuple[
+        str, ...
+    ]()  # which fields of `model` were said, in `from_dict`: beside `init` few may be
+
     def __post_init__(self) -> None:
         architecture(self.model)
         at_least("batch", self.batch, 1)
@@ -161,7 +165,12 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> Settings:
         """Build settings from plain values; `model.preset` names a shape whose fields may be replaced."""
         model = values.get("model") if isinstance(values, dict) else None
+        given = frozenset(model) if isinstance(model, dict) else frozenset()
+        if "preset" in given:
+            given = frozenset(field.name for field in dataclasses.fields(ModelConfig)) - {"vocab"}
         if isinstance(model, dict) and "preset" in model:
             changes = {key: value for key, value in model.items() if key != "preset"}
             values = values | {"model": dataclasses.asdict(preset(model["preset"])) | changes}
-        return from_dict(cls, values)
+        settings = from_dict(cls, values)
+        object.__setattr__(settings, "model_given", tuple(sorted(given)))
+        return settings

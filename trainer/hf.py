@@ -9,6 +9,7 @@ matrix here (queries, keys and values; gate and up; all experts) lies there row 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gristmill.errors import InputError
+from gristmill.errors import InputError, UsageError
+from gristmill.trainer.architectures.base import Part
 from gristmill.trainer.architectures.table import ARCHITECTURES, architecture, of_model_type
 from gristmill.trainer.checkpoint import find, write_atomic
+from gristmill.trainer.config import Settings
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.hf_tokenizer import write_tokenizer
 from gristmill.trainer.model import Model, assign
@@ -28,6 +31,8 @@ from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.tokenizer import find_tokenizer
 
 FILE_BYTES = 5 << 30  # as transformers splits
+FREE = ("context", "rope_theta", "rope_scaling", "balance_weight", "router_z_weight")  # beside `init`
+BUFFERS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")  # in files, but no weights
 
 
 def export_hf(checkpoint: Path, out: Path, dtype: str = "fp32") -> Path:
@@ -120,8 +125,49 @@ def read_config(folder: Path) -> ModelConfig:
     return found.from_hf(values)
 
 
+def start_config(settings: Settings) -> tuple[ModelConfig, list[str]]:
+    """Return the shape to start from a folder with, and what of it is not as the folder has it.
+
+    Context, rotary angles and the weights of a router's losses may be others; anything else is refused by
+    name.
+    """
+    config = read_config(Path(settings.init))
+    replaced: dict[str, Any] = {}
+    said = []
+    for name in settings.model_given:
+        has, asked = getattr(config, name), getattr(settings.model, name)
+        if name == "rope_scaling" and asked.kind != "none" and not asked.original_context:
+            before = config.rope_scaling.original_context or config.context
+            asked = dataclasses.replace(asked, original_context=before)
+        if asked == has:
+            continue
+        if name not in FREE:
+            raise UsageError(
+                f"`model.{name}` is {asked}, the model it starts from has {has}",
+                where=settings.init,
+                hint=f"leave it out; beside `init` these may be given: {', '.join(FREE)}",
+            )
+        replaced[name] = asked
+        said.append(f"{name} {has} -> {asked}")
+    changed = dataclasses.replace(config, **replaced)
+    if architecture(config).traits.learned_positions and changed.context > config.context:
+        raise UsageError(
+            f"`model.context` is {changed.context}, the model it starts from has learned {config.context}"
+            " positions",
+            where=settings.init,
+            hint=f"at most {config.context}",
+        )
+    if changed.context > config.context and not {"rope_theta", "rope_scaling"} & set(replaced):
+        said.append(f"positions from {config.context} on are new to the model: see model.rope_scaling")
+    return changed, said
+
+
 def load_weights(folder: Path, model: Model) -> None:
-    """Copy a Hugging Face folder's weights into a model of its shape, sharded or not."""
+    """Copy a Hugging Face folder's weights into a model of its shape, sharded or not.
+
+    A weight that is missing, of another shape, or has no place in the model is refused by name. Of learned
+    positions the first are taken.
+    """
     from safetensors import safe_open
 
     files = sorted(folder.glob("*.safetensors"))
@@ -130,16 +176,55 @@ def load_weights(folder: Path, model: Model) -> None:
     opened: list[Any] = [safe_open(str(path), framework="pt") for path in files]
     where = {name: file for file in opened for name in file.keys()}  # noqa: SIM118
     parameters = dict(model.named_parameters())
-    for name, parts in architecture(model.config).layout(model.config).items():
+    layout = architecture(model.config).layout(model.config)
+    stored_as = {part: _stored(part.name, where, folder) for parts in layout.values() for part in parts}
+    _refuse_unknown(set(where) - set(stored_as.values()), where, stored_as, folder)
+    for name, parts in layout.items():
         blocks = []
         for part in parts:
-            stored = part.name if part.name in where else part.name.removeprefix("transformer.")
-            if stored not in where:
-                raise InputError(f"the weight {part.name} is missing", where=str(folder))
-            tensor = where[stored].get_tensor(stored).float()
-            blocks.append((tensor.t() if part.transposed else tensor) + part.offset)
+            tensor = where[stored_as[part]].get_tensor(stored_as[part]).float()
+            tensor = (tensor.t() if part.transposed else tensor) + part.offset
+            tensor = tensor[: part.rows] if name == "positions.weight" else tensor
+            if tensor.shape[0] != part.rows:
+                raise InputError(
+                    f"the weight {part.name} has {tensor.shape[0]} rows, config.json says {part.rows}",
+                    where=str(folder),
+                )
+            blocks.append(tensor)
         full = torch.cat(blocks)
         parameter = parameters[name]
         if parameter.shape[0] > full.shape[0] and parameter.ndim == 2:  # the padding of the vocabulary
             full = torch.cat([full, full.new_zeros(parameter.shape[0] - full.shape[0], full.shape[1])])
+        if full.numel() != parameter.numel():
+            raise InputError(
+                f"the weights of {name} have the shape {list(full.shape)}, config.json says"
+                f" {list(parameter.shape)}",
+                where=str(folder),
+            )
         assign(parameter, full.reshape(parameter.shape))
+
+
+def _stored(name: str, where: dict[str, Any], folder: Path) -> str:
+    stored = name if name in where else name.removeprefix("transformer.")
+    if stored not in where:
+        raise InputError(f"the weight {name} is missing", where=str(folder))
+    return stored
+
+
+def _refuse_unknown(names: set[str], where: dict[str, Any], stored_as: dict[Part, str], folder: Path) -> None:
+    """Refuse weights that nothing of the model would take; a tied head may be stored a second time."""
+    odd = sorted(name for name in names if not name.endswith(BUFFERS))
+    if odd == ["lm_head.weight"]:
+        embed = next(
+            stored
+            for part, stored in stored_as.items()
+            if part.name.endswith(("tokens.weight", "wte.weight"))
+        )
+        if torch.equal(where[odd[0]].get_tensor(odd[0]), where[embed].get_tensor(embed)):
+            return
+    if odd:
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        raise InputError(
+            f"the folder holds weights that the model has no place for: {', '.join(odd[:3])}{more}",
+            where=str(folder),
+        )

@@ -10,6 +10,31 @@ from gristmill.trainer.fields import at_least
 
 
 @dataclass(frozen=True)
+class RopeScaling:
+    """How rotary angles are stretched for a longer context than a model was trained at (`rope.py`)."""
+
+    kind: Literal["none", "linear", "ntk", "yarn", "llama3"] = "none"
+    factor: float = 1.0  # how many times the context grows
+    original_context: int = 0  # of the model before; 0: of the folder it starts from (yarn, llama3)
+    low_freq_factor: float = 1.0  # llama3
+    high_freq_factor: float = 4.0
+    beta_fast: float = 32.0  # yarn: turns in the original context above which nothing is stretched
+    beta_slow: float = 1.0  # and below which everything is
+    attention_factor: float = 0.0  # yarn: of cosines and sines; 0: 0.1 ln(factor) + 1
+
+    def __post_init__(self) -> None:
+        at_least("model.rope_scaling.factor", self.factor, 1)
+        at_least("model.rope_scaling.original_context", self.original_context, 0)
+        if self.kind == "none" and self.factor != 1:
+            raise UsageError("`model.rope_scaling.factor` needs a kind: linear, ntk, yarn or llama3")
+        if not self.low_freq_factor < self.high_freq_factor or not self.beta_slow < self.beta_fast:
+            raise UsageError("of `model.rope_scaling` low_freq_factor and beta_slow must be the lower ones")
+
+    def __bool__(self) -> bool:
+        return self.kind != "none"
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The numbers of a decoder; `kind` names its architecture, a row of `architectures/table.py`.
 
@@ -26,6 +51,7 @@ class ModelConfig:
     context: int = 512  # tokens; learned positions and the rotary table end here
     tied: bool = True
     rope_theta: float = 10000.0
+    rope_scaling: RopeScaling = RopeScaling()
     norm_eps: float = 1e-5
     head_width: int = 0  # 0: width / num_heads
     window: int = 0  # tokens a windowed layer sees, itself counted; 0: every layer sees all before it
@@ -101,3 +127,8 @@ class Traits:
     norms: Literal["before", "after", "both"] = "before"  # of attention and of feed-forward (OLMo 2, Gemma 2)
     qk_norm: Literal["", "head", "whole"] = ""  # of each head's (Qwen3), or all (OLMo 2), queries and keys
     embed_scaled: bool = False  # embeddings are multiplied by the root of the width (Gemma)
+
+
+def ntk_theta(base: float, factor: float, dim: int) -> float:
+    """Return the base at which the slowest pair turns `factor` times slower and the fastest as before."""
+    return float(base * factor ** (dim / (dim - 2)))

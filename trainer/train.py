@@ -35,7 +35,7 @@ from gristmill.trainer.checkpoint import Checkpoints, Meta, load, write_atomic
 from gristmill.trainer.config import Settings
 from gristmill.trainer.documents import documents
 from gristmill.trainer.heldout import HeldOut
-from gristmill.trainer.hf import load_weights, read_config
+from gristmill.trainer.hf import load_weights, start_config
 from gristmill.trainer.loader import Batch, Loader, prefetch
 from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
@@ -89,7 +89,13 @@ def model_config(settings: Settings, shards: ShardSet) -> ModelConfig:
         raise InputError(
             "the shard set is empty: no tokens", where=settings.shards, hint="check what the mixture kept"
         )
-    config = read_config(Path(settings.init)) if settings.init else settings.model
+    config = start_config(settings)[0] if settings.init else settings.model
+    scaling = config.rope_scaling
+    if scaling.kind in ("yarn", "llama3") and not scaling.original_context:
+        raise UsageError(
+            f"`model.rope_scaling` {scaling.kind} needs `original_context`: the context before",
+            hint="say model.rope_scaling.original_context",
+        )
     if config.vocab == 0:
         return dataclasses.replace(config, vocab=shards.vocab)
     if config.vocab < shards.vocab:
@@ -155,6 +161,9 @@ class Training:
             f" {self.settings.batch} x {self.config.context} tokens on {self.group.world} x"
             f" {self.group.device.type}"
         )
+        if self.settings.init and self.step == 0:
+            for said in start_config(self.settings)[1]:
+                self.log.say(f"train: {self.settings.init}: {said}")
         if self.trunk:
             rate = self.settings.optimizer.lr * self.trunk["begin"]
             self.log.say(f"train: a branch of {self.trunk['checkpoint']}, whose learning rate was {rate:.3g}")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from gristmill.errors import InputError
+from gristmill.errors import InputError, UsageError
 from gristmill.trainer.architectures.table import ARCHITECTURES
 from gristmill.trainer.checkpoint import Checkpoints, Meta
 from gristmill.trainer.hf import export_hf, load_weights, read_config
 from gristmill.trainer.model import Model, init_weights
 from gristmill.trainer.parallel import Group
-from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.shape import ModelConfig, RopeScaling
 from gristmill.trainer.train import run
 
 Corpus = Callable[..., Path]
@@ -86,6 +86,153 @@ def test_a_run_starts_from_a_hugging_face_folder(corpus: Corpus, tmp_path: Path)
     assert second["evaluations"]["before"][-1]["nats"] == pytest.approx(
         first["evaluations"]["after"][-1]["nats"], rel=1e-6
     )
+
+
+def llama(folder: Path, **how: Any) -> Any:
+    """Save a small LLaMA of transformers with large weights and return it."""
+    transformers: Any = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=300, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, initializer_range=0.2, **how,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+STRETCHED = [
+    {"rope_type": "linear", "factor": 2.0},
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "attention_factor": 1.3,
+     "beta_fast": 8.0, "beta_slow": 0.5},
+    {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16, "low_freq_factor": 1.0,
+     "high_freq_factor": 4.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", STRETCHED)
+@pytest.mark.filterwarnings("ignore")
+def test_stretched_rotary_angles_go_both_ways(said: dict[str, Any], tmp_path: Path) -> None:
+    transformers: Any = pytest.importorskip("transformers")
+    theirs = llama(tmp_path / "theirs", rope_parameters=said | {"rope_theta": 1e4})
+    config = read_config(tmp_path / "theirs")
+    model = Model(config)
+    load_weights(tmp_path / "theirs", model)
+    tokens = torch.randint(0, 300, (2, 60), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), theirs(tokens).logits, atol=2e-3, rtol=1e-3)
+        assert not torch.allclose(Model(dataclasses.replace(config, rope_scaling=RopeScaling())).rotary(
+            torch.arange(60)[None])[0][0], model.rotary(torch.arange(60)[None])[0][0])  # fmt: skip
+    state = {f"model.{name}": tensor for name, tensor in model.named_parameters()}
+    meta = Meta(1, 1, 1, config, "0" * 64, "shards", 0, 0)
+    folder = Checkpoints(tmp_path / "run", Group(0, 1, torch.device("cpu"))).save(state, meta)
+    back = transformers.AutoModelForCausalLM.from_pretrained(
+        export_hf(folder, tmp_path / "out"), dtype=torch.float32
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(back(tokens).logits, theirs(tokens).logits, atol=2e-3, rtol=1e-3)
+    assert read_config(tmp_path / "out") == config
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_larger_base_is_exported_as_such(tmp_path: Path) -> None:
+    transformers: Any = pytest.importorskip("transformers")
+    scaled = dataclasses.replace(SHAPES["LlamaForCausalLM"], rope_scaling=RopeScaling("ntk", 4.0))
+    model, folder = checkpoint(scaled, tmp_path / "run")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        export_hf(folder, tmp_path / "out"), dtype=torch.float32
+    )
+    tokens = torch.randint(0, 300, (2, 50), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), theirs(tokens).logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_start_takes_another_context_and_refuses_another_shape(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    llama(tmp_path / "theirs", tie_word_embeddings=True)
+    base = {"shards": str(corpus()), "init": str(tmp_path / "theirs"), "device": "cpu", "dtype": "fp32",
+            "batch": 4, "steps": 1, "threads": 1}  # fmt: skip
+    shorter = run(base | {"run": str(tmp_path / "a"), "model": {"context": 32, "num_layers": 2}})
+    assert shorter["model"]["context"] == 32 and "context 64 -> 32" in capsys.readouterr().err
+    longer = run(base | {"run": str(tmp_path / "b"), "model": {"context": 128}})
+    assert longer["model"]["context"] == 128 and "positions from 64 on are new" in capsys.readouterr().err
+    yarn = {"context": 256, "rope_scaling": {"kind": "yarn", "factor": 4}}
+    stretched = run(base | {"run": str(tmp_path / "c"), "model": yarn})
+    assert stretched["model"]["rope_scaling"]["original_context"] == 64
+    for model in ({"num_layers": 3}, {"preset": "llama-15m"}, {"num_layers": 6, "context": 32}):
+        with pytest.raises(UsageError, match=r"`model\.\w+` is .*, the model it starts from has"):
+            run(base | {"run": str(tmp_path / "d"), "model": model})
+    with pytest.raises(UsageError, match="needs `original_context`"):
+        run(base | {"run": str(tmp_path / "d"), "model": yarn, "init": ""})
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"partial_rotary_factor": 0.5},
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+        {"attention_bias": True},
+        {"hidden_act": "gelu"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_llama_of_another_make_is_refused_by_name(how: dict[str, Any], tmp_path: Path) -> None:
+    name = "rope_type" if "rope_parameters" in how else next(iter(how))
+    llama(tmp_path / "theirs", **how)
+    with pytest.raises(InputError, match=name):
+        read_config(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"activation_function": "gelu"},
+        {"activation_function": "relu"},
+        {"scale_attn_by_inverse_layer_idx": True},
+        {"scale_attn_weights": False},
+        {"tie_word_embeddings": False},
+        {},
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_gpt2_of_another_make_is_refused_by_name(how: dict[str, Any], tmp_path: Path) -> None:
+    transformers: Any = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=300, n_embd=64, n_layer=2, n_head=4, n_positions=64, initializer_range=0.2, **how
+    )
+    theirs = transformers.GPT2LMHeadModel(config).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    if how:
+        with pytest.raises(InputError, match=next(iter(how))):
+            read_config(tmp_path / "theirs")
+        return
+    shorter = dataclasses.replace(read_config(tmp_path / "theirs"), context=32)
+    model = Model(shorter)  # the first of its learned positions
+    load_weights(tmp_path / "theirs", model)
+    tokens = torch.randint(0, 300, (2, 32))
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens), theirs(tokens).logits, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_without_a_place_are_refused_by_name(tmp_path: Path) -> None:
+    safetensors: Any = pytest.importorskip("safetensors.torch")
+    llama(tmp_path / "theirs", tie_word_embeddings=True)
+    file = tmp_path / "theirs" / "model.safetensors"
+    tensors = safetensors.load_file(file)
+    model = Model(read_config(tmp_path / "theirs"))
+    tied = {"lm_head.weight": tensors["model.embed_tokens.weight"].clone()}
+    safetensors.save_file(tensors | tied, file)
+    load_weights(tmp_path / "theirs", model)
+    for odd in ({"lm_head.weight": torch.zeros(300, 64)},
+                {"model.layers.0.self_attn.q_proj.bias": torch.zeros(64)}):  # fmt: skip
+        safetensors.save_file(tensors | odd, file)
+        with pytest.raises(InputError, match=next(iter(odd))):
+            load_weights(tmp_path / "theirs", model)
 
 
 def test_a_model_of_another_family_is_refused_by_name(tmp_path: Path) -> None:

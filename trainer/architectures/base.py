@@ -28,7 +28,7 @@ class Part:
 
 OPTIONAL = frozenset(
     ("head_width", "window", "full_every", "rope_local_theta", "nope_every", "query_scalar",
-     "attention_softcap", "logit_softcap", "num_experts")
+     "attention_softcap", "logit_softcap", "num_experts", "rope_scaling")
 )  # fmt: skip
 
 Layout = dict[str, list[Part]]

@@ -64,3 +64,15 @@ class Gpt2(Architecture):
             num_heads=values["n_head"], ffn=values.get("n_inner") or 4 * values["n_embd"],
             context=values["n_positions"], norm_eps=values["layer_norm_epsilon"],
         )  # fmt: skip
+
+    def odd(self, values: dict[str, Any]) -> list[str]:
+        found = {
+            "activation_function": values.get("activation_function", "gelu_new")
+            not in ("gelu_new", "gelu_pytorch_tanh"),
+            "scale_attn_by_inverse_layer_idx": bool(values.get("scale_attn_by_inverse_layer_idx")),
+            "scale_attn_weights": not values.get("scale_attn_weights", True),
+            "tie_word_embeddings": not values.get("tie_word_embeddings", True),
+            "add_cross_attention": bool(values.get("add_cross_attention")),
+            "quantization_config": bool(values.get("quantization_config")),
+        }
+        return [name for name, is_odd in found.items() if is_odd]

@@ -9,13 +9,20 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from gristmill.trainer.architectures.base import Architecture, Layout, Part
-from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.shape import ModelConfig, RopeScaling, ntk_theta
+
+# How transformers stretches rotary angles, with the fields of each kind beside factor and original context.
+SCALINGS: dict[str, tuple[str, ...]] = {
+    "linear": (),
+    "yarn": ("beta_fast", "beta_slow", "attention_factor"),
+    "llama3": ("low_freq_factor", "high_freq_factor"),
+}
 
 
 class Llama(Architecture):
     kind = model_type = "llama"
     hf_class = "LlamaForCausalLM"
-    options = frozenset({"head_width"})
+    options = frozenset({"head_width", "rope_scaling"})
     activation = "silu"
     legacy_theta = 1e4  # what transformers 4 took where a config.json says none
     presets: ClassVar = {
@@ -106,10 +113,8 @@ class Llama(Architecture):
             "head_dim": config.head_dim,
             "hidden_act": self.activation, "max_position_embeddings": config.context,
             "rms_norm_eps": config.norm_eps,
-            "rope_theta": config.rope_theta,  # transformers v4 knows this one, v5 the next
-            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
             "attention_bias": False, "mlp_bias": False,
-        }  # fmt: skip
+        } | _rope_to_hf(config)  # fmt: skip
 
     def from_hf(self, values: dict[str, Any]) -> ModelConfig:
         return ModelConfig(self.kind, **self.numbers(values))
@@ -122,6 +127,7 @@ class Llama(Architecture):
             ffn=values["intermediate_size"], context=values["max_position_embeddings"],
             tied=values.get("tie_word_embeddings", False),
             rope_theta=float(values.get("rope_theta") or rope(values).get("rope_theta", self.legacy_theta)),
+            rope_scaling=_rope_from_hf(rope(values), values["max_position_embeddings"]),
             norm_eps=values["rms_norm_eps"],
             head_width=_unless(
                 values.get("head_dim") or 0, values["hidden_size"] / values["num_attention_heads"]
@@ -129,15 +135,55 @@ class Llama(Architecture):
         )  # fmt: skip
 
     def odd(self, values: dict[str, Any]) -> list[str]:
-        scaled = rope(values).get("rope_type", rope(values).get("type", "default"))
+        scaled = _rope_type(rope(values))
+        known = ("default", *(SCALINGS if "rope_scaling" in self.options else ()))
         found = {
-            "rope_type": scaled != "default",
+            f"rope_type {scaled}": scaled not in known,
+            "mscale": bool(rope(values).get("mscale")) and not rope(values).get("attention_factor"),
+            "truncate": not rope(values).get("truncate", True),
+            "partial_rotary_factor": _partial(values),
+            "quantization_config": bool(values.get("quantization_config")),
             "hidden_act": values.get("hidden_act", self.activation) != self.activation,
             "attention_bias": bool(values.get("attention_bias")),
             "mlp_bias": bool(values.get("mlp_bias")),
             "sliding_window": "window" not in self.options and _slides(values),
         }
         return [name for name, is_odd in found.items() if is_odd]
+
+
+def _rope_type(said: dict[str, Any]) -> str:
+    return str(said.get("rope_type", said.get("type", "default")))
+
+
+def _partial(values: dict[str, Any]) -> bool:
+    said = (values.get("partial_rotary_factor"), rope(values).get("partial_rotary_factor"))
+    return any(part not in (None, 1) for part in said)
+
+
+def _rope_from_hf(said: dict[str, Any], context: int) -> RopeScaling:
+    """Return what a config.json says of stretched angles."""
+    kind = _rope_type(said)
+    if kind not in SCALINGS:
+        return RopeScaling()
+    names = ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor")
+    found = {name: float(said[name]) for name in names if name in SCALINGS[kind] and said.get(name)}
+    original = int(said.get("original_max_position_embeddings") or context)
+    return RopeScaling(kind, float(said["factor"]), original if kind != "linear" else 0, **found)  # type: ignore[arg-type]
+
+
+def _rope_to_hf(config: ModelConfig) -> dict[str, Any]:
+    """Return the fields of config.json on rotary positions, as transformers 5 and 4 spell them."""
+    scaling, theta = config.rope_scaling, config.rope_theta
+    if scaling.kind == "ntk":  # a larger base says it all
+        scaling, theta = RopeScaling(), ntk_theta(theta, scaling.factor, config.head_dim)
+    if not scaling:
+        return {"rope_theta": theta, "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
+    said: dict[str, Any] = {"rope_type": scaling.kind, "factor": scaling.factor}
+    said |= {name: getattr(scaling, name) for name in SCALINGS[scaling.kind] if getattr(scaling, name)}
+    if scaling.original_context:
+        said["original_max_position_embeddings"] = scaling.original_context
+    both = said | {"rope_theta": theta}
+    return {"rope_theta": theta, "rope_scaling": said, "rope_parameters": both}
 
 
 def _slides(values: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ class Olmo2(Llama):
     kind = model_type = "olmo2"
     hf_class = "Olmo2ForCausalLM"
     traits = Traits(norms="after", qk_norm="whole")
-    options = frozenset()
+    options = frozenset({"rope_scaling"})
     presets: ClassVar = {  # 1,485 and 7,299 million
         "olmo2-1b": ONE,
         "olmo2-7b": dataclasses.replace(

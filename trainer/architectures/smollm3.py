@@ -12,7 +12,7 @@ from gristmill.trainer.shape import ModelConfig
 class SmolLM3(Llama):
     kind = model_type = "smollm3"
     hf_class = "SmolLM3ForCausalLM"
-    options = frozenset({"nope_every"})
+    options = frozenset({"nope_every", "rope_scaling"})
     legacy_theta = 2e6
     presets: ClassVar = {
         "smollm3-3b": ModelConfig(  # 3,075 million
