@@ -21,9 +21,10 @@ from train_baselines import plain_step, transformers_step
 
 from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.config import LossSettings, Settings
+from gristmill.trainer.initialise import init_weights
 from gristmill.trainer.loss import chunked_loss
 from gristmill.trainer.memory import peak_memory
-from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
+from gristmill.trainer.model import Model, flops_per_token, num_parameters
 from gristmill.trainer.optimizer import Optimizer
 from gristmill.trainer.parallel import Group, compute_dtype, torch_device, wrap
 from gristmill.trainer.presets import preset

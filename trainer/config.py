@@ -97,6 +97,20 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
+class MeshSettings:
+    """How several ranks divide the work, beside `parallel`."""
+
+    shard_ranks: int = 0  # that hold one copy of the weights between them (a node's); 0: all
+    reshard: Literal["forward", "backward"] = "forward"  # the pass a layer's gathered weights are kept for
+    reduce: Literal["part", "step"] = "part"  # when gradients are divided: after each part, or the last
+    timeout_seconds: float = 1800.0  # for a collective; a rank that died is noticed by then
+
+    def __post_init__(self) -> None:
+        at_least("mesh.shard_ranks", self.shard_ranks, 0)
+        at_least("mesh.timeout_seconds", self.timeout_seconds, 1)
+
+
+@dataclass(frozen=True)
 class Settings:
     """One training run: where from, where to, how long, on what."""
 
@@ -109,6 +123,7 @@ class Settings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     data: DataSettings = field(default_factory=DataSettings)
+    mesh: MeshSettings = field(default_factory=MeshSettings)
     seed: int = 0
     steps: int = 0  # 0: one pass over the shards
     batch: int = 8  # samples of `model.context` tokens in one optimizer step, over all ranks

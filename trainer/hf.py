@@ -26,8 +26,9 @@ from gristmill.trainer.checkpoint import find, write_atomic
 from gristmill.trainer.config import Settings
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.hf_tokenizer import write_tokenizer
-from gristmill.trainer.model import Model, assign
+from gristmill.trainer.model import Model
 from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.sharding import assign
 from gristmill.trainer.tokenizer import find_tokenizer
 
 FILE_BYTES = 5 << 30  # as transformers splits

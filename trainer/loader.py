@@ -147,6 +147,15 @@ class Loader:
             self.shards.eos_id,
         )
 
+    def num_targets(self, first: int, count: int) -> int:
+        """Return the targets of samples `first` to `first + count`: every rank knows those of all."""
+        total = 0
+        for number in range(first, first + count):
+            part, nth = self.blend(number) if self.blend else (0, number)
+            ranges = self.parts[part].ranges(self.orders[part](nth))
+            total += sum(stop - start for start, stop in ranges)
+        return total
+
     def sample(self, number: int) -> Sample:
         """Return sample `number` of the endless sequence of epochs."""
         return gather(*self.ranges(number))

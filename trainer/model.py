@@ -1,7 +1,7 @@
 """The model: a decoder whose layers an architecture makes (`architectures/`).
 
     model = Model(preset("llama-15m", vocab=8192))
-    init_weights(model, seed=0)
+    init_weights(model, seed=0)  # initialise.py
     logits = model(tokens)                                    # (B, T) -> (B, T, vocab)
     loss = model(tokens, positions, targets, scale=1 / count, loss=LossSettings())  # no full logits
 
@@ -10,7 +10,6 @@ Weights are fp32; `model.dtype` is what products are computed in.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any
 
@@ -101,38 +100,6 @@ class Model(nn.Module):
         if self.positions is not None:
             return [None] * self.config.num_layers
         return tables(self.config, positions, self.dtype)
-
-
-@torch.no_grad()
-def init_weights(model: Model, seed: int) -> None:
-    """Draw every weight from its own generator, keyed by seed and name: the same for any sharding of the
-    model.
-
-    Normal, deviation 0.02; projections back into the residual stream 0.02 / sqrt(2 layers) (GPT-2); gains 1,
-    biases 0.
-    """
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            parameter.zero_()
-        elif "norm" in name:
-            parameter.fill_(1.0)
-        else:
-            residual = name.endswith(("attention.out.weight", "ffn.down.weight", "ffn.down"))
-            deviation = 0.02 / math.sqrt(2 * model.config.num_layers) if residual else 0.02
-            key = int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=7).digest(), "little")
-            generator = torch.Generator().manual_seed(key)
-            values = torch.empty(parameter.shape).normal_(0.0, deviation, generator=generator)
-            assign(parameter, values)
-
-
-@torch.no_grad()
-def assign(parameter: Tensor, values: Tensor) -> None:
-    """Copy full values into a parameter; a sharded one takes its own part."""
-    if hasattr(parameter, "device_mesh"):
-        from torch.distributed.tensor import distribute_tensor
-
-        values = distribute_tensor(values.to(parameter.device), parameter.device_mesh, parameter.placements)  # type: ignore[attr-defined]
-    parameter.copy_(values)
 
 
 def num_parameters(model: Model, *, active: bool = False) -> int:

@@ -7,18 +7,14 @@ translation.
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from gristmill.trainer.config import OptimizerSettings
-
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: slope at 0 as steep as stays stable
+from gristmill.trainer.muon import Muon
+from gristmill.trainer.sharding import local, shard_group
 
 
 class Optimizer:
@@ -27,18 +23,20 @@ class Optimizer:
     def __init__(
         self, model: nn.Module, settings: OptimizerSettings, dtype: torch.dtype = torch.float32
     ) -> None:
-        self.settings, self.dtype = settings, dtype
+        self.settings = settings
         self.parameters = dict(model.named_parameters())
         muon = settings.name == "muon"
-        self.muon = [name for name, p in self.parameters.items() if muon and p.ndim >= 2 and _is_hidden(name)]
-        self.adamw = [name for name in self.parameters if name not in set(self.muon)]
-        self.splits = _splits(model)
+        matrices = {
+            name: p for name, p in self.parameters.items() if muon and p.ndim >= 2 and _is_hidden(name)
+        }
+        self.muon = Muon(matrices, _splits(model), dtype)
+        self.adamw = [name for name in self.parameters if name not in matrices]
         device = next(model.parameters()).device
         self.state: dict[str, Tensor] = {"adamw_steps": torch.zeros(len(self.adamw), device=device)}
         for name in self.adamw:
             self.state[f"exp_avg.{name}"] = torch.zeros_like(self.parameters[name])
             self.state[f"exp_avg_sq.{name}"] = torch.zeros_like(self.parameters[name])
-        for name in self.muon:
+        for name in matrices:
             self.state[f"momentum.{name}"] = torch.zeros_like(self.parameters[name])
 
     def _decays(self, name: str) -> bool:
@@ -48,10 +46,11 @@ class Optimizer:
     def grad_norm(self) -> Tensor:
         """Return the global norm of the gradients, fp32, on the device."""
         grads = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norms = torch._foreach_norm([_local(grad) for grad in grads])
+        norms = torch._foreach_norm([local(grad) for grad in grads])
         square: Tensor = torch.stack(list(norms)).square().sum()
-        if any(hasattr(grad, "to_local") for grad in grads):  # each rank holds its own rows
-            dist.all_reduce(square)
+        groups = [group for grad in grads if (group := shard_group(grad)) is not None]
+        if groups:  # each rank holds its own rows
+            dist.all_reduce(square, group=groups[0])
         return square.sqrt()
 
     @torch.no_grad()
@@ -61,7 +60,7 @@ class Optimizer:
         shrink = (norm / clip).clamp(min=1.0) if clip else torch.ones_like(norm)
         shrink = torch.where(take > 0, shrink, 1.0)  # a non-finite norm must not reach even a skipped update
         self._adamw_step(self.settings.lr * factor, shrink, 1.0 - take)
-        if self.muon:
+        if self.muon.parameters:
             self._muon_step((self.settings.muon_lr or self.settings.lr) * factor, shrink, take)
         for parameter in self.parameters.values():
             parameter.grad = None
@@ -75,10 +74,10 @@ class Optimizer:
             if not names:
                 continue
             adamw(
-                [_local(self.parameters[name]) for name in names],
-                [_local(self.parameters[name].grad) for name in names],
-                [_local(self.state[f"exp_avg.{name}"]) for name in names],
-                [_local(self.state[f"exp_avg_sq.{name}"]) for name in names],
+                [local(self.parameters[name]) for name in names],
+                [local(self.parameters[name].grad) for name in names],
+                [local(self.state[f"exp_avg.{name}"]) for name in names],
+                [local(self.state[f"exp_avg_sq.{name}"]) for name in names],
                 [],
                 [steps[name] for name in names],
                 fused=True,
@@ -94,49 +93,18 @@ class Optimizer:
             )
 
     def _muon_step(self, lr: float, shrink: Tensor, take: Tensor) -> None:
-        """Orthogonalise the momentum of each matrix; matrices of one shape go through Newton-Schulz
-        together."""
         beta = self.settings.momentum
-        by_shape: dict[tuple[int, ...], list[tuple[str, int, Tensor]]] = defaultdict(list)
-        for name in self.muon:
-            grad = self.parameters[name].grad
-            assert grad is not None
+
+        def update(name: str) -> Tensor:
+            grad, momentum = local(self.parameters[name].grad), local(self.state[f"momentum.{name}"])
             grad = torch.where(take > 0, grad, 0.0) / shrink
-            momentum = self.state[f"momentum.{name}"]
             momentum.lerp_(grad, (1 - beta) * take)
-            update = _whole(grad.lerp(momentum, beta))
-            for index, part in enumerate(
-                update.split_with_sizes(self.splits.get(name, [update.shape[-2]]), dim=-2)
-            ):
-                by_shape[tuple(part.shape[-2:])].append((name, index, part))
-        done: dict[str, dict[int, Tensor]] = defaultdict(dict)
-        for shape, members in by_shape.items():
-            stacks = [part.reshape(-1, *shape) for _, _, part in members]
-            # 0.2 sqrt(max side) gives an update the root mean square of AdamW's (Moonshot, 2025)
-            flat = orthogonalise(torch.cat(stacks).to(self.dtype)) * (0.2 * math.sqrt(max(shape)))
-            for (name, index, part), result in zip(
-                members, flat.split_with_sizes([len(stack) for stack in stacks]), strict=True
-            ):
-                done[name][index] = result.view_as(part)
-        for name, parts in done.items():
-            parameter = self.parameters[name]
-            update = torch.cat([parts[index] for index in range(len(parts))], dim=-2)
+            return torch.as_tensor(grad.lerp(momentum, beta))
+
+        for name, change in self.muon.updates(update):
+            parameter = local(self.parameters[name])
             parameter.mul_(1 - take * lr * self.settings.weight_decay)
-            parameter.sub_(_shard_like(update.to(parameter.dtype), parameter) * (take * lr))
-
-
-def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Bring the singular values of a stack (n, rows, columns) near 1 by Newton-Schulz; bf16 is enough."""
-    a, b, c = NEWTON_SCHULZ
-    x = matrices
-    tall = x.shape[-2] > x.shape[-1]
-    x = x.mT if tall else x
-    x = x / (torch.linalg.vector_norm(x.float(), dim=(-2, -1), keepdim=True) + 1e-7).to(x.dtype)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    out: Tensor = x.mT if tall else x
-    return out
+            parameter.sub_(change.to(parameter.dtype) * (take * lr))
 
 
 def _is_hidden(name: str) -> bool:
@@ -159,20 +127,3 @@ def _splits(model: nn.Module) -> dict[str, list[int]]:
             rows = module.down.shape[-1] if isinstance(module.down, Tensor) else module.down.in_features
             splits[f"{name}.up" if isinstance(module.up, Tensor) else f"{name}.up.weight"] = [rows, rows]
     return splits
-
-
-def _local(tensor: Any) -> Any:
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
-
-
-def _whole(tensor: Any) -> Any:
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-
-
-def _shard_like(values: Tensor, parameter: Tensor) -> Tensor:
-    if not hasattr(parameter, "device_mesh"):
-        return values
-    from torch.distributed.tensor import distribute_tensor
-
-    place: Any = parameter
-    return distribute_tensor(values, place.device_mesh, place.placements)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from gristmill.errors import UsageError
-from gristmill.trainer.config import Settings
+from gristmill.trainer.config import MeshSettings, Settings
 from gristmill.trainer.float8 import use_float8
 from gristmill.trainer.model import Model, num_parameters
 from gristmill.trainer.moe import Experts
@@ -47,6 +48,20 @@ class Group:
             dist.all_reduce(tensor)
         return tensor
 
+    def later(self, tensor: Tensor) -> Callable[[], float]:
+        """Return a function that reads a number once it is computed, without waiting for what follows it."""
+        if self.device.type != "cuda":
+            return lambda: float(tensor)
+        copy = torch.empty((), dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+        event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+
+        def read() -> float:
+            event.synchronize()
+            return float(copy)
+
+        return read
+
     def any(self, flag: bool) -> bool:
         """Agree whether the flag is up on any rank."""
         return bool(self.sum(torch.tensor(float(flag))) > 0) if self.world > 1 else flag
@@ -65,7 +80,7 @@ class Group:
 
 
 @contextlib.contextmanager
-def process_group(device: str = "auto") -> Iterator[Group]:
+def process_group(device: str = "auto", timeout_seconds: float = 1800.0) -> Iterator[Group]:
     """Join the group that torchrun's environment describes (RANK, WORLD_SIZE, LOCAL_RANK) or Slurm's, or be
     alone."""
     os.environ.update(ranks_of_srun(os.environ))
@@ -74,7 +89,12 @@ def process_group(device: str = "auto") -> Iterator[Group]:
     if place.type == "cuda":
         torch.cuda.set_device(place)
     if world > 1 and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo")
+        cuda = place.type == "cuda"
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if cuda else "gloo",
+            timeout=datetime.timedelta(seconds=timeout_seconds),
+            device_id=place if cuda else None,  # NCCL's communicator is made at once, on this device
+        )
     try:
         yield Group(rank, world, place)
     finally:
@@ -121,7 +141,9 @@ def wrap(model: Model, settings: Settings, group: Group) -> nn.Module:
         compile_blocks(model)
     if group.world == 1:
         return model
-    return _shard(model, group) if is_sharded(model, settings, group) else _replicate(model, group)
+    if not is_sharded(model, settings, group):
+        return _replicate(model, group)
+    return _shard(model, device_mesh(settings.mesh, group), settings.mesh.reshard == "forward")
 
 
 def compile_blocks(model: Model, **how: Any) -> None:
@@ -156,12 +178,19 @@ def reshard(module: nn.Module) -> None:
             part.reshard()
 
 
-def accumulate(module: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
-    """Hold back the exchange of gradients until the last part of a step."""
+def accumulate(
+    module: nn.Module, last: bool, each_part: bool = True
+) -> contextlib.AbstractContextManager[Any]:
+    """Hold back the exchange of gradients until the last part of a step.
+
+    Sharded, each part's gradients are reduced to this rank's rows at once (`each_part`), else each rank holds
+    them whole in fp32 between parts; copies of the weights are averaged with the last part only.
+    """
     if isinstance(module, nn.parallel.DistributedDataParallel):
         return contextlib.nullcontext() if last else module.no_sync()
     if isinstance(module, FSDPModule):
-        module.set_requires_gradient_sync(last)
+        module.set_requires_gradient_sync(last or each_part)
+        module.set_requires_all_reduce(last)
     return contextlib.nullcontext()
 
 
@@ -170,8 +199,22 @@ def _replicate(model: Model, group: Group) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
 
 
-def _shard(model: Model, group: Group) -> nn.Module:
-    mesh = init_device_mesh(group.device.type, (group.world,))
+def device_mesh(settings: MeshSettings, group: Group) -> DeviceMesh:
+    """Return the ranks in one row that shards, or in several, each with a copy of the weights (HSDP).
+
+    Ranks of a row follow each other, so that with as many as a node has the weights are gathered inside
+    nodes and only gradients cross between them.
+    """
+    row = settings.shard_ranks or group.world
+    if group.world % row:
+        raise UsageError(f"`mesh.shard_ranks` {row} does not divide {group.world} ranks")
+    if row == group.world:
+        return init_device_mesh(group.device.type, (row,), mesh_dim_names=("shard",))
+    names = ("replicate", "shard")
+    return init_device_mesh(group.device.type, (group.world // row, row), mesh_dim_names=names)
+
+
+def _shard(model: Model, mesh: DeviceMesh, reshard: bool) -> nn.Module:
     # inputs are cast by the model itself; gradients are averaged in fp32
     policy = MixedPrecisionPolicy(
         param_dtype=model.dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
@@ -181,8 +224,8 @@ def _shard(model: Model, group: Group) -> nn.Module:
     )
     for block in model.blocks:
         if isinstance(block.ffn, Experts):
-            fully_shard(block.ffn.router, mesh=mesh, mp_policy=exact)
-        fully_shard(block, mesh=mesh, mp_policy=policy)
+            fully_shard(block.ffn.router, mesh=mesh, mp_policy=exact, reshard_after_forward=reshard)
+        fully_shard(block, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
     return model
 

@@ -22,6 +22,7 @@ import shutil
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ from gristmill.trainer.config import Settings
 from gristmill.trainer.documents import documents
 from gristmill.trainer.heldout import HeldOut
 from gristmill.trainer.hf import load_weights, start_config
+from gristmill.trainer.initialise import init_weights
 from gristmill.trainer.loader import Batch, Loader, prefetch
 from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
-from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
+from gristmill.trainer.model import Model, flops_per_token, num_parameters
 from gristmill.trainer.moe import shares
 from gristmill.trainer.optimizer import Optimizer
 from gristmill.trainer.parallel import (
@@ -60,8 +62,6 @@ from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.spikes import SpikeFilter
 from gristmill.trainer.stopping import Signals, only_run
 
-ASK_EVERY = 10  # steps between agreements of several ranks on a signal
-
 
 def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
     """Train as the settings say and return a summary; raises Interrupted when a signal stopped it,
@@ -74,7 +74,10 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
         )
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    with process_group(settings.device) as group, only_run(Path(settings.run), group):
+    with (
+        process_group(settings.device, settings.mesh.timeout_seconds) as group,
+        only_run(Path(settings.run), group),
+    ):
         shards = open_shards(settings.shards, settings.data, Path(settings.run))
         config = model_config(settings, shards)
         itemsize = compute_dtype(settings.dtype, group.device).itemsize
@@ -145,6 +148,7 @@ class Training:
         self.spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, group.device)
         self.saved, self.signals = (-1, False), Signals()
         self.judged: list[tuple[int, Tensor]] = []
+        self.votes: list[Callable[[], float]] = []
         self.changed: dict[str, list[Any]] = {}
         self.jump: tuple[float, float] | None = None
         self.step = self._resume()
@@ -196,7 +200,7 @@ class Training:
         device."""
         started = time.perf_counter()
         settings, group = self.settings, self.group
-        num_targets = int(group.sum(torch.tensor(batch.num_targets())))
+        num_targets = self.loader.num_targets(self._sample(self.step), settings.batch)
         scale = group.world / max(
             1, num_targets
         )  # gradients are averaged over ranks, so each is scaled up by their number
@@ -204,11 +208,16 @@ class Training:
         how = {"scale": scale, "loss": settings.loss, "expert_shares": self._expert_shares(batch)}
         for start in range(0, self.rows, self.micro):
             part = batch.rows(start, start + self.micro)
-            with accumulate(self.module, last=start + self.micro >= self.rows):
+            last = start + self.micro >= self.rows
+            with accumulate(self.module, last, settings.mesh.reduce == "part"):
                 loss = self._forward(part, **how)
                 loss.total.backward()
             nats += loss.nll.detach()
-        loss_mean = group.sum(nats) / max(1, num_targets)
+        # whether a rank was told to stop travels with the loss: each step agrees on it, none waits for it
+        told = torch.full_like(nats, float(self.signals.received is not None))
+        sums = group.sum(torch.stack([nats, told]))
+        self.votes.append(group.later(sums[1]))
+        loss_mean = sums[0] / max(1, num_targets)
         norm = self.optimizer.grad_norm()
         take = self.spikes.judge(loss_mean, norm)
         factor = lr_factor(
@@ -236,7 +245,7 @@ class Training:
             self._log_step()
         if settings.eval_every and step % settings.eval_every == 0 and step < self.steps:
             self._evaluate()
-        if (self.group.world == 1 or step % ASK_EVERY == 0) and self._asked_to_stop():
+        if self._agreed_to_stop():
             self._stop()
         if step < self.steps:
             if settings.save_every and step % settings.save_every == 0:
@@ -355,6 +364,8 @@ class Training:
         return model, wrap(model, settings, self.group)
 
     def _fill(self, model: Model) -> None:
+        if self.newest is not None or self.trunk:
+            return  # what a checkpoint holds is neither drawn nor read before
         if self.settings.init:
             load_weights(Path(self.settings.init), model)
         else:
@@ -425,6 +436,13 @@ class Training:
             shutil.copyfile(tokenizer, self.folder / f"tokenizer{tokenizer.suffix}")
         self.checkpoints.save(self._state(), meta, self.settings.keep)
         self.saved = (self.step, permanent)
+
+    def _agreed_to_stop(self) -> bool:
+        """Say whether all ranks know that one was told to stop: alone at once, else one step later."""
+        if self.group.world == 1:
+            self.votes.clear()
+            return self.signals.received is not None
+        return len(self.votes) > 1 and self.votes.pop(0)() > 0
 
     def _asked_to_stop(self) -> bool:
         return self.group.any(self.signals.received is not None)

@@ -12,7 +12,8 @@ from torch import Tensor
 from gristmill.trainer import attention, moe
 from gristmill.trainer.attention import DocumentMasks, Mask
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.model import Model, init_weights
+from gristmill.trainer.initialise import init_weights
+from gristmill.trainer.model import Model
 from gristmill.trainer.parallel import compile_blocks
 from gristmill.trainer.shape import ModelConfig
 

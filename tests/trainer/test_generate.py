@@ -14,7 +14,8 @@ import torch
 from gristmill.errors import InputError, UsageError
 from gristmill.trainer.evaluate import _windows, evaluate, score_tokens
 from gristmill.trainer.generate import Sampling, choose, complete, generate
-from gristmill.trainer.model import Model, init_weights
+from gristmill.trainer.initialise import init_weights
+from gristmill.trainer.model import Model
 from gristmill.trainer.shape import ModelConfig
 
 Corpus = Callable[..., Path]

@@ -14,7 +14,8 @@ from gristmill.errors import InputError, UsageError
 from gristmill.trainer.architectures.table import ARCHITECTURES
 from gristmill.trainer.checkpoint import Checkpoints, Meta
 from gristmill.trainer.hf import export_hf, load_weights, read_config
-from gristmill.trainer.model import Model, init_weights
+from gristmill.trainer.initialise import init_weights
+from gristmill.trainer.model import Model
 from gristmill.trainer.parallel import Group
 from gristmill.trainer.shape import ModelConfig, RopeScaling
 from gristmill.trainer.train import run

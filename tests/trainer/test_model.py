@@ -13,8 +13,9 @@ from gristmill.errors import UsageError
 from gristmill.trainer import float8, moe
 from gristmill.trainer.attention import DocumentMasks
 from gristmill.trainer.config import LossSettings
+from gristmill.trainer.initialise import init_weights
 from gristmill.trainer.layers import Linear
-from gristmill.trainer.model import Model, flops_per_token, init_weights, num_parameters
+from gristmill.trainer.model import Model, flops_per_token, num_parameters
 from gristmill.trainer.presets import PRESETS, preset
 from gristmill.trainer.shape import ModelConfig
 

@@ -11,8 +11,10 @@ import torch
 from gristmill.errors import UsageError
 from gristmill.trainer.command import with_settings
 from gristmill.trainer.config import OptimizerSettings, Settings
-from gristmill.trainer.model import Model, init_weights
-from gristmill.trainer.optimizer import Optimizer, orthogonalise
+from gristmill.trainer.initialise import init_weights
+from gristmill.trainer.model import Model
+from gristmill.trainer.muon import orthogonalise
+from gristmill.trainer.optimizer import Optimizer
 from gristmill.trainer.schedule import check_schedule, lr_factor
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.spikes import MIN_HISTORY, SpikeFilter

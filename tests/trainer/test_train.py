@@ -23,10 +23,11 @@ from gristmill.trainer.command import with_settings
 from gristmill.trainer.config import LossSettings, Settings
 from gristmill.trainer.documents import documents
 from gristmill.trainer.generate import Sampling, generate, load_model
+from gristmill.trainer.initialise import init_weights
 from gristmill.trainer.loader import Loader
 from gristmill.trainer.log import EVAL_KEYS, STEP_KEYS
 from gristmill.trainer.memory import advice, sample_bytes
-from gristmill.trainer.model import Model, init_weights
+from gristmill.trainer.model import Model
 from gristmill.trainer.presets import preset
 from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.train import run

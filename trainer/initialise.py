@@ -1,0 +1,72 @@
+"""First weights: normal, from generators keyed by seed, name and rows, the same for any sharding.
+
+Deviation 0.02; projections back into the residual stream 0.02 / sqrt(2 layers) (GPT-2); gains 1, biases 0. A
+rank draws the blocks its rows lie in, and several threads draw at once: torch draws without Python's lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from gristmill.trainer.model import Model
+from gristmill.trainer.sharding import first_row, local
+
+ONE_GENERATOR = 1 << 22  # weights: a matrix up to this size is one draw, a larger one is drawn in blocks
+BLOCK = 1 << 18  # of so many weights, whole rows
+
+
+@torch.no_grad()
+def init_weights(model: Model, seed: int) -> None:
+    """Draw every weight of this rank."""
+    draws: list[Callable[[], None]] = []
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif "norm" in name:
+            parameter.fill_(1.0)
+        else:
+            draws += _draws(parameter, f"{seed}/{name}", deviation(name, model))
+    if len(draws) < 64:
+        for draw in draws:
+            draw()
+        return
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        for done in [pool.submit(draw) for draw in draws]:
+            done.result()
+
+
+def deviation(name: str, model: Model) -> float:
+    """Return the standard deviation a weight is drawn with."""
+    residual = name.endswith(("attention.out.weight", "ffn.down.weight", "ffn.down"))
+    return 0.02 / math.sqrt(2 * model.config.num_layers) if residual else 0.02
+
+
+def _draws(parameter: Tensor, key: str, spread: float) -> Iterator[Callable[[], None]]:
+    """Return what draws the blocks that this rank's rows lie in."""
+    own, first = local(parameter), first_row(parameter)
+    rows, per_row = parameter.shape[0], parameter[0].numel()
+    block = rows if parameter.numel() <= ONE_GENERATOR else max(1, BLOCK // per_row)
+    for start in range(first - first % block, first + len(own), block):
+        shape = (min(block, rows - start), *parameter.shape[1:])
+        yield _Draw(own, start - first, shape, f"{key}/{start}" if start else key, spread)
+
+
+class _Draw:
+    """Draw one block and copy what of it lies in `own`, whose row 0 is the block's row -`at`."""
+
+    def __init__(self, own: Tensor, at: int, shape: tuple[int, ...], key: str, spread: float) -> None:
+        self.own, self.at, self.shape, self.key, self.spread = own, at, shape, key, spread
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        digest = hashlib.blake2b(self.key.encode(), digest_size=7).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+        values = torch.empty(self.shape).normal_(0.0, self.spread, generator=generator)
+        start, stop = max(self.at, 0), min(self.at + len(values), len(self.own))
+        self.own[start:stop].copy_(values[start - self.at : stop - self.at])
