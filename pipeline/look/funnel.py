@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from gristmill.pipeline.look.reading import RunView, StepView
-from gristmill.pipeline.run.stage import kinds, label_of
-
-ENTERED = "extracted"  # the level of all documents that entered, however they did
+from gristmill.pipeline.run.stage import is_entry, kinds, label_of
 
 
 @dataclass(slots=True)
@@ -69,13 +67,15 @@ def build_funnel(view: RunView) -> Funnel:
     text_bytes: dict[str, int] = {}
     funnel = Funnel(0, 0, [])
     named = Counter[str]()
-    for (name, is_entry), group in groupby(filter(_books_texts, view.steps), key=_level_of):
+    for (label, enters), members in groupby(filter(_books_texts, view.steps), key=_level_of):
+        group = list(members)
+        name = label or label_of(group[0].stage)
         named[name] += 1
-        level = Level(name if named[name] == 1 else f"{name} ({named[name]})", 0, 0, is_entry)
+        level = Level(name if named[name] == 1 else f"{name} ({named[name]})", 0, 0, enters)
         for step in group:
             level.steps.append(step)
             _pass(step, level, documents, text_bytes)
-            if is_entry:
+            if enters:
                 funnel.records += step.totals.books.items_in
                 funnel.record_bytes += step.totals.books.bytes_in
         level.documents, level.text_bytes = sum(documents.values()), sum(text_bytes.values())
@@ -91,10 +91,8 @@ def _books_texts(step: StepView) -> bool:
 
 
 def _level_of(step: StepView) -> tuple[str, bool]:
-    """The level that a step belongs to: those where documents enter are one, others go by their stage."""
-    kind = kinds().get(step.stage)
-    is_entry = bool(kind and kind.entry)
-    return (ENTERED if is_entry else label_of(step.stage), is_entry)
+    """The level of a step: those where documents enter are one, whose first step names it."""
+    return ("", True) if is_entry(step.stage) else (label_of(step.stage), False)
 
 
 def _encoded(view: RunView) -> Level | None:
