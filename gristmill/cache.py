@@ -12,13 +12,17 @@ import hashlib
 import os
 import secrets
 import shutil
-import socket
+import stat
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gristmill.errors import UsageError
+from gristmill.owner import is_tag_gone, tag
+
 _SPARED_SECONDS = 60.0
+_DIGEST = ".sha256"
 
 
 class Cache:
@@ -30,9 +34,11 @@ class Cache:
         own = Path(tempfile.gettempdir()) / f"gristmill-{os.getuid()}"
         self.folder = folder or (Path(chosen) if chosen else own)
         self.max_bytes = max_bytes
+        self._checked: dict[Path, tuple[int, ...]] = {}
         self._files, self._scratch = self.folder / "files", self.folder / "scratch"
         for place in (self.folder, self._files, self._scratch):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_private(place)
         self._sweep()
 
     def get(self, key: str, name: str, fetch: Callable[[Path], None]) -> Path:
@@ -40,7 +46,9 @@ class Cache:
         path = self._path(key, name)
         with contextlib.suppress(FileNotFoundError):
             os.utime(path)
-            return path
+            if self._is_whole(path):
+                return path
+            path.unlink(missing_ok=True)  # damaged here: the store still has it
         aside = self.scratch("fetch")
         try:
             fetch(aside / name)
@@ -51,6 +59,7 @@ class Cache:
     def enter(self, key: str, name: str, source: Path) -> Path:
         """Take a finished file in under a key."""
         path = self._path(key, name)
+        self._note(path, source)
         try:
             source.replace(path)
         except OSError:  # it lies on another disk
@@ -71,7 +80,7 @@ class Cache:
 
     def scratch(self, name: str) -> Path:
         """Make an empty folder for this process to write in."""
-        path = self._scratch / f"{socket.gethostname()}+{os.getpid()}+{name}-{secrets.token_hex(6)}"
+        path = self._scratch / f"{tag()}+{name}-{secrets.token_hex(6)}"
         path.mkdir(parents=True)
         return path
 
@@ -81,12 +90,39 @@ class Cache:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def _note(self, path: Path, source: Path) -> None:
+        """Write beside a file what it hashes to, before it appears."""
+        from gristmill.hashing import sha256_file  # imports Arrow, which a trainer does without
+
+        aside = self.scratch("digest")
+        (aside / "digest").write_text(sha256_file(source))
+        (aside / "digest").replace(_digest_of(path))
+        aside.rmdir()
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file is what was entered; looked at once by each process for each content it meets."""
+        from gristmill.hashing import sha256_file
+
+        status = path.stat()
+        stamp = status.st_ino, status.st_size, status.st_mtime_ns
+        if self._checked.get(path, (0, 0))[:2] == stamp[:2]:
+            return True
+        try:
+            whole = _digest_of(path).read_text() == sha256_file(path)
+        except FileNotFoundError:
+            return False
+        if whole:
+            self._checked[path] = stamp
+        return whole
+
     def _path(self, key: str, name: str) -> Path:
         return self._files / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-{name}"
 
     def _evict(self) -> None:
         found = []
         for path in self._files.iterdir():
+            if path.suffix == _DIGEST:
+                continue
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
@@ -95,23 +131,32 @@ class Cache:
             if total <= self.max_bytes or time.time() - used < _SPARED_SECONDS:
                 return
             path.unlink(missing_ok=True)
+            _digest_of(path).unlink(missing_ok=True)
             total -= size
 
     def _sweep(self) -> None:
-        """Remove the scratch folders of processes of this machine that are no more."""
+        """Remove the scratch folders of processes that surely are no more."""
         for path in self._scratch.iterdir():
-            host, _, rest = path.name.partition("+")
-            pid = rest.partition("+")[0]
-            if host == socket.gethostname() and pid.isdecimal() and not is_alive(int(pid)):
+            if is_tag_gone(path.name):
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine lives."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _digest_of(path: Path) -> Path:
+    return path.with_name(path.name + _DIGEST)
+
+
+def _check_private(folder: Path) -> None:
+    """Refuse a folder that is another's, or that others may write to: what lies there is believed. One that
+    others may read is made private."""
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        problem = "belongs to another user" if stat.S_ISDIR(status.st_mode) else "is a link or no folder"
+    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        problem = f"may be written to by others (mode {stat.S_IMODE(status.st_mode):o})"
+    else:
+        folder.chmod(0o700)
+        return
+    raise UsageError(
+        f"the cache folder `{folder}` {problem}",
+        hint="name one of your own with `output.cache` or GRISTMILL_CACHE, or `chmod 700` it if it is yours",
+    )

@@ -1,27 +1,27 @@
-"""One run at a time in an output on remote storage, where no kernel lets go of a lock for a process that
-died.
+"""One run at a time where no kernel lets go of a lock for a process that died: on remote storage, and on file
+systems without flock.
 
-The lock is an object put if absent that names its holder, who puts it anew every quarter of a minute. One
-that was not renewed for a minute, or whose process on this machine is gone, may be taken over. Ages are told
-by this machine's clock against the store's; even if two runs were at work at once, each commit is whole, and
-they would do the same work twice.
+The lock is a file put if absent that names its holder, who puts it anew every quarter of a minute. One that
+was not renewed for a minute, or whose process surely is no more, may be taken over; a holder that this
+machine cannot see lives as long as its heartbeat. Ages are told by this machine's clock against the store's;
+even if two runs were at work at once, each commit is whole, and they would do the same work twice.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from gristmill.cache import is_alive
 from gristmill.errors import GristmillError, LockedError
 from gristmill.location import RemotePath
+from gristmill.owner import is_gone, is_mine, owner
+from gristmill.stores import store_of
 
 LEASE_SECONDS = 60.0
 _RENEW_SECONDS = 15.0
@@ -30,10 +30,10 @@ _held: set[str] = set()  # tokens of the locks that this process holds
 
 
 @contextlib.contextmanager
-def hold_lease(lock: RemotePath) -> Iterator[None]:
+def hold_lease(lock: Path) -> Iterator[None]:
     """Hold the lock for this process and renew it meanwhile; raises LockedError naming the holder."""
-    own: dict[str, Any] = {"pid": os.getpid(), "host": socket.gethostname(), "token": secrets.token_hex(8)}
-    store, data = lock.store, json.dumps(own).encode()
+    own: dict[str, Any] = {**owner(), "token": secrets.token_hex(8)}
+    store, data = store_of(lock), json.dumps(own).encode()
     if not store.put_if_absent(lock, data):
         holder = read_lease(lock)
         if holder is not None:
@@ -44,15 +44,17 @@ def hold_lease(lock: RemotePath) -> Iterator[None]:
                     " after"
                 ),
             )
-        store.remove(lock)
-        if not store.put_if_absent(lock, data):
-            raise LockedError(f"`{lock.parent}` was taken by another run just now")
+        with contextlib.suppress(FileNotFoundError):
+            store.remove(lock)
+        store.put_if_absent(lock, data)
+    if _holder(lock) != own:  # a store without conditional writes lets two put at once
+        raise LockedError(f"`{lock.parent}` was taken by another run just now")
     over = threading.Event()
 
     def renew() -> None:
         while not over.wait(_RENEW_SECONDS):
             with contextlib.suppress(
-                GristmillError
+                GristmillError, OSError
             ):  # a store that does not answer is told where work is done
                 store.write(lock, data)
 
@@ -65,27 +67,34 @@ def hold_lease(lock: RemotePath) -> Iterator[None]:
         _held.discard(own["token"])
         over.set()
         thread.join()
-        with contextlib.suppress(GristmillError):
+        with contextlib.suppress(GristmillError, OSError):
             if _holder(lock) == own:
                 store.remove(lock)
 
 
-def read_lease(lock: RemotePath) -> dict[str, Any] | None:
+def read_lease(lock: Path) -> dict[str, Any] | None:
     """Return who holds the lock; None when nobody does, or a run that was killed."""
-    info = lock.store.info(lock)
-    holder = _holder(lock) if info else None
-    if info is None or holder is None:
+    modified, holder = _modified(lock), _holder(lock)
+    if modified is None or holder is None:
         return None
-    if holder["host"] == socket.gethostname():
-        left_behind = (
-            holder["pid"] == os.getpid() and holder["token"] not in _held
-        )  # the store did not answer when it was let go
-        if left_behind or not is_alive(int(holder["pid"])):
-            return None
-    return holder if time.time() - info.modified < LEASE_SECONDS else None
+    if is_mine(holder) and holder["token"] not in _held:
+        return None  # the store did not answer when it was let go
+    if is_gone(holder):
+        return None
+    return holder if time.time() - modified < LEASE_SECONDS else None
 
 
-def _holder(lock: RemotePath) -> dict[str, Any] | None:
+def _modified(lock: Path) -> float | None:
+    if isinstance(lock, RemotePath):
+        info = lock.store.info(lock)
+        return info.modified if info else None
+    try:
+        return lock.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def _holder(lock: Path) -> dict[str, Any] | None:
     try:
         return dict(json.loads(lock.read_bytes()))
     except (FileNotFoundError, ValueError):

@@ -1,20 +1,24 @@
-"""One run at a time in an output folder."""
+"""One run at a time in an output folder: by flock, or by a lease where the file system has none."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from gristmill.errors import LockedError
 from gristmill.lease import hold_lease, read_lease
 from gristmill.location import RemotePath
+from gristmill.owner import owner
+from gristmill.stores import storage_error
 
 LOCK = ".lock"
+LEASE = ".lease"  # on file systems without flock
+_NO_FLOCK = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 @contextlib.contextmanager
@@ -27,12 +31,21 @@ def hold_lock(out: Path) -> Iterator[None]:
         with hold_lease(out / LOCK):
             yield
         return
-    out.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise storage_error(error, out / LOCK) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except OSError as error:
+            if error.errno in _NO_FLOCK:
+                with hold_lease(out / LEASE):
+                    yield
+                return
+            if not isinstance(error, BlockingIOError):
+                raise storage_error(error, out / LOCK) from error
             holder = read_holder(out) or {"pid": "unknown", "host": "unknown"}  # it may have let go since
             raise LockedError(
                 f"`{out}` is in use by a run with pid {holder['pid']} on {holder['host']}",
@@ -42,7 +55,7 @@ def hold_lock(out: Path) -> Iterator[None]:
                 ),
             ) from error
         os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        os.write(descriptor, json.dumps(owner()).encode())
         try:
             yield
         finally:
@@ -61,6 +74,10 @@ def read_holder(out: Path) -> dict[str, object] | None:
             return None
     except FileNotFoundError:
         return None
-    except BlockingIOError:
+    except OSError as error:
+        if error.errno in _NO_FLOCK:
+            return read_lease(out / LEASE)
+        if not isinstance(error, BlockingIOError):
+            raise
         text = (out / LOCK).read_text()
         return dict(json.loads(text)) if text else {"pid": "unknown", "host": "unknown"}

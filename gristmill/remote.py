@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from gristmill.errors import UsageError
+from gristmill.redact import public_url
 
 _ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, IsADirectoryError)
 _FINAL_STATUSES = (400, 401, 403, 404, 405, 410)
@@ -118,7 +119,7 @@ def one_line(error: BaseException, options: Mapping[str, Any]) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split())
     for secret in sorted(_texts(options), key=len, reverse=True):
         text = text.replace(secret, "***")
-    return text[:300]
+    return public_url(text)[:300]
 
 
 _retries: list[dict[str, Any]] = []

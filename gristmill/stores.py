@@ -4,6 +4,7 @@ methods."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -79,8 +80,14 @@ class LocalStore:
             os.link(aside, path)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise storage_error(error, path) from error
+            if path.exists():
+                return False
+            aside.replace(path)  # two attempts at a task put records that differ in timings alone
         finally:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
         fsync_folder(path.parent)
         return True
 
@@ -107,6 +114,8 @@ class LocalStore:
 
 
 _LOCAL = LocalStore()
+# What file systems without hard links say: exFAT and some FUSE and network file systems.
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 
 def store_of(path: Path) -> Store:

@@ -18,6 +18,7 @@ import typer
 
 from gristmill.errors import GristmillError
 from gristmill.no_code import NO_CODE
+from gristmill.redact import struck_out
 
 app = typer.Typer(
     name="gristmill",
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except GristmillError as error:
         from gristmill.pipeline.look.figures import inert  # an error may quote a file or a page
 
-        print(f"error: {inert(str(error))}", file=sys.stderr)
+        print(f"error: {inert(struck_out(str(error), given))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our stdout, such as `head`, has seen enough
         sys.stderr.close()

@@ -44,6 +44,8 @@ FLOOR |= {
     "parquet",
     "pins",
     "damage",
+    "redact",
+    "owner",
 }
 
 

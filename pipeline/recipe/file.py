@@ -17,6 +17,7 @@ from gristmill.errors import GristmillError, RecipeError, UsageError
 from gristmill.overrides import Location, assign
 from gristmill.pipeline.recipe.meaning import meant, members
 from gristmill.pipeline.recipe.model import Recipe, recipe_model
+from gristmill.redact import shown_override
 from gristmill.yaml12 import Loader
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -84,7 +85,7 @@ def validate(
     merged = dict(data)
     places: dict[Location, str] = {}
     for override in overrides:
-        places[assign(merged, override)] = f"--set {override}"
+        places[assign(merged, override)] = f"--set {shown_override(override)}"
     try:
         return model.model_validate(meant(merged, model, node))
     except ValidationError as error:

@@ -36,6 +36,7 @@ from gristmill.pipeline.run.losses import (
 from gristmill.pipeline.run.progress import Progress, spell_seconds
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
+from gristmill.redact import public_url
 from gristmill.storage import write_atomic
 from gristmill.stores import store_of
 
@@ -100,7 +101,7 @@ def execute(
     replaced = set(extra.pop("replaced_files", ()))  # a later phase wrote these anew
     timing = extra.pop("timing", {})  # facts that differ from run to run
     if losses:
-        timing = {**timing, "lost": {loss.name: loss.failure.error for loss in losses}}
+        timing = {**timing, "lost": {loss.name: public_url(loss.failure.error) for loss in losses}}
     books = [record.books for record in done if record.books]
     manifest = Manifest(
         job.folder,
@@ -174,14 +175,14 @@ def _quarantine(folder: Path, phase: str, failures: Sequence[Failure]) -> None:
     for failure in failures:
         write_atomic(
             folder / "quarantine" / f"{phase}-{failure.task.key}.txt",
-            failure.traceback.encode("utf-8", "replace"),
+            public_url(failure.traceback).encode("utf-8", "replace"),
         )
 
 
 def _step_failed(step: Step, folder: Path, failures: Sequence[Failure], allowed: int | None) -> StepFailed:
     """`allowed` is None where every task of the phase is needed."""
     shown = "\n".join(
-        f"  shard {failure.task.key}: {failure.error}" for failure in failures[:_SHOWN_FAILURES]
+        f"  shard {failure.task.key}: {public_url(failure.error)}" for failure in failures[:_SHOWN_FAILURES]
     )
     hints = "".join(
         f"{hint}\n      "

@@ -71,7 +71,7 @@ def _inputs(arguments: Mapping[str, Any], documents: Mapping[str, int]) -> Itera
 
 def _range(part: InputRange) -> str:
     whole = part.start == 0 and part.end == part.size
-    return part.path if whole else f"{part.path}@{part.start}-{part.end}"
+    return part.shown if whole else f"{part.shown}@{part.start}-{part.end}"
 
 
 def with_lost(books: Books | None, facts: Sequence[Mapping[str, Any]]) -> Books | None:

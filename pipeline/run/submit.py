@@ -4,6 +4,7 @@ step."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gristmill.errors import UsageError
+from gristmill.redact import public_url
 
 TOKEN = Path("~/.ray/auth_token")
 
@@ -46,7 +48,24 @@ def job_command(
         "--working-dir",
         str(folder),
     ]
-    return [*submit, *([] if wait else ["--no-wait"]), "--", *run]
+    return [*submit, *([] if wait else ["--no-wait"]), "--", *map(through_the_shell, run)]
+
+
+def through_the_shell(argument: str) -> str:
+    """Spell an argument so that it arrives as it is.
+
+    Ray joins a job's arguments by `subprocess.list2cmdline`, which quotes for Windows, and hands the line to
+    `/bin/sh`: an argument with a space or a tab is put between double quotes, and each double quote gets a
+    backslash, as do the backslashes before it.
+    """
+    if not argument or " " in argument or "\t" in argument:
+        spelled = re.sub(r'(\\+)(?!["\\]|\Z)', r"\1\1", argument)
+        return re.sub(r"[$`]", r"\\\g<0>", spelled)
+    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./-]+", argument):
+        return argument
+    # Outside of double quotes: a single quote stands behind a backslash, a double one gets its own from Ray.
+    parts = (part.replace("'", r"'\''") for part in argument.split('"'))
+    return '"'.join(f"'{part}'" for part in parts)
 
 
 def submit_job(recipe: Path, address: str, out: str, overrides: Sequence[str], *, wait: bool) -> int:
@@ -55,10 +74,13 @@ def submit_job(recipe: Path, address: str, out: str, overrides: Sequence[str], *
     The working folder holds the recipe and the Python files beside it (a recipe may name rules in them),
     nothing else.
     """
-    if any("storage_options" in override.partition("=")[0] for override in overrides):
+    if any("storage_options" in said or public_url(said) != said for said in (*overrides, out)):
         raise UsageError(
             "a job's command line is shown to all who look at the cluster",
-            hint="put `storage_options` into the recipe, or access into the environment of the nodes",
+            hint=(
+                "put `storage_options` and signed URLs into the recipe, or access into the environment of the"
+                " nodes"
+            ),
         )
     with tempfile.TemporaryDirectory(prefix="gristmill-job-") as name:
         folder = Path(name)

@@ -79,8 +79,8 @@ def read_archive(
 ) -> Iterator[Item]:
     """Yield what starts in a range of an archive, then its `RangeEnd`."""
     if window.size == 0:
-        yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
-        yield RangeEnd(source.path, 0, 0, 0, 0)
+        yield Failure("empty_file", "the file has no bytes", Origin(source.shown, 0, 0), 0)
+        yield RangeEnd(source.shown, 0, 0, 0, 0)
         return
     try:
         codec = sniff_codec(window)
@@ -97,17 +97,17 @@ def read_archive(
     reader = _Reader(Cursor(members), source, grammar, max_record_bytes)
     first = members.resync(source.start, source.end) if source.start else 0
     if first >= source.end:
-        yield RangeEnd(source.path, source.start, source.end, NOTHING_STARTS, NOTHING_STARTS)
+        yield RangeEnd(source.shown, source.start, source.end, NOTHING_STARTS, NOTHING_STARTS)
         return
     yield from reader.items()
-    yield RangeEnd(source.path, source.start, source.end, first, reader.next_offset)
+    yield RangeEnd(source.shown, source.start, source.end, first, reader.next_offset)
 
 
 def unreadable(damage: Damaged, source: InputRange, window: Window) -> Iterator[Item]:
     """A file of which nothing can be read is one failure, of its first range."""
     if source.start == 0:
-        yield Failure(damage.error, damage.message, Origin(source.path, 0, window.size), 0)
-    yield RangeEnd(source.path, source.start, source.end, source.start, source.end)
+        yield Failure(damage.error, damage.message, Origin(source.shown, 0, window.size), 0)
+    yield RangeEnd(source.shown, source.start, source.end, source.start, source.end)
 
 
 class _Reader:
@@ -211,7 +211,7 @@ class _Reader:
             )
             return
         end = cursor.offset() if cursor.plain else self._member_end()
-        yield self._grammar.make(head, block, Origin(self._source.path, start, end - start))
+        yield self._grammar.make(head, block, Origin(self._source.shown, start, end - start))
 
     def _member_end(self) -> int:
         """Return where the current member ends, if that is known once its trailing blank lines are read."""
@@ -259,7 +259,7 @@ class _Reader:
         yield Failure(
             error,
             f"{message}; {skipped} bytes skipped",
-            Origin(self._source.path, start, max(end - start, 0)),
+            Origin(self._source.shown, start, max(end - start, 0)),
             0,
         )
 
@@ -269,7 +269,7 @@ class _Reader:
         return Failure(
             error,
             message,
-            Origin(self._source.path, start, max(end - start, 0)),
+            Origin(self._source.shown, start, max(end - start, 0)),
             payload_bytes,
             head.key,
             head.url,
@@ -278,7 +278,7 @@ class _Reader:
     def _lost(self, damage: Damaged, start: int, head: Head | None) -> Failure:
         """Go to the next place where a record can start, and say what lies between."""
         end = self._cursor.resync(max(start, self._cursor.members.offset) + 1)
-        origin = Origin(self._source.path, start, end - start)
+        origin = Origin(self._source.shown, start, end - start)
         return Failure(
             damage.error, damage.message, origin, 0, head.key if head else None, head.url if head else None
         )

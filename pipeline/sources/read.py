@@ -24,5 +24,5 @@ def read_records(shard: InputShard, settings: SourceSettings) -> Iterator[Item]:
                 yield item
                 num_records += isinstance(item, Record)
                 if num_records == shard.limit:
-                    yield RangeEnd(source.path, source.start, source.end, source.start, source.end)
+                    yield RangeEnd(source.shown, source.start, source.end, source.start, source.end)
                     return

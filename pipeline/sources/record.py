@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gristmill.redact import public_url
+
 NOTHING_STARTS = -1
 # Servers take 8,000 (RFC 9110 section 4.1) and browsers' address bars less; what parses URLs normalises their
 # hosts, and that is quadratic in a row of combining marks.
@@ -23,6 +25,11 @@ class InputRange:
     version: str
     start: int
     end: int
+
+    @property
+    def shown(self) -> str:
+        """The path as it is written down: without the signature of a presigned URL."""
+        return public_url(self.path) if "://" in self.path else self.path
 
 
 @dataclass(frozen=True, slots=True)

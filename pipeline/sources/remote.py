@@ -85,7 +85,7 @@ def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:
                 raise OSError(f"{len(data)} bytes came of {end - start}")
             return data
 
-        return with_retries(attempt, f"{source.path}@{start}", access, filesystem)
+        return with_retries(attempt, f"{source.shown}@{start}", access, filesystem)
 
     return fetch
 
@@ -98,7 +98,7 @@ def check_unchanged(source: InputRange, access: Access) -> None:
     if not _same(source, now):
         raise InputError(
             f"an input changed since the run was planned: {source.size} bytes then, {now.size} now",
-            where=source.path,
+            where=source.shown,
             hint="run again: what depends on it is planned anew",
         )
 

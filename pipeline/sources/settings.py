@@ -19,6 +19,7 @@ from gristmill.document import FIELDS, REMOVAL_FIELDS
 from gristmill.pipeline.sources.commoncrawl import CommonCrawl
 from gristmill.pipeline.sources.format import known_formats
 from gristmill.pipeline.sources.layouts import LAYOUTS, resolve_columns
+from gristmill.redact import public_url
 from gristmill.remote import Access
 
 ColumnType = Literal["string", "int64", "float64", "bool", "json"]
@@ -135,6 +136,10 @@ class SourceSettings(BaseModel):
         if bool(self.inputs) == (self.commoncrawl is not None):
             raise ValueError("give either `inputs` or `commoncrawl`")
         return self
+
+    @field_serializer("inputs")
+    def _without_signatures(self, value: list[str]) -> list[str]:
+        return [public_url(path) for path in value]
 
     @field_serializer("storage_options")
     def _redacted(self, value: dict[str, Any]) -> dict[str, Any]:

@@ -79,19 +79,19 @@ def open_window(source: InputRange, settings: SourceSettings) -> Iterator[Window
     if "://" in source.path:
         from gristmill.pipeline.sources.remote import check_unchanged, fetcher
 
-        yield Window(source.path, source.size, fetcher(source, settings.access()), _REMOTE_BLOCK_BYTES)
+        yield Window(source.shown, source.size, fetcher(source, settings.access()), _REMOTE_BLOCK_BYTES)
         check_unchanged(source, settings.access())
         return
     try:
         descriptor = os.open(source.path, os.O_RDONLY)
     except OSError as error:
-        raise InputError(f"cannot read an input: {error.strerror}", where=source.path) from error
+        raise InputError(f"cannot read an input: {error.strerror}", where=source.shown) from error
     try:
         status = os.fstat(descriptor)
         if (status.st_size, str(status.st_mtime_ns)) != (source.size, source.version):
             raise _changed(source, status.st_size)
         yield Window(
-            source.path,
+            source.shown,
             source.size,
             lambda start, end: _pread(descriptor, source.path, start, end),
             _LOCAL_BLOCK_BYTES,
@@ -109,7 +109,7 @@ def open_window(source: InputRange, settings: SourceSettings) -> Iterator[Window
 def _changed(source: InputRange, num_bytes: int) -> InputError:
     return InputError(
         f"an input changed since the run was planned: {source.size} bytes then, {num_bytes} now",
-        where=source.path,
+        where=source.shown,
         hint="run again: what depends on it is planned anew",
     )
 

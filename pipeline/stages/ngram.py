@@ -82,7 +82,7 @@ SCORE = StageKind(
     NgramScoreSlice,
     "gristmill.pipeline.phases.ngram_score:score",
     version=3,
-    libraries=KERNELS,
+    libraries=(*KERNELS, "sentencepiece"),
     label="perplexity",
     books="texts",
 )

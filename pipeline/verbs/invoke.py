@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.errors import Interrupted, UsageError
+from gristmill.redact import HIDDEN, shown_override
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
@@ -173,13 +174,13 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
     shown = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
         key, equals, _ = argument.removeprefix("--storage-option=").partition("=")
-        secret = (
-            before == "--storage-option"
-            or argument.startswith("--storage-option=")
-            or "storage_options" in key
-        )
-        prefix = "--storage-option=" if argument.startswith("--storage-option=") else ""
-        shown.append(f"{prefix}{key}=***" if secret and equals else argument)
+        if equals and (before == "--storage-option" or argument.startswith("--storage-option=")):
+            prefix = "--storage-option=" if argument.startswith("--storage-option=") else ""
+            shown.append(f"{prefix}{key}={HIDDEN}")
+        elif argument.startswith("--set="):
+            shown.append(f"--set={shown_override(argument.removeprefix('--set='))}")
+        else:
+            shown.append(shown_override(argument))
     return shown
 
 

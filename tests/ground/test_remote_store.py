@@ -21,6 +21,7 @@ from gristmill.cache import Cache
 from gristmill.errors import IntegrityError, LockedError, UsageError
 from gristmill.location import RemotePath, location, staged, use_storage
 from gristmill.lock import hold_lock, read_holder
+from gristmill.owner import owner
 from gristmill.remote import Access, one_line
 from gristmill.remote_store import StorageSettings
 from gristmill.storage import publish, put_if_absent, write_atomic
@@ -193,9 +194,7 @@ def test_a_second_run_in_the_same_output_is_refused_and_named(out: RemotePath) -
         pass
 
 
-@pytest.mark.parametrize(
-    "holder", [{"host": socket.gethostname(), "pid": 2**22 + 1}, {"host": "elsewhere", "pid": 1}]
-)
+@pytest.mark.parametrize("holder", [{**owner(), "pid": 2**22 + 1}, {"host": "elsewhere", "pid": 1}])
 def test_the_lock_of_a_killed_run_is_taken_over(
     out: RemotePath, holder: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

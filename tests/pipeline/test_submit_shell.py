@@ -1,0 +1,109 @@
+"""Every argument of a job arrives as it was said; no secret goes on its command line, or into what is
+shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gristmill.errors import UsageError
+from gristmill.pipeline.cli import main
+from gristmill.pipeline.run.submit import job_command, submit_job
+from gristmill.pipeline.sources.record import InputRange
+from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.pipeline.verbs.invoke import without_secrets
+from gristmill.redact import holds_secret, public_url
+
+SAID = [
+    r"extract.block_urls=[\.pdf$]",
+    "name=a;touch pwned",
+    "name=$(touch pwned)x",
+    "name=`touch pwned`",
+    "filter.rules=[{function: 'my rules.py:f', max: 0.3}]",
+    "sources.web.inputs=https://h/x?a=1&b=2",
+    'a={"b c": "d\\" e"}',
+    "ends=in a\\",
+    'x=\\"',
+    "",
+]
+ECHO = "import json, sys; sys.stdout.write(json.dumps(sys.argv[1:]))"
+
+
+def arrived(overrides: list[str]) -> list[str]:
+    """What Ray's job server makes of a command: one line, as its client joins it, run by a shell."""
+    command = job_command("r.yaml", "http://x:1", Path("folder"), "/data/my out", overrides, wait=True)
+    line = subprocess.list2cmdline(command[command.index("--") + 1 :])
+    line = line.replace("python -m gristmill.pipeline.cli", f'{sys.executable} -c "{ECHO}"', 1)
+    done = subprocess.run(line, shell=True, capture_output=True, check=True)
+    return list(json.loads(done.stdout))
+
+
+def expected(overrides: list[str]) -> list[str]:
+    sets = [part for override in overrides for part in ("--set", override)]
+    return ["run", "r.yaml", "--out", "/data/my out", "--engine", "ray", "--address", "auto", *sets]
+
+
+def test_every_argument_arrives_as_it_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert arrived(SAID) == expected(SAID)
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12), max_size=12))
+def test_any_text_arrives_as_it_was_said(overrides: list[str]) -> None:
+    assert arrived(overrides) == expected(overrides)
+
+
+SIGNED = "https://b.example/a.warc.gz?part=1&X-Amz-Signature=abcdef0123&X-Amz-Expires=60"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "output.storage_options.secret=hunter2hunter2",
+        "output={storage_options: {secret: hunter2hunter2}}",
+        "sources.a={inputs: s3://b/x, storage_options: {secret: hunter2hunter2}}",
+        f"sources.a.inputs={SIGNED}",
+    ],
+)
+def test_secrets_are_refused_on_a_job_s_command_line(tmp_path: Path, said: str) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\n")
+    with pytest.raises(UsageError, match="command line is shown to all"):
+        submit_job(recipe, "http://127.0.0.1:1", "/data/out", [said], wait=True)
+
+
+def test_no_secret_of_an_override_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\nsources: {a: {inputs: a.jsonl}}\n")
+    for said in (
+        "output={storage_options: {secret: hunter2hunter2}, unknown: 1}",
+        "output={storage_options: hunter2hunter2}",
+        "sources.a={storage_options: {secret: hunter2hunter2}, inputs: 3}",
+        f"sources.a.format={SIGNED}",
+    ):
+        with pytest.raises(SystemExit):
+            main(["plan", str(recipe), "--set", said])
+        out, err = capfd.readouterr()
+        assert err.startswith("error:") and "hunter2" not in out + err and "abcdef0123" not in out + err
+        shown = " ".join(without_secrets(["run", "r.yaml", "--set", said, f"--set={said}"]))
+        assert "hunter2" not in shown and "abcdef0123" not in shown
+
+
+def test_a_signature_is_in_no_dump_and_no_origin_and_two_of_them_are_one_input() -> None:
+    other = SIGNED.replace("abcdef0123", "9876543210").replace("Expires=60", "Expires=90")
+    assert public_url(SIGNED) == public_url(other) == "https://b.example/a.warc.gz?part=1&***"
+    assert InputRange(SIGNED, 1, "", 0, 1).shown == public_url(SIGNED)
+    dumped = json.dumps(SourceSettings(inputs=[SIGNED]).model_dump(mode="json"))
+    assert "abcdef0123" not in dumped and "part=1" in dumped
+    assert public_url("https://h/x?a=1&b=2 and s3://b/k?x") == "https://h/x?a=1&b=2 and s3://b/k?x"
+    assert public_url("https://user:word@h/x") == "https://***@h/x"
+    assert holds_secret({"a": [{"storage_options": {"k": 1}}]}) and not holds_secret({"storage_options": {}})
