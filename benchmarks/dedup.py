@@ -14,6 +14,7 @@ there what was not.
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import json
 import multiprocessing
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,8 @@ def save(parts: dict[str, Any]) -> None:
 def signatures_row(paths: list[Path], python: str, rounds: int) -> dict[str, Any]:
     """Measure signatures beside the peers, and a whole map task, over the texts of files."""
     texts = list(read_texts(paths))
-    ours, peers, sampled = bench_signatures(texts, python, rounds)
-    row = {
+    speeds, sampled = bench_signatures(texts, python, rounds)
+    row: dict[str, Any] = {
         "what": f"raw text to band keys, K = {SETTINGS.num_hashes}, MB/s of one core",
         "texts": {
             "files": [path.name for path in paths],
@@ -119,16 +120,27 @@ def signatures_row(paths: list[Path], python: str, rounds: int) -> dict[str, Any
             "mb": round(sum(map(num_bytes, texts)) / 1e6, 1),
         },
         "peers_read": sampled,
+        **compared(*speeds["whole"]),
+        "signature_alone": {
+            "what": f"word 5-grams (ours: their hashes) to signatures, K = {SETTINGS.num_hashes}",
+            **compared(*speeds["signature"]),
+        },
+        "parquet_to_sorted_band_keys": round(bench_map(texts), 2),
+    }
+    for title, part in (("from raw text", row), ("signature alone", row["signature_alone"])):
+        report(f"{title}: {part['ours']:.1f} MB/s")
+        for name, ratio in part["ratio"].items():
+            report(f"  {name}: {part['peers'][name]:.2f} MB/s, ours is {ratio:.1f} times as fast")
+    report(f"a shard of Parquet to sorted band keys on disk: {row['parquet_to_sorted_band_keys']:.1f} MB/s")
+    return row
+
+
+def compared(ours: float, peers: dict[str, float]) -> dict[str, Any]:
+    return {
         "ours": round(ours, 2),
         "peers": {name: round(speed, 3) for name, speed in peers.items()},
         "ratio": {name: round(ours / speed, 1) for name, speed in peers.items()},
-        "parquet_to_sorted_band_keys": round(bench_map(texts), 2),
     }
-    report(f"{row['what']}: {ours:.1f}")
-    for name, speed in peers.items():
-        report(f"  {name}: {speed:.2f} MB/s, ours is {ours / speed:.0f} times as fast")
-    report(f"a shard of Parquet to sorted band keys on disk: {row['parquet_to_sorted_band_keys']:.1f} MB/s")
-    return row
 
 
 def num_bytes(text: str) -> int:
@@ -158,11 +170,14 @@ def ours_on(batch: pa.ChunkedArray) -> None:
     band_keys(SETTINGS, signatures(SETTINGS, shingles, bounds), np.zeros(len(batch), np.uint64))
 
 
-def bench_signatures(texts: list[str], python: str, rounds: int) -> tuple[float, dict[str, float], str]:
-    """Return MB/s of ours and of each peer, and what the peers read.
+def bench_signatures(
+    texts: list[str], python: str, rounds: int
+) -> tuple[dict[str, tuple[float, dict[str, float]]], str]:
+    """Return MB/s of ours and of each peer, from raw text and for the signature alone, and what the peers
+    read.
 
     Rounds of ours and of the peers' process alternate, over the same texts; the median of each counts. The
-    peers are slow: they get some 3 MB spread evenly over all texts, and stop after five seconds each.
+    peers are slow: they get some 3 MB spread evenly over all texts, and stop after four seconds each.
     """
     size = sum(map(num_bytes, texts))
     sample = texts[:: max(1, size // 3_000_000)]
@@ -170,26 +185,45 @@ def bench_signatures(texts: list[str], python: str, rounds: int) -> tuple[float,
         pa.chunked_array([pa.array(texts[start : start + 1024], pa.large_string())])
         for start in range(0, len(texts), 1024)
     ]
-    ours: list[float] = []
-    peers: dict[str, list[float]] = {}
+    ours: dict[str, list[float]] = {"whole": [], "signature": []}
+    peers: dict[str, dict[str, list[float]]] = {"whole": {}, "signature": {}}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "texts.json"
         path.write_text(json.dumps(sample))
         ours_on(batches[0])
         for _ in range(rounds):
-            began = time.process_time()
-            for batch in batches:
-                ours_on(batch)
-            ours.append(size / 1e6 / (time.process_time() - began))
+            ours["whole"].append(size / 1e6 / cpu_seconds(lambda: list(map(ours_on, batches))))
+            given = [shingle_texts(SETTINGS, batch) for batch in batches]
+            work = functools.partial(signed, given)
+            ours["signature"].append(size / 1e6 / cpu_seconds(work))
             run = subprocess.run(
                 [python, Path(__file__).with_name("dedup_peers.py"), path], capture_output=True, text=True
             )
             if run.returncode:
                 report(run.stderr)
-            for name, speed in json.loads(run.stdout or "{}").items():
-                peers.setdefault(name, []).append(speed)
+            for part, speeds in json.loads(run.stdout or "{}").items():
+                for name, speed in speeds.items():
+                    peers[part].setdefault(name, []).append(speed)
     read = f"{len(sample)} of the texts, {sum(map(num_bytes, sample)) / 1e6:.1f} MB"
-    return float(np.median(ours)), {name: float(np.median(speeds)) for name, speeds in peers.items()}, read
+    found = {
+        part: (
+            float(np.median(ours[part])),
+            {name: float(np.median(speeds)) for name, speeds in peers[part].items()},
+        )
+        for part in ours
+    }
+    return found, read
+
+
+def signed(given: list[Any]) -> None:
+    for shingles, bounds in given:
+        signatures(SETTINGS, shingles, bounds)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def bench_map(texts: list[str]) -> float:

@@ -61,13 +61,26 @@ def trafilatura(html: str, url: str) -> str:
     return extract_main(html, url=url) or ""
 
 
+def trafilatura_fast(html: str, url: str) -> str:
+    from trafilatura import extract as extract_main
+
+    return extract_main(html, url=url, fast=True) or ""
+
+
 def resiliparse(html: str, url: str) -> str:
+    """With the settings of its authors' evaluation (web-content-extraction-benchmark, extractors.py)."""
     from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
 
-    return extract_plain_text(html, main_content=True) or ""
+    said = {"list_bullets": False, "comments": False, "links": False, "alt_texts": False}
+    return extract_plain_text(HTMLTree.parse(html), preserve_formatting=True, main_content=True, **said) or ""
 
 
-PEERS: dict[str, Way] = {"trafilatura": trafilatura, "resiliparse": resiliparse}
+PEERS: dict[str, Way] = {
+    "trafilatura": trafilatura,
+    "trafilatura, fast": trafilatura_fast,
+    "resiliparse": resiliparse,
+}
 
 
 def quality(pages: Sequence[LabelledPage], unseen: bool) -> dict[str, list[PageScore]]:

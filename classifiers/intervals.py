@@ -45,14 +45,30 @@ def calibration_error(
     """The expected calibration error over ten equal bins, and its interval.
 
     A finite sample of a perfect classifier has an error above 0, and a resample of it more: the lower end is
-    of resamples with both variances taken off each bin's gap, the upper end of resamples as they are.
+    of resamples with both variances taken off each bin's gap. A bin whose passages are all of one class shows
+    resampling no error at all, so that the upper end is no less than what the bins' own intervals allow, as
+    independent errors add up, with as many trials as there are units.
     """
+    error = _gaps(labels, scores, 0)
+    if not intervals.resamples:
+        return error, [0.0, 1.0]
     plain = [_gaps(labels[rows], scores[rows], 0) for rows in intervals.resamples]
     bare = [_gaps(labels[rows], scores[rows], 2) for rows in intervals.resamples]
-    if not plain:
-        return _gaps(labels, scores, 0), [0.0, 1.0]
     low, high = float(np.percentile(bare, _TAIL)), float(np.percentile(plain, 100 - _TAIL))
-    return _gaps(labels, scores, 0), [low, high]
+    room = _room(labels, scores, intervals.num_units / len(scores))
+    return error, [min(low, error), min(max(high, error + room), 1.0)]
+
+
+def _room(labels: Mask, scores: npt.NDArray[np.float32], independent: float) -> float:
+    """How much further from its score each bin's share can lie by Wilson's interval, added as errors are."""
+    which = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
+    squares = 0.0
+    for number in np.unique(which):
+        mine = labels[which == number]
+        trials = max(1, round(len(mine) * independent))
+        edges = share_interval(round(float(mine.mean()) * trials), trials)
+        squares += (len(mine) / len(scores) * max(abs(edge - mine.mean()) for edge in edges)) ** 2
+    return float(squares**0.5)
 
 
 def _gaps(labels: Mask, scores: npt.NDArray[np.float32], variances: int) -> float:

@@ -42,7 +42,7 @@ _RUN_RECORDS = 4_000_000  # counted before a run is written
 _BATCH_BYTES = 4 << 20  # of text, counted at once
 _LENGTH_BITS = 3
 _CODES_PER_DOUBLING = 8  # a count is kept to within 4.5 %; 255 codes reach 2^31
-_KEYS_PER_START = 4  # of the index over the upper bits of keys
+_KEYS_PER_START = 2  # of the index over the upper bits of keys
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # splitmix64 (Steele, Lea and Flood 2014)
 MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -205,7 +205,7 @@ def pack(merged: Sequence[Path], kind: np.dtype[Any], codes: Mapping[str, str], 
 
 
 def index_of(keys: U64) -> U64:
-    """Where the keys of each of 2^b equal ranges begin, and their number: some four keys a range."""
+    """Where the keys of each of 2^b equal ranges begin, and their number: some two keys a range."""
     bits = max(0, (len(keys) // _KEYS_PER_START).bit_length())
     edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.zeros(1, np.uint64)
     return np.append(np.searchsorted(keys, edges), len(keys)).astype(np.uint64)

@@ -36,6 +36,7 @@ from gristmill.storage import cut_by_bytes
 
 Floats = npt.NDArray[np.float64]
 _BATCH_BYTES = 4 << 20  # of text, scored at once
+_BLOCK_WORDS = 2048  # looked up together: what the kernel holds of them stays in cache
 
 
 class NgramModel:
@@ -76,9 +77,11 @@ class NgramModel:
         """The score of every word given the words before it in its text, in bits (log2, at most 0)."""
         order = int(self.card["order"])
         out = np.empty(len(hashes))
-        states, places = np.zeros((2, order + 1), np.uint64), np.full((2, order + 1), -1)
+        states, places = (np.zeros((order + 1, _BLOCK_WORDS + 1), kind) for kind in (np.uint64, np.int64))
+        first = np.zeros(len(hashes), np.bool_)
+        first[rows[:-1][np.diff(rows) > 0]] = True
         shift = np.uint64(64 - (len(self.starts) - 2).bit_length())
-        table = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(hashes), self.keys, self.starts
+        table = first, np.ascontiguousarray(hashes), self.keys, self.starts
         if self.is_kneser_ney:
             card = self.card
             counts = self.codes, self.totals, self.followers, order, self.values
