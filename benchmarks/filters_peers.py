@@ -2,13 +2,14 @@
 spaCy.
 
 Input: one JSON string a line. Output: one JSON object {block: {segmentation: {seconds, reasons}}}, where a
-reason is null for a kept text. `spacy` is datatrove as it is; `split` gives its blocks words split at blanks,
-its fastest; `shared` gives them the words of gristmill's definition.
+reason is null for a kept text. `spacy` is datatrove as it is; `split` gives its blocks words split at blanks and
+sentences split behind end marks, its fastest; `shared` gives them the words of gristmill's definition.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,10 @@ def whole(text: str, language: str) -> list[str]:
 
 def blanks(text: str, language: str = "en") -> list[str]:
     return text.split()
+
+
+def at_marks(text: str, language: str = "en") -> list[str]:
+    return re.split(r"(?<=[.!?])\s+", text)
 
 
 def sentences(text: str, language: str) -> list[int]:
@@ -102,6 +107,7 @@ def main() -> None:
     for module in MODULES.values():
         if hasattr(module, "split_into_words"):
             module.split_into_words = blanks
+    c4_filters.split_into_sentences = at_marks
     for name, block in blocks().items():
         found[name]["split"] = judge(block, texts)
     seconds["split"] = chained(texts)

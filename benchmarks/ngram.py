@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -74,8 +75,7 @@ def main() -> None:
 
 
 def plain(text: str) -> str:
-    words = ("".join(char for char in word.lower() if char.isascii() and char.isalnum()) for word in text.split())
-    return " ".join(filter(None, words))
+    return " ".join(re.findall("[a-z0-9]+", text.lower()))
 
 
 def within(texts: list[str], characters: int) -> list[str]:
