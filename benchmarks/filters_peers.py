@@ -2,8 +2,8 @@
 spaCy.
 
 Input: one JSON string a line. Output: one JSON object {block: {segmentation: {seconds, reasons}}}, where a
-reason is null for a kept text. `spacy` is datatrove as it is; `split` gives its blocks words split at blanks and
-sentences split behind end marks, its fastest; `shared` gives them the words of gristmill's definition.
+reason is null for a kept text. `spacy` is datatrove as it is; `split` gives its blocks words split at blanks
+and sentences split behind end marks, its fastest; `shared` gives them the words of gristmill's definition.
 """
 
 from __future__ import annotations
