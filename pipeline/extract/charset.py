@@ -12,10 +12,11 @@ The order is the HTML standard's (section 13.2.3.2), with two deviations that re
 
 from __future__ import annotations
 
-import codecs
 import re
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
+
+from gristmill.pipeline.extract.encoding_standard import decode_as, encoding_of
 
 PRESCAN_BYTES = 16_384  # the standard asks for at least 1,024; browsers read on until the head ends
 _DETECT_BYTES = 131_072
@@ -24,65 +25,15 @@ _MAX_INVALID_FRACTION = 0.1
 _META = re.compile(rb"<!--|<meta[\s/]([^>]{0,2000})", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"charset\s*+=\s*+[\"']?\s*+([\w.:\-]{1,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:\-]{1,40})", re.IGNORECASE)
-_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16-be"), (b"\xff\xfe", "utf-16-le"))
+_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16be"), (b"\xff\xfe", "utf-16le"))
 
-# The standard reads these labels as their larger relatives; Python's codecs take the names literally.
-_LARGER = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "shift_jis": "cp932",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "euc_kr": "cp949",
-    "big5": "big5hkscs",
-}
-_UNMAPPED_LABELS = {"x-mac-cyrillic": "mac_cyrillic", "x-mac-ukrainian": "mac_cyrillic", "x-euc-jp": "euc_jp"}
-# The encodings of the standard by their Python names; others (UTF-7, punycode, ...) are no charset of a page.
-_TEXT_CODECS = frozenset(
-    [
-        "utf-8",
-        "ibm866",
-        "cp866",
-        "iso8859-2",
-        "iso8859-3",
-        "iso8859-4",
-        "iso8859-5",
-        "iso8859-6",
-        "iso8859-7",
-        "iso8859-8",
-        "iso8859-10",
-        "iso8859-13",
-        "iso8859-14",
-        "iso8859-15",
-        "iso8859-16",
-        "koi8-r",
-        "koi8-u",
-        "mac-roman",
-        "mac-cyrillic",
-        "cp874",
-        "cp1250",
-        "cp1251",
-        "cp1252",
-        "cp1253",
-        "cp1254",
-        "cp1255",
-        "cp1256",
-        "cp1257",
-        "cp1258",
-        "gb18030",
-        "big5hkscs",
-        "euc_jp",
-        "iso2022_jp",
-        "cp932",
-        "cp949",
-        "hz",
-    ]
+# A meta element's attributes; possessive, so that a stranger's run of letters is read once.
+_ATTRIBUTE = re.compile(
+    rb"([^\s=>\"'/]++)\s*+(?:=\s*+(?:\"([^\"]*+)\"?|'([^']*+)'?|([^\s>\"']++)))?+", re.IGNORECASE
 )
-
-_SHIFTED = frozenset(("iso2022_jp", "hz"))
+_SHIFTED = frozenset(("iso-2022-jp", "hz"))
+_TAG = re.compile(rb"<(?:!|/?[a-zA-Z][a-zA-Z0-9]{0,20}[\s>])")
+_JIS_ESCAPE = re.compile(rb"\x1b\$[@B](?:[\x21-\x7e]{2}|[\r\n])+\x1b\([BJ]")
 
 
 def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
@@ -93,28 +44,29 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     """
     for bom, name in _BOMS:
         if body.startswith(bom):
-            return _clean(body[len(bom) :].decode(name, "replace")), name
-    wide = _wide_without_bom(body)
+            return _clean(decode_as(body[len(bom) :], name)), name
+    wide = _wide_without_bom(body) or _wide_by_header(body, header_charset)
     if wide:
-        return _clean(body.decode(wide, "replace")), wide
+        return _clean(decode_as(body, wide)), wide
     text = _strict_utf8(body)
     if text is not None and not (body.isascii() and _may_shift(body, header_charset)):
         return _clean(text), "utf-8"
-    declared = [
-        codec for label in (header_charset, _declared_in_page(body)) if (codec := python_codec(label))
-    ]
+    labels = (header_charset, _declared_in_page(body))
+    declared = [name for label in labels if (name := page_encoding(label))]
     if declared and declared[0] in _SHIFTED:
-        return _clean(body.decode(declared[0], "replace")), declared[0]
+        return _clean(decode_as(body, declared[0])), declared[0]
     if text is not None:
+        if _JIS_ESCAPE.search(body):
+            return _clean(decode_as(body, "iso-2022-jp")), "iso-2022-jp"
         return _clean(text), "utf-8"
     for name in declared:
-        text = body.decode(name, "replace")
+        text = decode_as(body, name)
         if name != "utf-8" or _mostly_valid(text, body):
             return _clean(text), name
-    name = python_codec(detect_encoding(body, max_len=_DETECT_BYTES)) or "cp1252"
+    name = detect(body)
     if name == "utf-8" and not _mostly_valid(body.decode("utf-8", "replace"), body):
-        name = "cp1252"
-    return _clean(body.decode(name, "replace")), name
+        name = "windows-1252"
+    return _clean(decode_as(body, name)), name
 
 
 def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, str]:
@@ -147,20 +99,47 @@ def _may_shift(body: bytes, header_charset: str | None) -> bool:
     return named and b"~{" in body
 
 
-def python_codec(label: str | None) -> str | None:
-    """Return the Python codec for a charset label of the web, None for an unknown or unusable one."""
-    if not label:
+def page_encoding(label: str | None) -> str | None:
+    """Return the encoding that a declaration means; one of UTF-16 in bytes that read as ASCII means UTF-8."""
+    name = (label or "").strip(" \t\r\n\"'").lower()
+    if name in ("hz-gb-2312", "hz"):  # the standard no longer reads it; old pages are in it
+        return "hz"
+    found = encoding_of(name) or encoding_of(_SPELLINGS.get(name))
+    return "utf-8" if found and found.startswith("utf-16") else found
+
+
+_SPELLINGS = {"cp949": "euc-kr", "ms949": "euc-kr", "uhc": "euc-kr", "cp936": "gbk", "cp932": "shift_jis"}
+
+
+def detect(body: bytes) -> str:
+    """Guess the encoding of bytes that are no UTF-8 and declare nothing."""
+    name = _east_asian(body[:_DETECT_BYTES])
+    if name is None:
+        found = detect_encoding(body, max_len=_DETECT_BYTES)  # by Python's name
+        name = encoding_of(found) or encoding_of(map_encoding_to_html5(found, fallback_utf8=False))
+        name = name or page_encoding((found or "").replace("_", "-"))
+    return name or "windows-1252"
+
+
+_PAIR = re.compile(rb"[\x81-\xfe][\x41-\x5a\x61-\x7a\x81-\xfe]")
+
+
+def _east_asian(body: bytes) -> str | None:
+    """Tell EUC-KR by where its syllables lie: KS X 1001 has them in rows B0 to C8, and Korean little else.
+
+    Chinese spreads over B0 to F7, about half of it above C8; Japanese is mostly in A4 and A5.
+    """
+    pairs = _PAIR.findall(body)
+    if len(pairs) < 8:
         return None
-    label = label.strip().strip("\"'").lower()
-    if label.startswith("utf-16"):  # readable as ASCII, so it is not what it says
-        return "utf-8"
-    label = _UNMAPPED_LABELS.get(label) or map_encoding_to_html5(label, fallback_utf8=False) or label
-    try:
-        name = codecs.lookup(label).name
-    except (LookupError, ValueError):
+    beyond_ascii = len(body) - len(body.translate(None, bytes(range(128, 256))))
+    syllables = sum(0xB0 <= pair[0] <= 0xC8 and pair[1] >= 0xA1 for pair in pairs)
+    extended = sum(pair[0] <= 0xC6 and pair[1] < 0xA1 for pair in pairs)
+    if syllables + extended < 0.8 * len(pairs) or syllables < 0.5 * len(pairs):
         return None
-    name = _LARGER.get(name, name)
-    return name if name in _TEXT_CODECS else None
+    text = decode_as(body, "euc-kr")
+    hangul = sum("\uac00" <= char <= "\ud7a3" for char in text)
+    return "euc-kr" if hangul * 2 >= 0.7 * beyond_ascii and text.count("\ufffd") * 50 <= hangul else None
 
 
 def _declared_in_page(body: bytes) -> str | None:
@@ -175,11 +154,34 @@ def _declared_in_page(body: bytes) -> str | None:
             position = end
             continue
         position = match.end()
-        label = _META_CHARSET.search(match.group(1))
+        label = _declared_by(match.group(1))
         if label:
-            return label.group(1).decode("ascii", "ignore")
+            return label
     xml = _XML_ENCODING.match(head)
     return xml.group(1).decode("ascii", "ignore") if xml else None
+
+
+def _declared_by(attributes: bytes) -> str | None:
+    """Return what a meta element declares: `charset`, or `http-equiv` with a content type. Other mentions, as
+    in a description, declare nothing."""
+    said: dict[bytes, bytes] = {}
+    for found in _ATTRIBUTE.finditer(attributes):
+        name = found.group(1).lower()
+        said.setdefault(name, next((value for value in found.groups()[1:] if value is not None), b""))
+    if said.get(b"charset", b"").strip():
+        return said[b"charset"].strip().decode("latin-1")
+    if said.get(b"http-equiv", b"").strip().lower() != b"content-type":
+        return None
+    label = _META_CHARSET.search(said.get(b"content", b""))
+    return label.group(1).decode("ascii", "ignore") if label else None
+
+
+def _wide_by_header(body: bytes, header_charset: str | None) -> str | None:
+    """Believe a header that says UTF-16, unless the bytes plainly are something else."""
+    name = encoding_of(header_charset)
+    if name not in ("utf-16le", "utf-16be") or len(body) < 2:
+        return None
+    return None if _TAG.search(body[:PRESCAN_BYTES]) else name
 
 
 def _wide_without_bom(body: bytes) -> str | None:
@@ -190,9 +192,9 @@ def _wide_without_bom(body: bytes) -> str | None:
         return None
     even, odd = head[::2].count(0), head[1::2].count(0)
     if odd * 10 > half * 7 and even * 10 < half:
-        return "utf-16-le"
+        return "utf-16le"
     if even * 10 > half * 7 and odd * 10 < half:
-        return "utf-16-be"
+        return "utf-16be"
     return None
 
 
