@@ -82,7 +82,10 @@ class UrlSettings(Section):
 class LanguageSettings(Section):
     """Documents by language: as the extraction found it, by CLD2, or by a fastText model."""
 
-    keep: tuple[str, ...] = Field(min_length=1, description="language codes, such as en, de, zh")
+    keep: tuple[str, ...] = Field(
+        min_length=1,
+        description="language codes, such as en, de, zh; zh-Hant and sr-Latn ask for a script, too",
+    )
     min_score: float = Field(
         0.65, ge=0, le=1, description="CCNet's threshold for fastText, used by RefinedWeb and FineWeb"
     )

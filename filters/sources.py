@@ -18,6 +18,7 @@ from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.files import digest_of, load_fasttext, predict, read_lines
 from gristmill.filters.options import AgeSettings, LanguageSettings, UrlSettings
 from gristmill.filters.rules import Bound, Rule
+from gristmill.text.languages import keeps, language_code, script_code, script_of
 from gristmill.urls import host_of, normalise_url
 
 _EPOCH = datetime.date(1970, 1, 1)
@@ -166,6 +167,8 @@ def language_block(settings: LanguageSettings) -> Block:
         load_fasttext(detector)
         digests = {"model": digest_of([detector])}
 
+    asks_script = any(script_code(name) for name in settings.keep)
+
     def measure(batch: Batch) -> Measured:
         if detector == "document":
             codes = batch.documents.column("language").to_pylist()
@@ -177,7 +180,17 @@ def language_block(settings: LanguageSettings) -> Block:
                 else _fasttext(detector, batch.strings)
             )
             codes, scores = [code for code, _ in found], [score for _, score in found]
-        kept = np.array([code in settings.keep for code in codes], np.int64)
+        scripts = [script_code(code) for code in codes]
+        codes = [language_code(code) for code in codes]
+        if asks_script:
+            scripts = [
+                script or script_of(text[:_LANGUAGE_CHARACTERS], code)
+                for script, code, text in zip(scripts, codes, batch.strings, strict=True)
+            ]
+        kept = np.array(
+            [keeps(settings.keep, code, script) for code, script in zip(codes, scripts, strict=True)],
+            np.int64,
+        )
         return Measured({"code": codes, "kept": kept, "score": np.array(scores, np.float64)})
 
     rules = (

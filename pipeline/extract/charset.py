@@ -52,7 +52,7 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     if text is not None and not (body.isascii() and _may_shift(body, header_charset)):
         return _clean(text), "utf-8"
     labels = (header_charset, _declared_in_page(body))
-    declared = [name for label in labels if (name := page_encoding(label))]
+    declared = [known for label in labels if (known := page_encoding(label))]
     if declared and declared[0] in _SHIFTED:
         return _clean(decode_as(body, declared[0])), declared[0]
     if text is not None:
@@ -72,7 +72,8 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
 def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, str]:
     """Return what `decode` returns with the text as UTF-8: most pages are that already, and are only
     checked."""
-    if _is_clean_utf8(body) and not (body.isascii() and _may_shift(body, header_charset)):
+    may_be_wide = header_charset is not None and _wide_by_header(body, header_charset) is not None
+    if _is_clean_utf8(body) and not may_be_wide and not (body.isascii() and _may_shift(body, header_charset)):
         return body, "utf-8"
     text, charset = decode(body, header_charset)
     return text.encode(), charset
@@ -115,9 +116,9 @@ def detect(body: bytes) -> str:
     """Guess the encoding of bytes that are no UTF-8 and declare nothing."""
     name = _east_asian(body[:_DETECT_BYTES])
     if name is None:
-        found = detect_encoding(body, max_len=_DETECT_BYTES)  # by Python's name
+        found = detect_encoding(body, max_len=_DETECT_BYTES) or ""  # by Python's name
         name = encoding_of(found) or encoding_of(map_encoding_to_html5(found, fallback_utf8=False))
-        name = name or page_encoding((found or "").replace("_", "-"))
+        name = name or page_encoding(found.replace("_", "-"))
     return name or "windows-1252"
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from gristmill.text.languages import language_code
+
 _SAMPLE_CHARS = 512
 # 2 Ki characters from all over a long text: of all of it the detector would take as long as a fast extractor
 _NUM_SAMPLES = 4
@@ -13,7 +15,6 @@ _NUM_SAMPLES = 4
 _REFUSED = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe-\U0010ffff]"
 )
-_RENAMED = {"iw": "he", "jw": "jv", "in": "id", "zh-Hant": "zh", "xxx": None, "un": None}
 
 try:
     import pycld2
@@ -47,8 +48,8 @@ def _detect(text: str, is_plain: bool) -> tuple[str | None, float | None]:
 
 def _best(found: Any) -> tuple[str | None, float | None]:
     _, code, percent, _ = found[2][0]
-    code = _RENAMED.get(code, code)
-    return (code, percent / 100) if code else (None, None)
+    one = language_code(code)
+    return (one, percent / 100) if one else (None, None)
 
 
 def _fallback(text: str) -> tuple[str | None, float | None]:
@@ -56,7 +57,8 @@ def _fallback(text: str) -> tuple[str | None, float | None]:
     from resiliparse.parse.lang import detect_fast
 
     code, rank = detect_fast(text)
-    return (None, None) if code == "unknown" else (code, max(0.0, 1.0 - rank / 1200))
+    one = language_code(code)
+    return (one, max(0.0, 1.0 - rank / 1200)) if one else (None, None)
 
 
 def _sample(text: str) -> str:

@@ -13,11 +13,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gristmill.pipeline.sources.cursor import MAX_DISCARDED_BYTES, Cursor, PlainFile
-from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
+from gristmill.pipeline.sources.members import (
+    Damaged,
+    Members,
+    appended_codecs,
+    codec_by_name,
+    sniff_codec,
+)
 from gristmill.pipeline.sources.record import (
     NOTHING_STARTS,
     Failure,
@@ -142,6 +148,21 @@ class _Reader:
             return False
         return True
 
+    def _enters_members(self) -> bool:
+        """Go on with compressed members where they follow plain records; to the file's end, since no other
+        range looks for them."""
+        cursor = self._cursor
+        if not isinstance(cursor.members, PlainFile):
+            return False
+        window, offset = cursor.members.window, cursor.offset()
+        for codec in appended_codecs(window, offset):
+            members = Members(window, codec, self._grammar.start, offset)
+            if members.at_record():
+                self._cursor = Cursor(members)
+                self._source = replace(self._source, end=window.size)
+                return True
+        return False
+
     def _at_start(self) -> bool:
         cursor = self._cursor
         while len(data := cursor.peek(_START_BYTES)) < _START_BYTES and cursor.extend():
@@ -152,6 +173,8 @@ class _Reader:
         cursor, head = self._cursor, None
         start = cursor.offset()
         try:
+            if not self._at_start() and self._enters_members():
+                return
             if not self._at_start():
                 yield from self._junk(start, "junk", f"no {self._grammar.name} record starts here")
                 return

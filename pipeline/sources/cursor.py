@@ -20,25 +20,25 @@ class PlainFile:
     the file."""
 
     def __init__(self, window: Window, find_restart: Callable[[bytes, int], int], position: int) -> None:
-        self._window, self._find_restart = window, find_restart
+        self.window, self._find_restart = window, find_restart
         self.position = self.offset = position
 
     def at_record(self) -> bool:
-        return self.position >= self._window.size
+        return self.position >= self.window.size
 
     def open(self) -> bool:
         self.offset = self.position
-        return self.position < self._window.size
+        return self.position < self.window.size
 
     def read(self) -> bytes:
-        piece = self._window.read(self.position, _PLAIN_PIECE_BYTES)
+        piece = self.window.read(self.position, _PLAIN_PIECE_BYTES)
         self.position += len(piece)
         return piece
 
     def resync(self, since: int, before: int | None = None) -> int:
         """Move `position` to the first record in [since, before), else to the file's end; return it."""
         at, overlap = max(since - 4, 0), 1 << 14  # a record's first line may lie across two pieces
-        while piece := self._window.read_exactly(at, 1 << 20):
+        while piece := self.window.read_exactly(at, 1 << 20):
             start = self._find_restart(piece, max(since - at, 0))
             if start >= 0 and (before is None or at + start < before):
                 self.position = self.offset = at + start
@@ -46,7 +46,7 @@ class PlainFile:
             if start >= 0 or len(piece) <= overlap or (before is not None and at >= before):
                 break
             at += len(piece) - overlap
-        self.position = self.offset = self._window.size
+        self.position = self.offset = self.window.size
         return self.position
 
 

@@ -158,6 +158,13 @@ def sniff_codec(window: Window) -> Codec | None:
     return Zstd(window) if head == Zstd.magic or _is_skippable(head) else None
 
 
+def appended_codecs(window: Window, offset: int) -> list[Codec]:
+    """Return the codecs whose members may start at `offset`, behind bytes that are not compressed."""
+    head = window.read_exactly(offset, 4)
+    found: list[Codec] = [codec for codec in (Gzip(), Lz4()) if head.startswith(codec.magic)]
+    return [*found, Zstd(window)] if head == Zstd.magic else found
+
+
 def codec_by_name(path: str, window: Window) -> Codec | None:
     """Return the codec that a file's name promises: the one to look for when its first bytes are broken."""
     if path.endswith(".gz"):
@@ -184,6 +191,7 @@ class Members:
         self._window, self._codec, self._record_start = window, codec, record_start
         self.position = self.offset = position
         self._decompressor: Any = None
+        self._plain_end = -1  # of records that lie uncompressed where a member could start
         self._fed = position
         self._skip_frames()
 
@@ -193,13 +201,21 @@ class Members:
             self.offset = self.position
             return False
         self.offset = self._fed = self.position
+        self._plain_end = -1
         self._decompressor = self._codec.decompressor()
+        if self._is_plain_record(self.position):
+            self._plain_end = self._end_of_plain(self.position)
+            return True
         if self._window.read_exactly(self.offset, len(self._codec.magic)) != self._codec.magic:
             raise Damaged("junk", f"no {self._codec.name} member starts here")
         return True
 
     def read(self) -> bytes:
         """Return the next inflated bytes, b"" where the member has ended as it should."""
+        if self._plain_end >= 0:
+            piece = self._window.read(self.position, min(_PIECE_BYTES, self._plain_end - self.position))
+            self.position += len(piece)
+            return piece
         while not self._decompressor.eof:
             if getattr(self._decompressor, "pending", False):
                 piece = b""
@@ -229,10 +245,28 @@ class Members:
 
     def at_record(self) -> bool:
         """Say whether the member at `position` begins with a record; the file's end counts as one."""
-        if self.position >= self._window.size:
+        if self.position >= self._window.size or self._is_plain_record(self.position):
             return True
         is_member = self._window.read_exactly(self.position, len(self._codec.magic)) == self._codec.magic
         return is_member and self._starts_record(self.position)
+
+    def _is_plain_record(self, offset: int) -> bool:
+        """Say whether a record lies here as it is: some writers append without compressing."""
+        if not self._record_start.pattern:
+            return False
+        return (
+            self._record_start.match(self._window.read_exactly(offset, _PEEK_BYTES).lstrip(b"\r\n"))
+            is not None
+        )
+
+    def _end_of_plain(self, offset: int) -> int:
+        """Return where records that are not compressed end: at a member in which a record starts, behind the
+        end of a line."""
+        at = offset
+        while (at := self._window.find(self._codec.magic, at + 1)) >= 0:
+            if self._window.read_exactly(at - 1, 1) == b"\n" and self._starts_record(at):
+                return at
+        return self._window.size
 
     def _starts_record(self, offset: int) -> bool:
         return bool(self._record_start.match(self._peek(offset).lstrip(b"\r\n")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import lz4.frame
@@ -20,6 +21,7 @@ from tests.support.archives import (
     http,
     member,
     others,
+    page,
     read_all,
     read_split,
     record,
@@ -207,3 +209,57 @@ def test_json_lines_split_anywhere_give_each_line_once(tmp_path: Path) -> None:
         json.loads(path.read_bytes()[line.origin.offset : line.origin.offset + line.origin.length])["id"]
         == "7"
     )
+
+
+@pytest.mark.parametrize("shard_bytes", [1 << 20, 3000])
+@pytest.mark.parametrize("pack", [member, zstandard.compress, lz4.frame.compress])
+def test_plain_records_among_members_are_read_in_any_order(
+    tmp_path: Path, pack: Callable[[bytes], bytes], shard_bytes: int
+) -> None:
+    data = [record(number) for number in range(12)]
+    packed = [pack(one) for one in data]
+    path = tmp_path / "a.warc.gz"
+    wanted = [f"<urn:uuid:{number:032x}>" for number in range(12)]
+    mixes = {
+        "plain behind members": [*packed[:5], *data[5:]],
+        "members behind plain": [*data[:5], *packed[5:]],
+    }
+    if shard_bytes > 3000:
+        mixes["by turns"] = [data[n] if n // 3 % 2 else packed[n] for n in range(12)]
+    for name, parts in mixes.items():
+        path.write_bytes(b"".join(parts))
+        split = read_split(path, shard_bytes)
+        assert [item.key for item in records(split)] == wanted, name
+        assert not failures(split), name
+        check_ranges_meet(ends(split))
+
+
+def test_a_record_in_segments_is_counted_by_name(tmp_path: Path) -> None:
+    # WARC 1.1 section 7: the first is of its own type, the others are continuations.
+    first = record(1, extra="WARC-Segment-Number: 1\r\n")
+    rest = record(2, b"more of it", kind="continuation", extra="WARC-Segment-Number: 2\r\n")
+    (tmp_path / "a.warc").write_bytes(first + rest + record(3))
+    items = read_all(tmp_path / "a.warc")
+    assert [item.notes for item in records(items)] == [("first_segment_only",), ()]
+    assert [item.kind for item in others(items)] == ["continuation"]
+
+
+@pytest.mark.parametrize(
+    ("line", "url"),
+    [
+        # archive.org/web/researcher/ArcFileFormat.php; `-` where no address is known, tabs by some writers
+        (b"http://a.example/x 192.0.2.1 20080430204826 text/html %d\n", "http://a.example/x"),
+        (b"http://a.example/x - 20080430204826 text/html %d\n", "http://a.example/x"),
+        (b"http://a.example/x\t192.0.2.1\t20080430204826\ttext/html\t%d\n", "http://a.example/x"),
+        (b"http://a.example/caf\xe9 0.0.0.0 20080430204826 text/html %d\n", "http://a.example/caf\xe9"),
+        ("http://a.example/caf\xe9 ::1 20080430204826 text/html %d\n".encode(), "http://a.example/caf\xe9"),
+        (b"http://a.example/a b 192.0.2.1 20080430204826 text/html %d\n", "http://a.example/a b"),
+    ],
+)
+def test_headers_of_arc_records_are_read_as_they_were_written(tmp_path: Path, line: bytes, url: str) -> None:
+    block = http(page(1))
+    head = b"filedesc://a.arc 0.0.0.0 20080430204825 text/plain 10\n1 0 Crawl\n\n"
+    (tmp_path / "a.arc").write_bytes(head + line % len(block) + block + b"\n" + line % len(block) + block)
+    items = read_all(tmp_path / "a.arc", "arc")
+    assert [item.url for item in records(items)] == [url, url]
+    assert not failures(items)

@@ -88,6 +88,8 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
         content_encoding=response.codings if response else "",
         warc_headers=head.headers,
         http_headers=response.headers if response else {},
+        # Its continuations are records of their own, counted as such: this is not the whole page.
+        notes=("first_segment_only",) if head.headers.get("warc-segment-number", "").strip() == "1" else (),
     )
 
 

@@ -1,0 +1,70 @@
+"""One set of language codes for every detector: ISO 639-1 where there is one, and a script beside it.
+
+CLD2 says `iw`, `jw` and `zh-Hant`, lid.176 `he`, `jv` and `zh`, GlotLID and NLLB `heb_Hebr`, `jav_Latn` and
+`zho_Hant`: compared raw, a list of languages to keep removes what it names.
+"""
+
+from __future__ import annotations
+
+# Codes withdrawn from ISO 639-1 or never in it, by what stands for them now.
+_RENAMED = {"iw": "he", "jw": "jv", "in": "id", "ji": "yi", "mo": "ro", "sh": "sr", "nb": "no", "tl": "fil"}
+_NONE = frozenset(("un", "und", "unknown", "xxx", "zxx", "mis", "mul", ""))
+_SCRIPT_CODES = {"hans": "Hans", "hant": "Hant", "latn": "Latn", "cyrl": "Cyrl", "arab": "Arab"}
+_REGIONS = {"cn": "Hans", "sg": "Hans", "tw": "Hant", "hk": "Hant", "mo": "Hant"}
+# ISO 639-3 (and the members of macrolanguages that detectors name) to ISO 639-1.
+_THREE_AND_TWO = (
+    "afr af amh am ara ar arb ar asm as aze az azj az bel be ben bn bod bo bos bs bul bg "
+    "cat ca ceb ceb ces cs cmn zh cos co cym cy dan da deu de div dv dzo dz ekk et ell el "
+    "eng en epo eo est et eus eu fao fo fas fa fil fil fin fi fra fr fry fy gla gd gle ga "
+    "glg gl guj gu hat ht hau ha heb he hin hi hrv hr hun hu hye hy ibo ig ind id isl is "
+    "ita it jav jv jpn ja kan kn kat ka kaz kk khk mn khm km kin rw kir ky kor ko kur ku "
+    "kmr ku lao lo lat la lav lv lvs lv lit lt ltz lb mal ml mar mr mkd mk mlg mg plt mg "
+    "mlt mt mon mn mri mi msa ms zsm ms mya my nep ne npi ne nld nl nno nn nob no nor no "
+    "nya ny oci oc ori or ory or pan pa pes fa pol pl por pt prs fa pus ps pbt ps que qu "
+    "ron ro rus ru san sa sin si slk sk slv sl sme se smo sm sna sn snd sd som so sot st "
+    "spa es sqi sq als sq srp sr sun su swa sw swh sw swe sv tam ta tat tt tel te tgk tg "
+    "tgl fil tha th tir ti ton to tuk tk tur tr uig ug ukr uk urd ur uzb uz uzn uz vie vi "
+    "vol vo wol wo xho xh yid yi ydd yi yor yo yue yue zho zh zul zu "
+)
+_PARTS = _THREE_AND_TWO.split()
+_TWO_OF_THREE = dict(zip(_PARTS[::2], _PARTS[1::2], strict=True))
+
+
+def language_code(said: str | None) -> str | None:
+    """Return the one code for what a detector says, without its script; None for no language."""
+    code = (said or "").removeprefix("__label__").replace("_", "-").partition("-")[0].lower()
+    code = _TWO_OF_THREE.get(code, code)
+    code = _RENAMED.get(code, code)
+    return None if code in _NONE else code
+
+
+def script_code(said: str | None) -> str | None:
+    """Return the script that a detector says beside a language, such as Hant of `zh-Hant` and `zho_Hant`."""
+    parts = (said or "").removeprefix("__label__").replace("_", "-").lower().split("-")[1:]
+    return next((found for part in parts if (found := _SCRIPT_CODES.get(part) or _REGIONS.get(part))), None)
+
+
+def script_of(text: str, code: str | None) -> str | None:
+    """Tell the script of a text in a language that is written in two: Chinese, Serbian and their like."""
+    if code == "zh":
+        simplified, traditional = (sum(map(text.count, chars)) for chars in (_SIMPLIFIED, _TRADITIONAL))
+        return None if simplified == traditional else "Hans" if simplified > traditional else "Hant"
+    if code in _TWO_SCRIPTS:
+        cyrillic = sum("\u0400" <= char <= "\u04ff" for char in text)
+        latin = sum("a" <= char <= "z" or "A" <= char <= "Z" or "\xc0" <= char <= "\u024f" for char in text)
+        return None if cyrillic == latin else "Cyrl" if cyrillic > latin else "Latn"
+    return None
+
+
+# Frequent characters that one of the two ways of writing alone has, pair by pair.
+_SIMPLIFIED = "这们来对时说为国学会过个发还样开没问见长车马东书话业门电动让从"
+_TRADITIONAL = "這們來對時說為國學會過個發還樣開沒問見長車馬東書話業門電動讓從"
+_TWO_SCRIPTS = frozenset(("sr", "bs", "uz", "az", "kk", "tt"))
+
+
+def keeps(keep: tuple[str, ...], code: str | None, script: str | None = None) -> bool:
+    """Whether a list of languages names this one: `zh` names both scripts, `zh-Hant` one of them."""
+    if code is None:
+        return False
+    wanted = {(language_code(name), script_code(name)) for name in keep}
+    return (code, None) in wanted or (code, script) in wanted
