@@ -152,9 +152,8 @@ class Settings:
     max_skipped: int = 10  # skipped in a row before the run gives up
     resume: bool = True  # from the newest checkpoint of the run folder, if there is one
 
-    model_given = tuple[
-        str, ...
-    ]()  # which fields of `model` were said, in `from_dict`: beside `init` few may be
+    # Which fields of `model` were said, in `from_dict`: beside `init` few may be.
+    model_given = tuple[str, ...]()
 
     def __post_init__(self) -> None:
         architecture(self.model)

@@ -18,7 +18,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from gristmill.errors import UsageError
+from gristmill.errors import InputError, UsageError
+from gristmill.token_shards import MANIFEST
 from gristmill.trainer.config import DataSettings
 from gristmill.trainer.order import Blend, EpochOrder
 from gristmill.trainer.shards import ShardSet, Stream
@@ -96,8 +97,16 @@ class Loader:
         self.blend: Blend | None = None
         streams = [Stream.whole(shards)]
         if shards.kind == "sources":
-            used = [index for index, source in enumerate(shards.sources) if source.weight != 0]
+            used = [index for index, source in enumerate(shards.sources) if _weight(shards, index) != 0]
             streams = [Stream.of_source(shards, index) for index in used]
+            for index, stream in zip(used, streams, strict=True):
+                if stream.num_tokens == 0:
+                    raise InputError(
+                        f"source {shards.sources[index].name!r} has no tokens, its weight is"
+                        f" {shards.sources[index].weight}",
+                        where=str(shards.folder / MANIFEST),
+                        hint="give it documents, or take it out of the mixture",
+                    )
             self.caps = [(shards.sources[index].name, shards.sources[index].epochs) for index in used]
             self.blend = Blend([_weight(shards, index) for index in used])
         self.parts = [_samples(stream, context, seed, settings) for stream in streams]

@@ -116,11 +116,10 @@ def torch_device(name: str, local_rank: int = 0) -> torch.device:
                 else "check nvidia-smi and the driver"
             ),
         )
-    return (
-        torch.device("cuda", local_rank)
-        if name != "cpu" and torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # Slurm and Ray may show each task one GPU of its own, which is number 0 there.
+    return torch.device("cuda", local_rank if torch.cuda.device_count() > 1 else 0)
 
 
 def compute_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -309,3 +309,19 @@ def test_a_cache_left_by_an_earlier_run_counts_and_another_set_at_the_url_is_not
     del small
     remote(folder, tmp_path / "cache", 10 * largest)
     assert np.array_equal(changed.payload(1), opened(folder).payload(1))
+
+
+@pytest.mark.parametrize("packing", ["concat", "bestfit"])
+def test_a_source_without_tokens_is_named_if_it_has_a_weight_and_left_out_if_not(
+    packing: Any, shards: Any, tmp_path: Path
+) -> None:
+    documents = [shards.random_documents(30, 1)]
+    how = {"kind": "sources", "sources": ("web", "code", "none")}
+    weighted = shards.write_shards(
+        tmp_path / "a", documents, weights={"web": 1.0, "code": 1.0, "none": 0.5}, **how
+    )
+    with pytest.raises(InputError, match="source 'none' has no tokens"):
+        Loader(opened(weighted), 16, 0, DataSettings(packing=packing))
+    plain = shards.write_shards(tmp_path / "b", documents, **how)
+    loader = Loader(opened(plain), 16, 0, DataSettings(packing=packing))
+    assert len(loader.batch(0, 8)) == 8
