@@ -183,7 +183,7 @@ class Training:
             self._settle()
             for batch in prefetch(self._batch, range(self.step, self.steps)):
                 self._train_step(batch)
-                self._after_step()
+                self._after_step(self.signals)
             self._save(permanent=True)
             self.checkpoints.wait()  # what was trained is safe before it is scored
             if self._evaluation_due():
@@ -238,7 +238,7 @@ class Training:
             total += self._forward(batch.rows(start, start + self.micro), count_copies=True)
         return shares(self.group.sum(total))
 
-    def _after_step(self) -> None:
+    def _after_step(self, signals: Signals) -> None:
         """Log, evaluate, save and stop, each when due."""
         settings, step = self.settings, self.step
         if step % settings.log_every == 0 or step == self.steps or step == 1:

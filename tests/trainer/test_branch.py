@@ -13,6 +13,7 @@ import torch
 from gristmill.errors import UsageError
 from gristmill.pipeline import cli
 from gristmill.trainer.generate import load_model
+from gristmill.trainer.stopping import Signals
 from gristmill.trainer.train import Training, run
 
 Corpus = Callable[..., Path]
@@ -78,8 +79,8 @@ def test_a_branch_that_is_killed_continues_without_its_trunk(trunk: dict[str, An
     run(how | {"run": str(tmp_path / "straight")})
     plain = Training._after_step
 
-    def dies(self: Training) -> None:
-        plain(self)
+    def dies(self: Training, signals: Signals) -> None:
+        plain(self, signals)
         if self.step == 3:
             raise Killed
 
