@@ -150,6 +150,10 @@ class Settings:
     spike_window: int = 128  # steps (llm.c, OLMo-core)
     spike_sigmas: float = 6.0  # OLMo-core; 0: skip non-finite steps only
     max_skipped: int = 10  # skipped in a row before the run gives up
+    tensorboard: bool = False  # draw the log in run/tensorboard, too
+    wandb: str = ""  # a project of Weights & Biases to draw it in
+    profile: str = ""  # FIRST:STOP, steps to trace with torch's profiler into run/profile
+    memory_history: bool = False  # CUDA: the memory snapshot of a failure says where blocks were taken
     resume: bool = True  # from the newest checkpoint of the run folder, if there is one
 
     # Which fields of `model` were said, in `from_dict`: beside `init` few may be.

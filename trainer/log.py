@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.trainer.checkpoint import write_atomic
+from gristmill.trainer.sinks import Sink, scalars
 
 STEP_KEYS = (
     "step",
+    "steps",
     "tokens",
     "loss",
     "lr",
     "grad_norm",
     "tokens_per_s",
+    "seconds_to_go",
     "mfu",
     "memory_bytes",
     "skipped",
@@ -42,6 +45,7 @@ class Log:
 
     def __init__(self, path: Path, active: bool, resumed_at: int | None) -> None:
         self.path, self.active = path, active
+        self.sinks: list[Sink] = []
         if active:
             kept = []
             if (
@@ -87,6 +91,8 @@ class Log:
         if self.active:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({key: _finite(value) for key, value in row.items()}) + "\n")
+            for write in self.sinks:
+                write(row["step"], scalars(row))
 
 
 def _finite(value: Any) -> Any:

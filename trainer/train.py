@@ -54,13 +54,16 @@ from gristmill.trainer.parallel import (
     settle,
     wrap,
 )
+from gristmill.trainer.profiling import Profiler, memory_snapshot
 from gristmill.trainer.remote import open_shards
 from gristmill.trainer.resume import branch_command, changes, rate_jump, refuse_other
 from gristmill.trainer.schedule import check_schedule, lr_factor
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.shards import ShardSet
+from gristmill.trainer.sinks import open_sinks
 from gristmill.trainer.spikes import SpikeFilter
 from gristmill.trainer.stopping import Signals, only_run
+from gristmill.trainer.told import spell_seconds
 
 
 def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +84,11 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
         shards = open_shards(settings.shards, settings.data, Path(settings.run))
         config = model_config(settings, shards)
         itemsize = compute_dtype(settings.dtype, group.device).itemsize
-        with explain_out_of_memory(settings, config, group.device, itemsize):
+        profile = Path(settings.run) / "profile"
+        with (
+            explain_out_of_memory(settings, config, group.device, itemsize),
+            memory_snapshot(group.device, profile, group.rank, settings.memory_history),
+        ):
             return Training(settings, group, shards, config).train()
 
 
@@ -153,6 +160,7 @@ class Training:
         self.jump: tuple[float, float] | None = None
         self.step = self._resume()
         self.log = Log(self.folder / "log.jsonl", group.rank == 0, self.step if self.step else None)
+        self.profiler = Profiler(settings.profile, self.folder / "profile", group.rank)
 
     def train(self) -> dict[str, Any]:
         """Run the remaining steps, evaluate, save, and return the summary."""
@@ -160,6 +168,11 @@ class Training:
         ended = self._ended()
         if self.group.any(ended is not None):
             return ended or {}
+        how = self.settings
+        if self.group.rank == 0:
+            self.log.sinks = open_sinks(
+                self.folder, how.tensorboard, how.wandb, dataclasses.asdict(how), self.step
+            )
         self.log.say(
             f"train: {num_parameters(self.model):,} parameters, {self.model.dtype}, {self.steps} steps of"
             f" {self.settings.batch} x {self.config.context} tokens on {self.group.world} x"
@@ -182,7 +195,10 @@ class Training:
                 self._evaluate()
             self._settle()
             for batch in prefetch(self._batch, range(self.step, self.steps)):
+                self.profiler.before(self.step + 1)
                 self._train_step(batch)
+                if (trace := self.profiler.after(self.step)) is not None:
+                    self.log.say(f"train: a trace is in {trace}")
                 self._after_step(self.signals)
             self._save(permanent=True)
             self.checkpoints.wait()  # what was trained is safe before it is scored
@@ -265,16 +281,18 @@ class Training:
         mfu = None if peak is None else speed * flops_per_token(self.model) / (peak * self.group.world)
         skipped, in_a_row = (int(self.spikes.state[key]) for key in ("skipped", "skipped_in_a_row"))
         epoch = self._sample(self.step) / self.loader.num_samples
+        to_go = (self.steps - self.step) * self.step_tokens / max(1e-9, speed)
         values = dict(
-            step=self.step, tokens=self.tokens, loss=loss_value, lr=lr, grad_norm=norm_value,
-            tokens_per_s=speed,
+            step=self.step, steps=self.steps, tokens=self.tokens, loss=loss_value, lr=lr,
+            grad_norm=norm_value, tokens_per_s=speed,
+            seconds_to_go=to_go,
             mfu=mfu, memory_bytes=peak_memory(self.group.device), skipped=skipped, epoch=epoch,
         )  # fmt: skip
         self.log.step(**values)
         share = "" if mfu is None else f"  mfu {mfu:.1%}"
         self.log.say(
             f"step {self.step}/{self.steps}  loss {loss_value:.4f}  norm {norm_value:.2f}  lr {lr:.2e}  "
-            f"{speed:,.0f} tokens/s{share}",
+            f"{speed:,.0f} tokens/s{share}  {spell_seconds(to_go)} to go",
             live=True,
         )
         if in_a_row >= self.settings.max_skipped:

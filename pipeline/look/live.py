@@ -14,6 +14,7 @@ from gristmill.lock import read_holder
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.run.folder import PROGRESS, read_run
 from gristmill.pipeline.run.losses import spell_lost
+from gristmill.trainer.told import last_step
 
 _STRAGGLES = 2.0  # times the phase's median
 
@@ -38,7 +39,11 @@ def _step(out: Path, name: str, folder: Path | None, running: bool) -> dict[str,
         return {"step": name, "state": "waiting"}
     failed = sorted(path.stem for path in (folder / "quarantine").glob("*.txt"))
     state = "running" if running else "failed" if failed else "stopped"
-    return {"step": name, "state": state, "failed_shards": failed, **_records(folder)}
+    row = {"step": name, "state": state, "failed_shards": failed, **_records(folder)}
+    training = last_step(folder / "train" / "run" / "log.jsonl")
+    if training is not None:
+        row |= {"training": training, "eta_seconds": training.get("seconds_to_go")}
+    return row
 
 
 def step_row(name: str, manifest: Manifest) -> dict[str, Any]:

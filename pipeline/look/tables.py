@@ -17,6 +17,7 @@ from gristmill.pipeline.look.terminal import rows as table_lines
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import spell_seconds
+from gristmill.trainer.told import spell_step
 
 if TYPE_CHECKING:
     from gristmill.pipeline.run.runner import StepState
@@ -91,6 +92,8 @@ def print_status(out: Path, *, as_json: bool) -> bool:
             print(one_line(f"{row['step']}: failed on every attempt: {', '.join(row['failed_shards'][:5])}"))
         if row.get("problem"):
             print(one_line(f"{row['step']}: {row['problem']}"))
+        if row.get("training"):
+            print(one_line(f"{row['step']}: {spell_step(row['training'])}"))
         if row.get("stragglers"):
             print(
                 one_line(

@@ -17,6 +17,7 @@ from gristmill.errors import StepFailed
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.train import TrainSlice
+from gristmill.trainer.told import last_step, spell_step
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -35,9 +36,15 @@ def train(job: Job[TrainSlice]) -> Stage:
         "heldout": str(job.input.folder / "shards" / "heldout"),
     }
     (record,) = yield Phase(
-        "train", [Task("run", run_trainer, {"settings": settings})], num_cpus=0, saves=True
+        "train", [Task("run", run_trainer, {"settings": settings})], num_cpus=0, saves=True, told=told
     )
     return {**record.extra, "timing": {name: record.timing[name] for name in TIMINGS}}
+
+
+def told(folder: Path) -> str:
+    """Say how far the training in a step's folder is."""
+    row = last_step(folder / RUN / "log.jsonl")
+    return spell_step(row) if row else ""
 
 
 def run_trainer(task: Attempt[TrainSlice], settings: Mapping[str, Any]) -> None:

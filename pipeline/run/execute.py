@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -140,7 +141,9 @@ def run_phase(
     pending = [task for task in phase.tasks if task.key not in there]
     shares = share_files([task.arguments for task in pending], phase.common)
     pending = [replace(task, checks=share) for task, share in zip(pending, shares, strict=True)]
-    progress.phase(f"{step.name} {phase.name}", done=len(phase.tasks) - len(pending), total=len(phase.tasks))
+    told = phase.told and functools.partial(phase.told, folder)
+    done = len(phase.tasks) - len(pending)
+    progress.phase(f"{step.name} {phase.name}", done=done, total=len(phase.tasks), told=told)
     if pending:
         write_atomic(folder / PROGRESS, canonical_json({"phase": phase.name, "total": len(phase.tasks)}))
         try:

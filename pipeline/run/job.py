@@ -69,7 +69,8 @@ class Phase:
     cluster no more than a list. `num_cpus` 0 means all that one machine has; `window` bounds the tasks in
     flight where the engine's own does not suit. `may_lose`: a task that fails on every attempt costs the
     documents of its own file and nothing else, so a recipe can allow it. `pins` are the digests of files from
-    outside the run. `saves`: an interrupted task has something to save, so it is waited for.
+    outside the run. `saves`: an interrupted task has something to save, so it is waited for. `told` says how
+    far a long task is, from the step's folder.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Phase:
     may_lose: bool = False
     pins: Mapping[str, str] = field(default_factory=dict)
     saves: bool = False
+    told: Callable[[Path], str] | None = None
     step: tuple[Any, int] = (None, 0)  # slice and seed, set when the phase is run
 
     @property

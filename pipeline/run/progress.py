@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 _PLAIN_SECONDS = 30.0
@@ -30,11 +31,14 @@ class Progress:
     def _start_phase(self, title: str, done: int, total: int) -> None:
         self.title, self.done, self.total, self.started = title, done, total, done
         self.began = self.spoke = time.monotonic()
+        self.told: Callable[[], str] | None = None
 
-    def phase(self, title: str, *, done: int, total: int) -> None:
-        """Begin a phase of which `done` of `total` tasks were finished before; `end` ends it."""
+    def phase(self, title: str, *, done: int, total: int, told: Callable[[], str] | None = None) -> None:
+        """Begin a phase of which `done` of `total` tasks were finished before; `end` ends it. `told` is what
+        a long task says of itself, beside the clock."""
         with self._lock:
             self._start_phase(title, done, total)
+            self.told = told
             self._speak()
             self._arm()
 
@@ -80,7 +84,8 @@ class Progress:
         if self.quiet or now - self.spoke < (_LIVE_SECONDS if self.live else _PLAIN_SECONDS):
             return
         self.spoke = now
-        line = f"  {self.title}: {self.done}/{self.total} shards{self._remaining(now)}"
+        said = self.told() if self.told else ""
+        line = f"  {self.title}: " + (said or f"{self.done}/{self.total} shards{self._remaining(now)}")
         if self.live:
             self.stream.write(f"\r\x1b[2K{line[:79]}")
             self.stream.flush()

@@ -52,6 +52,12 @@ def train(
     gpus: Annotated[
         int, typer.Option(help="GPUs to train on, one process each; 0: this process.", min=0)
     ] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Draw the log for TensorBoard, too.")
+    ] = False,
+    profile: Annotated[
+        str | None, typer.Option(metavar="FIRST:STOP", help="Trace these steps.", show_default=False)
+    ] = None,
     ranks: Annotated[int, typer.Option(help="CPU processes to train in; 0: this process.", min=0)] = 0,
     set_: options.Overrides = [],  # noqa: B006
     engine: options.EngineKind = None,
@@ -90,6 +96,8 @@ def train(
     values = with_settings(values, set_)
     if preset:
         values.setdefault("model", {})["preset"] = preset
+    values |= {"tensorboard": True} if tensorboard else {}
+    values |= {"profile": profile} if profile else {}
     if gpus:
         values["device"] = "cuda"
         if not address:
