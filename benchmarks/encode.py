@@ -71,7 +71,7 @@ def encoding(folder: Path, copies: int) -> dict[str, float]:
     memory."""
     path, num_bytes = documents(folder, copies)
     model = folder / "tokenizer.model"
-    train.train(TokenizerSettings(vocab_size=8000), {"d": [path]}, model)
+    train.train(TokenizerSettings(vocab_size=8000), {"d": [path]}, {}, model)
     tokenizer = open_tokenizer(model)
     encoder = Encoder(tokenizer)
     texts = [text for table in read_tables(path, ["text"]) for text in table["text"].to_pylist()]
@@ -188,7 +188,7 @@ def own_peak() -> int:
 def memory(folder: Path) -> dict[str, dict[str, int]]:
     """Peak bytes by scale; inputs of encoding are written before, by this process."""
     train.train(
-        TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, folder / "tokenizer.model"
+        TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, {}, folder / "tokenizer.model"
     )
     for scale in SCALES:
         documents(folder, GROUP_COPIES * scale)[0].rename(folder / f"{scale}.parquet")

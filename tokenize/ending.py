@@ -12,7 +12,7 @@ from gristmill.errors import InputError
 
 EOS_NAMES = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]")
 # Files that lie beside a tokenizer.json and name its end token, in the order in which they count.
-_CONFIGURATION = (
+CONFIGURATION = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "generation_config.json",
@@ -64,13 +64,13 @@ def from_configuration(file: Path, special: Mapping[str, int], words: Mapping[st
         raise InputError(
             f"the tokenizer has {len(found)} tokens that may end a document: {' and '.join(found)}",
             where=str(file),
-            hint=f"say which with `tokenizer.eos`, or put its {_CONFIGURATION[0]} beside it",
+            hint=f"say which with `tokenizer.eos`, or put its {CONFIGURATION[0]} beside it",
         )
     return Ending({**words, **special}[found[0]], found[0], "its usual name")
 
 
 def _configured(file: Path) -> Iterator[tuple[str, Any]]:
-    for name in _CONFIGURATION:
+    for name in CONFIGURATION:
         path = file.with_name(name)
         if not path.is_file():
             continue

@@ -90,6 +90,22 @@ def closed_model(data: bytes, text_tokens: Collection[str], eos: str | None) -> 
     return bytes(out)
 
 
+def renamed_pieces(data: bytes, old: str, new: str) -> bytes:
+    """A SentencePiece model with a string replaced in all its pieces."""
+    out, name = bytearray(), old.encode()
+    for field, value, raw in _fields(data):
+        if field == _PIECES and isinstance(value, bytes) and name in value:
+            body = bytearray()
+            for inner, content, own in _fields(value):
+                if inner == _PIECE and isinstance(content, bytes):
+                    content = content.replace(name, new.encode())
+                    own = bytes([_PIECE << 3 | 2]) + _varint_bytes(len(content)) + content
+                body += own
+            raw = bytes([_PIECES << 3 | 2]) + _varint_bytes(len(body)) + bytes(body)
+        out += raw
+    return bytes(out)
+
+
 def pieces_of(data: bytes) -> list[tuple[str, int]]:
     """The pieces of a SentencePiece model and their types, by id."""
     return [

@@ -34,6 +34,14 @@ O200K_PATTERN = "|".join(
     )
 )
 
+PATTERNS: Mapping[str, str] = {
+    "gpt2": GPT2_PATTERN,
+    "cl100k": CL100K_PATTERN,
+    "llama3": LLAMA3_PATTERN,
+    "qwen": QWEN_PATTERN,
+    "o200k": O200K_PATTERN,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:

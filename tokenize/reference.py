@@ -23,7 +23,7 @@ from gristmill.tokenize.literals import (
     is_white_space,
     pieces_of,
 )
-from gristmill.tokenize.published import ENCODINGS, END, GPT2_PATTERN, Encoding, find_encoding
+from gristmill.tokenize.published import ENCODINGS, END, GPT2_PATTERN, PATTERNS, Encoding, find_encoding
 from gristmill.tokenize.settings import TokenizerSettings
 
 _TEXTS_AT_ONCE = 16
@@ -170,7 +170,8 @@ class Tiktoken:
         self.vocab_size = max(size, highest + 1, self.ending.id + 1)
         self.special = {**known, self.ending.token: self.ending.id}
         self.unknown_id: int | None = None
-        self.pattern = settings.pattern or (self.encoding.pattern if self.encoding else GPT2_PATTERN)
+        named = PATTERNS.get(settings.pattern or "", settings.pattern)
+        self.pattern = named or (self.encoding.pattern if self.encoding else GPT2_PATTERN)
         self.codec = tiktoken.Encoding(
             file.stem, pat_str=self.pattern, mergeable_ranks=self.ranks, special_tokens=self.special
         )

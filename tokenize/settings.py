@@ -15,7 +15,12 @@ class _Settings(BaseModel):
 
 
 class TokenizerSettings(_Settings):
-    """A tokenizer trained on the corpus (SentencePiece BPE), or one by path."""
+    """A tokenizer trained on the corpus (SentencePiece BPE or byte-level BPE), or one by path."""
+
+    kind: Literal["sentencepiece", "byte-bpe"] = Field(
+        default="sentencepiece",
+        description="what is trained: a .model with byte fallback, or a tokenizer.json of byte-level BPE",
+    )
 
     path: str | None = Field(
         default=None,
@@ -37,7 +42,10 @@ class TokenizerSettings(_Settings):
     )
     pattern: str | None = Field(
         default=None,
-        description="the splitting pattern of a .tiktoken file; unset: the published one, else GPT-2's",
+        description=(
+            "the split pattern of a .tiktoken file or of a byte-bpe, a regular expression or gpt2, cl100k,"
+            " llama3, qwen, o200k; unset: the published one, else GPT-2's"
+        ),
     )
     text_tokens: tuple[str, ...] = Field(
         default=(),

@@ -1,18 +1,20 @@
-"""Train a SentencePiece BPE tokenizer on a deterministic sample that has the mixture's proportions in bytes.
+"""Train a tokenizer on a deterministic sample that has the mixture's proportions in bytes.
 
 sizes = {"web": sum(text_bytes(path, seed, 0.01) for path in files)}     # every file by itself
 chosen = fractions(settings, sizes, {"web": 1.0})
 tables = sample(path, chosen["web"], seed, 0.01)  # every file by itself, written as Parquet
-train(settings, {"web": [Path("sample.parquet")]}, Path("tokenizer.model"))
+train(settings, {"web": [Path("sample.parquet")]}, {"web": 10_000_000}, Path("tokenizer.model"))
+
+The sample's words are counted first: a distinct word with its count stands for all its occurrences.
 """
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,27 +23,19 @@ from gristmill.hashing import uniform
 from gristmill.heldout import for_training
 from gristmill.storage import read_tables
 from gristmill.tokenize.settings import TokenizerSettings
+from gristmill.tokenize.trainers import rounded, train_byte_bpe, train_sentencepiece
+from gristmill.tokenize.wordcount import count_words
 
 Sources = Mapping[str, Sequence[Path]]
 
-# SentencePiece skips longer lines without a word; texts are cut well below its default of 4192 bytes.
 _LINE_BYTES = 4096
-_MULTIPLE = 64
-# A small vocabulary has no room for every character of a text in many scripts: more of them are left to
-# bytes.
-_COVERAGES = (0.999, 0.998, 0.995, 0.99, 0.98, 0.95)
-_FIXED: dict[str, Any] = {
-    "model_type": "bpe",
-    "byte_fallback": True,
-    "normalization_rule_name": "identity",
-    "add_dummy_prefix": False,
-    "remove_extra_whitespaces": False,
-    "split_digits": True,
-    "allow_whitespace_only_pieces": True,
-    "max_sentence_length": 2 * _LINE_BYTES,
-    "num_threads": 1,  # threads change the model's bytes
-    "minloglevel": 2,
-}
+_STRETCH_CHARS = 4096
+_GENEROUS, _MARGIN_CHARS = 1.3, 16 * _STRETCH_CHARS
+_MOST_WORDS = 200_000
+_POINT = 0.01
+_WHITE = re.compile(r"\s")
+# Thai, Lao, Myanmar, Khmer, kana, Han.
+_UNSPACED = r"[\x{0E00}-\x{0EFF}\x{1000}-\x{109F}\x{1780}-\x{17FF}\x{3040}-\x{30FF}\x{3400}-\x{9FFF}]"
 
 
 def text_bytes(path: Path, seed: int, excluded_fraction: float) -> int:
@@ -73,71 +67,99 @@ def fractions(
 
 
 def sample(path: Path, fraction: float, seed: int, excluded_fraction: float) -> Iterator[pa.Table]:
-    """Yield the documents of a file that are trained on: chosen by hash, so that neither files nor order sway
-    the choice."""
+    """Yield the stretches of a file's documents that are trained on: chosen by hash, so that neither files
+    nor order sway the choice.
+
+    Long documents are cut into stretches of some 4,096 characters: a source of few documents would else miss
+    its share. Somewhat more than `fraction` is taken; `train` stops at the bytes that are wanted.
+    """
     for table in read_tables(path):
-        table = for_training(table, seed, excluded_fraction)
-        draws = uniform(seed, "tokenizer.sample", table["id"].combine_chunks())
-        yield table.filter(pa.array(draws < fraction)).select(["id", "text"])
+        table = for_training(table, seed, excluded_fraction).select(["id", "text"])
+        texts, ids = table["text"].combine_chunks(), table["id"].combine_chunks()
+        lengths = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
+        generous = min(1.0, fraction * _GENEROUS + _MARGIN_CHARS / max(1, int(lengths.sum())))
+        generous = 1.0 if fraction >= 1.0 else generous if fraction else 0.0
+        for stretch in range(-(-int(lengths.max(initial=0)) // _STRETCH_CHARS)):
+            rows = np.flatnonzero(lengths > stretch * _STRETCH_CHARS)
+            mine = ids.take(pa.array(rows))
+            rows = rows[uniform(seed, f"tokenizer.sample.{stretch}", mine) < generous]
+            if len(rows):
+                parts = [_stretch(texts[int(row)].as_py(), stretch) for row in rows]
+                yield pa.table({"id": ids.take(pa.array(rows)), "text": pa.array(parts, pa.large_string())})
 
 
-def train(settings: TokenizerSettings, samples: Sources, out: Path) -> dict[str, int]:
-    """Write a `.model` file trained on all texts of the samples and return their bytes per source.
+def _stretch(text: str, number: int) -> str:
+    """The stretch of a text with this number; it begins and ends at white space."""
+    start, stop = (_edge(text, at * _STRETCH_CHARS) for at in (number, number + 1))
+    return text[start:stop]
+
+
+def _edge(text: str, at: int) -> int:
+    if not 0 < at < len(text):
+        return min(at, len(text))
+    found = _WHITE.search(text, at, at + _LINE_BYTES // 4)
+    return found.start() if found else at
+
+
+def wanted_bytes(chosen: Mapping[str, float], sizes: Mapping[str, int]) -> dict[str, int]:
+    """The bytes that each source is to give to the sample."""
+    return {name: round(fraction * sizes[name]) for name, fraction in chosen.items()}
+
+
+def train(
+    settings: TokenizerSettings, samples: Sources, wanted: Mapping[str, int], out: Path
+) -> dict[str, int]:
+    """Write a tokenizer trained on the wanted bytes of each source's sample; return the bytes there were.
 
     The same samples give the same bytes. Raises InputError when there is not enough text.
     """
-    import sentencepiece
-
-    vocab = -(-settings.vocab_size // _MULTIPLE) * _MULTIPLE
-    for coverage in (
-        settings.character_coverage,
-        *(lower for lower in _COVERAGES if lower < settings.character_coverage),
-    ):
-        taken: dict[str, int] = dict.fromkeys(samples, 0)
-        buffer = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=_lines(samples, taken),
-                model_writer=buffer,
-                vocab_size=vocab,
-                character_coverage=coverage,
-                max_sentencepiece_length=settings.max_piece_chars,
-                user_defined_symbols=["\n"],
-                control_symbols=list(settings.special_tokens),  # a user-defined symbol is found in text
-                **_FIXED,
-            )
-            break
-        except RuntimeError as error:
-            if "smaller than required_chars" in str(error) and coverage > _COVERAGES[-1]:
-                continue
-            raise InputError(
-                f"the tokenizer cannot be trained to {vocab} pieces on {sum(taken.values()):,} bytes of text:"
-                f" {error}",
-                hint="lower `tokenizer.vocab_size`, or give more text",
-            ) from error
-    out.write_bytes(buffer.getvalue())
+    taken: dict[str, int] = dict.fromkeys(samples, 0)
+    words = frequent(count_words(_texts(samples, wanted, taken)))
+    train_kind = train_sentencepiece if settings.kind == "sentencepiece" else train_byte_bpe
+    try:
+        out.write_bytes(train_kind(settings, words))
+    except RuntimeError as error:
+        raise InputError(
+            f"the tokenizer cannot be trained to {rounded(settings)} pieces on"
+            f" {sum(taken.values()):,} bytes of text: {error}",
+            hint="lower `tokenizer.vocab_size`, or give more text",
+        ) from error
     return taken
 
 
-def _lines(samples: Sources, taken: dict[str, int]) -> Iterator[str]:
-    """Yield texts in pieces of whole lines; the order is that of the files, which training does not depend
-    on."""
+def sample_misses(wanted: Mapping[str, int], taken: Mapping[str, int]) -> dict[str, list[float]]:
+    """Sources whose share of the sample is off by more than a point: the share they have and should have."""
+    whole, total = sum(wanted.values()) or 1, sum(taken.values()) or 1
+    shares = {name: [taken[name] / total, wanted[name] / whole] for name in wanted}
+    return {name: pair for name, pair in shares.items() if abs(pair[0] - pair[1]) > _POINT}
+
+
+def _texts(samples: Sources, wanted: Mapping[str, int], taken: dict[str, int]) -> Iterator[pa.Array]:
+    """Yield texts until each source has given what is wanted of it; the last text is cut."""
     for name, paths in samples.items():
-        for path in paths:
-            for table in read_tables(path, ["text"]):
-                for text in table["text"].to_pylist():
-                    taken[name] += len((text or "").encode())
-                    yield from pieces(text or "")
+        for table in (table for path in paths for table in read_tables(path, ["text"])):
+            texts = pc.fill_null(table["text"].combine_chunks(), "").cast(pa.large_string())
+            ends = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False).astype(np.int64))
+            left = wanted.get(name, 1 << 62) - taken[name]
+            whole = int(np.searchsorted(ends, left, side="right"))
+            yield texts.slice(0, whole)
+            taken[name] += int(ends[whole - 1]) if whole else 0
+            if whole < len(texts):
+                rest = left - (int(ends[whole - 1]) if whole else 0)
+                cut = texts[whole].as_py().encode()[:rest].decode("utf-8", "ignore")
+                taken[name] += len(cut.encode())
+                yield pa.array([cut], pa.large_string())
+                break
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Cut a text into lines, and long lines at blanks, so that none is too long for SentencePiece."""
-    for line in text.split("\n"):
-        line = line.replace("\0", "")
-        while len(line.encode()) > _LINE_BYTES:
-            cut = line.rfind(" ", 1, _LINE_BYTES // 4)
-            cut = cut if cut > 0 else _LINE_BYTES // 4
-            yield line[:cut]
-            line = line[cut:]
-        if line:
-            yield line
+def frequent(words: pa.Table) -> pa.Table:
+    """The words that are trained on: of more than `_MOST_WORDS` those that occur least are left out.
+
+    Scripts without blanks write sentences that occur once: words with their letters always stay.
+    """
+    least, kept = 1, words
+    unspaced = pc.match_substring_regex(words["word"].cast(pa.large_string()), _UNSPACED)
+    while len(kept) > _MOST_WORDS and least < 8:
+        least += 1
+        kept = words.filter(pc.or_(pc.greater_equal(words["count"], least), unspaced))
+    return kept

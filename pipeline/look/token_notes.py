@@ -24,5 +24,7 @@ def said_of_tokens(manifests: Mapping[str, Manifest]) -> Iterator[str]:
             yield f"{name}: encoded by {', '.join(extra['encoders'])}: {why}"
         if extra.get("losses") and extra.get("failed"):
             yield f"{name}: no encoder takes {extra['failed']:,} documents"
+        for source, (has, asked) in (extra.get("sample_missed") or {}).items():
+            yield f"{name}: {source} is {has:.1%} of the sample it is trained on, {asked:.1%} of the mixture"
         for line in extra.get("misses") or ():
             yield f"{name}: {line}"

@@ -32,6 +32,7 @@ def train(job: Job[TokenizerSlice]) -> Stage:
     ]
     texts = {name: [str(path) for path, source in files if source == name] for name in piece.sources}
     samples, sampled = texts, list[Record]()
+    wanted: dict[str, int] = {}
     if not piece.tokenizer.path:
         measured = yield over_paths("measure", measure_file, [path for path, _ in files])
         sizes = dict.fromkeys(piece.sources, 0)
@@ -39,6 +40,7 @@ def train(job: Job[TokenizerSlice]) -> Stage:
             sizes[source] += record.counts.get("bytes", 0)
         proportions = piece.proportions or dict.fromkeys(piece.sources, 1 / len(piece.sources))
         chosen = training.fractions(piece.tokenizer, sizes, proportions)
+        wanted = training.wanted_bytes(chosen, sizes)
         tasks = [
             Task(f"{number:05d}", sample_file, {"path": str(path), "fraction": chosen[source]})
             for number, (path, source) in enumerate(files)
@@ -55,7 +57,7 @@ def train(job: Job[TokenizerSlice]) -> Stage:
         }
     (record,) = yield Phase(
         "train",
-        [Task("model", make_tokenizer, {"samples": samples, "texts": texts})],
+        [Task("model", make_tokenizer, {"samples": samples, "texts": texts, "wanted": wanted})],
     )
     return {**record.extra, **passed_on(job, sampled)}
 
@@ -77,6 +79,7 @@ def make_tokenizer(
     task: Attempt[TokenizerSlice],
     samples: Mapping[str, Sequence[str]],
     texts: Mapping[str, Sequence[str]],
+    wanted: Mapping[str, int],
 ) -> None:
     """Publish the tokenizer under the name that shards carry it by, and record what it is."""
     settings, taken = task.settings.tokenizer, dict[str, int]()
@@ -86,13 +89,17 @@ def make_tokenizer(
         path = task.scratch / FILE_NAMES[original.kind]
         shutil.copyfile(settings.path, path)
     else:
-        path = task.scratch / "tokenizer.model"
-        taken = training.train(
-            settings, {name: [Path(item) for item in items] for name, items in samples.items()}, path
-        )
+        path = task.scratch / FILE_NAMES["huggingface" if settings.kind == "byte-bpe" else "sentencepiece"]
+        files = {name: [Path(item) for item in items] for name, items in samples.items()}
+        taken = training.train(settings, files, wanted, path)
         facts = facts_of(open_tokenizer(path, settings))
     tokenizer = open_tokenizer(path, resolved(settings, facts))
-    task.record.extra = {"file": path.name, **facts, "sampled_bytes": taken}
+    task.record.extra = {
+        "file": path.name,
+        **facts,
+        "sampled_bytes": taken,
+        "sample_missed": training.sample_misses(wanted, taken),
+    }
     report = task.scratch / "report.json"
     counted = tokenizer_report(
         tokenizer, {name: [Path(item) for item in items] for name, items in texts.items()}

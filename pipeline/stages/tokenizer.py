@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gristmill.pipeline.recipe.making import Making, file_digest
 from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
+from gristmill.tokenize.ending import CONFIGURATION
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 
 
@@ -24,7 +27,7 @@ TOKENIZER = StageKind(
     "tokenizer",
     TokenizerSlice,
     "gristmill.pipeline.phases.tokenizer:train",
-    version=4,
+    version=5,
     libraries=(*KERNELS, *TOKENIZERS),
     report=("gristmill.pipeline.report.mixture:tokenizer_section",),
 )
@@ -52,6 +55,8 @@ def plan(making: Making, settings: TokenizerSettings | None) -> None:
         heldout_fraction=making.heldout_fraction,
     )
     external = {"tokenizer": file_digest(settings.path, "tokenizer.path")} if settings.path else {}
+    beside = (Path(settings.path).with_name(name) for name in CONFIGURATION) if settings.path else ()
+    external |= {path.name: file_digest(str(path), "tokenizer.path") for path in beside if path.is_file()}
     making.add("tokenizer", TOKENIZER, piece, making.inputs(sources), external)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.train import fractions, sample, text_bytes, train
+from gristmill.tokenize.train import fractions, sample, text_bytes, train, wanted_bytes
 
 TEXTS = [text for _, text in sorted(pydoc_data.topics.topics.items())]
 
@@ -54,4 +54,4 @@ def train_tokenizer(
                     for table in tables:
                         writer.write(table)
                 samples[name].append(place)
-    return train(settings, samples, out)
+    return train(settings, samples, wanted_bytes(chosen, sizes), out)

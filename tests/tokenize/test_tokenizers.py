@@ -17,7 +17,6 @@ from gristmill.tokenize.encode import encode, flat
 from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, checked, open_tokenizer
-from gristmill.tokenize.train import pieces
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 
 VALID = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))
@@ -60,7 +59,7 @@ def test_a_sample_has_the_mixtures_proportions_in_bytes(tmp_path: Path) -> None:
     taken = train_tokenizer(
         TokenizerSettings(vocab_size=400), paths, {"a": 0.25, "b": 0.75}, tmp_path / "m.model"
     )
-    assert taken["a"] / sum(taken.values()) == pytest.approx(0.25, abs=0.08)
+    assert taken["a"] / sum(taken.values()) == pytest.approx(0.25, abs=0.01)
 
 
 def test_too_little_text_for_the_vocabulary_says_what_to_do(tmp_path: Path) -> None:
@@ -74,13 +73,6 @@ def test_a_source_without_text_is_named(tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "d.parquet", "s", [])
     with pytest.raises(InputError, match="the source `s` has no text"):
         train_tokenizer(TokenizerSettings(), {"s": [documents]}, {"s": 1.0}, tmp_path / "m.model")
-
-
-@given(VALID)
-def test_no_line_is_too_long_for_sentencepiece_and_none_is_lost(text: str) -> None:
-    lines = list(pieces(text * 40))
-    assert all(len(line.encode()) <= 4096 for line in lines)
-    assert "".join(lines) == (text * 40).replace("\n", "").replace("\0", "")
 
 
 def huggingface(path: Path, eos: str | None) -> Path:
