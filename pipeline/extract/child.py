@@ -87,6 +87,7 @@ class Child:
             "extractor": settings.extractor,
             "favor": settings.favor,
             "html_languages": settings.html_languages,
+            "pdf": settings.pdf,
             "max_page_bytes": settings.max_page_bytes,
             "memory_bytes": settings.memory_bytes,
             "metadata": metadata,

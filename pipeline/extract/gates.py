@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gristmill.pipeline.extract.content import is_coded
+from gristmill.pipeline.extract.pdf import is_pdf
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.sniffing import binary_type, is_binary_name, looks_like_html
 from gristmill.pipeline.sources.httpmessage import media_type
@@ -52,6 +53,8 @@ def make_gates(settings: ExtractSettings) -> Gate:
                 "extract.status", record.status, settings.statuses[0] if len(settings.statuses) == 1 else None
             )
         if record.payload is None:
+            return None
+        if settings.pdf == "text" and (is_pdf(record.payload) or record.content_type == "application/pdf"):
             return None
         if removal := _by_content(record, record.payload, content_types):
             return removal

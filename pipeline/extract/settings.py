@@ -17,6 +17,10 @@ class ExtractSettings(BaseModel):
     favor: Literal["balanced", "precision", "recall"] = Field(
         default="balanced", description="What the extractor leans to."
     )
+    pdf: Literal["remove", "text"] = Field(
+        default="remove",
+        description="text: the text layer of a PDF becomes a document; remove: a PDF is removed as binary.",
+    )
     statuses: list[int] = Field(
         default=[200], description="HTTP status codes kept; records without HTTP pass."
     )

@@ -29,6 +29,7 @@ from gristmill.pipeline.extract.extracted import Extracted
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
 from gristmill.pipeline.extract.language import detect, detect_html
+from gristmill.pipeline.extract.pdf import is_pdf, pdf_text
 from gristmill.pipeline.extract.sniffing import binary_type, looks_like_html
 from gristmill.pipeline.sources.wellformed import clean_text
 
@@ -136,6 +137,11 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     content = Decoded(page.payload)
     if page.content_encoding or is_coded(page.payload):
         content = decode_content(page.payload, page.content_encoding, options["max_page_bytes"])
+    if options["pdf"] == "text" and is_pdf(content.body):
+        return _of_pdf(content.body)
+    if page.content_type == "application/pdf":
+        return REMOVED, {"rule": "extract.content_type"}, b""
+    if page.content_encoding or is_coded(page.payload):
         if binary_type(content.body):
             return REMOVED, {"rule": "extract.binary"}, b""
         if not page.content_type and not looks_like_html(content.body):
@@ -169,6 +175,18 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     if found.caps:
         said["caps"] = list(found.caps)
     return TEXT, said, text.encode()
+
+
+def _of_pdf(body: bytes) -> Result:
+    """Make a document of a PDF's text layer."""
+    try:
+        text = clean_text(pdf_text(body))
+    except ValueError as error:
+        return _failed("damaged_pdf", str(error)[:300])
+    if not text.strip():
+        return REMOVED, {"rule": "pdf.no_text_layer"}, b""
+    language, score = detect(text)
+    return TEXT, {"language": language, "score": score, "charset": None}, text.encode()
 
 
 def _failed(error: str, message: str) -> Result:

@@ -13,7 +13,7 @@ KERNELS = (*COLUMNS, "numba", "scipy")
 EXTRACTION = (
     *("trafilatura", "resiliparse", "htmldate", "courlan", "justext", "lxml", "lxml_html_clean", "pycld2"),
     *("tld", "babel", "charset-normalizer", "dateparser", "python-dateutil"),
-    *("fastwarc", "isal", "lz4", "zstandard", "brotli"),
+    *("fastwarc", "isal", "lz4", "zstandard", "brotli", "pypdfium2"),
 )
 FILTERS = ("datatrove", "fasttext-modern", "pyahocorasick", "pycld2", "xxhash", "regex", "nltk")
 DEDUP = ("xxhash", "datatrove")
