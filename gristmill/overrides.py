@@ -109,6 +109,26 @@ def _below(here: Any, part: str | int, option: str) -> Any:
     return here[part]
 
 
+def merged(data: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested data with other nested data laid over it, mapping by mapping."""
+    found = dict(data)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = merged(found[key], value) if both else value
+    return found
+
+
+def unfolded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with keys that are paths, such as `mix.tokens`, as nested data."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        part: Any = value
+        for name in reversed(key.split(".")):
+            part = {name: part}
+        found = merged(found, part)
+    return found
+
+
 def nested(options: Sequence[str], *, name: str = "--set") -> dict[str, Any]:
     """Read `a.b=value` options into nested data."""
     data: dict[str, Any] = {}

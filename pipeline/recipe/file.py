@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gristmill.errors import GristmillError, RecipeError, UsageError
-from gristmill.overrides import Location, assign
+from gristmill.overrides import Location, assign, merged
 from gristmill.pipeline.recipe.meaning import meant, members
 from gristmill.pipeline.recipe.model import Recipe, recipe_model
 from gristmill.redact import shown_override
@@ -30,9 +30,9 @@ _BOUNDS = {
 }
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe from a YAML file; raises what `load` raises."""
-    return load(path, recipe_model(), overrides)
+def read_recipe(path: Path, overrides: Sequence[str] = (), over: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe from a YAML file, with `over` laid over its data; raises what `load` raises."""
+    return load(path, recipe_model(), overrides, over)
 
 
 def make_recipe(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -40,7 +40,9 @@ def make_recipe(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recip
     return validate(data, recipe_model(), overrides)
 
 
-def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+def load(
+    path: Path, model: type[Model], overrides: Sequence[str] = (), over: Mapping[str, Any] | None = None
+) -> Model:
     """Read a recipe; raises RecipeError for the first mistake, UsageError when there is no such file."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -66,7 +68,7 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
     relative_to: Any = getattr(model, "relative_to", None)
     if relative_to:
         data = relative_to(data, path.parent)
-    loaded = validate(data, model, overrides, path=path, node=node)
+    loaded = validate(merged(data, over or {}), model, overrides, path=path, node=node)
     remember_place: Any = getattr(loaded, "remember_place", None)
     if remember_place:
         remember_place(lambda location: _place(location, {}, path, node))
@@ -82,15 +84,15 @@ def validate(
     node: Any = None,
 ) -> Model:
     """Apply `a.b=c` overrides to plain data and validate it."""
-    merged = dict(data)
+    own = dict(data)
     places: dict[Location, str] = {}
     for override in overrides:
-        places[assign(merged, override)] = f"--set {shown_override(override)}"
+        places[assign(own, override)] = f"--set {shown_override(override)}"
     try:
-        return model.model_validate(meant(merged, model, node))
+        return model.model_validate(meant(own, model, node))
     except ValidationError as error:
         details = error.errors()[0]
-        raise _recipe_error(details, model, merged, places, path, node) from None
+        raise _recipe_error(details, model, own, places, path, node) from None
 
 
 def _recipe_error(

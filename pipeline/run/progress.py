@@ -50,12 +50,9 @@ class Progress:
     def end(self) -> None:
         """Leave the line to what comes next."""
         with self._lock:
-            if self._beat:
-                self._beat.cancel()
-                self._beat = None
+            self._disarm()
             if self.live:
-                self.stream.write("\r\x1b[2K")
-                self.stream.flush()
+                self._draw("")
 
     def note(self, line: str) -> None:
         """Say one line that stays."""
@@ -65,13 +62,21 @@ class Progress:
 
     def _arm(self) -> None:
         """Speak again in a while, whatever happens until then."""
-        if self._beat:
-            self._beat.cancel()
-            self._beat = None
+        self._disarm()
         if not self.quiet and self.done < self.total:
             self._beat = threading.Timer(_BEAT_SECONDS if self.live else _PLAIN_SECONDS, self._tick)
             self._beat.daemon = True
             self._beat.start()
+
+    def _disarm(self) -> None:
+        if self._beat:
+            self._beat.cancel()
+            self._beat = None
+
+    def _draw(self, line: str) -> None:
+        """Put a line in the place of the one before."""
+        self.stream.write(f"\r\x1b[2K{line[:79]}")
+        self.stream.flush()
 
     def _tick(self) -> None:
         with self._lock:
@@ -87,8 +92,7 @@ class Progress:
         said = self.told() if self.told else ""
         line = f"  {self.title}: " + (said or f"{self.done}/{self.total} shards{self._remaining(now)}")
         if self.live:
-            self.stream.write(f"\r\x1b[2K{line[:79]}")
-            self.stream.flush()
+            self._draw(line)
         else:
             print(line, file=self.stream, flush=True)
 

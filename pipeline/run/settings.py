@@ -4,10 +4,11 @@ nothing."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gristmill.errors import UsageError
 from gristmill.pipeline.run.job import Phase
 from gristmill.pipeline.run.stage import kinds
 
@@ -50,6 +51,18 @@ class EngineSettings(BaseModel):
             if name not in kinds():
                 raise ValueError(f"there is no stage `{name}`; the stages are {', '.join(kinds())}")
         return stages
+
+    def with_said(self, **said: Any) -> EngineSettings:
+        """Return the settings with what was said besides on top; raises UsageError for what is no value."""
+        told = {name: value for name, value in said.items() if value is not None}
+        try:
+            return EngineSettings.model_validate({**self.model_dump(), **told})
+        except ValidationError as error:
+            (name, *_), message = error.errors()[0]["loc"], error.errors()[0]["msg"]
+            spelled = "engine" if name == "kind" else name
+            raise UsageError(
+                f"`--{spelled}`: {message[0].lower()}{message[1:]}, got {told.get(str(name))!r}"
+            ) from None
 
     def provide(self, stage: str, phase: Phase) -> Phase:
         """Return the phase with what the settings say of its stage."""

@@ -18,6 +18,7 @@ from gristmill.redact import HIDDEN, shown_override
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
     from gristmill.pipeline.run.runner import RunResult
+    from gristmill.pipeline.run.settings import EngineSettings
 
 EXIT_LOSSES = 3
 _SHOWN_CAUSES = 4
@@ -148,19 +149,9 @@ def output_folder(recipe: Recipe, out: Path | None) -> Path:
     return folder
 
 
-def engine_settings(recipe: Recipe, options: Options) -> Any:
+def engine_settings(recipe: Recipe, options: Options) -> EngineSettings:
     """The recipe's engine section with what the command line says on top."""
-    from gristmill.pipeline.run.settings import EngineSettings
-
-    said = {"kind": options.engine, "workers": options.workers, "address": options.address}
-    merged = {
-        **recipe.engine.model_dump(),
-        **{name: value for name, value in said.items() if value is not None},
-    }
-    try:
-        return EngineSettings.model_validate(merged)
-    except ValueError:
-        raise UsageError(f"`--engine` must be inline, ray or auto, got {options.engine!r}") from None
+    return recipe.engine.with_said(kind=options.engine, workers=options.workers, address=options.address)
 
 
 def resume_command() -> str:
