@@ -15,7 +15,7 @@ class _Settings(BaseModel):
 class Pareto(_Settings):
     """Keep mostly what scores high, and some of everything: keep iff u(seed, id) < (2 - score)^-alpha."""
 
-    rule: Literal["pareto"] = "pareto"
+    rule: Literal["pareto"] = Field("pareto", description="keep by GPT-3's draw")
     alpha: Annotated[float, Field(gt=0)] | Literal["fit"] = Field(
         default=9.0,
         description=(
@@ -28,7 +28,7 @@ class Pareto(_Settings):
 class Threshold(_Settings):
     """Keep what scores at least `score`."""
 
-    rule: Literal["threshold"]
+    rule: Literal["threshold"] = Field(description="keep what scores at least a bound")
     score: float = Field(
         default=0.5, description="0.5 is the even odds of a calibrated score; DCLM's own model: 0.018112"
     )
@@ -37,7 +37,7 @@ class Threshold(_Settings):
 class TopFraction(_Settings):
     """Keep this share of a source's documents, the best by score, exactly; ties go by hash."""
 
-    rule: Literal["top_fraction"]
+    rule: Literal["top_fraction"] = Field(description="keep the best share")
     fraction: float = Field(default=0.1, gt=0, le=1, description="DCLM keeps the top 10 %")
 
 

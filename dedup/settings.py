@@ -76,7 +76,7 @@ class _Documents(_Settings):
 class ExactSettings(_Documents):
     """Exact duplicates: equal normalised text, or equal normalised URL."""
 
-    key: Literal["text", "url"] = "text"
+    key: Literal["text", "url"] = Field("text", description="what must be equal")
     normalise: Literal["none", "space", "letters"] = Field(
         "space",
         description=(
@@ -97,7 +97,7 @@ class ExactSettings(_Documents):
 class FuzzySettings(_Documents):
     """Near duplicates: MinHash LSH, clusters, verification."""
 
-    shingle: Literal["words", "characters"] = "words"
+    shingle: Literal["words", "characters"] = Field("words", description="of what shingles are made")
     ngram: int = Field(
         5, ge=1, le=64, description="words (FineWeb, Dolma 3: 5) or characters (NeMo: 24) per shingle"
     )
@@ -232,7 +232,7 @@ class LineSettings(_Pieces):
     """C4 as its code runs (tensorflow_datasets): a line stays on the page with the smallest md5 of its
     URL."""
 
-    unit: Literal["line"] = "line"
+    unit: Literal["line"] = Field("line", description="what is compared")
     min_sentences: int = Field(3, ge=0, description="C4: a page left with fewer than 3 sentences is removed")
 
 
@@ -240,13 +240,13 @@ class ParagraphSettings(_Pieces):
     """CCNet: paragraphs (the text between line ends) compared lower-cased, without punctuation and western
     accents, digits as 0."""
 
-    unit: Literal["paragraph"] = "paragraph"
+    unit: Literal["paragraph"] = Field("paragraph", description="what is compared")
 
 
 class SpanSettings(_Pieces):
     """C4 as its paper says: any three-sentence span that occurs more than once is discarded, all but one."""
 
-    unit: Literal["span"] = "span"
+    unit: Literal["span"] = Field("span", description="what is compared")
     sentences: int = Field(3, ge=1, le=20, description="sentences per span")
     min_words: int = Field(50, ge=0, description="datatrove's sentence_dedup: 50")
     min_sentences: int = Field(3, ge=0, description="datatrove's sentence_dedup: 3")

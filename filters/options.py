@@ -30,10 +30,10 @@ class Section(BaseModel):
 class Bounded(Section):
     """A bound written as fields beside the others: kept if min <= value <= max, above < value < below."""
 
-    min: float | None = None
-    max: float | None = None
-    above: float | None = None
-    below: float | None = None
+    min: float | None = Field(None, description="the least that is kept")
+    max: float | None = Field(None, description="the most that is kept")
+    above: float | None = Field(None, description="only more than this is kept")
+    below: float | None = Field(None, description="only less than this is kept")
 
     @property
     def bound(self) -> Bound:
@@ -51,7 +51,7 @@ class AgeSettings(Section):
 
     after: datetime.date | None = Field(None, description="keep from this day on")
     before: datetime.date | None = Field(None, description="keep up to the day before this one")
-    undated: Literal["keep", "remove"] = "keep"
+    undated: Literal["keep", "remove"] = Field("keep", description="what becomes of documents without a date")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -110,7 +110,7 @@ class LanguageSettings(Section):
 class WordListSettings(Bounded):
     """Words that documents may not hold: C4's badwords, toxicity or NSFW lists."""
 
-    name: str = Field("badwords", pattern=r"^[a-z][a-z0-9_-]*$")
+    name: str = Field("badwords", pattern=r"^[a-z][a-z0-9_-]*$", description="of its rule")
     lists: dict[str, str] = Field(min_length=1, description="language code: file of words, one a line")
     default_language: str = Field("en", description="the list for documents of unknown language")
     max: float | None = Field(0, description="occurrences; C4 removes at the first")
@@ -123,8 +123,8 @@ class WordListSettings(Bounded):
 class ModelSettings(Bounded):
     """A fastText classifier by path: the probability of one label against bounds."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    path: str
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="of its rule")
+    path: str = Field(description="a fastText model")
     label: str = Field(description="with or without `__label__`")
     max_characters: int = Field(20_000, ge=100, description="of a text, from its start")
 
@@ -164,7 +164,7 @@ class DatatroveSettings(Section):
         pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$",
         description="such as datatrove.pipeline.filters.RegexFilter",
     )
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field({}, description="of its constructor")
 
     @field_validator("filter")
     @classmethod
@@ -182,7 +182,7 @@ class DatatroveSettings(Section):
 class PiiSettings(Section):
     """Personal data to replace; defaults are FineWeb's."""
 
-    email: bool = True
+    email: bool = Field(True, description="replace e-mail addresses")
     ip: bool = Field(True, description="public addresses only")
     phone: bool = Field(False, description="North American numbers, by Dolma's pattern")
     email_replacements: tuple[str, ...] = Field(

@@ -91,7 +91,10 @@ def test_a_part_imports_no_other_part(part: str) -> None:
 
 
 def test_the_ground_floor_imports_nothing_from_above() -> None:
+    door = ROOT / "gristmill" / "__init__.py"  # it names what lies above, and imports it when asked
     for path in [*(ROOT / "gristmill").glob("*.py"), *modules(ROOT / "gristmill" / "text")]:
+        if path == door:
+            continue
         above = sorted(
             name
             for name in imported(path)

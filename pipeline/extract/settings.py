@@ -13,7 +13,9 @@ class ExtractSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    extractor: Literal["trafilatura", "resiliparse", "blocks", "auto"] = "auto"
+    extractor: Literal["trafilatura", "resiliparse", "blocks", "auto"] = Field(
+        default="auto", description="Who finds the main text; `auto` is the best measured for the language."
+    )
     favor: Literal["balanced", "precision", "recall"] = Field(
         default="balanced", description="What the extractor leans to."
     )

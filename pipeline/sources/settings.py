@@ -65,8 +65,8 @@ class Columns(BaseModel):
     id: str | None = Field(
         default="id", description="The record's own key; absent or null: a hash of url and text."
     )
-    url: str | None = "url"
-    date: str | None = "date"
+    url: str | None = Field(default="url", description="The address the document came from.")
+    date: str | None = Field(default="date", description="When it was fetched or published.")
 
     @model_validator(mode="after")
     def _text_or_html(self) -> Columns:

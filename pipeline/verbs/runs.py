@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
     app.command("plan")(plan)
     app.command("status")(status)
+    app.command("schema")(schema)
 
 
 def run(
@@ -94,3 +95,19 @@ def status(
 
     while not print_status(out, as_json=json) and watch:
         time.sleep(2)
+
+
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The same as a page of documentation.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of recipes, with which an editor completes and checks them.
+
+    Example: gristmill schema | head -20
+    """
+    import json
+
+    from gristmill.pipeline.recipe import reference
+
+    print(reference.markdown() if markdown else json.dumps(reference.schema(), indent=1), end="")
