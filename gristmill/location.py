@@ -18,6 +18,7 @@ from pathlib import Path, PosixPath
 from typing import IO, Any
 
 from gristmill.errors import UsageError
+from gristmill.inside import below
 from gristmill.remote_store import Info, RemoteStore, StorageSettings
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://?(?=[^/])")
@@ -205,7 +206,7 @@ def _link(path: RemotePath, into: Path) -> Path:
         beside = [name for name in store.entries(path.parent) if name.startswith(f"{url}.")]
         copies = {name: store.fetch(name) for name in beside or store.walk(url)}
     for name, copy in copies.items():
-        store.cache.link(copy, into / name.removeprefix(f"{path.parent}/"))
+        store.cache.link(copy, below(into, name.removeprefix(f"{path.parent}/")))
     return into / path.name
 
 

@@ -18,6 +18,7 @@ import orjson
 
 from gristmill.errors import IntegrityError
 from gristmill.hashing import canonical_json, sha256_json
+from gristmill.inside import below
 from gristmill.ledger import Books
 from gristmill.location import remember_output
 from gristmill.storage import FileEntry, put_if_absent
@@ -104,6 +105,8 @@ def read_records(paths: Sequence[Path], *, slim: bool = False) -> Iterator[Recor
 
 def _record(path: Path, raw: bytes, *, slim: bool) -> Record:
     body, timing, digest = _open(path, raw)
+    for entry in body["files"]:
+        below(path.parent.parent.parent, entry["path"])
     if slim:
         body |= {
             "histograms": {},
@@ -197,6 +200,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise IntegrityError(
             f"`{path}` has format {body['format']}, this version reads format {FORMAT_VERSION}"
         )
+    for entry in (*body["files"], *body["records"]):
+        below(folder, entry["path"])
     return Manifest(
         folder,
         body["step"],

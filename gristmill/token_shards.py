@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
+from gristmill.inside import below
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -74,13 +75,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
-        manifest["shards"], manifest["sources"], manifest["dtype"]
+        names = [shard["name"] for shard in manifest["shards"]]
+        manifest["sources"], manifest["dtype"]
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"the shard manifest is not readable: {error!r}", where=str(path)) from error
+    for name in (*names, manifest.get("tokenizer", "tokenizer")):
+        below(folder, name)
     return manifest
 
 

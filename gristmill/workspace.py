@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gristmill.errors import GristmillError
+from gristmill.inside import below
 
 _MIRROR_SECONDS = 30.0
 
@@ -37,7 +38,7 @@ def borrowed(store: _Store, url: str, folder: Path) -> Iterator[Path]:
     """
     seen: dict[Path, tuple[int, int]] = {}
     for name, info in store.walk(url).items():
-        path = folder / name.removeprefix(f"{url}/")
+        path = below(folder, name.removeprefix(f"{url}/"))
         if not (path.exists() and path.stat().st_mtime >= info.modified):
             path.parent.mkdir(parents=True, exist_ok=True)
             store.download(name, path)

@@ -45,6 +45,7 @@ FLOOR |= {
     "pins",
     "damage",
     "redact",
+    "inside",
     "owner",
 }
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
+from gristmill.inside import below
 from gristmill.token_shards import BYTES, ENDS, IDS, KINDS, MANIFEST, SOURCES, TOKENS, ShardFile, mapped
 
 Ints = npt.NDArray[np.int64]
@@ -78,6 +79,8 @@ class ShardSet:
             self.shards = [Shard(**_known(Shard, entry)) for entry in manifest["shards"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the shard manifest is not readable: {error!r}", where=where) from error
+        for name in (*(shard.name for shard in self.shards), self.tokenizer_name or "none"):
+            below(folder, name)
         if self.kind not in KINDS:
             raise InputError(
                 f"the shard manifest has kind {self.kind!r}; known are {', '.join(KINDS)}", where=where

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import IncompleteError, IntegrityError, UsageError
+from gristmill.inside import below
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
 
 RUN_FILE = "run.json"
@@ -20,7 +21,10 @@ PROGRESS = (  # in the folder of a step at work: which phase it is in and how ma
 def read_run(out: Path) -> dict[str, Any]:
     """Read the run file of an output folder; raises UsageError when there is none."""
     try:
-        return dict(json.loads((out / RUN_FILE).read_bytes()))
+        run = dict(json.loads((out / RUN_FILE).read_bytes()))
+        for entry in [*run.get("steps", ()), *run.get("previous", ())]:
+            below(out, entry["folder"])
+        return run
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"`{out}` {_what_is_there(out)}: it holds no {RUN_FILE}", hint="name the folder given to `--out`"

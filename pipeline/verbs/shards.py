@@ -41,6 +41,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
     """
     import orjson
 
+    from gristmill.pipeline.look.figures import one_line
     from gristmill.pipeline.look.tables import print_table
     from gristmill.token_shards import read_manifest
     from gristmill.tokenize.realised import misses
@@ -51,7 +52,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
         return
     rows = [
         [
-            s["name"],
+            one_line(s["name"]),
             f"{100 * s['proportion']:.4g} %" if "proportion" in s else "",
             f"{100 * s['realised']:.4g} %" if "realised" in s else "",
             f"{s['tokens']:,}",
@@ -64,12 +65,13 @@ def info(folder: Folder, json: options.Json = False) -> None:
     head = ["source", "asked", "realised", "tokens", "bytes", "documents", "epochs"]
     print_table(head, rows, right=(1, 2, 3, 4, 5, 6))
     for line in misses(manifest["sources"]):
-        print(line)
+        print(one_line(line))
     tokens = sum(shard["tokens"] for shard in manifest["shards"])
-    print(
+    said = (
         f"{manifest['split']}, {manifest['kind']}: {_counted(manifest['shards'])}, {tokens:,} tokens of"
         f" {manifest['dtype']}, vocabulary {manifest['vocab']:,}, {manifest['tokenizer']}"
     )
+    print(one_line(said))
 
 
 def verify(folder: Folder) -> None:

@@ -1,0 +1,41 @@
+"""Paths of a stranger's manifest stay inside its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gristmill.errors import IntegrityError
+from gristmill.hashing import canonical_json, sha256_json
+from gristmill.inside import below
+from gristmill.manifest import read_manifest
+from gristmill.pipeline.run.folder import read_run
+from gristmill.token_shards import read_manifest as read_shards
+
+OUTSIDE = ["../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\\b", "x\x1b[2J", "a\nb", "a" * 5000]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_name_that_leads_out_of_its_folder_is_refused_and_spelled_out(tmp_path: Path, name: str) -> None:
+    assert below(tmp_path, "data/a.parquet") == tmp_path / "data" / "a.parquet"
+    with pytest.raises(IntegrityError) as caught:
+        below(tmp_path, name)
+    assert "\x1b" not in str(caught.value)
+    entry = {"kind": "documents", "path": name, "sha256": "0", "bytes": 1, "rows": 1, "source": "a"}
+    body = {"format": 1, "step": "extract/a", "identity": "0", "ingredients": {}, "files": [entry]}
+    body |= {"records": [], "books": None, "extra": {}}
+    raw = canonical_json({"body": body, "sha256": sha256_json(body), "timing": {}})
+    (tmp_path / "manifest.json").write_bytes(raw)
+    with pytest.raises(IntegrityError, match="no path inside it"):
+        read_manifest(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"steps": [{"name": "a", "folder": name}]}))
+    with pytest.raises(IntegrityError, match="no path inside it"):
+        read_run(tmp_path)
+    for shards, tokenizer in (([{"name": name}], "tokenizer.model"), ([], name)):
+        (tmp_path / "manifest.json").write_text(
+            json.dumps({"shards": shards, "sources": [], "dtype": "uint16", "tokenizer": tokenizer})
+        )
+        with pytest.raises(IntegrityError, match="no path inside it"):
+            read_shards(tmp_path)
