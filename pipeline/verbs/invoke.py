@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gristmill.pipeline.run.settings import EngineSettings
 
 EXIT_LOSSES = 3
+_plain_names: set[str] = set()  # of recipes that stand for a verb on plain files, made in this process
 _SHOWN_CAUSES = 4
 PLAIN_SOURCE = "sources.input"  # where a verb on plain files has its one source
 
@@ -62,6 +63,7 @@ def plain_recipe(
     if not inputs:
         raise UsageError("no inputs given", hint="name files, globs, or the output folder of another verb")
     sources = {"input": {"inputs": list(inputs), **source}}
+    _plain_names.add(name)
     return make_recipe({"name": name, "sources": sources, **sections}, overrides)
 
 
@@ -79,6 +81,7 @@ def named_recipe(
         for override in overrides
         for key in (sources if override.startswith(prefix) else [""])
     ]
+    _plain_names.add(name)
     return make_recipe({"name": name, "sources": named, **sections}, spread)
 
 
@@ -95,6 +98,8 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
 
     out = output_folder(recipe, options.out)
     progress = Progress(quiet=options.quiet)
+    if options.out is None and recipe.name in _plain_names and (said := _meets_another(recipe, out)):
+        print(said, file=sys.stderr)
     settings = engine_settings(recipe, options)
     try:
         with followed(out, progress.note) as report:
@@ -108,6 +113,37 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
         progress.note(line)
     progress.note(f"{len(result.ran)} steps run{reused}, {spell_seconds(result.seconds)}; results in {out}")
     return result
+
+
+def _meets_another(recipe: Recipe, out: Path) -> str:
+    """What to say where a verb's own folder holds results of the same verb with other settings.
+
+    Raises UsageError where they are of other inputs: the earlier run's would go.
+    """
+    from gristmill.pipeline.run.folder import RUN_FILE, read_run
+
+    if not (out / RUN_FILE).exists():
+        return ""
+    before, now = read_run(out).get("recipe", {}), recipe.model_dump(mode="json", exclude_none=True)
+    if before.get("sources") != now["sources"]:
+        raise UsageError(
+            f"`{out}` holds an earlier run of this verb, on {_inputs_of(before)}; this one reads"
+            f" {_inputs_of(now)}",
+            hint="name a folder for this run with `--out`",
+        )
+    without = ("engine", "output", "limits")
+    changed = [key for key in {**before, **now} if key not in without and before.get(key) != now.get(key)]
+    if not changed:
+        return ""
+    return (
+        f"`{out}` holds an earlier run with other settings ({', '.join(changed)}): its results give way to"
+        " this run's; name another folder with `--out` to keep both"
+    )
+
+
+def _inputs_of(recipe: Mapping[str, Any]) -> str:
+    inputs = [path for source in recipe.get("sources", {}).values() for path in source.get("inputs", ())]
+    return f"`{inputs[0]}`{' and others' if len(inputs) > 1 else ''}" if inputs else "none"
 
 
 def source_names(paths: Sequence[str]) -> dict[str, str]:

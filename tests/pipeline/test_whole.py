@@ -210,3 +210,22 @@ def test_a_module_that_a_rule_imports_from_beside_it_is_part_of_the_identity(
     assert [state.state for state in states(plan_of(**sections), here / "out")] == ["done", "stale"]
     removed = run_plan(plan_of(**sections), here / "out", INLINE, QUIET).manifests["filter/a"]
     assert removed.rows("documents") == 0
+
+
+def test_two_runs_of_a_verb_on_other_inputs_do_not_share_its_own_folder(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(here / "b.jsonl", "other")
+
+    def run(*arguments: str) -> tuple[object, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--engine", "inline", "--quiet"])
+        return ended.value.code, capfd.readouterr().err
+
+    assert run("dedup", "a.jsonl", "--stages", "exact")[0] in (0, None)
+    code, err = run("dedup", "b.jsonl", "--stages", "exact")
+    assert code == 2 and "`out/dedup` holds an earlier run of this verb, on `a.jsonl`" in err
+    assert "this one reads `b.jsonl`" in err and "name a folder for this run with `--out`" in err
+    code, err = run("dedup", "a.jsonl", "--stages", "exact", "--mode", "mark")
+    assert code in (0, None) and "holds an earlier run with other settings (dedup)" in err
+    assert run("dedup", "b.jsonl", "--stages", "exact", "--out", "out/b")[0] in (0, None)
