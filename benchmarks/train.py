@@ -58,7 +58,7 @@ TRICKS: dict[str, dict[str, Any]] = {
     "the loss not compiled": {"compile_loss": False},
     "documents masked, varlen": {"attention": "varlen", "documents": True},
     "documents masked, flex": {"attention": "flex", "documents": True},
-    "activations recomputed": {"checkpointing": True},
+    "activations recomputed": {"checkpointing": "full"},
     "8-bit products": {"float8": True},
     "Muon": {"optimizer": {"name": "muon", "lr": 1e-4}},
 }

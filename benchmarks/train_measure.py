@@ -21,12 +21,13 @@ from train_baselines import plain_step, transformers_step
 
 from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.config import LossSettings, Settings
+from gristmill.trainer.devices import compute_dtype
 from gristmill.trainer.initialise import init_weights
 from gristmill.trainer.loss import chunked_loss
 from gristmill.trainer.memory import peak_memory
 from gristmill.trainer.model import Model, flops_per_token, num_parameters
 from gristmill.trainer.optimizer import Optimizer
-from gristmill.trainer.parallel import Group, compute_dtype, torch_device, wrap
+from gristmill.trainer.parallel import Group, torch_device, wrap
 from gristmill.trainer.presets import preset
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.spikes import SpikeFilter
@@ -145,6 +146,8 @@ def ours_step(
     model.to_empty(device=device)
     init_weights(model, 0)
     model.dtype, model.recompute = dtype, settings.checkpointing
+    for block in model.blocks:
+        block.selective = settings.checkpointing == "selective"
     module = wrap(model, settings, Group(0, 1, device))
     model.fuse_loss = compiled and compile_loss
     optimizer = Optimizer(model, settings.optimizer, dtype)

@@ -35,6 +35,8 @@ class OptimizerSettings:
         False  # OLMo 2 leaves them out; nanoGPT decays every matrix, them and the head too
     )
     momentum: float = 0.95  # Muon's, Nesterov
+    ema_decay: float = 0.0  # 0.999: an exponential average of the weights is kept beside them; 0: none
+    mup_base_width: int = 0  # muP: the width at which lr was found, for any `model.width`; 0: off
     clip: float = 1.0  # global gradient norm; 0: off
     schedule: Literal["wsd", "cosine", "constant", "decay"] = (
         "wsd"  # decay: WSD's last part alone, for a branch
@@ -56,7 +58,13 @@ class OptimizerSettings:
         lengths = ("warmup_steps", "warmup_tokens", "decay_steps", "decay_tokens")
         for name in ("muon_lr", "weight_decay", "momentum", "clip", *lengths):
             at_least(f"optimizer.{name}", getattr(self, name), 0)
-        for name, value in (("betas", self.betas[0]), ("betas", self.betas[1]), ("momentum", self.momentum)):
+        at_least("optimizer.mup_base_width", self.mup_base_width, 0)
+        for name, value in (
+            ("ema_decay", self.ema_decay),
+            ("betas", self.betas[0]),
+            ("betas", self.betas[1]),
+            ("momentum", self.momentum),
+        ):
             if not 0 <= value < 1:
                 raise UsageError(f"`optimizer.{name}` must be at least 0 and below 1, got {value}")
         by_fraction = not any(getattr(self, name) for name in lengths) and self.schedule == "wsd"
@@ -90,10 +98,13 @@ class DataSettings:
     shuffle_shards: int = 0  # 0: permute over all windows; k: inside groups of k shards, for remote shards
     cache_dir: str = ""  # where remote shards are kept; "": a folder in the run
     cache_bytes: int = 64 << 30
+    prefetch: int = 4  # batches made ahead of the one in use
+    threads: int = 2  # that make them; remote shards are read by one
 
     def __post_init__(self) -> None:
         at_least("data.shuffle_shards", self.shuffle_shards, 0)
-        at_least("data.cache_bytes", self.cache_bytes, 1)
+        for name in ("cache_bytes", "prefetch", "threads"):
+            at_least(f"data.{name}", getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,9 @@ class Settings:
         "auto"  # the kernel inside documents; auto: the first that runs here
     )
     float8: bool = False
-    checkpointing: bool = False  # recompute activations per block
+    float8_scales: Literal["tensor", "row"] = "tensor"  # one per matrix; per row: less lost to rounding
+    checkpointing: Literal["none", "selective", "full"] = "none"  # activations computed again; true: full
+    deterministic: bool = False  # the same sums in the same order: slower kernels, repeated to the bit
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # with several ranks; auto: fsdp from 1B parameters
     threads: int = 0  # CPU threads; 0: torch's choice
     log_every: int = 10
@@ -176,6 +189,11 @@ class Settings:
             at_least(name, getattr(self, name), 1)
 
         at_least("spike_sigmas", self.spike_sigmas, 0)
+        if self.optimizer.mup_base_width and (self.model.tied or self.optimizer.name != "adamw"):
+            raise UsageError(
+                "`optimizer.mup_base_width` is for AdamW and a head of its own",
+                hint="set model.tied to false and optimizer.name to adamw",
+            )
         if self.branch and self.init:
             raise UsageError("`branch` and `init` both say where weights come from: choose one")
 
@@ -189,6 +207,8 @@ class Settings:
         if isinstance(model, dict) and "preset" in model:
             changes = {key: value for key, value in model.items() if key != "preset"}
             values = values | {"model": dataclasses.asdict(preset(model["preset"])) | changes}
+        if isinstance(values, dict) and isinstance(values.get("checkpointing"), bool):
+            values = values | {"checkpointing": "full" if values["checkpointing"] else "none"}
         settings = from_dict(cls, values)
         object.__setattr__(settings, "model_given", tuple(sorted(given)))
         return settings

@@ -1,9 +1,9 @@
-"""Linear maps whose three matrix products run in 8 bits: one scale per tensor, taken from its largest value
-each time.
+"""Linear maps whose three matrix products run in 8 bits, scaled by their largest values each time.
 
-Inputs and weights are rounded to e4m3, gradients to e5m2, as in torchao's tensorwise recipe. It pays from
-about 1B parameters, with compiled blocks, on GPUs with 8-bit matrix units (compute capability 8.9 and above);
-evaluation and checkpoints are untouched, since weights stay fp32.
+Inputs and weights are rounded to e4m3 and gradients to e5m2 with one scale each, as in torchao's tensorwise
+recipe, or all to e4m3 with a scale per row, as in its rowwise one. It pays from about 1B parameters, with
+compiled blocks, on GPUs with 8-bit matrix units (compute capability 8.9 and above); evaluation and
+checkpoints are untouched, since weights stay fp32.
 """
 
 from __future__ import annotations
@@ -21,49 +21,71 @@ SMALLEST = 128  # narrower matrices lose more to rounding than they gain (nanoch
 ALIGNMENT = 16  # of every side, which the kernel demands
 
 
-def quantize(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return a tensor in 8 bits and the fp32 scale that brings it back."""
-    scale = (x.abs().amax().float() / torch.finfo(dtype).max).clamp(min=1e-12)
+def quantize(x: Tensor, dtype: torch.dtype, dim: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return a tensor in 8 bits and the fp32 scale that brings it back; `dim`: a scale for each slice that
+    runs along it."""
     limit = torch.finfo(dtype).max
+    largest = x.abs().amax() if dim is None else x.abs().amax(dim, keepdim=True)
+    scale = (largest.float() / limit).clamp(min=1e-12)
     return (x.float() / scale).clamp(-limit, limit).to(dtype), scale
 
 
 class _Float8Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
-        x8, x_scale = quantize(x, torch.float8_e4m3fn)
-        w8, w_scale = quantize(weight, torch.float8_e4m3fn)
-        ctx.save_for_backward(x8, x_scale, w8, w_scale)
-        return _product(x8, w8.t(), x_scale, w_scale)
+    """x W^T. Of the weight nothing is saved but itself, which is rounded again: under FSDP its 8-bit copy
+    would be the whole of each layer's, on every rank."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        x8, x_scale, w8, w_scale = ctx.saved_tensors
-        g8, g_scale = quantize(grad, torch.float8_e5m2)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, by_row: bool) -> Tensor:  # type: ignore[override]
+        ctx.by_row = by_row
+        dim = 1 if by_row else None
+        x8, x_scale = quantize(x, torch.float8_e4m3fn, dim)
+        w8, w_scale = quantize(weight.to(x.dtype), torch.float8_e4m3fn, dim)
+        ctx.save_for_backward(*((x, x_scale) if by_row else (x8, x_scale)), weight)
+        return _product(x8, w8.t(), x_scale, w_scale.t(), fast=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        x, x_scale, weight = ctx.saved_tensors
+        kind = torch.float8_e4m3fn if ctx.by_row else torch.float8_e5m2  # rows need no wide range
+        sums_over = (1, 0) if ctx.by_row else (None, None)
+        # d x = g W sums over the outputs: rows of g, columns of W; d W = g^T x over the tokens
+        g8, g_scale = quantize(grad, kind, sums_over[0])
+        w8, w_scale = quantize(weight.to(grad.dtype), torch.float8_e4m3fn, sums_over[1])
         d_x = _product(g8, w8.t().contiguous().t(), g_scale, w_scale)
-        d_weight = _product(g8.t().contiguous(), x8.t().contiguous().t(), g_scale, x_scale)
-        return d_x, d_weight
+        if ctx.by_row:
+            g8, g_scale = quantize(grad, kind, 0)
+            x, x_scale = quantize(x, torch.float8_e4m3fn, 0)
+        d_weight = _product(g8.t().contiguous(), x.t().contiguous().t(), g_scale.t(), x_scale)
+        return d_x, d_weight.to(weight.dtype), None
 
 
-def _product(a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor) -> Tensor:
-    """Multiply (m, k) row by row with (k, n) column by column, both in 8 bits, into bf16."""
-    out: Tensor = torch._scaled_mm(a, b, scale_a=a_scale, scale_b=b_scale, out_dtype=torch.bfloat16)
+def _product(a: Tensor, b: Tensor, a_scale: Tensor, b_scale: Tensor, fast: bool = False) -> Tensor:
+    """Multiply (m, k) row by row with (k, n) column by column, both in 8 bits, into bf16; `fast` adds up in
+    fewer bits, as is usual forward and not backward (torchao)."""
+    if a_scale.ndim:
+        a_scale, b_scale = a_scale.flatten()[:, None], b_scale.flatten()[None]
+    out: Tensor = torch._scaled_mm(
+        a, b, scale_a=a_scale, scale_b=b_scale, out_dtype=torch.bfloat16,
+        use_fast_accum=fast,
+    )  # fmt: skip
     return out
 
 
 class Float8Linear(Linear):
     """A Linear with the same weights that multiplies in 8 bits while gradients are on."""
 
+    by_row = False
+
     def forward(self, x: Tensor) -> Tensor:
         rows = x.flatten(0, -2)
         if not torch.is_grad_enabled() or x.dtype != torch.bfloat16 or rows.shape[0] % ALIGNMENT:
             return super().forward(x)
         apply: Any = _Float8Product.apply
-        out: Tensor = apply(rows, self.weight.to(x.dtype)).unflatten(0, x.shape[:-1])
+        out: Tensor = apply(rows, self.weight, self.by_row).unflatten(0, x.shape[:-1])
         return out if self.bias is None else out + self.bias.to(x.dtype)
 
 
-def use_float8(model: Model, device: torch.device) -> int:
+def use_float8(model: Model, device: torch.device, scales: str = "tensor") -> int:
     """Turn the blocks' large linear maps to 8 bits, in place; return how many. The head and routers stay as
     they are."""
     if not hasattr(torch, "_scaled_mm"):
@@ -85,5 +107,6 @@ def use_float8(model: Model, device: torch.device) -> int:
             side % ALIGNMENT == 0 and side >= SMALLEST for side in module.weight.shape
         ):
             module.__class__ = Float8Linear
+            module.by_row = scales == "row"  # type: ignore[assignment]
             count += 1
     return count

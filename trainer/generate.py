@@ -22,8 +22,9 @@ from torch import Tensor
 from gristmill.errors import UsageError
 from gristmill.trainer.attention import KVCache
 from gristmill.trainer.checkpoint import Meta, find, load
+from gristmill.trainer.devices import compute_dtype
 from gristmill.trainer.model import Model
-from gristmill.trainer.parallel import compute_dtype, torch_device
+from gristmill.trainer.parallel import torch_device
 from gristmill.trainer.tokenizer import check_text, load_tokenizer
 
 Ids = list[int]

@@ -22,8 +22,8 @@ BLOCK = 1 << 18  # of so many weights, whole rows
 
 
 @torch.no_grad()
-def init_weights(model: Model, seed: int) -> None:
-    """Draw every weight of this rank."""
+def init_weights(model: Model, seed: int, mup_base_width: int = 0) -> None:
+    """Draw every weight of this rank; with a base width as muP has it, the same as ever at that width."""
     draws: list[Callable[[], None]] = []
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -31,7 +31,7 @@ def init_weights(model: Model, seed: int) -> None:
         elif "norm" in name:
             parameter.fill_(1.0)
         else:
-            draws += _draws(parameter, f"{seed}/{name}", deviation(name, model))
+            draws += _draws(parameter, f"{seed}/{name}", deviation(name, model, mup_base_width))
     if len(draws) < 64:
         for draw in draws:
             draw()
@@ -41,10 +41,17 @@ def init_weights(model: Model, seed: int) -> None:
             done.result()
 
 
-def deviation(name: str, model: Model) -> float:
-    """Return the standard deviation a weight is drawn with."""
+def deviation(name: str, model: Model, mup_base_width: int = 0) -> float:
+    """Return the standard deviation a weight is drawn with.
+
+    muP (Yang et al. 2022, table 3): hidden matrices as 1 / sqrt(width), the head as 1 / width.
+    """
     residual = name.endswith(("attention.out.weight", "ffn.down.weight", "ffn.down"))
-    return 0.02 / math.sqrt(2 * model.config.num_layers) if residual else 0.02
+    usual = 0.02 / math.sqrt(2 * model.config.num_layers) if residual else 0.02
+    wider = model.config.width / mup_base_width if mup_base_width else 1.0
+    if name == "head.weight":
+        return usual / wider
+    return usual / math.sqrt(wider) if name.startswith("blocks.") else usual
 
 
 def _draws(parameter: Tensor, key: str, spread: float) -> Iterator[Callable[[], None]]:

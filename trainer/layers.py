@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gristmill.trainer.attention import KVCache, Mask, Scores, attend
 from gristmill.trainer.moe import Experts, Routing
+from gristmill.trainer.recompute import recomputed
 from gristmill.trainer.rope import Rotary, rotate
 from gristmill.trainer.shape import ModelConfig, Traits
 
@@ -109,7 +110,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, traits: Traits, layer: int) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.selective = layer, False
         before, after = traits.norms != "after", traits.norms != "before"
         self.attention_norm = Norm(config, traits) if before else None
         self.attention = Attention(config, traits, layer)
@@ -127,6 +128,16 @@ class Block(nn.Module):
         real: Tensor | None = None,
     ) -> tuple[Tensor, Routing | None]:
         """Return the residual stream and, with experts, what the router did with the `real` tokens."""
+        if self.selective and torch.is_grad_enabled():
+            found: tuple[Tensor, Routing | None] = recomputed(
+                self._forward, "selective", x, rotary, mask, cache, real
+            )
+            return found
+        return self._forward(x, rotary, mask, cache, real)
+
+    def _forward(
+        self, x: Tensor, rotary: Rotary, mask: Mask, cache: KVCache | None, real: Tensor | None
+    ) -> tuple[Tensor, Routing | None]:
         inner = x if self.attention_norm is None else self.attention_norm(x)
         out = self.attention(inner, rotary, mask, cache, self.layer)
         x = x + (out if self.attention_out_norm is None else self.attention_out_norm(out))

@@ -9,10 +9,10 @@ a step is the same for any world size.
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import Queue
 from typing import Protocol
 
 import numpy as np
@@ -50,9 +50,15 @@ class Batch:
     def num_targets(self) -> int:
         return int((self.targets != IGNORED).sum())
 
+    def pinned(self) -> Batch:
+        """Return the batch in memory that is copied to a GPU without waiting; for the loader's threads."""
+        return Batch(
+            *(part.pin_memory() for part in (self.inputs, self.targets, self.positions, self.sources))
+        )
+
     def to(self, device: torch.device) -> Batch:
         def move(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+            return tensor.to(device, non_blocking=True) if device.type == "cuda" else tensor
 
         return Batch(*(move(tensor) for tensor in (self.inputs, self.targets, self.positions, self.sources)))
 
@@ -212,35 +218,25 @@ def collate(samples: list[Sample], context: int, eos_id: int) -> Batch:
     return Batch(*map(torch.from_numpy, (inputs, targets, positions, sources)))
 
 
-def prefetch(make: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
-    """Yield `make(step)` for each step, one batch ahead in a thread; an error in the thread is raised
-    here."""
-    queue: Queue[Batch | BaseException | None] = Queue(maxsize=1)
-    stopped = threading.Event()
+def prefetch(make: Callable[[int], Batch], steps: range, ahead: int = 4, threads: int = 2) -> Iterator[Batch]:
+    """Yield `make(step)` for each step in order, made up to `ahead` batches ahead by threads; an error is
+    raised where its batch would come.
 
-    def work() -> None:
+    Copies from mapped files, where a thread waits for the disk, hold no Python lock: the thread that launches
+    kernels goes on.
+    """
+    with ThreadPoolExecutor(threads, "loader") as pool:
+        made: deque[Future[Batch]] = deque()
         try:
             for step in steps:
-                if stopped.is_set():
-                    return
-                queue.put(make(step))
-            queue.put(None)
-        except BaseException as error:
-            queue.put(error)
-
-    thread = threading.Thread(target=work, name="loader", daemon=True)
-    thread.start()
-    try:
-        while (item := queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        while thread.is_alive():  # a full queue holds the thread: empty it until it sees the flag
-            if not queue.empty():
-                queue.get_nowait()
-            thread.join(0.01)
+                made.append(pool.submit(make, step))
+                if len(made) > ahead:
+                    yield made.popleft().result()
+            while made:
+                yield made.popleft().result()
+        finally:
+            for waiting in made:
+                waiting.cancel()
 
 
 def _samples(stream: Stream, context: int, seed: int, settings: DataSettings) -> Samples:

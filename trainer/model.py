@@ -16,7 +16,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gristmill.trainer.architectures.table import architecture
 from gristmill.trainer.attention import KVCache, Mask
@@ -24,6 +23,7 @@ from gristmill.trainer.config import LossSettings
 from gristmill.trainer.layers import Linear, Norm
 from gristmill.trainer.loss import Loss, cap, chunked_loss, token_losses
 from gristmill.trainer.moe import auxiliary_loss, copies
+from gristmill.trainer.recompute import recomputed
 from gristmill.trainer.rope import Rotary, tables
 from gristmill.trainer.shape import ModelConfig
 
@@ -33,7 +33,7 @@ class Model(nn.Module):
         super().__init__()
         made_of = architecture(config)
         self.config, self.traits, self.dtype = config, made_of.traits, torch.float32
-        self.recompute = self.fuse_loss = False
+        self.recompute, self.fuse_loss = "none", False  # recompute: none, selective or full
         self.embed = nn.Embedding(config.padded_vocab, config.width)
         learned = self.traits.learned_positions
         self.positions = nn.Embedding(config.context, config.width) if learned else None
@@ -72,8 +72,8 @@ class Model(nn.Module):
         real = None if targets is None or not (loss or count_copies) else (targets >= 0).flatten()
         routings = []
         for block, rotary in zip(self.blocks, self.rotary(positions), strict=True):
-            if self.recompute and torch.is_grad_enabled():
-                x, routing = checkpoint(block, x, rotary, mask, None, real, use_reentrant=False)
+            if self.recompute == "full" and torch.is_grad_enabled():
+                x, routing = recomputed(block, "full", x, rotary, mask, None, real)
             else:
                 x, routing = block(x, rotary, mask, cache, real)
             routings += [] if routing is None else [routing]

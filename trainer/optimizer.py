@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.adamw import adamw
 
 from gristmill.trainer.config import OptimizerSettings
+from gristmill.trainer.model import Model
 from gristmill.trainer.muon import Muon
 from gristmill.trainer.sharding import local, shard_group
 
@@ -20,10 +21,8 @@ from gristmill.trainer.sharding import local, shard_group
 class Optimizer:
     """Hold moments beside the parameters of a model; `step` applies one update in place."""
 
-    def __init__(
-        self, model: nn.Module, settings: OptimizerSettings, dtype: torch.dtype = torch.float32
-    ) -> None:
-        self.settings = settings
+    def __init__(self, model: Model, settings: OptimizerSettings, dtype: torch.dtype = torch.float32) -> None:
+        self.settings, self.width = settings, model.config.width
         self.parameters = dict(model.named_parameters())
         muon = settings.name == "muon"
         matrices = {
@@ -38,10 +37,20 @@ class Optimizer:
             self.state[f"exp_avg_sq.{name}"] = torch.zeros_like(self.parameters[name])
         for name in matrices:
             self.state[f"momentum.{name}"] = torch.zeros_like(self.parameters[name])
+        self.averaged = list(self.parameters) if settings.ema_decay else []
+        if self.averaged:  # the average is this over its weight, so that it needs no first value
+            self.state["ema_weight"] = torch.zeros((), device=device)
+            self.state |= {f"ema.{name}": torch.zeros_like(self.parameters[name]) for name in self.averaged}
 
     def _decays(self, name: str) -> bool:
         outside = name.startswith(("embed.", "positions.", "head."))
         return outside if outside and self.settings.decay_embeddings else _is_hidden(name)
+
+    def _rate(self, name: str) -> float:
+        """Return what a weight's learning rate is multiplied by: with muP, those that read the residual
+        stream and write to it are slower the wider it is (Yang et al. 2022, table 3)."""
+        scaled = self.settings.mup_base_width and (_is_hidden(name) or name == "head.weight")
+        return self.settings.mup_base_width / self.width if scaled else 1.0
 
     def grad_norm(self) -> Tensor:
         """Return the global norm of the gradients, fp32, on the device."""
@@ -64,15 +73,24 @@ class Optimizer:
             self._muon_step((self.settings.muon_lr or self.settings.lr) * factor, shrink, take)
         for parameter in self.parameters.values():
             parameter.grad = None
+        if self.averaged:
+            share = 1 - self.settings.ema_decay
+            self.state["ema_weight"].lerp_(torch.ones_like(norm), share)
+            averages = [local(self.state[f"ema.{name}"]) for name in self.averaged]
+            weights = [local(self.parameters[name]) for name in self.averaged]
+            torch._foreach_lerp_(averages, weights, share)
 
     def _adamw_step(self, lr: float, shrink: Tensor, skip: Tensor) -> None:
         steps = dict(zip(self.adamw, self.state["adamw_steps"].unbind(), strict=True))
         used = [name for name in self.adamw if self.parameters[name].grad is not None]
         decayed = [name for name in used if self.parameters[name].ndim >= 2 and self._decays(name)]
         rest = [name for name in used if name not in set(decayed)]
+        groups: dict[tuple[float, float], list[str]] = {}
         for names, weight_decay in ((decayed, self.settings.weight_decay), (rest, 0.0)):
-            if not names:
-                continue
+            for name in names:
+                rate = self._rate(name)  # what decays is lr x weight_decay, for any rate
+                groups.setdefault((rate, weight_decay / rate), []).append(name)
+        for (rate, weight_decay), names in groups.items():
             adamw(
                 [local(self.parameters[name]) for name in names],
                 [local(self.parameters[name].grad) for name in names],
@@ -86,7 +104,7 @@ class Optimizer:
                 amsgrad=False,
                 beta1=self.settings.betas[0],
                 beta2=self.settings.betas[1],
-                lr=lr,
+                lr=lr * rate,
                 weight_decay=weight_decay,
                 eps=self.settings.eps,
                 maximize=False,
@@ -116,7 +134,7 @@ def _is_hidden(name: str) -> bool:
     )
 
 
-def _splits(model: nn.Module) -> dict[str, list[int]]:
+def _splits(model: Model) -> dict[str, list[int]]:
     """Return where fused matrices divide into the maps they stand for: Muon must treat those apart."""
     splits = {}
     for name, module in model.named_modules():

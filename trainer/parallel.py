@@ -18,18 +18,11 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from gristmill.errors import UsageError
 from gristmill.trainer.config import MeshSettings, Settings
+from gristmill.trainer.devices import peak_flops
 from gristmill.trainer.float8 import use_float8
 from gristmill.trainer.model import Model, num_parameters
 from gristmill.trainer.moe import Experts
 from gristmill.trainer.slurm import ranks_of_srun
-
-# Dense bf16 TFLOP/s by part of the device's name, in this order (vendors' data sheets; as torchtitan and
-# nanochat use them).
-PEAK_TFLOPS = {
-    "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "A100": 312, "L40S": 362,
-    "L4": 121, "A10G": 70,
-    "A6000": 155, "RTX 4090": 165, "RTX 3090": 71,
-}  # fmt: skip
 
 FSDP_FROM = 1_000_000_000  # parameters
 
@@ -75,8 +68,7 @@ class Group:
         """Return the device's dense bf16 peak, where it is known."""
         if self.device.type != "cuda":
             return None
-        name = torch.cuda.get_device_name(self.device)
-        return next((tflops * 1e12 for part, tflops in PEAK_TFLOPS.items() if part in name), None)
+        return peak_flops(torch.cuda.get_device_name(self.device))
 
 
 @contextlib.contextmanager
@@ -122,19 +114,11 @@ def torch_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", local_rank if torch.cuda.device_count() > 1 else 0)
 
 
-def compute_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Resolve auto: bf16 on CUDA and on a CPU with bf16 instructions (4 to 5 times fp32's speed there), else
-    fp32."""
-    if name == "auto":
-        name = "bf16" if device.type == "cuda" or _cpu_has_bf16() else "fp32"
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
-
-
 def wrap(model: Model, settings: Settings, group: Group) -> nn.Module:
     """Compile blocks and spread the model over the group; returns the module to call. `model` keeps its
     names."""
     if settings.float8:
-        use_float8(model, group.device)
+        use_float8(model, group.device, settings.float8_scales)
     compiled = settings.compile == "on" or (settings.compile == "auto" and group.device.type == "cuda")
     if compiled:
         compile_blocks(model)
@@ -229,6 +213,17 @@ def _shard(model: Model, mesh: DeviceMesh, reshard: bool) -> nn.Module:
     return model
 
 
-def _cpu_has_bf16() -> bool:
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name)() for name in names if hasattr(torch.cpu, name))
+@contextlib.contextmanager
+def determinism(wanted: bool) -> Iterator[None]:
+    """Have torch take only kernels that add in one order, where `wanted`: index_add_ of experts and the
+    backward pass of FlashAttention use atomics otherwise."""
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

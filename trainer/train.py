@@ -16,13 +16,14 @@ ended run is not redone.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.branch import fork, with_trunk
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load, write_atomic
 from gristmill.trainer.config import Settings
+from gristmill.trainer.devices import compute_dtype
 from gristmill.trainer.documents import documents
 from gristmill.trainer.heldout import HeldOut
 from gristmill.trainer.hf import load_weights, start_config
@@ -47,7 +49,7 @@ from gristmill.trainer.optimizer import Optimizer
 from gristmill.trainer.parallel import (
     Group,
     accumulate,
-    compute_dtype,
+    determinism,
     is_sharded,
     process_group,
     reshard,
@@ -86,7 +88,8 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
         itemsize = compute_dtype(settings.dtype, group.device).itemsize
         profile = Path(settings.run) / "profile"
         with (
-            explain_out_of_memory(settings, config, group.device, itemsize),
+            determinism(settings.deterministic),
+            explain_out_of_memory(settings, config, group, itemsize),
             memory_snapshot(group.device, profile, group.rank, settings.memory_history),
         ):
             return Training(settings, group, shards, config).train()
@@ -155,6 +158,7 @@ class Training:
         self.spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, group.device)
         self.saved, self.signals = (-1, False), Signals()
         self.judged: list[tuple[int, Tensor]] = []
+        self.paused = self.paused_in_all = 0.0  # seconds of evaluations and saves, no part of a speed
         self.votes: list[Callable[[], float]] = []
         self.changed: dict[str, list[Any]] = {}
         self.jump: tuple[float, float] | None = None
@@ -194,7 +198,9 @@ class Training:
             if self.step < self.steps and self._evaluation_due():  # also one that a signal cut short
                 self._evaluate()
             self._settle()
-            for batch in prefetch(self._batch, range(self.step, self.steps)):
+            data = self.settings.data
+            threads = 1 if "://" in self.settings.shards else data.threads
+            for batch in prefetch(self._batch, range(self.step, self.steps), data.prefetch, threads):
                 self.profiler.before(self.step + 1)
                 self._train_step(batch)
                 if (trace := self.profiler.after(self.step)) is not None:
@@ -276,7 +282,8 @@ class Training:
         now = time.perf_counter()
         since, tokens = getattr(self, "logged", (started, self.tokens - num_targets))
         self.logged = (now, self.tokens)
-        speed = (self.tokens - tokens) / max(1e-9, now - since)
+        speed = (self.tokens - tokens) / max(1e-9, now - since - self.paused)
+        self.paused = 0.0
         peak = self.group.peak_flops
         mfu = None if peak is None else speed * flops_per_token(self.model) / (peak * self.group.world)
         skipped, in_a_row = (int(self.spikes.state[key]) for key in ("skipped", "skipped_in_a_row"))
@@ -306,6 +313,16 @@ class Training:
                 ),
             )
 
+    @contextlib.contextmanager
+    def _pause(self) -> Iterator[None]:
+        """Keep what is done within out of the speed of training."""
+        if self.group.device.type == "cuda":
+            torch.cuda.synchronize(self.group.device)
+        began = time.perf_counter()
+        yield
+        took = time.perf_counter() - began
+        self.paused, self.paused_in_all = self.paused + took, self.paused_in_all + took
+
     def _log_skipped(self) -> None:
         """Name the documents of the steps skipped since the last log row or save."""
         judged, self.judged = self.judged, []
@@ -333,7 +350,8 @@ class Training:
 
     def _batch(self, step: int) -> Batch:
         batch = self.settings.batch
-        return self.loader.batch(self._sample(step), batch, self.group.rank, self.group.world)
+        made = self.loader.batch(self._sample(step), batch, self.group.rank, self.group.world)
+        return made.pinned() if self.group.device.type == "cuda" else made
 
     def _forward(self, batch: Batch, **how: Any) -> Any:
         masked = self.settings.data.document_mask
@@ -353,8 +371,9 @@ class Training:
     def _evaluate(self) -> None:
         if self.heldout is None:
             return
-        rows = self.heldout.evaluate(self._forward, self.micro, self.group, self._asked_to_stop)
-        reshard(self.module)
+        with self._pause():
+            rows = self.heldout.evaluate(self._forward, self.micro, self.group, self._asked_to_stop)
+            reshard(self.module)
         if rows is None:
             self._stop()
             return
@@ -372,6 +391,8 @@ class Training:
         with torch.device("meta"):
             model = Model(self.config)
         model.dtype, model.recompute = compute_dtype(settings.dtype, device), settings.checkpointing
+        for block in model.blocks:
+            block.selective = settings.checkpointing == "selective"  # type: ignore[assignment]
         if is_sharded(model, settings, self.group):
             module = wrap(model, settings, self.group)
             model.to_empty(device=device)
@@ -387,7 +408,7 @@ class Training:
         if self.settings.init:
             load_weights(Path(self.settings.init), model)
         else:
-            init_weights(model, self.settings.seed)
+            init_weights(model, self.settings.seed, self.settings.optimizer.mup_base_width)
 
     def _state(self) -> dict[str, Tensor]:
         """Return what a checkpoint holds. Weights are those the optimizer updates, fp32 and sharded: what
@@ -452,7 +473,8 @@ class Training:
         tokenizer = self.shards.tokenizer()
         if tokenizer is not None and self.group.rank == 0:
             shutil.copyfile(tokenizer, self.folder / f"tokenizer{tokenizer.suffix}")
-        self.checkpoints.save(self._state(), meta, self.settings.keep)
+        with self._pause():
+            self.checkpoints.save(self._state(), meta, self.settings.keep)
         self.saved = (self.step, permanent)
 
     def _agreed_to_stop(self) -> bool:
@@ -506,7 +528,7 @@ class Training:
             "steps": self.step,
             "tokens": self.tokens,
             "training_seconds": seconds,
-            "tokens_per_s": tokens / seconds,
+            "tokens_per_s": tokens / max(1e-9, seconds - self.paused_in_all),
             "loss": logged[-1]["loss"] if logged else None,
             "skipped": int(self.spikes.state["skipped"]),
             "checkpoint": str(self.checkpoints.newest()),

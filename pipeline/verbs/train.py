@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command("generate")(generate)
     app.command("evaluate")(evaluate)
     app.command("export-hf")(export_hf)
+    app.command("average")(average)
 
 
 def train(
@@ -183,6 +184,23 @@ def export_hf(
     if dtype not in ("fp32", "bf16"):
         raise UsageError(f"`--dtype` must be fp32 or bf16, got {dtype!r}")
     print(write(_trained(checkpoint), out, dtype))
+
+
+def average(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Argument(help="The run folder to write.", show_default=False)],
+    last: Annotated[
+        int, typer.Option(min=0, help="Of so many last checkpoints; 0: the exponential average it keeps.")
+    ] = 0,
+) -> None:
+    """Average the weights of a run's last checkpoints, or write out the exponential average it keeps
+    (optimizer.ema_decay).
+
+    Example: gristmill average runs/a runs/a-mean --last 5
+    """
+    from gristmill.trainer.average import average as write
+
+    print(write(_trained(checkpoint), out, last))
 
 
 def _trained(checkpoint: Path) -> Path:

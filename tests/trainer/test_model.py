@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from gristmill.errors import UsageError
-from gristmill.trainer import float8, moe
+from gristmill.trainer import devices, float8, moe
 from gristmill.trainer.attention import DocumentMasks
 from gristmill.trainer.config import LossSettings
 from gristmill.trainer.initialise import init_weights
@@ -95,12 +95,14 @@ def test_documents_of_one_row_are_scored_as_if_alone() -> None:
 def test_recomputed_activations_give_the_same_gradients() -> None:
     tokens = torch.randint(0, 50, (2, 24), generator=DRAW)
     grads = []
-    for recompute in (False, True):
+    for recompute in ("none", "full", "selective"):
         model = tiny()
         model.recompute = recompute
+        for block in model.blocks:
+            block.selective = recompute == "selective"
         model(tokens, None, tokens, scale=1.0, loss=LossSettings()).total.backward()
         grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
-    assert torch.equal(*grads)
+    assert torch.equal(grads[0], grads[1]) and torch.equal(grads[0], grads[2])
 
 
 def test_balanced_routing_has_a_balance_loss_of_one_and_collapse_the_number_of_experts() -> None:
@@ -208,11 +210,13 @@ def test_the_grouped_product_kernel_equals_the_loop() -> None:
     torch.testing.assert_close(kernel, moe.grouped(x, w, counts), atol=0.1, rtol=0.05)
 
 
-def test_eight_bit_products_are_close_to_exact_ones() -> None:
+@pytest.mark.parametrize("by_row", [False, True])
+def test_eight_bit_products_are_close_to_exact_ones(by_row: bool) -> None:
     x = torch.randn(64, 256, generator=DRAW).bfloat16().requires_grad_()
     exact, eight = Linear(256, 128, bias=False), Linear(256, 128, bias=False)
     eight.load_state_dict(exact.state_dict())
     eight.__class__ = float8.Float8Linear
+    eight.by_row = by_row
     results = []
     for layer in (exact, eight):
         x.grad = None
@@ -233,3 +237,42 @@ def test_eight_bits_are_refused_beside_fp32_and_skip_narrow_maps() -> None:
     narrow = tiny()
     narrow.dtype = torch.bfloat16
     assert float8.use_float8(narrow, torch.device("cpu")) == 0
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+def test_eight_bits_keep_nothing_of_a_weight_but_itself(by_row: bool) -> None:
+    """Under FSDP a copy of it would be the whole of each layer's weights, on every rank."""
+    layer = Linear(256, 128, bias=False)
+    layer.__class__ = float8.Float8Linear
+    layer.by_row = by_row
+    kept: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    x = torch.randn(64, 256, generator=DRAW).bfloat16().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        layer(x)
+    beside = [t.nbytes for t in kept if t.data_ptr() not in (layer.weight.data_ptr(), x.data_ptr())]
+    assert sum(beside) <= 64 * 256 + 4 * 64  # the input in 8 bits, or nothing; and scales
+
+
+@pytest.mark.parametrize(
+    ("name", "tflops"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989), ("NVIDIA H100 PCIe", 756), ("NVIDIA L4", 121), ("NVIDIA L40", 181),
+        ("NVIDIA L40S", 362), ("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA RTX A6000", 155), ("NVIDIA H20", 148),
+        ("NVIDIA RTX 6000 Ada Generation", 364), ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA GeForce RTX 3090", 71), ("Tesla T4", None),
+    ],
+)  # fmt: skip
+def test_a_card_has_its_own_peak_or_none(name: str, tflops: float | None) -> None:
+    assert devices.peak_flops(name) == (None if tflops is None else tflops * 1e12)
+
+
+def test_cards_that_emulate_bf16_compute_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    for capability, kind in (((7, 0), torch.float32), ((7, 5), torch.float32), ((8, 0), torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        assert devices.compute_dtype("auto", cuda) == kind
