@@ -103,6 +103,18 @@ def check_unchanged(source: InputRange, access: Access) -> None:
         )
 
 
+def read_part(url: str, start: int, end: int, access: Access) -> bytes:
+    """Read bytes [start, end) of an object that no listing has named; fewer where it ends before."""
+    filesystem, path = open_filesystem(url, access)
+    data: bytes = with_retries(
+        lambda timeout: filesystem.cat_file(path, start=start, end=end, **timeout),
+        f"{url}@{start}",
+        access,
+        filesystem,
+    )
+    return data
+
+
 def read_whole(url: str, access: Access) -> bytes:
     """Read a small object, such as a listing."""
     filesystem, path = open_filesystem(url, access)

@@ -75,6 +75,17 @@ class Columns(BaseModel):
         return self
 
 
+class Selection(BaseModel):
+    """Which rows of an index are fetched; what is empty selects all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hosts: tuple[str, ...] = Field((), description="Hosts, with all hosts below them.")
+    languages: tuple[str, ...] = Field((), description="Languages that the index names, of any of a page's.")
+    statuses: tuple[int, ...] = Field((200,), description="HTTP status codes; rows that name none pass.")
+    mimes: tuple[str, ...] = Field((), description="Media types, as detected where the index says so.")
+
+
 class SourceSettings(BaseModel):
     """Where documents come from. Nothing is read to plan: inputs are listed, not opened."""
 
@@ -94,6 +105,9 @@ class SourceSettings(BaseModel):
         default=None, description="A snapshot of Common Crawl, instead of inputs."
     )
     format: Format = Field(default="auto", description="`auto` goes by the file name.")
+    select: Selection = Field(
+        default=Selection(), description="Of an index (`format: cdx` or `ccindex`): the rows to fetch."
+    )
     columns: Annotated[Columns, BeforeValidator(resolve_columns)] = Field(
         default=Columns(),
         description=(
