@@ -2,7 +2,7 @@
 documents; real text.
 
     python benchmarks/dedup.py [texts.jsonl.gz ...] [--only signatures,clustering] [--peers PYTHON]
-    [--millions 1 10 50] [--save]
+    [--millions 1 10 50] [--documents 10000000 1000000000] [--save]
 
 Without texts, the documentation of Python's own modules is used. Peers run in this process's turn, one sample
 of texts each way, in the interpreter named by --peers (one that has datatrove, spacy, datasketch and rensa;
@@ -46,7 +46,7 @@ from gristmill.hashing import sha256_file
 SETTINGS = FuzzySettings()
 SHARD_DOCUMENTS = 500_000
 RESULTS = Path(__file__).parent / "results" / "dedup.json"
-PARTS = ("signatures", "clustering")
+PARTS = ("signatures", "clustering", "scale")
 
 
 def main() -> None:
@@ -60,10 +60,25 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="write results/dedup.json")
     parser.add_argument("--peers", default=sys.executable, help="the interpreter that has the peers")
     parser.add_argument("--millions", type=float, nargs="*", default=[1.0])
+    parser.add_argument(
+        "--documents", type=int, nargs="*", default=[], help="cluster so many, see dedup_scale"
+    )
+    parser.add_argument("--memory-bytes", type=int, default=SETTINGS.memory_bytes)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scratch", type=Path, default=None)
     arguments = parser.parse_args()
     parts: dict[str, Any] = {}
+    if arguments.documents:
+        from dedup_scale import bench_scale
+
+        parts["scale"] = []
+        for count in arguments.documents:
+            row = bench_scale(count, arguments.workers, arguments.scratch, arguments.memory_bytes)
+            report(json.dumps(row))
+            parts["scale"].append(row)
+            if arguments.save:
+                save(parts)
+        arguments.only = ""
     if "signatures" in arguments.only:
         parts["signatures"] = signatures_row(arguments.texts, arguments.peers, 2 if arguments.quick else 5)
     if "clustering" in arguments.only:
@@ -284,7 +299,8 @@ def peak() -> int:
 
 def cluster_part(folder: Path, bands: list[Path], part: int, parts: int) -> tuple[float, int]:
     began = time.process_time()
-    cluster_bands(bands, *key_range(part, parts), folder / f"0-{part}.forest")
+    cluster_bands(bands, *key_range(part, parts), folder / f"0-{part}.run")
+    (folder / f"0-{part}.0").rename(folder / f"0-{part}.forest")
     return time.process_time() - began, peak()
 
 

@@ -44,6 +44,7 @@ from gristmill.dedup.decisions import (
     write_decisions,
 )
 from gristmill.dedup.minhash import band_keys, signatures
+from gristmill.dedup.nearest import write_nearest
 from gristmill.dedup.order import Numbers, columns_needed, join_ids, member_columns, scope_hashes
 from gristmill.dedup.radix import argsort, group_starts, sort_pairs
 from gristmill.dedup.runs import Columns, Run, concat, read_range, write_run
@@ -147,6 +148,7 @@ def verify_group(
     out: Path,
     pairs_out: Path,
     old_row: int | None = None,
+    nearest_out: Path | None = None,
 ) -> dict[str, Any]:
     """Decide one group of components: write a run of decisions and a Parquet file of compared pairs; name the
     largest clusters, and the documents kept although a bound ended their comparisons.
@@ -170,6 +172,8 @@ def verify_group(
         verified = verify_in_blocks(settings, sets, columns, ~new[order])
     records = _records(columns, verified)
     write_decisions(out, records)
+    if nearest_out and old_row is not None:
+        write_nearest([(verified, columns)], old_row, nearest_out)
     counts = {**_counts(records), "members": len(order), "largest": largest_clusters(records)}
     return counts | write_compared(settings, pairs_out, [(verified, columns)], {0: verified.bounded})
 

@@ -134,7 +134,7 @@ def sweep(
             score[chunk[gone] - num_kept] = found.score[num_kept:][gone]
             columns["bounded"][chunk - num_kept] |= found.bounded[num_kept:]
             where = np.concatenate([first, chunk])
-            found_all.append((found, {name: both[name][where] for name in ("id_high", "id_low")}))
+            found_all.append((found, {name: both[name][where] for name in ("id_high", "id_low", "row")}))
     stay = keeper < 0
     write_run(left, {name: column[stay] for name, column in columns.items()})
     gone_columns = {name: column[~stay] for name, column in columns.items()}

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.dedup.cluster import component_of
@@ -25,13 +27,21 @@ from gristmill.dedup.radix import sort_pairs
 from gristmill.dedup.runs import Run, concat, write_run
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.shards import read_batches
+from gristmill.storage import ParquetWriter
+
+NAMES = pa.schema([("id", pa.binary(16)), ("url", pa.string()), ("source", pa.string())])
 
 
 def index_shard(
-    settings: FuzzySettings, documents: Path, decisions: Path, bands_out: Path, members_out: Path
+    settings: FuzzySettings,
+    documents: Path,
+    decisions: Path,
+    bands_out: Path,
+    members_out: Path,
+    names_out: Path,
 ) -> dict[str, int]:
     """Write the index of a shard's survivors: of the documents in the file, those that `decisions` lets stand
-    for themselves."""
+    for themselves; their ids, URLs and sources stand beside, in the same order."""
     survivors: set[bytes] = set()
     for table in read_batches(decisions, ["id", "survivor_id"]):
         survivors.update(table.filter(pc.equal(table["id"], table["survivor_id"]))["id"].to_pylist())
@@ -46,7 +56,18 @@ def index_shard(
     key, local = sort_pairs(keys[worded].ravel(), np.repeat(row[worded], settings.bands))
     write_run(bands_out, {"key": key, "row": local.astype(np.uint32), "first_row": np.zeros(1, np.uint64)})
     write_members(members_out, row, {**columns, "row": row}, sets)
+    _write_names(documents, places, names_out)
     return {"documents": count, "band_keys": len(key)}
+
+
+def _write_names(documents: Path, places: npt.NDArray[np.int64], out: Path) -> None:
+    start = 0
+    with ParquetWriter(out, NAMES) as writer:
+        for table in read_batches(documents, NAMES.names):
+            low, high = np.searchsorted(places, [start, start + len(table)])
+            chosen = table.take(pa.array(places[low:high] - start))
+            writer.write(pa.table([chosen[field.name].cast(field.type) for field in NAMES], schema=NAMES))
+            start += len(table)
 
 
 def gather_index(members: Path, first_row: int, components: Sequence[Path], out: Path) -> dict[str, int]:

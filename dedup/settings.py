@@ -167,6 +167,10 @@ class FuzzySettings(_Documents):
     index: bool = Field(
         False, description="write an index of the survivors, for later runs to compare against"
     )
+    report: bool = Field(
+        False,
+        description="tell for each document which old one, of which corpus, it duplicates or is nearest to",
+    )
     against: tuple[str, ...] = Field(
         (), description="folders of earlier runs that wrote an index; their survivors stay and win"
     )

@@ -112,7 +112,7 @@ def _verify(signatures, sets, ends, part, slots, capacity, room, most, containme
     pairs, num_pairs = np.empty((1024, 4), np.float64), 0
     counts = np.zeros((3, SIMILARITY_BINS), np.int64)
     seen, order = np.full(count, -1, np.int64), np.empty(bands, np.int64)
-    candidates, ranked = np.empty(room, np.int64), np.empty(room, np.int64)
+    candidates, ranked, unread = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
     for member in range(count):
         own = slots[member * bands : (member + 1) * bands]
         found = 0
@@ -120,7 +120,7 @@ def _verify(signatures, sets, ends, part, slots, capacity, room, most, containme
             found = _collect(own, lists, capacity, filled, seen, order, member, candidates)
             num_candidates[member] = found
         start, stop = ends[member], ends[member + 1]
-        hopeful, listed = 0, 0
+        hopeful, listed, num_unread = 0, 0, 0
         for k in range(abs(found)):
             kept = candidates[k]
             equal = 0
@@ -134,10 +134,8 @@ def _verify(signatures, sets, ends, part, slots, capacity, room, most, containme
                 hopeful += 1
                 continue
             counts[UNREAD, min(int(jaccard * SIMILARITY_BINS + 1e-9), SIMILARITY_BINS - 1)] += 1
-            if listed < PAIRS_LISTED:
-                pairs = _room(pairs, num_pairs)
-                pairs[num_pairs] = np.array([member, kept, jaccard, np.nan])
-                num_pairs, listed = num_pairs + 1, listed + 1
+            unread[num_unread] = ((num_hashes - equal) << 40) | kept
+            num_unread += 1
         ranked[:hopeful] = np.sort(ranked[:hopeful])
         for k in range(min(hopeful, most)):
             kept = ranked[k] & ((1 << 40) - 1)
@@ -155,6 +153,13 @@ def _verify(signatures, sets, ends, part, slots, capacity, room, most, containme
             if passed:
                 keeper[member], score[member] = kept, exact
                 break
+        if listed < PAIRS_LISTED and num_unread:
+            unread[:num_unread] = np.sort(unread[:num_unread])
+            for k in range(min(PAIRS_LISTED - listed, num_unread)):
+                pairs = _room(pairs, num_pairs)
+                estimate = 1 - (unread[k] >> 40) / num_hashes
+                pairs[num_pairs] = np.array([member, unread[k] & ((1 << 40) - 1), estimate, np.nan])
+                num_pairs += 1
         if keeper[member] == member:
             num_left[member] = max(0, hopeful - most)
             if part[member] != PROBE:

@@ -29,6 +29,7 @@ from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.cluster_samples import ClusterObserver, observe_bounded, observe_pairs
 from gristmill.pipeline.phases.dedup_components import find_components
 from gristmill.pipeline.phases.dedup_giants import verify_giants
+from gristmill.pipeline.phases.dedup_report import report_phases, said
 from gristmill.pipeline.phases.shuffle import Shard, files, over_parts, over_shards, passed_on, shards_of
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage
 from gristmill.pipeline.run.outcomes import Outcomes
@@ -92,6 +93,10 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     }
     facts |= {"components": found.count, "rounds": found.rounds}
     facts["warnings"] = bounded_warnings(settings, facts["bounded"])
+    if settings.report and old:
+        named, mine = yield from report_phases(job, shards, old, verified, applied)
+        facts |= {"old": mine, "notes": said(mine)}
+        found.records.extend(named)
     if settings.index:
         yield dedup_index.index_phase(job, applied)
         facts |= {
@@ -145,14 +150,16 @@ def verify_group(
     task: Attempt[FuzzySlice], group: int, members: list[str], components: str, old_row: int
 ) -> None:
     out, pairs = task.scratch / "clusters.run", task.scratch / "pairs.parquet"
-    counts = fuzzy.verify_group(
-        task.settings.fuzzy, [Path(path) for path in members], Path(components), group, out, pairs, old_row
-    )
+    near = task.scratch / "near.run" if task.settings.fuzzy.report else None
+    runs = [Path(path) for path in members]
+    counts = fuzzy.verify_group(task.settings.fuzzy, runs, Path(components), group, out, pairs, old_row, near)
     task.record.extra["largest"] = counts.pop("largest")
     similarity, bounded = counts.pop("similarity"), counts.pop("bounded")
     task.record.counts = {**counts, "bounded": len(bounded)}
     observe_pairs(task.record, read_parquet(pairs), similarity, task.seed)
     observe_bounded(task, bounded)
+    if near:
+        task.publish(near, "nearest-pairs")
     task.publish(out, "clusters", counts["members"])
     task.publish(pairs, "pairs", counts["listed"])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gristmill.dedup import fuzzy, giant
 from gristmill.dedup.cluster import group_range
+from gristmill.dedup.nearest import write_nearest
 from gristmill.dedup.stars import row_range
 from gristmill.manifest import Record
 from gristmill.parquet import read_parquet
@@ -44,7 +45,7 @@ def _verify(
     listed = {name: common[name] for name in ("members", "old_row")}
     left = yield Phase(f"{name}-list", tasks, {**listed, **where})
     done, turn = list(left), 0
-    shared = {"members": common["members"]}
+    shared = {name: common[name] for name in ("members", "old_row")}
     while sum(record.counts["left"] for record in left):
         undecided = files(job, left, "undecided")
         block = yield Phase(
@@ -84,13 +85,13 @@ def list_slice(
     task.publish(out, "undecided", task.record.counts["left"])
 
 
-def verify_block(task: Attempt[FuzzySlice], undecided: list[str], members: list[str]) -> None:
+def verify_block(task: Attempt[FuzzySlice], undecided: list[str], members: list[str], old_row: int) -> None:
     out, decided = task.scratch / "block.run", task.scratch / "decided.run"
     counts, found, columns = giant.verify_block(
         task.settings.fuzzy, list(map(Path, members)), list(map(Path, undecided)), out, decided
     )
     task.record.counts = counts
-    _observe(task, [(found, columns)], {0: found.bounded})
+    _observe(task, [(found, columns)], {0: found.bounded}, old_row)
     task.publish(out, "block", counts["kept"])
     task.publish(decided, "decided", counts["block"])
 
@@ -101,22 +102,27 @@ def sweep_slice(
     undecided: str,
     block: str,
     members: list[str],
+    old_row: int,
 ) -> None:
     left, decided = task.scratch / "left.run", task.scratch / "decided.run"
     paths = (list(map(Path, members)), Path(block), number, Path(undecided), left, decided)
     task.record.counts, found = giant.sweep(task.settings.fuzzy, *paths)
-    _observe(task, found, {})
+    _observe(task, found, {}, old_row)
     task.publish(left, "undecided", task.record.counts["left"])
     task.publish(decided, "decided", task.record.counts.pop("removed"))
 
 
-def _observe(task: Attempt[FuzzySlice], found: list[Any], bounded: dict[int, Any]) -> None:
+def _observe(task: Attempt[FuzzySlice], found: list[Any], bounded: dict[int, Any], old_row: int) -> None:
     pairs = task.scratch / "pairs.parquet"
     told = fuzzy.write_compared(task.settings.fuzzy, pairs, found, bounded)
     task.record.counts |= {"compared": told["compared"], "bounded": len(told["bounded"])}
     observe_pairs(task.record, read_parquet(pairs), told["similarity"], task.seed)
     observe_bounded(task, told["bounded"])
     task.publish(pairs, "pairs", told["listed"])
+    if task.settings.fuzzy.report:
+        near = task.scratch / "near.run"
+        write_nearest(found, old_row, near)
+        task.publish(near, "nearest-pairs")
 
 
 def sum_clusters(task: Attempt[FuzzySlice], part: int, parts: int, num_rows: int, decided: list[str]) -> None:

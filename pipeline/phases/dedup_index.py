@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,11 @@ from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_json
 from gristmill.location import location
-from gristmill.manifest import MANIFEST, Manifest, Record, read_manifest
+from gristmill.manifest import MANIFEST, Manifest, Record, put_manifest, read_manifest
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
+from gristmill.storage import FileEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class OldShard:
     first_row: int
     num_keys: int
     num_rows: int
+    names: str | None  # absent in an index that an earlier release wrote
+    corpus: str
 
 
 def indexes(settings: FuzzySettings) -> list[Manifest]:
@@ -53,9 +57,13 @@ def indexes(settings: FuzzySettings) -> list[Manifest]:
 
 
 def _indexed(folder: Path) -> Iterator[Manifest]:
-    manifests = (
-        [read_manifest(folder)] if (folder / MANIFEST).exists() else list(finished_steps(folder).values())
-    )
+    published = sorted(folder.glob(f"indexes/*/{MANIFEST}"))
+    if (folder / MANIFEST).exists():
+        manifests = [read_manifest(folder)]
+    elif published:
+        manifests = [read_manifest(path.parent) for path in published]
+    else:
+        manifests = list(finished_steps(folder).values())
     found = [manifest for manifest in manifests if "index" in manifest.extra]
     if not found:
         raise UsageError(
@@ -75,13 +83,59 @@ def index_digest(settings: FuzzySettings) -> dict[str, str]:
 def old_shards(settings: FuzzySettings, first_row: int) -> list[OldShard]:
     shards = []
     for manifest in indexes(settings):
-        for bands, members in zip(
-            manifest.named("index-bands"), manifest.named("index-members"), strict=True
-        ):
-            paths = [str((manifest.folder / entry.path).resolve()) for entry in (bands, members)]
-            shards.append(OldShard(paths[0], paths[1], first_row, bands.rows, members.rows))
+        named: list[FileEntry | None] = [*manifest.named("index-names")]
+        files = zip(
+            manifest.named("index-bands"),
+            manifest.named("index-members"),
+            named or [None] * len(manifest.named("index-bands")),
+            strict=True,
+        )
+        for bands, members, names in files:
+            paths = [
+                str((manifest.folder / entry.path).resolve()) if entry else None
+                for entry in (bands, members, names)
+            ]
+            place = (first_row, bands.rows, members.rows)
+            shards.append(OldShard(str(paths[0]), str(paths[1]), *place, paths[2], corpus_of(manifest)))
             first_row += members.rows
     return shards
+
+
+def corpus_of(manifest: Manifest) -> str:
+    """Name the corpus that an index is of: as published, else the output folder of its run."""
+    return str(manifest.extra.get("corpus") or manifest.folder.resolve().parent.parent.name)
+
+
+def publish_index(out: str, target: Path, corpus: str | None = None) -> int:
+    """Copy the indexes of a run, and of those that it compared against, without any text; return their
+    bytes."""
+    found = indexes_of(out)
+    size = 0
+    for number, manifest in enumerate(found):
+        folder = target / "indexes" / f"{number:03d}"
+        entries = [entry for entry in manifest.files if entry.kind.startswith("index-")]
+        for entry in entries:
+            (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(manifest.folder / entry.path, folder / entry.path)
+            size += entry.bytes
+        last = number == len(found) - 1
+        name = corpus if corpus and last else corpus_of(manifest)
+        extra = {"index": manifest.extra["index"], "against": [], "corpus": name}
+        ingredients = {"published": manifest.identity}
+        put_manifest(
+            Manifest(folder, manifest.step, manifest.identity, ingredients, entries, [], None, extra)
+        )
+    return size
+
+
+def indexes_of(folder: str) -> list[Manifest]:
+    """The indexes in a folder, each as it was made, after those that it compared against."""
+    found: dict[Path, Manifest] = {}
+    for manifest in _indexed(location(folder)):
+        for earlier in manifest.extra["against"]:
+            found |= {old.folder.resolve(): old for old in indexes_of(earlier)}
+        found[manifest.folder.resolve()] = manifest
+    return list(found.values())
 
 
 def gather_phase(old: Sequence[OldShard], components: list[str]) -> Phase:
@@ -109,8 +163,10 @@ def index_phase(job: Job[FuzzySlice], applied: Sequence[Record]) -> Phase:
 
 def index_file(task: Attempt[FuzzySlice], documents: str, decisions: str) -> None:
     bands, members = task.scratch / "bands.run", task.scratch / "members.run"
+    names = task.scratch / "names.parquet"
     task.record.counts = index.index_shard(
-        task.settings.fuzzy, Path(documents), Path(decisions), bands, members
+        task.settings.fuzzy, Path(documents), Path(decisions), bands, members, names
     )
+    task.publish(names, "index-names", task.record.counts["documents"])
     task.publish(bands, "index-bands", task.record.counts["band_keys"])
     task.publish(members, "index-members", task.record.counts["documents"])

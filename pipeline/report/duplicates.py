@@ -43,6 +43,8 @@ def _step(step: StepView) -> Html:
     if step.totals.bounded:
         ids = [tag("code", value, " ") for value in step.totals.bounded]
         body.append(details("some of the documents whose comparisons a bound ended", *ids))
+    if old := extra.get("old"):
+        body += _old(old)
     charts = []
     if sizes := step.totals.histograms.get("cluster_size"):
         title = "Clusters by number of documents"
@@ -78,6 +80,28 @@ def _sizes(histogram: Mapping[str, Sequence[float]]) -> list[tuple[str, float]]:
             (f"{low}" if high == low else f"{low}+" if high is None else f"{low}-{high}", counts[index])
         )
     return rows
+
+
+def _old(told: Mapping[str, Any]) -> list[Html]:
+    """What of earlier corpora the documents are, by corpus and host, and how near those are that stay."""
+    names = ("removed", "removed_bytes", "near")
+    rows = [
+        [tag("bdi", name), *(Cell(count(found.get(key, 0)), found.get(key, 0)) for key in names)]
+        for name, found in told["corpora"].items()
+    ]
+    head = ["corpus", "documents it has too", "their bytes", "near one of it, kept"]
+    parts = [table(head, rows)]
+    if told["hosts"]:
+        hosts = [
+            [tag("bdi", host or "-"), Cell(count(number), number)] for host, number in told["hosts"].items()
+        ]
+        parts.append(details("hosts of the documents that it has too", table(["host", "documents"], hosts)))
+    near = [round(step / len(told["kept_similarity"]), 2) for step in range(len(told["kept_similarity"]) + 1)]
+    if any(told["kept_similarity"]):
+        title = "Similarity of documents that stay to the nearest old one"
+        bins, series = without_empty_ends(near, [("kept", told["kept_similarity"])])
+        parts.append(figure(title, histogram(title, bins, series)))
+    return parts
 
 
 def _pairs(step: StepView) -> Html | None:

@@ -15,6 +15,7 @@ from gristmill.pipeline.verbs.invoke import Options
 
 def register(app: typer.Typer) -> None:
     app.command("dedup")(dedup)
+    app.command("dedup-index")(dedup_index)
     app.command("dedup-eval")(dedup_eval)
     app.command("decontaminate-eval")(decontaminate_eval)
 
@@ -49,6 +50,9 @@ def dedup(
     against: Annotated[
         list[str], typer.Option(help="A folder with an index. Repeatable.", show_default=False)
     ] = [],  # noqa: B006
+    report: Annotated[
+        bool, typer.Option("--report", help="Tell what of the indexes each document duplicates or is near.")
+    ] = False,
     decontaminate: Annotated[
         list[str], typer.Option(help="A benchmark in JSON lines. Repeatable.", show_default=False)
     ] = [],  # noqa: B006
@@ -72,6 +76,7 @@ def dedup(
             threshold=threshold,
             index=index,
             against=against,
+            report=report,
             decontaminate=decontaminate,
             text=text,
         )
@@ -80,9 +85,13 @@ def dedup(
         documents = _given(mode=mode, survivor=survivor, scope=scope)
         fuzzy = {
             **documents,
-            **_given(threshold=threshold, index=index or None, against=list(against) or None),
+            **_given(
+                threshold=threshold, index=index or None, against=list(against) or None, report=report or None
+            ),
         }
         section = _sections(stages or "exact,fuzzy", documents, fuzzy, scope)
+        if report and not against:
+            raise UsageError("`--report` tells of indexes", hint="name one with `--against`")
         if (index or against) and "fuzzy" not in section:
             raise UsageError(
                 "`--index` and `--against` are of near duplicates", hint="add `fuzzy` to `--stages`"
@@ -113,6 +122,25 @@ def _sections(
         if name not in known:
             raise UsageError(f"`--stages` has no stage `{name}`", hint=f"choose of {', '.join(known)}")
     return {name: section for name, section in known.items() if name in asked}
+
+
+def dedup_index(
+    out: Annotated[str, typer.Argument(help="A folder with an index.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="What reports call it; the folder's name when unset.", show_default=False),
+    ] = None,
+) -> None:
+    """Copy an index without the texts: band keys, hashed shingles, ids, URLs and sources.
+
+    Example: gristmill dedup-index out published --corpus web-2026
+    """
+    from gristmill.pipeline.phases.dedup_index import publish_index
+
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"`{target}` is not empty", hint="name a new folder")
+    print(f"{publish_index(out, target, corpus):,} bytes written; compare with `--against {target}`")
 
 
 def dedup_eval(
