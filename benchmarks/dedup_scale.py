@@ -151,13 +151,14 @@ class Scale:
     def __init__(self, total: int, workers: int, scratch: Path | None, memory_bytes: int) -> None:
         self.total, self.memory = total, memory_bytes
         self.folder = Path(tempfile.mkdtemp(dir=scratch))
-        self.pool = multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=8)
+        self.workers = workers
         self.cpu: dict[str, float] = {}
         self.peak: dict[str, int] = {}
         self.disk = 0
 
     def phase(self, name: str, task: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        found = self.pool.starmap(measured, [(task, *call) for call in calls], 1)
+        with multiprocessing.get_context("spawn").Pool(self.workers) as pool:  # so that peaks are the phase's
+            found = pool.starmap(measured, [(task, *call) for call in calls], 1)
         self.cpu[name] = self.cpu.get(name, 0) + sum(seconds for seconds, _peak, _result in found)
         self.peak[name] = max(self.peak.get(name, 0), *(peak for _seconds, peak, _result in found))
         self.disk = max(self.disk, sum(path.stat().st_size for path in self.folder.iterdir()))
@@ -246,5 +247,4 @@ def bench_scale(total: int, workers: int, scratch: Path | None, memory_bytes: in
             "digest": digest,
         }
     finally:
-        scale.pool.terminate()
         shutil.rmtree(scale.folder)
