@@ -269,12 +269,6 @@ class SubstringSettings(_Settings):
     min_bytes: int | None = Field(
         None, ge=10, description="bytes that must repeat, instead of words (Dolma 3: 500)"
     )
-    group_bytes: int = Field(
-        256 << 20,
-        ge=1,
-        le=1500 << 20,
-        description="text per suffix array, about 25 bytes of memory each; groups are not compared",
-    )
     min_characters: int = Field(
         1, ge=0, description="a document left with fewer characters, ends cut, is removed"
     )

@@ -1,190 +1,150 @@
-"""Exact substring deduplication over groups of documents, by suffix arrays.
+"""Exact substring deduplication over the whole corpus, by hashed windows.
 
-Documents are grouped and ordered by id, so that neither shards nor their order matter. Within a group, a
-stretch of text that occurs anywhere before is cut, so one copy stays. Texts of different groups are not
-compared: this is the last stage, over what other stages have kept. A whole group is in memory, with about 25
-bytes for each of text.
+Text of n words in a row (or n bytes) that occurs anywhere before, in the order of ids, is cut, so one copy
+stays. Two passes: in the first every text gives fingerprints, of each window of n units the smallest hash of
+n / 2 in a row (winnowing, Schleimer et al. 2003), so that two equal windows have an equal one; those that
+occur twice in the corpus are kept. In the second every window whose fingerprint is among them gives a hash of
+its very bytes, 128 bits; of equal ones all but the first are cut. What overlaps is cut as one, so that a
+repeat of any length goes whole. No task holds more than its range of hashes.
 
 How a stage calls this; each call is one task:
 
-    for shard in shards:                                                              # map
-        map_texts(shard.path, shard.first_row, scratch / f"{shard.name}.texts")
-    for part in range(num_parts(total_bytes, settings.group_bytes)):  # reduce: one suffix array each
-        find_repeats(settings, texts, *key_range(part, parts), scratch / f"{part}.cuts")
-    for shard in shards:                                                              # apply
-        apply_substring(settings, shard.path, shard.first_row, cuts)  # batches of kept, removed, decisions
+    for shard in shards:                                                          # 1. fingerprints
+        map_fingerprints(settings, shard.path, fingerprints)
+    for part in range(parts): find_repeated(fingerprints of all, *key_range(part, parts), repeated)
+    for shard in shards:                                                          # 2. windows
+        map_windows(settings, shard.path, shard.first_row, repeated of all, windows)
+    for part in range(parts): find_cuts(windows of all, *key_range(part, parts), cuts)
+    for shard in shards: apply_substring(settings, shard.path, shard.first_row, cuts)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+import pyarrow as pa
 
 from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.order import Numbers, split_ids
-from gristmill.dedup.radix import argsort
-from gristmill.dedup.runs import Run, concat, read_range, sort_columns, write_run
+from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import SubstringSettings
 from gristmill.dedup.shards import num_rows, read_batches
-from gristmill.text.words import scan, text_spans
+from gristmill.dedup.windows import byte_units, hash_windows, smallest_of_windows, word_units
 
-I64 = types.Array(types.int64, 1, "C")
-_SEPARATOR = 0xFF  # no byte of UTF-8: a match that crosses a document's end is cut there
-_SCAN_BYTES = 16 << 20
-
-
-def map_texts(path: Path, first_row: int, out: Path) -> dict[str, int]:
-    """Write a shard's texts as a run sorted by id."""
-    ids: list[tuple[Numbers, Numbers]] = []
-    texts: list[npt.NDArray[np.uint8]] = []
-    for table in read_batches(path, ["id", "text"]):
-        ids.append(split_ids(table["id"]))
-        starts, stops, data = text_spans(table["text"])
-        texts += [data[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
-    high, low = (concat([pair[side] for pair in ids]) for side in (0, 1))
-    order = argsort(high)
-    rows = np.arange(first_row, first_row + len(high), dtype=np.uint64)
-    size = np.array([len(texts[place]) for place in order.tolist()], np.uint64)
-    data = np.concatenate([*(texts[place] for place in order.tolist()), np.empty(0, np.uint8)])
-    columns = {
-        "id_high": high[order],
-        "id_low": low[order],
-        "row": rows[order],
-        "size": size,
-        "end": np.cumsum(size).astype(np.uint64),
-    }
-    write_run(out, {**columns, "text": data})
-    return {"documents": len(high), "text_bytes": len(data)}
+PART_RECORDS = 4_000_000  # per reduce task: 56 bytes each, twice while sorting
+_WINDOW = ("key", "check", "id_high", "id_low", "row", "start", "stop")
 
 
-def find_repeats(
-    settings: SubstringSettings, paths: Sequence[Path], low: int, high: int, out: Path
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of a batch of texts: where each begins and ends in its text, which document it is of, and
+    its fingerprint."""
+
+    first: npt.NDArray[np.int64]  # the unit that a window begins with
+    doc: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    stop: npt.NDArray[np.int64]
+    fingerprint: Numbers
+    place: npt.NDArray[np.int64]  # of the fingerprint, so that each is counted once
+    hashes: tuple[Numbers, Numbers]
+
+
+def _windows(settings: SubstringSettings, text: pa.ChunkedArray) -> _Windows:
+    n = settings.min_bytes or settings.min_tokens
+    units = byte_units(text) if settings.min_bytes else word_units(text)
+    k = max(1, n // 2)
+    prints = hash_windows(units, k, 0)
+    place = smallest_of_windows(prints, units.bounds, n, k)
+    first = np.flatnonzero(place >= 0)
+    doc = np.searchsorted(units.bounds, first, "right") - 1
+    place = place[first]
+    fingerprints = prints[place]
+    hashes = (hash_windows(units, n, 1)[first], hash_windows(units, n, 2)[first])
+    base = units.base[doc]
+    ends = (units.start[first] - base, units.end[first + n - 1] - base)
+    return _Windows(first, doc, *ends, fingerprints, place, hashes)
+
+
+def map_fingerprints(settings: SubstringSettings, path: Path, out: Path) -> dict[str, int]:
+    """Write the distinct fingerprints of a shard, and whether each occurs in it more than once."""
+    parts = []
+    text_bytes = 0
+    for table in read_batches(path, ["text"]):
+        windows = _windows(settings, table["text"])
+        parts.append(windows.fingerprint[np.unique(windows.place, return_index=True)[1]])
+        text_bytes += sum(len(value.encode()) for value in table["text"].to_pylist() if value)
+    key, count = np.unique(concat(parts).astype(np.uint64), return_counts=True)
+    write_run(out, {"key": key, "often": (count > 1).astype(np.uint8)})
+    return {"fingerprints": len(key), "text_bytes": text_bytes}
+
+
+def find_repeated(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
+    """Write the fingerprints in [low, high) that occur more than once in all shards."""
+    columns = read_range([Run(path) for path in paths], low, high, ("key", "often"))
+    key, place, count = np.unique(columns["key"], return_inverse=True, return_counts=True)
+    often = np.zeros(len(key), bool)
+    np.logical_or.at(often, place, columns["often"].astype(bool))
+    write_run(out, {"key": key[often | (count > 1)]})
+    return {"repeated": int((often | (count > 1)).sum())}
+
+
+def map_windows(
+    settings: SubstringSettings, path: Path, first_row: int, repeated: Sequence[Path], out: Path
 ) -> dict[str, int]:
-    """Write the byte ranges to cut, by row, among the documents whose id begins in [low, high)."""
-    runs = [Run(path) for path in paths]
-    columns = read_range(runs, low, high, ("id_high", "id_low", "row", "size"))
-    order = np.lexsort([columns[name] for name in ("row", "id_low", "id_high")])
-    text, starts = _joined(runs, low, high, columns["size"], order)
-    repeats = find_repeated_ranges(settings, text, starts)
-    doc = np.searchsorted(starts, repeats[:, 0], side="right") - 1
-    ranges = (repeats - starts[doc][:, None]).astype(np.uint64)
-    write_run(
-        out, sort_columns({"row": columns["row"][order][doc], "start": ranges[:, 0], "stop": ranges[:, 1]})
-    )
-    return {
-        "text_bytes": len(text),
-        "repeats": len(repeats),
-        "repeated_bytes": int((repeats[:, 1] - repeats[:, 0]).sum()),
-    }
-
-
-def _joined(
-    runs: Sequence[Run], low: int, high: int, sizes: Numbers, order: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Join the texts of a range of ids in the given order, a separator after each; return it and where each
-    text starts."""
-    where = []
-    for run in runs:
-        span = run.span(low, high)
-        where += [
-            (run, int(end - size), int(end))
-            for end, size in zip(run.columns["end"][span], run.columns["size"][span], strict=True)
-        ]
-    starts = np.concatenate([[0], np.cumsum(sizes[order].astype(np.int64) + 1)])
-    text = np.full(int(starts[-1]), _SEPARATOR, np.uint8)
-    for start, member in zip(starts.tolist(), order.tolist(), strict=False):
-        run, begin, end = where[member]
-        text[start : start + end - begin] = run.columns["text"][begin:end]
-    return text, starts[:-1]
-
-
-def find_repeated_ranges(
-    settings: SubstringSettings, text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Return the byte ranges [start, stop) of joined texts that occurred before, joined where they touch."""
-    from pydivsufsort import divsufsort, kasai, longest_previous_factor
-
-    if len(text) < 2:
-        return np.empty((0, 2), np.int64)
-    suffixes = divsufsort(text)
-    longest = longest_previous_factor(text, suffixes, kasai(text, suffixes)).astype(np.int64)
-    ends = np.append(starts[1:], len(text)) - 1
-    words = (
-        _words(text, starts, ends)
-        if settings.min_bytes is None
-        else (np.empty(0, np.int64), np.empty(0, np.int64))
-    )
-    found = np.empty((len(text) // 2 + 1, 2), np.int64)
-    count = _ranges(text, longest, starts, ends, *words, settings.min_bytes or 0, settings.min_tokens, found)
-    return found[:count].copy()
-
-
-def _words(
-    text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], ...]:
-    """Return where the words of all texts start and end."""
-    cuts = np.flatnonzero(np.diff(starts // _SCAN_BYTES, prepend=-1))
-    parts = [
-        scan(starts[a:b], ends[a:b], text)
-        for a, b in zip(cuts, np.append(cuts[1:], len(starts)), strict=True)
-    ]
-    return np.concatenate([part.start for part in parts]), np.concatenate([part.end for part in parts])
-
-
-@njit(
-    [
-        types.int64(
-            types.Array(types.uint8, 1, "C"),
-            *(I64,) * 5,
-            types.int64,
-            types.int64,
-            types.Array(types.int64, 2, "C"),
+    """Write the hashes of a shard's windows whose fingerprint is repeated, as `out`.0 and so on, each of some
+    millions."""
+    known = [Run(run) for run in repeated]
+    waiting: list[Columns] = []
+    count, files, row = 0, 0, first_row
+    for table in read_batches(path, ["id", "text"]):
+        windows = _windows(settings, table["text"])
+        chosen = np.flatnonzero(_among(known, windows.fingerprint))
+        doc = windows.doc[chosen]
+        id_high, id_low = split_ids(table["id"])
+        columns = (
+            *(part[chosen] for part in windows.hashes),
+            *(id_high[doc], id_low[doc], (doc + row).astype(np.uint64)),
+            *(places[chosen].astype(np.uint64) for places in (windows.start, windows.stop)),
         )
-    ],
-    cache=True,
-    nogil=True,
-)
-def _ranges(text, longest, starts, ends, word_starts, word_ends, min_bytes, min_tokens, found):  # type: ignore[no-untyped-def]
-    """Collect repeated ranges that are long enough, snapped to whole words (or characters), and join those
-    that touch."""
-    count, word, last = 0, 0, 0
-    for doc in range(len(starts)):
-        reach = starts[
-            doc
-        ]  # where the furthest range so far ends: only ranges that end later tell something new
-        for i in range(starts[doc], ends[doc]):
-            stop = min(i + longest[i], ends[doc])
-            if stop <= reach:
-                continue
-            reach = stop
-            start = i
-            if min_bytes:
-                while start < stop and text[start] & 0xC0 == 0x80:
-                    start += 1
-                while stop > start and stop < ends[doc] and text[stop] & 0xC0 == 0x80:
-                    stop -= 1
-                if stop - start < min_bytes:
-                    continue
-            else:
-                while word < len(word_starts) and word_starts[word] < i:
-                    word += 1
-                last = max(last, word)
-                while last < len(word_ends) and word_ends[last] <= stop:
-                    last += 1
-                if last - word < min_tokens:
-                    continue
-                start, stop = word_starts[word], word_ends[last - 1]
-            if count and found[count - 1, 1] >= start and found[count - 1, 0] >= starts[doc]:
-                found[count - 1, 1] = max(found[count - 1, 1], stop)
-            else:
-                found[count, 0], found[count, 1] = start, stop
-                count += 1
-    return count
+        waiting.append(dict(zip(_WINDOW, columns, strict=True)))
+        count, row = count + len(chosen), row + len(table)
+        if sum(len(part["key"]) for part in waiting) > PART_RECORDS:
+            files, waiting = _flush(waiting, out, files), []
+    return {"windows": count, "files": _flush(waiting, out, files)}
+
+
+def _flush(waiting: Sequence[Columns], out: Path, files: int) -> int:
+    columns = {name: concat([part[name] for part in waiting]) for name in _WINDOW}
+    write_run(out.with_suffix(f".{files}"), sort_columns(columns))
+    return files + 1
+
+
+def _among(known: Sequence[Run], keys: Numbers) -> npt.NDArray[np.bool_]:
+    """Say which keys are in one of some runs of rising ranges."""
+    distinct, place = np.unique(keys, return_inverse=True)
+    found = np.zeros(len(distinct), bool)
+    for run in known:
+        if len(run):
+            at = np.minimum(np.searchsorted(run.key, distinct), len(run) - 1)
+            found |= run.key[at] == distinct
+    return found[place]
+
+
+def find_cuts(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
+    """Write the byte ranges to cut, by row, of the windows whose hash lies in [low, high): of equal ones all
+    but the first."""
+    columns = read_range([Run(path) for path in paths], low, high, _WINDOW)
+    order = np.lexsort([columns[name] for name in ("start", "row", "id_low", "id_high", "check", "key")])
+    columns = {name: column[order] for name, column in columns.items()}
+    again = np.zeros(len(order), bool)
+    again[1:] = (columns["key"][1:] == columns["key"][:-1]) & (columns["check"][1:] == columns["check"][:-1])
+    write_run(out, sort_columns({name: columns[name][again] for name in ("row", "start", "stop")}))
+    return {"repeats": int(again.sum())}
 
 
 def apply_substring(
@@ -200,17 +160,37 @@ def apply_substring(
     row = first_row
     for table in read_batches(path):
         edits: list[Edits] = [[] for _ in range(len(table))]
+        texts = table["text"].to_pylist()
         low, high = np.searchsorted(found["row"], np.array([row, row + len(table)], np.uint64))
         places, starts, stops = (found[name][low:high].tolist() for name in ("row", "start", "stop"))
         for place, start, stop in zip(places, starts, stops, strict=True):
             edits[place - row].append((start, stop))
-        edits = [merge_edits(ranges) for ranges in edits]
-        left = [without(text, ranges) for text, ranges in zip(table["text"].to_pylist(), edits, strict=True)]
+        edits = [
+            _whole_characters(settings, text, merge_edits(ranges)) if ranges else []
+            for text, ranges in zip(texts, edits, strict=True)
+        ]
+        left = [without(text, ranges) for text, ranges in zip(texts, edits, strict=True)]
         failures = [
             _failed(settings, text) if ranges else None for text, ranges in zip(left, edits, strict=True)
         ]
         yield cut_documents(table, edits, [len(ranges) for ranges in edits], left, failures)
         row += len(table)
+
+
+def _whole_characters(settings: SubstringSettings, text: str, ranges: Edits) -> Edits:
+    """Shrink ranges of bytes to whole characters; what is then too short stays."""
+    if not settings.min_bytes:
+        return ranges
+    data = text.encode()
+    whole = []
+    for start, stop in ranges:
+        while start < stop and data[start] & 0xC0 == 0x80:
+            start += 1
+        while stop > start and stop < len(data) and data[stop] & 0xC0 == 0x80:
+            stop -= 1
+        if stop - start >= settings.min_bytes:
+            whole.append((start, stop))
+    return whole
 
 
 def _failed(settings: SubstringSettings, text: str | None) -> Failure | None:

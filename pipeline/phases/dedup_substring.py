@@ -1,4 +1,4 @@
-"""Cut text that occurs in a document before, over groups of documents by id."""
+"""Cut text that occurs in a document before, over the whole corpus."""
 
 from __future__ import annotations
 
@@ -21,27 +21,47 @@ from gristmill.pipeline.stages.dedup import SubstringSlice
 
 
 def substring_stage(job: Job[SubstringSlice]) -> Stage:
-    settings = job.settings.substring
     shards = shards_of(job)
-    texts = yield over_shards("texts", write_texts, shards)
-    parts = num_parts(sum(record.counts["text_bytes"] for record in texts), settings.group_bytes)
-    found = yield over_parts("repeats", find_part, parts, texts=files(job, texts, "texts"))
+    printed = yield over_shards("fingerprints", write_fingerprints, shards)
+    parts = num_parts(sum(record.counts["fingerprints"] for record in printed), substring.PART_RECORDS)
+    paths = files(job, printed, "fingerprints")
+    repeated = yield over_parts("repeated", find_repeated, parts, fingerprints=paths)
+    paths = files(job, repeated, "repeated")
+    windows = yield over_shards("windows", write_windows, shards, repeated=paths)
+    parts = num_parts(sum(record.counts["windows"] for record in windows), substring.PART_RECORDS)
+    found = yield over_parts("cuts", find_cuts, parts, windows=files(job, windows, "windows"))
     yield over_shards("apply", apply_shard, shards, cuts=files(job, found, "cuts"))
-    totals = {name: sum(record.counts[name] for record in found) for name in ("repeats", "repeated_bytes")}
-    return {**totals, "groups": parts, **passed_on(job, texts, found)}
+    repeats = sum(record.counts["repeats"] for record in found)
+    return {"repeated_windows": repeats, **passed_on(job, printed, repeated, windows, found)}
 
 
-def write_texts(task: Attempt[SubstringSlice], shard: Shard) -> None:
-    out = task.scratch / "texts.run"
-    task.record.counts = substring.map_texts(Path(shard.path), shard.first_row, out)
-    task.publish(out, "texts", task.record.counts["documents"])
+def write_fingerprints(task: Attempt[SubstringSlice], shard: Shard) -> None:
+    out = task.scratch / "fingerprints.run"
+    task.record.counts = substring.map_fingerprints(task.settings.substring, Path(shard.path), out)
+    task.publish(out, "fingerprints", task.record.counts["fingerprints"])
 
 
-def find_part(task: Attempt[SubstringSlice], part: int, parts: int, texts: list[str]) -> None:
-    out = task.scratch / "cuts.run"
-    task.record.counts = substring.find_repeats(
-        task.settings.substring, [Path(path) for path in texts], *key_range(part, parts), out
+def find_repeated(task: Attempt[SubstringSlice], part: int, parts: int, fingerprints: list[str]) -> None:
+    out = task.scratch / "repeated.run"
+    paths = [Path(path) for path in fingerprints]
+    task.record.counts = substring.find_repeated(paths, *key_range(part, parts), out)
+    task.publish(out, "repeated", task.record.counts["repeated"])
+
+
+def write_windows(task: Attempt[SubstringSlice], shard: Shard, repeated: list[str]) -> None:
+    out = task.scratch / "windows.run"
+    paths = [Path(path) for path in repeated]
+    task.record.counts = substring.map_windows(
+        task.settings.substring, Path(shard.path), shard.first_row, paths, out
     )
+    for number in range(task.record.counts["files"]):
+        task.publish(out.with_suffix(f".{number}"), "windows")
+
+
+def find_cuts(task: Attempt[SubstringSlice], part: int, parts: int, windows: list[str]) -> None:
+    out = task.scratch / "cuts.run"
+    paths = [Path(path) for path in windows]
+    task.record.counts = substring.find_cuts(paths, *key_range(part, parts), out)
     task.publish(out, "cuts", task.record.counts["repeats"])
 
 

@@ -80,8 +80,8 @@ SUBSTRING = StageKind(
     "dedup-substring",
     SubstringSlice,
     f"{_PHASES}.dedup_substring:substring_stage",
-    version=2,
-    libraries=(*KERNELS, *DEDUP, "pydivsufsort"),
+    version=3,
+    libraries=(*KERNELS, *DEDUP),
     label="substrings cut",
     books="texts",
 )

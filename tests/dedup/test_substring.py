@@ -3,37 +3,71 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.settings import SubstringSettings
-from gristmill.dedup.substring import find_repeated_ranges
 from tests.support.dedup_drive import balanced, documents, run_substring, write_shards
 from tests.support.made_texts import page
 
 
-def joined(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    text = np.frombuffer(b"".join(text + b"\xff" for text in texts), np.uint8).copy()
-    starts = np.concatenate([[0], np.cumsum([len(text) + 1 for text in texts])])[:-1]
-    return text, starts
+@given(st.lists(st.text(st.sampled_from("abé"), max_size=40), max_size=5), st.integers(1, 3))
+@settings(max_examples=40, deadline=None)
+def test_exactly_what_occurred_before_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], parts: int
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    table = documents(texts)
+    shards = write_shards(folder / "in", table, [2])
+    found = run_substring(SubstringSettings(min_bytes=10, min_characters=0), shards, folder / "s", parts)
+    order = sorted(range(len(texts)), key=lambda place: table["id"][place].as_py())
+    seen: set[bytes] = set()
+    expected = dict(zip(table["id"].to_pylist(), ["" for _ in texts], strict=True))
+    for place in order:
+        data = texts[place].encode()
+        doomed = [False] * len(data)
+        for start in range(len(data) - 9):
+            window = data[start : start + 10]
+            if window in seen:
+                doomed[start : start + 10] = [True] * 10
+            seen.add(window)
+        expected[table["id"][place].as_py()] = left_of(texts[place], doomed)
+    kept = dict(zip(found.kept["id"].to_pylist(), found.texts(), strict=True))
+    assert kept == expected
 
 
-@given(st.lists(st.text(st.sampled_from("ab"), max_size=40), max_size=5))
-@settings(max_examples=60, deadline=None)
-def test_exactly_what_occurred_before_is_cut(texts: list[str]) -> None:
-    data = [text.encode() for text in texts]
-    text, starts = joined(data)
-    expected: set[int] = set()
-    whole = b"".join(part + b"\xff" for part in data)
-    for start, part in zip(starts.tolist(), data, strict=True):
-        for i in range(start, start + len(part) - 9):
-            window = whole[i : i + 10]
-            if b"\xff" not in window and whole.find(window, 0, i + 9) < i and whole.find(window) != i:
-                expected.update(range(i, i + 10))
-    found = find_repeated_ranges(SubstringSettings(min_bytes=10), text, starts)
-    assert {place for start, stop in found.tolist() for place in range(start, stop)} == expected
+def left_of(text: str, doomed: list[bool]) -> str:
+    """What stays of a text: doomed stretches shrunk to whole characters, if they are then long enough."""
+    sizes = [len(letter.encode()) for letter in text]
+    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+    gone = [all(doomed[a : a + size]) for a, size in zip(starts, sizes, strict=True)]
+    out, place = "", 0
+    while place < len(text):
+        end = place
+        # A stretch of doomed bytes may touch another only through a character that stays.
+        while end < len(text) and gone[end]:
+            end += 1
+        if end > place and sum(sizes[place:end]) < 10:
+            out += text[place:end]
+        if end == place:
+            out += text[place]
+            end += 1
+        place = end
+    return out
+
+
+def test_equal_windows_of_many_words_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    """Repeats of every length from 50 words on, across shards; words and the blanks between must be equal."""
+    texts = [" ".join([*page(100 + n, n), *page(n, 50 + n), *page(200 + n, 7)]) for n in range(0, 40, 3)]
+    copies = [" ".join([*page(300 + n, 5), *page(n, 50 + n), *page(400 + n, n)]) for n in range(0, 40, 3)]
+    other = [text.replace(" ", "\t") for text in texts]
+    shards = write_shards(tmp_path / "in", documents([*texts, *copies, *other]), [3, 11, 14])
+    found = run_substring(SubstringSettings(), shards, tmp_path / "s", parts=3)
+    assert sum(found.decisions["num_cut"].to_pylist()) == len(copies)
+    size = sum(len(" ".join(page(n, 50 + n)).encode()) for n in range(0, 40, 3))
+    assert sum(found.decisions["deleted_bytes"].to_pylist()) == size
 
 
 def test_fifty_shared_words_are_cut_once_and_forty_nine_stay(tmp_path: Path) -> None:

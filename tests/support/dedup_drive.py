@@ -158,17 +158,24 @@ def run_pieces(
 
 
 def run_substring(
-    settings: SubstringSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 1
+    settings: SubstringSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
 ) -> Outcome:
     scratch.mkdir(parents=True)
-    texts, cuts = [], []
-    for path, first_row in shards:
-        texts.append(scratch / f"{path.stem}.texts")
-        substring.map_texts(path, first_row, texts[-1])
+    printed, repeated, windows, cuts = [], [], [], []
+    for path, _row in shards:
+        printed.append(scratch / f"{path.stem}.prints")
+        substring.map_fingerprints(settings, path, printed[-1])
+    for part in range(parts):
+        repeated.append(scratch / f"{part}.repeated")
+        substring.find_repeated(printed, *key_range(part, parts), repeated[-1])
+    for path, row in shards:
+        out = scratch / f"windows-{path.stem}.run"
+        files = substring.map_windows(settings, path, row, repeated, out)["files"]
+        windows += [out.with_suffix(f".{number}") for number in range(files)]
     counts = []
     for part in range(parts):
         cuts.append(scratch / f"{part}.cuts")
-        counts.append(substring.find_repeats(settings, texts, *key_range(part, parts), cuts[-1]))
+        counts.append(substring.find_cuts(windows, *key_range(part, parts), cuts[-1]))
     applied = [
         piece for path, row in shards for piece in substring.apply_substring(settings, path, row, cuts)
     ]
