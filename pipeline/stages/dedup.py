@@ -61,7 +61,7 @@ FUZZY = StageKind(
     "dedup-fuzzy",
     FuzzySlice,
     f"{_PHASES}.dedup:fuzzy_stage",
-    version=4,
+    version=5,
     libraries=(*KERNELS, *DEDUP),
     label="near dedup",
     books="texts",
