@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.classifiers.ngrams import (
-    CODES,
     Collected,
     Counted,
     between,
@@ -48,7 +47,6 @@ GRAM = np.dtype(
 STAT = np.dtype(
     [("key", "<u8"), ("count", "<u8"), ("adjusted", "<u8"), ("total", "<u8"), ("followers", "<u8")]
 )
-TOTALS, FOLLOWERS = "ngrams.totals", "ngrams.followers"
 _SUMS = ("count", "adjusted", "total", "followers")
 _USUAL_DISCOUNT, _MOST = 0.75, 0.95  # where an order is too small to estimate one
 
@@ -133,8 +131,7 @@ def write_table(
     facts: Mapping[str, int],
 ) -> dict[str, Any]:
     """Pack joined ranges, in order of keys; `facts` are those of `join`, summed over ranges."""
-    codes = {CODES: "adjusted", TOTALS: "total", FOLLOWERS: "followers"}
-    total = pack(merged, STAT, codes, folder)
+    total = pack(merged, STAT, ("adjusted", "total", "followers"), folder)
     card = {
         "words": num_words,
         "ngrams": total,

@@ -7,8 +7,6 @@ that was counted often enough to stay, all parts were. What the word before foun
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import types
 
@@ -112,15 +110,16 @@ def stupid_backoff(  # type: ignore[no-untyped-def]
 
 @kernel(
     types.void(
-        _FLAGS, _HASHES, _HASHES, _HASHES, types.uint64, BYTES, BYTES, BYTES, types.int64, _FLOATS, _FLOATS,
+        _FLAGS, _HASHES, _HASHES, _HASHES, types.uint64, BYTES, types.int64, _FLOATS, _FLOATS,
         types.float64, types.float64, types.uint64, _STATES, _PLACES, _OUT,
     )
 )  # fmt: skip
 def kneser_ney(  # type: ignore[no-untyped-def]
-    first, hashes, keys, starts, shift, codes, totals, followers, order, values, discounts, total, num_types,
+    first, hashes, keys, starts, shift, codes, order, values, discounts, total, num_types,
     begin, states, places, out,
 ):  # fmt: skip
-    """Write the log2 probability of every word; `values` are the counts that codes stand for."""
+    """Write the probability of every word; `codes` are three to an n-gram, `values` the counts they stand
+    for."""
     # What the unigrams' discount leaves is shared by all words, and by one that was never seen.
     rest = discounts[0] * num_types / total / (num_types + 1.0)
     begin_state = _extend(np.uint64(0), begin)
@@ -134,19 +133,19 @@ def kneser_ney(  # type: ignore[no-untyped-def]
         for j in range(1, size + 1):
             chance = rest
             if places[1, j] >= 0:
-                chance += max(values[codes[places[1, j]]] - discounts[0], 0.0) / total
+                chance += max(values[codes[3 * places[1, j]]] - discounts[0], 0.0) / total
             for length in range(2, order + 1):
                 context = places[length - 1, j - 1]
                 if first[low + j - 1]:
                     context = begin_place if length == 2 else np.int64(-1)
                 if context < 0:
                     break
-                seen = values[totals[context]]
+                seen = values[codes[3 * context + 1]]
                 if seen <= 0.0:
                     break
                 off = discounts[length - 1]
-                chance *= off * values[followers[context]] / seen
+                chance *= off * values[codes[3 * context + 2]] / seen
                 if places[length, j] >= 0:
-                    chance += max(values[codes[places[length, j]]] - off, 0.0) / seen
-            out[low + j - 1] = math.log2(min(chance, 1.0))
+                    chance += max(values[codes[3 * places[length, j]]] - off, 0.0) / seen
+            out[low + j - 1] = min(chance, 1.0)
         _go_on(states, places, size, order)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,22 +181,20 @@ def write_table(
 ) -> dict[str, Any]:
     """Pack merged ranges, in order of keys, into a folder: keys, quantised counts, an index, and
     `ngrams.json`."""
-    total = pack(merged, COUNT, {CODES: "count"}, folder)
+    total = pack(merged, COUNT, ("count",), folder)
     return write_card(settings, folder, {"words": num_words, "ngrams": total}, languages)
 
 
-def pack(merged: Sequence[Path], kind: np.dtype[Any], codes: Mapping[str, str], folder: Path) -> int:
-    """Write keys, one file of quantised values for each of some fields, and the index; return the number of
+def pack(merged: Sequence[Path], kind: np.dtype[Any], fields: Sequence[str], folder: Path) -> int:
+    """Write keys, the quantised values of some fields side by side, and the index; return the number of
     keys."""
     folder.mkdir(parents=True, exist_ok=True)
     total = 0
-    with ExitStack() as stack:
-        files = {name: stack.enter_context((folder / name).open("wb")) for name in (KEYS, *codes)}
+    with (folder / KEYS).open("wb") as keys_file, (folder / CODES).open("wb") as codes_file:
         for path in merged:
             run = read_run(path, kind)
-            np.ascontiguousarray(run["key"]).tofile(files[KEYS])
-            for name, field in codes.items():
-                quantise(run[field]).tofile(files[name])
+            np.ascontiguousarray(run["key"]).tofile(keys_file)
+            quantise(np.stack([run[field] for field in fields], axis=1)).tofile(codes_file)
             total += len(run)
     keys = np.memmap(folder / KEYS, "<u8", "r") if total else np.empty(0, "<u8")
     index_of(keys).astype("<u8").tofile(folder / STARTS)

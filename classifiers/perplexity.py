@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from gristmill.classifiers import ngram_kernel
 from gristmill.classifiers.kenlm_model import KenlmModel
-from gristmill.classifiers.kneser_ney import BEGIN, FOLLOWERS, TOTALS
+from gristmill.classifiers.kneser_ney import BEGIN
 from gristmill.classifiers.ngrams import (
     CARD,
     CODES,
@@ -56,9 +56,6 @@ class NgramModel:
             self._mapped(folder / STARTS, "<u8") if (folder / STARTS).is_file() else index_of(self.keys)
         )
         self.is_kneser_ney = self.card.get("smoothing") == "kneser_ney"
-        if self.is_kneser_ney:
-            self.totals = self._mapped(folder / TOTALS, "u1")
-            self.followers = self._mapped(folder / FOLLOWERS, "u1")
         self.values = code_values()
 
     @staticmethod
@@ -84,9 +81,10 @@ class NgramModel:
         table = first, np.ascontiguousarray(hashes), self.keys, self.starts
         if self.is_kneser_ney:
             card = self.card
-            counts = self.codes, self.totals, self.followers, order, self.values
+            counts = self.codes, order, self.values
             sums = np.array(card["discounts"]), max(float(card["total"]), 1.0), float(card["types"])
             ngram_kernel.kneser_ney(*table, shift, *counts, *sums, BEGIN, states, places, out)
+            np.log2(out, out=out)
         else:
             backoff = float(np.log2(self.card["backoff"]))
             words = float(np.log2(max(float(self.card["words"]), 1.0)))
