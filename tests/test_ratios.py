@@ -40,7 +40,16 @@ def ratios() -> list[float]:
                 yield from below(part)
 
     files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    return [ratio for file in files for ratio in below(json.loads(file.read_text()))]
+    return [ratio for file in files for result in results_of(file) for ratio in below(result)]
+
+
+def results_of(file: Path) -> list[Any]:
+    """The results in a file: one object, or one a line below what was printed."""
+    text = file.read_text()
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
 def same(said: str, found: float) -> bool:
