@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 
 from gristmill.errors import UsageError
 from gristmill.trainer import devices, float8, moe
+from gristmill.trainer.architectures.table import ARCHITECTURES
 from gristmill.trainer.attention import DocumentMasks
 from gristmill.trainer.config import LossSettings
 from gristmill.trainer.initialise import init_weights
@@ -276,3 +279,12 @@ def test_cards_that_emulate_bf16_compute_in_fp32(monkeypatch: pytest.MonkeyPatch
     for capability, kind in (((7, 0), torch.float32), ((7, 5), torch.float32), ((8, 0), torch.bfloat16)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
         assert devices.compute_dtype("auto", cuda) == kind
+
+
+def test_every_architecture_and_preset_is_on_the_trainers_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "trainer.md").read_text()
+    section = page[page.index("## Architectures") : page.index("## Width")]
+    for kind in ARCHITECTURES:
+        assert re.search(rf"\b{kind}\b", section), kind
+    for name in PRESETS:
+        assert name in page or f"-{name.split('-', 1)[1]}" in page, name
