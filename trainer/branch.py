@@ -22,7 +22,7 @@ from gristmill.trainer.fields import from_dict
 from gristmill.trainer.schedule import decay_steps, lr_factor
 from gristmill.trainer.shape import ModelConfig
 
-OWN = ("run", "branch", "init", "resume", "steps")  # what a branch never takes over
+OWN = ("run", "branch", "init", "resume", "steps", "model")  # what a branch does not take as it was said
 ORDER = ("data.packing", "data.shuffle_shards")  # with seed and context: where a position in the data lies
 FREE = ("context", "rope_theta", "rope_scaling", "balance_weight", "router_z_weight")
 
@@ -41,7 +41,8 @@ def with_trunk(values: dict[str, Any]) -> dict[str, Any]:
         )
     meta = Meta.read(folder)
     taken = {key: value for key, value in meta.settings.items() if key not in OWN}
-    taken["model"] = dataclasses.asdict(meta.model)
+    if "preset" not in (values.get("model") or {}):  # a shape by name is compared as a whole
+        taken["model"] = dataclasses.asdict(meta.model)
     merged = _merged(taken, values)
     if not merged.get("steps"):
         merged["steps"] = _usual_steps(meta, Settings.from_dict(merged))

@@ -18,7 +18,6 @@ less than half a context before it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,15 +27,14 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from gristmill.errors import InputError
 from gristmill.trainer.checkpoint import find
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.loader import IGNORED
 from gristmill.trainer.model import Model
-from gristmill.trainer.tokenizer import Tokenizer, check_text, load_tokenizer
+from gristmill.trainer.rows import kind_of, prompt_of, read_rows
+from gristmill.trainer.tokenizer import Tokenizer, load_tokenizer
 
 LOGITS_AT_ONCE = 1 << 26  # fp32: 256 MB
-SEPARATOR = "\n\n"  # between few-shot examples
 
 
 @dataclass(frozen=True)
@@ -62,18 +60,18 @@ def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, An
     """Return the metrics of every kind of row the file holds."""
     model, meta = load_model(checkpoint, device)
     tokenizer = load_tokenizer(find(checkpoint))
-    rows = list(_read(file))
+    rows = list(read_rows(file))
 
     def score(pairs: list[tuple[str, str]]) -> list[Scored]:
         return score_pairs(model, tokenizer, meta.eos_id, pairs)
 
-    found = {kind: [row for row in rows if _kind(row) == kind] for kind in ("text", "answer", "choices")}
+    found = {kind: [row for row in rows if kind_of(row) == kind] for kind in ("text", "answer", "choices")}
     out: dict[str, Any] = {"checkpoint": str(find(checkpoint)), "step": meta.step}
     if found["text"]:
         texts = [row["text"] for row in found["text"]]
         out |= _texts(texts, *_score_texts(model, tokenizer, meta.eos_id, texts))
     if found["answer"]:
-        pairs = [(_prompt(row), row["answer"]) for row in found["answer"]]
+        pairs = [(prompt_of(row), row["answer"]) for row in found["answer"]]
         out["answer"] = _answers(score(pairs))
     if found["choices"]:
         out["choices"] = _choices(found["choices"], score)
@@ -214,7 +212,7 @@ def _answers(scores: list[Scored]) -> dict[str, Any]:
 def _choices(
     rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]
 ) -> dict[str, Any]:
-    pairs = [(_prompt(row), choice) for row in rows for choice in row["choices"]]
+    pairs = [(prompt_of(row), choice) for row in rows for choice in row["choices"]]
     scores = iter(score(pairs))
     right = right_per_byte = 0
     for row in rows:
@@ -225,75 +223,3 @@ def _choices(
         right += totals.index(max(totals)) == row["answer"]
         right_per_byte += per_byte.index(max(per_byte)) == row["answer"]
     return {"rows": len(rows), "accuracy": right / len(rows), "accuracy_per_byte": right_per_byte / len(rows)}
-
-
-def _prompt(row: dict[str, Any]) -> str:
-    shots = [
-        shot["prompt"] + (shot["choices"][shot["answer"]] if "choices" in shot else shot["answer"])
-        for shot in row.get("examples", [])
-    ]
-    return SEPARATOR.join([*shots, row["prompt"]])
-
-
-def _kind(row: dict[str, Any]) -> str:
-    if "choices" in row:
-        return "choices"
-    return "answer" if "prompt" in row else "text"
-
-
-def _read(file: Path) -> Iterator[dict[str, Any]]:
-    if not file.is_file():
-        raise InputError("there is no such file", where=str(file))
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                _check(row)
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise InputError(
-                    f"a row cannot be scored: {error}",
-                    where=f"{file}:{number}",
-                    hint=(
-                        "rows hold text, or prompt and answer, or prompt, choices and the number of the"
-                        " right one"
-                    ),
-                ) from error
-            yield row
-
-
-def _check(row: Any) -> None:
-    if not isinstance(row, dict):
-        raise TypeError("it is no object")
-    kind = _kind(row)
-    if not isinstance(row.get("examples", []), list):
-        raise TypeError("`examples` is no list")
-    for shot in [row, *row.get("examples", [])]:
-        if kind == "text":
-            _check_text("text", shot["text"])
-            continue
-        _check_text("prompt", shot["prompt"], empty=True)
-        if kind == "answer":
-            _check_text("answer", shot["answer"])
-            continue
-        choices, answer = shot["choices"], shot["answer"]
-        if not isinstance(choices, list):
-            raise TypeError(f"`choices` is no list: {choices!r}")
-        for number, choice in enumerate(choices):
-            _check_text(f"choices[{number}]", choice)
-        if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < len(choices):
-            raise TypeError(
-                f"`answer` must be the number, from 0, of one of {len(choices)} choices, got {answer!r}"
-            )
-
-
-def _check_text(name: str, text: Any, empty: bool = False) -> None:
-    if not isinstance(text, str):
-        raise TypeError(f"`{name}` is no string: {text!r}")
-    if not text and not empty:
-        raise ValueError(f"`{name}` is empty: there is nothing to score")
-    try:
-        check_text(text)
-    except ValueError as error:
-        raise ValueError(f"`{name}` cannot be encoded: {error}") from error
