@@ -70,13 +70,25 @@ def _single(encoding: str) -> str:
 
 
 def _by_runs(body: bytes, pattern: re.Pattern[bytes], decode: Callable[[bytes], str]) -> str:
-    """ASCII as it is, and runs of everything else by their decoder."""
-    pieces, at = [], 0
-    for found in pattern.finditer(body):
-        if found.start() > at:
-            pieces.append(body[at : found.start()].decode("ascii", "replace"))
-        pieces.append(decode(found.group()))
-        at = found.end()
+    """ASCII as it is, and everything else by its decoder.
+
+    Group 1 of the pattern is a run of pairs: those of all runs are looked up at once, and one by one only
+    where one of them is no character, or two.
+    """
+    found = list(pattern.finditer(body))
+    joined = b"".join(match.group(1) for match in found if match.group(1))
+    pairs = decode(joined) if joined else ""
+    is_even = 2 * len(pairs) == len(joined) and _BROKEN not in pairs
+    pieces, at, done = [], 0, 0
+    for match in found:
+        if match.start() > at:
+            pieces.append(body[at : match.start()].decode("ascii", "replace"))
+        run, at = match.group(), match.end()
+        if is_even and match.group(1):
+            pieces.append(pairs[done : done + len(run) // 2])
+            done += len(run) // 2
+        else:
+            pieces.append(decode(run))
     pieces.append(body[at:].decode("ascii", "replace"))
     return "".join(pieces)
 
@@ -191,30 +203,30 @@ def _four_bytes(run: bytes) -> str:
 # that cannot follow it is broken alone, before another it takes that with it.
 _MULTI: dict[str, tuple[re.Pattern[bytes], Callable[[bytes], str]]] = {
     "euc-kr": (
-        re.compile(rb"(?:[\x81-\xfe][\x41-\xfe])+|[\x81-\xfe]\xff|[\x80-\xff]"),
+        re.compile(rb"((?:[\x81-\xfe][\x41-\xfe])+)|[\x81-\xfe]\xff|[\x80-\xff]"),
         _euc_kr,
     ),
     "big5": (
-        re.compile(rb"(?:[\x81-\xfe][\x40-\x7e\xa1-\xfe])+|[\x81-\xfe][\x80-\xa0\xff]|[\x80-\xff]"),
+        re.compile(rb"((?:[\x81-\xfe][\x40-\x7e\xa1-\xfe])+)|[\x81-\xfe][\x80-\xa0\xff]|[\x80-\xff]"),
         _big5,
     ),
     "shift_jis": (
         re.compile(
-            rb"(?:[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc])+|[\xa1-\xdf]+"
+            rb"((?:[\x81-\x9f\xe0-\xfc][\x40-\x7e\x80-\xfc])+)|[\xa1-\xdf]+"
             rb"|[\x81-\x9f\xe0-\xfc][\xfd-\xff]|[\x80-\xff]"
         ),
         _shift_jis,
     ),
     "euc-jp": (
         re.compile(
-            rb"(?:[\xa1-\xfe][\xa1-\xfe])+|\x8f[\xa1-\xfe][\xa1-\xfe]|\x8f[\xa1-\xfe][\x80-\xa0\xff]"
+            rb"((?:[\xa1-\xfe][\xa1-\xfe])+)|\x8f[\xa1-\xfe][\xa1-\xfe]|\x8f[\xa1-\xfe][\x80-\xa0\xff]"
             rb"|\x8f[\xa1-\xfe]|[\x8e\x8f\xa1-\xfe][\x80-\xff]|[\x80-\xff]"
         ),
         _euc_jp,
     ),
     "gb18030": (
         re.compile(
-            rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]|(?:[\x81-\xfe][\x40-\x7e\x80-\xfe])+|[\x81-\xfe]\xff|[\x80-\xff]"
+            rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]|((?:[\x81-\xfe][\x40-\x7e\x80-\xfe])+)|[\x81-\xfe]\xff|[\x80-\xff]"
         ),
         _gb18030,
     ),

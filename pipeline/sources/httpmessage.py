@@ -83,7 +83,7 @@ def parse_headers(head: bytes) -> dict[str, str]:
             headers[name] += [",", value.strip()]
         elif kept:
             headers[name] = [value.strip()]
-    return {name: " ".join(parts) for name, parts in headers.items()}
+    return {name: parts[0] if len(parts) == 1 else " ".join(parts) for name, parts in headers.items()}
 
 
 def text_of(head: bytes) -> str:
@@ -112,7 +112,9 @@ def media_type(value: str | None) -> str | None:
 def charset_of(value: str | None) -> str | None:
     """Return the charset parameter of a content type, of several the last."""
     found = None
-    for part in (value or "").split(","):
+    if not value or "=" not in value:
+        return None
+    for part in value.split(","):
         match = _CHARSET.search(part)
         found = match[1] if match else found
     return found

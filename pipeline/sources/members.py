@@ -203,10 +203,10 @@ class Members:
         self.offset = self._fed = self.position
         self._plain_end = -1
         self._decompressor = self._codec.decompressor()
-        if self._is_plain_record(self.position):
-            self._plain_end = self._end_of_plain(self.position)
-            return True
         if self._window.read_exactly(self.offset, len(self._codec.magic)) != self._codec.magic:
+            if self._is_plain_record(self.position):
+                self._plain_end = self._end_of_plain(self.position)
+                return True
             raise Damaged("junk", f"no {self._codec.name} member starts here")
         return True
 
@@ -245,10 +245,10 @@ class Members:
 
     def at_record(self) -> bool:
         """Say whether the member at `position` begins with a record; the file's end counts as one."""
-        if self.position >= self._window.size or self._is_plain_record(self.position):
+        if self.position >= self._window.size:
             return True
         is_member = self._window.read_exactly(self.position, len(self._codec.magic)) == self._codec.magic
-        return is_member and self._starts_record(self.position)
+        return self._starts_record(self.position) if is_member else self._is_plain_record(self.position)
 
     def _is_plain_record(self, offset: int) -> bool:
         """Say whether a record lies here as it is: some writers append without compressing."""
