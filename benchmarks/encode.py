@@ -1,13 +1,13 @@
-"""Encoding from Parquet to tokens and shards, beside bare sentencepiece and datatrove; shuffle and write of
-many documents.
+"""Encoding from Parquet to tokens, beside bare sentencepiece and tokenizers; shuffle and write of many
+documents.
 
-    python benchmarks/encode.py [--quick] [--json]
+    python benchmarks/encode.py [--texts FOLDER] [--quick] [--json]
     python benchmarks/encode.py --memory --json
 
 (Not `tokenize.py`: run as a script from its folder, that name would stand before the standard library's
-module.) Ours and sentencepiece alternate over the same text on one core and are timed in CPU seconds.
-datatrove's tokenizer step loads Hugging Face tokenizers only, so it is given a byte-level BPE of the same
-size, and ours runs that file too. The shuffle is timed on synthetic documents of 64 tokens, 10 million of
+module.) Ours and each library alternate over the same text on one core and are timed in CPU seconds; ours
+reads Parquet, checks its sample by the library, and writes payload and index, the library encodes texts in
+memory. The ids are compared. The shuffle is timed on synthetic documents of 64 tokens, 10 million of
 them (100,000 with --quick), in one process. `--memory` gives the peak of a process of its own that encodes,
 or mixes, once, ten times and a hundred times as much.
 """
@@ -15,6 +15,7 @@ or mixes, once, ten times and a hundred times as much.
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib.metadata
 import json
 import os
@@ -35,7 +36,7 @@ import numpy as np
 import pyarrow as pa
 
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter, read_tables
+from gristmill.storage import ParquetWriter
 from gristmill.tokenize import gather, mix, train
 from gristmill.tokenize.encode import INDEX, encode
 from gristmill.tokenize.encoder import Encoder
@@ -44,14 +45,18 @@ from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when the first tokenizer is used
-ROUNDS = 5
+ROUNDS = 3
 SCALES = (1, 10, 100)
 GROUP_COPIES = 26  # fills a row group with the documentation's topics: what a task holds at once, from 1x on
-PEERS = ("sentencepiece", "tokenizers", "datatrove", "pyarrow", "numpy")
+PEERS = ("sentencepiece", "tokenizers", "gigatoken", "pyarrow", "numpy")
 
 
 def documents(folder: Path, copies: int) -> tuple[Path, int]:
     texts = [text for _, text in sorted(pydoc_data.topics.topics.items())] * copies
+    return write_texts(folder, texts), sum(len(text.encode()) for text in texts)
+
+
+def write_texts(folder: Path, texts: list[str]) -> Path:
     rows = [
         {
             "id": document_id("d", str(n)),
@@ -63,59 +68,52 @@ def documents(folder: Path, copies: int) -> tuple[Path, int]:
     ]
     with ParquetWriter(folder / "documents.parquet", DOCUMENT) as writer:
         writer.write(pa.Table.from_pylist(rows, schema=DOCUMENT))
-    return writer.path, sum(len(text.encode()) for text in texts)
+    return writer.path
 
 
-def encoding(folder: Path, copies: int) -> dict[str, float]:
-    """MB/s of CPU time: ours from Parquet to payload and index, and sentencepiece alone on texts in
-    memory."""
-    path, num_bytes = documents(folder, copies)
-    model = folder / "tokenizer.model"
-    train.train(TokenizerSettings(vocab_size=8000), {"d": [path]}, {}, model)
-    tokenizer = open_tokenizer(model)
-    encoder = Encoder(tokenizer)
-    texts = [text for table in read_tables(path, ["text"]) for text in table["text"].to_pylist()]
-    seconds: dict[str, list[float]] = {"ours": [], "sentencepiece": []}
-    for _ in range(ROUNDS):
-        begun = time.process_time()
-        encode(encoder, path, folder / "t.bin", folder / "i.parquet")
-        seconds["ours"].append(time.process_time() - begun)
-        begun = time.process_time()
-        tokenizer.processor.encode(texts, num_threads=1)  # type: ignore[attr-defined]
-        seconds["sentencepiece"].append(time.process_time() - begun)
-    speeds = {name: num_bytes / statistics.median(values) / 1e6 for name, values in seconds.items()}
-    return {**speeds, **huggingface(folder, path, texts, num_bytes)}
+def real_texts(folder: str, megabytes: float) -> list[str]:
+    """Texts of gzipped JSON lines with a field `text`, from each file an equal part of so many megabytes."""
+    files = sorted(Path(folder).rglob("*.jsonl.gz"))
+    texts = []
+    for path in files:
+        left = megabytes * 1e6 / len(files)
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                texts.append(str(json.loads(line)["text"])[:100_000].encode("utf-8", "replace").decode())
+                left -= len(texts[-1].encode())
+                if left <= 0:
+                    break
+    return texts
 
 
-def huggingface(folder: Path, path: Path, texts: list[str], num_bytes: int) -> dict[str, float]:
-    """The same with a Hugging Face tokenizer: ours, and datatrove's DocumentTokenizer from documents in
-    memory to .ds files."""
-    import tokenizers
-    from datatrove.data import Document
-    from datatrove.pipeline.tokens import DocumentTokenizer
-
-    model = tokenizers.Tokenizer(tokenizers.models.BPE())
-    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=8000, special_tokens=["<|endoftext|>"], show_progress=False
-    )
-    model.train_from_iterator(texts, trainer)
-    model.save(str(folder / "tokenizer.json"))
-    ours = Encoder(open_tokenizer(folder / "tokenizer.json"))
-    seconds: dict[str, list[float]] = {"ours_huggingface": [], "datatrove": []}
-    for turn in range(ROUNDS):
-        begun = time.process_time()
-        encode(ours, path, folder / "h.bin", folder / "h.parquet")
-        seconds["ours_huggingface"].append(time.process_time() - begun)
-        step = DocumentTokenizer(
-            str(folder / f"datatrove-{turn}"),
-            tokenizer_name_or_path=str(folder / "tokenizer.json"),
-            eos_token="<|endoftext|>",
-        )
-        begun = time.process_time()
-        step.run(Document(text=text, id=str(n)) for n, text in enumerate(texts))
-        seconds["datatrove"].append(time.process_time() - begun)
-    return {name: num_bytes / statistics.median(values) / 1e6 for name, values in seconds.items()}
+def encoding(folder: Path, texts: list[str], rounds: int) -> dict[str, float]:
+    """MB/s of CPU time: ours from Parquet to payload and index with nothing remembered, and the libraries
+    alone on texts in memory."""
+    path = write_texts(folder, texts)
+    num_bytes = sum(len(text.encode()) for text in texts)
+    found = {}
+    for kind, name, peer in (
+        ("sentencepiece", "tokenizer.model", "sentencepiece"),
+        ("byte-bpe", "tokenizer.json", "tokenizers"),
+    ):
+        train.train(TokenizerSettings(vocab_size=32_000, kind=kind), {"d": [path]}, {}, folder / name)
+        tokenizer = open_tokenizer(folder / name)
+        encoder = Encoder(tokenizer)
+        assert not encoder.why, encoder.why
+        seconds: dict[str, list[float]] = {"ours": [], peer: []}
+        for _ in range(rounds):
+            encoder._fast.renew()  # type: ignore[union-attr]  # words of the round before are forgotten
+            begun = time.process_time()
+            encode(encoder, path, folder / "t.bin", folder / "i.parquet")
+            seconds["ours"].append(time.process_time() - begun)
+            begun = time.process_time()
+            expected = tokenizer.encode_batch(texts)
+            seconds[peer].append(time.process_time() - begun)
+        ids = [id for own in expected for id in (*own, tokenizer.eos_id)]
+        assert np.array_equal(np.fromfile(folder / "t.bin", "<u2"), np.array(ids, "<u2")), "other ids"
+        speeds = {key: num_bytes / statistics.median(values) / 1e6 for key, values in seconds.items()}
+        found |= {f"ours_{peer}": speeds["ours"], peer: speeds[peer]}
+    return found
 
 
 def shuffling(
@@ -208,6 +206,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--measure", "--scale", "--folder"):  # how this script calls itself
         parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--texts", help="a folder of .jsonl.gz with a field `text`; else the documentation")
+    parser.add_argument("--megabytes", type=float, default=10)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--memory", action="store_true")
@@ -226,18 +226,21 @@ def main() -> None:
     try:
         shuffle = shuffling(folder, 100_000 if options.quick else 10_000_000)
         shutil.rmtree(folder / "shards")
-        speeds = encoding(folder, 2 if options.quick else 10)
+        texts = (
+            real_texts(options.texts, 2 if options.quick else options.megabytes)
+            if options.texts
+            else [text for _, text in sorted(pydoc_data.topics.topics.items())]
+        )
+        speeds = encoding(folder, texts, 1 if options.quick else ROUNDS)
     finally:
         shutil.rmtree(folder)
-    peers = {"sentencepiece": speeds["sentencepiece"], "datatrove": speeds["datatrove"]}
-    ratio = {
-        "sentencepiece": speeds["ours"] / peers["sentencepiece"],
-        "datatrove": speeds["ours_huggingface"] / peers["datatrove"],
-    }
+    peers = {name: speeds[name] for name in ("sentencepiece", "tokenizers")}
+    ratio = {name: speeds[f"ours_{name}"] / peers[name] for name in peers}
     result: dict[str, Any] = {
         "what": "encode documents from Parquet to tokens", "unit": "MB/s of CPU time, one core",
-        "ours": speeds["ours"],
-        "ours_huggingface": speeds["ours_huggingface"], "peers": peers, "ratio": ratio, "shuffle": shuffle,
+        "ours": {name: speeds[f"ours_{name}"] for name in peers},
+        "peers": peers, "ratio": ratio, "megabytes": sum(len(text.encode()) for text in texts) / 1e6,
+        "shuffle": shuffle,
         **made_on(),
     }  # fmt: skip
     if options.json:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristmill.storage import read_tables
-from gristmill.tokenize.encode import flat
+from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.tokenizers import Tokenizer
 
 _SAMPLE_BYTES = 2_000_000
@@ -19,14 +21,14 @@ _LONGEST = 50
 def tokenizer_report(tokenizer: Tokenizer, sources: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
     """Encode the first couple of megabytes of each source and count; `unused` is over those samples."""
     used = np.zeros(tokenizer.vocab_size, np.int64)
+    used[tokenizer.eos_id] = 1
     by_source = {}
+    encoder = Encoder(tokenizer)
     for name, paths in sources.items():
-        num_bytes = num_tokens = 0
-        for text in _texts(paths):
-            tokens, _ = flat(tokenizer.encode_batch([text]), tokenizer.eos_id)
-            used += np.bincount(tokens, minlength=len(used))
-            num_bytes += len(text.encode())
-            num_tokens += len(tokens)
+        texts = pa.array(_texts(paths), pa.large_string())
+        found = encoder.encode(texts)
+        used += np.bincount(found.tokens, minlength=len(used))
+        num_bytes, num_tokens = pc.sum(pc.binary_length(texts)).as_py() or 0, len(found.tokens) + len(texts)
         by_source[name] = {
             "bytes": num_bytes,
             "tokens": num_tokens,

@@ -37,7 +37,7 @@ INDEX = pa.schema(
 )
 REFUSED = "not_encoded"  # the error that documents leave by which no encoder takes
 _BATCH_BYTES = 4 << 20
-_SAMPLE_DOCUMENTS, _SAMPLE_CHARACTERS = 64, 4096
+_SAMPLE_DOCUMENTS, _SAMPLE_CHARACTERS = 64, 2048
 
 
 @dataclass(slots=True)

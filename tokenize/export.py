@@ -1,4 +1,4 @@
-"""Write shards in other trainers' forms: llm.c's header, MosaicML's MDS, OLMo's headerless .npy."""
+"""Write shards in other trainers' forms: llm.c's header, MosaicML's MDS, OLMo's .npy, or as text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,26 @@ import io
 import json
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gristmill.errors import InputError
-from gristmill.token_shards import ENDS, IDS, TOKENS, ShardDocument, read_documents, read_manifest
+from gristmill.token_shards import (
+    ENDS,
+    IDS,
+    TOKENS,
+    ShardDocument,
+    read_documents,
+    read_manifest,
+    token_dtype,
+)
+from gristmill.tokenize import export_text
 
-FORMATS = ("llmc", "mds", "npy")
+FORMATS = ("llmc", "modded-nanogpt", "mds", "npy", "nanochat", "datasets", "webdataset")
 # llm.c, dev/data/data_common.py: magic and version of GPT-2's uint16 and Llama 3's uint32 files.
 _LLMC = {"uint16": (20240520, 1), "uint32": (20240801, 7)}
 _MDS_SHARD_BYTES = 1 << 26  # MosaicML's own default
@@ -26,18 +36,28 @@ _MDS_SHARD_BYTES = 1 << 26  # MosaicML's own default
 def export(folder: Path, out: Path, format: str) -> list[Path]:
     """Write a shard set in one of `FORMATS`, with the tokenizer beside it; return the files written.
 
-    llmc: 256 int32 of header, then the shard's tokens (EOS last, not first as llm.c's own scripts have it).
+    llmc: 256 int32 of header, then the shard's tokens, EOS last; modded-nanogpt: the same, EOS first.
     mds: one sample per document, columns tokens (ndarray), id and source. npy: raw tokens, boundaries in
-    .csv.gz.
+    .csv.gz. nanochat, datasets and webdataset: gristmill.tokenize.export_text.
     """
     manifest = read_manifest(folder)
     out.mkdir(parents=True, exist_ok=True)
-    written = list({"llmc": _llmc, "mds": _mds, "npy": _npy}[format](folder, out, manifest))
+    writers: dict[str, Callable[[Path, Path, dict[str, Any]], Iterator[Path]]] = {
+        "llmc": _llmc,
+        "modded-nanogpt": partial(_llmc, end_first=True),
+        "mds": _mds,
+        "npy": _npy,
+        "nanochat": export_text.nanochat,
+        "datasets": export_text.datasets,
+        "webdataset": export_text.webdataset,
+    }
+    written = list(writers[format](folder, out, manifest))
     shutil.copyfile(folder / manifest["tokenizer"], out / manifest["tokenizer"])
     return written
 
 
-def _llmc(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
+def _llmc(folder: Path, out: Path, manifest: dict[str, Any], *, end_first: bool = False) -> Iterator[Path]:
+    """llm.c's files; with `end_first` the end token stands before each document, as its scripts have it."""
     magic, version = _LLMC[manifest["dtype"]]
     name = "train" if manifest["split"] == "train" else "val"
     for number, shard in enumerate(manifest["shards"]):
@@ -52,7 +72,12 @@ def _llmc(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
             header[:3] = magic, version, shard["tokens"]
             file.write(header.tobytes())
             with TOKENS.path(folder / shard["name"]).open("rb") as tokens:
+                if end_first and shard["tokens"]:
+                    width = token_dtype(manifest["vocab"]).itemsize
+                    file.write(int(manifest["eos_id"]).to_bytes(width, "little"))
                 shutil.copyfileobj(tokens, file)
+                if end_first and shard["tokens"]:
+                    file.truncate(1024 + width * shard["tokens"])  # the last end token went to the front
         yield path
 
 

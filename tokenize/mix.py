@@ -189,7 +189,10 @@ def assign(
     ordered = np.empty(int(lengths.sum()), dtype)
     if len(row):
         copy_ranges(np.memmap(payload, dtype, "r"), starts[row], ordered, ends - lengths, lengths)
-    found = Assigned(len(np.unique(row)), 0, len(row), len(ordered), 0)
+    taken = np.unique(row[~copies.cut])
+    part = [int(lengths[place]) for place in np.flatnonzero(copies.cut) if row[place] not in taken]
+    distinct = int(tokens[taken].sum()) + sum(part)
+    found = Assigned(len(np.unique(row)), 0, len(row), len(ordered), 0, distinct)
     for place in np.flatnonzero(copies.cut).tolist():
         ordered[ends[place] - 1] = eos_id
         text = ordered[ends[place] - lengths[place] : ends[place] - 1]
@@ -217,7 +220,8 @@ def assign(
 
 @dataclass(slots=True)
 class Assigned:
-    """What one file gives to a split: documents with their bytes, copies, tokens and bytes of the copies.
+    """What one file gives to a split: documents with their bytes, copies, tokens and bytes of the copies, and
+    tokens without repetition.
 
     `cut` names the document of which only the beginning is taken.
     """
@@ -227,6 +231,7 @@ class Assigned:
     copies: int
     tokens: int
     bytes: int
+    distinct_tokens: int
     cut: dict[str, Any] | None = None
 
 

@@ -91,6 +91,11 @@ def mix(job: Job[MixSlice]) -> Stage:
         "heldout": tables["heldout"],
         "tokens": plan.tokens,
         "misses": misses(tables["train"]),
+        "sizes": {name: size.tokens for name, size in sizes["train"].items()},
+        "distinct_tokens": {
+            name: sum(record.counts["distinct_tokens"] for record, _ in _of(assigned, encoded, name))
+            for name in names
+        },
         "cut": {
             part.source: record.extra["cut"]
             for part, record in zip(encoded, assigned, strict=True)
@@ -257,6 +262,7 @@ def assign_file(
     task.record.books = books
     train = found["train"]
     task.record.counts = {"copies": train.copies, "tokens": train.tokens, "bytes": train.bytes}
+    task.record.counts["distinct_tokens"] = train.distinct_tokens
     task.record.extra["cut"] = train.cut
 
 

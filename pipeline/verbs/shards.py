@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     shards.command("info")(info)
     shards.command("verify")(verify)
     shards.command("export")(export)
+    shards.command("balance")(balance)
     app.add_typer(shards, name="shards")
     app.command("trace")(trace)
 
@@ -74,6 +75,40 @@ def info(folder: Folder, json: options.Json = False) -> None:
     print(one_line(said))
 
 
+def balance(
+    out: Annotated[
+        Path,
+        typer.Argument(parser=location, metavar="OUT", help="A run's output folder.", show_default=False),
+    ],
+    json: options.Json = False,
+) -> None:
+    """Account for every token of a run: encoded, held out, in shards, in training, in none.
+
+    Example: gristmill shards balance out/web
+    """
+    import orjson
+
+    from gristmill.pipeline.look.tables import print_table
+    from gristmill.pipeline.look.token_balance import token_balance
+    from gristmill.pipeline.run.folder import finished_steps
+
+    found = token_balance(finished_steps(out))
+    if json:
+        print(orjson.dumps(found).decode())
+        return
+    names = ("text_bytes", "encoded", "heldout", "distinct", "unused", "shards", "difference")
+    rows = [[row["source"], *(f"{row[name]:,}" for name in names)] for row in found["sources"]]
+    rows.append(["all", *(f"{sum(row[name] for row in found['sources']):,}" for name in names)])
+    print_table(["source", *(name.replace("_", " ") for name in names)], rows, right=tuple(range(1, 8)))
+    if trained := found.get("training"):
+        print(
+            f"training: {trained['in_steps']:,} tokens in steps, {trained['epochs']:.3f} epochs of the"
+            f" shards, {trained['never_seen']:,} never seen"
+        )
+    if failed := sum(row["failed_documents"] for row in found["sources"]):
+        print(f"{failed:,} documents that no encoder takes have no tokens")
+
+
 def verify(folder: Folder) -> None:
     """Re-check every file of a shard set against its manifest.
 
@@ -94,7 +129,10 @@ def export(
     folder: Folder,
     out: Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)],
     format: Annotated[
-        str, typer.Option(help="llmc (also modded-nanogpt), mds (MosaicML), or npy (OLMo).")
+        str,
+        typer.Option(
+            help="llmc, modded-nanogpt, mds (MosaicML), npy (OLMo), nanochat, datasets, webdataset."
+        ),
     ] = "llmc",
 ) -> None:
     """Write shards in the form another trainer wants.

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     tokenize = typer.Typer(help="Train a tokenizer, or encode with one.", no_args_is_help=True)
     tokenize.command("train")(train)
     tokenize.command("encode")(encode)
+    tokenize.command("compare")(compare)
     app.add_typer(tokenize, name="tokenize")
 
 
@@ -51,6 +52,54 @@ def encode(
     """
     section = {"path": str(tokenizer)} if tokenizer else {}
     options.carry_out(_recipe("encode", inputs, section, said), said, "encode")
+
+
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="A tokenizer file.", show_default=False)],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    documents: Annotated[
+        list[Path],
+        typer.Argument(metavar="DOCS", help="Runs, Parquet or JSONL files with `text`.", show_default=False),
+    ],
+    megabytes: Annotated[float, typer.Option(help="Text read of each source.")] = 4.0,
+    json: options.Json = False,
+) -> None:
+    """Lay two tokenizers side by side: bytes per token by source, tokens per word by language, unused pieces.
+
+    Example: gristmill tokenize compare tokenizer.model tokenizer.json docs
+    """
+    import orjson
+
+    from gristmill.errors import InputError
+    from gristmill.pipeline.look.plain_texts import texts_of
+    from gristmill.pipeline.look.tables import print_table
+    from gristmill.tokenize.side_by_side import side_by_side
+    from gristmill.tokenize.tokenizers import open_tokenizer
+
+    sources = texts_of(documents, int(megabytes * 1e6))
+    if not sources:
+        raise InputError("there is no text to compare on", where=", ".join(map(str, documents)))
+    a, b = side_by_side([open_tokenizer(one), open_tokenizer(other)], sources)
+    if json:
+        print(orjson.dumps({"a": {"file": str(one), **a}, "b": {"file": str(other), **b}}).decode())
+        return
+    labels = (("vocabulary", "vocab"), ("unused", "unused"))
+    rows = [[label, f"{a[key]:,}", f"{b[key]:,}"] for label, key in labels]
+    rows += [
+        [f"bytes per token, {name}", *(f"{side['sources'][name]['bytes_per_token']:.3f}" for side in (a, b))]
+        for name in sources
+    ]
+    rows += [
+        [f"tokens per word, {name}", *(f"{side['fertility'].get(name, 0):.3f}" for side in (a, b))]
+        for name in sorted({*a["fertility"], *b["fertility"]})
+    ]
+    checked = [f"{side['losses'].get('lossy', 0):,} of {side['losses']['checked']:,}" for side in (a, b)]
+    rows.append(["do not come back", *checked])
+    rows += [
+        ["longest" if number == 0 else "", f"{x[:24]!r} {len(x)}", f"{y[:24]!r} {len(y)}"]
+        for number, (x, y) in enumerate(zip(a["longest"][:5], b["longest"][:5], strict=False))
+    ]
+    print_table(["", one.name, other.name], rows, right=(1, 2))
 
 
 def _recipe(name: str, inputs: list[str], section: dict[str, Any], said: Options) -> Recipe:

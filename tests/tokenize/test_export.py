@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from gristmill.token_shards import read_documents
+from gristmill.token_shards import read_documents, read_manifest
 from gristmill.tokenize.export import export
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.tokenizers import Tokenizer
@@ -66,3 +69,51 @@ def test_mds_samples_are_found_by_offset_and_decode_to_their_columns(folder: Pat
         width = 1 << (array[0] & 3)
         assert int.from_bytes(array[1 : 1 + width], "little") == len(document.tokens)
         assert np.frombuffer(array[1 + width :], "<u2").tolist() == document.tokens.tolist()
+
+
+def test_modded_nanogpt_finds_an_end_token_before_each_document(folder: Path, tmp_path: Path) -> None:
+    """Its loader: 256 int32 of header, magic 20240520, version 1, then the tokens as uint16."""
+    eos = read_manifest(folder)["eos_id"]
+    documents = [document.tokens.tolist() for document in read_documents(folder)]
+    found: list[list[int]] = []
+    for path in export(folder, tmp_path, "modded-nanogpt"):
+        header = np.fromfile(path, "<i4", 256)
+        tokens = np.fromfile(path, "<u2", offset=1024)
+        assert header[:3].tolist() == [20240520, 1, len(tokens)] and tokens[0] == eos
+        starts = np.flatnonzero(tokens == eos)
+        found += [part.tolist() for part in np.split(tokens, starts[1:])]
+    assert [[*own[1:], eos] for own in found] == documents
+
+
+def test_nanochat_reads_texts_by_row_group(folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    texts = []
+    paths = export(folder, tmp_path, "nanochat")
+    for path in paths[:-1]:
+        file = pq.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            texts += file.read_row_group(group).column("text").to_pylist()
+    assert texts == [tokenizer.decode(d.tokens[:-1].tolist()) for d in read_documents(folder)]
+    held = [tokenizer.decode(d.tokens[:-1].tolist()) for d in read_documents(folder.parent / "heldout")]
+    assert pq.read_table(paths[-1])["text"].to_pylist() == held != []
+
+
+def test_tables_for_datasets_hold_text_and_tokens(folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    rows = [row for path in export(folder, tmp_path, "datasets") for row in pq.read_table(path).to_pylist()]
+    documents = list(read_documents(folder))
+    assert [row["input_ids"] for row in rows] == [document.tokens.tolist() for document in documents]
+    assert [row["id"] for row in rows] == [document.id.hex() for document in documents]
+    assert all(tokenizer.decode(row["input_ids"][:-1]) == row["text"] for row in rows)
+
+
+def test_tar_files_hold_samples_under_one_key_and_repeat(folder: Path, tmp_path: Path) -> None:
+    (first,) = export(folder, tmp_path / "a", "webdataset")
+    (again,) = export(folder, tmp_path / "b", "webdataset")
+    assert first.read_bytes() == again.read_bytes()
+    samples: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(first) as tar:
+        for member in tar:
+            key, suffix = member.name.split(".")
+            samples.setdefault(key, {})[suffix] = tar.extractfile(member).read()  # type: ignore[union-attr]
+    for sample, document in zip(samples.values(), read_documents(folder), strict=True):
+        assert np.load(io.BytesIO(sample["npy"])).tolist() == document.tokens.tolist()
+        assert json.loads(sample["json"])["id"] == document.id.hex() and sample["txt"]

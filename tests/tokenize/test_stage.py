@@ -134,6 +134,17 @@ def test_a_recipe_is_mixed_verified_and_traced(
             == gristmill("shards", verb, str(step / "shards" / "train")).stdout
             != ""
         )
+    balance = json.loads(gristmill("shards", "balance", "out", "--json").stdout)["sources"]
+    for row, source in zip(balance, shards.sources, strict=True):
+        assert row["difference"] == 0 and row["shards"] == source.tokens >= row["distinct"]
+        assert row["encoded"] == row["heldout"] + row["distinct"] + row["unused"]
+    (model,) = (tmp_path / "out" / "steps").glob("tokenizer-*/tokenizer.model")
+    sides = json.loads(
+        gristmill("tokenize", "compare", str(model), str(model), "out", "a.jsonl", "--json").stdout
+    )
+    assert {**sides["a"], "file": ""} == {**sides["b"], "file": ""}
+    assert set(sides["a"]["sources"]) == {"a", "b", "a.jsonl"} and sides["a"]["fertility"]
+    assert sides["a"]["losses"]["checked"] and "lossy" not in sides["a"]["losses"]
     check_traces(step)
     planned = json.loads(gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--json").stdout)
     assert planned["exact"] and [row["source"] for row in planned["sources"]] == ["a", "b"]
