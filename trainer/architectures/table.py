@@ -6,6 +6,7 @@ from gristmill.trainer.architectures.base import Architecture
 from gristmill.trainer.architectures.gemma import Gemma, Gemma2, Gemma3
 from gristmill.trainer.architectures.gpt2 import Gpt2
 from gristmill.trainer.architectures.llama import Llama
+from gristmill.trainer.architectures.mistral import Mistral
 from gristmill.trainer.architectures.mixtral import Mixtral
 from gristmill.trainer.architectures.olmo2 import Olmo2
 from gristmill.trainer.architectures.olmo3 import Olmo3
@@ -19,6 +20,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     for found in (
         Gpt2(),
         Llama(),
+        Mistral(),
         Mixtral(),
         Qwen3(),
         SmolLM3(),
