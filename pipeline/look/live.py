@@ -11,12 +11,11 @@ import orjson
 
 from gristmill.errors import GristmillError
 from gristmill.lock import read_holder
-from gristmill.manifest import MANIFEST, Manifest, read_manifest
-from gristmill.pipeline.run.folder import PROGRESS, read_run
+from gristmill.manifest import Manifest, read_manifest
+from gristmill.pipeline.look.stragglers import straggles, usual_seconds
+from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.trainer.told import last_step
-
-_STRAGGLES = 2.0  # times the phase's median
 
 
 def read_status(out: Path) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def _step(out: Path, name: str, folder: Path | None, running: bool) -> dict[str,
             return {**step_row(name, manifest), "state": "incomplete" if manifest.lost else "done"}
         except GristmillError as error:
             return {"step": name, "state": "damaged", "problem": error.message}
-    folder = _unfinished_folder(out, name)
+    folder = unfinished_folder(out, name)
     if folder is None:
         return {"step": name, "state": "waiting"}
     failed = sorted(path.stem for path in (folder / "quarantine").glob("*.txt"))
@@ -65,16 +64,6 @@ def step_row(name: str, manifest: Manifest) -> dict[str, Any]:
     return row
 
 
-def _unfinished_folder(out: Path, name: str) -> Path | None:
-    """Where a step without a manifest is at work: the newest, if an older recipe left one too."""
-    stem = name.replace("/", "-")
-    folders = [
-        folder for folder in (out / "steps").glob(f"{stem}-*") if folder.name.rpartition("-")[0] == stem
-    ]
-    own = [folder for folder in folders if not (folder / MANIFEST).exists()]
-    return max(own, key=lambda folder: (folder.stat().st_mtime, folder.name)) if own else None
-
-
 def _records(folder: Path) -> dict[str, Any]:
     """What the records of the phase at work say."""
     try:
@@ -86,11 +75,11 @@ def _records(folder: Path) -> dict[str, Any]:
         orjson.loads(path.read_bytes()) for path in sorted(folder.glob(f"records/{phase or '*'}/*.json"))
     ]
     seconds = sorted(record["timing"].get("seconds", 0.0) for record in records)
-    usual = seconds[len(seconds) // 2] if seconds else 0.0
+    usual = usual_seconds(seconds)
     slow = [
         record["body"]["task"]
         for record in records
-        if record["timing"].get("seconds", 0.0) > max(1.0, _STRAGGLES * usual)
+        if straggles(record["timing"].get("seconds", 0.0), usual, len(records))
     ]
     books = [record["body"]["books"] for record in records if record["body"]["books"]]
     row: dict[str, Any] = {

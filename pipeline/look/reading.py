@@ -16,7 +16,7 @@ from gristmill.errors import GristmillError, IntegrityError
 from gristmill.lock import read_holder
 from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.look.totals import Totals
-from gristmill.pipeline.run.folder import RUN_FILE, read_run
+from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
 
 RUN_FORMAT = 1
@@ -137,7 +137,7 @@ def _read_step(out: Path, name: str, folder: Path | None, running: bool, problem
             )
             return StepView(name, "failed", folder)
     else:
-        folder = _unfinished_folder(out, name)
+        folder = unfinished_folder(out, name)
     if folder is None:
         return StepView(name, "waiting")
     view = StepView(name, "stopped", folder, manifest)
@@ -163,18 +163,6 @@ def _read_step(out: Path, name: str, folder: Path | None, running: bool, problem
             )
             problems.append(f"{name}: {said}")
     return view
-
-
-def _unfinished_folder(out: Path, name: str) -> Path | None:
-    """The newest folder of a step that has records and no manifest: a step at work, or one that was
-    stopped."""
-    folders = [
-        folder
-        for folder in (out / "steps").glob(f"{name.replace('/', '-')}-*")
-        if not (folder / MANIFEST).exists()
-    ]
-    own = [folder for folder in folders if folder.name.rpartition("-")[0] == name.replace("/", "-")]
-    return max(own, key=lambda folder: (folder.stat().st_mtime, folder.name)) if own else None
 
 
 def _record_paths(folder: Path, manifest: Manifest | None) -> Iterator[Path]:

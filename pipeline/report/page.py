@@ -12,12 +12,10 @@ from typing import Any
 from gristmill.pipeline.look.figures import inert
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import RunView, read_view, written
-from gristmill.pipeline.report.asking import asking_section
+from gristmill.pipeline.report.closing import asking_section, failures_section, provenance_section
 from gristmill.pipeline.report.corpus import corpus_section
-from gristmill.pipeline.report.failures import failures_section
 from gristmill.pipeline.report.markup import Html, Section, tag
 from gristmill.pipeline.report.overview import funnel_section, hero, rules_section
-from gristmill.pipeline.report.provenance import provenance_section
 from gristmill.pipeline.report.samples import collect_samples, in_script, samples_section
 from gristmill.pipeline.report.signals import signals_section
 from gristmill.pipeline.report.stages import stages_section

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from gristmill.pipeline.look.figures import count, short, size
 from gristmill.pipeline.look.reading import RunView, StepView
+from gristmill.pipeline.look.stragglers import STRAGGLES, straggles, usual_seconds
 from gristmill.pipeline.look.totals import TaskTime
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
 from gristmill.pipeline.run.progress import spell_seconds
 
-STRAGGLES = 2.0  # a shard that took this many times its phase's median
 _SHOWN = 12
-
-
-def median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    if not ordered:
-        return 0.0
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def stragglers(step: StepView) -> list[tuple[TaskTime, float]]:
@@ -26,10 +18,8 @@ def stragglers(step: StepView) -> list[tuple[TaskTime, float]]:
     found = []
     for phase in dict.fromkeys(task.phase for task in step.totals.tasks):
         tasks = [task for task in step.totals.tasks if task.phase == phase]
-        usual = median([task.seconds for task in tasks])
-        found += [
-            (task, usual) for task in tasks if len(tasks) > 2 and task.seconds > max(STRAGGLES * usual, 1.0)
-        ]
+        usual = usual_seconds([task.seconds for task in tasks])
+        found += [(task, usual) for task in tasks if straggles(task.seconds, usual, len(tasks))]
     return sorted(found, key=lambda pair: (-pair[0].seconds, pair[0].task))
 
 
@@ -74,7 +64,7 @@ def _row(step: StepView, longest: float) -> list[object]:
     tasks = step.totals.tasks
     work = sum(task.seconds for task in tasks)
     slowest = max((task.seconds for task in tasks), default=0.0)
-    usual = median([task.seconds for task in tasks])
+    usual = usual_seconds([task.seconds for task in tasks])
     peak = max((task.peak_bytes for task in tasks), default=0.0)
     books = step.totals.books
     item_rate, byte_rate = (books.items_in / work, books.bytes_in / work) if work else (0.0, 0.0)

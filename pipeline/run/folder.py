@@ -103,3 +103,14 @@ def _what_is_there(out: Path) -> str:
     if out.is_dir():
         return "is not an output of gristmill" if any(out.iterdir()) else "is empty"
     return "is a file" if out.exists() else "does not exist"
+
+
+def unfinished_folder(out: Path, name: str) -> Path | None:
+    """Where a step without a manifest is at work, or was stopped: the newest, if an older recipe left one
+    too."""
+    stem = name.replace("/", "-")
+    folders = [
+        folder for folder in (out / "steps").glob(f"{stem}-*") if folder.name.rpartition("-")[0] == stem
+    ]
+    own = [folder for folder in folders if not (folder / MANIFEST).exists()]
+    return max(own, key=lambda folder: (folder.stat().st_mtime, folder.name)) if own else None
