@@ -82,7 +82,7 @@ def test_the_books_balance_where_tasks_are_lost(
 
 @pytest.mark.slow
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     derandomize=True,
