@@ -7,7 +7,7 @@ import numpy as np
 
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, wrapping_product
+from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, njit_called, wrapping_product
 
 _KEYS, _VALUES = T.ATTRIBUTE_KEYS, T.ATTRIBUTE_VALUES
 _ROLE_KEYS, _ROLE_VALUES = T.ROLE_KEYS, T.ROLE_VALUES
@@ -16,8 +16,17 @@ _ROLE_SEED = T.name_hash("role")
 _ARIA_HIDDEN_TOKEN = T.name_hash("aria-hidden")
 _ARTICLE_BODY = T.name_hash("articlebody")
 _NONE = T.name_hash("none")
+_IMG, _MATH, _M_MATH, _MML_MATH, _MJX = (
+    T.ID[name] for name in ("img", "math", "m:math", "mml:math", "mjx-container")
+)
 _HIDDEN = T.name_hash("hidden")
 _TOKEN_MASK = 0x7FFFFFFF
+# The attributes that name an element, and where the hash of each begins, so that equal names differ.
+_NAMING = np.array(
+    [[attribute, T.FNV_START] for attribute in (T.CLASS, T.IDENT, T.TESTID, T.COMPONENT)]
+    + [[T.ITEMPROP, _ITEMPROP_SEED], [T.ROLE, _ROLE_SEED]],
+    dtype=np.int64,
+)
 
 
 @njit_borrowing
@@ -143,17 +152,10 @@ def _tokens_of(data, start, end, seed, tokens, state, first):
 def collect_tokens(data, spans, tokens, state):
     """Append the tokens of a tag's class, id, itemprop, role and test names to `tokens`."""
     first = state[L.NUM_TOKENS]
-    for attribute in (T.CLASS, T.IDENT, T.TESTID, T.COMPONENT):
-        if spans[2 * attribute] >= 0:
-            _tokens_of(
-                data, spans[2 * attribute], spans[2 * attribute + 1], T.FNV_START, tokens, state, first
-            )
-    if spans[2 * T.ITEMPROP] >= 0:
-        _tokens_of(
-            data, spans[2 * T.ITEMPROP], spans[2 * T.ITEMPROP + 1], _ITEMPROP_SEED, tokens, state, first
-        )
-    if spans[2 * T.ROLE] >= 0:
-        _tokens_of(data, spans[2 * T.ROLE], spans[2 * T.ROLE + 1], _ROLE_SEED, tokens, state, first)
+    for k in range(_NAMING.shape[0]):
+        at = 2 * _NAMING[k, 0]
+        if spans[at] >= 0:
+            _tokens_of(data, spans[at], spans[at + 1], _NAMING[k, 1], tokens, state, first)
     if spans[2 * T.ARIA_HIDDEN] >= 0 and spans[2 * T.ARIA_HIDDEN + 1] - spans[2 * T.ARIA_HIDDEN] == 4:
         _keep(tokens, state, _ARIA_HIDDEN_TOKEN)
 
@@ -210,3 +212,72 @@ def context_of(data, tag, spans):
     if spans[2 * T.SHADOW] >= 0:  # a declarative shadow root is shown
         context &= ~T.SKIP
     return context
+
+
+@njit_borrowing
+def names_code(tokens, first, end):
+    """Tell whether a tag's tokens hold a name that code goes by."""
+    found = False
+    for k in range(first, end):
+        found |= T.CODE_TOKENS[tokens[k] & (T.CODE_TOKENS.size - 1)] == tokens[k]
+    return found
+
+
+@njit_borrowing
+def holds_code(data, spans):
+    """Tell whether a text area goes by a name of code: the first of its classes, its id or its name."""
+    for attribute in (T.CLASS, T.IDENT, T.NAME):
+        start, end = spans[2 * attribute], spans[2 * attribute + 1]
+        i = start
+        while i < end and not is_space(data[i]):
+            i += 1
+        if i > start:
+            key = hash_folded(data, start, i)
+            token = (key ^ (key >> 31)) & _TOKEN_MASK
+            if T.CODE_TOKENS[token & (T.CODE_TOKENS.size - 1)] == token:
+                return True
+    return False
+
+
+@njit_borrowing
+def _draws(data, start, end):
+    """Tell whether an image's address may be that of a formula: `tex` or `math` is in it."""
+    for i in range(start, end - 2):
+        c = data[i] | 32
+        if c == 116 and (data[i + 1] | 32) == 101 and (data[i + 2] | 32) == 120:
+            return True
+        if c == 109 and (data[i + 1] | 32) == 97 and (data[i + 2] | 32) == 116 and i + 3 < end:
+            if (data[i + 3] | 32) == 104:
+                return True
+    return False
+
+
+@njit_borrowing
+def may_be_formula(data, tag, spans):
+    """Tell quickly of a start tag whether `formula_kind` is worth asking."""
+    if tag in (_IMG, _MATH, _M_MATH, _MML_MATH, _MJX):
+        return True
+    if spans[-1] < 0:  # no attributes
+        return False
+    start = spans[2 * T.CLASS]
+    return spans[2 * T.TEX] >= 0 or (
+        start >= 0 and (data[start] | 32) in (107, 108, 109, 113)  # the names begin with k, l, m or q
+    )
+
+
+@njit_called
+def formula_kind(data, tag, spans):
+    """Return whether a start tag begins a formula, a copy of one (see `tags`), or neither: 0."""
+    if tag in (_MATH, _M_MATH, _MML_MATH, _MJX) or spans[2 * T.TEX + 1] > spans[2 * T.TEX]:
+        return T.IS_FORMULA
+    start, end = spans[2 * T.CLASS], spans[2 * T.CLASS + 1]
+    if start < end:
+        i = start
+        while i < end and not is_space(data[i]):
+            i += 1
+        kind = lookup(T.FORMULA_KEYS, T.FORMULA_VALUES, hash_folded(data, start, i))
+        if kind == T.IS_FORMULA or kind == T.IS_COPY_OF_FORMULA or (kind > 0 and tag == _IMG):
+            return kind
+    if tag == _IMG and spans[2 * T.SRC] >= 0 and _draws(data, spans[2 * T.SRC], spans[2 * T.SRC + 1]):
+        return T.IS_FORMULA_IMAGE
+    return 0

@@ -21,6 +21,9 @@ njit_borrowing: Any = njit(
 # each caller.
 njit_called: Any = njit(cache=True, nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
+# Put into its one caller before types are known, and so compiled only there.
+njit_inside: Any = njit(inline="always", _nrt=False)
+
 
 @njit_borrowing
 def wrapping_product(a, b):  # type: ignore[no-untyped-def]
@@ -38,4 +41,4 @@ def is_space(c):  # type: ignore[no-untyped-def]
     return c == 32 or c == 10 or c == 9 or c == 13 or c == 12
 
 
-__all__ = ["is_space", "kernel", "njit_borrowing", "njit_called", "wrapping_product"]
+__all__ = ["is_space", "kernel", "njit_borrowing", "njit_called", "njit_inside", "wrapping_product"]

@@ -4,7 +4,10 @@ seen."""
 # mypy: disable-error-code="no-untyped-def,assignment"
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from gristmill.pipeline.extract.blocks import layout as L
@@ -16,6 +19,15 @@ PRIOR_WORDS = (
 
 _LEVELS = 4096  # probabilities are cut at a multiple of 1/4096: counting beats sorting
 MIN_REPEATED_WORDS = 8  # pages repeat whole paragraphs for narrow screens; shorter lines may recur in earnest
+
+
+class Choice(NamedTuple):
+    """Of each block: whether it is kept, the probability that it is main text, and whether (1.0) its text
+    came before."""
+
+    kept: npt.NDArray[np.bool_]
+    probabilities: npt.NDArray[np.float32]
+    repeated: npt.NDArray[np.float32]
 
 
 @njit_borrowing

@@ -12,7 +12,24 @@ MAX_BLOCKS = 30_000
 MAX_MARKS = 128
 MAX_BLOCK_WORDS = 24  # words of a block that are hashed for features
 MAX_ELEMENT_TOKENS = 32
-CAPS = ("depth", "elements", "blocks", "text")  # bit by bit in state[CAP]
+MAX_INSERTS = 40_000  # formulas and marks of phrases
+MAX_FORMULA_BYTES = 65_536  # of markup; what is longer is read as ordinary markup
+CAPS = ("depth", "elements", "blocks", "text", "inserts")  # bit by bit in state[CAP]
+
+# What `tokenize` is asked to write beside text, bit by bit; XHTML is what the page says of itself.
+WITH_CODE, WITH_EMPHASIS, WITH_LINKS, WITH_IMAGES, IS_XHTML = 1, 2, 4, 8, 16
+
+# An insert stands in the text as this byte, which no page can bring: controls are dropped.
+INSERT_BYTE = 2
+# What is inserted; a phrase ends with the kind after the one it began with.
+(
+    FORMULA, IMAGE, CODE_BEGIN, CODE_END, STRONG_BEGIN, STRONG_END, EMPHASIS_BEGIN, EMPHASIS_END, LINK_BEGIN,
+    LINK_END,
+) = range(10)  # fmt: skip
+# Columns of an insert: its kind, where its markup (of a link its address, of an image its text; of the begin
+# of another phrase its first byte twice) lies in the page, and where its byte lies in the text.
+KIND, INSERT_START, INSERT_END, TEXT_AT = range(4)
+NUM_INSERT_COLUMNS = 4
 
 # Columns of a block.
 (
@@ -22,18 +39,20 @@ CAPS = ("depth", "elements", "blocks", "text")  # bit by bit in state[CAP]
     FLAGS, LAST_CHAR, BUTTONS,
 ) = range(28)  # fmt: skip
 NUM_BLOCK_COLUMNS = 28
+IS_VERBATIM = 1  # in FLAGS: the content of an `xmp`, or of a `textarea` that holds code
 
-# Columns of an element.
-PARENT, TAG, CONTEXT, DEPTH, NAME_HASH, TOKENS_START, TOKENS_END, CELL, SIGNATURE = range(9)
-NUM_ELEMENT_COLUMNS = 9
+# Columns of an element; OPENED and CLOSED are where its markup begins and ends in the page.
+PARENT, TAG, CONTEXT, DEPTH, NAME_HASH, TOKENS_START, TOKENS_END, CELL, SIGNATURE, OPENED, CLOSED = range(11)
+NUM_ELEMENT_COLUMNS = 11
 
 # The tokenizer's state.
 (
     OUT, NUM_BLOCKS, NUM_ELEMENTS, STACK, OVERFLOW, NUM_TOKENS, NUM_WORDS, NUM_MARKS, PENDING, BREAK, LINK,
     LINK_STACK, BOLD,
     BOLD_STACK,
-    IN_WORD, WORD_HASH, LINK_CLOSED, CAP, DONE, CURRENT, UNENDED, NO_COMMENT_END, NUMERIC, COUNTS,
-) = range(24)  # fmt: skip
+    IN_WORD, WORD_HASH, LINK_CLOSED, CAP, DONE, CURRENT, UNENDED, NO_COMMENT_END, NUMERIC, MODE, AT,
+    NUM_INSERTS, NO_FORMULA_END, VERBATIM, PAGE_BYTES, COUNTS,
+) = range(30)  # fmt: skip
 NUM_STATE = COUNTS + 8  # the last one is an array: characters by kind, of the run being written
 
 # What a mark points at (columns: kind, start, end of the value in the page's bytes).

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gristmill.pipeline.extract.blocks import layout as L
+
 
 class BlocksSettings(BaseModel):
     """How much to keep and in which form."""
@@ -19,10 +21,20 @@ class BlocksSettings(BaseModel):
         description="beta of the expected F-beta a page is cut by: above 1 keeps more, below 1 less.",
     )
     format: Literal["text", "markdown"] = "text"
+    links: bool = Field(default=False, description="In Markdown, keep the addresses of links.")
+    emphasis: bool = Field(default=False, description="In Markdown, keep bold and italics.")
+    images: bool = Field(default=False, description="Keep images' alternative texts, in Markdown.")
     metadata: bool = Field(default=True, description="Read title, author, date, site name and canonical URL.")
     model: str | None = Field(
         default=None, description="Folder of another model; the shipped one by default."
     )
+
+    def mode(self) -> int:
+        """The bits of `layout` that ask the tokenizer for phrases."""
+        if self.format == "text":
+            return L.WITH_CODE
+        asked = ((self.links, L.WITH_LINKS), (self.emphasis, L.WITH_EMPHASIS), (self.images, L.WITH_IMAGES))
+        return L.WITH_CODE | sum(bit for is_asked, bit in asked if is_asked)
 
 
 # What the recipe's `favor` means here; measured in docs/extractor.md.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.pipeline.extract.blocks import layout as L
+
 FNV_START = -3750763034362895579  # 0xcbf29ce484222325 as int64
 FNV_PRIME = 1099511628211
 
@@ -111,6 +113,8 @@ _ELEMENTS: dict[str, tuple[int, int]] = {
     "mark": (0, 0), "del": (0, 0), "ins": (0, 0), "label": (0, 0), "data": (0, 0), "bdi": (0, 0),
     "bdo": (0, 0), "dfn": (0, 0),
     "picture": (0, 0), "map": (0, 0), "output": (0, 0), "meter": (0, 0), "progress": (0, 0), "slot": (0, 0),
+    # Numbers of tags are known to trained models: new ones go to the end.
+    "m:math": (PUSH, FOREIGN), "mml:math": (PUSH, FOREIGN), "mjx-container": (PUSH, 0),
 }  # fmt: skip
 
 NAMES = ("", *_ELEMENTS)  # id 0: an element the table does not know; it is followed but breaks nothing
@@ -153,10 +157,20 @@ SCOPE[[ID[name] for name in _SCOPE]] = 1
 ATTRIBUTES = (
     "class", "id", "itemprop", "role", "href", "rel", "content", "name", "property", "datetime", "type",
     "lang", "style",
-    "hidden", "aria-hidden", "data-testid", "data-component", "shadowrootmode", "itemtype", "start",
+    "hidden", "aria-hidden", "data-testid", "data-component", "shadowrootmode", "itemtype", "start", "src",
+    "alt", "data-tex",
 )  # fmt: skip
 CLASS, IDENT, ITEMPROP, ROLE, HREF, REL, CONTENT, NAME, PROPERTY, DATETIME, TYPE, LANG, STYLE = range(13)
-HIDDEN_ATTRIBUTE, ARIA_HIDDEN, TESTID, COMPONENT, SHADOW, ITEMTYPE, START = range(13, 20)
+HIDDEN_ATTRIBUTE, ARIA_HIDDEN, TESTID, COMPONENT, SHADOW, ITEMTYPE, START, SRC, ALT, TEX = range(13, 23)
+# Attributes in which scripts that draw formulas keep them; all are read as the last of the above.
+_TEX_ATTRIBUTES = (
+    "data-latex",
+    "data-expr",
+    "data-formula",
+    "data-equation",
+    "data-katex",
+    "data-tex-source",
+)
 
 ROLES = {"navigation": NAV, "main": MAIN, "contentinfo": FOOTER, "banner": HEADER, "complementary": ASIDE,
     "article": ARTICLE,
@@ -178,5 +192,64 @@ def hash_table(names: dict[str, int], slots: int) -> tuple[npt.NDArray[np.int64]
 
 
 TAG_KEYS, TAG_VALUES = hash_table({name: number for name, number in ID.items() if name}, 1024)
-ATTRIBUTE_KEYS, ATTRIBUTE_VALUES = hash_table({name: number for number, name in enumerate(ATTRIBUTES)}, 256)
+ATTRIBUTE_KEYS, ATTRIBUTE_VALUES = hash_table(
+    {name: number for number, name in enumerate(ATTRIBUTES)} | dict.fromkeys(_TEX_ATTRIBUTES, TEX), 256
+)
 ROLE_KEYS, ROLE_VALUES = hash_table(ROLES, 128)
+
+# What a phrase is inserted as in the text, and the bit of the mode that asks for it; 0 for none.
+INSERTED = np.zeros(NUM_TAGS, dtype=np.int64)
+INSERTED_IF = np.zeros(NUM_TAGS, dtype=np.int64)
+for _bit, _begin, _names in (
+    (L.WITH_CODE, L.CODE_BEGIN, ("code", "tt", "kbd", "samp")),
+    (L.WITH_EMPHASIS, L.STRONG_BEGIN, ("b", "strong")),
+    (L.WITH_EMPHASIS, L.EMPHASIS_BEGIN, ("i", "em")),
+    (L.WITH_LINKS, L.LINK_BEGIN, ("a",)),
+):
+    INSERTED[[ID[name] for name in _names]] = _begin
+    INSERTED_IF[[ID[name] for name in _names]] = _bit
+
+# Class names (the first of an element, in lower case) of what draws a formula: KaTeX, MathJax 2 and 3,
+# MediaWiki, Quill, MathQuill. The copies that these leave beside it are skipped.
+IS_FORMULA, IS_COPY_OF_FORMULA, IS_FORMULA_IMAGE = 1, 2, 3
+_DRAWN = (
+    "katex", "katex-display", "mathjax", "mathjax_display", "mathjax_svg", "mathjax_svg_display",
+    "mathjax_chtml", "mathjax_mathml", "mjx-chtml", "mwe-math-element", "ql-formula",
+    "mathquill-embedded-latex",
+)  # fmt: skip
+_IMAGES = ("latex", "latex_img", "mathtex", "ql-img-inline-formula", "ql-img-displayed-equation")
+_COPIES = ("katex-html", "mathjax_preview", "mjx_assistive_mathml", "mathjax_svg_hidden", "mathjax_hidden")
+FORMULA_KEYS, FORMULA_VALUES = hash_table(
+    dict.fromkeys(_DRAWN, IS_FORMULA)
+    | dict.fromkeys(_COPIES, IS_COPY_OF_FORMULA)
+    | dict.fromkeys(_IMAGES, IS_FORMULA_IMAGE),
+    128,
+)
+
+# Class names, or parts of them, that code goes by; `listings` looks whether it is.
+_CODE_NAMES = (
+    "code", "codeblock", "codebox", "codehilite", "csharpcode", "blockcode", "sourcecode", "syntaxhighlighter",
+    "highlighter", "highlight", "geshi", "crayon", "hljs", "prettyprint", "shiki", "prism", "codemirror",
+    "ace_editor", "monaco", "filecontents", "snippet", "gist", "programlisting", "fragment", "listing", "ide",
+    "editor", "linenums", "crayon-plain", "textareacode", "codearea",
+)  # fmt: skip
+
+
+def token_hash(name: str) -> int:
+    """Return the hash of a class name or part of one as `attributes` keeps it."""
+    key = name_hash(name)
+    return (key ^ (key >> 31)) & 0x7FFFFFFF
+
+
+def _token_set(names: tuple[str, ...], slots: int = 1024) -> npt.NDArray[np.int32]:
+    """Build a set in which each token lies in the slot of its lowest bits; 0 where none does."""
+    tokens = np.zeros(slots, dtype=np.int32)
+    for name in names:
+        token = token_hash(name)
+        if tokens[token & (slots - 1)]:
+            return _token_set(names, 2 * slots)
+        tokens[token & (slots - 1)] = token
+    return tokens
+
+
+CODE_TOKENS = _token_set(_CODE_NAMES)

@@ -10,7 +10,10 @@ tag is missing is searched for once.
 # mypy: disable-error-code="no-untyped-def,assignment"
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from gristmill.pipeline.extract.blocks import layout as L
@@ -18,12 +21,22 @@ from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.attributes import (
     collect_tokens,
     context_of,
+    formula_kind,
     hash_folded,
+    holds_code,
     lookup,
+    may_be_formula,
+    names_code,
     scan_attributes,
 )
-from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, njit_called, wrapping_product
-from gristmill.pipeline.extract.blocks.writing import GAP, LINE, NOTHING, end_word, write_run
+from gristmill.pipeline.extract.blocks.compiled import (
+    is_space,
+    njit_borrowing,
+    njit_called,
+    njit_inside,
+    wrapping_product,
+)
+from gristmill.pipeline.extract.blocks.writing import GAP, LINE, NOTHING, end_word, insert, write_run
 
 _META_KEYS, _META_VALUES = T.hash_table(L.META_NAMES, 256)
 _A, _BR, _HR, _IMG, _INPUT, _META, _LINK, _TIME, _HTML, _P, _BODY = (
@@ -33,16 +46,19 @@ _B, _STRONG, _BUTTON, _TD, _TH, _TITLE, _TEXTAREA, _IFRAME, _SCRIPT, _STYLE, _LI
     T.ID[name]
     for name in ("b", "strong", "button", "td", "th", "title", "textarea", "iframe", "script", "style", "li")
 )
-_SPAN, _SUP, _SVG, _MATH = T.ID["span"], T.ID["sup"], T.ID["svg"], T.ID["math"]
+_SPAN, _SUP, _SVG, _MATH, _XMP = T.ID["span"], T.ID["sup"], T.ID["svg"], T.ID["math"], T.ID["xmp"]
 _CANONICAL, _LD_JSON, _DATE_PUBLISHED = (
     T.name_hash("canonical"),
     T.name_hash("application/ld+json"),
     T.name_hash("datepublished"),
 )
 _SIGNATURE_TOKENS = 2
+_OWN = T.HEADER_CELL | T.CODE  # what an element does not hand down
+_MATH_TYPE = T.name_hash("math/")
+_XHTML, _PROLOG_BYTES = b"http://www.w3.org/1999/xhtml", 4096
 
 
-@njit_borrowing
+@njit_called
 def _flush(i, text, blocks, elements, words, state):
     """End the current block, if it holds any text, at source position i."""
     b, out = state[L.NUM_BLOCKS], state[L.OUT]
@@ -80,7 +96,9 @@ def _pop(depth, elements, stack, open_count, state):
     """Close all elements of the stack from `depth` on."""
     while state[L.STACK] > depth:
         state[L.STACK] -= 1
-        open_count[elements[stack[state[L.STACK]], L.TAG]] -= 1
+        e = stack[state[L.STACK]]
+        elements[e, L.CLOSED] = state[L.AT]
+        open_count[elements[e, L.TAG]] -= 1
     state[L.CURRENT] = stack[depth - 1] if depth > 0 else 0
     if state[L.LINK] > 0 and state[L.LINK_STACK] > depth:
         state[L.LINK] = 0
@@ -101,7 +119,10 @@ def _push(tag, key, context, first_token, elements, tokens, stack, open_count, s
     parent = state[L.CURRENT]
     elements[number, L.PARENT], elements[number, L.TAG] = parent, tag
     elements[number, L.DEPTH], elements[number, L.NAME_HASH] = depth, key
-    elements[number, L.CONTEXT] = (elements[parent, L.CONTEXT] & ~T.HEADER_CELL) | context
+    elements[number, L.CONTEXT] = (elements[parent, L.CONTEXT] & ~_OWN) | context
+    if names_code(tokens, first_token, state[L.NUM_TOKENS]):
+        elements[number, L.CONTEXT] |= T.CODE
+    elements[number, L.OPENED], elements[number, L.CLOSED] = state[L.AT], state[L.PAGE_BYTES]
     elements[number, L.TOKENS_START], elements[number, L.TOKENS_END] = first_token, state[L.NUM_TOKENS]
     elements[number, L.CELL] = number if tag in (_TD, _TH) else elements[parent, L.CELL]
     signature = tag + 1
@@ -185,12 +206,55 @@ def _find_end(data, i, n, key):
 
 
 @njit_borrowing
-def _raw_element(data, i, n, tag, key, spans, marks, elements, state):
+def _element_end(data, i, n, key):
+    """Return the position after the end tag of the element whose start tag, of this name hash, ended at i;
+    elements of that name inside are counted. -1 if it ends nowhere near."""
+    depth, n = 1, min(n, i + L.MAX_FORMULA_BYTES)
+    while i < n:
+        if data[i] != 60:
+            i += 1
+            continue
+        ends = i + 1 < n and data[i + 1] == 47
+        first = i + 2 if ends else i + 1
+        j = first
+        while j < n and data[j] != 62 and data[j] != 47 and data[j] != 60 and not is_space(data[j]):
+            j += 1
+        if j > first and hash_folded(data, first, j) == key:
+            depth += -1 if ends else 1
+            if depth == 0:
+                while j < n and data[j] != 62:
+                    j += 1
+                return min(j + 1, n)
+        i = max(j, i + 1)
+    return -1
+
+
+@njit_called
+def _formula(data, i, n, tag, key, spans, text, blocks, words, inserts, state):
+    """Insert the formula that may begin with the start tag that ended at i, or skip a copy of one; returns
+    the position after it, -1 where there is none."""
+    kind, end = formula_kind(data, tag, spans), i
+    if kind == 0:
+        return -1
+    if tag != _IMG:
+        if state[L.NO_FORMULA_END]:
+            return -1
+        end = _element_end(data, i, n, key)
+        if end < 0:
+            state[L.NO_FORMULA_END] = 1
+            return -1
+    if kind != T.IS_COPY_OF_FORMULA:
+        insert(L.FORMULA, state[L.AT], end, state[L.NUM_BLOCKS], text, blocks, words, inserts, state)
+    return end
+
+
+@njit_called
+def _raw_element(data, i, n, closed, tag, key, spans, text, blocks, elements, words, marks, inserts, state):
     """Skip the content of script, style, title and the like, whose tag ended at i; returns the position after
     it.
 
-    Without an end tag, script and style reach to the end of the page, as in browsers; others are read on as
-    markup, and not searched again.
+    Without an end tag, script and style reach to the end of the page, as in browsers, unless they close
+    themselves; others are read on as markup, and not searched again.
     """
     fatal = tag in (_SCRIPT, _STYLE)
     unended = 1 << (tag - _SCRIPT)  # raw elements lie side by side in the table of tags
@@ -198,22 +262,31 @@ def _raw_element(data, i, n, tag, key, spans, marks, elements, state):
         return i
     start, end = _find_end(data, i, n, key)
     if start < 0:
-        if fatal:
+        if fatal and closed == 0:
             return n
         state[L.UNENDED] |= unended
         return i
+    skipped = elements[state[L.CURRENT], L.CONTEXT] & T.SKIP
     if tag == _TITLE and not elements[state[L.CURRENT], L.CONTEXT] & T.FOREIGN:
         _mark(marks, state, L.MARK_TITLE, i, start)
-    elif (
-        tag == _SCRIPT
-        and spans[2 * T.TYPE] >= 0
-        and hash_folded(data, spans[2 * T.TYPE], spans[2 * T.TYPE + 1]) == _LD_JSON
-    ):
-        _mark(marks, state, L.MARK_JSON_LD, i, start)
+    elif tag == _SCRIPT and spans[2 * T.TYPE] >= 0:
+        first, last = spans[2 * T.TYPE], spans[2 * T.TYPE + 1]
+        if hash_folded(data, first, last) == _LD_JSON:
+            _mark(marks, state, L.MARK_JSON_LD, i, start)
+        elif last - first > 5 and hash_folded(data, first, first + 5) == _MATH_TYPE and not skipped:
+            b = state[L.NUM_BLOCKS]
+            insert(L.FORMULA, state[L.AT], end, b, text, blocks, words, inserts, state)
+    elif (tag == _TEXTAREA or tag == _XMP) and not skipped:
+        if tag == _XMP or holds_code(data, spans):
+            state[L.VERBATIM] = 1
+            write_run(data, i, start, start >= 0, state[L.NUM_BLOCKS], text, blocks, words, state)
+            state[L.VERBATIM] = 0
+            blocks[state[L.NUM_BLOCKS], L.FLAGS] |= L.IS_VERBATIM
+            _flush(end, text, blocks, elements, words, state)
     return end
 
 
-@njit_borrowing
+@njit_called
 def _comment(data, i, n, state):
     """Skip a comment, doctype or processing instruction at i; returns the position after it.
 
@@ -238,7 +311,7 @@ def _comment(data, i, n, state):
     return min(j + 1, n)
 
 
-@njit_borrowing
+@njit_called
 def _describe(data, i, tag, spans, marks, state):
     """Mark what a meta, link, time or html element says of the page."""
     if tag == _META and spans[2 * T.CONTENT] >= 0:
@@ -270,9 +343,17 @@ def _describe(data, i, tag, spans, marks, state):
         _mark(marks, state, L.MARK_LANGUAGE, spans[2 * T.LANG], spans[2 * T.LANG + 1])
 
 
-@njit_borrowing
-def _phrase(data, tag, spans, b, blocks, tokens, state):
-    """Follow an element inside a block: links, bold, line breaks, images, inputs."""
+@njit_inside
+def _phrase(tag, spans, b, text, blocks, words, inserts, state):
+    """Follow an element inside a block: links, bold, images, inputs."""
+    if T.INSERTED[tag] and state[L.MODE] & T.INSERTED_IF[tag]:
+        start, end = state[L.AT], state[L.AT]
+        if tag == _A:
+            start, end = spans[2 * T.HREF], spans[2 * T.HREF + 1]
+        insert(T.INSERTED[tag], start, end, b, text, blocks, words, inserts, state)
+    elif tag == _IMG and state[L.MODE] & L.WITH_IMAGES and spans[2 * T.ALT] >= 0:
+        start, end = spans[2 * T.ALT], spans[2 * T.ALT + 1]
+        insert(L.IMAGE, start, end, b, text, blocks, words, inserts, state)
     if tag == _A:
         state[L.LINK] = 1 if spans[2 * T.HREF] >= 0 else 0
         state[L.LINK_STACK] = state[L.STACK]
@@ -285,53 +366,65 @@ def _phrase(data, tag, spans, b, blocks, tokens, state):
         blocks[b, L.IMAGES] += 1
     elif tag == _INPUT:
         blocks[b, L.INPUTS] += 1
-    if blocks[b, L.WORDS] == 0 and blocks[b, L.TOKEN_END] == 0:
-        first = state[L.NUM_TOKENS]
-        collect_tokens(data, spans, tokens, state)
-        if state[L.NUM_TOKENS] > first:
-            blocks[b, L.TOKEN_START], blocks[b, L.TOKEN_END] = first, state[L.NUM_TOKENS]
 
 
 @njit_called
 def _start_tag(
-    data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state
-):
+    data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans,
+    state,
+):  # fmt: skip
     """Handle the start tag at `at`, whose name ended at i; returns the position after it (and after raw
     content)."""
     what = T.WHAT[tag]
     i, closed = scan_attributes(data, i, n, spans)
+    state[L.AT] = at
     if what & T.BREAK:
         _flush(at, text, blocks, elements, words, state)
     _close_implied(tag, elements, stack, open_count, state)
+    if closed and state[L.MODE] & L.IS_XHTML and (what & (T.PUSH | T.RAW) or tag == _A):
+        return i
     if what & T.RAW:
-        return _raw_element(data, i, n, tag, key, spans, marks, elements, state)
-    if what & T.PUSH and not (closed and (tag == 0 or elements[state[L.CURRENT], L.CONTEXT] & T.FOREIGN)):
-        if tag in (_HTML, _BODY):
-            _describe(data, i, tag, spans, marks, state)
-            if open_count[tag] > 0:
-                return i
-        first = state[L.NUM_TOKENS]
+        return _raw_element(
+            data, i, n, closed, tag, key, spans, text, blocks, elements, words, marks, inserts, state
+        )
+    if may_be_formula(data, tag, spans) and not elements[state[L.CURRENT], L.CONTEXT] & T.SKIP:
+        end = _formula(data, i, n, tag, key, spans, text, blocks, words, inserts, state)
+        if end >= 0:
+            if what & T.BREAK:
+                _flush(end, text, blocks, elements, words, state)
+            blocks[state[L.NUM_BLOCKS], L.IMAGES] += tag == _IMG
+            return end
+    b, first = state[L.NUM_BLOCKS], state[L.NUM_TOKENS]
+    opens = what & T.PUSH and not (closed and (tag == 0 or elements[state[L.CURRENT], L.CONTEXT] & T.FOREIGN))
+    if tag in (_HTML, _BODY, _META, _LINK, _TIME):
+        _describe(data, i, tag, spans, marks, state)
+        if tag in (_HTML, _BODY) and open_count[tag] > 0:
+            return i
+    if opens or (tag != _BR and blocks[b, L.WORDS] == 0 and blocks[b, L.TOKEN_END] == 0):
         collect_tokens(data, spans, tokens, state)
+    if opens:
         _push(tag, key, context_of(data, tag, spans), first, elements, tokens, stack, open_count, state)
-        blocks[state[L.NUM_BLOCKS], L.BUTTONS] += tag == _BUTTON
+        blocks[b, L.BUTTONS] += tag == _BUTTON
         return i
     if tag == _BR:
         if state[L.BREAK]:
             _flush(at, text, blocks, elements, words, state)
-        b = state[L.NUM_BLOCKS]
+            b = state[L.NUM_BLOCKS]
         blocks[b, L.BREAKS] += 1
         end_word(b, blocks, words, state)
         state[L.BREAK] = 1 if blocks[b, L.WORDS] > 0 else 0
         state[L.PENDING] = LINE
         return i
-    if tag in (_META, _LINK, _TIME):
-        _describe(data, i, tag, spans, marks, state)
-    _phrase(data, tag, spans, state[L.NUM_BLOCKS], blocks, tokens, state)
+    if state[L.NUM_TOKENS] > first:
+        blocks[b, L.TOKEN_START], blocks[b, L.TOKEN_END] = first, state[L.NUM_TOKENS]
+    _phrase(tag, spans, b, text, blocks, words, inserts, state)
     return i
 
 
-@njit_borrowing
-def _markup(data, i, n, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state):
+@njit_inside
+def _markup(
+    data, i, n, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans, state
+):
     """Handle the tag or comment whose '<' is at i; returns the position after it."""
     at = i
     c = np.int64(data[i + 1])
@@ -349,34 +442,21 @@ def _markup(data, i, n, text, blocks, elements, tokens, words, marks, stack, ope
         key = wrapping_product(key ^ (c | 32 if 65 <= c <= 90 else c), T.FNV_PRIME)
         i += 1
     tag = max(lookup(T.TAG_KEYS, T.TAG_VALUES, key), 0)
-    if not ends:
+    if not ends or tag == _BR:  # `</br>` is read as `<br>`
         return _start_tag(
-            data,
-            i,
-            n,
-            at,
-            tag,
-            key,
-            text,
-            blocks,
-            elements,
-            tokens,
-            words,
-            marks,
-            stack,
-            open_count,
-            spans,
-            state,
-        )
+            data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, inserts, stack,
+            open_count, spans, state,
+        )  # fmt: skip
     while i < n and data[i] != 62:
         i += 1
-    what = T.WHAT[tag]
+    what, state[L.AT] = T.WHAT[tag], min(i + 1, n)
+    if T.INSERTED[tag] and state[L.MODE] & T.INSERTED_IF[tag]:
+        kind = T.INSERTED[tag] + 1
+        insert(kind, at, state[L.AT], state[L.NUM_BLOCKS], text, blocks, words, inserts, state)
     if tag == _A:
         state[L.LINK], state[L.LINK_CLOSED] = 0, state[L.OUT]
     elif tag in (_B, _STRONG):
         state[L.BOLD] = 0
-    elif tag == _BR:
-        state[L.PENDING] = LINE
     if what & T.BREAK:
         _flush(at, text, blocks, elements, words, state)
     if what & T.PUSH:
@@ -384,10 +464,15 @@ def _markup(data, i, n, text, blocks, elements, tokens, words, marks, stack, ope
     return min(i + 1, n)
 
 
-@njit_borrowing
-def _scan(data, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state):
+@njit(cache=True, nogil=True, _nrt=False)
+def _scan(data, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans, state):
     """Go over the whole page, from tag to text to tag."""
     i, n = np.int64(0), np.int64(data.size)
+    state[L.WORD_HASH], state[L.LINK_CLOSED], state[L.PAGE_BYTES] = T.FNV_START, -1, n
+    state[L.NUM_ELEMENTS], state[L.STACK] = 1, 1  # element 0 is the page
+    blocks[0, :] = 0
+    elements[0, :] = 0
+    elements[0, L.CLOSED] = n
     while i < n and state[L.DONE] == 0:
         if (
             data[i] == 60
@@ -397,8 +482,9 @@ def _scan(data, text, blocks, elements, tokens, words, marks, stack, open_count,
             )
         ):
             i = _markup(
-                data, i, n, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state
-            )
+                data, i, n, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans,
+                state,
+            )  # fmt: skip
         else:
             context = elements[state[L.CURRENT], L.CONTEXT]
             if context & T.SKIP:
@@ -412,10 +498,27 @@ def _scan(data, text, blocks, elements, tokens, words, marks, stack, open_count,
     _flush(n, text, blocks, elements, words, state)
 
 
-@njit(cache=True, nogil=True)
-def tokenize(data):
-    """Tokenize valid UTF-8; returns (text, blocks, elements, tokens, words, marks, caps), each cut to what
-    was used."""
+class Tokenized(NamedTuple):
+    """A page as arrays (see `layout`); `caps` has a bit for each cap that was hit."""
+
+    text: npt.NDArray[np.uint8]
+    blocks: npt.NDArray[np.int32]
+    elements: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int32]
+    words: npt.NDArray[np.int32]
+    marks: npt.NDArray[np.int64]
+    inserts: npt.NDArray[np.int32]
+    caps: int
+
+
+def tokenize(data: npt.NDArray[np.uint8], mode: int = 0) -> Tokenized:
+    """Tokenize valid UTF-8; `mode` names the phrases that are noted as inserts (see `layout`).
+
+    A page that begins with an XML declaration and names the namespace of XHTML is read as XML reads it where
+    a tag closes itself: the element is empty.
+    """
+    if data[:5].tobytes() == b"<?xml" and _XHTML in data[:_PROLOG_BYTES].tobytes():
+        mode |= L.IS_XHTML
     n = data.size
     text = np.empty(n + n // 4 + 64, dtype=np.uint8)
     blocks = np.empty((min(L.MAX_BLOCKS, n // 4) + 4, L.NUM_BLOCK_COLUMNS), dtype=np.int32)
@@ -423,21 +526,27 @@ def tokenize(data):
     tokens = np.empty(n + 16, dtype=np.int32)
     words = np.empty(min(n, L.MAX_BLOCKS * L.MAX_BLOCK_WORDS) + 16, dtype=np.int32)
     marks = np.zeros((L.MAX_MARKS, 3), dtype=np.int64)
-    stack = np.zeros(L.MAX_DEPTH + 1, dtype=np.int64)
-    open_count = np.zeros(T.NUM_TAGS, dtype=np.int64)
-    spans = np.full(2 * len(T.ATTRIBUTES) + 1, -1, dtype=np.int64)
+    inserts = np.empty((min(L.MAX_INSERTS, n // 3) + 2, L.NUM_INSERT_COLUMNS), dtype=np.int32)
     state = np.zeros(L.NUM_STATE, dtype=np.int64)
-    state[L.WORD_HASH], state[L.LINK_CLOSED] = T.FNV_START, -1
-    blocks[0, :] = 0
-    elements[0, :] = 0
-    state[L.NUM_ELEMENTS], state[L.STACK] = 1, 1  # element 0 is the page
-    _scan(data, text, blocks, elements, tokens, words, marks, stack, open_count, spans, state)
+    state[L.MODE] = mode
+    _scan(data, text, blocks, elements, tokens, words, marks, inserts, *_stack(), state)
+    used = state.tolist()
+    return Tokenized(
+        text[: used[L.OUT]],
+        blocks[: used[L.NUM_BLOCKS]],
+        elements[: used[L.NUM_ELEMENTS]],
+        tokens[: used[L.NUM_TOKENS]],
+        words[: used[L.NUM_WORDS]],
+        marks[: used[L.NUM_MARKS]],
+        inserts[: used[L.NUM_INSERTS]],
+        used[L.CAP],
+    )
+
+
+def _stack() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Allocate the stack of open elements, the number open of each tag, and the attributes of one."""
     return (
-        text[: state[L.OUT]],
-        blocks[: state[L.NUM_BLOCKS]],
-        elements[: state[L.NUM_ELEMENTS]],
-        tokens[: state[L.NUM_TOKENS]],
-        words[: state[L.NUM_WORDS]],
-        marks[: state[L.NUM_MARKS]],
-        state[L.CAP],
+        np.zeros(L.MAX_DEPTH + 1, dtype=np.int64),
+        np.zeros(T.NUM_TAGS, dtype=np.int64),
+        np.full(2 * len(T.ATTRIBUTES) + 1, -1, dtype=np.int64),
     )

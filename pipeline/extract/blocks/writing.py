@@ -188,6 +188,33 @@ def _space(cp, preformatted, start, text, out, state):
 
 
 @njit_called
+def insert(kind, start, end, b, text, blocks, words, inserts, state):
+    """Put a byte into the text of block b that stands for markup of the page, and note which.
+
+    A formula is a word; the others take no room.
+    """
+    out, number = state[L.OUT], state[L.NUM_INSERTS]
+    if number >= inserts.shape[0] or out + _ROOM >= text.size:
+        state[L.CAP] |= 16
+        return
+    if kind == L.FORMULA:
+        end_word(b, blocks, words, state)
+        if blocks[b, L.WORDS] == 0:
+            blocks[b, L.SOURCE_START] = start
+        if state[L.PENDING] != NOTHING and out > blocks[b, L.START]:
+            text[out] = 10 if state[L.PENDING] == LINE else 32
+            out += 1
+        state[L.PENDING], state[L.BREAK] = NOTHING, 0
+        blocks[b, L.WORDS] += 1
+        blocks[b, L.CHARS] += 1
+        blocks[b, L.HASH] = (np.int64(blocks[b, L.HASH]) * 1000003 + end - start) & _HASH_MASK
+    inserts[number, L.KIND], inserts[number, L.TEXT_AT] = kind, out
+    inserts[number, L.INSERT_START], inserts[number, L.INSERT_END] = start, end
+    text[out] = L.INSERT_BYTE
+    state[L.OUT], state[L.NUM_INSERTS] = out + 1, number + 1
+
+
+@njit_called
 def write_run(data, i, n, preformatted, b, text, blocks, words, state):
     """Write the text from i up to the next markup into block b; returns the position of that markup or n.
 
@@ -215,7 +242,7 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
             last = c
             i += 1
             continue
-        if c == 60 and opens_markup(data, i, n):
+        if c == 60 and state[L.VERBATIM] == 0 and opens_markup(data, i, n):
             break
         at = i
         i, cp, second, kind = _next_character(data, i, n)

@@ -45,7 +45,7 @@ def fold_of(page: LabelledPage, purpose: str, num_folds: int) -> int:
 def features_of(page: LabelledPage, names: Odds, words: Odds) -> npt.NDArray[np.float32]:
     """Measure a labelled page's blocks under given tables."""
     x: npt.NDArray[np.float32] = measure(
-        page.html, page.blocks, page.elements, page.tokens, page.words, page.marks,
+        page.html, page.blocks, page.elements, page.tokens, page.words, page.tokenized.marks,
         names.keys, names.values, words.keys, words.values,
     )  # fmt: skip
     return x

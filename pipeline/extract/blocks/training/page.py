@@ -15,7 +15,7 @@ import numpy.typing as npt
 import orjson
 
 from gristmill.errors import InputError
-from gristmill.pipeline.extract.blocks.tokenizer import tokenize
+from gristmill.pipeline.extract.blocks.tokenizer import Tokenized, tokenize
 from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
 from gristmill.pipeline.extract.charset import decode
 
@@ -43,19 +43,30 @@ class LabelledPage:
     gold: str
     wanted: tuple[str, ...]
     unwanted: tuple[str, ...]
-    text: npt.NDArray[np.uint8]
-    blocks: npt.NDArray[np.int32]
-    elements: npt.NDArray[np.int64]
-    tokens: npt.NDArray[np.int32]
-    words: npt.NDArray[np.int32]
-    marks: npt.NDArray[np.int64]
+    tokenized: Tokenized
     labels: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
 
     def block_texts(self) -> list[str]:
         """Return the text of each block."""
-        data = self.text.tobytes()
+        data = self.tokenized.text.tobytes()
         return [data[start:end].decode() for start, end in self.blocks[:, :2]]
+
+    @property
+    def blocks(self) -> npt.NDArray[np.int32]:
+        return self.tokenized.blocks
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int32]:
+        return self.tokenized.tokens
+
+    @property
+    def words(self) -> npt.NDArray[np.int32]:
+        return self.tokenized.words
+
+    @property
+    def elements(self) -> npt.NDArray[np.int64]:
+        return self.tokenized.elements
 
 
 def registered_domain(url: str) -> str:
@@ -96,11 +107,11 @@ def read_pages(archives: Sequence[Path], gold_files: Sequence[Path]) -> list[Lab
 def label_page(url: str, html: bytes, gold: dict[str, Any], collection: str) -> LabelledPage:
     """Tokenize one page and label its blocks by a row of gold."""
     data = np.frombuffer(html, dtype=np.uint8)
-    text, blocks, elements, tokens, words, marks, _ = (
-        value.copy() if isinstance(value, np.ndarray) else value for value in tokenize(data)
+    tokenized = Tokenized(
+        *(value.copy() if isinstance(value, np.ndarray) else value for value in tokenize(data))
     )
-    joined = text.tobytes()
-    texts = [joined[start:end].decode() for start, end in blocks[:, :2].tolist()]
+    joined = tokenized.text.tobytes()
+    texts = [joined[start:end].decode() for start, end in tokenized.blocks[:, :2].tolist()]
     if gold["gold_kind"] == "full":
         labels, weights = label_blocks(texts, gold["gold_text"])
     else:
@@ -110,7 +121,7 @@ def label_page(url: str, html: bytes, gold: dict[str, Any], collection: str) -> 
         gold.get("page_type") or "",
         gold.get("lang") or "", gold.get("gold_text") or "", tuple(gold.get("with") or ()),
         tuple(gold.get("without") or ()),
-        text, blocks, elements, tokens, words, marks, labels, weights,
+        tokenized, labels, weights,
     )  # fmt: skip
 
 

@@ -1,0 +1,299 @@
+"""The TeX of a formula, whatever drew it: KaTeX, MathJax, MediaWiki, an image of a TeX server, plain MathML.
+
+`read` takes the markup of one formula as the tokenizer cut it out; `Delimiters` finds formulas that stand in
+the text between marks, by the page's own configuration of MathJax or KaTeX.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, unquote_plus, urlsplit
+
+from gristmill.pipeline.extract.blocks import asciimath
+from gristmill.pipeline.extract.blocks.fragment import Node, parse
+from gristmill.pipeline.extract.blocks.mathml import to_tex
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """TeX without delimiters; `text` is what stands there where there is no TeX."""
+
+    tex: str
+    is_display: bool = False
+    text: str = ""
+
+    def __str__(self) -> str:
+        if not self.tex:
+            return self.text
+        return f"$${self.tex}$$" if self.is_display else f"${self.tex}$"
+
+
+_TEX_ATTRIBUTES = ("data-tex", "data-latex", "data-expr", "data-formula", "data-equation", "data-katex",
+    "data-tex-source")  # fmt: skip
+_DRAWING = frozenset(("katex", "katex-display", "mathjax", "mathjax_display", "mathjax_svg", "mathjax_chtml",
+    "mathjax_svg_display", "mwe-math-element", "ql-formula", "mathquill-embedded-latex", "mjx-chtml"))  # fmt: skip
+_DISPLAYED = frozenset(("katex-display", "mathjax_display", "mathjax_svg_display", "mjx-display",
+    "mwe-math-element-block", "mwe-math-fallback-image-display", "ql-img-displayed-equation", "math-display",
+    "display-math", "katex-block"))  # fmt: skip
+# Servers that draw TeX given in the address: (part of host and path, the parameter; "" when the query, and
+# "/" when the rest of the path, is the TeX).
+_SERVERS = (
+    ("codecogs.com/", ""), ("mimetex", ""), ("mathtex", ""), ("texify", ""), ("latex.php", "latex"),
+    ("zhihu.com/equation", "tex"), ("chart.apis.google.com", "chl"), ("chart.googleapis.com", "chl"),
+    ("google.com/chart", "chl"), ("math.now.sh", "from"), ("githubusercontent.com/render/math", "math"),
+    ("i.upmath.me/svg/", "/"), ("i.upmath.me/png/", "/"), ("tex.z-dn.net", "f"), ("latex.codecogs", ""),
+    ("latex2png", "latex"), ("juejin.cn/equation", "tex"), ("tex.s2cms.ru/svg/", "/"), ("/latex?", ""),
+    ("equation?tex=", "tex"), ("gif.latex", ""), ("svg.latex", ""), ("png.latex", ""), ("/cgi-bin/tex", ""),
+)  # fmt: skip
+_DRAWN_ALT = frozenset(("latex", "tex", "mathtex", "latex_img", "mwe-math-fallback-image-inline",
+    "mwe-math-fallback-image-display", "ql-img-inline-formula", "ql-img-displayed-equation", "math",
+    "equation", "formula"))  # fmt: skip
+_LIKE_TEX = re.compile(r"\\[a-zA-Z]{2,}|[_^]\{|\\[,;!{}]|[\w)}][_^][\w{(\\]")
+_WRAPPED = re.compile(
+    r"^(?:\$\$(.*)\$\$|\$latex\s(.*)\$|\$(.*)\$|\\\((.*)\\\)|\\\[(.*)\\\]|\[latex\](.*)\[/latex\])$",
+    re.DOTALL,
+)
+_CODECOGS_SIZE = re.compile(
+    r"^(?:\\(?:dpi|bg|fg|fn|tiny|small|large|LARGE|huge|inline|color)(?:\{[^}]*\}|_\w+)?\s*)+"
+)
+
+
+def read(markup: str) -> Formula | None:
+    """Return the formula of a piece of markup; None where it is none, as an image that is no formula."""
+    node = next(parse(markup).nodes(), None)
+    return read_node(node) if node is not None else None
+
+
+def read_node(node: Node) -> Formula | None:
+    """Return the formula of an element; None where it is none."""
+    is_display = _is_display(node)
+    if node.tag == "img":
+        tex = _image(node)
+        return Formula(tex, is_display) if tex else None
+    if node.tag == "script":
+        return _script(node)
+    tex, drawn = _kept(node)
+    if not tex:
+        tex, display = _drawn(node)
+        is_display = is_display or display
+    if drawn:
+        is_display = True
+    return Formula(tex, is_display, "" if tex else _visible(node))
+
+
+def draws(node: Node) -> bool:
+    """Tell whether an element draws a formula, as the tokenizer tells of a start tag."""
+    if node.tag in ("math", "mjx-container"):
+        return True
+    if node.tag == "script":
+        return node.get("type").startswith("math/")
+    if node.tag == "img":
+        return bool(_image(node))
+    first = node.classes()[:1]
+    return bool(first and first[0] in _DRAWING) or any(node.get(name) for name in _TEX_ATTRIBUTES)
+
+
+def is_drawing(markup: str) -> bool:
+    """Tell whether a formula's markup is what MathJax 2 draws before the script that holds its source."""
+    return "MathJax" in markup[:400] and not markup.startswith("<script")
+
+
+def _is_display(node: Node) -> bool:
+    for one in (node, *node.nodes()):
+        if not _DISPLAYED.isdisjoint(one.classes()) or one.get("display") in ("block", "true"):
+            return True
+        if one.get("mode") == "display" or "display" in one.get("type").partition(";")[2]:
+            return True
+    math = node.first("math")
+    return math is not None and (math.get("display") == "block" or math.get("mode") == "display")
+
+
+def _script(node: Node) -> Formula:
+    kind = node.get("type").lower()
+    source = "".join(child for child in node.children if isinstance(child, str)).strip()
+    source = source.removeprefix("% <![CDATA[").removesuffix("%]]>").strip()
+    display = "display" in kind.partition(";")[2]
+    if "mml" in kind:
+        return Formula(to_tex(parse(source)), display)
+    if "asciimath" in kind:
+        return Formula(asciimath.to_tex(source), display)
+    return Formula(_unwrapped(source), display)
+
+
+def _kept(node: Node) -> tuple[str, bool]:
+    """Return the source a drawing keeps of its formula, and whether the source itself says it is displayed."""
+    for one in (node, *node.all()):
+        if one.tag == "annotation" and "tex" in one.get("encoding").lower():
+            if tex := one.text().strip():
+                return _unwrapped(tex), False
+        elif one.tag == "script" and one.get("type").startswith("math/tex"):
+            found = _script(one)
+            return found.tex, found.is_display
+    for one in (node, *node.all()):
+        if one.tag == "math" and one.get("alttext").strip():
+            return _unwrapped(one.get("alttext")), False
+        for name in _TEX_ATTRIBUTES:
+            if value := one.get(name).strip():
+                return _unwrapped(value), value.startswith(("$$", "\\["))
+        if "ql-formula" in one.classes() and (value := one.get("data-value").strip()):
+            return _unwrapped(value), False
+    if "mathquill-embedded-latex" in node.classes():
+        return _unwrapped(node.text()), False
+    return "", False
+
+
+def _drawn(node: Node) -> tuple[str, bool]:
+    """Return the TeX of MathML in a drawing or in its attribute, or of an image in it."""
+    for one in (node, *node.all()):
+        if one.tag == "math":
+            return to_tex(one), one.get("display") == "block"
+        if one.tag == "img" and (tex := _image(one)):
+            return tex, False
+        if value := one.get("data-mathml"):
+            math = parse(value).first("math")
+            if math is not None:
+                return _kept(math)[0] or to_tex(math), math.get("display") == "block"
+    return "", False
+
+
+def _visible(node: Node) -> str:
+    """Return the text of a drawing without any source of it."""
+    return " ".join(node.text().split()) if len(node.text()) < 2000 else ""
+
+
+def _image(node: Node) -> str:
+    """Return the TeX of an image: its alternative where that is one, else what its address holds."""
+    alternative = node.get("alt").strip() or node.get("title").strip()
+    address = node.get("src") or node.get("data-src")
+    served = _served(address)
+    known = not _DRAWN_ALT.isdisjoint(node.classes()) or "/math/render/" in address or bool(served)
+    if alternative and (known or "\\" in alternative) and "://" not in alternative:
+        plain = alternative.lower() in ("", "latex", "formula", "equation", "math", "tex", "image", "img")
+        if not plain and (known or _LIKE_TEX.search(alternative)) and not (served and "\\" in served
+                and "\\" not in alternative):  # fmt: skip
+            return _unwrapped(alternative)
+    return served
+
+
+def _served(address: str) -> str:
+    """Return the TeX in the address of a server that draws it, "" of any other."""
+    where = address.partition("?")[0] + ("?" if "?" in address else "")
+    for server, parameter in _SERVERS:
+        if server not in where and server not in address[:80]:
+            continue
+        if parameter == "/":
+            return _unwrapped(unquote(address.partition(server)[2]))
+        query = urlsplit(address.replace("#", "%23")).query
+        if not parameter:
+            if "=" in query.partition("&")[0] and query.partition("=")[0] in ("latex", "tex", "formula", "math",
+                    "eq"):  # fmt: skip
+                query = query.partition("=")[2].partition("&")[0]
+            tex = unquote(query).replace("&space;", " ")
+            return _unwrapped(_CODECOGS_SIZE.sub("", tex))
+        for pair in query.split("&"):
+            if pair.startswith(parameter + "="):
+                return _unwrapped(unquote_plus(pair[len(parameter) + 1 :]))
+    return ""
+
+
+def _unwrapped(tex: str) -> str:
+    """Strip white space and delimiters around a formula."""
+    tex = tex.strip()
+    match = _WRAPPED.match(tex)
+    if match:
+        inner = next(group for group in match.groups() if group is not None).strip()
+        if "$" not in inner.replace("\\$", ""):
+            tex = inner
+    return tex
+
+
+_PAIR = re.compile(r"""\[\s*(["'])(.+?)\1\s*,\s*(["'])(.+?)\3\s*\]""")
+_KATEX_PAIR = re.compile(
+    r"""left["']?\s*:\s*(["'])(.+?)\1\s*,\s*["']?right["']?\s*:\s*(["'])(.+?)\3\s*(?:,\s*["']?display["']?\s*:\s*(\w+|!\d))?"""
+)
+_RENDERERS = re.compile(rb"mathjax|katex|latexit|jsmath", re.IGNORECASE)
+_ASCII_MATH = re.compile(rb"config=[^\"'&]*(?:AM[_C]|AM_|asciimath)|input/AsciiMath|ASCIIMathML|asciimath2jax",
+    re.IGNORECASE)  # fmt: skip
+_MAX_INLINE, _MAX_DISPLAY = 600, 6000
+_ENVIRONMENT = r"(?:equation|align|alignat|gather|multline|eqnarray|displaymath|flalign|CD|math)\*?"
+_ALWAYS = (("\\[", "\\]", True), ("$$$$$$", "$$$$$$", True), ("$$$", "$$$", False), ("$$", "$$", True), ("\\(", "\\)", False),
+    ("[latex]", "[/latex]", False), ("[tex]", "[/tex]", False), ("[math]", "[/math]", False),
+    ("$latex ", "$", False), ("[mathjaxinline]", "[/mathjaxinline]", False),
+    ("[mathjax]", "[/mathjax]", True))  # fmt: skip
+_MARKS = ("\\(", "\\[", "$$", "$latex ", "[latex]", "[tex]", "[math]", "[mathjax", "\\begin{")
+
+
+class Delimiters:
+    """How a page marks formulas in its text, by its own configuration where it has one."""
+
+    def __init__(self, page: bytes) -> None:
+        self.has_renderer = _RENDERERS.search(page) is not None
+        self.has_asciimath = self.has_renderer and _ASCII_MATH.search(page) is not None
+        pairs = list(_ALWAYS)
+        if self.has_renderer:
+            pairs += _configured(page.decode("utf-8", "replace"))
+        self._pairs = {opening: (opening, closing, display) for opening, closing, display in reversed(pairs)}
+        longest = sorted(self._pairs.values(), key=lambda pair: -len(pair[0]))
+        parts = [rf"(?P<env>\\begin\{{({_ENVIRONMENT})\}}.{{0,{_MAX_DISPLAY}}}?\\end\{{\2\}})"]
+        self._groups = []
+        for number, (opening, closing, display) in enumerate(longest):
+            bound = _MAX_DISPLAY if display else _MAX_INLINE
+            inner = rf"[^$]{{1,{bound}}}?" if opening.startswith("$") else rf".{{1,{bound}}}?"
+            if opening == "$":
+                inner = rf"(?:\\.|[^$\\]){{1,{bound}}}?"
+            before = r"(?<![\\$])" if opening.startswith("$") else r"(?<!\\)"
+            parts.append(rf"{before}{re.escape(opening)}(?P<g{number}>{inner}){re.escape(closing)}")
+            self._groups.append(display)
+        self._pattern = re.compile("|".join(parts), re.DOTALL)
+
+    def mark(self, text: str) -> str:
+        """Write the formulas of a text between dollars, each on one line."""
+        if self.has_asciimath and "`" in text:
+            text = re.sub(r"`([^`\n]{1,300})`", lambda match: f"${asciimath.to_tex(match[1])}$", text)
+        if "$" not in text and "\\" not in text and "[" not in text:
+            return text
+        return self._pattern.sub(self._replaced, text)
+
+    def _replaced(self, match: re.Match[str]) -> str:
+        if match["env"]:
+            tex, display = match["env"], True
+        else:
+            number = next(k for k in range(len(self._groups)) if match[f"g{k}"] is not None)
+            tex, display = match[f"g{number}"], self._groups[number]
+        tex = " ".join(tex.split())
+        if not tex or not (self.has_renderer or _LIKE_TEX.search(tex) or match["env"]):
+            return match[0]
+        return f"$${tex}$$" if display else f"${tex}$"
+
+
+def may_have_marks(text: str) -> bool:
+    """Tell whether a text is worth a look for delimited formulas."""
+    return any(mark in text for mark in _MARKS) or text.count("$") > 1 or text.count("`") > 1
+
+
+def _configured(page: str) -> list[tuple[str, str, bool]]:
+    """Read the delimiters of MathJax's or KaTeX's configuration in the page's scripts."""
+    found = []
+    for match in re.finditer(r"(inlineMath|displayMath|delimiters)[\"']?\s*[:=]", page):
+        region = page[match.end() : match.end() + 600]
+        depth = 0
+        for k, character in enumerate(region):
+            depth += (character == "[") - (character == "]")
+            if depth == 0 and character == "]":
+                region = region[: k + 1]
+                break
+        if match[1] == "delimiters":
+            for _, left, _, right, display in _KATEX_PAIR.findall(region):
+                found.append((_unescape(left), _unescape(right), display in ("true", "!0")))
+        else:
+            for _, left, _, right in _PAIR.findall(region):
+                found.append((_unescape(left), _unescape(right), match[1] == "displayMath"))
+    return [pair for pair in found if pair[0] and pair[1] and len(pair[0]) < 20]
+
+
+def _unescape(value: str) -> str:
+    """Read the escapes of a script's string, doubled ones too: `\\\\(` in a template is `\\(`."""
+    while "\\\\" in value:
+        value = value.replace("\\\\", "\\")
+    return value

@@ -1,0 +1,364 @@
+"""Code as it was written: from `pre`, and from the tables, lists and lines that highlighters build of it.
+
+`find` takes the markup of an element that may hold code and returns it line by line with its indentation,
+without line numbers, buttons and captions; None where the element is something else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gristmill.pipeline.extract.blocks.fragment import Node, parse
+
+MAX_BYTES = 400_000  # of markup; longer code is written as its text lies in the page's blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Code without the line break at its end, and the language the page names, "" where it names none."""
+
+    text: str
+    language: str = ""
+
+
+_GUTTERS = frozenset((
+    "gutter", "linenos", "lineno", "linenumber", "linenumbers", "line-number", "line-numbers", "linenum",
+    "line-num", "lnum", "ln", "num", "blob-num", "hljs-ln-numbers", "hljs-ln-n", "hljs-ln-line-numbers",
+    "crayon-nums", "crayon-num", "line-numbers-rows", "pre-numbering", "lines-num", "codemirror-linenumber",
+    "codemirror-gutter-wrapper", "codemirror-gutters", "codemirror-gutter", "cm-gutters", "ace_gutter",
+    "margin-view-overlays", "filecontents-linenum", "u-linenum", "code-line-number", "line_numbers",
+    "linenodiv", "rouge-gutter", "line-nums", "code-gutter", "react-syntax-highlighter-line-number",
+    "lineno-cell", "code_no", "number", "ltx_tag_listingline",
+))  # fmt: skip
+_CODE_CELLS = frozenset((
+    "code", "blob-code", "hljs-ln-code", "lines-code", "filecontents-linecontents", "crayon-code",
+    "rouge-code", "code-line", "line-content", "de1", "code-content", "codeline",
+))  # fmt: skip
+_CODE_ENDINGS = ("linecontent", "linecontents", "line-content", "line-contents", "code-inner")
+_GUTTER_ENDINGS = ("linenum", "lineno", "linenumber", "linenumbers", "line-number", "line-num", "-gutter")
+_NOT_CODE = frozenset((
+    "copy", "copy-btn", "copy-button", "btn-copy", "copybtn", "toolbar", "toolbar-item", "code-toolbar-item",
+    "clipboard-copy", "hljs-button", "crayon-toolbar", "crayon-info", "opener", "code-copy", "copy-code",
+    "copy-code-button", "signature", "codeheader", "codeblock-header", "code-header", "code-block-header",
+    "file-header", "filename", "gist-meta", "bbcode_description", "bbcodeblock-header",
+))  # fmt: skip
+# Class names that say of an element without `pre` that what it holds is code.
+_SURE = frozenset((
+    "syntaxhighlighter", "dp-highlighter", "codehilite", "hljs", "prettyprint", "crayon-syntax", "geshi",
+    "codemirror", "codemirror-code", "cm-editor", "cm-content", "ace_editor", "ace_content", "monaco-editor",
+    "view-lines", "filecontents", "bbcode_code", "bbc_code", "blockcode", "csharpcode", "programlisting",
+    "sourcecode", "code-block", "codeblock", "code-snippet", "shiki", "js-file-line-container", "linenums",
+    "highlight", "code", "codebox", "codecontent", "code-view", "code-content", "fragment", "listing",
+    "lines-code", "code-listing", "code-container", "codebody", "dp-c", "dp-j", "dp-sh", "hljs-ln",
+    "ltx_lstlisting", "source-code", "prism-code", "code-example", "codeline", "code-inner", "codearea",
+))  # fmt: skip
+_LINES = frozenset(("div", "li", "tr", "p", "pre", "dd"))
+_BLOCKS = _LINES | {
+    "ol",
+    "ul",
+    "table",
+    "tbody",
+    "td",
+    "thead",
+    "section",
+    "blockquote",
+    "figure",
+    "dl",
+    "dt",
+}
+_PROSE = frozenset(("h1", "h2", "h3", "h4", "h5", "h6", "article", "nav", "form", "iframe", "main", "header"))
+_DROPPED = frozenset(("button", "svg", "style", "script", "select", "input", "noscript", "canvas",
+    "clipboard-copy", "figcaption", "caption"))  # fmt: skip
+_LINE_SPANS = frozenset(("line", "code-line", "token-line", "view-line", "cm-line", "hljs-line", "row",
+    "codeline"))  # fmt: skip
+_NUMBERS = re.compile(r"^[\d\s.:|>+\-–#·▾▸]*$")
+_LAYOUT = dict.fromkeys(map(ord, "\u200b\ufeff\u2060\u00ad"))
+_LIKE_CODE = re.compile(r"[{}();=<>\[\]$|]|::|->|//|#!|\b(?:def|import|return|SELECT|echo|sudo|npm|pip)\b")
+_NAMED_BY = re.compile(
+    r"(?:^|\s)(?:language|lang|highlight-source|highlight-text|highlight|brush:\s*|source|code|sh_|mw-highlight-lang)"
+    r"[-_ ]?:?\s*([a-zA-Z][\w+#.-]*)"
+)
+_NO_LANGUAGE = frozenset((
+    "plain", "text", "none", "plaintext", "txt", "default", "nohighlight", "undefined", "block", "code", "raw",
+    "wrapper", "toolbar", "box", "highlighter", "content", "container", "notranslate", "auto", "copy", "line",
+    "numbers", "snippet", "inner", "example", "view", "hljs", "html-basic", "output", "source", "unknown",
+    "other", "auto-detect", "section", "listing", "editor", "pre", "panel", "area", "no", "no-highlight", "term",
+))  # fmt: skip
+
+
+def find(markup: str, around: str = "") -> Listing | None:
+    """Read the code in an element's markup; `around` holds the start tags of what it lies in, which may name
+    the language."""
+    root = parse(markup)
+    node = next(root.nodes(), None)
+    if node is None or not _is_code(node):
+        return None
+    text = _Writer(node).text()
+    if not text.strip():
+        return None
+    return Listing(text, _language(node, around))
+
+
+def _is_code(node: Node) -> bool:
+    if node.tag in ("pre", "listing", "xmp", "textarea"):
+        return True
+    names = set(node.classes()) | {node.get("id").lower()}
+    pres = list(node.all("pre"))
+    if len(pres) == 1 or next(node.all(*_PROSE), None):
+        return False
+    if len(pres) > 1:
+        return _in_one_table(node, pres) or all(_is_line(pre) for pre in pres)
+    sure = not _SURE.isdisjoint(names) or any(name.startswith("highlight-") for name in names)
+    if node.tag == "table":
+        return _has_code_cells(node)
+    if not sure and not _is_marked(node):
+        return False
+    if node.first("table") is not None:
+        return _has_code_cells(node)
+    text = node.text()
+    lines = sum(1 for _ in node.all("br", *_LINES)) or text.strip().count("\n")
+    return lines > 0 and _LIKE_CODE.search(text) is not None and not _is_prose(text)
+
+
+def _is_marked(node: Node) -> bool:
+    """Tell whether nearly all of the text stands in `code` elements, some on each line."""
+    whole = len("".join(node.text().split()))
+    marked = sum(
+        len("".join(one.text().split()))
+        for one in node.all("code")
+        if one.parent and one.parent.tag != "code"
+    )
+    return marked > 0 and marked >= 0.9 * whole
+
+
+def _is_prose(text: str) -> bool:
+    """Tell whether more than half of the words end no line and stand among plain words."""
+    words = text.split()
+    plain = sum(1 for word in words if word.strip(".,;:!?'\"").isalpha() and len(word) > 1)
+    return len(words) > 30 and plain > 0.85 * len(words)
+
+
+def _in_one_table(node: Node, pres: list[Node]) -> bool:
+    """Tell whether the preformatted parts are numbers and code side by side."""
+    numbers = [pre for pre in pres if _NUMBERS.match(pre.text())]
+    return len(numbers) == 1 and len(pres) == 2 and node.first("tr") is not None
+
+
+def _is_line(pre: Node) -> bool:
+    return "\n" not in pre.text().strip("\n")
+
+
+def _is_code_cell(cell: Node) -> bool:
+    """Tell whether a table's cell says that it holds a line of code."""
+    names = cell.classes()
+    return not _CODE_CELLS.isdisjoint(names) or any(name.endswith(_CODE_ENDINGS) for name in names)
+
+
+def _has_code_cells(node: Node) -> bool:
+    """Tell whether a table's rows are lines of code: it has cells of code, or numbers beside one column."""
+    rows = list(node.all("tr"))
+    cells = [[cell for cell in row.nodes() if cell.tag in ("td", "th")] for row in rows]
+    if any(_is_code_cell(cell) for row in cells for cell in row):
+        return True
+    numbered = [row for row in cells if len(row) == 2 and _is_gutter(row[0])]
+    return len(numbered) > 0 and len(numbered) >= 0.8 * len(rows)
+
+
+def _is_gutter(node: Node) -> bool:
+    """Tell whether an element holds line numbers: by name or number, and nothing else than numbers."""
+    if node.tag in ("code", "table", "tr", "tbody"):
+        return False
+    names = node.classes()
+    named = (
+        not _GUTTERS.isdisjoint(names)
+        or "data-line-number" in node.attributes
+        or any(name.endswith(_GUTTER_ENDINGS) for name in names)
+    )
+    if node.tag == "pre" and not named:
+        lines = node.text().split()
+        if len(lines) < 2 or not lines[0].isdecimal() or len(lines[0]) > 6:
+            return False
+        return lines == [str(int(lines[0]) + k) for k in range(len(lines))]
+    return named and _NUMBERS.match(node.text()) is not None
+
+
+class _Writer:
+    """Writes an element's code line by line."""
+
+    def __init__(self, node: Node) -> None:
+        self._parts: list[str] = []
+        self._at_start = True  # of a line
+        self._cells_only = any(map(_is_code_cell, node.all("td", "th")))
+        self._given = next((area for area in node.all("textarea") if area.text().strip()), None)
+        self._node = node
+
+    def text(self) -> str:
+        """Return the code without blank lines around it."""
+        if self._given is not None and self._node.tag != "textarea":
+            return self._given.text().replace("\r\n", "\n").strip("\n")
+        is_pre = self._node.tag in ("pre", "listing", "xmp", "textarea") or self._is_raw()
+        self._write(self._node, is_pre)
+        lines = "".join(self._parts).replace("\xa0", " ").translate(_LAYOUT).split("\n")
+        kept = [line.rstrip() for line in lines]
+        while kept and not kept[0]:
+            del kept[0]
+        while kept and not kept[-1]:
+            del kept[-1]
+        return "\n".join(kept)
+
+    def _is_raw(self) -> bool:
+        """Tell whether the lines are those of the text itself, which the page's style keeps."""
+        return "\n" in self._node.text().strip() and self._node.first("br", *_LINES) is None
+
+    def _write(self, root: Node, is_pre: bool) -> None:
+        """Walk without recursion: an element is met twice, when it begins and when it ends."""
+        stack: list[tuple[Node | str, bool, int]] = [(root, is_pre, -1)]
+        while stack:
+            item, pre, began = stack.pop()
+            if isinstance(item, str):
+                self._text(item, pre)
+            elif began >= 0:
+                self._end(item, began)
+            elif not self._skips(item):
+                pre = pre or item.tag in ("pre", "textarea", "listing")
+                if item.tag == "br":
+                    self._break()
+                    continue
+                if item is not root and (item.tag in _BLOCKS or self._is_line_span(item)):
+                    if item.tag not in ("td", "th") and not self._at_start:
+                        self._break()
+                stack.append((item, pre, len(self._parts)))
+                stack += [(child, pre, -1) for child in reversed(item.children)]
+
+    def _skips(self, node: Node) -> bool:
+        if node.tag in _DROPPED or _is_gutter(node) or not _NOT_CODE.isdisjoint(node.classes()):
+            return True
+        if self._cells_only and node.tag in ("td", "th") and not _is_code_cell(node):
+            return not any(map(_is_code_cell, node.all("td", "th")))
+        if (
+            "onclick" in node.attributes
+            and node.tag in ("a", "em", "span")
+            and "copy" in node.get("onclick").lower()
+        ):
+            return True
+        return node.get("aria-hidden") == "true" and _NUMBERS.match(node.text()) is not None
+
+    def _is_line_span(self, node: Node) -> bool:
+        return node.tag in ("span", "code") and not _LINE_SPANS.isdisjoint(node.classes())
+
+    def _text(self, text: str, pre: bool) -> None:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if not pre and "\n" in text:
+            # A break in the markup is its layout, and with it the blanks around; others are the code's.
+            text = re.sub(r"[ \t]*\n[ \t\n]*", " ", text)
+            if self._at_start:
+                text = text.removeprefix(" ")
+            if not text.strip(" "):
+                text = ""
+        if text:
+            self._parts.append(text)
+            self._at_start = text.endswith("\n")
+
+    def _break(self) -> None:
+        self._parts.append("\n")
+        self._at_start = True
+
+    def _end(self, node: Node, began: int) -> None:
+        """End a line where a line's element ends; one that holds nothing is a blank line."""
+        if node.tag not in _LINES or node is self._node:
+            return
+        if len(self._parts) == began:
+            siblings = sum(1 for other in node.parent.nodes() if other.tag == node.tag) if node.parent else 0
+            if siblings > 2 and node.tag != "pre":
+                self._break()
+        elif not self._at_start:
+            if not (node.tag == "pre" and node.parent and node.parent.tag in ("td", "th")):
+                self._break()
+
+
+def _language(node: Node, around: str) -> str:
+    """Return the language named by the element, one inside it, or one it lies in."""
+    inside = [one for one in node.all("code", "pre", "div", "table", "ol", "figure")][:6]
+    for one in (node, *inside, *reversed(list(parse(around).all()))):
+        for attribute in ("data-lang", "data-language", "data-code-lang", "lang"):
+            value = one.get(attribute).lower().strip()
+            if (
+                attribute != "lang"
+                and re.fullmatch(r"[a-z][\w+#.-]{0,20}", value)
+                and value not in _NO_LANGUAGE
+            ):
+                return value
+        names = " ".join((one.get("class"), one.get("data-syntaxhighlighter-params")))
+        for match in _NAMED_BY.finditer(names):
+            value = match[1].lower()
+            if value not in _NO_LANGUAGE and len(value) < 20:
+                return value
+        classes = one.classes()
+        if {"hljs", "sourcecode", "prettyprint", "syntaxhighlighter"} & set(classes):
+            rest = [name for name in classes if name in _KNOWN]
+            if rest:
+                return rest[0]
+    return ""
+
+
+_KNOWN = frozenset(
+    [
+        "bash",
+        "c",
+        "c++",
+        "cpp",
+        "csharp",
+        "css",
+        "diff",
+        "dockerfile",
+        "go",
+        "golang",
+        "graphql",
+        "haskell",
+        "html",
+        "http",
+        "ini",
+        "java",
+        "javascript",
+        "js",
+        "json",
+        "jsx",
+        "julia",
+        "kotlin",
+        "latex",
+        "lua",
+        "makefile",
+        "markdown",
+        "matlab",
+        "nginx",
+        "objectivec",
+        "ocaml",
+        "perl",
+        "php",
+        "powershell",
+        "prolog",
+        "properties",
+        "python",
+        "py",
+        "r",
+        "ruby",
+        "rb",
+        "rust",
+        "scala",
+        "scheme",
+        "shell",
+        "sh",
+        "sql",
+        "swift",
+        "toml",
+        "ts",
+        "tsx",
+        "typescript",
+        "vb",
+        "vim",
+        "xml",
+        "yaml",
+        "yml",
+    ]
+)

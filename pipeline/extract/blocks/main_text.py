@@ -1,0 +1,88 @@
+"""Write what a page keeps: its blocks in order, code and tables from their own markup, formulas as TeX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gristmill.pipeline.extract.blocks import formulas, regions
+from gristmill.pipeline.extract.blocks import layout as L
+from gristmill.pipeline.extract.blocks.cut import Choice
+from gristmill.pipeline.extract.blocks.inline import HELD, Stash
+from gristmill.pipeline.extract.blocks.listings import Listing
+from gristmill.pipeline.extract.blocks.markdown import markdown
+from gristmill.pipeline.extract.blocks.regions import Region
+from gristmill.pipeline.extract.blocks.rendering import plain_text
+from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
+
+
+def write(
+    page: bytes,
+    tokenized: Tokenized,
+    choice: Choice,
+    mode: int = 0,
+    is_markdown: bool = False,
+) -> str:
+    """Return the text of the kept blocks; what is kept is completed in place, where code, tables and formulas
+    are kept or dropped as a whole."""
+    found = regions.find(page, tokenized, choice, mode, is_markdown)
+    kept = choice.kept
+    if len(tokenized.inserts):
+        _keep_formulas(tokenized, kept)
+    stash = Stash(page, tokenized.inserts, is_markdown)
+    if is_markdown:
+        text = markdown(tokenized, kept, found, stash)
+    else:
+        text = _plain(tokenized, kept, found, stash)
+    if formulas.may_have_marks(text):
+        text = formulas.Delimiters(page).mark(text)
+    return stash.release(text).strip("\n") if stash.held else text
+
+
+def _keep_formulas(tokenized: Tokenized, kept: npt.NDArray[np.bool_]) -> None:
+    """Keep blocks of nothing but formulas that stand beside what is kept."""
+    blocks, inserts = tokenized.blocks, tokenized.inserts
+    at = inserts[inserts[:, L.KIND] == L.FORMULA, L.TEXT_AT]
+    owner = np.searchsorted(blocks[:, L.START], at, side="right") - 1
+    owner = owner[(owner >= 0) & (at < blocks[owner, L.END])]
+    numbers = np.bincount(owner, minlength=len(blocks))
+    for b in np.flatnonzero((numbers > 0) & (numbers >= blocks[:, L.WORDS])).tolist():
+        if not kept[b]:
+            kept[b] = kept[max(b - 2, 0) : b].any() or kept[b + 1 : b + 3].any()
+
+
+def _plain(tokenized: Tokenized, kept: npt.NDArray[np.bool_], found: Sequence[Region], stash: Stash) -> str:
+    """Write plain text; a region is one block that is held back."""
+    text, blocks, elements = tokenized.text, tokenized.blocks, tokenized.elements
+    if found:
+        kept, blocks = kept.copy(), blocks.copy()
+        held_at = len(text)
+        text = np.append(text, np.uint8(L.INSERT_BYTE))
+        for region in found:
+            kept[region.first + 1 : region.end] = False
+            blocks[region.first, L.START], blocks[region.first, L.END] = held_at, held_at + 1
+    main: str = plain_text(text, blocks, elements, kept).tobytes().decode()
+    if HELD not in main:
+        return main
+    data = text.tobytes()
+    contents = {region.first: region.content for region in found}
+    for b in np.flatnonzero(kept).tolist():
+        content = contents.get(b)
+        if isinstance(content, Listing):
+            stash.hold(content.text)
+            continue
+        for at in _marks(data, int(blocks[b, L.START]), int(blocks[b, L.END])):
+            stash.hold(stash.plain(at))
+    return main
+
+
+def _marks(data: bytes, start: int, end: int) -> list[int]:
+    """Return the places of inserts in a block."""
+    found = []
+    at = data.find(L.INSERT_BYTE, start, end)
+    while at >= 0:
+        found.append(at)
+        at = data.find(L.INSERT_BYTE, at + 1, end)
+    return found
