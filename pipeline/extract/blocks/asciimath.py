@@ -10,10 +10,12 @@ import re
 
 MAX_CHARS = 2000
 _SYMBOLS = {
-    "+-": "\\pm", "*": "\\cdot", "**": "\\ast", "xx": "\\times", "-:": "\\div", "@": "\\circ", "o+": "\\oplus",
+    "+-": "\\pm", "*": "\\cdot", "**": "\\ast",
+    "xx": "\\times", "-:": "\\div", "@": "\\circ", "o+": "\\oplus",
     "ox": "\\otimes", "!=": "\\ne", "<=": "\\le", ">=": "\\ge", "-<": "\\prec", ">-": "\\succ", "in": "\\in",
     "!in": "\\notin", "sub": "\\subset", "sup": "\\supset", "sube": "\\subseteq", "supe": "\\supseteq",
-    "-=": "\\equiv", "~=": "\\cong", "~~": "\\approx", "prop": "\\propto", "not": "\\neg", "=>": "\\Rightarrow",
+    "-=": "\\equiv", "~=": "\\cong", "~~": "\\approx",
+    "prop": "\\propto", "not": "\\neg", "=>": "\\Rightarrow",
     "if": "\\text{if}", "iff": "\\Leftrightarrow", "AA": "\\forall", "EE": "\\exists", "_|_": "\\bot",
     "oo": "\\infty", "->": "\\to", "|->": "\\mapsto", "<=>": "\\Leftrightarrow", "rarr": "\\rightarrow",
     "larr": "\\leftarrow", "uarr": "\\uparrow", "darr": "\\downarrow", "harr": "\\leftrightarrow",
@@ -86,10 +88,25 @@ _COMMANDS = [
     "oint",
 ]
 _SYMBOLS |= {name: f"\\{name}" for name in _COMMANDS}
-_UNARY = {"sqrt": "\\sqrt", "hat": "\\hat", "bar": "\\overline", "vec": "\\vec", "dot": "\\dot", "ddot": "\\ddot",
-    "ul": "\\underline", "bb": "\\mathbf", "bbb": "\\mathbb", "cc": "\\mathcal", "tt": "\\mathtt",
-    "fr": "\\mathfrak", "sf": "\\mathsf", "tilde": "\\tilde", "text": "\\text", "mbox": "\\text",
-    "cancel": "\\cancel"}  # fmt: skip
+_UNARY = {
+    "sqrt": "\\sqrt",
+    "hat": "\\hat",
+    "bar": "\\overline",
+    "vec": "\\vec",
+    "dot": "\\dot",
+    "ddot": "\\ddot",
+    "ul": "\\underline",
+    "bb": "\\mathbf",
+    "bbb": "\\mathbb",
+    "cc": "\\mathcal",
+    "tt": "\\mathtt",
+    "fr": "\\mathfrak",
+    "sf": "\\mathsf",
+    "tilde": "\\tilde",
+    "text": "\\text",
+    "mbox": "\\text",
+    "cancel": "\\cancel",
+}
 _BINARY = {"frac": "\\frac{%s}{%s}", "root": "\\sqrt[%s]{%s}", "stackrel": "\\stackrel{%s}{%s}",
     "overset": "\\overset{%s}{%s}", "underset": "\\underset{%s}{%s}"}  # fmt: skip
 _OPEN = {"(": "(", "[": "[", "{": "\\{", "(:": "\\langle ", "{:": "."}

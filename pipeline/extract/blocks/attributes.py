@@ -241,21 +241,20 @@ def holds_code(data, spans):
 
 @njit_borrowing
 def _draws(data, start, end):
-    """Tell whether an image's address may be that of a formula: `tex` or `math` is in it."""
+    """Tell whether an image's address may be that of a formula: `tex` or `mat` is in it."""
     for i in range(start, end - 2):
         c = data[i] | 32
         if c == 116 and (data[i + 1] | 32) == 101 and (data[i + 2] | 32) == 120:
             return True
-        if c == 109 and (data[i + 1] | 32) == 97 and (data[i + 2] | 32) == 116 and i + 3 < end:
-            if (data[i + 3] | 32) == 104:
-                return True
+        if c == 109 and (data[i + 1] | 32) == 97 and (data[i + 2] | 32) == 116:
+            return True
     return False
 
 
 @njit_borrowing
-def may_be_formula(data, tag, spans):
+def may_be_formula(data, what, spans):
     """Tell quickly of a start tag whether `formula_kind` is worth asking."""
-    if tag in (_IMG, _MATH, _M_MATH, _MML_MATH, _MJX):
+    if what & T.DRAWS:
         return True
     if spans[-1] < 0:  # no attributes
         return False

@@ -15,8 +15,35 @@ from gristmill.pipeline.extract.blocks.fragment import Node, parse
 MAX_BYTES = 1_000_000  # of markup
 _MAX_SPAN, _MAX_CELLS = 200, 50_000
 _MAX_CELL_WORDS = 150  # of which a cell of data has fewer on average
-_BLOCKS = frozenset(("p", "div", "br", "li", "ul", "ol", "tr", "table", "dl", "dt", "dd", "h1", "h2", "h3", "h4",
-    "h5", "h6", "pre", "td", "th", "hr", "section", "article", "blockquote", "caption"))  # fmt: skip
+_BLOCKS = frozenset(
+    (
+        "p",
+        "div",
+        "br",
+        "li",
+        "ul",
+        "ol",
+        "tr",
+        "table",
+        "dl",
+        "dt",
+        "dd",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "pre",
+        "td",
+        "th",
+        "hr",
+        "section",
+        "article",
+        "blockquote",
+        "caption",
+    )
+)
 _DROPPED = frozenset(("script", "style", "template", "select", "button", "svg", "noscript", "textarea"))
 _SECTIONS = frozenset(("h1", "h2", "article", "nav", "main", "footer", "aside", "header", "form"))
 
@@ -58,7 +85,7 @@ def is_data(table: Node) -> bool:
     """Tell whether a table holds data rather than lays out the page.
 
     It has two rows with cells side by side, or names a header; no headings of sections, no forms; no cell of
-    an article's length; and tables within its cells are few and small.
+    an article's length, no code of several lines; and tables within its cells are few and small.
     """
     if table.get("role") == "presentation":
         return False
@@ -73,7 +100,7 @@ def is_data(table: Node) -> bool:
     words = sorted(len(cell.text().split()) for cell in filled)
     if words[-1] > 400 or sum(words) > _MAX_CELL_WORDS * len(words):
         return False
-    if _lays_out_formula(filled):
+    if _lays_out_formula(filled) or any("\n" in pre.text().strip() for pre in table.all("pre")):
         return False
     nested = list(table.all("table"))
     if nested:
@@ -96,12 +123,15 @@ def _outermost(inner: Node, table: Node) -> bool:
 
 def _lays_out_formula(cells: list[Node]) -> bool:
     """Tell whether the only cells are a formula and its number."""
-    return len(cells) <= 3 and any(
-        cell.first("math", "mjx-container") is not None for cell in cells
-    ) and all(
-        cell.first("math", "mjx-container") is not None or re.fullmatch(r"\W*[\w.]{1,8}\W*", cell.text().strip())
-        for cell in cells
-    )  # fmt: skip
+    return (
+        len(cells) <= 3
+        and any(cell.first("math", "mjx-container") is not None for cell in cells)
+        and all(
+            cell.first("math", "mjx-container") is not None
+            or re.fullmatch(r"\W*[\w.]{1,8}\W*", cell.text().strip())
+            for cell in cells
+        )
+    )
 
 
 def cell_text(node: Node) -> str:

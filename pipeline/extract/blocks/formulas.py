@@ -6,6 +6,7 @@ the text between marks, by the page's own configuration of MathJax or KaTeX.
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote, unquote_plus, urlsplit
@@ -31,8 +32,21 @@ class Formula:
 
 _TEX_ATTRIBUTES = ("data-tex", "data-latex", "data-expr", "data-formula", "data-equation", "data-katex",
     "data-tex-source")  # fmt: skip
-_DRAWING = frozenset(("katex", "katex-display", "mathjax", "mathjax_display", "mathjax_svg", "mathjax_chtml",
-    "mathjax_svg_display", "mwe-math-element", "ql-formula", "mathquill-embedded-latex", "mjx-chtml"))  # fmt: skip
+_DRAWING = frozenset(
+    (
+        "katex",
+        "katex-display",
+        "mathjax",
+        "mathjax_display",
+        "mathjax_svg",
+        "mathjax_chtml",
+        "mathjax_svg_display",
+        "mwe-math-element",
+        "ql-formula",
+        "mathquill-embedded-latex",
+        "mjx-chtml",
+    )
+)
 _DISPLAYED = frozenset(("katex-display", "mathjax_display", "mathjax_svg_display", "mjx-display",
     "mwe-math-element-block", "mwe-math-fallback-image-display", "ql-img-displayed-equation", "math-display",
     "display-math", "katex-block"))  # fmt: skip
@@ -49,6 +63,12 @@ _SERVERS = (
 _DRAWN_ALT = frozenset(("latex", "tex", "mathtex", "latex_img", "mwe-math-fallback-image-inline",
     "mwe-math-fallback-image-display", "ql-img-inline-formula", "ql-img-displayed-equation", "math",
     "equation", "formula"))  # fmt: skip
+_ANNOTATION = re.compile(r"<annotation[^<>]{0,200}x-tex[\"'][^<>]{0,100}>([^<]*\S[^<]*)</")
+_DISPLAYS = re.compile(
+    r"katex-display|display=[\"']?(?:block|true)|MathJax_Display|MathJax_SVG_Display|element-block"
+)
+_SOURCES = ("data-", "<img", "<math", ":math", "<script", "mathquill", "annotation", "alttext")
+_ANY_TAG = re.compile(r"<[^>]*>")
 _LIKE_TEX = re.compile(r"\\[a-zA-Z]{2,}|[_^]\{|\\[,;!{}]|[\w)}][_^][\w{(\\]")
 _WRAPPED = re.compile(
     r"^(?:\$\$(.*)\$\$|\$latex\s(.*)\$|\$(.*)\$|\\\((.*)\\\)|\\\[(.*)\\\]|\[latex\](.*)\[/latex\])$",
@@ -61,6 +81,23 @@ _CODECOGS_SIZE = re.compile(
 
 def read(markup: str) -> Formula | None:
     """Return the formula of a piece of markup; None where it is none, as an image that is no formula."""
+    at = markup.find("<annotation")
+    if at >= 0 and (match := _ANNOTATION.match(markup, at)):
+        return Formula(_unwrapped(html.unescape(match[1])), _DISPLAYS.search(markup, 0, at) is not None)
+    # A drawing is long; what it draws lies in it as MathML, and the rest is not read.
+    start = markup.find("<math")
+    end = markup.find("</math>", start)
+    if (
+        0 < start < end
+        and "math/tex" not in markup
+        and (math := parse(markup[start : end + 7]).first("math"))
+    ):
+        tex = _kept(math)[0] or to_tex(math)
+        if tex:
+            is_display = _DISPLAYS.search(markup, 0, start + 200) is not None
+            return Formula(tex, is_display)
+    if not any(sign in markup for sign in _SOURCES):
+        return Formula("", text=" ".join(html.unescape(_ANY_TAG.sub("", markup)).split())[:2000])
     node = next(parse(markup).nodes(), None)
     return read_node(node) if node is not None else None
 
@@ -122,7 +159,7 @@ def _script(node: Node) -> Formula:
 
 
 def _kept(node: Node) -> tuple[str, bool]:
-    """Return the source a drawing keeps of its formula, and whether the source itself says it is displayed."""
+    """Return the source a drawing keeps of its formula, and whether that says it is displayed."""
     for one in (node, *node.all()):
         if one.tag == "annotation" and "tex" in one.get("encoding").lower():
             if tex := one.text().strip():
@@ -186,8 +223,13 @@ def _served(address: str) -> str:
             return _unwrapped(unquote(address.partition(server)[2]))
         query = urlsplit(address.replace("#", "%23")).query
         if not parameter:
-            if "=" in query.partition("&")[0] and query.partition("=")[0] in ("latex", "tex", "formula", "math",
-                    "eq"):  # fmt: skip
+            if "=" in query.partition("&")[0] and query.partition("=")[0] in (
+                "latex",
+                "tex",
+                "formula",
+                "math",
+                "eq",
+            ):
                 query = query.partition("=")[2].partition("&")[0]
             tex = unquote(query).replace("&space;", " ")
             return _unwrapped(_CODECOGS_SIZE.sub("", tex))
@@ -212,15 +254,23 @@ _PAIR = re.compile(r"""\[\s*(["'])(.+?)\1\s*,\s*(["'])(.+?)\3\s*\]""")
 _KATEX_PAIR = re.compile(
     r"""left["']?\s*:\s*(["'])(.+?)\1\s*,\s*["']?right["']?\s*:\s*(["'])(.+?)\3\s*(?:,\s*["']?display["']?\s*:\s*(\w+|!\d))?"""
 )
-_RENDERERS = re.compile(rb"mathjax|katex|latexit|jsmath", re.IGNORECASE)
-_ASCII_MATH = re.compile(rb"config=[^\"'&]*(?:AM[_C]|AM_|asciimath)|input/AsciiMath|ASCIIMathML|asciimath2jax",
-    re.IGNORECASE)  # fmt: skip
+_RENDERERS = (b"athJax", b"katex", b"mathjax")
+_ASCII_MATH = (b"sciiMath", b"sciimath", b"ASCIIMath", b"=AM_", b"=AM-", b"MML-AM_", b"AM_CHTML", b"AM_HTML")
 _MAX_INLINE, _MAX_DISPLAY = 600, 6000
 _ENVIRONMENT = r"(?:equation|align|alignat|gather|multline|eqnarray|displaymath|flalign|CD|math)\*?"
-_ALWAYS = (("\\[", "\\]", True), ("$$$$$$", "$$$$$$", True), ("$$$", "$$$", False), ("$$", "$$", True), ("\\(", "\\)", False),
-    ("[latex]", "[/latex]", False), ("[tex]", "[/tex]", False), ("[math]", "[/math]", False),
-    ("$latex ", "$", False), ("[mathjaxinline]", "[/mathjaxinline]", False),
-    ("[mathjax]", "[/mathjax]", True))  # fmt: skip
+_ALWAYS = (
+    ("\\[", "\\]", True),
+    ("$$$$$$", "$$$$$$", True),
+    ("$$$", "$$$", False),
+    ("$$", "$$", True),
+    ("\\(", "\\)", False),
+    ("[latex]", "[/latex]", False),
+    ("[tex]", "[/tex]", False),
+    ("[math]", "[/math]", False),
+    ("$latex ", "$", False),
+    ("[mathjaxinline]", "[/mathjaxinline]", False),
+    ("[mathjax]", "[/mathjax]", True),
+)
 _MARKS = ("\\(", "\\[", "$$", "$latex ", "[latex]", "[tex]", "[math]", "[mathjax", "\\begin{")
 
 
@@ -228,11 +278,11 @@ class Delimiters:
     """How a page marks formulas in its text, by its own configuration where it has one."""
 
     def __init__(self, page: bytes) -> None:
-        self.has_renderer = _RENDERERS.search(page) is not None
-        self.has_asciimath = self.has_renderer and _ASCII_MATH.search(page) is not None
+        self.has_renderer = _has_renderer(page)
+        self.has_asciimath = self.has_renderer and _loads_asciimath(page)
         pairs = list(_ALWAYS)
         if self.has_renderer:
-            pairs += _configured(page.decode("utf-8", "replace"))
+            pairs += _configured(page)
         self._pairs = {opening: (opening, closing, display) for opening, closing, display in reversed(pairs)}
         longest = sorted(self._pairs.values(), key=lambda pair: -len(pair[0]))
         parts = [rf"(?P<env>\\begin\{{({_ENVIRONMENT})\}}.{{0,{_MAX_DISPLAY}}}?\\end\{{\2\}})"]
@@ -267,29 +317,52 @@ class Delimiters:
         return f"$${tex}$$" if display else f"${tex}$"
 
 
-def may_have_marks(text: str) -> bool:
-    """Tell whether a text is worth a look for delimited formulas."""
-    return any(mark in text for mark in _MARKS) or text.count("$") > 1 or text.count("`") > 1
+def mark(page: bytes, text: str) -> str:
+    """Write the formulas that stand between marks in a page's text between dollars. Without a mark that is no
+    other's, the page must load what draws them: most dollars are money."""
+    escapes, dollars, ticks = "\\" in text, "$" in text, "`" in text
+    if not (escapes or dollars or ticks or "[" in text):
+        return text
+    if not any(sign in text for sign in _MARKS):
+        is_worth = escapes and dollars and text.count("$") > 1
+        if not ((is_worth or (ticks and text.count("`") > 1)) and _has_renderer(page)):
+            return text
+    return Delimiters(page).mark(text)
 
 
-def _configured(page: str) -> list[tuple[str, str, bool]]:
+def _loads_asciimath(page: bytes) -> bool:
+    return any(name in page for name in _ASCII_MATH)
+
+
+def _has_renderer(page: bytes) -> bool:
+    return any(name in page for name in _RENDERERS)
+
+
+def _configured(page: bytes) -> list[tuple[str, str, bool]]:
     """Read the delimiters of MathJax's or KaTeX's configuration in the page's scripts."""
     found = []
-    for match in re.finditer(r"(inlineMath|displayMath|delimiters)[\"']?\s*[:=]", page):
-        region = page[match.end() : match.end() + 600]
-        depth = 0
-        for k, character in enumerate(region):
-            depth += (character == "[") - (character == "]")
-            if depth == 0 and character == "]":
-                region = region[: k + 1]
-                break
-        if match[1] == "delimiters":
-            for _, left, _, right, display in _KATEX_PAIR.findall(region):
-                found.append((_unescape(left), _unescape(right), display in ("true", "!0")))
-        else:
-            for _, left, _, right in _PAIR.findall(region):
-                found.append((_unescape(left), _unescape(right), match[1] == "displayMath"))
+    for name in (b"inlineMath", b"displayMath", b"delimiters"):
+        at = page.find(name)
+        while at >= 0 and len(found) < 50:
+            region = _bracketed(page[at + len(name) : at + 600].decode("utf-8", "replace"))
+            if name == b"delimiters":
+                for _, left, _, right, display in _KATEX_PAIR.findall(region):
+                    found.append((_unescape(left), _unescape(right), display in ("true", "!0")))
+            else:
+                for _, left, _, right in _PAIR.findall(region):
+                    found.append((_unescape(left), _unescape(right), name == b"displayMath"))
+            at = page.find(name, at + 1)
     return [pair for pair in found if pair[0] and pair[1] and len(pair[0]) < 20]
+
+
+def _bracketed(region: str) -> str:
+    """Return a region up to where its first bracket closes."""
+    depth = 0
+    for k, character in enumerate(region):
+        depth += (character == "[") - (character == "]")
+        if depth == 0 and character == "]":
+            return region[: k + 1]
+    return region
 
 
 def _unescape(value: str) -> str:

@@ -15,8 +15,25 @@ import re
 from collections.abc import Iterator
 
 MAX_DEPTH = 200
-_VOID = frozenset(("br", "hr", "img", "input", "meta", "link", "area", "base", "col", "embed", "source", "wbr",
-    "track", "param", "mspace"))  # fmt: skip
+_VOID = frozenset(
+    (
+        "br",
+        "hr",
+        "img",
+        "input",
+        "meta",
+        "link",
+        "area",
+        "base",
+        "col",
+        "embed",
+        "source",
+        "wbr",
+        "track",
+        "param",
+        "mspace",
+    )
+)
 _RAW = frozenset(("script", "style", "textarea", "xmp", "title", "noembed", "noframes"))
 _SCOPE = frozenset(("table", "td", "th", "caption", "math", "svg", "template"))
 _TABLE_PARTS = frozenset(("table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption"))
@@ -36,6 +53,8 @@ _CLOSES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     for name in names
 }  # fmt: skip
 _OPENS = re.compile(r"<(?:/?[a-zA-Z]|[!?])")
+_TAG = re.compile(r"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
+_MAX_TAG = 20_000  # characters of a tag in which quotes are balanced
 _NAME = re.compile(r"[^\s/>]+")
 _ATTRIBUTE = re.compile(r"""([^\s=/"'>]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]*)))?""")
 
@@ -131,32 +150,18 @@ def parse(source: str) -> Node:
 
 
 def _after_tag(source: str, at: int) -> int:
-    """Return the position after the tag or comment that begins at `at`; quoted values may hold a `>`."""
+    """Return the position after the tag or comment that begins at `at`; quoted values may hold a `>`. A quote
+    that never ends is none."""
     if source.startswith("<!--", at):
         end = source.find("-->", at + 4)
         return end + 3 if end >= 0 else len(source)
-    i = at + 1
-    while True:
-        end = source.find(">", i)
-        if end < 0:
-            return len(source)
-        quote = _first_quote(source, i, end)
-        if quote < 0:
-            return end + 1
-        close = source.find(source[quote], quote + 1)
-        if close < 0:
-            return end + 1
-        i = close + 1
-
-
-def _first_quote(source: str, start: int, end: int) -> int:
-    """Find the first quotation mark that opens a value, -1 if none does."""
-    found = [
-        at
-        for mark in "\"'"
-        if (at := source.find(mark, start, end)) >= 0 and source[max(at - 8, start) : at].rstrip()[-1:] == "="
-    ]
-    return min(found, default=-1)
+    end = source.find(">", at)
+    if end < 0:
+        return len(source)
+    if source.count('"', at, end) % 2 or source.count("'", at, end) % 2:
+        match = _TAG.match(source, at, at + _MAX_TAG)
+        return match.end() if match else end + 1
+    return end + 1
 
 
 class _Builder:

@@ -23,8 +23,35 @@ _PHRASES = {"code": L.CODE_BEGIN, "tt": L.CODE_BEGIN, "kbd": L.CODE_BEGIN, "samp
     "a": L.LINK_BEGIN}  # fmt: skip
 _ASKED = {L.CODE_BEGIN: L.WITH_CODE, L.STRONG_BEGIN: L.WITH_EMPHASIS, L.EMPHASIS_BEGIN: L.WITH_EMPHASIS,
     L.LINK_BEGIN: L.WITH_LINKS}  # fmt: skip
-_BLOCKS = frozenset(("p", "div", "br", "li", "ul", "ol", "tr", "table", "dl", "dt", "dd", "h1", "h2", "h3", "h4",
-    "h5", "h6", "pre", "td", "th", "hr", "section", "article", "blockquote", "caption"))  # fmt: skip
+_BLOCKS = frozenset(
+    (
+        "p",
+        "div",
+        "br",
+        "li",
+        "ul",
+        "ol",
+        "tr",
+        "table",
+        "dl",
+        "dt",
+        "dd",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "pre",
+        "td",
+        "th",
+        "hr",
+        "section",
+        "article",
+        "blockquote",
+        "caption",
+    )
+)
 _DROPPED = frozenset(("style", "template", "select", "button", "svg", "noscript", "textarea", "annotation"))
 _SKIPPED = frozenset(("katex-html", "mathjax_preview", "mjx_assistive_mathml"))
 _BLANKS = re.compile(r"^(\s*)(.*?)(\s*)$", re.DOTALL)
@@ -146,9 +173,9 @@ class Stash:
         markup = self.page[start:end].decode("utf-8", "replace")
         if formulas.is_drawing(markup) and number + 1 < len(self.inserts):
             kind, after, until, _ = self.inserts[number + 1].tolist()
-            if kind == L.FORMULA and not self.page[end:after].strip():
-                if self.page[after : after + 7].lower() == b"<script" and until > after:
-                    return ""
+            is_script = self.page[after : after + 7].lower() == b"<script" and until > after
+            if kind == L.FORMULA and is_script and not self.page[end:after].strip():
+                return ""
         found = formulas.read(markup)
         return str(found) if found is not None else ""
 

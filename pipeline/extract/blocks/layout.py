@@ -41,9 +41,11 @@ NUM_INSERT_COLUMNS = 4
 NUM_BLOCK_COLUMNS = 28
 IS_VERBATIM = 1  # in FLAGS: the content of an `xmp`, or of a `textarea` that holds code
 
-# Columns of an element; OPENED and CLOSED are where its markup begins and ends in the page.
-PARENT, TAG, CONTEXT, DEPTH, NAME_HASH, TOKENS_START, TOKENS_END, CELL, SIGNATURE, OPENED, CLOSED = range(11)
-NUM_ELEMENT_COLUMNS = 11
+# Columns of an element.
+PARENT, TAG, CONTEXT, DEPTH, NAME_HASH, TOKENS_START, TOKENS_END, CELL, SIGNATURE = range(9)
+NUM_ELEMENT_COLUMNS = 9
+# Columns of its place: where its markup begins and ends in the page.
+OPENED, CLOSED = range(2)
 
 # The tokenizer's state.
 (
@@ -51,8 +53,9 @@ NUM_ELEMENT_COLUMNS = 11
     LINK_STACK, BOLD,
     BOLD_STACK,
     IN_WORD, WORD_HASH, LINK_CLOSED, CAP, DONE, CURRENT, UNENDED, NO_COMMENT_END, NUMERIC, MODE, AT,
-    NUM_INSERTS, NO_FORMULA_END, VERBATIM, PAGE_BYTES, COUNTS,
-) = range(30)  # fmt: skip
+    NUM_INSERTS, NO_FORMULA_END, VERBATIM, PAGE_BYTES, NUM_CODE,
+    COUNTS,
+) = range(31)  # fmt: skip
 NUM_STATE = COUNTS + 8  # the last one is an array: characters by kind, of the run being written
 
 # What a mark points at (columns: kind, start, end of the value in the page's bytes).

@@ -35,6 +35,7 @@ _CODE_CELLS = frozenset((
     "code", "blob-code", "hljs-ln-code", "lines-code", "filecontents-linecontents", "crayon-code",
     "rouge-code", "code-line", "line-content", "de1", "code-content", "codeline",
 ))  # fmt: skip
+_TOKENS = frozenset(("number", "num", "token"))  # highlighters' names for a number in the code itself
 _CODE_ENDINGS = ("linecontent", "linecontents", "line-content", "line-contents", "code-inner")
 _GUTTER_ENDINGS = ("linenum", "lineno", "linenumber", "linenumbers", "line-number", "line-num", "-gutter")
 _NOT_CODE = frozenset((
@@ -79,17 +80,57 @@ _NAMED_BY = re.compile(
     r"(?:^|\s)(?:language|lang|highlight-source|highlight-text|highlight|brush:\s*|source|code|sh_|mw-highlight-lang)"
     r"[-_ ]?:?\s*([a-zA-Z][\w+#.-]*)"
 )
-_NO_LANGUAGE = frozenset((
-    "plain", "text", "none", "plaintext", "txt", "default", "nohighlight", "undefined", "block", "code", "raw",
-    "wrapper", "toolbar", "box", "highlighter", "content", "container", "notranslate", "auto", "copy", "line",
-    "numbers", "snippet", "inner", "example", "view", "hljs", "html-basic", "output", "source", "unknown",
-    "other", "auto-detect", "section", "listing", "editor", "pre", "panel", "area", "no", "no-highlight", "term",
-))  # fmt: skip
+_NO_LANGUAGE = frozenset(
+    (
+        "plain",
+        "text",
+        "none",
+        "plaintext",
+        "txt",
+        "default",
+        "nohighlight",
+        "undefined",
+        "block",
+        "code",
+        "raw",
+        "wrapper",
+        "toolbar",
+        "box",
+        "highlighter",
+        "content",
+        "container",
+        "notranslate",
+        "auto",
+        "copy",
+        "line",
+        "numbers",
+        "snippet",
+        "inner",
+        "example",
+        "view",
+        "hljs",
+        "html-basic",
+        "output",
+        "source",
+        "unknown",
+        "other",
+        "auto-detect",
+        "section",
+        "listing",
+        "editor",
+        "pre",
+        "panel",
+        "area",
+        "no",
+        "no-highlight",
+        "term",
+    )
+)
 
 
-def find(markup: str, around: str = "") -> Listing | None:
+def find(markup: str, around: str | None = "") -> Listing | None:
     """Read the code in an element's markup; `around` holds the start tags of what it lies in, which may name
-    the language."""
+    the language; where it is None, the language is not asked for."""
     root = parse(markup)
     node = next(root.nodes(), None)
     if node is None or not _is_code(node):
@@ -97,7 +138,7 @@ def find(markup: str, around: str = "") -> Listing | None:
     text = _Writer(node).text()
     if not text.strip():
         return None
-    return Listing(text, _language(node, around))
+    return Listing(text, _language(node, around) if around is not None else "")
 
 
 def _is_code(node: Node) -> bool:
@@ -170,6 +211,8 @@ def _is_gutter(node: Node) -> bool:
     if node.tag in ("code", "table", "tr", "tbody"):
         return False
     names = node.classes()
+    if node.tag == "span" and not _TOKENS.isdisjoint(names):
+        return False
     named = (
         not _GUTTERS.isdisjoint(names)
         or "data-line-number" in node.attributes
@@ -225,9 +268,9 @@ class _Writer:
                 if item.tag == "br":
                     self._break()
                     continue
-                if item is not root and (item.tag in _BLOCKS or self._is_line_span(item)):
-                    if item.tag not in ("td", "th") and not self._at_start:
-                        self._break()
+                begins = item.tag in _BLOCKS or self._is_line_span(item)
+                if begins and item is not root and item.tag not in ("td", "th") and not self._at_start:
+                    self._break()
                 stack.append((item, pre, len(self._parts)))
                 stack += [(child, pre, -1) for child in reversed(item.children)]
 
@@ -272,9 +315,10 @@ class _Writer:
             siblings = sum(1 for other in node.parent.nodes() if other.tag == node.tag) if node.parent else 0
             if siblings > 2 and node.tag != "pre":
                 self._break()
-        elif not self._at_start:
-            if not (node.tag == "pre" and node.parent and node.parent.tag in ("td", "th")):
-                self._break()
+        elif not self._at_start and not (
+            node.tag == "pre" and node.parent and node.parent.tag in ("td", "th")
+        ):
+            self._break()
 
 
 def _language(node: Node, around: str) -> str:

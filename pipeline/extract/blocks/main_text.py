@@ -32,12 +32,9 @@ def write(
     if len(tokenized.inserts):
         _keep_formulas(tokenized, kept)
     stash = Stash(page, tokenized.inserts, is_markdown)
-    if is_markdown:
-        text = markdown(tokenized, kept, found, stash)
-    else:
-        text = _plain(tokenized, kept, found, stash)
-    if formulas.may_have_marks(text):
-        text = formulas.Delimiters(page).mark(text)
+    writer = markdown if is_markdown else _plain
+    text = writer(tokenized, kept, found, stash)
+    text = formulas.mark(page, text)
     return stash.release(text).strip("\n") if stash.held else text
 
 

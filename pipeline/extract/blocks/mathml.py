@@ -67,8 +67,9 @@ _GREEK = {
 _NAMED = (
     "≠ ne,≤ le,≥ ge,≪ ll,≫ gg,≈ approx,≅ cong,≃ simeq,∼ sim,≡ equiv,∝ propto,∈ in,∉ notin,∋ ni,⊂ subset,"
     "⊃ supset,⊆ subseteq,⊇ supseteq,∪ cup,∩ cap,∧ wedge,∨ vee,¬ neg,∀ forall,∃ exists,∄ nexists,∅ emptyset,"
-    "∂ partial,∇ nabla,∞ infty,∑ sum,∏ prod,∐ coprod,∫ int,∬ iint,∭ iiint,∮ oint,⋃ bigcup,⋂ bigcap,⨁ bigoplus,"
-    "⨂ bigotimes,⋁ bigvee,⋀ bigwedge,→ to,← leftarrow,↔ leftrightarrow,⇒ ⇒,↑ uparrow,↓ downarrow,↦ mapsto,"
+    "∂ partial,∇ nabla,∞ infty,∑ sum,∏ prod,∐ coprod,∫ int,∬ iint,∭ iiint,∮ oint,⋃ bigcup,⋂ bigcap,"
+    "⨁ bigoplus,⨂ bigotimes,⋁ bigvee,⋀ bigwedge,→ to,← leftarrow,"
+    "↔ leftrightarrow,⇒ ⇒,↑ uparrow,↓ downarrow,↦ mapsto,"
     "⟶ longrightarrow,⟵ longleftarrow,⟹ Longrightarrow,⟺ Longleftrightarrow,⇐ Leftarrow,⇔ Leftrightarrow,"
     "⋅ cdot,∘ circ,∙ bullet,⊕ oplus,⊗ otimes,⊖ ominus,⊙ odot,⊥ perp,∥ parallel,∣ mid,∠ angle,△ triangle,"
     "… dots,⋯ cdots,⋮ vdots,⋱ ddots,ℓ ell,ℏ hbar,ℜ Re,ℑ Im,ℵ aleph,′ prime,⊢ vdash,⊨ models,∖ setminus,"

@@ -7,6 +7,7 @@ is kept, or that stands between kept blocks, is kept to its last block.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,32 @@ from gristmill.pipeline.extract.blocks.inline import write
 from gristmill.pipeline.extract.blocks.listings import Listing
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
 
-_PRE, _LISTING, _TABLE = T.ID["pre"], T.ID["listing"], T.ID["table"]
+_PRE, _TABLE = T.ID["pre"], T.ID["table"]
 _MOSTLY = 0.5  # share of a stretch's words kept from which the rest is kept too
 _NEAR = 3  # blocks before and after, of which one must be kept for a stretch to stand between kept ones
+_FAR = 12  # blocks before the first and after the last kept one, within which code is kept
+_MOST_OF_PAGE = 0.9
 _MIN_ROWS = 4  # with its head, of a table that no kept block stands beside
 _BESIDE = T.NAV | T.FOOTER | T.ASIDE | T.FORM | T.HIDDEN | T.DIALOG
 _MAX_READ = 3  # times the page's bytes that may be read as fragments
-_NUMBERED = re.compile(rb"line-?num|lineno|lnum|gutter|data-line|numbering|class=[\"']?ln\b", re.IGNORECASE)
+_NUMBERS = (
+    b"inenum",
+    b"ineNum",
+    b"ine-num",
+    b"ineno",
+    b"lnum",
+    b"gutter",
+    b"data-line",
+    b"numbering",
+    b'class="ln',
+)
+_SURE = re.compile(
+    rb"highlight[\"' -]|highlighter|hilite|prettyprint|hljs|geshi|crayon|codemirror|ace_editor|ace_content|monaco"
+    rb"|filecontents|bbcode_code|bbc_code|code-?block[\"' ]|csharpcode|programlisting|lstlisting|source-?code"
+    rb"|shiki|prism|codebox|blockcode|[\"' ]code[\"' ]|linenums|dp-highlighter|cm-content|formatcode"
+)
+_LIKE_CODE = re.compile(rb"[{}=<>;$]|\(\)|^\s*#|::|--", re.MULTILINE)
+_MAX_LOOSE_BYTES = 20_000  # of an element whose name may mean something else
 _ANCESTORS = 3
 
 
@@ -50,19 +70,23 @@ def find(
     """Return the stretches of code, and in Markdown of tables, that are kept, in order; `choice.kept` is
     completed in place. In text, code that lies in one block as it should is left to it, and so are tables."""
     blocks, elements, kept = tokenized.blocks, tokenized.elements, choice.kept
-    spans = _candidates(elements, len(page), is_markdown) + _code_phrases(tokenized)
-    if not spans:
-        return []
-    starts = blocks[:, L.SOURCE_START]
     found: list[Region] = []
-    done, budget = 0, _MAX_READ * len(page) + 10_000
-    for opened, closed, element in sorted(spans, key=lambda span: (span[0], -span[1])):
+    if not (tokenized.num_code or len(tokenized.inserts) or is_markdown):
+        return found
+    inside = _Inside.of(tokenized)
+    reach, done, budget = None, 0, _MAX_READ * len(page) + 10_000
+    for opened, closed, element, first, end in _spans(page, tokenized, is_markdown):
         if opened < done:
             continue
-        first, end = np.searchsorted(starts, (opened, closed)).tolist()
         is_table = element > 0 and elements[element, L.TAG] == _TABLE
-        stands = first < end and _is_kept(blocks, choice, first, end)
-        if first == end or not (stands or (is_table and _in_main(elements, element))):
+        by_name = element > 0 and not is_table
+        if by_name and not _may_be_code(page, tokenized, opened, closed, first, end, inside):
+            continue
+        stands = _is_kept(blocks, choice, first, end)
+        reach = reach or _reach(kept)
+        if not stands and not (
+            _is_near(elements, element, first, end, reach) or (is_table and _in_main(elements, element))
+        ):
             continue
         if not is_markdown and _is_plain(page, blocks, first, end, opened, closed):
             kept[first:end] = True
@@ -71,10 +95,10 @@ def find(
         budget -= closed - opened
         if budget < 0:
             break
-        content = _read(page, elements, element, opened, closed, mode, is_table)
+        content = _read(page, tokenized, element, opened, closed, mode, is_table, is_markdown)
         if isinstance(content, Table) and not is_markdown:
             content = None
-        if content is None or not (stands or (isinstance(content, Table) and _is_listing(content))):
+        if content is None or not (stands or _is_whole(content)):
             continue
         kept[first:end] = True
         found.append(Region(first, end, content))
@@ -82,40 +106,41 @@ def find(
     return found
 
 
-def _candidates(
-    elements: npt.NDArray[np.int64], page_bytes: int, is_markdown: bool
-) -> list[tuple[int, int, int]]:
-    """List (begin, end, element) of what may be code or a table by its name; what the page never closes is
-    none."""
-    tags = elements[:, L.TAG]
-    wanted = (tags == _PRE) | (tags == _LISTING) | ((elements[:, L.CONTEXT] & T.CODE) != 0)
+def _spans(page: bytes, tokenized: Tokenized, is_markdown: bool) -> list[tuple[int, int, int, int, int]]:
+    """List (begin, end, element, first block, block after the last) of what may be code or a table by its
+    name, outer ones first; an element that is hardly smaller than the page and never closed is none."""
+    elements = tokenized.elements
+    wanted = elements[:, L.CONTEXT] & T.CODE
     if is_markdown:
-        wanted |= tags == _TABLE
+        wanted = wanted | (elements[:, L.TAG] == _TABLE)
     numbers = np.flatnonzero(wanted)
-    return [
+    spans = [
         (opened, closed, number)
-        for number, opened, closed in zip(
-            numbers.tolist(),
-            elements[numbers, L.OPENED].tolist(),
-            elements[numbers, L.CLOSED].tolist(),
-            strict=True,
-        )
-        if closed < page_bytes or opened == 0 or closed - opened < 0.9 * page_bytes
+        for (opened, closed), number in zip(tokenized.places[numbers].tolist(), numbers.tolist(), strict=True)
+        if closed < len(page) or closed - opened < _MOST_OF_PAGE * len(page)
     ]
+    if len(tokenized.inserts):
+        spans += _code_phrases(tokenized)
+    if not spans:
+        return []
+    spans.sort(key=lambda span: (span[0], -span[1]))
+    places = np.array(spans, dtype=np.int32)[:, :2]
+    blocks_of = np.searchsorted(tokenized.blocks[:, L.SOURCE_START], places).tolist()
+    return [(*span, first, end) for span, (first, end) in zip(spans, blocks_of, strict=True) if first < end]
 
 
 def _code_phrases(tokenized: Tokenized) -> list[tuple[int, int, int]]:
     """List (begin, end, 0) of `code` elements that fill whole blocks and hold line breaks."""
     inserts, blocks = tokenized.inserts, tokenized.blocks
+    phrases = inserts[(inserts[:, L.KIND] == L.CODE_BEGIN) | (inserts[:, L.KIND] == L.CODE_END)]
+    owners = (np.searchsorted(blocks[:, L.START], phrases[:, L.TEXT_AT], side="right") - 1).tolist()
     spans, opened = [], -1
-    for kind, start, end, at in inserts.tolist():
+    for (kind, start, end, at), owner in zip(phrases.tolist(), owners, strict=True):
         if kind == L.CODE_BEGIN and opened < 0:
-            opened, began = start, at
+            opened, began, first = start, at, owner
         elif kind == L.CODE_END and opened >= 0:
-            first = int(np.searchsorted(blocks[:, L.START], began, side="right")) - 1
-            last = int(np.searchsorted(blocks[:, L.START], at, side="right")) - 1
-            whole = first >= 0 and began == blocks[first, L.START] and at + 1 >= blocks[last, L.END]
-            if whole and (last > first or blocks[first, L.BREAKS] > 0):
+            breaks = 0 <= first < owner or (first == owner and blocks[first, L.BREAKS] > 0)
+            if breaks and began == blocks[first, L.START] and at + 1 >= blocks[owner, L.END]:
                 spans.append((opened, end, 0))
             opened = -1
     return spans
@@ -140,9 +165,25 @@ def _in_main(elements: npt.NDArray[np.int64], element: int) -> bool:
     return bool(context & (T.MAIN | T.ARTICLE)) and not context & _BESIDE
 
 
-def _is_listing(table: Table) -> bool:
-    """Tell whether a table is worth keeping for itself: a head, and rows enough under it."""
-    return table.has_head and len(table.rows) >= _MIN_ROWS and len(table.rows[0]) > 1
+def _reach(kept: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the first block and the one after the last that are not far from what is kept."""
+    numbers = np.flatnonzero(kept)
+    return (int(numbers[0]) - _FAR, int(numbers[-1]) + 1 + _FAR) if len(numbers) else (0, 0)
+
+
+def _is_near(
+    elements: npt.NDArray[np.int64], element: int, first: int, end: int, reach: tuple[int, int]
+) -> bool:
+    """Tell whether code lies where the main text is: pages have little of it elsewhere."""
+    return reach[0] <= first and end <= reach[1] and not int(elements[element, L.CONTEXT]) & _BESIDE
+
+
+def _is_whole(content: Listing | Table) -> bool:
+    """Tell whether a stretch is worth keeping though no kept block stands beside it: code of several lines, a
+    table with a head and rows enough under it."""
+    if isinstance(content, Listing):
+        return "\n" in content.text
+    return content.has_head and len(content.rows) >= _MIN_ROWS and len(content.rows[0]) > 1
 
 
 def _is_plain(
@@ -153,28 +194,31 @@ def _is_plain(
         end - first == 1
         and page[opened : opened + 4].lower() == b"<pre"
         and blocks[first, L.BREAKS] == 0
-        and _NUMBERED.search(page, opened, closed) is None
+        and not _names_numbers(page, opened, closed)
     )
 
 
 def _read(
     page: bytes,
-    elements: npt.NDArray[np.int64],
+    tokenized: Tokenized,
     element: int,
     opened: int,
     closed: int,
     mode: int,
     is_table: bool,
+    is_markdown: bool,
 ) -> Listing | Table | None:
     """Read a stretch's markup as what it may be."""
     size = closed - opened
     if size <= listings.MAX_BYTES and (
-        not is_table or elements[element, L.CONTEXT] & T.CODE or _may_number(page, opened, closed)
+        not is_table or tokenized.elements[element, L.CONTEXT] & T.CODE or _may_number(page, opened, closed)
     ):
-        around = b"".join(_start_tags(page, elements, element))
-        found = listings.find(
-            page[opened:closed].decode("utf-8", "replace"), around.decode("utf-8", "replace")
+        around = (
+            b"".join(_start_tags(page, tokenized, element)).decode("utf-8", "replace")
+            if is_markdown
+            else None
         )
+        found = listings.find(page[opened:closed].decode("utf-8", "replace"), around)
         if found is not None or not is_table:
             return found
     if is_table and size <= data_tables.MAX_BYTES:
@@ -184,17 +228,65 @@ def _read(
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """Where `pre` and `code` begin in the page, in order."""
+
+    pres: list[int]
+    codes: list[int]
+
+    @classmethod
+    def of(cls, tokenized: Tokenized) -> _Inside:
+        inserts = tokenized.inserts
+        return cls(
+            tokenized.places[tokenized.elements[:, L.TAG] == _PRE, L.OPENED].tolist(),
+            inserts[inserts[:, L.KIND] == L.CODE_BEGIN, L.INSERT_START].tolist(),
+        )
+
+
+def _may_be_code(
+    page: bytes,
+    tokenized: Tokenized,
+    opened: int,
+    closed: int,
+    first: int,
+    end: int,
+    inside: _Inside,
+) -> bool:
+    """Tell quickly whether an element that goes by a name of code is worth reading: it is preformatted, or
+    holds several such parts, or `code`, or has a name that is no other's. Around one `pre` it is not."""
+    num_pre = bisect_left(inside.pres, closed) - bisect_left(inside.pres, opened)
+    if num_pre and inside.pres[bisect_left(inside.pres, opened)] == opened:
+        return True
+    start = page[opened : page.find(b">", opened, opened + 1000) + 1].lower()
+    is_sure = _SURE.search(start) is not None
+    if num_pre == 1 or (not is_sure and closed - opened > _MAX_LOOSE_BYTES):
+        return False
+    if num_pre:
+        return True
+    if not is_sure and bisect_left(inside.codes, closed) == bisect_left(inside.codes, opened):
+        return False
+    blocks = tokenized.blocks
+    text = tokenized.text[blocks[first, L.START] : blocks[end - 1, L.END]].tobytes()
+    return _LIKE_CODE.search(text) is not None
+
+
 def _may_number(page: bytes, opened: int, closed: int) -> bool:
     """Tell whether a table may be lines of code: it names numbers or holds preformatted text."""
-    return page.find(b"<pre", opened, closed) >= 0 or _NUMBERED.search(page, opened, closed) is not None
+    return page.find(b"<pre", opened, closed) >= 0 or _names_numbers(page, opened, closed)
 
 
-def _start_tags(page: bytes, elements: npt.NDArray[np.int64], element: int) -> list[bytes]:
+def _names_numbers(page: bytes, opened: int, closed: int) -> bool:
+    return any(page.find(name, opened, closed) >= 0 for name in _NUMBERS)
+
+
+def _start_tags(page: bytes, tokenized: Tokenized, element: int) -> list[bytes]:
     """Return the start tags of the elements around one, the outermost first."""
     found: list[bytes] = []
+    elements, places = tokenized.elements, tokenized.places
     element = int(elements[element, L.PARENT])
     while element > 0 and len(found) < _ANCESTORS:
-        at = int(elements[element, L.OPENED])
+        at = int(places[element, L.OPENED])
         found.append(page[at : page.find(b">", at, at + 1000) + 1])
         element = int(elements[element, L.PARENT])
     return found[::-1]

@@ -29,6 +29,9 @@ PUSH = 2  # enters the stack of open elements
 RAW = 4  # its content is no markup and no text
 CLOSES_P = 8  # ends an open paragraph
 BREAKS_SVG = 16  # cannot lie in svg or math: ends it
+DESCRIBES = 32  # says something of the page
+INSERTS = 64  # may be asked for as an insert in the text
+DRAWS = 128  # may be a formula, whatever its names
 
 # What a block inherits from the elements around it, one bit each.
 (
@@ -81,7 +84,7 @@ _ELEMENTS: dict[str, tuple[int, int]] = {
     "table": (_FLOW, TABLE), "thead": (_BLOCK, TABLE), "tbody": (_BLOCK, TABLE), "tfoot": (_BLOCK, TABLE),
     "tr": (_BLOCK, TABLE),
     "td": (_BLOCK, TABLE), "th": (_BLOCK, TABLE | HEADER_CELL), "caption": (_BLOCK, TABLE | CAPTION),
-    "pre": (_FLOW, PRE), "listing": (_FLOW, PRE), "blockquote": (_FLOW, QUOTE),
+    "pre": (_FLOW, PRE | CODE), "listing": (_FLOW, PRE | CODE), "blockquote": (_FLOW, QUOTE),
     "figure": (_FLOW, FIGURE), "figcaption": (_FLOW, FIGURE | CAPTION),
     "details": (_FLOW, DETAILS), "summary": (_FLOW, DETAILS), "dialog": (_FLOW, DIALOG),
     "button": (_BLOCK, BUTTON), "noscript": (_BLOCK, NOSCRIPT),
@@ -122,6 +125,13 @@ ID = {name: number for number, name in enumerate(NAMES)}
 NUM_TAGS = len(NAMES)
 WHAT = np.array([PUSH] + [what for what, _ in _ELEMENTS.values()], dtype=np.int64)
 CONTEXT = np.array([0] + [context for _, context in _ELEMENTS.values()], dtype=np.int64)
+
+for _bit, _names in (
+    (DESCRIBES, ("html", "body", "meta", "link", "time")),
+    (INSERTS, ("code", "tt", "kbd", "samp", "b", "strong", "i", "em", "a")),
+    (DRAWS, ("img", "math", "m:math", "mml:math", "mjx-container")),
+):
+    WHAT[[ID[_name] for _name in _names]] |= _bit
 
 # What a start tag closes: (the open elements it ends, the elements the search stops at). A paragraph is
 # handled by CLOSES_P.
@@ -228,11 +238,38 @@ FORMULA_KEYS, FORMULA_VALUES = hash_table(
 
 # Class names, or parts of them, that code goes by; `listings` looks whether it is.
 _CODE_NAMES = (
-    "code", "codeblock", "codebox", "codehilite", "csharpcode", "blockcode", "sourcecode", "syntaxhighlighter",
-    "highlighter", "highlight", "geshi", "crayon", "hljs", "prettyprint", "shiki", "prism", "codemirror",
-    "ace_editor", "monaco", "filecontents", "snippet", "gist", "programlisting", "fragment", "listing", "ide",
-    "editor", "linenums", "crayon-plain", "textareacode", "codearea",
-)  # fmt: skip
+    "code",
+    "codeblock",
+    "codebox",
+    "codehilite",
+    "csharpcode",
+    "blockcode",
+    "sourcecode",
+    "syntaxhighlighter",
+    "highlighter",
+    "highlight",
+    "geshi",
+    "crayon",
+    "hljs",
+    "prettyprint",
+    "shiki",
+    "prism",
+    "codemirror",
+    "ace_editor",
+    "monaco",
+    "filecontents",
+    "snippet",
+    "gist",
+    "programlisting",
+    "fragment",
+    "listing",
+    "ide",
+    "editor",
+    "linenums",
+    "crayon-plain",
+    "textareacode",
+    "codearea",
+)
 
 
 def token_hash(name: str) -> int:

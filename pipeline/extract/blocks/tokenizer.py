@@ -10,6 +10,7 @@ tag is missing is searched for once.
 # mypy: disable-error-code="no-untyped-def,assignment"
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -55,18 +56,26 @@ _CANONICAL, _LD_JSON, _DATE_PUBLISHED = (
 _SIGNATURE_TOKENS = 2
 _OWN = T.HEADER_CELL | T.CODE  # what an element does not hand down
 _MATH_TYPE = T.name_hash("math/")
+_SCRATCH = (0, *itertools.accumulate((L.MAX_DEPTH + 1, T.NUM_TAGS, 2 * len(T.ATTRIBUTES) + 1, L.NUM_STATE)))
 _XHTML, _PROLOG_BYTES = b"http://www.w3.org/1999/xhtml", 4096
 
 
 @njit_called
 def _flush(i, text, blocks, elements, words, state):
     """End the current block, if it holds any text, at source position i."""
-    b, out = state[L.NUM_BLOCKS], state[L.OUT]
+    b = state[L.NUM_BLOCKS]
     state[L.PENDING], state[L.BREAK], state[L.LINK_CLOSED] = NOTHING, 0, -1
-    start = np.int64(blocks[b, L.START])
     if blocks[b, L.WORDS] == 0:
-        state[L.OUT] = start
-        return
+        state[L.OUT] = blocks[b, L.START]
+    else:
+        _end_block(i, text, blocks, elements, words, state)
+
+
+@njit_borrowing
+def _end_block(i, text, blocks, elements, words, state):
+    """Cut the current block's text where it ends, and begin the next block there."""
+    b, out = state[L.NUM_BLOCKS], state[L.OUT]
+    start = np.int64(blocks[b, L.START])
     end_word(b, blocks, words, state)
     while out > start and (text[out - 1] == 32 or text[out - 1] == 10 or text[out - 1] == 9):
         out -= 1
@@ -92,12 +101,12 @@ def _mark(marks, state, kind, start, end):
 
 
 @njit_borrowing
-def _pop(depth, elements, stack, open_count, state):
+def _pop(depth, elements, places, stack, open_count, state):
     """Close all elements of the stack from `depth` on."""
     while state[L.STACK] > depth:
         state[L.STACK] -= 1
         e = stack[state[L.STACK]]
-        elements[e, L.CLOSED] = state[L.AT]
+        places[e, L.CLOSED] = state[L.AT]
         open_count[elements[e, L.TAG]] -= 1
     state[L.CURRENT] = stack[depth - 1] if depth > 0 else 0
     if state[L.LINK] > 0 and state[L.LINK_STACK] > depth:
@@ -107,7 +116,7 @@ def _pop(depth, elements, stack, open_count, state):
 
 
 @njit_borrowing
-def _push(tag, key, context, first_token, elements, tokens, stack, open_count, state):
+def _push(tag, key, context, first_token, elements, places, tokens, stack, open_count, state):
     """Open an element below the current one; at a cap it is only counted, so that its end tag is not taken
     for another's."""
     number, depth = state[L.NUM_ELEMENTS], state[L.STACK]
@@ -120,9 +129,10 @@ def _push(tag, key, context, first_token, elements, tokens, stack, open_count, s
     elements[number, L.PARENT], elements[number, L.TAG] = parent, tag
     elements[number, L.DEPTH], elements[number, L.NAME_HASH] = depth, key
     elements[number, L.CONTEXT] = (elements[parent, L.CONTEXT] & ~_OWN) | context
-    if names_code(tokens, first_token, state[L.NUM_TOKENS]):
+    if context & T.CODE or names_code(tokens, first_token, state[L.NUM_TOKENS]):
         elements[number, L.CONTEXT] |= T.CODE
-    elements[number, L.OPENED], elements[number, L.CLOSED] = state[L.AT], state[L.PAGE_BYTES]
+        state[L.NUM_CODE] += 1
+    places[number, L.OPENED], places[number, L.CLOSED] = state[L.AT], state[L.PAGE_BYTES]
     elements[number, L.TOKENS_START], elements[number, L.TOKENS_END] = first_token, state[L.NUM_TOKENS]
     elements[number, L.CELL] = number if tag in (_TD, _TH) else elements[parent, L.CELL]
     signature = tag + 1
@@ -135,7 +145,7 @@ def _push(tag, key, context, first_token, elements, tokens, stack, open_count, s
 
 
 @njit_borrowing
-def _close_implied(tag, elements, stack, open_count, state):
+def _close_implied(tag, elements, places, stack, open_count, state):
     """Close what a start tag ends without an end tag of its own: p, li, dt, dd, cells, rows, options,
     headings, svg."""
     if T.WHAT[tag] & T.CLOSES_P and open_count[_P] > 0:
@@ -143,7 +153,7 @@ def _close_implied(tag, elements, stack, open_count, state):
         while k > 0:
             open_tag = elements[stack[k], L.TAG]
             if open_tag == _P:
-                _pop(k, elements, stack, open_count, state)
+                _pop(k, elements, places, stack, open_count, state)
                 break
             if T.SCOPE[open_tag]:
                 break
@@ -153,7 +163,7 @@ def _close_implied(tag, elements, stack, open_count, state):
         while k > 0:
             action = T.CLOSE[tag, elements[stack[k], L.TAG]]
             if action == 1:
-                _pop(k, elements, stack, open_count, state)
+                _pop(k, elements, places, stack, open_count, state)
             if action != 0:
                 break
             k -= 1
@@ -162,12 +172,12 @@ def _close_implied(tag, elements, stack, open_count, state):
         while k > 0:
             open_tag = elements[stack[k], L.TAG]
             if open_tag in (_SVG, _MATH):
-                _pop(k, elements, stack, open_count, state)
+                _pop(k, elements, places, stack, open_count, state)
             k -= 1
 
 
 @njit_borrowing
-def _end_tag(tag, key, elements, stack, open_count, state):
+def _end_tag(tag, key, elements, places, stack, open_count, state):
     """Close the innermost element of this name, unless a table cell or the like lies between."""
     if state[L.OVERFLOW] > 0:
         state[L.OVERFLOW] -= 1
@@ -178,7 +188,7 @@ def _end_tag(tag, key, elements, stack, open_count, state):
     while k > 0:
         e = stack[k]
         if elements[e, L.TAG] == tag and (tag != 0 or elements[e, L.NAME_HASH] == key):
-            _pop(k, elements, stack, open_count, state)
+            _pop(k, elements, places, stack, open_count, state)
             return
         if T.SCOPE[elements[e, L.TAG]] and not (T.WHAT[tag] & T.BREAK and T.CONTEXT[tag] & T.TABLE):
             return
@@ -276,13 +286,12 @@ def _raw_element(data, i, n, closed, tag, key, spans, text, blocks, elements, wo
         elif last - first > 5 and hash_folded(data, first, first + 5) == _MATH_TYPE and not skipped:
             b = state[L.NUM_BLOCKS]
             insert(L.FORMULA, state[L.AT], end, b, text, blocks, words, inserts, state)
-    elif (tag == _TEXTAREA or tag == _XMP) and not skipped:
-        if tag == _XMP or holds_code(data, spans):
-            state[L.VERBATIM] = 1
-            write_run(data, i, start, start >= 0, state[L.NUM_BLOCKS], text, blocks, words, state)
-            state[L.VERBATIM] = 0
-            blocks[state[L.NUM_BLOCKS], L.FLAGS] |= L.IS_VERBATIM
-            _flush(end, text, blocks, elements, words, state)
+    elif not skipped and (tag == _XMP or (tag == _TEXTAREA and holds_code(data, spans))):
+        state[L.VERBATIM] = 1
+        write_run(data, i, start, start >= 0, state[L.NUM_BLOCKS], text, blocks, words, state)
+        state[L.VERBATIM] = 0
+        blocks[state[L.NUM_BLOCKS], L.FLAGS] |= L.IS_VERBATIM
+        _flush(end, text, blocks, elements, words, state)
     return end
 
 
@@ -344,9 +353,9 @@ def _describe(data, i, tag, spans, marks, state):
 
 
 @njit_inside
-def _phrase(tag, spans, b, text, blocks, words, inserts, state):
+def _phrase(tag, what, spans, b, text, blocks, words, inserts, state):
     """Follow an element inside a block: links, bold, images, inputs."""
-    if T.INSERTED[tag] and state[L.MODE] & T.INSERTED_IF[tag]:
+    if what & T.INSERTS and state[L.MODE] & T.INSERTED_IF[tag]:
         start, end = state[L.AT], state[L.AT]
         if tag == _A:
             start, end = spans[2 * T.HREF], spans[2 * T.HREF + 1]
@@ -370,9 +379,25 @@ def _phrase(tag, spans, b, text, blocks, words, inserts, state):
 
 @njit_called
 def _start_tag(
-    data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans,
+    data,
+    i,
+    n,
+    at,
+    tag,
+    key,
+    text,
+    blocks,
+    elements,
+    places,
+    tokens,
+    words,
+    marks,
+    inserts,
+    stack,
+    open_count,
+    spans,
     state,
-):  # fmt: skip
+):
     """Handle the start tag at `at`, whose name ended at i; returns the position after it (and after raw
     content)."""
     what = T.WHAT[tag]
@@ -380,14 +405,14 @@ def _start_tag(
     state[L.AT] = at
     if what & T.BREAK:
         _flush(at, text, blocks, elements, words, state)
-    _close_implied(tag, elements, stack, open_count, state)
+    _close_implied(tag, elements, places, stack, open_count, state)
     if closed and state[L.MODE] & L.IS_XHTML and (what & (T.PUSH | T.RAW) or tag == _A):
         return i
     if what & T.RAW:
         return _raw_element(
             data, i, n, closed, tag, key, spans, text, blocks, elements, words, marks, inserts, state
         )
-    if may_be_formula(data, tag, spans) and not elements[state[L.CURRENT], L.CONTEXT] & T.SKIP:
+    if may_be_formula(data, what, spans) and not elements[state[L.CURRENT], L.CONTEXT] & T.SKIP:
         end = _formula(data, i, n, tag, key, spans, text, blocks, words, inserts, state)
         if end >= 0:
             if what & T.BREAK:
@@ -396,14 +421,16 @@ def _start_tag(
             return end
     b, first = state[L.NUM_BLOCKS], state[L.NUM_TOKENS]
     opens = what & T.PUSH and not (closed and (tag == 0 or elements[state[L.CURRENT], L.CONTEXT] & T.FOREIGN))
-    if tag in (_HTML, _BODY, _META, _LINK, _TIME):
+    if what & T.DESCRIBES:
         _describe(data, i, tag, spans, marks, state)
         if tag in (_HTML, _BODY) and open_count[tag] > 0:
             return i
-    if opens or (tag != _BR and blocks[b, L.WORDS] == 0 and blocks[b, L.TOKEN_END] == 0):
+    if spans[-1] >= 0 and (opens or (tag != _BR and blocks[b, L.WORDS] == 0 and blocks[b, L.TOKEN_END] == 0)):
         collect_tokens(data, spans, tokens, state)
     if opens:
-        _push(tag, key, context_of(data, tag, spans), first, elements, tokens, stack, open_count, state)
+        _push(
+            tag, key, context_of(data, tag, spans), first, elements, places, tokens, stack, open_count, state
+        )
         blocks[b, L.BUTTONS] += tag == _BUTTON
         return i
     if tag == _BR:
@@ -417,13 +444,13 @@ def _start_tag(
         return i
     if state[L.NUM_TOKENS] > first:
         blocks[b, L.TOKEN_START], blocks[b, L.TOKEN_END] = first, state[L.NUM_TOKENS]
-    _phrase(tag, spans, b, text, blocks, words, inserts, state)
+    _phrase(tag, what, spans, b, text, blocks, words, inserts, state)
     return i
 
 
 @njit_inside
 def _markup(
-    data, i, n, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans, state
+    data, i, n, text, blocks, elements, places, tokens, words, marks, inserts, stack, open_count, spans, state
 ):
     """Handle the tag or comment whose '<' is at i; returns the position after it."""
     at = i
@@ -444,13 +471,13 @@ def _markup(
     tag = max(lookup(T.TAG_KEYS, T.TAG_VALUES, key), 0)
     if not ends or tag == _BR:  # `</br>` is read as `<br>`
         return _start_tag(
-            data, i, n, at, tag, key, text, blocks, elements, tokens, words, marks, inserts, stack,
+            data, i, n, at, tag, key, text, blocks, elements, places, tokens, words, marks, inserts, stack,
             open_count, spans, state,
         )  # fmt: skip
     while i < n and data[i] != 62:
         i += 1
     what, state[L.AT] = T.WHAT[tag], min(i + 1, n)
-    if T.INSERTED[tag] and state[L.MODE] & T.INSERTED_IF[tag]:
+    if what & T.INSERTS and state[L.MODE] & T.INSERTED_IF[tag]:
         kind = T.INSERTED[tag] + 1
         insert(kind, at, state[L.AT], state[L.NUM_BLOCKS], text, blocks, words, inserts, state)
     if tag == _A:
@@ -460,19 +487,23 @@ def _markup(
     if what & T.BREAK:
         _flush(at, text, blocks, elements, words, state)
     if what & T.PUSH:
-        _end_tag(tag, key, elements, stack, open_count, state)
+        _end_tag(tag, key, elements, places, stack, open_count, state)
     return min(i + 1, n)
 
 
 @njit(cache=True, nogil=True, _nrt=False)
-def _scan(data, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans, state):
+def _scan(
+    data, text, blocks, elements, places, tokens, words, marks, inserts, stack, open_count, spans, state
+):
     """Go over the whole page, from tag to text to tag."""
     i, n = np.int64(0), np.int64(data.size)
     state[L.WORD_HASH], state[L.LINK_CLOSED], state[L.PAGE_BYTES] = T.FNV_START, -1, n
     state[L.NUM_ELEMENTS], state[L.STACK] = 1, 1  # element 0 is the page
+    for k in range(spans.size):
+        spans[k] = -1
     blocks[0, :] = 0
     elements[0, :] = 0
-    elements[0, L.CLOSED] = n
+    places[0, L.OPENED], places[0, L.CLOSED] = 0, n
     while i < n and state[L.DONE] == 0:
         if (
             data[i] == 60
@@ -482,9 +513,22 @@ def _scan(data, text, blocks, elements, tokens, words, marks, inserts, stack, op
             )
         ):
             i = _markup(
-                data, i, n, text, blocks, elements, tokens, words, marks, inserts, stack, open_count, spans,
+                data,
+                i,
+                n,
+                text,
+                blocks,
+                elements,
+                places,
+                tokens,
+                words,
+                marks,
+                inserts,
+                stack,
+                open_count,
+                spans,
                 state,
-            )  # fmt: skip
+            )
         else:
             context = elements[state[L.CURRENT], L.CONTEXT]
             if context & T.SKIP:
@@ -499,15 +543,18 @@ def _scan(data, text, blocks, elements, tokens, words, marks, inserts, stack, op
 
 
 class Tokenized(NamedTuple):
-    """A page as arrays (see `layout`); `caps` has a bit for each cap that was hit."""
+    """A page as arrays (see `layout`), the number of elements that may hold code by their name, and a bit for
+    each cap that was hit."""
 
     text: npt.NDArray[np.uint8]
     blocks: npt.NDArray[np.int32]
     elements: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int32]
     tokens: npt.NDArray[np.int32]
     words: npt.NDArray[np.int32]
     marks: npt.NDArray[np.int64]
     inserts: npt.NDArray[np.int32]
+    num_code: int
     caps: int
 
 
@@ -523,30 +570,28 @@ def tokenize(data: npt.NDArray[np.uint8], mode: int = 0) -> Tokenized:
     text = np.empty(n + n // 4 + 64, dtype=np.uint8)
     blocks = np.empty((min(L.MAX_BLOCKS, n // 4) + 4, L.NUM_BLOCK_COLUMNS), dtype=np.int32)
     elements = np.empty((min(L.MAX_ELEMENTS, n // 3) + 2, L.NUM_ELEMENT_COLUMNS), dtype=np.int64)
+    places = np.empty((len(elements), 2), dtype=np.int32)
     tokens = np.empty(n + 16, dtype=np.int32)
     words = np.empty(min(n, L.MAX_BLOCKS * L.MAX_BLOCK_WORDS) + 16, dtype=np.int32)
-    marks = np.zeros((L.MAX_MARKS, 3), dtype=np.int64)
+    marks = np.empty((L.MAX_MARKS, 3), dtype=np.int64)
     inserts = np.empty((min(L.MAX_INSERTS, n // 3) + 2, L.NUM_INSERT_COLUMNS), dtype=np.int32)
-    state = np.zeros(L.NUM_STATE, dtype=np.int64)
+    # One allocation: the stack of open elements, how many of each tag, the attributes of one, the state.
+    scratch = np.zeros(_SCRATCH[-1], dtype=np.int64)
+    stack, open_count, spans, state = (scratch[a:b] for a, b in itertools.pairwise(_SCRATCH))
     state[L.MODE] = mode
-    _scan(data, text, blocks, elements, tokens, words, marks, inserts, *_stack(), state)
+    _scan(
+        data, text, blocks, elements, places, tokens, words, marks, inserts, stack, open_count, spans, state
+    )
     used = state.tolist()
     return Tokenized(
         text[: used[L.OUT]],
         blocks[: used[L.NUM_BLOCKS]],
         elements[: used[L.NUM_ELEMENTS]],
+        places[: used[L.NUM_ELEMENTS]],
         tokens[: used[L.NUM_TOKENS]],
         words[: used[L.NUM_WORDS]],
         marks[: used[L.NUM_MARKS]],
         inserts[: used[L.NUM_INSERTS]],
+        used[L.NUM_CODE],
         used[L.CAP],
-    )
-
-
-def _stack() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Allocate the stack of open elements, the number open of each tag, and the attributes of one."""
-    return (
-        np.zeros(L.MAX_DEPTH + 1, dtype=np.int64),
-        np.zeros(T.NUM_TAGS, dtype=np.int64),
-        np.full(2 * len(T.ATTRIBUTES) + 1, -1, dtype=np.int64),
     )
