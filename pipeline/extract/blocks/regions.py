@@ -42,8 +42,8 @@ _NUMBERS = (
     b'class="ln',
 )
 _SURE = re.compile(
-    rb"highlight[\"' -]|highlighter|hilite|prettyprint|hljs|geshi|crayon|codemirror|ace_editor|ace_content|monaco"
-    rb"|filecontents|bbcode_code|bbc_code|code-?block[\"' ]|csharpcode|programlisting|lstlisting|source-?code"
+    rb"highlight[\"' -]|highlighter|hilite|prettyprint|hljs|geshi|crayon|codemirror|ace_editor|ace_content"
+    rb"|monaco|filecontents|bbcode_code|bbc_code|code-?block[\"' ]|csharpcode|programlisting|lstlisting|source-?code"
     rb"|shiki|prism|codebox|blockcode|[\"' ]code[\"' ]|linenums|dp-highlighter|cm-content|formatcode"
 )
 _LIKE_CODE = re.compile(rb"[{}=<>;$]|\(\)|^\s*#|::|--", re.MULTILINE)
