@@ -33,6 +33,7 @@ from typing import Any, Self
 
 import gristmill
 from gristmill.errors import GristmillError
+from gristmill.pipeline.extract.extracted import Form
 from gristmill.pipeline.extract.frames import FAILED, READY, RESULT, Page, write_batch
 from gristmill.pipeline.extract.processes import activity, resident_bytes
 from gristmill.pipeline.extract.settings import ExtractSettings
@@ -86,6 +87,7 @@ class Child:
         self._options = {
             "extractor": settings.extractor,
             "favor": settings.favor,
+            "form": Form(settings.format, settings.links, settings.emphasis, settings.images),
             "html_languages": settings.html_languages,
             "pdf": settings.pdf,
             "max_page_bytes": settings.max_page_bytes,

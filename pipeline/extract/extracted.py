@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, NamedTuple
+
+
+class Form(NamedTuple):
+    """How a text is written: `text` or `markdown`, and of Markdown what is kept of phrases."""
+
+    format: Literal["text", "markdown"] = "text"
+    links: bool = False
+    emphasis: bool = False
+    images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +22,8 @@ class Extracted:
 
     `text` is "" when there is none. `date` has a time zone (UTC where the page names none). `caps` names the
     limits that were hit. `language` is what `language.detect` says of the text, where an extractor had to
-    ask.
+    ask. `taken_from` says where the text lies: in the `page`, its `json-ld` or its `state`. `is_short` tells
+    that the page shows far more prose than the text has.
     """
 
     text: str
@@ -23,3 +34,5 @@ class Extracted:
     canonical_url: str | None = None
     caps: tuple[str, ...] = ()
     language: tuple[str | None, float | None] | None = None
+    taken_from: str = "page"
+    is_short: bool = False

@@ -155,6 +155,8 @@ class Extraction:
                 if "damage" in result.said:
                     self.counts["note.damaged_content"] += 1
                 self.counts.update(f"caps.{name}" for name in result.said.get("caps", ()))
+                if "from" in result.said:
+                    self.counts[f"text_from.{result.said['from']}"] += 1
                 self._keep(
                     record, result.text, result.said["language"], result.said["score"], result.said, tables
                 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class ExtractSettings(BaseModel):
@@ -22,6 +22,14 @@ class ExtractSettings(BaseModel):
     pdf: Literal["remove", "text"] = Field(
         default="remove",
         description="text: the text layer of a PDF becomes a document; remove: a PDF is removed as binary.",
+    )
+    format: Literal["text", "markdown"] = Field(
+        default="text", description="The form of the text; resiliparse writes no Markdown."
+    )
+    links: bool = Field(default=False, description="In Markdown, keep the addresses of links.")
+    emphasis: bool = Field(default=False, description="In Markdown, keep bold and italics.")
+    images: bool = Field(
+        default=False, description="In Markdown, keep images' alternative texts (`blocks`, trafilatura)."
     )
     statuses: list[int] = Field(
         default=[200], description="HTTP status codes kept; records without HTTP pass."
@@ -66,6 +74,14 @@ class ExtractSettings(BaseModel):
         ge=1,
         description="Pages after which the extractor's process is replaced; sooner if it has grown.",
     )
+
+    @model_validator(mode="after")
+    def _can_write(self) -> Self:
+        if self.format == "text" and (self.links or self.emphasis or self.images):
+            raise ValueError("`links`, `emphasis` and `images` are of Markdown: set `format: markdown`")
+        if self.format == "markdown" and self.extractor == "resiliparse":
+            raise ValueError("resiliparse writes no Markdown: use `blocks`, `trafilatura` or `auto`")
+        return self
 
     @field_validator("block_urls")
     @classmethod

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 from gristmill.pipeline.extract.charset import decode_utf8
 from gristmill.pipeline.extract.content import Decoded, TooLarge, decode_content, is_coded
-from gristmill.pipeline.extract.extracted import Extracted
+from gristmill.pipeline.extract.extracted import Extracted, Form
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
 from gristmill.pipeline.extract.language import detect, detect_html
@@ -116,7 +116,7 @@ def _load(options: dict[str, Any]) -> Extractor:
         module, _, function = hostile.partition(":")
         factory: Callable[[], Extractor] = getattr(importlib.import_module(module), function)
         return factory()
-    return load_extractor(options["extractor"], options["favor"], options["metadata"])
+    return load_extractor(options["extractor"], options["favor"], options["metadata"], Form(*options["form"]))
 
 
 def _process(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
@@ -172,6 +172,8 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
         said["date"] = found.date.isoformat() if found.date else None
     if content.damage:
         said["damage"] = content.damage
+    if found.taken_from != "page":
+        said["from"] = found.taken_from
     if found.caps:
         said["caps"] = list(found.caps)
     return TEXT, said, text.encode()

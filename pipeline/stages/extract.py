@@ -34,7 +34,7 @@ EXTRACT = StageKind(
     "extract",
     ExtractSlice,
     "gristmill.pipeline.phases.extract:extract",
-    version=5,
+    version=6,
     libraries=(*KERNELS, *EXTRACTION),
     label="extracted",
     books="texts",

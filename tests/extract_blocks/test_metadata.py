@@ -11,7 +11,7 @@ from gristmill.pipeline.extract.blocks.tokenizer import tokenize
 
 def about(page: str, url: str | None = None) -> About:
     data = page.encode()
-    return describe(data, tokenize(np.frombuffer(data, dtype=np.uint8))[5], url)
+    return describe(data, tokenize(np.frombuffer(data, dtype=np.uint8)).marks, url)
 
 
 def test_meta_elements_come_before_the_title_element() -> None:

@@ -149,28 +149,21 @@ def test_intervals_are_of_mean_scores_over_domains() -> None:
     assert gain_interval(scores, [one._replace(f1=0.2) for one in scores]) == [0.3, 0.3]
 
 
-def judged(gains: dict[str, list[float]]) -> tuple[list[PageScore], list[PageScore]]:
+def judged(gains: dict[str, list[float]], domains: int = 1000) -> tuple[list[PageScore], list[PageScore]]:
     """Scores of blocks and of trafilatura on full gold, by language, with these differences."""
     pages = [
-        (SimpleNamespace(kind="full", language=language), gain)
+        (SimpleNamespace(kind="full", language=language, domain=f"{language}{k % domains}"), gain)
         for language, own in gains.items()
-        for gain in own
+        for k, gain in enumerate(own)
     ]
     return [PageScore(page, 0.5 + gain) for page, gain in pages], [PageScore(page, 0.5) for page, _ in pages]  # type: ignore[arg-type]
 
 
-def test_a_language_with_little_gold_is_judged_with_what_all_languages_say() -> None:
-    most = {"en": [0.1] * 500}
-    assert languages_for_trafilatura(*judged(most | {"it": [-0.1] * 5})) == []
-    assert languages_for_trafilatura(*judged(most | {"it": [-0.9] * 5})) == ["it"]
-    assert languages_for_trafilatura(*judged(most | {"it": [-0.1] * ENOUGH_GOLD})) == ["it"]
-    assert languages_for_trafilatura(*judged(most | {"it": [-0.9] * 2})) == []
-
-
-def test_a_language_that_is_promised_is_judged_by_its_own_gold_alone() -> None:
-    assert languages_for_trafilatura(*judged({"en": [0.1] * 500, "fr": [-0.01] * 3, "ru": [0.0] * 3})) == [
-        "fr"
-    ]
+def test_a_language_is_left_to_trafilatura_when_its_pooled_interval_is_below_zero() -> None:
+    most = {"en": [0.2, 0.0] * 500}
+    assert languages_for_trafilatura(*judged(most | {"fr": [-0.1] * 3, "ru": [-0.02] * 4})) == []
+    assert languages_for_trafilatura(*judged(most | {"it": [-0.2] * 100})) == ["it"]
+    assert languages_for_trafilatura(*judged(most | {"it": [-0.2] * 100}, domains=1)) == []
 
 
 def test_silver_is_told_by_language_with_the_number_of_pages_agreed_on() -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.pipeline.extract.blocks import elsewhere
 from gristmill.pipeline.extract.blocks import layout as L
+from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.classifier import SHIPPED, Model, load_model
 from gristmill.pipeline.extract.blocks.columns import IS_COPY
 from gristmill.pipeline.extract.blocks.cut import Choice, choose
@@ -24,10 +26,13 @@ from gristmill.pipeline.extract.blocks.features import measure
 from gristmill.pipeline.extract.blocks.main_text import write
 from gristmill.pipeline.extract.blocks.metadata import describe
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
+from gristmill.pipeline.extract.blocks.surroundings import PROSE_LINKS, PROSE_WORDS
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized, tokenize
 from gristmill.pipeline.extract.extracted import Extracted
 
 _DEFAULTS = BlocksSettings()
+_FEW_WORDS = 30  # a page that keeps fewer is looked at again
+_MUCH_MORE = 5  # times the words kept, from which prose that is shown tells of a loss
 
 
 def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings = _DEFAULTS) -> Extracted:
@@ -40,11 +45,38 @@ def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings 
     tokenized = tokenize(page, mode)
     choice = choose_blocks(page, tokenized, model, settings.recall_weight)
     main = write(data, tokenized, choice, mode, settings.format == "markdown")
+    taken_from, is_short = "page", False
+    kept_words = int(tokenized.blocks[choice.kept, L.WORDS].sum())
+    if kept_words < _FEW_WORDS:
+        prose = _prose_words(tokenized)
+        is_short = prose > max(_FEW_WORDS, _MUCH_MORE * kept_words)
+        if not is_short:
+            text, where = elsewhere.find(data, tokenized.marks)
+            main, taken_from = (text, where) if len(text) > 2 * len(main) else (main, "page")
     named = tuple(name for bit, name in enumerate(L.CAPS) if tokenized.caps >> bit & 1)
     if not settings.metadata:
-        return Extracted(main, caps=named)
+        return Extracted(main, caps=named, taken_from=taken_from, is_short=is_short)
     about = describe(data, tokenized.marks, url)
-    return Extracted(main, about.title, about.author, about.date, about.site_name, about.canonical_url, named)
+    return Extracted(
+        main,
+        about.title,
+        about.author,
+        about.date,
+        about.site_name,
+        about.canonical_url,
+        named,
+        taken_from=taken_from,
+        is_short=is_short,
+    )
+
+
+def _prose_words(tokenized: Tokenized) -> int:
+    """Count the words a page shows in paragraphs: long blocks, few of whose words are links."""
+    blocks = tokenized.blocks
+    words = blocks[:, L.WORDS]
+    is_prose = (words >= PROSE_WORDS) & (blocks[:, L.LINK_WORDS] <= PROSE_LINKS * words)
+    hidden = tokenized.elements[blocks[:, L.ELEMENT], L.CONTEXT] & (T.HIDDEN | T.FOOTER | T.NAV | T.NOSCRIPT)
+    return int(words[is_prose & (hidden == 0)].sum())
 
 
 def choose_blocks(

@@ -63,7 +63,7 @@ _SERVERS = (
 _DRAWN_ALT = frozenset(("latex", "tex", "mathtex", "latex_img", "mwe-math-fallback-image-inline",
     "mwe-math-fallback-image-display", "ql-img-inline-formula", "ql-img-displayed-equation", "math",
     "equation", "formula"))  # fmt: skip
-_ANNOTATION = re.compile(r"<annotation[^<>]{0,200}x-tex[\"'][^<>]{0,100}>([^<]*\S[^<]*)</")
+_ANNOTATION = re.compile(r"<annotation[^<>]{0,200}x-tex[\"'][^<>]{0,100}>([^<]*[^<\s][^<]*)</")
 _DISPLAYS = re.compile(
     r"katex-display|display=[\"']?(?:block|true)|MathJax_Display|MathJax_SVG_Display|element-block"
 )
@@ -206,7 +206,16 @@ def _image(node: Node) -> str:
     served = _served(address)
     known = not _DRAWN_ALT.isdisjoint(node.classes()) or "/math/render/" in address or bool(served)
     if alternative and (known or "\\" in alternative) and "://" not in alternative:
-        plain = alternative.lower() in ("", "latex", "formula", "equation", "math", "tex", "image", "img")
+        plain = alternative.lower().strip("[]() ") in (
+            "",
+            "latex",
+            "formula",
+            "equation",
+            "math",
+            "tex",
+            "image",
+            "img",
+        )
         if not plain and (known or _LIKE_TEX.search(alternative)) and not (served and "\\" in served
                 and "\\" not in alternative):  # fmt: skip
             return _unwrapped(alternative)
@@ -301,8 +310,6 @@ class Delimiters:
         """Write the formulas of a text between dollars, each on one line."""
         if self.has_asciimath and "`" in text:
             text = re.sub(r"`([^`\n]{1,300})`", lambda match: f"${asciimath.to_tex(match[1])}$", text)
-        if "$" not in text and "\\" not in text and "[" not in text:
-            return text
         return self._pattern.sub(self._replaced, text)
 
     def _replaced(self, match: re.Match[str]) -> str:
@@ -322,7 +329,7 @@ def mark(page: bytes, text: str) -> str:
     other's, the page must load what draws them: most dollars are money."""
     escapes, dollars, ticks = "\\" in text, "$" in text, "`" in text
     if not (escapes or dollars or ticks or "[" in text):
-        return text
+        return text  # an opening mark of a page's own without any of these is not looked for
     if not any(sign in text for sign in _MARKS):
         is_worth = escapes and dollars and text.count("$") > 1
         if not ((is_worth or (ticks and text.count("`") > 1)) and _has_renderer(page)):
@@ -340,7 +347,7 @@ def _has_renderer(page: bytes) -> bool:
 
 def _configured(page: bytes) -> list[tuple[str, str, bool]]:
     """Read the delimiters of MathJax's or KaTeX's configuration in the page's scripts."""
-    found = []
+    found: list[tuple[str, str, bool]] = []
     for name in (b"inlineMath", b"displayMath", b"delimiters"):
         at = page.find(name)
         while at >= 0 and len(found) < 50:

@@ -191,6 +191,9 @@ class Stash:
             return text
         out = [parts[0]]
         for part, held in zip(parts[1:], self.held, strict=True):
+            # What leaves nothing leaves one blank, not two.
+            if not held and out[-1].endswith(" ") and part.startswith(" "):
+                part = part[1:]
             out += [held, part]
         return "".join(out)
 

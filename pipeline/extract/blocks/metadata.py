@@ -55,7 +55,7 @@ def describe(data: bytes, marks: npt.NDArray[np.int64], url: str | None = None) 
         canonical_url=_canonical(said, url),
     )
     if not (about.title and about.author and about.date and about.site_name):
-        about = _fill(about, _linked_data(data, marks))
+        about = _fill(about, linked_data(data, marks))
     return replace(
         about,
         title=about.title or _first(said, L.MARK_TITLE),
@@ -119,7 +119,7 @@ def _canonical(said: dict[int, list[str]], url: str | None) -> str | None:
     return None
 
 
-def _linked_data(data: bytes, marks: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+def linked_data(data: bytes, marks: npt.NDArray[np.int64]) -> Iterator[dict[str, Any]]:
     """Yield the JSON-LD nodes of a page, outer ones first, up to a bound."""
     num = 0
     for kind, start, end in marks.tolist():

@@ -43,10 +43,11 @@ _NUMBERS = (
 )
 _SURE = re.compile(
     rb"highlight[\"' -]|highlighter|hilite|prettyprint|hljs|geshi|crayon|codemirror|ace_editor|ace_content"
-    rb"|monaco|filecontents|bbcode_code|bbc_code|code-?block[\"' ]|csharpcode|programlisting|lstlisting|source-?code"
-    rb"|shiki|prism|codebox|blockcode|[\"' ]code[\"' ]|linenums|dp-highlighter|cm-content|formatcode"
+    rb"|monaco|filecontents|bbcode_code|bbc_code|code-?block[\"' ]|csharpcode|programlisting|lstlisting"
+    rb"|source-?code|shiki|prism|codebox|blockcode|[\"' ]code[\"' ]|linenums|dp-highlighter"
+    rb"|cm-content|formatcode"
 )
-_LIKE_CODE = re.compile(rb"[{}=<>;$]|\(\)|^\s*#|::|--", re.MULTILINE)
+_LIKE_CODE = re.compile(rb"[{}=<>;$]|\w\(|:$|^\s*#|--", re.MULTILINE)
 _MAX_LOOSE_BYTES = 20_000  # of an element whose name may mean something else
 _ANCESTORS = 3
 

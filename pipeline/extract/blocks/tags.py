@@ -126,11 +126,12 @@ NUM_TAGS = len(NAMES)
 WHAT = np.array([PUSH] + [what for what, _ in _ELEMENTS.values()], dtype=np.int64)
 CONTEXT = np.array([0] + [context for _, context in _ELEMENTS.values()], dtype=np.int64)
 
-for _bit, _names in (
+_MORE: tuple[tuple[int, tuple[str, ...]], ...] = (
     (DESCRIBES, ("html", "body", "meta", "link", "time")),
     (INSERTS, ("code", "tt", "kbd", "samp", "b", "strong", "i", "em", "a")),
     (DRAWS, ("img", "math", "m:math", "mml:math", "mjx-container")),
-):
+)
+for _bit, _names in _MORE:
     WHAT[[ID[_name] for _name in _names]] |= _bit
 
 # What a start tag closes: (the open elements it ends, the elements the search stops at). A paragraph is
@@ -210,14 +211,15 @@ ROLE_KEYS, ROLE_VALUES = hash_table(ROLES, 128)
 # What a phrase is inserted as in the text, and the bit of the mode that asks for it; 0 for none.
 INSERTED = np.zeros(NUM_TAGS, dtype=np.int64)
 INSERTED_IF = np.zeros(NUM_TAGS, dtype=np.int64)
-for _bit, _begin, _names in (
+_ASKED_FOR: tuple[tuple[int, int, tuple[str, ...]], ...] = (
     (L.WITH_CODE, L.CODE_BEGIN, ("code", "tt", "kbd", "samp")),
     (L.WITH_EMPHASIS, L.STRONG_BEGIN, ("b", "strong")),
     (L.WITH_EMPHASIS, L.EMPHASIS_BEGIN, ("i", "em")),
     (L.WITH_LINKS, L.LINK_BEGIN, ("a",)),
-):
-    INSERTED[[ID[name] for name in _names]] = _begin
-    INSERTED_IF[[ID[name] for name in _names]] = _bit
+)
+for _mode, _begin, _phrases in _ASKED_FOR:
+    INSERTED[[ID[name] for name in _phrases]] = _begin
+    INSERTED_IF[[ID[name] for name in _phrases]] = _mode
 
 # Class names (the first of an element, in lower case) of what draws a formula: KaTeX, MathJax 2 and 3,
 # MediaWiki, Quill, MathQuill. The copies that these leave beside it are skipped.

@@ -197,14 +197,16 @@ def insert(kind, start, end, b, text, blocks, words, inserts, state):
     if number >= inserts.shape[0] or out + _ROOM >= text.size:
         state[L.CAP] |= 16
         return
-    if kind == L.FORMULA:
+    if kind == L.FORMULA or kind == L.IMAGE:
         end_word(b, blocks, words, state)
-        if blocks[b, L.WORDS] == 0:
-            blocks[b, L.SOURCE_START] = start
         if state[L.PENDING] != NOTHING and out > blocks[b, L.START]:
             text[out] = 10 if state[L.PENDING] == LINE else 32
             out += 1
-        state[L.PENDING], state[L.BREAK] = NOTHING, 0
+        state[L.PENDING] = NOTHING
+    if kind == L.FORMULA:
+        if blocks[b, L.WORDS] == 0:
+            blocks[b, L.SOURCE_START] = start
+        state[L.BREAK] = 0
         blocks[b, L.WORDS] += 1
         blocks[b, L.CHARS] += 1
         blocks[b, L.HASH] = (np.int64(blocks[b, L.HASH]) * 1000003 + end - start) & _HASH_MASK

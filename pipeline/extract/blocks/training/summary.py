@@ -10,17 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.pipeline.extract.blocks.training.cross_validation import Judgement, PageScore
-from gristmill.pipeline.extract.blocks.training.silver import ENOUGH_GOLD, Agreement
+from gristmill.pipeline.extract.blocks.training.silver import Agreement
 
 _NUM_RESAMPLES = 1000
-_MIN_LANGUAGE_PAGES = 3
-PROMISED = (
-    "de",
-    "fr",
-    "ja",
-    "ru",
-    "zh",
-)  # in these no text is worse than trafilatura's, as far as there is gold to tell
+_BETWEEN = 0.03  # standard deviation of the gain between languages, wider than what the gold shows (.01)
 _NUM_WORST = 20
 
 
@@ -119,25 +112,34 @@ def silver_by_language(agreements: Sequence[Agreement]) -> dict[str, Any]:
 
 
 def languages_for_trafilatura(ours: Sequence[PageScore], peer: Sequence[PageScore]) -> list[str]:
-    """List the languages that `auto` leaves to trafilatura: those in which its text scores better.
+    """List the languages that `auto` leaves to trafilatura: those in which its text is better for certain.
 
-    The score is on full gold of at least three pages, else on snippets of as many. Where a language has fewer
-    than `ENOUGH_GOLD` pages, those it lacks count as if the two differed on them as on the pages of all
-    languages: languages differ by so little beside pages (in the realweb gold a standard deviation of .01
-    beside .16) that a few pages say less of a language than all others do. `PROMISED` languages are judged by
-    their own gold alone, however little.
+    A language's gain is estimated from its own pages and from all languages' at once (a normal model with
+    partial pooling): languages differ by about `_BETWEEN`, pages by far more, so that a few pages of a
+    language say less of it than all others do. It is left to trafilatura when the upper end of the 95 %
+    interval of that estimate is below zero. Full gold counts, and snippets where a language has no other.
     """
     worse = []
     for language in sorted({one.page.language for one in ours} - {"", "und", "zxx"}):
         for kind in ("full", "snippets"):
             rows = [i for i, one in enumerate(ours) if (one.page.language, one.page.kind) == (language, kind)]
-            if len(rows) >= _MIN_LANGUAGE_PAGES:
-                every = [i for i, one in enumerate(ours) if one.page.kind == kind]
-                lacking = 0 if language in PROMISED else max(ENOUGH_GOLD - len(rows), 0)
-                if len(rows) * _gain(rows, ours, peer) + lacking * _gain(every, ours, peer) < 0:
+            every = [i for i, one in enumerate(ours) if one.page.kind == kind and one.weight]
+            if rows:
+                if _pooled_upper(rows, every, ours, peer) < 0:
                     worse.append(language)
                 break
     return worse
+
+
+def _pooled_upper(
+    rows: Sequence[int], every: Sequence[int], ours: Sequence[PageScore], peer: Sequence[PageScore]
+) -> float:
+    """Return the upper end of the interval of a language's gain; pages of a domain count as one."""
+    spread = float(np.std([ours[i].f1 - peer[i].f1 for i in every])) or _BETWEEN
+    num = len({ours[i].page.domain for i in rows})
+    prior, data = 1 / _BETWEEN**2, num / spread**2
+    mean = (prior * _gain(every, ours, peer) + data * _gain(rows, ours, peer)) / (prior + data)
+    return float(mean + 1.96 / np.sqrt(prior + data))
 
 
 def _gain(rows: Sequence[int], ours: Sequence[PageScore], peer: Sequence[PageScore]) -> float:
