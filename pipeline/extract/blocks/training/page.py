@@ -107,9 +107,10 @@ def read_pages(archives: Sequence[Path], gold_files: Sequence[Path]) -> list[Lab
 def label_page(url: str, html: bytes, gold: dict[str, Any], collection: str) -> LabelledPage:
     """Tokenize one page and label its blocks by a row of gold."""
     data = np.frombuffer(html, dtype=np.uint8)
-    tokenized = Tokenized(
-        *(value.copy() if isinstance(value, np.ndarray) else value for value in tokenize(data))
-    )
+    tokenized = tokenize(data)
+    # Arrays of their own, without the room a page could have taken.
+    copies = {name: value.copy() for name, value in tokenized._asdict().items() if hasattr(value, "copy")}
+    tokenized = tokenized._replace(**copies)
     joined = tokenized.text.tobytes()
     texts = [joined[start:end].decode() for start, end in tokenized.blocks[:, :2].tolist()]
     if gold["gold_kind"] == "full":
