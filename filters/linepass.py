@@ -59,8 +59,11 @@ _OUT = types.Array(types.int64, 2, "C")
 
 @part
 def seen_before(keys, ages, mask, age, key):  # type: ignore[no-untyped-def]
-    """Look a hash up in an open table and put it there; slots of another age are empty, so that nothing is
-    ever cleared."""
+    """Look a hash up in an open table and put it there.
+
+    A slot is stamped with the generation that wrote it; those of another are empty, so that nothing is
+    cleared between texts.
+    """
     slot = np.int64(key) & mask
     while ages[slot] == age:
         if keys[slot] == key:

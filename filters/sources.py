@@ -77,8 +77,8 @@ class HashList:
     A string that is not listed is taken for listed with probability n / 2^64.
     """
 
-    def __init__(self, paths: tuple[str, ...], normalize: Callable[[str], str]) -> None:
-        self.parts = [_load_hashes(path, normalize) for path in paths]
+    def __init__(self, paths: tuple[str, ...], normalise: Callable[[str], str]) -> None:
+        self.parts = [_load_hashes(path, normalise) for path in paths]
 
     def __contains__(self, entry: str) -> bool:
         key = np.uint64(xxhash.xxh3_64_intdigest(entry.encode()))
@@ -89,18 +89,18 @@ class HashList:
         return False
 
 
-def _load_hashes(path: str, normalize: Callable[[str], str]) -> npt.NDArray[np.uint64]:
+def _load_hashes(path: str, normalise: Callable[[str], str]) -> npt.NDArray[np.uint64]:
     if path.endswith(".u64"):
         try:
             return np.memmap(path, np.dtype("<u8"), "r")
         except (OSError, ValueError) as error:
             raise InputError(f"cannot map the list `{path}`: {error}") from error
-    return _hashes(read_lines(path), normalize)
+    return _hashes(read_lines(path), normalise)
 
 
-def _hashes(entries: list[str], normalize: Callable[[str], str]) -> npt.NDArray[np.uint64]:
+def _hashes(entries: list[str], normalise: Callable[[str], str]) -> npt.NDArray[np.uint64]:
     return np.unique(
-        np.array([xxhash.xxh3_64_intdigest(normalize(entry).encode()) for entry in entries], np.uint64)
+        np.array([xxhash.xxh3_64_intdigest(normalise(entry).encode()) for entry in entries], np.uint64)
     )
 
 

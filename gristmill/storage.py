@@ -59,8 +59,7 @@ class ParquetWriter:
         columns = {name.split(".")[0] for name in _DICTIONARY_COLUMNS} & set(schema.names)
         dictionary = [name for name in _DICTIONARY_COLUMNS if name.split(".")[0] in columns]
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Of a column's least and greatest value the writer takes copies, some six of them: of texts they say
-        # nothing.
+        # No min/max statistics for texts: pyarrow copies both values some six times, and they say nothing.
         statistics = [
             field.name for field in schema if field.name != "text" and not pa.types.is_nested(field.type)
         ]

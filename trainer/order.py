@@ -77,7 +77,7 @@ class EpochOrder:
 
 
 class Blend:
-    """Which source sample number n comes from, and the how-manieth of that source it is.
+    """Which source sample number n comes from, and its index within that source.
 
     Source i's k-th sample is due at (k + 1/2) / w_i, and samples come in the order they are due: every source
     stays within half a sample of its due time, so its count is off w_i n by at most (1 + S w_i) / 2 after any

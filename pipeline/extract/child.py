@@ -46,7 +46,7 @@ _LONGEST_POLL_SECONDS = 1.0  # a longer one was a pause of this machine, not a w
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP)
 _POLL_SECONDS = 0.25
 _READ_BYTES = 1 << 18
-_BELLS = 64
+_WAKE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class _Process:
     """A running extractor and what it has sent that is not a whole frame yet."""
 
     popen: subprocess.Popen[bytes]
-    bell: int  # descriptor: rings when results are worth reading, closes with the process
+    wake: int  # descriptor of a second pipe: a byte when results are worth reading; closes with the process
     buffer: bytearray = field(default_factory=bytearray)
     num_pages: int = 0
     resident_bytes: int = 0  # when it was ready
@@ -189,14 +189,13 @@ class Child:
     def _receive(self, process: _Process) -> bool:
         """Read what has come, waiting a moment for it; False if nothing has.
 
-        The wait is for the bell, so that results gather: to wake for each costs as much as the pages' passage
-        itself. It also rings before a result that may not fit the pipe. Of a result that has come in part,
-        the rest is waited for.
+        A second pipe wakes this process once per batch, and before a result that may not fit the first: to
+        wake for each result costs as much as passing the page. A result that came in part is waited for.
         """
         descriptor = process.popen.stdout.fileno()  # type: ignore[union-attr]
-        waits_for = [process.bell, descriptor] if process.buffer else [process.bell]
-        if process.bell in select.select(waits_for, [], [], _POLL_SECONDS)[0]:
-            os.read(process.bell, _BELLS)
+        waits_for = [process.wake, descriptor] if process.buffer else [process.wake]
+        if process.wake in select.select(waits_for, [], [], _POLL_SECONDS)[0]:
+            os.read(process.wake, _WAKE_BYTES)
             select.select([descriptor], [], [], _POLL_SECONDS)
         before = len(process.buffer)
         with contextlib.suppress(BlockingIOError):
@@ -221,20 +220,20 @@ class Child:
     def _start(self) -> _Process:
         root = str(Path(gristmill.__file__).resolve().parent.parent)
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        bell, rope = os.pipe()
-        options = json.dumps(self._options | {"parent": os.getpid(), "bell": rope})
+        wake, wake_end = os.pipe()
+        options = json.dumps(self._options | {"parent": os.getpid(), "wake": wake_end})
         popen = subprocess.Popen(
             [sys.executable, "-m", "gristmill.pipeline.extract.worker_main", options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            pass_fds=(rope,),
+            pass_fds=(wake_end,),
             process_group=0,
         )
-        os.close(rope)
+        os.close(wake_end)
         os.set_blocking(popen.stdout.fileno(), False)  # type: ignore[union-attr]
-        process = _Process(popen, bell)
+        process = _Process(popen, wake)
         self.num_started += 1
         hint = "run `python -m gristmill.pipeline.extract.worker_main` with its JSON argument to see why"
         try:
@@ -316,4 +315,4 @@ def _kill(process: _Process) -> None:
         if pipe:
             with contextlib.suppress(BrokenPipeError):  # what was buffered for the dead
                 pipe.close()
-    os.close(process.bell)
+    os.close(process.wake)

@@ -55,7 +55,7 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     _die_with_parent(options["parent"])
     # Whatever an extractor prints must not end up between the frames.
-    results = _Results(os.dup(1), options["bell"])
+    results = _Results(os.dup(1), options["wake"])
     os.dup2(2, 1)
     extract = _load(options)
     statm = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else -1
@@ -77,11 +77,11 @@ def main() -> None:
 
 
 class _Results:
-    """Sends results one by one, and rings the bell when the batch is done or the pipe half full."""
+    """Sends results one by one, and wakes the parent when the batch is done or the pipe half full."""
 
-    def __init__(self, descriptor: int, bell: int) -> None:
+    def __init__(self, descriptor: int, wake: int) -> None:
         self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=0)
-        self._bell = bell
+        self._wake = wake
         self._half_bytes = _widen(descriptor) // 2
         self._unrung_bytes = 0
 
@@ -96,7 +96,7 @@ class _Results:
             frame = frame[self._file.write(frame) or 0 :]
 
     def ring(self) -> None:
-        os.write(self._bell, b"\0")
+        os.write(self._wake, b"\0")
         self._unrung_bytes = 0
 
 

@@ -1,4 +1,4 @@
-"""Evaluate gradient-boosted trees without walking them: each node strikes out leaves, for 64 blocks at once.
+"""Evaluate gradient-boosted trees by bit masks (QuickScorer, Lucchese et al. 2015), 64 blocks at a time.
 
 A tree of at most 32 leaves is a list of nodes in any order. Where a block is above a node's threshold, the
 leaves to the node's left are out of its reach; what is left of 32 bits after all nodes has the block's leaf
@@ -36,7 +36,7 @@ def leaf_slot(leaf: int) -> int:
 
 @njit_borrowing
 def _strike(threshold, kept, column, reachable, width):
-    """Strike out the leaves that a node bars to the blocks above its threshold."""
+    """Clear the bits of the leaves that blocks above a node's threshold cannot reach."""
     for r in range(width):
         reachable[r] &= kept if column[r] > threshold else _ALL
 
