@@ -28,17 +28,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.errors import InputError
 from gristmill.hashing import keyed_hash
 from gristmill.heldout import is_heldout
 from gristmill.parquet import read_parquet
 from gristmill.token_shards import mapped
-from gristmill.tokenize.encode import INDEX
 from gristmill.tokenize.gates import DRAW_BITS, ORDER_BITS, effective, sizes_by_draw
 from gristmill.tokenize.places import Take, order_of, shard_of
 from gristmill.tokenize.plan import Size
 from gristmill.tokenize.ranges import copy_ranges
 from gristmill.tokenize.settings import MixSettings
+from gristmill.tokenize.weights import weights_of
 
 U64 = npt.NDArray[np.uint64]
 LEVEL = np.dtype([("level", "<u8"), ("tokens", "<u8")])
@@ -73,8 +72,8 @@ def levels(
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
     training = table.filter(pa.array(~held))
     tokens = training["tokens"].to_numpy().astype("<u8")
-    weights = _weights(training, settings, source, index)
-    copies = range(1, (settings.weight_copies if weights is not None else 1) + 1)
+    weights = weights_of(training, settings, source, index)
+    copies = range(1, (settings.copies_of(source) if weights is not None else 1) + 1)
     draws = _draws(training, seed, gates)
     found = np.concatenate([_level(draws, weights, copy) for copy in copies])
     order = np.argsort(found, kind="stable")
@@ -153,7 +152,7 @@ def most_copies(settings: MixSettings, source: str, bound: Bound) -> int:
     if level < 0:
         return 0
     weighted = source in settings.weights and settings.kind == "mixed"
-    return settings.weight_copies if weighted else (level >> ORDER_BITS) + 1
+    return settings.copies_of(source) if weighted else (level >> ORDER_BITS) + 1
 
 
 def assign(
@@ -270,7 +269,7 @@ def _copies(
     copies, cut = np.zeros(table.num_rows, np.int64), np.zeros(table.num_rows, np.bool_)
     if not take.copies or not table.num_rows:
         return copies, cut
-    draws, weights = _draws(table, seed, take.gates), _weights(table, settings, take.source, index)
+    draws, weights = _draws(table, seed, take.gates), weights_of(table, settings, take.source, index)
     for copy in range(1, take.copies + 1):
         level = _level(draws, weights, copy)
         if take.bound >= 0:
@@ -296,35 +295,6 @@ def _level(draws: U64, weights: npt.NDArray[np.float64] | None, copy: int) -> U6
         return draws + np.uint64((copy - 1) << ORDER_BITS)
     level = (copy - 1 + draws.astype(np.float64) * 2.0**-DRAW_BITS) / weights
     return np.minimum(level * 2.0**_WEIGHTED_BITS, 2.0**62).astype(np.uint64)
-
-
-def _weights(
-    table: pa.Table, settings: MixSettings, source: str, index: Path
-) -> npt.NDArray[np.float64] | None:
-    column = settings.weights.get(source)
-    if column is None or settings.kind == "sources":  # there each document is written once
-        return None
-    if column not in table.schema.names:
-        carried = ", ".join(table.schema.names[len(INDEX) :]) or "no number"
-        raise InputError(
-            f"`mix.weights` names `{column}` for `{source}`, its documents carry {carried}",
-            where=str(index),
-            hint=(
-                f"of rows read from files it comes along as a number with `passthrough: {{{column}:"
-                " float64}`"
-            ),
-        )
-    values: npt.NDArray[np.float64] = np.asarray(table[column].to_numpy(zero_copy_only=False), np.float64)
-    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-    if len(wrong):
-        first = f"{values[wrong[0]]:g} of document {table['id'][int(wrong[0])].as_py().hex()}"
-        raise InputError(
-            f"the weight `{column}` of `{source}` must be a number above 0, got {first} and of"
-            f" {len(wrong) - 1:,} more",
-            where=str(index),
-            hint="take out those documents before, or leave the source unweighted",
-        )
-    return values
 
 
 def _size(table: pa.Table) -> Size:

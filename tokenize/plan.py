@@ -134,7 +134,7 @@ def default_budget(settings: MixSettings, sizes: Mapping[str, Size], shares: Map
 
 def _cap(settings: MixSettings, name: str) -> float:
     cap = settings.epochs_cap(name)
-    return min(cap, settings.weight_copies) if name in settings.weights else cap
+    return min(cap, settings.copies_of(name)) if name in settings.weights else cap
 
 
 def _check_sources(settings: MixSettings, sizes: Mapping[str, Size]) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from gristmill.tokenize.size_weights import MOST_COPIES, TABLES, TableName, checked_table
 
 SUM_TOLERANCE = 1e-6
 
@@ -71,6 +74,25 @@ class TokenizerSettings(_Settings):
     )
 
 
+class SizeWeight(_Settings):
+    """A weight by the size of a document's cluster, through a table."""
+
+    column: str = Field(default="cluster_size", description="the numeric column that holds the size")
+    table: TableName | Annotated[dict[int, float], AfterValidator(checked_table)] = Field(
+        default="linear",
+        description=(
+            "linear: the size itself; txt360 and fineweb-2: the weights of these corpora; or your own, from"
+            " the least size of a class to its weight, as {1: 1, 2: 3, 6: 5}"
+        ),
+    )
+
+    def classes(self) -> Mapping[int, float] | None:
+        """Return the table's classes, by least size; None where the size itself is the weight."""
+        if isinstance(self.table, str):
+            return TABLES.get(self.table)
+        return self.table
+
+
 class MixSettings(_Settings):
     """Proportions, a budget, and the shards that are written."""
 
@@ -99,14 +121,21 @@ class MixSettings(_Settings):
             "how often a source may repeat: up to 4 is nearly as good as new text (Muennighoff et al. 2023)"
         ),
     )
-    weights: dict[str, str] = Field(
+    weights: dict[str, str | SizeWeight] = Field(
         default={},
         description=(
             "per source, the numeric column that weights its documents, such as quality_score or cluster_size"
+            ", or {column: cluster_size, table: txt360}, table being linear, txt360, fineweb-2, or your own"
+            " such as {1: 1, 2: 3, 6: 5}"
         ),
     )
     weight_copies: int = Field(
-        default=4, ge=1, le=64, description="the most often a weighted document may be repeated"
+        default=4,
+        ge=1,
+        le=MOST_COPIES,
+        description=(
+            "the most often a weighted document may be repeated; with a table, its highest weight is that"
+        ),
     )
     split_documents: bool = Field(
         default=True,
@@ -153,3 +182,14 @@ class MixSettings(_Settings):
         if isinstance(self.max_epochs, dict):
             return self.max_epochs.get(source, 4.0)
         return self.max_epochs
+
+    def weight_of(self, source: str) -> SizeWeight | None:
+        """Return what weights a source's documents, None for one without weights."""
+        weight = self.weights.get(source)
+        return SizeWeight(column=weight) if isinstance(weight, str) else weight
+
+    def copies_of(self, source: str) -> int:
+        """Return how often a weighted source's documents may be repeated: the highest weight of its table."""
+        weight = self.weight_of(source)
+        classes = weight.classes() if weight else None
+        return math.ceil(max(classes.values())) if classes else self.weight_copies

@@ -63,9 +63,10 @@ def _flat(
     for name, field in model.model_fields.items():
         key = f"{prefix}{field.alias or name}"
         found[key] = field
+        named = any(typing.get_origin(member) is dict for member in members(field.annotation))
         for below in _models(field.annotation) if key not in elsewhere else ():
             if below not in seen:
-                found |= _flat(f"{key}.", below, seen | {below})
+                found |= _flat(f"{key}.NAME." if named else f"{key}.", below, seen | {below})
     return found
 
 

@@ -1,0 +1,60 @@
+"""The weights of a source's documents, from a column of its index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gristmill.errors import InputError
+from gristmill.tokenize.encode import INDEX
+from gristmill.tokenize.settings import MixSettings
+
+
+def weights_of(
+    table: pa.Table, settings: MixSettings, source: str, index: Path
+) -> npt.NDArray[np.float64] | None:
+    """Return the weight of each document of an encoded file, None for a source without weights.
+
+    Raises InputError for a column that the index lacks, with those it has, and for a value that is no weight,
+    with the first document that has it.
+    """
+    weight = settings.weight_of(source)
+    if weight is None or settings.kind == "sources":  # there each document is written once
+        return None
+    column, classes = weight.column, weight.classes()
+    if column not in table.schema.names:
+        carried = ", ".join(table.schema.names[len(INDEX) :]) or "no number"
+        raise InputError(
+            f"`mix.weights` names `{column}` for `{source}`, its documents carry {carried}",
+            where=str(index),
+            hint=(
+                f"of rows read from files it comes along as a number with `passthrough: {{{column}:"
+                " float64}`"
+            ),
+        )
+    values: npt.NDArray[np.float64] = np.asarray(table[column].to_numpy(zero_copy_only=False), np.float64)
+    weights = values if classes is None else by_size(values, classes)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(wrong):
+        bound = "a number above 0" if classes is None else f"a cluster's size of {min(classes)} or more"
+        first = f"{values[wrong[0]]:g} of document {table['id'][int(wrong[0])].as_py().hex()}"
+        raise InputError(
+            f"the weight `{column}` of `{source}` must be {bound}, got {first} and of"
+            f" {len(wrong) - 1:,} more",
+            where=str(index),
+            hint="take out those documents before, or leave the source unweighted",
+        )
+    return weights
+
+
+def by_size(sizes: npt.NDArray[np.float64], table: Mapping[int, float]) -> npt.NDArray[np.float64]:
+    """Return the weight of each cluster size; NaN for sizes below the table's first, and for NaN itself."""
+    first = np.array(sorted(table), np.float64)
+    weights = np.array([np.nan, *(table[size] for size in sorted(table))])
+    known = np.nan_to_num(sizes, nan=-np.inf)
+    found: npt.NDArray[np.float64] = weights[np.searchsorted(first, known, side="right")]
+    return found
