@@ -113,7 +113,7 @@ _OPEN = {"(": "(", "[": "[", "{": "\\{", "(:": "\\langle ", "{:": "."}
 _CLOSE = {")": ")", "]": "]", "}": "\\}", ":)": "\\rangle ", ":}": "."}
 _TOKENS = sorted([*_SYMBOLS, *_UNARY, *_BINARY, *_OPEN, *_CLOSE, "_", "^", "/"], key=len, reverse=True)
 _LEXER = re.compile(
-    r"\s*(?:(?P<quoted>\"[^\"]*\"|text\([^)]*\)|mbox\([^)]*\))|(?P<number>\d+(?:\.\d+)?)|(?P<known>"
+    r"\s*(?:(?P<quoted>\"[^\"]*\"|text\([^)]{0,300}\)|mbox\([^)]{0,300}\))|(?P<number>\d+(?:\.\d+)?)|(?P<known>"
     + "|".join(map(re.escape, _TOKENS))
     + r")|(?P<other>\S))"
 )

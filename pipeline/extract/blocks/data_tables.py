@@ -14,6 +14,10 @@ from gristmill.pipeline.extract.blocks.fragment import Node, parse
 
 MAX_BYTES = 1_000_000  # of markup
 _MAX_SPAN, _MAX_CELLS = 200, 50_000
+# Cells of the grid for a table's cells, and for each of them: spans and rows of unlike lengths take no more.
+_FREE_CELLS, _CELLS_EACH = 1000, 64
+_FREE_CHARS, _CHARS_EACH = 2000, 8  # characters of the grid, likewise, for those of the table
+_MAX_NUMBER_CHARS = 80  # of a formula's number and the signs around it
 _MAX_CELL_WORDS = 150  # of which a cell of data has fewer on average
 _BLOCKS = frozenset(
     (
@@ -57,9 +61,9 @@ class Table:
     has_head: bool = True
 
 
-def find(markup: str, inline: Callable[[Node], str] | None = None) -> Table | None:
-    """Read a table of data; `inline` writes a cell, its text by default."""
-    table = parse(markup).first("table")
+def find(markup: str | Node, inline: Callable[[Node], str] | None = None) -> Table | None:
+    """Read a table of data from its markup or the root above it; `inline` writes a cell."""
+    table = (parse(markup) if isinstance(markup, str) else markup).first("table")
     if table is None or not is_data(table):
         return None
     write = inline or cell_text
@@ -94,7 +98,7 @@ def is_data(table: Node) -> bool:
     wide = sum(1 for row in rows if len(row) > 1)
     if wide == 0 or len(rows) == 0:
         return False
-    if next(table.all(*_SECTIONS), None) is not None:
+    if table.first(*_SECTIONS) is not None:
         return False
     filled = [cell for row in rows for cell in row if cell.text().strip()]
     words = sorted(len(cell.text().split()) for cell in filled)
@@ -104,21 +108,14 @@ def is_data(table: Node) -> bool:
         return False
     nested = list(table.all("table"))
     if nested:
-        share = sum(len(inner.text()) for inner in nested if _outermost(inner, table)) / max(
-            len(table.text()), 1
-        )
+        chars, after = 0, 0
+        for inner in nested:
+            if inner.number >= after:  # lies in none of the others
+                chars, after = chars + inner.end - inner.start, inner.after
+        share = chars / max(table.end - table.start, 1)
         return share < 0.5 and wide > 1 and len(nested) <= len(filled)
     header = any(cell.tag == "th" for row in rows for cell in row)
     return wide > 1 or header or len(rows) > 1 or len(filled) > 2
-
-
-def _outermost(inner: Node, table: Node) -> bool:
-    node = inner.parent
-    while node is not None and node is not table:
-        if node.tag == "table":
-            return False
-        node = node.parent
-    return True
 
 
 def _lays_out_formula(cells: list[Node]) -> bool:
@@ -127,11 +124,15 @@ def _lays_out_formula(cells: list[Node]) -> bool:
         len(cells) <= 3
         and any(cell.first("math", "mjx-container") is not None for cell in cells)
         and all(
-            cell.first("math", "mjx-container") is not None
-            or re.fullmatch(r"\W*[\w.]{1,8}\W*", cell.text().strip())
+            cell.first("math", "mjx-container") is not None or _is_short(cell.text().strip())
             for cell in cells
         )
     )
+
+
+def _is_short(text: str) -> bool:
+    """Tell whether a text is a number or a word between signs."""
+    return len(text) <= _MAX_NUMBER_CHARS and re.fullmatch(r"\W*[\w.]{1,8}\W*", text) is not None
 
 
 def cell_text(node: Node) -> str:
@@ -157,14 +158,18 @@ def _span(cell: Node, name: str) -> int:
 
 
 def _rows(table: Node, write: Callable[[Node], str]) -> tuple[list[list[str]], bool]:
-    """Lay the cells on a grid; a cell that spans others is repeated in them. Empty rows are left out."""
+    """Lay the cells on a grid; a cell that spans others is repeated in them. Empty rows are left out. A grid
+    that is out of proportion to the table has no rows."""
     grid: list[list[str]] = []
     pending: dict[int, tuple[int, str]] = {}  # column: rows still to fill, the text
-    has_head, num_cells = False, 0
-    for number, row in enumerate(own_rows(table)):
+    most_cells = min(_FREE_CELLS + _CELLS_EACH * table.count("td", "th"), _MAX_CELLS)
+    rows = own_rows(table)
+    cells_of = [[cell for cell in row.nodes() if cell.tag in ("td", "th")] for row in rows]
+    texts_of = [[write(cell) for cell in cells] for cells in cells_of]
+    most_chars = _FREE_CHARS + _CHARS_EACH * sum(len(text) for texts in texts_of for text in texts)
+    has_head, num_cells, num_chars = False, 0, 0
+    for number, (row, cells, texts) in enumerate(zip(rows, cells_of, texts_of, strict=True)):
         line: list[str] = []
-        cells = [cell for cell in row.nodes() if cell.tag in ("td", "th")]
-        texts = [write(cell) for cell in cells]
         if number == 0 or not grid:
             has_head = bool(cells) and (all(cell.tag == "th" for cell in cells) or _in_head(row))
         for cell, text in zip(cells, texts, strict=True):
@@ -176,13 +181,18 @@ def _rows(table: Node, write: Callable[[Node], str]) -> tuple[list[list[str]], b
                     _fill(line, pending, only=len(line))
                 else:
                     line.append(text)
+            if num_cells + len(line) > most_cells:
+                return [], False
         _fill(line, pending)
         num_cells += len(line)
+        num_chars += sum(map(len, line))
+        if num_cells > most_cells or num_chars > most_chars:
+            return [], False
         if any(line):
             grid.append(line)
-        if num_cells > _MAX_CELLS:
-            break
     width = max((len(line) for line in grid), default=0)
+    if width * len(grid) > most_cells:
+        return [], False
     used = [column for column in range(width) if any(column < len(line) and line[column] for line in grid)]
     return [[line[c] if c < len(line) else "" for c in used] for line in grid], has_head
 

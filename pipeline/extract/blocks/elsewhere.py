@@ -3,24 +3,28 @@ draws the page from. It is asked when the page itself has no main text."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gristmill.pipeline.extract.blocks.fragment import unescape
 from gristmill.pipeline.extract.blocks.metadata import linked_data
 
 MIN_CHARS = 200  # of a text worth taking
 _MIN_PROSE_CHARS, _MIN_BLANKS = 80, 8  # of a string in a state object that is prose
+_MAX_BEFORE_NAME = 320  # bytes from the begin of a state object's start tag to its name
 _MAX_STATE_BYTES, _MAX_STRINGS = 4_000_000, 100_000
 _STATE = re.compile(
     rb"<script[^>]{0,300}\bid=[\"']?(?:__NEXT_DATA__|__NUXT_DATA__|__APOLLO_STATE__)[\"']?"
     rb"[^>]{0,300}>"
 )
+_STATE_NAMES = re.compile(rb"__(?:NEXT_DATA|NUXT_DATA|APOLLO_STATE)__")
+_MAX_NAMES = 100  # of state objects, that are looked at
 _BREAKS = re.compile(r"(?i)<(?:/p|br|/div|/li|/h[1-6])[^>]*>")
 _TAGS = re.compile(r"<[^<>]*>")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
@@ -40,7 +44,7 @@ def find(page: bytes, marks: npt.NDArray[np.int64]) -> tuple[str, str]:
 
 def _prose(page: bytes) -> Iterator[str]:
     """Yield the strings of a page's state that are prose, in order."""
-    match = _STATE.search(page)
+    match = _state(page)
     end = page.find(b"</script", match.end()) if match else -1
     if match is None or end < 0 or end - match.end() > _MAX_STATE_BYTES:
         return
@@ -64,9 +68,19 @@ def _prose(page: bytes) -> Iterator[str]:
                 yield text
 
 
+def _state(page: bytes) -> re.Match[bytes] | None:
+    """Find the start tag of the first script that is a state object, by its name."""
+    for name in islice(_STATE_NAMES.finditer(page), _MAX_NAMES):
+        at = page.rfind(b"<script", max(name.start() - _MAX_BEFORE_NAME, 0), name.start())
+        if at >= 0 and (match := _STATE.match(page, at)):
+            return match
+    return None
+
+
 def _plain(value: str) -> str:
     """Strip markup from a string; paragraphs are lines."""
     if "<" in value:
-        value = html.unescape(_TAGS.sub("", _BREAKS.sub("\n", value)))
+        last = value.rfind(">") + 1  # beyond it no tag ends, and each would be searched to the end for that
+        value = unescape(_TAGS.sub("", _BREAKS.sub("\n", value[:last])) + value[last:])
     lines = (" ".join(line.split()) for line in value.splitlines())
     return "\n".join(line for line in lines if line).encode("utf-8", "ignore").decode()

@@ -6,13 +6,12 @@ the text between marks, by the page's own configuration of MathJax or KaTeX.
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from gristmill.pipeline.extract.blocks import asciimath
-from gristmill.pipeline.extract.blocks.fragment import Node, parse
+from gristmill.pipeline.extract.blocks.fragment import Node, parse, unescape
 from gristmill.pipeline.extract.blocks.mathml import to_tex
 
 
@@ -63,7 +62,7 @@ _SERVERS = (
 _DRAWN_ALT = frozenset(("latex", "tex", "mathtex", "latex_img", "mwe-math-fallback-image-inline",
     "mwe-math-fallback-image-display", "ql-img-inline-formula", "ql-img-displayed-equation", "math",
     "equation", "formula"))  # fmt: skip
-_ANNOTATION = re.compile(r"<annotation[^<>]{0,200}x-tex[\"'][^<>]{0,100}>([^<]*[^<\s][^<]*)</")
+_ANNOTATION = re.compile(r"<annotation[^<>]{0,200}x-tex[\"'][^<>]{0,100}>([^<]*+)</")
 _DISPLAYS = re.compile(
     r"katex-display|display=[\"']?(?:block|true)|MathJax_Display|MathJax_SVG_Display|element-block"
 )
@@ -82,8 +81,8 @@ _CODECOGS_SIZE = re.compile(
 def read(markup: str) -> Formula | None:
     """Return the formula of a piece of markup; None where it is none, as an image that is no formula."""
     at = markup.find("<annotation")
-    if at >= 0 and (match := _ANNOTATION.match(markup, at)):
-        return Formula(_unwrapped(html.unescape(match[1])), _DISPLAYS.search(markup, 0, at) is not None)
+    if at >= 0 and (match := _ANNOTATION.match(markup, at)) and match[1].strip():
+        return Formula(_unwrapped(unescape(match[1])), _DISPLAYS.search(markup, 0, at) is not None)
     # A drawing is long; what it draws lies in it as MathML, and the rest is not read.
     start = markup.find("<math")
     end = markup.find("</math>", start)
@@ -97,7 +96,9 @@ def read(markup: str) -> Formula | None:
             is_display = _DISPLAYS.search(markup, 0, start + 200) is not None
             return Formula(tex, is_display)
     if not any(sign in markup for sign in _SOURCES):
-        return Formula("", text=" ".join(html.unescape(_ANY_TAG.sub("", markup)).split())[:2000])
+        last = markup.rfind(">") + 1  # beyond it no tag ends, and each would be searched to the end for that
+        text = unescape(_ANY_TAG.sub("", markup[:last]) + markup[last:])
+        return Formula("", text=" ".join(text.split())[:2000])
     node = next(parse(markup).nodes(), None)
     return read_node(node) if node is not None else None
 
@@ -224,13 +225,18 @@ def _image(node: Node) -> str:
 
 def _served(address: str) -> str:
     """Return the TeX in the address of a server that draws it, "" of any other."""
+    if address.startswith("data:"):
+        return ""
     where = address.partition("?")[0] + ("?" if "?" in address else "")
     for server, parameter in _SERVERS:
         if server not in where and server not in address[:80]:
             continue
         if parameter == "/":
             return _unwrapped(unquote(address.partition(server)[2]))
-        query = urlsplit(address.replace("#", "%23")).query
+        try:
+            query = urlsplit(address.replace("#", "%23")).query
+        except ValueError:  # an address the library cannot read, such as one with an open bracket
+            return ""
         if not parameter:
             if "=" in query.partition("&")[0] and query.partition("=")[0] in (
                 "latex",
@@ -259,14 +265,16 @@ def _unwrapped(tex: str) -> str:
     return tex
 
 
-_PAIR = re.compile(r"""\[\s*(["'])(.+?)\1\s*,\s*(["'])(.+?)\3\s*\]""")
+_PAIR = re.compile(r"""\[\s*(["'])(.{1,40}?)\1\s*,\s*(["'])(.{1,40}?)\3\s*\]""")
 _KATEX_PAIR = re.compile(
-    r"""left["']?\s*:\s*(["'])(.+?)\1\s*,\s*["']?right["']?\s*:\s*(["'])(.+?)\3\s*(?:,\s*["']?display["']?\s*:\s*(\w+|!\d))?"""
+    r"""left["']?\s*:\s*(["'])(.{1,40}?)\1\s*,\s*["']?right["']?\s*:\s*(["'])(.{1,40}?)\3\s*(?:,\s*["']?display["']?\s*:\s*(\w+|!\d))?"""
 )
+_MAX_REGIONS = 12  # places of a page that are looked at for its configuration, of each name
 _RENDERERS = (b"athJax", b"katex", b"mathjax")
 _ASCII_MATH = (b"sciiMath", b"sciimath", b"ASCIIMath", b"=AM_", b"=AM-", b"MML-AM_", b"AM_CHTML", b"AM_HTML")
 _MAX_INLINE, _MAX_DISPLAY = 600, 6000
 _ENVIRONMENT = r"(?:equation|align|alignat|gather|multline|eqnarray|displaymath|flalign|CD|math)\*?"
+_BEGIN = re.compile(rf"\\begin\{{({_ENVIRONMENT})\}}")
 _ALWAYS = (
     ("\\[", "\\]", True),
     ("$$$$$$", "$$$$$$", True),
@@ -292,36 +300,89 @@ class Delimiters:
         pairs = list(_ALWAYS)
         if self.has_renderer:
             pairs += _configured(page)
-        self._pairs = {opening: (opening, closing, display) for opening, closing, display in reversed(pairs)}
-        longest = sorted(self._pairs.values(), key=lambda pair: -len(pair[0]))
-        parts = [rf"(?P<env>\\begin\{{({_ENVIRONMENT})\}}.{{0,{_MAX_DISPLAY}}}?\\end\{{\2\}})"]
-        self._groups = []
-        for number, (opening, closing, display) in enumerate(longest):
-            bound = _MAX_DISPLAY if display else _MAX_INLINE
-            inner = rf"[^$]{{1,{bound}}}?" if opening.startswith("$") else rf".{{1,{bound}}}?"
-            if opening == "$":
-                inner = rf"(?:\\.|[^$\\]){{1,{bound}}}?"
-            before = r"(?<![\\$])" if opening.startswith("$") else r"(?<!\\)"
-            parts.append(rf"{before}{re.escape(opening)}(?P<g{number}>{inner}){re.escape(closing)}")
-            self._groups.append(display)
-        self._pattern = re.compile("|".join(parts), re.DOTALL)
+        known = {opening: (opening, closing, display) for opening, closing, display in reversed(pairs)}
+        self._pairs: dict[str, list[tuple[str, str, bool]]] = {}  # by the first character, longer ones first
+        for pair in sorted(known.values(), key=lambda pair: -len(pair[0])):
+            self._pairs.setdefault(pair[0][0], []).append(pair)
+        firsts = "".join(re.escape(first) for first in self._pairs if first not in "$\\")
+        self._candidates = re.compile(rf"(?<![\\$])\$|\\|(?<!\\)[{firsts}]")
 
     def mark(self, text: str) -> str:
         """Write the formulas of a text between dollars, each on one line."""
         if self.has_asciimath and "`" in text:
             text = re.sub(r"`([^`\n]{1,300})`", lambda match: f"${asciimath.to_tex(match[1])}$", text)
-        return self._pattern.sub(self._replaced, text)
+        reader = _Marks(text)
+        out: list[str] = []
+        done = at = 0
+        while (candidate := self._candidates.search(text, at)) is not None:
+            at = candidate.start()
+            found = reader.environment(at) or self._formula(reader, at)
+            if found is None:
+                at += 1
+                continue
+            end, tex, display, is_environment = found
+            tex = " ".join(tex.split())
+            if tex and (self.has_renderer or is_environment or _LIKE_TEX.search(tex)):
+                out += [text[done:at], f"$${tex}$$" if display else f"${tex}$"]
+                done = end
+            at = end
+        return "".join([*out, text[done:]]) if out else text
 
-    def _replaced(self, match: re.Match[str]) -> str:
-        if match["env"]:
-            tex, display = match["env"], True
-        else:
-            number = next(k for k in range(len(self._groups)) if match[f"g{k}"] is not None)
-            tex, display = match[f"g{number}"], self._groups[number]
-        tex = " ".join(tex.split())
-        if not tex or not (self.has_renderer or _LIKE_TEX.search(tex) or match["env"]):
-            return match[0]
-        return f"$${tex}$$" if display else f"${tex}$"
+    def _formula(self, reader: _Marks, at: int) -> tuple[int, str, bool, bool] | None:
+        """Return (end, TeX, whether it is displayed, False) of the formula whose mark is at `at`."""
+        text = reader.text
+        if at and text[at - 1] == "\\":
+            return None
+        for opening, closing, display in self._pairs.get(text[at], ()):
+            if text.startswith(opening, at):
+                start, bound = at + len(opening), _MAX_DISPLAY if display else _MAX_INLINE
+                end = reader.closing(opening, closing, start, bound)
+                if end >= 0:
+                    return end + len(closing), text[start:end], display, False
+        return None
+
+
+class _Marks:
+    """Finds the marks that end formulas in a text. Searches for each go on where the last one stopped, so
+    that marks that are never closed do not each read on to the bound."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._next: dict[tuple[str, str], int] = {}
+
+    def _find(self, opening: str, mark: str, start: int) -> int:
+        """Return the next place of a mark, the length of the text where there is none; for one opening,
+        `start` only grows."""
+        found = self._next.get((opening, mark), -1)
+        if found < start:
+            found = self.text.find(mark, start)
+            found = self._next[opening, mark] = found if found >= 0 else len(self.text)
+        return found
+
+    def closing(self, opening: str, closing: str, start: int, bound: int) -> int:
+        """Return where the closing mark of a formula stands that begins at `start`, -1 where it has none:
+        after a character, within the bound, and no dollar before where a dollar opened."""
+        if opening == "$":  # a dollar behind a backslash is the formula's, the search ends at any other
+            inner = re.compile(rf"(?:\\.|[^$\\]){{1,{bound}}}?{re.escape(closing)}", re.DOTALL)
+            match = inner.match(self.text, start)
+            return match.end() - len(closing) if match else -1
+        end = self._find(opening, closing, start + 1)
+        if end == len(self.text) or end - start > bound:
+            return -1
+        if opening[0] != "$":
+            return end
+        return end if self.text[start] != "$" and self._find(opening, "$", start + 1) >= end else -1
+
+    def environment(self, at: int) -> tuple[int, str, bool, bool] | None:
+        """Return (end, TeX, True, True) of the environment of formulas that begins at `at`."""
+        if not self.text.startswith("\\begin{", at) or not (match := _BEGIN.match(self.text, at)):
+            return None
+        closing = f"\\end{{{match[1]}}}"
+        end = self._find(match[0], closing, match.end())
+        if end == len(self.text) or end - match.end() > _MAX_DISPLAY:
+            return None
+        end += len(closing)
+        return end, self.text[at:end], True, True
 
 
 def mark(page: bytes, text: str) -> str:
@@ -349,8 +410,9 @@ def _configured(page: bytes) -> list[tuple[str, str, bool]]:
     """Read the delimiters of MathJax's or KaTeX's configuration in the page's scripts."""
     found: list[tuple[str, str, bool]] = []
     for name in (b"inlineMath", b"displayMath", b"delimiters"):
-        at = page.find(name)
-        while at >= 0 and len(found) < 50:
+        at, num_regions = page.find(name), 0
+        while at >= 0 and num_regions < _MAX_REGIONS:
+            num_regions += 1
             region = _bracketed(page[at + len(name) : at + 600].decode("utf-8", "replace"))
             if name == b"delimiters":
                 for _, left, _, right, display in _KATEX_PAIR.findall(region):

@@ -5,14 +5,18 @@
 
 The page as a whole has no tree (see `tokenizer`); what has a structure of its own is cut out of it and read
 here. Tree rules are simplified in the same way. The time is linear in the piece: every search moves forward,
-and elements beyond `MAX_DEPTH` are laid beside each other.
+and elements beyond `MAX_DEPTH` are laid beside each other. The elements of a piece lie in one list and its
+text in one string, in order: an element's are a slice of each, so that asking every element of a deep nest
+for its text does not walk the nest at each.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from heapq import merge
 
 MAX_DEPTH = 200
 _VOID = frozenset(
@@ -35,6 +39,8 @@ _VOID = frozenset(
     )
 )
 _RAW = frozenset(("script", "style", "textarea", "xmp", "title", "noembed", "noframes"))
+_RAW_ENDS = {tag: re.compile(f"</{tag}", re.IGNORECASE) for tag in sorted(_RAW)}
+_MUTE = frozenset(("script", "style"))  # what they hold is no text
 _SCOPE = frozenset(("table", "td", "th", "caption", "math", "svg", "template"))
 _TABLE_PARTS = frozenset(("table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption"))
 # What a start tag closes: (the open elements it ends, the elements the search stops at).
@@ -55,28 +61,102 @@ _CLOSES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 _OPENS = re.compile(r"<(?:/?[a-zA-Z]|[!?])")
 _TAG = re.compile(r"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
 _MAX_TAG = 20_000  # characters of a tag in which quotes are balanced
+_MAX_BALANCED = 4  # times the piece's characters; then a tag ends at its first `>`
 _NAME = re.compile(r"[^\s/>]+")
 _ATTRIBUTE = re.compile(r"""([^\s=/"'>]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]*)))?""")
 
 
+_NOT_NUMBERS = re.compile(r"[^\d\s.:|>+\-–#·▾▸]+")
+_LONG_NUMBER = re.compile(r"&#[0-9]{20,}")
+
+
+def unescape(text: str) -> str:
+    """Replace character references; numbers of twenty digits and more, which the library refuses to read
+    beyond 4,300, are those of no character."""
+    if "&" not in text:
+        return text
+    if "&#" in text:
+        text = _LONG_NUMBER.sub("&#4294967295", text)
+    return html.unescape(text)
+
+
+class _Source:
+    """What the elements of one piece share: they and their text in order, and indexes made when asked for."""
+
+    __slots__ = ("_by_tag", "_others", "_text", "length", "nodes", "parts")
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.parts: list[str] = []
+        self.length = 0
+        self._text: str | None = None
+        self._by_tag: dict[str, list[int]] | None = None
+        self._others: tuple[list[int], list[int]] | None = None
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            self._text = "".join(self.parts)
+        return self._text
+
+    def numbers(self, tag: str, first: int, end: int) -> list[int]:
+        """Return the numbers, from `first` up to `end`, of the elements of a name."""
+        if self._by_tag is None:
+            self._by_tag = {}
+            for node in self.nodes:
+                self._by_tag.setdefault(node.tag, []).append(node.number)
+        found = self._by_tag.get(tag)
+        return found[bisect_left(found, first) : bisect_left(found, end)] if found else []
+
+    def first(self, tag: str, first: int, end: int) -> int:
+        """Return the number of the first such element, `end` where there is none."""
+        if self._by_tag is None:
+            self.numbers(tag, 0, 0)
+        found = (self._by_tag or {}).get(tag, ())
+        at = bisect_left(found, first)
+        return min(found[at], end) if at < len(found) else end
+
+    def is_numbers(self, start: int, end: int) -> bool:
+        """Tell whether the text from `start` to `end` holds nothing but numbers, blanks and signs."""
+        if self._others is None:
+            runs = [match.span() for match in _NOT_NUMBERS.finditer(self.text)]
+            self._others = [first for first, _ in runs], [last for _, last in runs]
+        starts, ends = self._others
+        at = bisect_left(ends, start + 1)
+        return at == len(starts) or starts[at] >= end
+
+
 class Node:
-    """An element: its name in lower case without a namespace prefix, its attributes, its children in
-    order."""
+    """An element: its name in lower case without a namespace prefix, its attributes, its children in order.
 
-    __slots__ = ("_attributes", "_markup", "children", "parent", "tag")
+    `number` counts the elements of the piece; those below are the ones from there to `after`. Its text lies
+    from `start` to `end` in that of the piece."""
 
-    def __init__(self, tag: str, markup: str = "", parent: Node | None = None) -> None:
+    __slots__ = (
+        "_attributes", "_classes", "_markup", "_source", "after", "children", "end", "number", "parent",
+        "start", "tag",
+    )  # fmt: skip
+
+    def __init__(
+        self, tag: str, markup: str = "", parent: Node | None = None, source: _Source | None = None
+    ) -> None:
         self.tag, self._markup, self.parent = tag, markup, parent
+        self._source = source or _Source()
         self._attributes: dict[str, str] | None = None
+        self._classes: list[str] | None = None
         self.children: list[Node | str] = []
+        self.number, self.start = len(self._source.nodes), self._source.length
+        self.after, self.end = self.number + 1, self.start
+        self._source.nodes.append(self)
 
     @property
     def attributes(self) -> dict[str, str]:
         """Name to value, the first where one is given twice."""
         if self._attributes is None:
             self._attributes = {}
-            for name, *values in _ATTRIBUTE.findall(self._markup):
-                self._attributes.setdefault(name.lower(), html.unescape("".join(values)))
+            if "=" in self._markup or self._markup.strip("/ "):
+                for name, *values in _ATTRIBUTE.findall(self._markup):
+                    self._attributes.setdefault(name.lower(), unescape("".join(values)))
         return self._attributes
 
     def get(self, name: str) -> str:
@@ -84,7 +164,9 @@ class Node:
 
     def classes(self) -> list[str]:
         """The class names in lower case."""
-        return self.get("class").lower().split()
+        if self._classes is None:
+            self._classes = self.get("class").lower().split()
+        return self._classes
 
     def nodes(self) -> Iterator[Node]:
         """Yield the elements directly below."""
@@ -92,42 +174,46 @@ class Node:
 
     def all(self, *tags: str) -> Iterator[Node]:
         """Yield the elements of these names below this one, in order; all when none is given."""
-        stack = list(reversed(list(self.nodes())))
-        while stack:
-            node = stack.pop()
-            if not tags or node.tag in tags:
-                yield node
-            stack += reversed(list(node.nodes()))
+        nodes, first, end = self._source.nodes, self.number + 1, self.after
+        if not tags:
+            return (nodes[k] for k in range(first, end))
+        found = [numbers for tag in tags if (numbers := self._source.numbers(tag, first, end))]
+        return (nodes[k] for k in (found[0] if len(found) == 1 else merge(*found)))
 
     def first(self, *tags: str) -> Node | None:
-        return next(self.all(*tags), None)
+        """Return the first element of these names below this one, the first of all when none is given."""
+        first, end = self.number + 1, self.after
+        found = min((self._source.first(tag, first, end) for tag in tags), default=first)
+        return self._source.nodes[found] if found < end else None
+
+    def count(self, *tags: str) -> int:
+        """Return how many elements of these names there are below this one."""
+        return sum(len(self._source.numbers(tag, self.number + 1, self.after)) for tag in tags)
 
     def text(self) -> str:
         """Join all text below, as it is written."""
-        parts: list[str] = []
-        stack: list[Node | str] = [self]
-        while stack:
-            item = stack.pop()
-            if isinstance(item, str):
-                parts.append(item)
-            elif item.tag not in ("script", "style"):
-                stack += reversed(item.children)
-        return "".join(parts)
+        return self._source.text[self.start : self.end]
+
+    def is_numbers(self) -> bool:
+        """Tell whether the text is nothing but numbers, blanks and the signs beside line numbers."""
+        return self._source.is_numbers(self.start, self.end)
 
 
 def parse(source: str) -> Node:
     """Return a root without a name above what the source holds."""
-    root = Node("")
-    builder = _Builder(root)
+    builder = _Builder()
     i, end = 0, len(source)
+    balanced = _MAX_BALANCED * end + _MAX_TAG  # characters that may be read in vain for the end of a quote
     while i < end:
         match = _OPENS.search(source, i)
         if match is None:
             builder.text(source[i:])
             break
         at = match.start()
-        builder.text(source[i:at])
-        i = _after_tag(source, at)
+        if at > i:
+            builder.text(source[i:at])
+        i, in_vain = _after_tag(source, at, balanced > 0)
+        balanced -= in_vain
         if source[at + 1] in "!?":
             continue
         closes = source[at + 1] == "/"
@@ -139,67 +225,108 @@ def parse(source: str) -> Node:
             builder.close(tag)
             continue
         markup = source[name.end() : i - 1]
-        node = builder.open(tag, markup, markup.endswith("/"))
-        if tag in _RAW and not markup.endswith("/"):
-            stop = re.compile(f"</{tag}", re.IGNORECASE).search(source, i)
+        closed = markup.endswith("/")
+        node = builder.open(tag, markup, closed)
+        if tag in _RAW and not closed:
+            stop = _RAW_ENDS[tag].search(source, i)
             content = source[i : stop.start()] if stop else source[i:]
-            node.children.append(html.unescape(content) if tag in ("textarea", "title") else content)
+            builder.raw(node, unescape(content) if tag in ("textarea", "title") else content)
             builder.close(tag)
-            i = _after_tag(source, stop.start()) if stop else end
-    return root
+            i = _after_tag(source, stop.start(), True)[0] if stop else end
+    return builder.finish()
 
 
-def _after_tag(source: str, at: int) -> int:
+def _after_tag(source: str, at: int, may_balance: bool) -> tuple[int, int]:
     """Return the position after the tag or comment that begins at `at`; quoted values may hold a `>`. A quote
-    that never ends is none."""
+    that never ends is none; the second number is how many characters were read to find that out."""
     if source.startswith("<!--", at):
         end = source.find("-->", at + 4)
-        return end + 3 if end >= 0 else len(source)
+        return (end + 3 if end >= 0 else len(source)), 0
     end = source.find(">", at)
     if end < 0:
-        return len(source)
-    if source.count('"', at, end) % 2 or source.count("'", at, end) % 2:
+        return len(source), 0
+    if may_balance and (source.count('"', at, end) % 2 or source.count("'", at, end) % 2):
         match = _TAG.match(source, at, at + _MAX_TAG)
-        return match.end() if match else end + 1
-    return end + 1
+        return (match.end(), 0) if match else (end + 1, min(_MAX_TAG, len(source) - at))
+    return end + 1, 0
 
 
 class _Builder:
-    """Keeps the stack of open elements."""
+    """Keeps the stack of open elements, and where on it those of each name lie."""
 
-    def __init__(self, root: Node) -> None:
-        self._stack = [root]
+    def __init__(self) -> None:
+        self._source = _Source()
+        self._stack = [Node("", source=self._source)]
+        self._open: dict[str, list[int]] = {}
+        self._scopes: list[int] = []
+        self._muted = 0  # open elements whose text is none
 
     def text(self, source: str) -> None:
-        if source:
-            self._stack[-1].children.append(html.unescape(source) if "&" in source else source)
+        text = unescape(source)
+        self._stack[-1].children.append(text)
+        if not self._muted:
+            self._source.parts.append(text)
+            self._source.length += len(text)
+
+    def raw(self, node: Node, text: str) -> None:
+        """Put the content of a raw element into it."""
+        node.children.append(text)
+        if not self._muted and node.tag not in _MUTE:
+            self._source.parts.append(text)
+            self._source.length += len(text)
+            node.end = self._source.length
 
     def open(self, tag: str, markup: str, closed: bool) -> Node:
         if rule := _CLOSES.get(tag):
             self._imply(*rule)
-        node = Node(tag, markup, self._stack[-1])
-        self._stack[-1].children.append(node)
-        if tag not in _VOID and not (closed and not _is_html(tag)) and len(self._stack) < MAX_DEPTH:
-            self._stack.append(node)
+        stack = self._stack
+        node = Node(tag, markup, stack[-1], self._source)
+        stack[-1].children.append(node)
+        if tag not in _VOID and not (closed and not _is_html(tag)) and len(stack) < MAX_DEPTH:
+            self._open.setdefault(tag, []).append(len(stack))
+            if tag in _SCOPE:
+                self._scopes.append(len(stack))
+            elif tag in _MUTE:
+                self._muted += 1
+            stack.append(node)
         return node
 
     def _imply(self, ends: frozenset[str], stops: frozenset[str]) -> None:
         """End the outermost of these elements on this side of where the search stops."""
-        cut = len(self._stack)
-        for k in range(len(self._stack) - 1, 0, -1):
-            if self._stack[k].tag in ends:
-                cut = k
-            elif self._stack[k].tag in stops:
-                break
-        del self._stack[cut:]
+        opened = self._open
+        found = [places for tag in ends if (places := opened.get(tag))]
+        if not found:
+            return
+        stop = max((places[-1] for tag in stops if (places := opened.get(tag))), default=0)
+        cut = min(
+            (places[at] for places in found if (at := bisect_left(places, stop)) < len(places)), default=0
+        )
+        if cut:
+            self._cut(cut)
 
     def close(self, tag: str) -> None:
-        for k in range(len(self._stack) - 1, 0, -1):
-            if self._stack[k].tag == tag:
-                del self._stack[k:]
-                return
-            if self._stack[k].tag in _SCOPE and tag not in _TABLE_PARTS:
-                return
+        places = self._open.get(tag)
+        if places and (tag in _TABLE_PARTS or not self._scopes or self._scopes[-1] <= places[-1]):
+            self._cut(places[-1])
+
+    def _cut(self, depth: int) -> None:
+        """End all elements of the stack from `depth` on."""
+        stack, source = self._stack, self._source
+        while len(stack) > depth:
+            node = stack.pop()
+            node.after, node.end = len(source.nodes), source.length
+            self._open[node.tag].pop()
+            if node.tag in _SCOPE:
+                self._scopes.pop()
+            elif node.tag in _MUTE:
+                self._muted -= 1
+
+    def finish(self) -> Node:
+        """End what is open and return the root."""
+        self._cut(1)
+        root = self._stack[0]
+        root.after, root.end = len(self._source.nodes), self._source.length
+        return root
 
 
 def _is_html(tag: str) -> bool:

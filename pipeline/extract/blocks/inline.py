@@ -5,7 +5,6 @@ From an element of a fragment (`write`), or from a block of text in which bytes 
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass, field
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from gristmill.pipeline.extract.blocks import formulas
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.fragment import Node
+from gristmill.pipeline.extract.blocks.fragment import Node, unescape
 
 HELD = "\x02"  # stands for what is held back until delimiters have been looked for
 _MARKS = {L.CODE_BEGIN: "`", L.STRONG_BEGIN: "**", L.EMPHASIS_BEGIN: "*"}
@@ -54,12 +53,12 @@ _BLOCKS = frozenset(
 )
 _DROPPED = frozenset(("style", "template", "select", "button", "svg", "noscript", "textarea", "annotation"))
 _SKIPPED = frozenset(("katex-html", "mathjax_preview", "mjx_assistive_mathml"))
-_BLANKS = re.compile(r"^(\s*)(.*?)(\s*)$", re.DOTALL)
+_MAX_NESTED = 20  # phrases within each other; inner ones have no marks
 
 
 def wrap(kind: int, content: str, address: str = "") -> str:
     """Put the marks of a phrase around it, its outer blanks outside; a phrase of blanks has no marks."""
-    before, core, after = _BLANKS.match(content).groups()  # type: ignore[union-attr]
+    before, core, after = _split_blanks(content)
     if not core:
         return content
     if kind == L.LINK_BEGIN:
@@ -69,6 +68,15 @@ def wrap(kind: int, content: str, address: str = "") -> str:
         mark = "`" * (max(len(run) for run in re.findall("`+", core)) + 1)
         core = f" {core} " if core[0] == "`" or core[-1] == "`" else core
     return before + mark + core + mark + after
+
+
+def _split_blanks(text: str) -> tuple[str, str, str]:
+    """Return the blanks before, what is between, the blanks after."""
+    core = text.strip()
+    if not core:
+        return text, "", ""
+    begin = len(text) - len(text.lstrip())
+    return text[:begin], core, text[begin + len(core) :]
 
 
 def write(node: Node, mode: int) -> str:
@@ -113,6 +121,7 @@ class Stash:
     is_markdown: bool
     held: list[str] = field(default_factory=list)
     _at: dict[int, int] = field(default_factory=dict)
+    _deeper: dict[int, int] = field(default_factory=dict)  # phrases of a kind open beyond the bound
 
     def __post_init__(self) -> None:
         # Of inserts at one place the last counts: a block without words is overwritten.
@@ -125,6 +134,7 @@ class Stash:
             return block.decode()
         out: list[str] = []
         opened: list[tuple[int, int, str]] = []
+        self._deeper.clear()
         position = start
         for piece in block.split(bytes([L.INSERT_BYTE])):
             if position > start:
@@ -143,6 +153,8 @@ class Stash:
             out.append(self.hold(f"![{_attribute(self.page, start, end)}]"))
         elif not self.is_markdown:
             return
+        elif kind in _ASKED and len(opened) >= _MAX_NESTED:
+            self._deeper[kind] = self._deeper.get(kind, 0) + 1
         elif kind in _ASKED:
             opened.append((kind, len(out), _attribute(self.page, start, end) if kind == L.LINK_BEGIN else ""))
         else:
@@ -150,6 +162,9 @@ class Stash:
 
     def _close(self, kind: int, out: list[str], opened: list[tuple[int, int, str]]) -> None:
         """End the innermost phrase of a kind; those begun inside it and not ended are forgotten."""
+        if self._deeper.get(kind, 0):
+            self._deeper[kind] -= 1
+            return
         at = next((k for k in range(len(opened) - 1, -1, -1) if opened[k][0] == kind), -1)
         if at < 0:
             return
@@ -157,7 +172,7 @@ class Stash:
         content = "".join(out[first:])
         del opened[at:], out[first:]
         if kind == L.CODE_BEGIN and content.strip() and HELD not in content:
-            before, core, after = _BLANKS.match(content).groups()  # type: ignore[union-attr]
+            before, core, after = _split_blanks(content)
             out.append(before + self.hold(wrap(kind, core)) + after)
         else:
             out.append(wrap(kind, content, address) if kind != L.CODE_BEGIN else content)
@@ -199,5 +214,5 @@ class Stash:
 
 
 def _attribute(page: bytes, start: int, end: int) -> str:
-    value = html.unescape(page[start:end].decode("utf-8", "replace")) if start >= 0 else ""
+    value = unescape(page[start:end].decode("utf-8", "replace")) if start >= 0 else ""
     return " ".join(value.split()).replace(" ", "%20") if "](" in value else " ".join(value.split())

@@ -7,7 +7,11 @@ without line numbers, buttons and captions; None where the element is something 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from gristmill.pipeline.extract.blocks.fragment import Node, parse
 
@@ -73,7 +77,8 @@ _DROPPED = frozenset(("button", "svg", "style", "script", "select", "input", "no
     "clipboard-copy", "figcaption", "caption"))  # fmt: skip
 _LINE_SPANS = frozenset(("line", "code-line", "token-line", "view-line", "cm-line", "hljs-line", "row",
     "codeline"))  # fmt: skip
-_NUMBERS = re.compile(r"^[\d\s.:|>+\-–#·▾▸]*$")
+# A break in the markup with the blanks around it; blanks before it are looked at from the first one on only.
+_BREAK = re.compile(r"(?:(?<![ \t])[ \t]++)?\n[ \t\n]*")
 _LAYOUT = dict.fromkeys(map(ord, "\u200b\ufeff\u2060\u00ad"))
 _LIKE_CODE = re.compile(r"[{}();=<>\[\]$|]|::|->|//|#!|\b(?:def|import|return|SELECT|echo|sudo|npm|pip)\b")
 _NAMED_BY = re.compile(
@@ -128,10 +133,10 @@ _NO_LANGUAGE = frozenset(
 )
 
 
-def find(markup: str, around: str | None = "") -> Listing | None:
-    """Read the code in an element's markup; `around` holds the start tags of what it lies in, which may name
-    the language; where it is None, the language is not asked for."""
-    root = parse(markup)
+def find(markup: str | Node, around: str | None = "") -> Listing | None:
+    """Read the code in an element's markup, or in the root above it; `around` holds the start tags of what it
+    lies in, which may name the language; where it is None, the language is not asked for."""
+    root = parse(markup) if isinstance(markup, str) else markup
     node = next(root.nodes(), None)
     if node is None or not _is_code(node):
         return None
@@ -149,7 +154,7 @@ def _is_code(node: Node) -> bool:
     if len(pres) == 1 or next(node.all(*_PROSE), None):
         return False
     if len(pres) > 1:
-        return _in_one_table(node, pres) or all(_is_line(pre) for pre in pres)
+        return _in_one_table(node, pres) or all(_is_line(pre) for pre in _outermost(pres))
     sure = not _SURE.isdisjoint(names) or any(name.startswith("highlight-") for name in names)
     if node.tag == "table":
         return _has_code_cells(node)
@@ -158,19 +163,24 @@ def _is_code(node: Node) -> bool:
     if node.first("table") is not None:
         return _has_code_cells(node)
     text = node.text()
-    lines = sum(1 for _ in node.all("br", *_LINES)) or text.strip().count("\n")
+    lines = node.count("br", *_LINES) or text.strip().count("\n")
     return lines > 0 and _LIKE_CODE.search(text) is not None and not _is_prose(text)
 
 
 def _is_marked(node: Node) -> bool:
     """Tell whether nearly all of the text stands in `code` elements, some on each line."""
     whole = len("".join(node.text().split()))
-    marked = sum(
-        len("".join(one.text().split()))
-        for one in node.all("code")
-        if one.parent and one.parent.tag != "code"
-    )
+    marked = sum(len("".join(one.text().split())) for one in _outermost(node.all("code")))
     return marked > 0 and marked >= 0.9 * whole
+
+
+def _outermost(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Yield those of elements in order that lie in none of the others."""
+    after = -1
+    for node in nodes:
+        if node.number >= after:
+            yield node
+            after = node.after
 
 
 def _is_prose(text: str) -> bool:
@@ -182,8 +192,7 @@ def _is_prose(text: str) -> bool:
 
 def _in_one_table(node: Node, pres: list[Node]) -> bool:
     """Tell whether the preformatted parts are numbers and code side by side."""
-    numbers = [pre for pre in pres if _NUMBERS.match(pre.text())]
-    return len(numbers) == 1 and len(pres) == 2 and node.first("tr") is not None
+    return len(pres) == 2 and sum(pre.is_numbers() for pre in pres) == 1 and node.first("tr") is not None
 
 
 def _is_line(pre: Node) -> bool:
@@ -219,11 +228,13 @@ def _is_gutter(node: Node) -> bool:
         or any(name.endswith(_GUTTER_ENDINGS) for name in names)
     )
     if node.tag == "pre" and not named:
+        if node.first("pre") is not None:
+            return False
         lines = node.text().split()
         if len(lines) < 2 or not lines[0].isdecimal() or len(lines[0]) > 6:
             return False
         return lines == [str(int(lines[0]) + k) for k in range(len(lines))]
-    return named and _NUMBERS.match(node.text()) is not None
+    return named and node.is_numbers()
 
 
 class _Writer:
@@ -232,7 +243,8 @@ class _Writer:
     def __init__(self, node: Node) -> None:
         self._parts: list[str] = []
         self._at_start = True  # of a line
-        self._cells_only = any(map(_is_code_cell, node.all("td", "th")))
+        self._code_cells = [cell.number for cell in node.all("td", "th") if _is_code_cell(cell)]
+        self._num_alike: dict[int, dict[str, int]] = {}  # children of an element by their name
         self._given = next((area for area in node.all("textarea") if area.text().strip()), None)
         self._node = node
 
@@ -244,11 +256,7 @@ class _Writer:
         self._write(self._node, is_pre)
         lines = "".join(self._parts).replace("\xa0", " ").translate(_LAYOUT).split("\n")
         kept = [line.rstrip() for line in lines]
-        while kept and not kept[0]:
-            del kept[0]
-        while kept and not kept[-1]:
-            del kept[-1]
-        return "\n".join(kept)
+        return "\n".join(kept).strip("\n")
 
     def _is_raw(self) -> bool:
         """Tell whether the lines are those of the text itself, which the page's style keeps."""
@@ -277,15 +285,16 @@ class _Writer:
     def _skips(self, node: Node) -> bool:
         if node.tag in _DROPPED or _is_gutter(node) or not _NOT_CODE.isdisjoint(node.classes()):
             return True
-        if self._cells_only and node.tag in ("td", "th") and not _is_code_cell(node):
-            return not any(map(_is_code_cell, node.all("td", "th")))
+        if self._code_cells and node.tag in ("td", "th") and not _is_code_cell(node):
+            at = bisect_right(self._code_cells, node.number)
+            return at == len(self._code_cells) or self._code_cells[at] >= node.after
         if (
             "onclick" in node.attributes
             and node.tag in ("a", "em", "span")
             and "copy" in node.get("onclick").lower()
         ):
             return True
-        return node.get("aria-hidden") == "true" and _NUMBERS.match(node.text()) is not None
+        return node.get("aria-hidden") == "true" and node.is_numbers()
 
     def _is_line_span(self, node: Node) -> bool:
         return node.tag in ("span", "code") and not _LINE_SPANS.isdisjoint(node.classes())
@@ -294,7 +303,7 @@ class _Writer:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         if not pre and "\n" in text:
             # A break in the markup is its layout, and with it the blanks around; others are the code's.
-            text = re.sub(r"[ \t]*\n[ \t\n]*", " ", text)
+            text = _BREAK.sub(" ", text)
             if self._at_start:
                 text = text.removeprefix(" ")
             if not text.strip(" "):
@@ -312,18 +321,25 @@ class _Writer:
         if node.tag not in _LINES or node is self._node:
             return
         if len(self._parts) == began:
-            siblings = sum(1 for other in node.parent.nodes() if other.tag == node.tag) if node.parent else 0
-            if siblings > 2 and node.tag != "pre":
+            if node.tag != "pre" and self._siblings(node) > 2:
                 self._break()
         elif not self._at_start and not (
             node.tag == "pre" and node.parent and node.parent.tag in ("td", "th")
         ):
             self._break()
 
+    def _siblings(self, node: Node) -> int:
+        """Count the elements of the same name and parent, this one among them."""
+        if node.parent is None:
+            return 0
+        if node.parent.number not in self._num_alike:
+            self._num_alike[node.parent.number] = Counter(other.tag for other in node.parent.nodes())
+        return self._num_alike[node.parent.number][node.tag]
+
 
 def _language(node: Node, around: str) -> str:
     """Return the language named by the element, one inside it, or one it lies in."""
-    inside = [one for one in node.all("code", "pre", "div", "table", "ol", "figure")][:6]
+    inside = list(islice(node.all("code", "pre", "div", "table", "ol", "figure"), 6))
     for one in (node, *inside, *reversed(list(parse(around).all()))):
         for attribute in ("data-lang", "data-language", "data-code-lang", "lang"):
             value = one.get(attribute).lower().strip()
@@ -334,7 +350,7 @@ def _language(node: Node, around: str) -> str:
             ):
                 return value
         names = " ".join((one.get("class"), one.get("data-syntaxhighlighter-params")))
-        for match in _NAMED_BY.finditer(names):
+        for match in _NAMED_BY.finditer(" ".join(names.split())):
             value = match[1].lower()
             if value not in _NO_LANGUAGE and len(value) < 20:
                 return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from gristmill.pipeline.extract.blocks.rendering import MAX_CELL_WORDS, list_ite
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
 
 _LI, _OL, _H1, _H6 = (T.ID[name] for name in ("li", "ol", "h1", "h6"))
+_MAX_INDENT = 30  # levels of lists; deeper items stand there
 _TICKS = re.compile(r"`{3,}")
 
 
@@ -65,7 +67,8 @@ class _Writer:
         self._item_before = 0
         self._row: list[str] = []  # cells of the row being written
         self._table_before = 0
-        self._ordinals: dict[int, dict[int, int]] = {}
+        self._ordinals: dict[int, int] = {}
+        self._depths: dict[int, int] = {}
 
     def write(self) -> str:
         skip_to, previous = 0, -1
@@ -148,14 +151,27 @@ class _Writer:
         parent = int(self._elements[item, L.PARENT])
         number = 0
         if self._elements[parent, L.TAG] == _OL:
-            if parent not in self._ordinals:
-                rows = np.flatnonzero(
-                    (self._elements[:, L.PARENT] == parent) & (self._elements[:, L.TAG] == _LI)
-                )
-                self._ordinals[parent] = {e: k + 1 for k, e in enumerate(rows.tolist())}
-            number = self._ordinals[parent].get(item, 0)
-        depth, element = 0, parent
-        while element > 0:
-            depth += int(self._elements[element, L.TAG] == _LI)
+            if not self._ordinals:
+                self._number_items()
+            number = self._ordinals.get(item, 0)
+        return min(self._depth(parent), _MAX_INDENT), number
+
+    def _number_items(self) -> None:
+        """Number the items of each list."""
+        items = np.flatnonzero(self._elements[:, L.TAG] == _LI)
+        seen: Counter[int] = Counter()
+        for item, parent in zip(items.tolist(), self._elements[items, L.PARENT].tolist(), strict=True):
+            seen[parent] += 1
+            self._ordinals[item] = seen[parent]
+
+    def _depth(self, element: int) -> int:
+        """Return how many list items an element lies in, itself among them."""
+        path = []
+        while element > 0 and element not in self._depths:
+            path.append(element)
             element = int(self._elements[element, L.PARENT])
-        return depth, number
+        depth = self._depths.get(element, 0)
+        for element in reversed(path):
+            depth += int(self._elements[element, L.TAG] == _LI)
+            self._depths[element] = depth
+        return depth

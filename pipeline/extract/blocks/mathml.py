@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from gristmill.pipeline.extract.blocks.fragment import Node
 
+_MAX_FENCES, _MAX_ROWS = 50, 8  # open in a row; within each other around one sign
 MAX_CHARS = 20_000  # of TeX; what is longer is cut off by its caller's bound on markup long before
 
 _GREEK = {
@@ -140,14 +141,23 @@ def _sequence(nodes: Sequence[Node]) -> str:
     what the fence closes."""
     parts: list[str] = []
     opened: list[tuple[str, int]] = []
+    deeper = 0  # fences open beyond the bound
     for node in nodes:
         fence = _fence(node)
         if fence in _OPENING:
-            opened.append((fence, len(parts)))
+            if len(opened) < _MAX_FENCES:
+                opened.append((fence, len(parts)))
+            else:
+                deeper += 1
+        elif fence in _PAIRS and deeper:
+            deeper -= 1
         elif fence in _PAIRS and opened and opened[-1][0] == _PAIRS[fence]:
             opened.pop()
         base = _fence(node.first() or node) if node.tag in ("msup", "msub", "msubsup") else ""
-        if base in _PAIRS and opened and opened[-1][0] == _PAIRS[base]:
+        if base in _PAIRS and deeper:
+            deeper -= 1
+            parts.append(_write(node))
+        elif base in _PAIRS and opened and opened[-1][0] == _PAIRS[base]:
             start = opened.pop()[1]
             group = "".join(parts[start:]) + _CLOSING[base]
             parts[start:] = [f"{{{group}}}" + _scripts(node)]
@@ -158,9 +168,17 @@ def _sequence(nodes: Sequence[Node]) -> str:
 
 def _fence(node: Node) -> str:
     """Return the character of a fence that stands alone, "" for anything else."""
-    while node.tag in ("mrow", "mstyle") and len(_children(node)) == 1:
-        node = _children(node)[0]
+    node = _unwrapped(node)
     return _token_text(node) if node.tag == "mo" else ""
+
+
+def _unwrapped(node: Node) -> Node:
+    """Return what stands alone in rows within rows, as deep as editors nest them."""
+    for _ in range(_MAX_ROWS):
+        if node.tag not in ("mrow", "mstyle") or len(children := _children(node)) != 1:
+            break
+        node = children[0]
+    return node
 
 
 def _token_text(node: Node) -> str:
@@ -206,7 +224,10 @@ def _part(node: Node, number: int) -> str:
 def _scripts(node: Node) -> str:
     """Write what stands below and above, without the base."""
     below = _part(node, 1) if node.tag in ("msub", "msubsup", "munder", "munderover") else ""
-    above = _part(node, len(_children(node)) - 1) if node.tag not in ("msub", "munder") else ""
+    last = len(_children(node)) - 1
+    # Of a script that lacks an argument none is written twice: in a nest of such that would double at each.
+    is_above = last > (1 if node.tag in ("msubsup", "munderover") else 0)
+    above = _part(node, last) if is_above and node.tag not in ("msub", "munder") else ""
     return (f"_{{{below}}}" if below else "") + (f"^{{{above}}}" if above else "")
 
 
@@ -234,8 +255,7 @@ def _limits(node: Node) -> str:
 
 def _is_operator(node: Node) -> bool:
     """Tell whether limits stand at an element: a sum, a product, a `lim`."""
-    while node.tag in ("mrow", "mstyle") and len(_children(node)) == 1:
-        node = _children(node)[0]
+    node = _unwrapped(node)
     text = _token_text(node)
     if node.tag == "mo":
         return text in "∑∏∐∫∬∭∮⋃⋂⨁⨂⋁⋀" or text.isalpha()

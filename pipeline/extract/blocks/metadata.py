@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import orjson
 
 from gristmill.pipeline.extract.blocks import layout as L
+from gristmill.pipeline.extract.blocks.fragment import unescape
 
 _MAX_JSON_BYTES = 262_144
 _MAX_NODES = 200
@@ -71,7 +71,7 @@ def _tidy(value: object) -> str | None:
     """Unescape and collapse a value; None when nothing is left."""
     if not isinstance(value, str):
         return None
-    text = _SPACES.sub(" ", html.unescape(value)).strip().encode("utf-8", "ignore").decode()
+    text = _SPACES.sub(" ", unescape(value)).strip().encode("utf-8", "ignore").decode()
     return text[:_MAX_CHARS] or None
 
 
@@ -111,7 +111,7 @@ def _canonical(said: dict[int, list[str]], url: str | None) -> str | None:
     for kind in (L.MARK_CANONICAL, L.MARK_OG_URL):
         for value in said.get(kind, ()):
             try:
-                absolute = urljoin(url or "", html.unescape(value).strip())
+                absolute = urljoin(url or "", unescape(value).strip())
                 if urlsplit(absolute).scheme in ("http", "https"):
                     return absolute.encode("utf-8", "ignore").decode()
             except ValueError:  # an address the library cannot read, such as one with an open bracket

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.cut import Choice
 from gristmill.pipeline.extract.blocks.data_tables import Table
+from gristmill.pipeline.extract.blocks.fragment import parse
 from gristmill.pipeline.extract.blocks.inline import write
 from gristmill.pipeline.extract.blocks.listings import Listing
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
@@ -47,7 +49,8 @@ _SURE = re.compile(
     rb"|source-?code|shiki|prism|codebox|blockcode|[\"' ]code[\"' ]|linenums|dp-highlighter"
     rb"|cm-content|formatcode"
 )
-_LIKE_CODE = re.compile(rb"[{}=<>;$]|\w\(|:$|^\s*#|--", re.MULTILINE)
+_LIKE_CODE = re.compile(rb"[{}=<>;$]|\w\(|:$|^[^\S\n]*+#|--", re.MULTILINE)
+_FIRST_HASH = re.compile(rb"\s{0,200}#")
 _MAX_LOOSE_BYTES = 20_000  # of an element whose name may mean something else
 _ANCESTORS = 3
 
@@ -74,7 +77,7 @@ def find(
     found: list[Region] = []
     if not (tokenized.num_code or len(tokenized.inserts) or is_markdown):
         return found
-    inside = _Inside.of(tokenized)
+    inside, names = _Inside.of(tokenized), _Names(page)
     reach, done, budget = None, 0, _MAX_READ * len(page) + 10_000
     for opened, closed, element, first, end in _spans(page, tokenized, is_markdown):
         if opened < done:
@@ -89,14 +92,14 @@ def find(
             _is_near(elements, element, first, end, reach) or (is_table and _in_main(elements, element))
         ):
             continue
-        if not is_markdown and _is_plain(page, blocks, first, end, opened, closed):
+        if not is_markdown and _is_plain(page, blocks, first, end, opened, closed, names):
             kept[first:end] = True
             done = closed
             continue
         budget -= closed - opened
         if budget < 0:
             break
-        content = _read(page, tokenized, element, opened, closed, mode, is_table, is_markdown)
+        content = _read(page, tokenized, element, opened, closed, mode, is_table, is_markdown, names)
         if isinstance(content, Table) and not is_markdown:
             content = None
         if content is None or not (stands or _is_whole(content)):
@@ -188,14 +191,20 @@ def _is_whole(content: Listing | Table) -> bool:
 
 
 def _is_plain(
-    page: bytes, blocks: npt.NDArray[np.int32], first: int, end: int, opened: int, closed: int
+    page: bytes,
+    blocks: npt.NDArray[np.int32],
+    first: int,
+    end: int,
+    opened: int,
+    closed: int,
+    names: _Names,
 ) -> bool:
     """Tell whether a `pre` lies in one block, without breaks or numbers of lines to mend."""
     return (
         end - first == 1
         and page[opened : opened + 4].lower() == b"<pre"
         and blocks[first, L.BREAKS] == 0
-        and not _names_numbers(page, opened, closed)
+        and not names.any(_NUMBERS, opened, closed)
     )
 
 
@@ -208,25 +217,28 @@ def _read(
     mode: int,
     is_table: bool,
     is_markdown: bool,
+    names: _Names,
 ) -> Listing | Table | None:
     """Read a stretch's markup as what it may be."""
     size = closed - opened
-    if size <= listings.MAX_BYTES and (
-        not is_table or tokenized.elements[element, L.CONTEXT] & T.CODE or _may_number(page, opened, closed)
-    ):
+    may_list = size <= listings.MAX_BYTES and (
+        not is_table
+        or tokenized.elements[element, L.CONTEXT] & T.CODE
+        or names.any((b"<pre", *_NUMBERS), opened, closed)
+    )
+    if not may_list and not (is_table and size <= data_tables.MAX_BYTES):
+        return None
+    root = parse(page[opened:closed].decode("utf-8", "replace"))
+    if may_list:
         around = (
             b"".join(_start_tags(page, tokenized, element)).decode("utf-8", "replace")
             if is_markdown
             else None
         )
-        found = listings.find(page[opened:closed].decode("utf-8", "replace"), around)
+        found = listings.find(root, around)
         if found is not None or not is_table:
             return found
-    if is_table and size <= data_tables.MAX_BYTES:
-        return data_tables.find(
-            page[opened:closed].decode("utf-8", "replace"), lambda node: write(node, mode)
-        )
-    return None
+    return data_tables.find(root, lambda node: write(node, mode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +247,7 @@ class _Inside:
 
     pres: list[int]
     codes: list[int]
+    signs: _Signs
 
     @classmethod
     def of(cls, tokenized: Tokenized) -> _Inside:
@@ -242,6 +255,7 @@ class _Inside:
         return cls(
             tokenized.places[tokenized.elements[:, L.TAG] == _PRE, L.OPENED].tolist(),
             inserts[inserts[:, L.KIND] == L.CODE_BEGIN, L.INSERT_START].tolist(),
+            _Signs(tokenized.text),
         )
 
 
@@ -268,17 +282,49 @@ def _may_be_code(
     if not is_sure and bisect_left(inside.codes, closed) == bisect_left(inside.codes, opened):
         return False
     blocks = tokenized.blocks
-    text = tokenized.text[blocks[first, L.START] : blocks[end - 1, L.END]].tobytes()
-    return _LIKE_CODE.search(text) is not None
+    return inside.signs.any(int(blocks[first, L.START]), int(blocks[end - 1, L.END]))
 
 
-def _may_number(page: bytes, opened: int, closed: int) -> bool:
-    """Tell whether a table may be lines of code: it names numbers or holds preformatted text."""
-    return page.find(b"<pre", opened, closed) >= 0 or _names_numbers(page, opened, closed)
+class _Signs:
+    """Looks for signs of code in stretches of a page's text that begin one after the other, and lie in each
+    other: no part of the text is searched twice."""
+
+    def __init__(self, text: npt.NDArray[np.uint8]) -> None:
+        self._array, self._text = text, b""
+        self._next, self._searched = (-1, -1), 0
+
+    def any(self, start: int, end: int) -> bool:
+        """Tell whether the text from `start` to `end` looks like code; `start` never falls."""
+        if not self._text:
+            self._text = self._array.tobytes()
+        if self._text[end - 1 : end] == b":" or _FIRST_HASH.match(self._text, start, end):
+            return True
+        if self._next[0] < start:
+            begin = max(start, self._searched)
+            match = _LIKE_CODE.search(self._text, begin, end) if begin < end else None
+            self._searched = match.start() if match else max(end, begin)
+            self._next = match.span() if match else (-1, -1)
+        return self._next[0] >= start and self._next[1] <= end
 
 
-def _names_numbers(page: bytes, opened: int, closed: int) -> bool:
-    return any(page.find(name, opened, closed) >= 0 for name in _NUMBERS)
+class _Names:
+    """Looks for names in stretches of a page's markup that begin one after the other, or lie in each
+    other."""
+
+    def __init__(self, page: bytes) -> None:
+        self._page = page
+        self._next: dict[bytes, int] = {}
+
+    def any(self, names: Sequence[bytes], opened: int, closed: int) -> bool:
+        """Tell whether a stretch holds one of the names; `opened` never falls."""
+        return any(self._find(name, opened) + len(name) <= closed for name in names)
+
+    def _find(self, name: bytes, opened: int) -> int:
+        found = self._next.get(name, -1)
+        if found < opened:
+            found = self._page.find(name, opened)
+            found = self._next[name] = found if found >= 0 else len(self._page)
+        return found
 
 
 def _start_tags(page: bytes, tokenized: Tokenized, element: int) -> list[bytes]:
