@@ -92,6 +92,8 @@ def assign(data: dict[str, Any], option: str, *, name: str = "--set") -> Locatio
             raise UsageError(
                 f"`{name} {option}`: `{part}` is a list of {len(below)}, and `{following}` is no number"
             )
+        if isinstance(below, str | int | float) and below not in (True, False, "on", "off", "yes", "no"):
+            raise UsageError(f"`{name} {option}`: `{part}` is {below!r}, no section")
         below = below.copy() if isinstance(below, dict | list) else {}
         here[part] = below
         here = below

@@ -98,6 +98,8 @@ def test_a_message_about_an_override_names_the_override(tmp_path: Path, override
 def test_an_override_that_fits_nothing_says_so() -> None:
     with pytest.raises(UsageError, match=r"`--set a.5=x`: the list has 1 entries, from 0, and no `5`"):
         nested(["a=[1]", "a.5=x"])
+    with pytest.raises(UsageError, match=r"`--set model.size=1`: `model` is 'llama', no section"):
+        nested(["model=llama", "model.size=1"])
     with pytest.raises(UsageError, match=r"must have the form `a.b=value`"):
         nested(["lr"])
     with pytest.raises(UsageError, match=r"`--set a=\[1` cannot be read"):
