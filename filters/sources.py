@@ -19,7 +19,7 @@ from gristmill.filters.files import digest_of, load_fasttext, predict, read_line
 from gristmill.filters.options import AgeSettings, LanguageSettings, UrlSettings
 from gristmill.filters.rules import Bound, Rule
 from gristmill.text.languages import keeps, language_code, script_code, script_of
-from gristmill.urls import host_of, normalise_url
+from gristmill.urls import listed_host, normalise_url
 
 _EPOCH = datetime.date(1970, 1, 1)
 _DAY_BINS = tuple(float((datetime.date(year, 1, 1) - _EPOCH).days) for year in range(1996, 2031))
@@ -54,11 +54,6 @@ def age_block(settings: AgeSettings) -> Block:
     if settings.undated == "remove":
         rules.append(Rule("age.dated", "dated", None, Bound(min=1), "", _FLAG_BINS))
     return Block("age", {"dated": pa.int64(), "day": pa.float64()}, tuple(rules), measure)
-
-
-def listed_host(entry: str) -> str:
-    """The host of a line of a list of domains, with or without a scheme."""
-    return host_of(entry, schemeless=True)
 
 
 def domains_above(host: str) -> Iterator[str]:

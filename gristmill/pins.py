@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.damage import damaged
-from gristmill.errors import IntegrityError, StaleError
-from gristmill.hashing import sha256_file
+from gristmill.errors import IntegrityError, RecipeError, StaleError
+from gristmill.hashing import sha256_file, sha256_json
 
 # Files published under the first digits of their content's sha256; pages of Parquet check themselves.
 _NAMED = re.compile(r"/data/[^/]*-([0-9a-f]{12})((?:\.[A-Za-z0-9]+){1,2})$")
@@ -136,3 +136,15 @@ def _digest(path: Path, *, strict: bool) -> str:
 def _stamp(path: Path, *, strict: bool) -> _Stamp:
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns if strict else 0
+
+
+def digest_named(name: str, where: str) -> str:
+    """The digest of a file or folder that a recipe names at `where`.
+
+    A model or tokenizer replaced under the same name makes steps stale.
+    """
+    path = Path(name)
+    files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+    if not path.exists():
+        raise RecipeError(f"`{where}` names `{name}`, which does not exist")
+    return sha256_json([pin(file) for file in files])

@@ -12,14 +12,16 @@ _SCHEME = re.compile(r"https?:\/\/(www\.)?")
 _TRACKING = re.compile(r"\?(utm_|ref|feed).*")
 
 
-def host_of(url: str | None, *, schemeless: bool = False) -> str:
-    """Return the host of a URL in lower case, without user, port and a last dot; "" where there is none.
+def listed_host(entry: str) -> str:
+    """Return the host of a line of a list of domains, with or without a scheme, however long it is."""
+    rest = entry.partition("://")[2] or entry
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    return authority.rpartition("@")[2].partition(":")[0].lower().strip(".")
 
-    `schemeless` takes what has no scheme as host and path, as lists of domains are written.
-    """
+
+def host_of(url: str | None) -> str:
+    """Return the host of a URL in lower case, without user, port and a last dot; "" where there is none."""
     url = url or ""
-    if schemeless and "//" not in url:
-        url = f"//{url}"
     authority = re.split("[/?#]", url[url.find("//") + 2 :], maxsplit=1)[0]
     if len(authority) > _AUTHORITY_CHARACTERS:
         return ""

@@ -176,7 +176,7 @@ def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 def descriptions() -> Iterator[Passage]:
     """Yield installed packages' long descriptions."""
     for name, dist in distributions():
-        text = str(dist.metadata["Description"] or "")
+        text = str(dist.metadata["Description"] or "") if "Description" in dist.metadata else ""
         if len(text) > 500:
             yield Passage(f"description:{name}", name, _clean(text))
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from gristmill.errors import RecipeError
-from gristmill.hashing import sha256_json
-from gristmill.pins import collect_pins, pin
+from gristmill.pins import collect_pins
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.run.stage import Slice, StageKind
 from gristmill.pipeline.run.step import Step
@@ -73,15 +70,3 @@ class Making:
         """The share of documents that nothing is trained on."""
         mix = self.recipe.section(MixSettings)
         return mix.heldout_fraction if mix else 0.0
-
-
-def file_digest(name: str, where: str) -> str:
-    """The digest of a file or folder that a recipe names at `where`.
-
-    A model or tokenizer replaced under the same name makes steps stale.
-    """
-    path = Path(name)
-    files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
-    if not path.exists():
-        raise RecipeError(f"`{where}` names `{name}`, which does not exist")
-    return sha256_json([pin(file) for file in files])

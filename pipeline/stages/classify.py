@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from gristmill.classifiers.settings import ClassifierSettings, Pareto
 from gristmill.errors import RecipeError
-from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import CLASSIFIER, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
 
 
 class ClassifySettings(BaseModel):
@@ -69,7 +74,7 @@ def plan(making: Making, settings: ClassifySettings | None) -> None:
     model: tuple[str, ...] = ()
     external: dict[str, str] = {}
     if settings.classifier.model:
-        external = {"model": file_digest(settings.classifier.model, "classify.classifier.model")}
+        external = {"model": digest_named(settings.classifier.model, "classify.classifier.model")}
     else:
         model = (_train(making, settings),)
     for source in making.sources(settings.targets):

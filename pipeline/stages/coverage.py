@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from gristmill.classifiers.settings import CoverageSettings
-from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.run.libraries import KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
 
 
 class CoverageSection(CoverageSettings):

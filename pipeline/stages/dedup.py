@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel
 
 from gristmill.dedup.settings import (
@@ -15,9 +17,11 @@ from gristmill.dedup.settings import (
     SpanSettings,
     SubstringSettings,
 )
-from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.run.libraries import DEDUP, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
 
 
 class ExactSlice(Slice):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gristmill.errors import InputError, RecipeError, UsageError
 from gristmill.hashing import sha256_json
 from gristmill.pipeline.extract.settings import ExtractSettings
-from gristmill.pipeline.recipe.making import Making
-from gristmill.pipeline.recipe.model import RecipeSource, UnknownSource
 from gristmill.pipeline.run.libraries import COLUMNS, EXTRACTION, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 from gristmill.pipeline.sources.settings import SourceSettings
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
+    from gristmill.pipeline.recipe.model import RecipeSource
 
 
 class ExtractSlice(Slice):
@@ -79,6 +83,8 @@ def plan(making: Making, settings: ExtractSettings) -> None:
 
 
 def _check_named_sources(making: Making) -> None:
+    from gristmill.pipeline.recipe.model import UnknownSource
+
     for location, name in making.recipe.named_sources():
         if name not in making.last and (name not in making.adopted or location[0] == "mix"):
             adopted = name in making.adopted

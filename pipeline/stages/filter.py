@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gristmill.filters.settings import FilterSettings
-from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.run.libraries import FILTERS, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
 
 
 class FilterSlice(Slice):

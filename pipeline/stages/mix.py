@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from gristmill.pipeline.recipe.making import Making
-from gristmill.pipeline.recipe.model import Recipe
+from typing import TYPE_CHECKING
+
 from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
+    from gristmill.pipeline.recipe.model import Recipe
 
 
 class MixSlice(Slice):

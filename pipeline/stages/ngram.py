@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gristmill.classifiers.settings import BucketSettings, KenlmSettings, NgramSettings
-from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
 
 
 class NgramSection(BaseModel):
@@ -103,9 +106,9 @@ def plan(making: Making, settings: NgramSection | None) -> None:
     model: tuple[str, ...] = ()
     external: dict[str, str] = {}
     if settings.path:
-        external = {"model": file_digest(settings.path, "ngram.path")}
+        external = {"model": digest_named(settings.path, "ngram.path")}
         if settings.kenlm.pieces:
-            external["pieces"] = file_digest(settings.kenlm.pieces, "ngram.kenlm.pieces")
+            external["pieces"] = digest_named(settings.kenlm.pieces, "ngram.kenlm.pieces")
     else:
         sources = making.sources(settings.train_on)
         piece = NgramTrainSlice(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gristmill.pipeline.recipe.making import Making, file_digest
+from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.ending import CONFIGURATION
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
 
 
 class TokenizerSlice(Slice):
@@ -54,9 +58,9 @@ def plan(making: Making, settings: TokenizerSettings | None) -> None:
         proportions=dict(mix.proportions) if mix else {},
         heldout_fraction=making.heldout_fraction,
     )
-    external = {"tokenizer": file_digest(settings.path, "tokenizer.path")} if settings.path else {}
+    external = {"tokenizer": digest_named(settings.path, "tokenizer.path")} if settings.path else {}
     beside = (Path(settings.path).with_name(name) for name in CONFIGURATION) if settings.path else ()
-    external |= {path.name: file_digest(str(path), "tokenizer.path") for path in beside if path.is_file()}
+    external |= {path.name: digest_named(str(path), "tokenizer.path") for path in beside if path.is_file()}
     making.add("tokenizer", TOKENIZER, piece, making.inputs(sources), external)
 
 

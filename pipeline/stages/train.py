@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
 from gristmill.errors import GristmillError
-from gristmill.pipeline.recipe.making import Making
-from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.run.libraries import TRAINER
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.making import Making
+    from gristmill.pipeline.recipe.model import Recipe
 
 
 class TrainSlice(Slice):

@@ -105,7 +105,12 @@ def test_a_plan_and_a_run_digest_the_same_code(place: Path) -> None:
     }
     settings = FilterSettings.model_validate(sections)
     planned = digests_of(settings, seed=1)
-    assert set(planned) == {"rules.f.source", "datatrove.Own.source", "url.lists"}
+    assert set(planned) == {
+        "rules.f.source",
+        "datatrove.Own.source",
+        "datatrove.Own.libraries",
+        "url.lists",
+    }
     made = FilterSettings.model_validate({**sections, "datatrove": sections["datatrove"][:1]})
     assert compile_filters(made, seed=1).digests == planned
     (place / "own_class.py").write_text(BLOCK + "# changed\n")
