@@ -60,7 +60,12 @@ _CLOSES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 }  # fmt: skip
 _OPENS = re.compile(r"<(?:/?[a-zA-Z]|[!?])")
 _TAG = re.compile(r"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
+# A tag without a `>` in quotes: it ends at its first one.
+_SIMPLE_TAG = re.compile(
+    r"""<(/?)([a-zA-Z][^\s/>"']*+)(?=[\s/>])([^"'>]*+(?:(?:"[^">]*+"|'[^'>]*+')[^"'>]*+)*+)>"""
+)
 _MAX_TAG = 20_000  # characters of a tag in which quotes are balanced
+_NEAR = 8  # elements of the stack that are looked at one by one
 _MAX_BALANCED = 4  # times the piece's characters; then a tag ends at its first `>`
 _NAME = re.compile(r"[^\s/>]+")
 _ATTRIBUTE = re.compile(r"""([^\s=/"'>]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]*)))?""")
@@ -212,19 +217,21 @@ def parse(source: str) -> Node:
         at = match.start()
         if at > i:
             builder.text(source[i:at])
-        i, in_vain = _after_tag(source, at, balanced > 0)
-        balanced -= in_vain
-        if source[at + 1] in "!?":
-            continue
-        closes = source[at + 1] == "/"
-        name = _NAME.match(source, at + 1 + closes)
-        if name is None:
-            continue
-        tag = name[0].lower().rpartition(":")[2]
+        if simple := _SIMPLE_TAG.match(source, at):
+            closes, name, markup = simple.groups()
+            i = simple.end()
+        else:
+            i, in_vain = _after_tag(source, at, balanced > 0)
+            balanced -= in_vain
+            if source[at + 1] in "!?" or not (odd := _NAME.match(source, at + 1 + (source[at + 1] == "/"))):
+                continue
+            closes, name, markup = source[at + 1] == "/", odd[0], source[odd.end() : i - 1]
+        tag = name.lower()
+        if ":" in tag:
+            tag = tag.rpartition(":")[2]
         if closes:
             builder.close(tag)
             continue
-        markup = source[name.end() : i - 1]
         closed = markup.endswith("/")
         node = builder.open(tag, markup, closed)
         if tag in _RAW and not closed:
@@ -293,6 +300,16 @@ class _Builder:
 
     def _imply(self, ends: frozenset[str], stops: frozenset[str]) -> None:
         """End the outermost of these elements on this side of where the search stops."""
+        stack = self._stack
+        cut = len(stack)
+        for k in range(cut - 1, max(cut - _NEAR, 0), -1):
+            tag = stack[k].tag
+            if tag in ends:
+                cut = k
+            elif tag in stops:
+                if cut < len(stack):
+                    self._cut(cut)
+                return
         opened = self._open
         found = [places for tag in ends if (places := opened.get(tag))]
         if not found:

@@ -230,9 +230,10 @@ def _is_gutter(node: Node) -> bool:
     if node.tag == "pre" and not named:
         if node.first("pre") is not None:
             return False
-        lines = node.text().split()
+        lines = node.text().split(None, 1)
         if len(lines) < 2 or not lines[0].isdecimal() or len(lines[0]) > 6:
             return False
+        lines = node.text().split()
         return lines == [str(int(lines[0]) + k) for k in range(len(lines))]
     return named and node.is_numbers()
 
