@@ -84,7 +84,8 @@ def name_hashes(table: pa.Table, column: str) -> Numbers:
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         raise UsageError(
-            f"deduplication was asked to use column `{name}`, which the documents lack",
+            f"deduplication was asked to use column `{name}`, the documents carry"
+            f" {', '.join(table.column_names)}",
             hint=f"a source of rows brings it along with `passthrough: {{{name}: float64}}` (or string)",
         )
     return table[name]

@@ -25,6 +25,7 @@ import pyarrow as pa
 from gristmill.document import FAILED as FAILED_SCHEMA
 from gristmill.document import document_id, document_schema, removed_schema
 from gristmill.ledger import Books
+from gristmill.pipeline.extract.absent import AbsentColumns
 from gristmill.pipeline.extract.child import Child, kept_child
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, REMOVED, Page
 from gristmill.pipeline.extract.gates import Removal, make_gates
@@ -80,6 +81,7 @@ class Extraction:
         self.books = Books()
         self.ends: list[RangeEnd] = []
         self.counts: Counter[str] = Counter()
+        self.absent = AbsentColumns(source.passthrough)
 
     def __iter__(self) -> Iterator[ExtractBatch]:
         schema = documents_schema(self._source)
@@ -102,6 +104,7 @@ class Extraction:
             match item:
                 case Record():
                     self._enter(item.payload_bytes)
+                    self.absent.see(item)
                     if self._passes(item, tables):
                         batch.append(item)
                         num_bytes += len(item.payload or b"")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.manifest import Record
+from gristmill.pipeline.extract.absent import absent_notes
 from gristmill.pipeline.extract.extraction import Extraction
 from gristmill.pipeline.phases.repeats import UNKEYED, keep_first
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
@@ -32,8 +33,14 @@ def extract(job: Job[ExtractSlice]) -> Stage:
     extra: dict[str, Any] = {}
     if len(records) > 1 or any(record.extra.get("compare_rows") for record in records):
         extra = yield from keep_first(job, records)
-    notes = [*_notes(records, piece.source), *extra.get("notes", ())]
+    read = ((_num_documents(record), record.extra) for record in records)
+    notes = [*absent_notes(read, piece.source), *_notes(records, piece.source), *extra.get("notes", ())]
     return {**extra, **({"notes": notes} if notes else {})}
+
+
+def _num_documents(record: Record) -> int:
+    items = record.books.items_out if record.books else {}
+    return items.get("kept", 0) + items.get("removed", 0)
 
 
 def _notes(records: Sequence[Record], source: str) -> list[str]:
@@ -74,6 +81,7 @@ def extract_shard(task: Attempt[ExtractSlice], shard: InputShard) -> None:
         has_own_ids |= batch.own_keys[0].null_count < len(batch.own_keys[0])
     task.record.counts = dict(extraction.counts)
     task.record.extra["compare_rows"] = has_own_ids or extraction.has_equal_rows
+    task.record.extra |= extraction.absent.facts()
     outcomes.publish()
     _publish_kinds_of_keys(task, are_own)
     task.record.extra["ends"] = [

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from gristmill.document import FIELDS
+from gristmill.errors import RecipeError
 from gristmill.pins import collect_pins
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.run.stage import Slice, StageKind
 from gristmill.pipeline.run.step import Step
+from gristmill.pipeline.sources.settings import stored_name
 from gristmill.tokenize.settings import MixSettings
 
 
@@ -58,6 +61,44 @@ class Making:
     def inputs(self, sources: Iterable[str]) -> tuple[str, ...]:
         """The steps that hold these sources' documents, each once."""
         return tuple(dict.fromkeys(self.last[source] for source in sources))
+
+    def columns(self, source: str, *, numbers: bool = False) -> tuple[str, ...] | None:
+        """The columns that a source's documents carry after the steps so far; `numbers`: those that can weigh
+        a document.
+
+        None where another run wrote the documents: what those carry their files say.
+        """
+        if source not in self.recipe.sources:
+            return None
+        made: dict[str, str] = {}
+        by_name, at = {step.name: step for step in self.steps}, self.last.get(source)
+        while at:
+            if by_name[at].kind.name == "adopt":
+                return None
+            made = {**by_name[at].kind.carries, **made}
+            at = by_name[at].holders.get(source)
+        passed = self.recipe.sources[source].passthrough
+        further = {**{stored_name(name): kind for name, kind in passed.items()}, **made}
+        if numbers:
+            return tuple(name for name, kind in further.items() if kind in ("int64", "float64"))
+        return (*(field.name for field in FIELDS), *further)
+
+    def check_column(
+        self, column: str, sources: Iterable[str], key: tuple[str, ...], *, numbers: bool = False
+    ) -> None:
+        """Raise RecipeError for a column that a key names and that the documents of a source lack."""
+        for source in sources:
+            there = self.columns(source, numbers=numbers)
+            if there is None or column in there:
+                continue
+            what = "number" if numbers else "column"
+            raise RecipeError(
+                f"`{'.'.join(key)}` names the {what} `{column}`, the documents of `{source}` will carry"
+                f" {', '.join(there) or f'no {what}'}",
+                where=self.recipe.place_of(*key),
+                hint=f"of rows it comes along with `sources.{source}.passthrough: {{{column}: "
+                f"{'float64' if numbers else 'string'}}}`",
+            )
 
     @property
     def mixed_sources(self) -> tuple[str, ...]:

@@ -47,7 +47,8 @@ class StageKind:
     bytes.
     `label` names what the stage leaves in a funnel. `books` says what its records count: texts of documents,
     tokens, or nothing. Documents enter a run at an `entry`. `report` names the sections of the page that show
-    it, as module:function over a RunView.
+    it, as module:function over a RunView. `carries` are the columns that it
+    adds to documents, by type.
     """
 
     name: str
@@ -59,6 +60,7 @@ class StageKind:
     books: Literal["texts", "tokens", ""] = ""
     entry: bool = False
     report: tuple[str, ...] = ()
+    carries: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Callable[[Job[Any]], Stage]:
         """Import the generator of the stage's phases."""

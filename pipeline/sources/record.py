@@ -78,6 +78,8 @@ class Record:
     # whether `key` is the record's own: equal keys mean one record seen again, not two rows with equal texts
     has_own_key: bool = True
     notes: tuple[str, ...] = ()  # what was left out of the record, by name
+    absent: tuple[str, ...] = ()  # columns that the source's settings name and the record lacks
+    there: tuple[str, ...] = ()  # where some are absent: the columns that there are
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ the struct, of the object, or of the text of a JSON object in `metadata`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -57,10 +57,16 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
 
 
 def row_to_record(
-    row: Mapping[str, Any], settings: SourceSettings, origin: Origin, payload_bytes: int
+    row: Mapping[str, Any],
+    settings: SourceSettings,
+    origin: Origin,
+    payload_bytes: int,
+    there: Sequence[str] = (),
 ) -> Record | Failure:
-    """Make a record of a row; one without a usable text is a failure that says which column was looked
-    for."""
+    """Make a record of a row; one without a usable text is a failure that says which column was looked for.
+
+    `there` are the columns of the file, where not all of them were read.
+    """
     columns = settings.columns
     name = columns.html or columns.text or ""
     value = value_at(row, name)
@@ -72,13 +78,17 @@ def row_to_record(
     own_id, url = (_text(cells.get(said or "")) for said in (columns.id, columns.url))
     if not isinstance(value, str | bytes):
         kind = "null" if value is None else f"{type(value).__name__}, not a string"
-        found = f"is missing; there are {_spell(row)}" if value is _MISSING else f"is {kind}"
+        found = (
+            f"is missing; there are {spell_columns(there or tuple(row))}"
+            if value is _MISSING
+            else f"is {kind}"
+        )
         return Failure("no_text", f"column `{name}` {found}", origin, payload_bytes, None, url, own_id)
     if len(value) > settings.max_record_bytes:
         unit = "characters" if isinstance(value, str) else "bytes"
         message = f"{len(value)} {unit}, more than {settings.max_record_bytes}"
         return Failure("too_large", message, origin, payload_bytes, None, url, own_id)
-    return _record(row, columns, settings, origin, payload_bytes, value, own_id, url)
+    return _record(row, columns, settings, origin, payload_bytes, value, own_id, url, there)
 
 
 def _record(
@@ -90,6 +100,7 @@ def _record(
     value: str | bytes,
     own_id: str | None,
     url: str | None,
+    there: Sequence[str],
 ) -> Record:
     is_page = columns.html is not None
     notes: list[str] = []
@@ -110,6 +121,11 @@ def _record(
         notes.append("unreadable_date")
     passed = {name: value_at(row, name) for name in settings.passthrough}
     notes += [f"unreadable.{name}" for name, cell in passed.items() if isinstance(cell, Unreadable)]
+    absent = [name for name, cell in passed.items() if cell is _MISSING]
+    for kind in ("id", "url", "date"):
+        said = getattr(columns, kind)
+        if said and said != kind and value_at(row, said) is _MISSING:  # rows need none of the usual names
+            absent.append(said)
     return Record(
         key=key.hex(),
         url=url,
@@ -127,6 +143,8 @@ def _record(
         own_id=own_id,
         has_own_key=own_id is not None,
         notes=tuple(notes),
+        absent=tuple(absent),
+        there=tuple(there or row) if absent else (),
     )
 
 
@@ -144,6 +162,7 @@ def _date(value: Any) -> str | None:
     return None if value is None or value is _MISSING else as_text(value)
 
 
-def _spell(row: Mapping[str, Any]) -> str:
-    names = [str(name) for name in row][:12]
-    return ", ".join(names)[:200] + (", ..." if len(row) > len(names) else "") if names else "none"
+def spell_columns(there: Sequence[Any]) -> str:
+    """Name the columns that there are, the first of many."""
+    names = [str(name) for name in there][:12]
+    return ", ".join(names)[:200] + (", ..." if len(there) > len(names) else "") if names else "none"

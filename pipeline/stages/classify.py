@@ -64,6 +64,7 @@ SCORE = StageKind(
     label="quality",
     books="texts",
     report=_REPORT,
+    carries={"quality_score": "float64"},
 )
 
 

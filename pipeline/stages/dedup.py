@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
@@ -60,6 +61,7 @@ EXACT = StageKind(
     label="exact dedup",
     books="texts",
     report=_REPORT,
+    carries={"cluster_id": "binary", "cluster_size": "int64"},
 )
 FUZZY = StageKind(
     "dedup-fuzzy",
@@ -70,6 +72,7 @@ FUZZY = StageKind(
     label="near dedup",
     books="texts",
     report=_REPORT,
+    carries={"cluster_id": "binary", "cluster_size": "int64"},
 )
 PIECES = StageKind(
     "dedup-pieces",
@@ -118,9 +121,22 @@ def plan(making: Making, settings: DedupSettings) -> None:
     sources = tuple(name for name in making.last if name not in untouched)
     for name, part in settings.stages.items() if sources else ():
         kind, field = _KINDS[type(part)]
+        for key, column in _columns(part):
+            making.check_column(column, sources, ("dedup", name, key))
         piece = kind.slice.model_validate({field: part, "keep_removed": recipe.keep_removed})
         step = making.add(f"dedup-{name}", kind, piece, making.inputs(sources), _external(part))
         making.last.update(dict.fromkeys(sources, step))
+
+
+def _columns(part: BaseModel) -> Iterator[tuple[str, str]]:
+    """The columns of documents that a part goes by, each with the key that names it."""
+    scope, survivor = (getattr(part, key, "") for key in ("scope", "survivor"))
+    if scope not in ("", "all"):
+        yield "scope", scope
+    if survivor.startswith("best:"):
+        yield "survivor", survivor.removeprefix("best:")
+    if column := getattr(part, "snapshot_column", None):
+        yield "snapshot_column", column
 
 
 def _external(part: BaseModel) -> dict[str, str]:

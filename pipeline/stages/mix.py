@@ -35,6 +35,9 @@ def plan(making: Making, settings: MixSettings | None) -> None:
     tokenizer = making.recipe.section(TokenizerSettings)
     if settings is None or tokenizer is None:
         return
+    for source in making.mixed_sources:
+        if weight := settings.weight_of(source):
+            making.check_column(weight.column, (source,), ("mix", "weights", source), numbers=True)
     inputs = (*(f"encode/{source}" for source in making.mixed_sources), "tokenizer")
     making.add("mix", MIX, MixSlice(mix=settings, tokenizer=tokenizer), inputs)
 

@@ -88,6 +88,7 @@ SCORE = StageKind(
     libraries=(*KERNELS, "sentencepiece"),
     label="perplexity",
     books="texts",
+    carries={"perplexity": "float64", "bucket": "string"},
 )
 HELDOUT = StageKind(
     "ngram-heldout",

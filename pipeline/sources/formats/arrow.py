@@ -52,7 +52,8 @@ def _rows(window: Window, source: InputRange, settings: SourceSettings) -> Itera
                     rows_of(part) if names else ({} for _ in range(min(_BATCH_ROWS, batch.num_rows - at)))
                 )
                 for values in rows:
-                    yield row_to_record(values, settings, Origin(source.path, row, 1), num_bytes(values))
+                    origin = Origin(source.path, row, 1)
+                    yield row_to_record(values, settings, origin, num_bytes(values), batch.schema.names)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         # A stream does not say how many rows it has: what lies behind the damage is one failure.

@@ -55,7 +55,7 @@ def read_parquet(window: Window, source: InputRange, settings: SourceSettings) -
 def _row_group(file: pq.ParquetFile, number: int, path: str, settings: SourceSettings) -> Iterator[Item]:
     row = sum(file.metadata.row_group(before).num_rows for before in range(number))
     end = row + file.metadata.row_group(number).num_rows
-    names = leaves(file.schema_arrow, settings)
+    names, there = leaves(file.schema_arrow, settings), file.schema_arrow.names
     if twice := repeated_column(file.schema_arrow, settings):
         yield from _lost_rows("repeated_column", f"the file has two columns `{twice}`", path, row, end)
         return
@@ -63,7 +63,7 @@ def _row_group(file: pq.ParquetFile, number: int, path: str, settings: SourceSet
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names, use_threads=False):
             rows: Iterable[dict[str, Any]] = rows_of(batch) if names else [{}] * batch.num_rows
             for values in rows:
-                yield row_to_record(values, settings, Origin(path, row, 1), num_bytes(values))
+                yield row_to_record(values, settings, Origin(path, row, 1), num_bytes(values), there)
                 row += 1
     except (pa.ArrowException, OSError) as error:
         message = f"row group {number}: {one_line(error)}"

@@ -46,6 +46,7 @@ def _document(window: Window, path: str, settings: SourceSettings, origin: Origi
         text=text,
         content_type="text/plain",
         columns=columns,
+        absent=tuple(columns),
         has_own_key=False,
     )
 
