@@ -46,13 +46,13 @@ def here(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path / "copy"
 
 
-def test_a_second_run_reuses_every_step_in_under_three_seconds(
+def test_a_second_run_reuses_every_step_in_under_three_seconds_of_work(
     here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    began = time.monotonic()
+    began = time.process_time()  # of this process: the clock would tell how busy the machine is
     code, out, err = run(capfd, "run", "recipe.yaml", "--out", "out")
     assert code == 0 and "0 steps run, 5 reused" in err and "filter/web" in out
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_a_run_in_which_nothing_ran_leaves_the_report_alone(
