@@ -36,6 +36,7 @@ HARMLESS = {
     "cffi": "calls C libraries, which are named themselves",
     "llvmlite": "pinned to one release by numba, which is named",
     "ray": "places tasks; what they write does not depend on where",
+    "gristmill": "the project itself: a stage's version says when its bytes change",
 }
 # These shape bytes in the stages that use them; others load them by way of fsspec or of a library.
 ELSEWHERE = {
