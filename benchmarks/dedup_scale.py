@@ -25,7 +25,7 @@ import numpy as np
 from gristmill.dedup import stars
 from gristmill.dedup.cluster import cluster_bands, merge_forests, merge_tree, write_components
 from gristmill.dedup.radix import sort_pairs
-from gristmill.dedup.runs import Run, key_range, num_parts, write_run
+from gristmill.dedup.runs import SortedRun, key_range, num_parts, write_run
 from gristmill.dedup.settings import FuzzySettings
 
 SETTINGS = FuzzySettings()
@@ -166,7 +166,7 @@ class Scale:
 
     def components(self, forests: list[Path]) -> int:
         """Join forests to components, by the step's own choice; return the rounds of stars it took."""
-        joined = sum(len(Run(path)) for path in forests)
+        joined = sum(len(SortedRun(path)) for path in forests)
         if min(joined, self.total) * stars.EDGE_BYTES <= self.memory:
             for level, groups in enumerate(merge_tree(len(forests))):
                 merged = [self.folder / f"merged-{level}-{number}" for number in range(len(groups))]
@@ -201,7 +201,7 @@ class Scale:
         by_row, by_root, documents, components = hashlib.sha256(), hashlib.sha256(), 0, 0
         parts = sorted(self.folder.glob("components-*"), key=lambda path: int(path.name.split("-")[1]))
         for path in parts:
-            run = Run(path)
+            run = SortedRun(path)
             for start in range(0, len(run), 1 << 20):
                 row, root = (run.columns[name][start : start + (1 << 20)] for name in ("row", "root"))
                 by_row.update(row)

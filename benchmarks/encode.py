@@ -146,7 +146,7 @@ def shuffling(
     out = folder / "shards"
     out.mkdir(exist_ok=True)
     for shard in range(take.num_shards):
-        gather.write_shard([gather.Part(part, shard) for part in parts], out / f"{shard:05d}", "<u2", 1)
+        gather.write_shard([gather.MapOutput(part, shard) for part in parts], out / f"{shard:05d}", "<u2", 1)
     wall, cpu = wall + time.perf_counter() - begun[0], cpu + time.process_time() - begun[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {

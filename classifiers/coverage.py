@@ -136,7 +136,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
+class DomainRemoval:
     """Per document: the rule that removes it or null, what it measured, the bound, and the columns a decision
     notes."""
 
@@ -146,7 +146,7 @@ class Removal:
     noted: dict[str, pa.Array]
 
 
-def removal(settings: CoverageSettings, table: pa.Table, bounds: Bounds, seed: int) -> Removal:
+def removal(settings: CoverageSettings, table: pa.Table, bounds: Bounds, seed: int) -> DomainRemoval:
     """Decide on documents: age first, then the domain's cap; an age is a year with a fraction, a draw is in
     [0, 1)."""
     keys, hosts = _domain_keys(table["url"])
@@ -159,7 +159,7 @@ def removal(settings: CoverageSettings, table: pa.Table, bounds: Bounds, seed: i
     edges = [_year_of(day) for day in (settings.oldest, settings.newest) if day is not None] or [0.0]
     age_bounds = np.where(ages > edges[-1], edges[-1], edges[0])
     values = np.where(of_age, _as_unit(draws), ages)
-    return Removal(
+    return DomainRemoval(
         pa.array(rules.tolist(), pa.string(), mask=rules == ""),
         pa.array(values, mask=np.isnan(values)),
         pa.array(np.where(of_age, _as_unit(limits), age_bounds)),

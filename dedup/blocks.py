@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gristmill.dedup.minhash import Bounds, band_keys, signatures
 from gristmill.dedup.radix import Numbers
-from gristmill.dedup.runs import Columns, Run, concat
+from gristmill.dedup.runs import Columns, SortedRun, concat
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.verify import NEW, OLD, PROBE, SIMILARITY_BINS, Verified, verify_members
 
@@ -28,13 +28,13 @@ Places = npt.NDArray[np.int64]
 class Sets:
     """Where the shingle sets of members lie: in which run, up to which place, and how many."""
 
-    runs: Sequence[Run]
+    runs: Sequence[SortedRun]
     run: Places
     stop: Places
     size: Places
 
     @classmethod
-    def spanning(cls, runs: Sequence[Run], low: int, high: int) -> Sets:
+    def spanning(cls, runs: Sequence[SortedRun], low: int, high: int) -> Sets:
         """The members of a range of components, run after run, as `read_range` gives them."""
         spans = [run.span(low, high) for run in runs]
         pairs = list(zip(runs, spans, strict=True))

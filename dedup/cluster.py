@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numba import njit, types
 
 from gristmill.dedup.radix import U64, Numbers, sort_pairs
-from gristmill.dedup.runs import Run, concat, num_parts, read_range, write_run
+from gristmill.dedup.runs import SortedRun, concat, num_parts, read_range, write_run
 
 FAN_IN = 16
 _SLICE_RECORDS = 4_000_000  # band keys sorted at a time within a reduce task: 32 bytes each
@@ -107,8 +107,8 @@ def cluster_bands(
     slice at a time, a key that alone exceeds a slice as a stream. `old` are the runs of earlier indexes, with
     first rows beyond all of `paths`; documents that only share a key with each other there are left alone.
     """
-    runs = [(run, int(run.columns["first_row"][0])) for run in map(Run, paths)] + [
-        (Run(path), row) for path, row in old
+    runs = [(run, int(run.columns["first_row"][0])) for run in map(SortedRun, paths)] + [
+        (SortedRun(path), row) for path, row in old
     ]
     old_row = min((row for _path, row in old), default=_NONE_OLD)
     forests = _Forests(out, most)
@@ -155,7 +155,9 @@ class _Forests:
         self.joined, self.files = self.joined + len(row), self.files + 1
 
 
-def _slices(runs: Sequence[tuple[Run, int]], low: int, high: int, most: int) -> Iterator[tuple[int, int]]:
+def _slices(
+    runs: Sequence[tuple[SortedRun, int]], low: int, high: int, most: int
+) -> Iterator[tuple[int, int]]:
     """Cut a range of keys so that no piece of more than one key holds more than some `most` records."""
     waiting = [(low, high)]
     while waiting:
@@ -171,7 +173,7 @@ def _slices(runs: Sequence[tuple[Run, int]], low: int, high: int, most: int) -> 
 
 
 def _slice_edges(
-    runs: Sequence[tuple[Run, int]], low: int, high: int, old_row: int
+    runs: Sequence[tuple[SortedRun, int]], low: int, high: int, old_row: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
     spans = [run.span(low, high) for run, _row in runs]
     keys = concat([run.key[span] for (run, _row), span in zip(runs, spans, strict=True)])
@@ -185,7 +187,7 @@ def _slice_edges(
 
 
 def _single_key(
-    runs: Sequence[tuple[Run, int]], low: int, high: int, old_row: int
+    runs: Sequence[tuple[SortedRun, int]], low: int, high: int, old_row: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
     """Join all rows of one key to the smallest of them, as `_slice_edges` does, a part of a run at a time."""
     spans = [(run.columns["row"][run.span(low, high)], first) for run, first in runs]
@@ -218,9 +220,9 @@ def merge_forests(paths: Sequence[Path], out: Path) -> dict[str, int]:
     no more.
     """
     row, root = np.empty(0, np.uint64), np.empty(0, np.uint64)
-    waiting: list[Run] = []
+    waiting: list[SortedRun] = []
     for number, path in enumerate(paths, start=1):
-        waiting.append(Run(path))
+        waiting.append(SortedRun(path))
         if number == len(paths) or sum(map(len, waiting)) >= len(row):
             edges = zip((row, root), ("row", "root"), strict=True)
             row, root = spanning_forest(
@@ -251,7 +253,7 @@ def write_components(forest: Path, out: Path, group_documents: int) -> dict[str,
     `bounds` holds the roots at which groups begin: group g is the components with bounds[g] <= root <
     bounds[g + 1].
     """
-    run = Run(forest)
+    run = SortedRun(forest)
     roots, size = np.unique(run.columns["root"], return_counts=True)
     row, root = sort_pairs(np.concatenate([run.key, roots]), np.concatenate([run.columns["root"], roots]))
     first = group_starts_of(size + 1, group_documents)
@@ -268,7 +270,7 @@ def write_components(forest: Path, out: Path, group_documents: int) -> dict[str,
 
 def group_range(components: Path, group: int) -> tuple[int, int]:
     """Return the range of roots [low, high) of a verification group."""
-    bounds = Run(components).columns["bounds"]
+    bounds = SortedRun(components).columns["bounds"]
     return int(bounds[group]), int(bounds[group + 1])
 
 
@@ -277,5 +279,5 @@ def component_of(
 ) -> tuple[npt.NDArray[np.int64], Numbers]:
     """Return which of a shard's documents lie in a component (by place in the shard) and each one's root;
     `components` are files of rising ranges of rows."""
-    columns = read_range(list(map(Run, components)), first_row, first_row + num_rows, ("row", "root"))
+    columns = read_range(list(map(SortedRun, components)), first_row, first_row + num_rows, ("row", "root"))
     return (columns["row"] - np.uint64(first_row)).astype(np.int64), columns["root"]

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from gristmill.dedup.order import Numbers, join_ids, split_ids
 from gristmill.dedup.radix import group_starts
-from gristmill.dedup.runs import Columns, Run, read_range, sort_columns, write_run
+from gristmill.dedup.runs import Columns, SortedRun, read_range, sort_columns, write_run
 from gristmill.document import removed_schema
 from gristmill.errors import BooksError
 
@@ -128,7 +128,7 @@ def apply_decisions(
     Removed documents carry the rule, their score as value, and the bound; with `drop` off nothing is removed.
     """
     records = sort_columns(
-        read_range([Run(path) for path in paths], first_row, first_row + num_rows, _RUN_COLUMNS)
+        read_range([SortedRun(path) for path in paths], first_row, first_row + num_rows, _RUN_COLUMNS)
     )
     if bool((records["row"][1:] == records["row"][:-1]).any()):
         raise BooksError(

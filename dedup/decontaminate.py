@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 from gristmill.dedup.benchmarks import UNSPACED
 from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.decisions import Applied
-from gristmill.dedup.grams import Found, Grams
+from gristmill.dedup.grams import FoundGrams, Grams
 from gristmill.dedup.radix import group_starts
-from gristmill.dedup.runs import Run, concat
+from gristmill.dedup.runs import SortedRun, concat
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.dedup.shards import read_batches
 from gristmill.dedup.shingles import word_items
@@ -55,7 +55,7 @@ def decontaminate(
     settings: DecontaminateSettings, grams: Path, items: Path, path: Path
 ) -> Iterator[tuple[Applied, pa.Table]]:
     """Split a shard into kept (or cut) and removed documents, with the hits behind them."""
-    run, named = Run(grams), read_parquet(items).to_pylist()
+    run, named = SortedRun(grams), read_parquet(items).to_pylist()
     known = [Grams(run, n) for n in np.unique(run.columns["size"]).tolist()]
     for table in read_batches(path):
         hits: list[dict[str, Any]] = []
@@ -89,7 +89,7 @@ def decontaminate(
 
 def _find_all(
     settings: DecontaminateSettings, known: Sequence[Grams], text: pa.ChunkedArray
-) -> list[tuple[Found, Grams]]:
+) -> list[tuple[FoundGrams, Grams]]:
     """Find the n-grams of every size; those longer than `ngram` only in texts that hold a script without
     spaces."""
     words, bounds = word_items(text)
@@ -100,7 +100,7 @@ def _find_all(
         words, bounds = word_items(text.take(pa.array(docs)))
         for grams in known[len(found) :]:
             part = grams.find(words, bounds)
-            found.append((Found(part.n, docs[part.doc], part.place, part.key), grams))
+            found.append((FoundGrams(part.n, docs[part.doc], part.place, part.key), grams))
     return found
 
 
@@ -125,7 +125,7 @@ def _guilty(
     return guilty
 
 
-def _spans(grams: Grams, found: Found, mine: slice, guilty: list[int]) -> list[tuple[int, int]]:
+def _spans(grams: Grams, found: FoundGrams, mine: slice, guilty: list[int]) -> list[tuple[int, int]]:
     """Return (place, n) of a document's n-grams that belong to guilty items."""
     keys = np.unique(found.key[mine])
     size = grams.start[keys + 1] - grams.start[keys]

@@ -31,7 +31,7 @@ from gristmill.dedup.decisions import (
 from gristmill.dedup.normal import normal_form, words_only
 from gristmill.dedup.order import Numbers, columns_needed, member_columns
 from gristmill.dedup.radix import argsort, group_starts
-from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns, write_run
+from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import ExactSettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.hashing import digest16
@@ -90,7 +90,7 @@ def _keys(
 
 def reduce_exact(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, Any]:
     """Decide who survives among the documents whose key lies in [low, high)."""
-    columns = read_range([Run(path) for path in paths], low, high, _COLUMNS)
+    columns = read_range([SortedRun(path) for path in paths], low, high, _COLUMNS)
     by_key = argsort(columns["key_high"])
     size = np.diff(group_starts(columns["key_high"][by_key]))
     shared = by_key[np.repeat(size > 1, size)]  # most documents are alone with their key

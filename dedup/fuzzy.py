@@ -47,7 +47,7 @@ from gristmill.dedup.minhash import band_keys, signatures
 from gristmill.dedup.nearest import write_nearest
 from gristmill.dedup.order import Numbers, columns_needed, join_ids, member_columns, scope_hashes
 from gristmill.dedup.radix import argsort, group_starts, sort_pairs
-from gristmill.dedup.runs import Columns, Run, concat, read_range, write_run
+from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, write_run
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.dedup.shingles import shingle_texts
@@ -156,7 +156,7 @@ def verify_group(
     Rows from `old_row` on are of earlier indexes: kept whatever the survivor order says.
     """
     low, high = group_range(components, group)
-    runs = [Run(path) for path in members]
+    runs = [SortedRun(path) for path in members]
     columns = read_range(runs, low, high, ("root", *MEMBER))
     new = columns["row"] < np.uint64(old_row) if old_row is not None else np.ones(len(columns["row"]), bool)
     order = np.lexsort(

@@ -27,7 +27,7 @@ from gristmill.dedup.decisions import write_decisions
 from gristmill.dedup.fuzzy import NO_PAIRS
 from gristmill.dedup.order import join_ids
 from gristmill.dedup.radix import group_starts
-from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns, write_run
+from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.verify import NEW, OLD, Verified
 
@@ -44,7 +44,7 @@ def list_undecided(
     on."""
     parts: list[Columns] = []
     for number in range(first, first + count):
-        run = Run(members[number])
+        run = SortedRun(members[number])
         names = ("rank", "id_high", "id_low", "row", "source", "snapshot", "scope", "num_shingles", "end")
         part = read_range([run], root, root + 1, names)
         part["stop"] = part.pop("end")
@@ -66,7 +66,7 @@ def _in_order(columns: Columns) -> Places:
 def _sets(members: Sequence[Path], columns: Columns) -> Sets:
     run, stop, size = (columns[name].astype(np.int64) for name in ("run", "stop", "num_shingles"))
     used = np.unique(run)
-    opened = {number: Run(members[number]) for number in used.tolist()}
+    opened = {number: SortedRun(members[number]) for number in used.tolist()}
     return Sets(list(opened.values()), np.searchsorted(used, run), stop, size)
 
 
@@ -75,7 +75,7 @@ def verify_block(
 ) -> tuple[dict[str, int], Verified, Columns]:
     """Verify the first undecided members of all slices among themselves; write those kept and what was
     decided."""
-    runs = [Run(path) for path in undecided]
+    runs = [SortedRun(path) for path in undecided]
     columns: Columns = {name: np.empty(0, np.uint64) for name in (*ORDER, *_CARRIED, "slice")}
     most = block_length(settings, np.zeros(MOST_MEMBERS, np.int64)) if settings.verify != "none" else 1
     for number, run in enumerate(runs):  # a block is the first of the first of each
@@ -113,7 +113,7 @@ def sweep(
 ) -> tuple[dict[str, int], list[tuple[Verified, Columns]]]:
     """Compare a slice's members after the block with those that it kept; write those left and those
     removed."""
-    kept, mine = Run(block).columns, Run(undecided).columns
+    kept, mine = SortedRun(block).columns, SortedRun(undecided).columns
     taken = int(kept["taken"][number])
     columns = {name: mine[name][taken:].copy() for name in (*ORDER, *_CARRIED)}
     keeper, score = np.full(len(columns["row"]), -1, np.int64), np.full(len(columns["row"]), np.nan)
@@ -161,7 +161,7 @@ def sum_clusters(decided: Sequence[Path], low: int, high: int, out: Path) -> dic
     names: dict[str, npt.NDArray] = {name: np.empty((2, 0), np.uint64) for name in _NAMES}
     size: Columns = {name: np.empty(0, np.uint64) for name in (*_CLUSTER, "size")}
     for path in decided:
-        part = read_range([Run(path)], low, high, (*_CLUSTER, *_NAMES))
+        part = read_range([SortedRun(path)], low, high, (*_CLUSTER, *_NAMES))
         each = {**{name: part[name] for name in _CLUSTER}, "size": np.ones(len(part["keeper"]), np.uint64)}
         size = _add(size, _add({name: column[:0] for name, column in each.items()}, each))
         for name in _NAMES:
@@ -200,10 +200,10 @@ def _add(size: Columns, each: Columns) -> Columns:
 
 def complete(settings: FuzzySettings, decided: Path, clusters: Sequence[Path], out: Path) -> dict[str, int]:
     """Write the decisions on the documents of a run whose clusters have two members or more."""
-    run = Run(decided)
+    run = SortedRun(decided)
     low, high = (int(run.key[0]), int(run.key[-1]) + 1) if len(run) else (0, 0)
     names = ("keeper", "id_high", "id_low", "size", "num_sources", "num_snapshots")
-    known = read_range([Run(path) for path in clusters], low, high, names)
+    known = read_range([SortedRun(path) for path in clusters], low, high, names)
     place = np.searchsorted(known["keeper"], run.key)
     found = np.flatnonzero(np.append(known["keeper"], ~np.uint64(0))[place] == run.key)
     place = place[found]

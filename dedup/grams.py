@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.dedup.benchmarks import characters_per_word, read_items
-from gristmill.dedup.runs import Run, concat, write_run
+from gristmill.dedup.runs import SortedRun, concat, write_run
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.dedup.shingles import ngrams, word_items
 from gristmill.errors import InputError
@@ -102,7 +102,7 @@ def _most_items(columns: dict[str, npt.NDArray]) -> tuple[dict[str, npt.NDArray]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundGrams:
     """The n-grams of one size that a batch of texts shares with benchmarks: document, place, key of each."""
 
     n: int
@@ -118,7 +118,7 @@ class Grams:
     """The n-grams of the benchmarks of one size, with a bit filter in front: nearly all n-grams of documents
     end there."""
 
-    def __init__(self, run: Run, n: int) -> None:
+    def __init__(self, run: SortedRun, n: int) -> None:
         self.n = n
         chosen = np.flatnonzero(run.columns["size"] == n)
         key, start = np.unique(run.key[chosen], return_index=True)
@@ -128,7 +128,7 @@ class Grams:
         self.filter = np.zeros(1 << _FILTER_BITS, bool)
         self.filter[key >> np.uint64(64 - _FILTER_BITS)] = True
 
-    def find(self, words: npt.NDArray[np.uint64], bounds: npt.NDArray[np.int64]) -> Found:
+    def find(self, words: npt.NDArray[np.uint64], bounds: npt.NDArray[np.int64]) -> FoundGrams:
         """Find the n-grams of some texts' words that a benchmark has too."""
         hashes, starts = ngrams(words, bounds, self.n)
         maybe = np.flatnonzero(self.filter[hashes >> np.uint64(64 - _FILTER_BITS)])
@@ -138,7 +138,7 @@ class Grams:
         doc = np.searchsorted(starts, maybe, "right") - 1
         whole = np.diff(bounds)[doc] >= self.n  # a shorter text has a hash of its own kind
         maybe, number, doc = maybe[whole], number[whole], doc[whole]
-        return Found(self.n, doc, maybe - starts[doc], number)
+        return FoundGrams(self.n, doc, maybe - starts[doc], number)
 
     def entries(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the places in `item` and `place` of some keys."""

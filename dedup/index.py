@@ -24,7 +24,7 @@ from gristmill.dedup.cluster import component_of
 from gristmill.dedup.fuzzy import MEMBER, describe, write_members
 from gristmill.dedup.minhash import band_keys, signatures
 from gristmill.dedup.radix import sort_pairs
-from gristmill.dedup.runs import Run, concat, write_run
+from gristmill.dedup.runs import SortedRun, concat, write_run
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.shards import read_batches
 from gristmill.storage import ParquetWriter
@@ -73,7 +73,7 @@ def _write_names(documents: Path, places: npt.NDArray[np.int64], out: Path) -> N
 def gather_index(members: Path, first_row: int, components: Sequence[Path], out: Path) -> dict[str, int]:
     """Write what verification needs of an index's documents that lie in a component; its rows begin at
     `first_row`."""
-    index = Run(members)
+    index = SortedRun(members)
     places, root = component_of(components, first_row, len(index))
     ends = index.columns["end"].astype(np.int64)
     starts = ends - index.columns["num_shingles"].astype(np.int64)

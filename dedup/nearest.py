@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns, write_run
+from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.dedup.verify import SIMILARITY_BINS, Verified
 from gristmill.parquet import read_parquet
@@ -86,7 +86,7 @@ def name_old(nearest: Sequence[Path], names: Path, first_row: int, corpus: str, 
     last = first_row + num_rows(names)
     wanted = []
     for path in nearest:
-        rows = Run(path).columns["old_row"]
+        rows = SortedRun(path).columns["old_row"]
         wanted.append(np.unique(rows[(rows >= first_row) & (rows < last)]))
     places = np.unique(concat(wanted)).astype(np.int64) - first_row
     start = 0
@@ -112,7 +112,7 @@ def tell(
 ) -> dict[str, Any]:
     """Write what each document of a shard is nearest to; return what was removed and kept, added up."""
     names = ("row", "old_row", "similarity", "exact")
-    runs = [Run(path) for path in nearest]
+    runs = [SortedRun(path) for path in nearest]
     pairs = _best(sort_columns(read_range(runs, first_row, first_row + num_rows(documents), names)))
     wanted = pa.array(np.unique(pairs["old_row"]))
     known = [table.filter(pc.is_in(table["old_row"], wanted)) for table in map(read_parquet, named)]

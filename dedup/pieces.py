@@ -30,7 +30,7 @@ from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, wit
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.order import Numbers, scope_hashes
 from gristmill.dedup.radix import argsort, group_starts
-from gristmill.dedup.runs import Run, read_range, sort_columns, write_run
+from gristmill.dedup.runs import SortedRun, read_range, sort_columns, write_run
 from gristmill.dedup.settings import PieceSettings, SpanSettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.dedup.split import Piece, pieces_of, sentence_bounds
@@ -97,7 +97,7 @@ def reduce_pieces(
     `spared` is the occurrence that stays when it lies in the same document, so that overlapping spans do not
     cut it.
     """
-    columns = read_range([Run(path) for path in paths], low, high, _COLUMNS)
+    columns = read_range([SortedRun(path) for path in paths], low, high, _COLUMNS)
     by_key = argsort(columns["key_high"])
     size = np.diff(group_starts(columns["key_high"][by_key]))
     shared = by_key[np.repeat(size > 1, size)]
@@ -125,7 +125,10 @@ def apply_pieces(
     their whole text."""
     found = sort_columns(
         read_range(
-            [Run(run) for run in cuts], first_row, first_row + num_rows(path), ("row", "piece", "spared")
+            [SortedRun(run) for run in cuts],
+            first_row,
+            first_row + num_rows(path),
+            ("row", "piece", "spared"),
         )
     )
     row = first_row

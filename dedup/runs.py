@@ -47,7 +47,7 @@ def write_run(path: Path, columns: Mapping[str, npt.NDArray]) -> None:
             np.ascontiguousarray(array).tofile(file)
 
 
-class Run:
+class SortedRun:
     """A run opened for reading; columns are mapped, not loaded."""
 
     def __init__(self, path: Path) -> None:
@@ -101,7 +101,7 @@ def num_parts(num_records: int, part_records: int) -> int:
     return max(1, -(-num_records // part_records))
 
 
-def read_range(runs: Sequence[Run], low: int, high: int, names: Sequence[str]) -> Columns:
+def read_range(runs: Sequence[SortedRun], low: int, high: int, names: Sequence[str]) -> Columns:
     """Read a key range of several runs into memory, one after another in the order given."""
     spans = [run.span(low, high) for run in runs]
     return {

@@ -25,7 +25,7 @@ from numba import njit, types
 
 from gristmill.dedup.cluster import group_starts_of, sizes_of_groups, spanning_forest
 from gristmill.dedup.radix import U64, Numbers, sort_pairs
-from gristmill.dedup.runs import Run, read_range, write_run
+from gristmill.dedup.runs import SortedRun, read_range, write_run
 
 EDGE_BYTES = 200  # of memory for each edge of a slice while a forest is made of it
 _BY_ROW = 64  # bytes of memory for each row of a range
@@ -42,7 +42,7 @@ def row_range(part: int, parts: int, num_rows: int) -> tuple[int, int]:
     return part * num_rows // parts, (part + 1) * num_rows // parts
 
 
-def _slices(runs: Sequence[Run], low: int, high: int, most: int) -> Iterator[tuple[Numbers, Numbers]]:
+def _slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Iterator[tuple[Numbers, Numbers]]:
     """Yield the records of a range of keys as (key, other), at most `most` at a time, run after run."""
     for run in runs:
         span = run.span(low, high)
@@ -55,7 +55,7 @@ def _slices(runs: Sequence[Run], low: int, high: int, most: int) -> Iterator[tup
 def small_star(paths: Sequence[Path], low: int, high: int, memory_bytes: int, out: Path) -> dict[str, int]:
     """Write forests of the edges of rows in [low, high), each by row and by root, as `out`.0.row and so on;
     return how many files, and edges read and written."""
-    runs = [Run(path) for path in paths]
+    runs = [SortedRun(path) for path in paths]
     total = sum((span := run.span(low, high)).stop - span.start for run in runs)
     most = max(1, memory_bytes // EDGE_BYTES // 2)
     pieces = max(1, -(-total // most))
@@ -99,12 +99,12 @@ def large_star(
     smallest = np.arange(low, high, dtype=np.uint64)
     most = max(1, memory_bytes // EDGE_BYTES // 2)
     conflicts = 0
-    for rows, roots in _slices([Run(path) for path in by_row], low, high, most):
+    for rows, roots in _slices([SortedRun(path) for path in by_row], low, high, most):
         conflicts += _smallest_roots(
             np.ascontiguousarray(rows), np.ascontiguousarray(roots), np.uint64(low), smallest
         )
     number, edges, changed = 0, 0, 0
-    for roots, rows in _slices([Run(path) for path in by_root], low, high, most):
+    for roots, rows in _slices([SortedRun(path) for path in by_root], low, high, most):
         moved = smallest[(roots - np.uint64(low)).astype(np.int64)]
         changed += int((moved != roots).sum())
         row, root = sort_pairs(rows, moved)
@@ -123,11 +123,11 @@ def write_stars(
     """
     root_of = np.arange(low, high, dtype=np.uint64)
     inside = np.zeros(high - low, bool)
-    for rows, roots in _slices([Run(path) for path in by_row], low, high, _SLICE):
+    for rows, roots in _slices([SortedRun(path) for path in by_row], low, high, _SLICE):
         place = (rows - np.uint64(low)).astype(np.int64)
         root_of[place], inside[place] = roots, True
     size = np.zeros(high - low, np.int64)
-    for roots, _rows in _slices([Run(path) for path in by_root], low, high, _SLICE):
+    for roots, _rows in _slices([SortedRun(path) for path in by_root], low, high, _SLICE):
         place = (roots - np.uint64(low)).astype(np.int64)
         np.add.at(size, place, 1)
     heads = np.flatnonzero(size)

@@ -31,7 +31,7 @@ import pyarrow as pa
 from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.order import Numbers, split_ids
-from gristmill.dedup.runs import Columns, Run, concat, read_range, sort_columns, write_run
+from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import SubstringSettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.dedup.windows import byte_units, hash_windows, smallest_of_windows, word_units
@@ -85,7 +85,7 @@ def map_fingerprints(settings: SubstringSettings, path: Path, out: Path) -> dict
 
 def find_repeated(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
     """Write the fingerprints in [low, high) that occur more than once in all shards."""
-    columns = read_range([Run(path) for path in paths], low, high, ("key", "often"))
+    columns = read_range([SortedRun(path) for path in paths], low, high, ("key", "often"))
     key, place, count = np.unique(columns["key"], return_inverse=True, return_counts=True)
     often = np.zeros(len(key), bool)
     np.logical_or.at(often, place, columns["often"].astype(bool))
@@ -98,7 +98,7 @@ def map_windows(
 ) -> dict[str, int]:
     """Write the hashes of a shard's windows whose fingerprint is repeated, as `out`.0 and so on, each of some
     millions."""
-    known = [Run(run) for run in repeated]
+    known = [SortedRun(run) for run in repeated]
     waiting: list[Columns] = []
     count, files, row = 0, 0, first_row
     for table in read_batches(path, ["id", "text"]):
@@ -124,7 +124,7 @@ def _flush(waiting: Sequence[Columns], out: Path, files: int) -> int:
     return files + 1
 
 
-def _among(known: Sequence[Run], keys: Numbers) -> npt.NDArray[np.bool_]:
+def _among(known: Sequence[SortedRun], keys: Numbers) -> npt.NDArray[np.bool_]:
     """Say which keys are in one of some runs of rising ranges."""
     distinct, place = np.unique(keys, return_inverse=True)
     found = np.zeros(len(distinct), bool)
@@ -138,7 +138,7 @@ def _among(known: Sequence[Run], keys: Numbers) -> npt.NDArray[np.bool_]:
 def find_cuts(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
     """Write the byte ranges to cut, by row, of the windows whose hash lies in [low, high): of equal ones all
     but the first."""
-    columns = read_range([Run(path) for path in paths], low, high, _WINDOW)
+    columns = read_range([SortedRun(path) for path in paths], low, high, _WINDOW)
     order = np.lexsort([columns[name] for name in ("start", "row", "id_low", "id_high", "check", "key")])
     columns = {name: column[order] for name, column in columns.items()}
     again = np.zeros(len(order), bool)
@@ -154,7 +154,7 @@ def apply_substring(
     its whole text."""
     found = sort_columns(
         read_range(
-            [Run(run) for run in cuts], first_row, first_row + num_rows(path), ("row", "start", "stop")
+            [SortedRun(run) for run in cuts], first_row, first_row + num_rows(path), ("row", "start", "stop")
         )
     )
     row = first_row

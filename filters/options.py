@@ -23,11 +23,11 @@ LANGUAGES = dict(pair.split(":") for pair in _NAMES.split())
 _DATATROVES_OWN = "datatrove.pipeline.filters."
 
 
-class Section(BaseModel):
+class FilterSection(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Bounded(Section):
+class Bounded(FilterSection):
     """A bound written as fields beside the others: kept if min <= value <= max, above < value < below."""
 
     min: float | None = Field(None, description="the least that is kept")
@@ -46,7 +46,7 @@ class Bounded(Section):
         return self
 
 
-class AgeSettings(Section):
+class AgeSettings(FilterSection):
     """Documents by the date they were fetched or published."""
 
     after: datetime.date | None = Field(None, description="keep from this day on")
@@ -60,7 +60,7 @@ class AgeSettings(Section):
         return self
 
 
-class UrlSettings(Section):
+class UrlSettings(FilterSection):
     """Lists are text files, one entry a line, `#` for comments; of domains and URLs also `.u64` files made by
     `build_list`."""
 
@@ -79,7 +79,7 @@ class UrlSettings(Section):
     )
 
 
-class LanguageSettings(Section):
+class LanguageSettings(FilterSection):
     """Documents by language: as the extraction found it, by CLD2, or by a fastText model."""
 
     keep: tuple[str, ...] = Field(
@@ -157,7 +157,7 @@ class FunctionSettings(Bounded):
         return self.name or self.function.rpartition(":")[2]
 
 
-class DatatroveSettings(Section):
+class DatatroveSettings(FilterSection):
     """A datatrove filter block, by the path of its class."""
 
     filter: str = Field(
@@ -179,7 +179,7 @@ class DatatroveSettings(Section):
         return not self.filter.startswith(_DATATROVES_OWN)
 
 
-class PiiSettings(Section):
+class PiiSettings(FilterSection):
     """Personal data to replace; defaults are FineWeb's."""
 
     email: bool = Field(True, description="replace e-mail addresses")

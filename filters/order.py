@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gristmill.filters.block import Block
 from gristmill.filters.contents import datatrove_block, function_block, model_block, word_list_block
-from gristmill.filters.options import Section
+from gristmill.filters.options import FilterSection
 from gristmill.filters.own_code import class_file, code_digests, filter_classes, function_file
 from gristmill.filters.pii import pii_block
 from gristmill.filters.presets import PRESETS
@@ -67,7 +67,7 @@ def _blocks_without_code(settings: FilterSettings, seed: int) -> list[Block]:
 def _recipes(settings: FilterSettings) -> Iterator[tuple[str, str]]:
     """Name what each filter measures: its settings without those that only bound."""
 
-    def spell(part: Section, *bounds: str) -> str:
+    def spell(part: FilterSection, *bounds: str) -> str:
         return canonical_json(part.model_dump(mode="json", exclude={*SIDES, *bounds})).decode()
 
     for name in settings.presets:

@@ -22,11 +22,11 @@ from pydantic import Field, field_validator, model_validator
 from gristmill.filters.options import (
     AgeSettings,
     DatatroveSettings,
+    FilterSection,
     FunctionSettings,
     LanguageSettings,
     ModelSettings,
     PiiSettings,
-    Section,
     UrlSettings,
     WordListSettings,
 )
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gristmill.filters.presets import Preset
 
 
-class FilterSettings(Section):
+class FilterSettings(FilterSection):
     """An ordered list of filters; see the module's example."""
 
     presets: tuple[str, ...] = Field((), description="published rule sets, in the order they run")

@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(slots=True)
-class Record:
+class TaskRecord:
     """What one task did: the files it published, its books, counts, histograms and samples."""
 
     phase: str
@@ -44,7 +44,7 @@ class Record:
     digest: str = ""  # of the body, once it has been read back
 
     @classmethod
-    def lost(cls, phase: str, task: str) -> Record:
+    def lost(cls, phase: str, task: str) -> TaskRecord:
         """What stands for a task that failed on every attempt where the recipe allows it: no files, and
         nothing counted."""
         return cls(phase, task, counts=Counter(), extra={"lost": True})
@@ -74,7 +74,7 @@ def record_path(folder: Path, phase: str, task: str) -> Path:
     return folder / "records" / phase / f"{task}.json"
 
 
-def put_record(folder: Path, record: Record) -> bool:
+def put_record(folder: Path, record: TaskRecord) -> bool:
     """Publish a task's record unless another attempt has; all files it names must be in place."""
     for place in sorted({(folder / entry.path).parent for entry in record.files}):
         store_of(folder).settle(place)
@@ -87,13 +87,13 @@ def finished_keys(folder: Path, phase: str) -> set[str]:
     return {path.stem for path in (folder / "records" / phase).glob("*.json")}
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> TaskRecord:
     """Read a shard record, checking its digest."""
     (record,) = read_records([path])
     return record
 
 
-def read_records(paths: Sequence[Path], *, slim: bool = False) -> Iterator[Record]:
+def read_records(paths: Sequence[Path], *, slim: bool = False) -> Iterator[TaskRecord]:
     """Read shard records of one step in order, checking their digests.
 
     `slim` leaves out histograms, samples and tallies: a driver holds a hundred thousand records at once.
@@ -103,7 +103,7 @@ def read_records(paths: Sequence[Path], *, slim: bool = False) -> Iterator[Recor
             yield _record(path, raw, slim=slim)
 
 
-def _record(path: Path, raw: bytes, *, slim: bool) -> Record:
+def _record(path: Path, raw: bytes, *, slim: bool) -> TaskRecord:
     body, timing, digest = _open(path, raw)
     for entry in body["files"]:
         below(path.parent.parent.parent, entry["path"])
@@ -113,7 +113,7 @@ def _record(path: Path, raw: bytes, *, slim: bool) -> Record:
             "samples": {},
             "extra": {name: value for name, value in body["extra"].items() if name != "tallies"},
         }
-    return Record(
+    return TaskRecord(
         body["phase"],
         body["task"],
         [FileEntry(**entry) for entry in body["files"]],
@@ -166,7 +166,7 @@ class Manifest:
         """The sources whose files of one kind this step wrote, in order of first appearance."""
         return list(dict.fromkeys(entry.source for entry in self.named(kind) if entry.source is not None))
 
-    def read_records(self) -> list[Record]:
+    def read_records(self) -> list[TaskRecord]:
         """Read every shard record, in the order of phases and tasks."""
         return list(read_records([self.folder / entry["path"] for entry in self.records]))
 

@@ -60,10 +60,10 @@ def parse_value(text: str, option: str) -> Any:
         pass
     import yaml  # only for lists and mappings that are no JSON: a node with torch alone has none
 
-    from gristmill.yaml12 import Loader
+    from gristmill.yaml12 import Yaml12Loader
 
     try:
-        return yaml.load(text, Loader)  # a subclass of SafeLoader
+        return yaml.load(text, Yaml12Loader)  # a subclass of SafeLoader
     except yaml.YAMLError as error:
         raise UsageError(f"`{option}` cannot be read: {getattr(error, 'problem', None) or error}") from None
 

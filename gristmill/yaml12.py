@@ -10,7 +10,7 @@ import yaml
 from gristmill import overrides
 
 
-class Loader(yaml.SafeLoader):
+class Yaml12Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2's core schema."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -28,11 +28,11 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _scalar(loader: Loader, node: Any) -> Any:
+def _scalar(loader: Yaml12Loader, node: Any) -> Any:
     return overrides.parse_scalar(loader.construct_scalar(node))
 
 
-Loader.yaml_implicit_resolvers = {
+Yaml12Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if tag.endswith((":merge", ":timestamp"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -43,5 +43,5 @@ for _tag, _pattern in (
     ("float", overrides.FLOAT),
 ):
     _name = f"tag:yaml.org,2002:{_tag}"
-    Loader.add_implicit_resolver(_name, re.compile(f"^(?:{_pattern.pattern})$"), None)
-    Loader.add_constructor(_name, _scalar)
+    Yaml12Loader.add_implicit_resolver(_name, re.compile(f"^(?:{_pattern.pattern})$"), None)
+    Yaml12Loader.add_constructor(_name, _scalar)

@@ -16,14 +16,14 @@ from gristmill.tokenize.shards import shard_entry, write_files
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MapOutput:
     """What one map task left for a shard: its files (by stem), and which of its shards this is."""
 
     stem: Path
     position: int
 
 
-def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) -> dict[str, Any]:
+def write_shard(parts: Sequence[MapOutput], out: Path, dtype: str, num_sources: int) -> dict[str, Any]:
     """Gather one shard's documents from all map tasks in key order, write its six files, and return its
     manifest entry.
 
@@ -62,7 +62,7 @@ def write_shard(parts: Sequence[Part], out: Path, dtype: str, num_sources: int) 
     }
 
 
-def _cut(part: Part) -> tuple[tuple[int, int], tuple[int, int]]:
+def _cut(part: MapOutput) -> tuple[tuple[int, int], tuple[int, int]]:
     """The shard's rows of a part's entries, and its stretch of the part's tokens."""
     cuts = np.fromfile(part.stem.with_suffix(".cuts"), "<u8").reshape(-1, 2)[
         part.position : part.position + 2
@@ -71,5 +71,5 @@ def _cut(part: Part) -> tuple[tuple[int, int], tuple[int, int]]:
     return (first, last), (start, stop)
 
 
-def _read(part: Part, suffix: str, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
+def _read(part: MapOutput, suffix: str, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
     return np.fromfile(part.stem.with_suffix(suffix), dtype, stop - start, offset=start * dtype.itemsize)

@@ -47,21 +47,21 @@ _SHORTEST_CUT = 2  # one token of text and the end token
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredFile:
     """One encoded file: what may be trained on and what is held out."""
 
     training: Size
     heldout: Size
 
 
-def measure(index: Path, settings: MixSettings, seed: int, sizes: Path) -> Measured:
+def measure(index: Path, settings: MixSettings, seed: int, sizes: Path) -> MeasuredFile:
     """Count both splits of one encoded file, and write its training tokens by size class and draw."""
     table = read_parquet(index)
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
     training = table.filter(pa.array(~held))
     tokens = training["tokens"].to_numpy().astype(np.uint64)
     sizes_by_draw(_raw_draws(training, seed), tokens).astype("<u8").tofile(sizes)
-    return Measured(_size(training), _size(table.filter(pa.array(held))))
+    return MeasuredFile(_size(training), _size(table.filter(pa.array(held))))
 
 
 def levels(
@@ -83,7 +83,7 @@ def levels(
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class CutOff:
     """Where a source's order is cut off: the last level taken whole, and how much of the next copy.
 
     `missing` counts the tokens that it falls short by; `reason` says why.
@@ -96,7 +96,7 @@ class Bound:
     reason: str = ""
 
 
-def find_bound(levels: Sequence[Path], tokens: int, available: int, *, weighted: bool, split: bool) -> Bound:
+def find_bound(levels: Sequence[Path], tokens: int, available: int, *, weighted: bool, split: bool) -> CutOff:
     """Find the highest level at which all copies up to it hold at most `tokens`; level -1 takes none.
 
     Unweighted files list first copies only: whole epochs are counted off before, and the rest is a prefix in
@@ -113,9 +113,9 @@ def find_bound(levels: Sequence[Path], tokens: int, available: int, *, weighted:
     level = (whole << ORDER_BITS) + first - 1
     following = _following(parts, low)
     if not left:
-        return Bound(level)
+        return CutOff(level)
     if not following:
-        return Bound(level, missing=left, reason="each of its documents is at its most copies")
+        return CutOff(level, missing=left, reason="each of its documents is at its most copies")
     (at, length), *others = following
     if not split or others or left < _SHORTEST_CUT:
         why = (
@@ -123,8 +123,8 @@ def find_bound(levels: Sequence[Path], tokens: int, available: int, *, weighted:
             "two documents stand at the same place" if others else
             "a document is not cut to its end token alone"
         )  # fmt: skip
-        return Bound(level, missing=left, reason=f"the next document has {length:,} tokens, and {why}")
-    return Bound(level, (whole << ORDER_BITS) + at, left)
+        return CutOff(level, missing=left, reason=f"the next document has {length:,} tokens, and {why}")
+    return CutOff(level, (whole << ORDER_BITS) + at, left)
 
 
 def _up_to(parts: Sequence[npt.NDArray[Any]], level: int) -> int:
@@ -146,7 +146,7 @@ def _following(parts: Sequence[npt.NDArray[Any]], level: int) -> list[tuple[int,
     return found
 
 
-def most_copies(settings: MixSettings, source: str, bound: Bound) -> int:
+def most_copies(settings: MixSettings, source: str, bound: CutOff) -> int:
     """How often a document of a source can be taken up to a level."""
     level = max(bound.level, bound.cut_level)
     if level < 0:

@@ -24,7 +24,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SourcePlan:
     """One source of a mixture: its share, and the tokens to write."""
 
     source: str
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class MixPlan:
-    rows: tuple[Row, ...]
+    rows: tuple[SourcePlan, ...]
 
     @property
     def tokens(self) -> int:
@@ -71,7 +71,9 @@ def make_plan(settings: MixSettings, sizes: Mapping[str, Size]) -> MixPlan:
     limit, tightest = largest_budget(settings, sizes, shares)
     if settings.method == "unimax":
         return MixPlan(
-            tuple(Row(name, share, round(share * budget), sizes[name]) for name, share in shares.items())
+            tuple(
+                SourcePlan(name, share, round(share * budget), sizes[name]) for name, share in shares.items()
+            )
         )
     if budget > limit:
         raise RecipeError(
@@ -81,7 +83,8 @@ def make_plan(settings: MixSettings, sizes: Mapping[str, Size]) -> MixPlan:
         )
     return MixPlan(
         tuple(
-            Row(name, share, math.floor(share * budget + 1e-6), sizes[name]) for name, share in shares.items()
+            SourcePlan(name, share, math.floor(share * budget + 1e-6), sizes[name])
+            for name, share in shares.items()
         )
     )
 

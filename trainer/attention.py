@@ -41,7 +41,7 @@ class Segments:
     __hash__ = None  # type: ignore[assignment]
 
 
-class Packed(NamedTuple):
+class PackedBatch(NamedTuple):
     """The same on a GPU: where each document begins and the last ends (int32, the last repeated), and a bound
     on lengths."""
 
@@ -57,7 +57,7 @@ class Blocks:
 
 
 # None: causal; Tensor: bool, True where a key may be seen, queries being the last of the keys
-Mask = Segments | Packed | Blocks | Tensor | None
+Mask = Segments | PackedBatch | Blocks | Tensor | None
 
 
 class Scores(NamedTuple):
@@ -95,7 +95,7 @@ class DocumentMasks:
         bounds = bounds.pin_memory() if self.device.type == "cuda" else bounds
         bounds = bounds.to(self.device, non_blocking=True)
         torch._dynamo.maybe_mark_dynamic(bounds, 0)  # one compiled block serves every capacity
-        return Packed(bounds, positions.shape[1])
+        return PackedBatch(bounds, positions.shape[1])
 
 
 def document_kernel(
@@ -120,7 +120,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, scores: Scores = PLAIN) 
     if isinstance(mask, Segments):
         out: Tensor = _attend_segments(q, k, v, mask, scores)
         return out
-    if isinstance(mask, Packed):
+    if isinstance(mask, PackedBatch):
         return _attend_packed(q, k, v, mask, scores)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     grouped = q.shape[1] != k.shape[1]
@@ -170,7 +170,7 @@ def _attend_segments(q: Tensor, k: Tensor, v: Tensor, mask: Segments, scores: Sc
     return torch.cat([attend(a[None], b[None], c[None], None, scores)[0] for a, b, c in parts]).view_as(q)
 
 
-def _attend_packed(q: Tensor, k: Tensor, v: Tensor, mask: Packed, scores: Scores) -> Tensor:
+def _attend_packed(q: Tensor, k: Tensor, v: Tensor, mask: PackedBatch, scores: Scores) -> Tensor:
     grouped = q.shape[2] // k.shape[2]
     how: dict[str, Any] = {"enable_gqa": True} if grouped > 1 and _varlen_groups else {}
     if grouped > 1 and not how:

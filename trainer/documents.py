@@ -19,7 +19,7 @@ from gristmill.errors import GristmillError, IntegrityError, UsageError
 from gristmill.trainer.checkpoint import Meta, find
 from gristmill.trainer.config import DataSettings
 from gristmill.trainer.fields import from_dict
-from gristmill.trainer.loader import Loader
+from gristmill.trainer.loader import BatchLoader
 from gristmill.trainer.remote import open_shards
 from gristmill.trainer.shards import ShardSet
 
@@ -38,7 +38,7 @@ class Document:
         return self.id or f"{self.shard}:{self.row}"
 
 
-def documents(loader: Loader, first: int, count: int) -> list[Document]:
+def documents(loader: BatchLoader, first: int, count: int) -> list[Document]:
     """Return the documents of samples `first` to `first + count`, each once, in the order they come."""
     found: dict[tuple[int, int], None] = {}
     for number in range(first, first + count):
@@ -64,7 +64,7 @@ def documents_of_step(run: Path, step: int) -> tuple[ShardSet, list[Document]]:
         )
     batch = int(meta.settings["batch"])
     first = int(meta.trunk.get("first_sample", 0)) + (step - 1) * batch
-    return shards, documents(Loader(shards, meta.model.context, meta.seed, data), first, batch)
+    return shards, documents(BatchLoader(shards, meta.model.context, meta.seed, data), first, batch)
 
 
 def _named(shards: ShardSet, places: list[tuple[int, int]]) -> Iterator[Document]:

@@ -32,13 +32,13 @@ from gristmill.trainer.generate import load_model
 from gristmill.trainer.loader import IGNORED
 from gristmill.trainer.model import Model
 from gristmill.trainer.rows import kind_of, prompt_of, read_rows
-from gristmill.trainer.tokenizer import Tokenizer, load_tokenizer
+from gristmill.trainer.tokenizer import ShardTokenizer, load_tokenizer
 
 LOGITS_AT_ONCE = 1 << 26  # fp32: 256 MB
 
 
 @dataclass(frozen=True)
-class Scored:
+class Continuation:
     """The log-likelihood of a continuation in nats, its tokens, and whether greedy decoding would have
     written it."""
 
@@ -47,7 +47,7 @@ class Scored:
     is_greedy: bool
 
 
-class Window(NamedTuple):
+class ScoredWindow(NamedTuple):
     """Tokens `start` to `stop` of a row, of which those from `first` on are scored."""
 
     row: int
@@ -62,7 +62,7 @@ def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, An
     tokenizer = load_tokenizer(find(checkpoint))
     rows = list(read_rows(file))
 
-    def score(pairs: list[tuple[str, str]]) -> list[Scored]:
+    def score(pairs: list[tuple[str, str]]) -> list[Continuation]:
         return score_pairs(model, tokenizer, meta.eos_id, pairs)
 
     found = {kind: [row for row in rows if kind_of(row) == kind] for kind in ("text", "answer", "choices")}
@@ -79,8 +79,8 @@ def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, An
 
 
 def _score_texts(
-    model: Model, tokenizer: Tokenizer, eos_id: int, texts: list[str]
-) -> tuple[list[Scored], list[Scored]]:
+    model: Model, tokenizer: ShardTokenizer, eos_id: int, texts: list[str]
+) -> tuple[list[Continuation], list[Continuation]]:
     """Score whole texts, and the last word of those that have words before it, in one pass."""
     joined = [_joined(tokenizer, *_before_last_word(text)) for text in texts]
     rows = [[eos_id, *ids] for ids, _ in joined]
@@ -101,8 +101,8 @@ def _before_last_word(text: str) -> tuple[str, str]:
 
 
 def score_pairs(
-    model: Model, tokenizer: Tokenizer, eos_id: int, pairs: list[tuple[str, str]]
-) -> list[Scored]:
+    model: Model, tokenizer: ShardTokenizer, eos_id: int, pairs: list[tuple[str, str]]
+) -> list[Continuation]:
     """Score each continuation after its prompt; both are encoded as one text, cut where the prompt's tokens
     end."""
     whole = [[eos_id, *_joined(tokenizer, prompt, rest)[0]] for prompt, rest in pairs]
@@ -110,7 +110,7 @@ def score_pairs(
     return score_tokens(model, whole, firsts)
 
 
-def _joined(tokenizer: Tokenizer, prompt: str, rest: str) -> tuple[list[int], int]:
+def _joined(tokenizer: ShardTokenizer, prompt: str, rest: str) -> tuple[list[int], int]:
     both, alone = tokenizer.encode(prompt + rest), tokenizer.encode(prompt)
     shared = 0  # a token may span the seam: it belongs to what is scored
     while shared < min(len(both), len(alone)) and both[shared] == alone[shared]:
@@ -118,13 +118,15 @@ def _joined(tokenizer: Tokenizer, prompt: str, rest: str) -> tuple[list[int], in
     return both, shared
 
 
-def score_tokens(model: Model, rows: list[list[int]], firsts: list[int]) -> list[Scored]:
+def score_tokens(model: Model, rows: list[list[int]], firsts: list[int]) -> list[Continuation]:
     """Score tokens `first` to the end of each row of ids."""
     return [_summed(scores) for scores in token_scores(model, rows, firsts)]
 
 
-def _summed(scores: list[tuple[float, bool]]) -> Scored:
-    return Scored(-math.fsum(nats for nats, _ in scores), len(scores), all(right for _, right in scores))
+def _summed(scores: list[tuple[float, bool]]) -> Continuation:
+    return Continuation(
+        -math.fsum(nats for nats, _ in scores), len(scores), all(right for _, right in scores)
+    )
 
 
 @torch.no_grad()
@@ -133,7 +135,9 @@ def token_scores(model: Model, rows: list[list[int]], firsts: list[int]) -> list
     of rows of like length."""
     context, device = model.config.context, model.embed.weight.device
     windows = [
-        Window(i, *window) for i, row in enumerate(rows) for window in _windows(len(row), firsts[i], context)
+        ScoredWindow(i, *window)
+        for i, row in enumerate(rows)
+        for window in _windows(len(row), firsts[i], context)
     ]
     windows.sort(key=lambda window: window.stop - window.start)
     found: list[list[tuple[float, bool]]] = [
@@ -163,9 +167,9 @@ def token_scores(model: Model, rows: list[list[int]], firsts: list[int]) -> list
     return found
 
 
-def _batches(windows: list[Window], num_tokens: int) -> Iterator[list[Window]]:
+def _batches(windows: list[ScoredWindow], num_tokens: int) -> Iterator[list[ScoredWindow]]:
     """Group windows, sorted by length, into batches of about `num_tokens` with their padding."""
-    part: list[Window] = []
+    part: list[ScoredWindow] = []
     for window in windows:
         if part and (window.stop - window.start) * (len(part) + 1) > num_tokens:
             yield part
@@ -186,7 +190,7 @@ def _windows(length: int, first: int, context: int) -> Iterator[tuple[int, int, 
         scored = stop
 
 
-def _texts(texts: list[str], scores: list[Scored], words: list[Scored]) -> dict[str, Any]:
+def _texts(texts: list[str], scores: list[Continuation], words: list[Continuation]) -> dict[str, Any]:
     nats, tokens = -sum(s.log_likelihood for s in scores), sum(s.num_tokens for s in scores)
     size = sum(len(text.encode()) for text in texts)
     found: dict[str, Any] = {
@@ -199,7 +203,7 @@ def _texts(texts: list[str], scores: list[Scored], words: list[Scored]) -> dict[
     return found | ({"last_word": _answers(words)} if words else {})
 
 
-def _answers(scores: list[Scored]) -> dict[str, Any]:
+def _answers(scores: list[Continuation]) -> dict[str, Any]:
     nats, tokens = -sum(s.log_likelihood for s in scores), sum(s.num_tokens for s in scores)
     return {
         "rows": len(scores),
@@ -210,7 +214,7 @@ def _answers(scores: list[Scored]) -> dict[str, Any]:
 
 
 def _choices(
-    rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Scored]]
+    rows: list[dict[str, Any]], score: Callable[[list[tuple[str, str]]], list[Continuation]]
 ) -> dict[str, Any]:
     pairs = [(prompt_of(row), choice) for row in rows for choice in row["choices"]]
     scores = iter(score(pairs))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import InputError
-from gristmill.trainer.loader import Batch, Range, collate, gather
+from gristmill.trainer.loader import Range, TokenBatch, collate, gather
 from gristmill.trainer.order import Permutation
 from gristmill.trainer.parallel import Group
 from gristmill.trainer.shards import ShardSet, Stream
@@ -54,7 +54,7 @@ class HeldOut:
             list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)), context
         )
 
-    def batch(self, first: int, rows: int) -> Batch:
+    def batch(self, first: int, rows: int) -> TokenBatch:
         """Return samples `first` to `first + rows`; beyond the end rows are padding."""
         inside = self.samples[first : first + rows]
         samples = [gather(self.stream, ranges) for ranges in inside]
@@ -68,7 +68,7 @@ class HeldOut:
         empty.sources.fill_(-1)
         parts = ("inputs", "targets", "positions", "sources")
         return (
-            Batch(*(torch.cat([getattr(batch, part), getattr(empty, part)]) for part in parts))
+            TokenBatch(*(torch.cat([getattr(batch, part), getattr(empty, part)]) for part in parts))
             if inside
             else empty
         )
@@ -76,7 +76,7 @@ class HeldOut:
     @torch.no_grad()
     def evaluate(
         self,
-        score: Callable[[Batch], tuple[Tensor, Tensor]],
+        score: Callable[[TokenBatch], tuple[Tensor, Tensor]],
         rows: int,
         group: Group,
         stop: Callable[[], bool] = lambda: False,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import InputError, UsageError
-from gristmill.trainer.architectures.base import Part
+from gristmill.trainer.architectures.base import MatrixPart
 from gristmill.trainer.architectures.table import ARCHITECTURES, architecture, of_model_type
 from gristmill.trainer.checkpoint import find, write_atomic
 from gristmill.trainer.config import Settings
@@ -212,7 +212,9 @@ def _stored(name: str, where: dict[str, Any], folder: Path) -> str:
     return stored
 
 
-def _refuse_unknown(names: set[str], where: dict[str, Any], stored_as: dict[Part, str], folder: Path) -> None:
+def _refuse_unknown(
+    names: set[str], where: dict[str, Any], stored_as: dict[MatrixPart, str], folder: Path
+) -> None:
     """Refuse weights that nothing of the model would take; a tied head may be stored a second time."""
     odd = sorted(name for name in names if not name.endswith(BUFFERS))
     if odd == ["lm_head.weight"]:

@@ -105,7 +105,7 @@ class FeedForward(nn.Module):
         return F.silu(x) if self.activation == "silu" else F.gelu(x, approximate="tanh")
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and feed-forward, added to the residual stream; normed before, after or both."""
 
     def __init__(self, config: ModelConfig, traits: Traits, layer: int) -> None:

@@ -30,7 +30,7 @@ Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """Rows of one step, all int64 of shape (rows, context); `sources` is -1 and `targets` IGNORED on
     padding."""
 
@@ -42,25 +42,27 @@ class Batch:
     def __len__(self) -> int:
         return self.inputs.shape[0]
 
-    def rows(self, start: int, stop: int) -> Batch:
-        return Batch(
+    def rows(self, start: int, stop: int) -> TokenBatch:
+        return TokenBatch(
             *(tensor[start:stop] for tensor in (self.inputs, self.targets, self.positions, self.sources))
         )
 
     def num_targets(self) -> int:
         return int((self.targets != IGNORED).sum())
 
-    def pinned(self) -> Batch:
+    def pinned(self) -> TokenBatch:
         """Return the batch in memory that is copied to a GPU without waiting; for the loader's threads."""
-        return Batch(
+        return TokenBatch(
             *(part.pin_memory() for part in (self.inputs, self.targets, self.positions, self.sources))
         )
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> TokenBatch:
         def move(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.to(device, non_blocking=True) if device.type == "cuda" else tensor
 
-        return Batch(*(move(tensor) for tensor in (self.inputs, self.targets, self.positions, self.sources)))
+        return TokenBatch(
+            *(move(tensor) for tensor in (self.inputs, self.targets, self.positions, self.sources))
+        )
 
 
 class Samples(Protocol):
@@ -92,7 +94,7 @@ class Windows:
         return [(start, min(start + self.context, self.stream.num_tokens))]
 
 
-class Loader:
+class BatchLoader:
     """Serve batches of a shard set; `state` anywhere is the number of samples already taken."""
 
     def __init__(
@@ -154,7 +156,7 @@ class Loader:
                     ),
                 )
 
-    def batch(self, first: int, count: int, rank: int = 0, world: int = 1) -> Batch:
+    def batch(self, first: int, count: int, rank: int = 0, world: int = 1) -> TokenBatch:
         """Return a rank's rows of the step that takes samples `first` to `first + count`."""
         return collate(
             [self.sample(number) for number in range(first + rank, first + count, world)],
@@ -171,7 +173,7 @@ class Loader:
             total += sum(stop - start for start, stop in ranges)
         return total
 
-    def sample(self, number: int) -> Sample:
+    def sample(self, number: int) -> PaddedRow:
         """Return sample `number` of the endless sequence of epochs."""
         return gather(*self.ranges(number))
 
@@ -182,7 +184,7 @@ class Loader:
 
 
 @dataclass(frozen=True)
-class Sample:
+class PaddedRow:
     """One row, not yet padded: numpy arrays of equal length."""
 
     inputs: np.ndarray
@@ -191,7 +193,7 @@ class Sample:
     sources: np.ndarray
 
 
-def gather(stream: Stream, ranges: list[Range]) -> Sample:
+def gather(stream: Stream, ranges: list[Range]) -> PaddedRow:
     """Read the ranges of one sample; a range that starts inside a document counts positions from its own
     start."""
     parts = []
@@ -202,10 +204,10 @@ def gather(stream: Stream, ranges: list[Range]) -> Sample:
         doc_starts, sources = stream.documents(start, stop)
         positions = np.arange(start, stop) - np.maximum(doc_starts, start)
         parts.append((tokens[:-1], tokens[1:], positions, sources))
-    return Sample(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return PaddedRow(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def collate(samples: list[Sample], context: int, eos_id: int) -> Batch:
+def collate(samples: list[PaddedRow], context: int, eos_id: int) -> TokenBatch:
     """Stack samples to (rows, context); padding is a document of its own whose targets are ignored."""
     shape = (len(samples), context)
     inputs, targets = np.full(shape, eos_id, np.int64), np.full(shape, IGNORED, np.int64)
@@ -215,10 +217,12 @@ def collate(samples: list[Sample], context: int, eos_id: int) -> Batch:
         inputs[row, :used], targets[row, :used] = sample.inputs, sample.targets
         positions[row, :used], sources[row, :used] = sample.positions, sample.sources
         positions[row, used:] = np.arange(context - used)
-    return Batch(*map(torch.from_numpy, (inputs, targets, positions, sources)))
+    return TokenBatch(*map(torch.from_numpy, (inputs, targets, positions, sources)))
 
 
-def prefetch(make: Callable[[int], Batch], steps: range, ahead: int = 4, threads: int = 2) -> Iterator[Batch]:
+def prefetch(
+    make: Callable[[int], TokenBatch], steps: range, ahead: int = 4, threads: int = 2
+) -> Iterator[TokenBatch]:
     """Yield `make(step)` for each step in order, made up to `ahead` batches ahead by threads; an error is
     raised where its batch would come.
 
@@ -226,7 +230,7 @@ def prefetch(make: Callable[[int], Batch], steps: range, ahead: int = 4, threads
     kernels goes on.
     """
     with ThreadPoolExecutor(threads, "loader") as pool:
-        made: deque[Future[Batch]] = deque()
+        made: deque[Future[TokenBatch]] = deque()
         try:
             for step in steps:
                 made.append(pool.submit(make, step))
@@ -241,9 +245,9 @@ def prefetch(make: Callable[[int], Batch], steps: range, ahead: int = 4, threads
 
 def _samples(stream: Stream, context: int, seed: int, settings: DataSettings) -> Samples:
     if settings.packing == "bestfit":
-        from gristmill.trainer.packing import Packed
+        from gristmill.trainer.packing import PackedStream
 
-        return Packed(stream, context, seed)
+        return PackedStream(stream, context, seed)
     return Windows(stream, context, settings.shuffle_shards)
 
 

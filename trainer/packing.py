@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 WINDOW = 1 << 16  # pieces packed together
 
 
-class Packed:
+class PackedStream:
     """Samples of one stream, each a list of ranges; `num_cut` documents had to be cut."""
 
     groups: list[int] | None = None

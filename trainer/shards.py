@@ -40,7 +40,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Shard:
+class TokenShard:
     """One payload file and its sidecars."""
 
     name: str
@@ -51,7 +51,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Run:
+class TokenRange:
     """A stretch of one shard: tokens `start` to `start + length`, on document boundaries."""
 
     shard: int
@@ -76,7 +76,7 @@ class ShardSet:
             self.tokenizer_name = str(manifest.get("tokenizer", ""))
             self.tokenizer_sha256 = str(manifest.get("tokenizer_sha256", ""))
             self.sources = [Source(**_known(Source, entry)) for entry in manifest["sources"]]
-            self.shards = [Shard(**_known(Shard, entry)) for entry in manifest["shards"]]
+            self.shards = [TokenShard(**_known(TokenShard, entry)) for entry in manifest["shards"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the shard manifest is not readable: {error!r}", where=where) from error
         for name in (*(shard.name for shard in self.shards), self.tokenizer_name or "none"):
@@ -172,7 +172,7 @@ class Documents:
 class Stream:
     """A sequence of tokens made of runs of shards, read by position; documents never span two runs."""
 
-    def __init__(self, shards: ShardSet, runs: list[Run]) -> None:
+    def __init__(self, shards: ShardSet, runs: list[TokenRange]) -> None:
         self.shards, self.runs = shards, runs
         self.ends = np.cumsum([run.length for run in runs], dtype=np.int64).tolist()
         self.num_tokens: int = self.ends[-1] if runs else 0
@@ -181,7 +181,8 @@ class Stream:
     def whole(cls, shards: ShardSet) -> Stream:
         """All shards in the manifest's order."""
         return cls(
-            shards, [Run(index, 0, shard.tokens) for index, shard in enumerate(shards.shards) if shard.tokens]
+            shards,
+            [TokenRange(index, 0, shard.tokens) for index, shard in enumerate(shards.shards) if shard.tokens],
         )
 
     @classmethod
@@ -193,7 +194,9 @@ class Stream:
             mine = np.concatenate(([False], shards.doc_sources(index) == source, [False]))
             edges = np.flatnonzero(mine[1:] != mine[:-1])
             starts = np.concatenate(([0], ends))
-            runs += [Run(index, int(starts[a]), int(starts[b] - starts[a])) for a, b in edges.reshape(-1, 2)]
+            runs += [
+                TokenRange(index, int(starts[a]), int(starts[b] - starts[a])) for a, b in edges.reshape(-1, 2)
+            ]
         return cls(shards, runs)
 
     def read(self, start: int, stop: int) -> Ints:

@@ -11,7 +11,7 @@ from gristmill.errors import InputError
 FILES = ("tokenizer.json", "tokenizer.model")
 
 
-class Tokenizer(Protocol):
+class ShardTokenizer(Protocol):
     """Text to ids and back, without any special tokens; ids from `size` on have no text."""
 
     @property
@@ -77,7 +77,7 @@ def find_tokenizer(folder: Path) -> Path | None:
     return next((place / name for place in places for name in FILES if (place / name).is_file()), None)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path) -> ShardTokenizer:
     """Load the tokenizer of a folder; its absence is an error that says where it is looked for."""
     path = find_tokenizer(folder)
     if path is None:

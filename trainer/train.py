@@ -40,7 +40,7 @@ from gristmill.trainer.documents import documents
 from gristmill.trainer.heldout import HeldOut
 from gristmill.trainer.hf import load_weights, start_config
 from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.loader import Batch, Loader, prefetch
+from gristmill.trainer.loader import BatchLoader, TokenBatch, prefetch
 from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
 from gristmill.trainer.model import Model, flops_per_token, num_parameters
@@ -127,7 +127,7 @@ class Training:
         self.settings, self.group, self.shards, self.config = settings, group, shards, config
         self.folder = Path(settings.run)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.loader = Loader(self.shards, self.config.context, settings.seed, settings.data)
+        self.loader = BatchLoader(self.shards, self.config.context, settings.seed, settings.data)
         self.steps = settings.steps or max(1, self.loader.num_samples // settings.batch)
         background = settings.async_save and group.device.type == "cuda"
         self.checkpoints = Checkpoints(self.folder, group, background)
@@ -217,7 +217,7 @@ class Training:
             part = self._batch(self.step).rows(0, self.micro)
             settle(self.module, lambda: self._forward(part, scale=0.0, loss=self.settings.loss).total)
 
-    def _train_step(self, batch: Batch) -> None:
+    def _train_step(self, batch: TokenBatch) -> None:
         """Forward and backward over the parts of the batch, then one update; nothing here waits for the
         device."""
         started = time.perf_counter()
@@ -251,7 +251,7 @@ class Training:
         self.last = (loss_mean, norm, settings.optimizer.lr * factor, num_targets, started)
 
     @torch.no_grad()
-    def _expert_shares(self, batch: Batch) -> Tensor | None:
+    def _expert_shares(self, batch: TokenBatch) -> Tensor | None:
         """Count which experts the whole step uses, in a pass before the others where it has several parts."""
         if not self.config.num_experts or self.rows <= self.micro:
             return None  # one part counts itself
@@ -348,12 +348,12 @@ class Training:
         """Return the number of the first sample of a step."""
         return int(self.trunk.get("first_sample", 0)) + step * self.settings.batch
 
-    def _batch(self, step: int) -> Batch:
+    def _batch(self, step: int) -> TokenBatch:
         batch = self.settings.batch
         made = self.loader.batch(self._sample(step), batch, self.group.rank, self.group.world)
         return made.pinned() if self.group.device.type == "cuda" else made
 
-    def _forward(self, batch: Batch, **how: Any) -> Any:
+    def _forward(self, batch: TokenBatch, **how: Any) -> Any:
         masked = self.settings.data.document_mask
         mask = self.masks(batch.positions) if masked else None
         if not masked and self.special_scores:  # the plain causal kernel has none: a row is one document

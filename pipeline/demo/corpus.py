@@ -20,7 +20,7 @@ from gristmill.errors import InputError
 from gristmill.hashing import digest16, sha256_file, sha256_json
 from gristmill.pipeline.demo import harvest, markup
 from gristmill.pipeline.demo.crawl import CRAWLED, write_crawl
-from gristmill.pipeline.demo.harvest import Passage
+from gristmill.pipeline.demo.harvest import DemoPassage
 from gristmill.pipeline.demo.pages import build_pages, draw, num_by_host
 from gristmill.storage import write_atomic
 
@@ -100,7 +100,7 @@ def _machine() -> list[str]:
     return [sys.version, *(f"{name} {dist.version}" for name, dist in harvest.distributions())]
 
 
-def _prose(seed: int) -> Iterator[Passage]:
+def _prose(seed: int) -> Iterator[DemoPassage]:
     """Long texts that people wrote to be read: half of the long descriptions, licences, help topics,
     introductions of modules."""
     for passage in [*harvest.topics(), *harvest.descriptions(), *harvest.licences()]:
@@ -108,17 +108,17 @@ def _prose(seed: int) -> Iterator[Passage]:
             yield _reflowed(passage)
     for module in harvest.standard_library_modules():
         if len(module.text) >= _MIN_PROSE_CHARACTERS:
-            yield _reflowed(Passage(f"introduction:{module.name}", module.name, module.text))
+            yield _reflowed(DemoPassage(f"introduction:{module.name}", module.name, module.text))
 
 
-def _reflowed(passage: Passage) -> Passage:
+def _reflowed(passage: DemoPassage) -> DemoPassage:
     """Hard line ends become paragraphs, markup goes, and what is very long ends early."""
-    return Passage(
+    return DemoPassage(
         passage.key, passage.title, markup.to_text(markup.parse(passage.text[:_MAX_PROSE_CHARACTERS]))
     )
 
 
-def _within(passages: Iterable[Passage], max_bytes: int) -> list[Passage]:
+def _within(passages: Iterable[DemoPassage], max_bytes: int) -> list[DemoPassage]:
     """Choose passages by the hash of their key until the bytes are used up; the chosen stay in the order they
     came."""
     listed = list(passages)
@@ -133,7 +133,7 @@ def _within(passages: Iterable[Passage], max_bytes: int) -> list[Passage]:
     return [listed[number] for number in sorted(chosen)]
 
 
-def _write_jsonl(path: Path, passages: Iterable[Passage]) -> Path:
+def _write_jsonl(path: Path, passages: Iterable[DemoPassage]) -> Path:
     date = CRAWLED.isoformat()
     rows = [
         {"id": passage.key, "date": date, "title": passage.title, "text": passage.text}

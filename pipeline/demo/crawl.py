@@ -13,7 +13,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from gristmill.hashing import digest16
-from gristmill.pipeline.demo.pages import Page
+from gristmill.pipeline.demo.pages import DemoPage
 
 CRAWLED = datetime(
     2025, 1, 15, 12, tzinfo=UTC
@@ -25,7 +25,7 @@ _FIELDS = {
 }
 
 
-def write_crawl(folder: Path, pages: Sequence[Page], num_files: int) -> list[Path]:
+def write_crawl(folder: Path, pages: Sequence[DemoPage], num_files: int) -> list[Path]:
     """Spread pages over files by the hash of their address, as a crawler's queue does; return the files in
     order."""
     paths = []
@@ -54,7 +54,7 @@ def _write_info(writer: WARCWriter, name: str) -> None:
     writer.write_record(info)
 
 
-def _write_visit(writer: WARCWriter, page: Page) -> None:
+def _write_visit(writer: WARCWriter, page: DemoPage) -> None:
     """One page is three records: what was asked, what came, and what the crawler noted."""
     second = int.from_bytes(digest16("second", page.url)[:4], "little") % (30 * 24 * 3600)
     _scheme, _, host, *path = page.url.split("/")

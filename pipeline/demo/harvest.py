@@ -63,7 +63,7 @@ class Documented:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class DemoPassage:
     """A text with a key of its own, such as `licence:numpy`."""
 
     key: str
@@ -173,15 +173,15 @@ def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     return f"({ast.unparse(function.args)})"
 
 
-def descriptions() -> Iterator[Passage]:
+def descriptions() -> Iterator[DemoPassage]:
     """Yield installed packages' long descriptions."""
     for name, dist in distributions():
         text = str(dist.metadata["Description"] or "") if "Description" in dist.metadata else ""
         if len(text) > 500:
-            yield Passage(f"description:{name}", name, _clean(text))
+            yield DemoPassage(f"description:{name}", name, _clean(text))
 
 
-def licences() -> Iterator[Passage]:
+def licences() -> Iterator[DemoPassage]:
     """Yield each wording of a licence once: Python's own and those that installed packages carry."""
     own = Path(sysconfig.get_path("stdlib"), "LICENSE.txt")
     files = [("Python", own)] if own.is_file() else []
@@ -196,24 +196,26 @@ def licences() -> Iterator[Passage]:
         digest = digest16(" ".join(text.split()))
         if len(text) >= _MIN_LICENCE_CHARACTERS and digest not in seen:
             seen[digest] = None
-            yield Passage(f"licence:{owner}:{path.name}:{digest.hex()[:8]}", f"{owner}: {path.name}", text)
+            yield DemoPassage(
+                f"licence:{owner}:{path.name}:{digest.hex()[:8]}", f"{owner}: {path.name}", text
+            )
 
 
-def topics() -> Iterator[Passage]:
+def topics() -> Iterator[DemoPassage]:
     """Yield the language reference as `help()` knows it; some systems install Python without it."""
     try:
         from pydoc_data.topics import topics as known
     except ImportError:
         return
     for name, text in sorted(known.items()):
-        yield Passage(f"topic:{name}", name, text)
+        yield DemoPassage(f"topic:{name}", name, text)
 
 
-def sources() -> Iterator[Passage]:
+def sources() -> Iterator[DemoPassage]:
     """Yield the standard library's modules as source text."""
     for name, path in standard_library_files():
         if _MIN_MODULE_BYTES <= path.stat().st_size <= _MAX_MODULE_BYTES and (text := read_text(path)):
-            yield Passage(f"stdlib:{name}", name, text)
+            yield DemoPassage(f"stdlib:{name}", name, text)
 
 
 def read_text(path: Path) -> str:

@@ -29,7 +29,7 @@ _INLINE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class PageBlock:
     """A heading, a paragraph, one item of a list, a defined term (`title`) with its text, or code."""
 
     kind: Literal["heading", "paragraph", "item", "term", "code"]
@@ -37,15 +37,15 @@ class Block:
     title: str = ""
 
 
-def parse(text: str) -> list[Block]:
+def parse(text: str) -> list[PageBlock]:
     """Cut a text into blocks at blank lines, underlined headings, fences and items."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     for lines in _chunks(inspect.cleandoc(text.expandtabs(4))):
         blocks += _classify(lines)
     return [block for block in blocks if block.text.strip()]
 
 
-def to_html(blocks: Iterable[Block]) -> str:
+def to_html(blocks: Iterable[PageBlock]) -> str:
     """Render blocks as the body of an article."""
     parts: list[str] = []
     open_list = ""
@@ -58,7 +58,7 @@ def to_html(blocks: Iterable[Block]) -> str:
     return "\n".join(parts + [f"</{open_list}>"] * bool(open_list))
 
 
-def to_text(blocks: Iterable[Block]) -> str:
+def to_text(blocks: Iterable[PageBlock]) -> str:
     """Render blocks as plain text with one line per paragraph."""
     return "\n\n".join(f"{block.title}: {block.text}" if block.title else block.text for block in blocks)
 
@@ -90,18 +90,18 @@ def _chunks(text: str) -> Iterator[list[str]]:
         yield pending
 
 
-def _classify(lines: list[str]) -> Iterator[Block]:
+def _classify(lines: list[str]) -> Iterator[PageBlock]:
     if lines[0] == "```" or all(_CODE.match(line) for line in lines):
         code = lines[1:] if lines[0] == "```" else lines
-        yield Block("code", inspect.cleandoc("\n".join(code)))
+        yield PageBlock("code", inspect.cleandoc("\n".join(code)))
         return
     if _UNDERLINE.match(lines[0]) and len(lines) > 1:  # an overlined heading
         lines = lines[1:]
     if len(lines) > 1 and _UNDERLINE.match(lines[1]):
-        yield Block("heading", plain(lines[0]))
+        yield PageBlock("heading", plain(lines[0]))
         lines = lines[2:]
     elif lines and lines[0].startswith("#"):
-        yield Block("heading", plain(lines[0].lstrip("#")))
+        yield PageBlock("heading", plain(lines[0].lstrip("#")))
         lines = lines[1:]
     if lines and (directive := _DIRECTIVE.match(lines[0])):
         lead = (
@@ -115,7 +115,7 @@ def _classify(lines: list[str]) -> Iterator[Block]:
         yield from _running_text(lines)
 
 
-def _running_text(lines: list[str]) -> Iterator[Block]:
+def _running_text(lines: list[str]) -> Iterator[PageBlock]:
     """Tell lists, definitions (a line and indented lines below it) and prose apart."""
     if _ITEM.match(lines[0]) or _FIELD.match(lines[0]):
         items: list[list[str]] = []
@@ -123,7 +123,7 @@ def _running_text(lines: list[str]) -> Iterator[Block]:
             if _ITEM.match(line) or _FIELD.match(line) or not items:
                 items.append([])
             items[-1].append(_ITEM.sub("", line))
-        yield from (Block("item", plain(" ".join(item))) for item in items)
+        yield from (PageBlock("item", plain(" ".join(item))) for item in items)
     elif len(lines) > 1 and not lines[0].startswith(" ") and lines[1].startswith("  "):
         terms: list[tuple[str, list[str]]] = []
         for line in lines:
@@ -133,15 +133,15 @@ def _running_text(lines: list[str]) -> Iterator[Block]:
                 terms.append((line, []))
         for title, body in terms:
             yield (
-                Block("term", plain(" ".join(body)), plain(title))
+                PageBlock("term", plain(" ".join(body)), plain(title))
                 if body
-                else Block("paragraph", plain(title))
+                else PageBlock("paragraph", plain(title))
             )
     else:
-        yield Block("paragraph", plain(" ".join(lines)))
+        yield PageBlock("paragraph", plain(" ".join(lines)))
 
 
-def _element(block: Block) -> str:
+def _element(block: PageBlock) -> str:
     text = html.escape(block.text, quote=False)
     if block.kind == "term":
         return f"<dt><code>{html.escape(block.title, quote=False)}</code></dt><dd><p>{text}</p></dd>"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from gristmill.hashing import digest16
 from gristmill.pipeline.demo import harvest, markup, templates
-from gristmill.pipeline.demo.harvest import Documented, Passage
+from gristmill.pipeline.demo.harvest import DemoPassage, Documented
 from gristmill.pipeline.demo.templates import Content, Render
 
 MIN_PAGE_CHARACTERS = 350
@@ -21,7 +21,7 @@ _VERSION_FRACTION, _MIRROR_FRACTION, _PRINT_FRACTION = 0.30, 0.25, 0.10  # of th
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class DemoPage:
     """One answer of a server."""
 
     url: str
@@ -45,7 +45,7 @@ def draw(seed: int, *key: str) -> float:
     return int.from_bytes(digest16(str(seed), *key)[:6], "little") / 2.0**48
 
 
-def build_pages(seed: int) -> list[Page]:
+def build_pages(seed: int) -> list[DemoPage]:
     """Return every page of the small web; the same machine and seed give the same pages in the same order."""
     manual, reference, journal = _from_modules(seed)
     index = [_from_description(passage) for passage in web_descriptions(seed)]
@@ -61,7 +61,7 @@ def build_pages(seed: int) -> list[Page]:
     return [*pages, *_besides(seed, pages)]
 
 
-def web_descriptions(seed: int) -> list[Passage]:
+def web_descriptions(seed: int) -> list[DemoPassage]:
     """The half of the long descriptions that is on the web; the other half is curated prose."""
     return [passage for passage in harvest.descriptions() if draw(seed, "web", passage.key) < 0.5]
 
@@ -127,28 +127,28 @@ def _body(documented: Documented) -> str:
     return "\n".join(parts)[:_MAX_ARTICLE_CHARACTERS]
 
 
-def _from_description(passage: Passage) -> Article:
+def _from_description(passage: DemoPassage) -> Article:
     body = markup.to_html(markup.parse(passage.text[:_MAX_ARTICLE_CHARACTERS]))
     return Article(f"{passage.title.lower()}/", passage.title, "Packages", body)
 
 
 def _publish(
     root: str, render: Render, articles: Sequence[Article], charset: str = "utf-8", note: str = ""
-) -> Iterator[Page]:
+) -> Iterator[DemoPage]:
     addresses = [(f"/{article.path}", article.title) for article in articles]
     for number, article in enumerate(articles):
         near = [*addresses[number + 1 : number + 13], *addresses[: max(0, number + 13 - len(addresses))]]
         text = render(Content(article.title, article.section, article.body, near, note))
         # The older site names its charset in the header alone, and writes what does not fit as character
         # references.
-        yield Page(
+        yield DemoPage(
             f"{root}/{article.path}",
             text.encode(charset, "xmlcharrefreplace"),
             f"text/html; charset={charset}",
         )
 
 
-def _copies(seed: int, manual: Sequence[Article]) -> Iterator[Page]:
+def _copies(seed: int, manual: Sequence[Article]) -> Iterator[DemoPage]:
     """Older versions with small differences, a mirror in another template, and the same page under a second
     address."""
 
@@ -176,7 +176,7 @@ def _older(body: str) -> str:
     return "</p>".join(kept).replace("optional", "not required").replace("Return ", "Returns ")
 
 
-def _besides(seed: int, pages: Sequence[Page]) -> Iterator[Page]:
+def _besides(seed: int, pages: Sequence[DemoPage]) -> Iterator[DemoPage]:
     """What no one reads: logins, listings, stubs, errors, redirects, spam, and files that are no pages."""
     sampled = sorted(pages, key=lambda page: digest16(str(seed), "besides", page.url))
     for number, page in enumerate(sampled[:330]):
@@ -184,15 +184,15 @@ def _besides(seed: int, pages: Sequence[Page]) -> Iterator[Page]:
         yield kind(page, number, sampled)
 
 
-def _frame(page: Page, title: str, body: str, status: str = "200 OK", path: str = "") -> Page:
+def _frame(page: DemoPage, title: str, body: str, status: str = "200 OK", path: str = "") -> DemoPage:
     host = page.url.split("/")[2]
     text = templates.journal(
         Content(title, "General", body, [("/", "Home"), ("/login", "Log in"), ("/sitemap", "Sitemap")])
     )
-    return Page(f"https://{host}/{path}", text.encode(), status=status)
+    return DemoPage(f"https://{host}/{path}", text.encode(), status=status)
 
 
-def _login(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _login(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     form = (
         "<form><label>User name</label><input><label>Password</label><input type='password'><button>Log"
         " in</button></form>"
@@ -202,7 +202,7 @@ def _login(page: Page, number: int, others: Sequence[Page]) -> Page:
     )
 
 
-def _listing(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _listing(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     start = number * 7 % max(1, len(others) - 60)
     items = "".join(
         f"<li><a href='{html.escape(other.url)}'>{html.escape(other.url)}</a></li>"
@@ -213,13 +213,13 @@ def _listing(page: Page, number: int, others: Sequence[Page]) -> Page:
     )
 
 
-def _stub(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _stub(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     return _frame(
         page, "Untitled", f"<p>This page has no content yet. ({number})</p>", path=f"drafts/{number}"
     )
 
 
-def _policy(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _policy(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     text = (
         f"<p>{templates.COOKIES}</p>"
         + "<p>This privacy policy explains what we collect, why we collect it and how long we keep it.</p>"
@@ -228,7 +228,7 @@ def _policy(page: Page, number: int, others: Sequence[Page]) -> Page:
     return _frame(page, "Privacy policy", text, path=f"privacy?lang={number}")
 
 
-def _filler(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _filler(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     words = (
         "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut"
         " labore. "
@@ -236,12 +236,12 @@ def _filler(page: Page, number: int, others: Sequence[Page]) -> Page:
     return _frame(page, "Sample page", f"<p>{words * (4 + number % 5)}</p>", path=f"sample-page-{number}")
 
 
-def _spam(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _spam(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     line = f"<p>Best cheap modules download {number} free now!!! Click here for the best price.</p>"
     return _frame(page, "BEST PRICE", line * (12 + number % 9), path=f"offers/{number}")
 
 
-def _missing(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _missing(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     body = (
         "<p>The page you were looking for could not be found. Check the address or go back to the start"
         " page.</p>"
@@ -249,7 +249,7 @@ def _missing(page: Page, number: int, others: Sequence[Page]) -> Page:
     return _frame(page, "404 Not Found", body, "404 Not Found", f"old/{number}")
 
 
-def _moved(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _moved(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     return _frame(
         page,
         "301 Moved Permanently",
@@ -259,26 +259,26 @@ def _moved(page: Page, number: int, others: Sequence[Page]) -> Page:
     )
 
 
-def _broken(page: Page, number: int, others: Sequence[Page]) -> Page:
-    return Page(f"{page.url}?debug={number}", b"", status="500 Internal Server Error")
+def _broken(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
+    return DemoPage(f"{page.url}?debug={number}", b"", status="500 Internal Server Error")
 
 
-def _style(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _style(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     rules = f".col-{number} {{ width: {number}px; }}\n" * 30
-    return Page(f"https://{page.url.split('/')[2]}/static/{number}.css", rules.encode(), "text/css")
+    return DemoPage(f"https://{page.url.split('/')[2]}/static/{number}.css", rules.encode(), "text/css")
 
 
-def _picture(page: Page, number: int, others: Sequence[Page]) -> Page:
+def _picture(page: DemoPage, number: int, others: Sequence[DemoPage]) -> DemoPage:
     data = b"\x89PNG\r\n\x1a\n" + digest16(page.url) * 12
-    return Page(f"https://{page.url.split('/')[2]}/static/{number}.png", data, "image/png")
+    return DemoPage(f"https://{page.url.split('/')[2]}/static/{number}.png", data, "image/png")
 
 
-_KINDS: Sequence[Callable[[Page, int, Sequence[Page]], Page]] = (
+_KINDS: Sequence[Callable[[DemoPage, int, Sequence[DemoPage]], DemoPage]] = (
     _login, _listing, _stub, _policy, _filler, _spam, _missing, _moved, _broken, _style, _picture,
 )  # fmt: skip
 
 
-def num_by_host(pages: Iterable[Page]) -> dict[str, int]:
+def num_by_host(pages: Iterable[DemoPage]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for page in pages:
         host = page.url.split("/")[2]

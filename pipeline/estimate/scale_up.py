@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from gristmill.hashing import digest16
 from gristmill.location import RemotePath
-from gristmill.manifest import Manifest, Record
+from gristmill.manifest import Manifest, TaskRecord
 from gristmill.pipeline.estimate.schedule import makespan
-from gristmill.pipeline.recipe.making import Sample
+from gristmill.pipeline.recipe.making import PreflightSample
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.progress import Progress
@@ -95,7 +95,7 @@ class Prediction:
     shard_seconds: list[float]
 
 
-def choose_sample(recipe: Recipe, name: str) -> tuple[Sample, Sampled]:
+def choose_sample(recipe: Recipe, name: str) -> tuple[PreflightSample, Sampled]:
     """Choose a source's ranges to mill and spread them over tasks of one format each; the first tasks hold
     none."""
     settings = recipe.sources[name].reading()
@@ -121,7 +121,7 @@ def choose_sample(recipe: Recipe, name: str) -> tuple[Sample, Sampled]:
         tuple(part[at : at + per_task]) for part in by_format.values() for at in range(0, len(part), per_task)
     ]
     groups = [*[()] * _EMPTY_TASKS, *groups]
-    return Sample(range_bytes, tuple(groups)), Sampled(
+    return PreflightSample(range_bytes, tuple(groups)), Sampled(
         name, sample_bytes, len(groups), tuple(shard.num_bytes for shard in whole)
     )
 
@@ -216,7 +216,7 @@ def _sum_interval(values: npt.NDArray[np.float64]) -> Interval:
     return Interval(float(values.sum()), float(np.quantile(sums, 0.05)), float(np.quantile(sums, 0.95)))
 
 
-def _kept(records: Sequence[Record]) -> Interval | None:
+def _kept(records: Sequence[TaskRecord]) -> Interval | None:
     books = [record.books for record in records if record.books]
     kept = np.array([part.items_out["kept"] for part in books], float)
     entered = np.array(

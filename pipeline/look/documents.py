@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
-from gristmill.pipeline.look.inplace import Pass, passes_of
-from gristmill.pipeline.look.lookup import OUTLETS, Found, find_id, read_row
+from gristmill.pipeline.look.inplace import MarkedVersion, passes_of
+from gristmill.pipeline.look.lookup import OUTLETS, FoundRow, find_id, read_row
 from gristmill.pipeline.look.reading import read_body
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
@@ -44,7 +44,7 @@ class Shown:
     step: str
     outlet: str
     row: dict[str, Any]
-    passes: list[Pass]
+    passes: list[MarkedVersion]
 
     @property
     def text(self) -> str:
@@ -119,7 +119,7 @@ def _of(manifests: Mapping[str, Manifest], part: SourceFiles, query: Query) -> I
         for table in read_tables(path):
             for index in _matching(table, query):
                 row = table.slice(index, 1).to_pylist()[0]
-                found = Found(part.step, OUTLETS[0], path, first_row + index, part.source, position)
+                found = FoundRow(part.step, OUTLETS[0], path, first_row + index, part.source, position)
                 yield Shown(part.step, query.outlet, row, passes_of(manifests, found, row["id"]))
             first_row += table.num_rows
 

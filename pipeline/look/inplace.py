@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gristmill.manifest import Manifest
-from gristmill.pipeline.look.lookup import Found, find_id, find_side, read_row
+from gristmill.pipeline.look.lookup import FoundRow, find_id, find_side, read_row
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class MarkedText:
     """A stretch of text: `kind` is same, deleted or inserted; edits name their rule."""
 
     kind: str
@@ -20,24 +20,24 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class MarkedVersion:
     """One version of a text with its edits in place."""
 
     step: str
     version: int
-    pieces: list[Piece]
+    pieces: list[MarkedText]
 
     def as_json(self) -> dict[str, Any]:
         pieces = [{"kind": piece.kind, "text": piece.text, "rule": piece.rule} for piece in self.pieces]
         return {"step": self.step, "version": self.version, "pieces": pieces}
 
 
-def passes_of(manifests: Mapping[str, Manifest], found: Found, id_: bytes) -> list[Pass]:
+def passes_of(manifests: Mapping[str, Manifest], found: FoundRow, id_: bytes) -> list[MarkedVersion]:
     """Return every edited version of a document's text, over all steps that saw it before or where it
     stands."""
-    shown: list[Pass] = []
+    shown: list[MarkedVersion] = []
     steps = list(manifests.values())
-    at: Found | None = None
+    at: FoundRow | None = None
     for manifest in steps:
         if at is not None and found.source in manifest.sources("decisions"):
             decision = find_side(manifest, "decisions", id_, found.source, at.position, at.row)
@@ -61,39 +61,39 @@ def named_edits(manifest: Manifest, decision: Mapping[str, Any]) -> list[dict[st
     return [{**edit, "rule": names[edit["rule"]]} for edit in edits]
 
 
-def _versions(manifest: Manifest, text: str, edits: Sequence[Mapping[str, Any]]) -> Iterator[Pass]:
+def _versions(manifest: Manifest, text: str, edits: Sequence[Mapping[str, Any]]) -> Iterator[MarkedVersion]:
     """Edits of one version address the text that the version before left."""
     versions = manifest.extra.get("edit_versions", {})
     for version in sorted({versions.get(edit["rule"], 0) for edit in edits}):
         own = [edit for edit in edits if versions.get(edit["rule"], 0) == version]
         pieces = list(cut(text.encode(), own))
         text = "".join(piece.text for piece in pieces if piece.kind != "deleted")
-        yield Pass(manifest.step, version, pieces)
+        yield MarkedVersion(manifest.step, version, pieces)
 
 
-def cut(data: bytes, edits: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+def cut(data: bytes, edits: Sequence[Mapping[str, Any]]) -> Iterator[MarkedText]:
     """Cut a text at its edits; neighbouring deletions by one rule are one piece."""
     at = 0
-    pending: Piece | None = None
+    pending: MarkedText | None = None
     for edit in sorted(edits, key=lambda edit: (edit["start"], edit["end"])):
         if edit["start"] > at:
             if pending:
                 yield pending
                 pending = None
-            yield Piece("same", data[at : edit["start"]].decode("utf-8", "replace"))
+            yield MarkedText("same", data[at : edit["start"]].decode("utf-8", "replace"))
         rule, gone = edit["rule"], data[edit["start"] : edit["end"]].decode("utf-8", "replace")
         if pending and pending.rule == rule:
-            pending = Piece("deleted", pending.text + gone, rule)
+            pending = MarkedText("deleted", pending.text + gone, rule)
         else:
             if pending:
                 yield pending
-            pending = Piece("deleted", gone, rule)
+            pending = MarkedText("deleted", gone, rule)
         at = edit["end"]
         if edit.get("replacement"):
             yield pending
             pending = None
-            yield Piece("inserted", edit["replacement"], rule)
+            yield MarkedText("inserted", edit["replacement"], rule)
     if pending:
         yield pending
     if at < len(data):
-        yield Piece("same", data[at:].decode("utf-8", "replace"))
+        yield MarkedText("same", data[at:].decode("utf-8", "replace"))

@@ -18,7 +18,15 @@ from gristmill.pipeline.look.copies import copies_in_shards
 from gristmill.pipeline.look.figures import bound as spell_bound
 from gristmill.pipeline.look.figures import measured
 from gristmill.pipeline.look.inplace import named_edits
-from gristmill.pipeline.look.lookup import OUTLETS, Found, find_id, find_own_id, find_side, find_url, read_row
+from gristmill.pipeline.look.lookup import (
+    OUTLETS,
+    FoundRow,
+    find_id,
+    find_own_id,
+    find_side,
+    find_url,
+    read_row,
+)
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry
 from gristmill.storage import read_tables
@@ -89,7 +97,7 @@ def look_up(out: Path, asked: str) -> Life:
     return Life(asked, row["id"].hex(), row.get("url"), _verdict(events), events, others)
 
 
-def _first(entries: Sequence[Manifest], manifests: Mapping[str, Manifest], asked: str) -> list[Found]:
+def _first(entries: Sequence[Manifest], manifests: Mapping[str, Manifest], asked: str) -> list[FoundRow]:
     """Where the document entered the run."""
     if id_ := _as_id(asked):
         documents = [found for manifest in entries if (found := find_id(manifest, id_))]
@@ -122,7 +130,7 @@ def _as_id(asked: str) -> bytes | None:
         return None
 
 
-def _search(manifest: Manifest, text: str) -> Found | None:
+def _search(manifest: Manifest, text: str) -> FoundRow | None:
     import pyarrow.compute as pc  # slow to import, and ids and URLs need none of it
 
     numbers: dict[str | None, int] = {}
@@ -135,14 +143,14 @@ def _search(manifest: Manifest, text: str) -> Found | None:
             )
             if len(hits):
                 path = manifest.folder / entry.path
-                return Found(
+                return FoundRow(
                     manifest.step, "documents", path, first_row + int(hits[0]), entry.source or "", number
                 )
             first_row += table.num_rows
     return None
 
 
-def _events(manifests: Mapping[str, Manifest], start: Found, row: Mapping[str, Any]) -> Iterator[Event]:
+def _events(manifests: Mapping[str, Manifest], start: FoundRow, row: Mapping[str, Any]) -> Iterator[Event]:
     """Follow the document from step to step, until one lets it go."""
     yield _entered(start, row)
     at = start
@@ -170,7 +178,7 @@ def _events(manifests: Mapping[str, Manifest], start: Found, row: Mapping[str, A
         yield from _in_mixtures(manifests, at.source, row["id"])
 
 
-def _entered(found: Found, row: Mapping[str, Any]) -> Event:
+def _entered(found: FoundRow, row: Mapping[str, Any]) -> Event:
     origin = row["origin"]
     facts = {
         "source": row["source"],
@@ -186,7 +194,7 @@ def _entered(found: Found, row: Mapping[str, Any]) -> Event:
     )
 
 
-def _passed(manifest: Manifest, before: Found, found: Found, id_: bytes) -> Event:
+def _passed(manifest: Manifest, before: FoundRow, found: FoundRow, id_: bytes) -> Event:
     """What a step over documents did: its decision with all columns, and for filters every rule and edit."""
     event = Event(manifest.step, _outcome(found))
     decision = find_side(manifest, "decisions", id_, before.source, before.position, before.row) or {}
@@ -246,7 +254,7 @@ def _fails(bound: Mapping[str, Any], value: float) -> bool:
     return any(bound[side] is not None and tests[side] for side in _SIDES)
 
 
-def _encoded(manifest: Manifest, at: Found, id_: bytes) -> Event:
+def _encoded(manifest: Manifest, at: FoundRow, id_: bytes) -> Event:
     row = find_side(manifest, "token-index", id_, at.source, at.position, at.row)
     if row is None:
         return Event(manifest.step, "not encoded")
@@ -278,7 +286,7 @@ def _spelled(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _outcome(found: Found) -> str:
+def _outcome(found: FoundRow) -> str:
     return dict(zip(OUTLETS, ("kept", "removed", "failed"), strict=True))[found.outlet]
 
 

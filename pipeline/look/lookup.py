@@ -20,7 +20,7 @@ OUTLETS = ("documents", "removed", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRow:
     """A row of a step's output: `position` is the file's number among those of its kind and source."""
 
     step: str
@@ -33,7 +33,7 @@ class Found:
 
 def find_id(
     manifest: Manifest, id_: bytes, position: int | None = None, source: str | None = None
-) -> Found | None:
+) -> FoundRow | None:
     """Find a document in what a step kept, removed or failed on.
 
     Shards of a step correspond to those of its input, so that the file at `position` is tried first.
@@ -42,25 +42,27 @@ def find_id(
         indexes = _indexes(manifest, f"{outlet}-index", source)
         for number, index, data in _from(indexes, position):
             if rows := find_rows(manifest.folder / index.path, id_):
-                return Found(
+                return FoundRow(
                     manifest.step, outlet, manifest.folder / data.path, rows[0], data.source or "", number
                 )
     return None
 
 
-def find_url(manifest: Manifest, url: str) -> list[Found]:
+def find_url(manifest: Manifest, url: str) -> list[FoundRow]:
     """Find every record of a URL in what a step that reads inputs kept, removed or failed on."""
     key, found = url_key(url), []
     for outlet in OUTLETS:
         for number, index, data in _indexes(manifest, f"{outlet}-urls", None):
             for row in find_rows(manifest.folder / index.path, key):
                 found.append(
-                    Found(manifest.step, outlet, manifest.folder / data.path, row, data.source or "", number)
+                    FoundRow(
+                        manifest.step, outlet, manifest.folder / data.path, row, data.source or "", number
+                    )
                 )
     return found
 
 
-def find_own_id(manifest: Manifest, own_id: str) -> list[Found]:
+def find_own_id(manifest: Manifest, own_id: str) -> list[FoundRow]:
     """Find every row that its source gave this id, and the record of an archive that has it as its key."""
     found = []
     for source in manifest.sources():
@@ -71,7 +73,7 @@ def find_own_id(manifest: Manifest, own_id: str) -> list[Found]:
         for number, index, data in _indexes(manifest, f"{outlet}-keys", None):
             for row in find_rows(manifest.folder / index.path, key):
                 path = manifest.folder / data.path
-                found.append(Found(manifest.step, outlet, path, row, data.source or "", number))
+                found.append(FoundRow(manifest.step, outlet, path, row, data.source or "", number))
     return found
 
 

@@ -19,7 +19,7 @@ from gristmill.classifiers.parts import large_domains, tally_hosts
 from gristmill.classifiers.passages import COLUMNS, num_passages, sample_bounds, with_passages_below
 from gristmill.classifiers.settings import TopFraction
 from gristmill.heldout import for_training
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.shuffle import files, passed_on
 from gristmill.pipeline.phases.sieve import Sieve
@@ -38,7 +38,7 @@ SCORES = pa.schema(
 SCORE = pa.field("quality_score", pa.float32())  # the column that scored documents carry on, kept or removed
 SCORE_BINS = [round(step / 20, 2) for step in range(21)]
 Cut = tuple[
-    list[float], list[Record]
+    list[float], list[TaskRecord]
 ]  # score and draw of the last document kept, and the phase that led there
 TOO_LITTLE = "classify.too_little"
 
@@ -142,7 +142,7 @@ def score(job: Job[ClassifyScoreSlice]) -> Stage:
         record.task: str(job.folder / entry.path) for record in scored for entry in record.named("scores")
     }
     cut: list[float] | None = None
-    near: list[Record] = []
+    near: list[TaskRecord] = []
     if isinstance(piece.classifier.keep, TopFraction):
         cut, near = yield from cut_phases(job, piece.classifier.keep, scored)
     common |= {"cut": cut}
@@ -161,8 +161,8 @@ def score(job: Job[ClassifyScoreSlice]) -> Stage:
 
 
 def cut_phases(
-    job: Job[ClassifyScoreSlice], keep: TopFraction, scored: Sequence[Record]
-) -> Generator[Phase, list[Record], Cut]:
+    job: Job[ClassifyScoreSlice], keep: TopFraction, scored: Sequence[TaskRecord]
+) -> Generator[Phase, list[TaskRecord], Cut]:
     """Find the exact quantile in two passes: the tallies say in which bin it lies, then only that bin's
     scores are compared."""
     counts = Counter[int]()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.hashing import keyed_hash
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Attempt
 from gristmill.storage import ParquetWriter
 
@@ -49,7 +49,7 @@ class ClusterObserver:
         )
         self._sample(decisions.take(pa.array(inside)), documents)
 
-    def into(self, record: Record) -> None:
+    def into(self, record: TaskRecord) -> None:
         record.histograms["cluster_size"] = {"bins": SIZE_BINS, "clusters": self.sizes.tolist()}
         record.extra["clusters"] = sorted(
             self._clusters.values(), key=lambda cluster: (cluster["hash"], cluster["cluster_id"])
@@ -95,7 +95,7 @@ def observe_bounded(task: Attempt, ids: list[str]) -> None:
     task.publish(path, "bounded", len(ids))
 
 
-def observe_pairs(record: Record, pairs: pa.Table, similarity: list[list[int]], seed: int) -> None:
+def observe_pairs(record: TaskRecord, pairs: pa.Table, similarity: list[list[int]], seed: int) -> None:
     """Put into a record how similar all pairs of one task were, and some of those listed, chosen by hash.
 
     `similarity` counts the accepted, the rejected and the unread by bins. A pair whose signatures were too

@@ -15,9 +15,9 @@ from gristmill.dedup.grams import index_benchmarks
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_file
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup import write_applied
-from gristmill.pipeline.phases.shuffle import Shard, files, over_shards, shards_of
+from gristmill.pipeline.phases.shuffle import DocumentFile, files, over_shards, shards_of
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.dedup import DecontaminateSlice
 from gristmill.storage import ParquetWriter
@@ -49,7 +49,7 @@ def decontaminate_stage(job: Job[DecontaminateSlice]) -> Stage:
     }
 
 
-def _by_benchmark(told: list[dict[str, Any]], applied: list[Record]) -> list[dict[str, Any]]:
+def _by_benchmark(told: list[dict[str, Any]], applied: list[TaskRecord]) -> list[dict[str, Any]]:
     """Add to what was read of each benchmark what documents hold of it, the longest overlaps first."""
     for facts in told:
         found = [part for record in applied if (part := record.extra["hits"].get(facts["benchmark"]))]
@@ -82,7 +82,7 @@ def read_benchmarks(task: Attempt[DecontaminateSlice]) -> None:
     task.publish(items, "items", task.record.counts["items"])
 
 
-def apply_shard(task: Attempt[DecontaminateSlice], shard: Shard, grams: str, items: str) -> None:
+def apply_shard(task: Attempt[DecontaminateSlice], shard: DocumentFile, grams: str, items: str) -> None:
     found: dict[str, dict[str, Any]] = {}
     with ParquetWriter(task.scratch / "hits.parquet", decontaminate.HITS) as writer:
 

@@ -22,7 +22,7 @@ from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.dedup.stars import EDGE_BYTES
 from gristmill.location import location
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases import dedup_index
 from gristmill.pipeline.phases.adopt import extra_fields
@@ -30,7 +30,14 @@ from gristmill.pipeline.phases.cluster_samples import ClusterObserver, observe_b
 from gristmill.pipeline.phases.dedup_components import find_components
 from gristmill.pipeline.phases.dedup_giants import verify_giants
 from gristmill.pipeline.phases.dedup_report import report_phases, said
-from gristmill.pipeline.phases.shuffle import Shard, files, over_parts, over_shards, passed_on, shards_of
+from gristmill.pipeline.phases.shuffle import (
+    DocumentFile,
+    files,
+    over_parts,
+    over_shards,
+    passed_on,
+    shards_of,
+)
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage
 from gristmill.pipeline.run.outcomes import Outcomes
 from gristmill.pipeline.stages.dedup import ExactSlice, FuzzySlice
@@ -50,7 +57,7 @@ def exact_stage(job: Job[ExactSlice]) -> Stage:
     return {**totals, **passed_on(job, keys, decided)}
 
 
-def write_keys(task: Attempt[ExactSlice], shard: Shard) -> None:
+def write_keys(task: Attempt[ExactSlice], shard: DocumentFile) -> None:
     out = task.scratch / "keys.run"
     task.record.counts = exact.map_exact(task.settings.exact, Path(shard.path), shard.first_row, out)
     task.publish(out, "keys", task.record.counts["keys"])
@@ -119,7 +126,7 @@ def bounded_warnings(settings: FuzzySettings, num_bounded: int) -> list[str]:
     return [said]
 
 
-def write_bands(task: Attempt[FuzzySlice], shard: Shard) -> None:
+def write_bands(task: Attempt[FuzzySlice], shard: DocumentFile) -> None:
     out = task.scratch / "bands.run"
     task.record.counts = fuzzy.map_signatures(task.settings.fuzzy, Path(shard.path), shard.first_row, out)
     task.publish(out, "bands", task.record.counts["band_keys"])
@@ -137,7 +144,7 @@ def cluster_part(
         task.publish(out.with_suffix(f".{number}"), "forest")
 
 
-def gather_shard(task: Attempt[FuzzySlice], shard: Shard, components: list[str]) -> None:
+def gather_shard(task: Attempt[FuzzySlice], shard: DocumentFile, components: list[str]) -> None:
     out = task.scratch / "members.run"
     paths = [Path(path) for path in components]
     task.record.counts = fuzzy.gather_members(
@@ -164,7 +171,7 @@ def verify_group(
     task.publish(pairs, "pairs", counts["listed"])
 
 
-def apply_shard(task: Attempt[ExactSlice | FuzzySlice], shard: Shard, decisions: list[str]) -> None:
+def apply_shard(task: Attempt[ExactSlice | FuzzySlice], shard: DocumentFile, decisions: list[str]) -> None:
     """Write what a shard keeps and loses; every document has a row of decisions, in `mark` mode too."""
     place = (Path(shard.path), shard.first_row, [Path(run) for run in decisions])
     piece = task.settings
@@ -174,7 +181,9 @@ def apply_shard(task: Attempt[ExactSlice | FuzzySlice], shard: Shard, decisions:
         write_applied(task, shard, fuzzy.apply_fuzzy(piece.fuzzy, *place), DECISIONS)
 
 
-def write_applied(task: Attempt[Any], shard: Shard, batches: Iterable[Applied], decisions: pa.Schema) -> None:
+def write_applied(
+    task: Attempt[Any], shard: DocumentFile, batches: Iterable[Applied], decisions: pa.Schema
+) -> None:
     """Write and book batches of kept and removed documents and their decisions; documents carry the cluster
     they are in."""
     clusters = ClusterObserver(task.seed) if "cluster_size" in decisions.names else None
@@ -221,9 +230,9 @@ def both(applied: Applied) -> pa.Table:
 
 def check_alarm(
     settings: ExactSettings | FuzzySettings,
-    shards: Sequence[Shard],
-    applied: Sequence[Record],
-    decided: Sequence[Record],
+    shards: Sequence[DocumentFile],
+    applied: Sequence[TaskRecord],
+    decided: Sequence[TaskRecord],
 ) -> None:
     """Stop the step before it is published when a source has all but gone."""
     entered: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from typing import Any
 
 from gristmill.dedup import cluster, stars
 from gristmill.errors import GristmillError
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.shuffle import files
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
@@ -23,7 +23,7 @@ class Components:
 
     paths: list[str]
     groups: list[tuple[int, int, int]]  # number of the file, number within it, documents
-    records: list[Record]
+    records: list[TaskRecord]
     num_rows: int
     count: int
     rounds: int
@@ -37,10 +37,10 @@ class Components:
         ]
 
 
-Phases = Generator[Phase, list[Record], Components]
+Phases = Generator[Phase, list[TaskRecord], Components]
 
 
-def find_components(job: Job[FuzzySlice], clustered: list[Record], num_rows: int) -> Phases:
+def find_components(job: Job[FuzzySlice], clustered: list[TaskRecord], num_rows: int) -> Phases:
     """Join the forests of all key ranges to components."""
     joined = sum(record.counts["joined"] for record in clustered)
     if min(joined, num_rows) * stars.EDGE_BYTES <= job.settings.fuzzy.memory_bytes:
@@ -49,7 +49,7 @@ def find_components(job: Job[FuzzySlice], clustered: list[Record], num_rows: int
 
 
 def _components(
-    job: Job[FuzzySlice], written: list[Record], records: list[Record], num_rows: int, rounds: int
+    job: Job[FuzzySlice], written: list[TaskRecord], records: list[TaskRecord], num_rows: int, rounds: int
 ) -> Components:
     groups = [
         (file, number, size)
@@ -60,9 +60,9 @@ def _components(
     return Components(files(job, written, "components"), groups, records, num_rows, count, rounds)
 
 
-def _merged(job: Job[FuzzySlice], records: list[Record], num_rows: int) -> Phases:
+def _merged(job: Job[FuzzySlice], records: list[TaskRecord], num_rows: int) -> Phases:
     """Merge forests level by level, the last ones to components."""
-    done: list[Record] = []
+    done: list[TaskRecord] = []
     forests = files(job, records, "forest")
     for level, groups in enumerate(cluster.merge_tree(len(forests)), start=1):
         common = {"last": len(groups) == 1}
@@ -88,9 +88,9 @@ def merge_group(task: Attempt[FuzzySlice], forests: list[str], last: bool) -> No
         task.publish(out, "forest", task.record.counts["joined"])
 
 
-def _rounds(job: Job[FuzzySlice], clustered: list[Record], num_rows: int, joined: int) -> Phases:
+def _rounds(job: Job[FuzzySlice], clustered: list[TaskRecord], num_rows: int, joined: int) -> Phases:
     """Halve all chains round by round until every edge leads to the smallest row of its component."""
-    done: list[Record] = []
+    done: list[TaskRecord] = []
     by_row = files(job, clustered, "forest")
     parts = stars.num_ranges(num_rows, joined, job.settings.fuzzy.memory_bytes)
     common = {"parts": parts, "num_rows": num_rows}

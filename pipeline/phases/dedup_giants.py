@@ -11,7 +11,7 @@ from gristmill.dedup import fuzzy, giant
 from gristmill.dedup.cluster import group_range
 from gristmill.dedup.nearest import write_nearest
 from gristmill.dedup.stars import row_range
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.cluster_samples import observe_bounded, observe_pairs
 from gristmill.pipeline.phases.dedup_components import Components
@@ -19,13 +19,13 @@ from gristmill.pipeline.phases.shuffle import files
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
 
-Phases = Generator[Phase, list[Record], list[Record]]
+Phases = Generator[Phase, list[TaskRecord], list[TaskRecord]]
 
 
 def verify_giants(job: Job[FuzzySlice], found: Components, common: dict[str, Any]) -> Phases:
     """Verify every component of more than `split_documents` in many tasks; return their records."""
     most = job.settings.fuzzy.split_documents
-    done: list[Record] = []
+    done: list[TaskRecord] = []
     giants = [(file, group, size) for file, group, size in found.groups if size > most]
     for number, (file, group, size) in enumerate(giants):
         where = {"components": found.paths[file], "group": group}

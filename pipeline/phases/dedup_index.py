@@ -12,7 +12,7 @@ from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_json
 from gristmill.location import location
-from gristmill.manifest import MANIFEST, Manifest, Record, put_manifest, read_manifest
+from gristmill.manifest import MANIFEST, Manifest, TaskRecord, put_manifest, read_manifest
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
@@ -152,7 +152,7 @@ def gather_old(task: Attempt[FuzzySlice], shard: OldShard, components: list[str]
     task.publish(out, "members", task.record.counts["members"])
 
 
-def index_phase(job: Job[FuzzySlice], applied: Sequence[Record]) -> Phase:
+def index_phase(job: Job[FuzzySlice], applied: Sequence[TaskRecord]) -> Phase:
     tasks = []
     for number, record in enumerate(applied):
         (documents,), (decisions,) = record.named("documents"), record.named("decisions")

@@ -9,7 +9,7 @@ from gristmill.dedup.cuts import CUTS
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.pipeline.phases.dedup import write_applied
 from gristmill.pipeline.phases.shuffle import (
-    Shard,
+    DocumentFile,
     files,
     over_parts,
     over_shards,
@@ -30,7 +30,7 @@ def pieces_stage(job: Job[PiecesSlice]) -> Stage:
     return {"cut": cut, **passed_on(job, keys, decided)}
 
 
-def write_keys(task: Attempt[PiecesSlice], shard: Shard) -> None:
+def write_keys(task: Attempt[PiecesSlice], shard: DocumentFile) -> None:
     out = task.scratch / "keys.run"
     task.record.counts = pieces.map_pieces(task.settings.pieces, Path(shard.path), shard.first_row, out)
     task.publish(out, "keys", task.record.counts["pieces"])
@@ -44,7 +44,7 @@ def decide_part(task: Attempt[PiecesSlice], part: int, parts: int, keys: list[st
     task.publish(out, "cuts", task.record.counts["cut"])
 
 
-def apply_shard(task: Attempt[PiecesSlice], shard: Shard, cuts: list[str]) -> None:
+def apply_shard(task: Attempt[PiecesSlice], shard: DocumentFile, cuts: list[str]) -> None:
     batches = pieces.apply_pieces(
         task.settings.pieces, Path(shard.path), shard.first_row, [Path(path) for path in cuts]
     )

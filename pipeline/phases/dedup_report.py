@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.dedup import nearest
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup_index import OldShard
-from gristmill.pipeline.phases.shuffle import Shard, files
+from gristmill.pipeline.phases.shuffle import DocumentFile, files
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
 
-Phases = Generator[Phase, list[Record], tuple[list[Record], dict[str, Any]]]
+Phases = Generator[Phase, list[TaskRecord], tuple[list[TaskRecord], dict[str, Any]]]
 
 
 def report_phases(
     job: Job[FuzzySlice],
-    shards: Sequence[Shard],
+    shards: Sequence[DocumentFile],
     old: Sequence[OldShard],
-    verified: Sequence[Record],
-    applied: Sequence[Record],
+    verified: Sequence[TaskRecord],
+    applied: Sequence[TaskRecord],
 ) -> Phases:
     """Name the old documents of all pairs, then tell of each shard's documents.
 

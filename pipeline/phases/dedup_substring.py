@@ -9,7 +9,7 @@ from gristmill.dedup.cuts import CUTS
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.pipeline.phases.dedup import write_applied
 from gristmill.pipeline.phases.shuffle import (
-    Shard,
+    DocumentFile,
     files,
     over_parts,
     over_shards,
@@ -35,7 +35,7 @@ def substring_stage(job: Job[SubstringSlice]) -> Stage:
     return {"repeated_windows": repeats, **passed_on(job, printed, repeated, windows, found)}
 
 
-def write_fingerprints(task: Attempt[SubstringSlice], shard: Shard) -> None:
+def write_fingerprints(task: Attempt[SubstringSlice], shard: DocumentFile) -> None:
     out = task.scratch / "fingerprints.run"
     task.record.counts = substring.map_fingerprints(task.settings.substring, Path(shard.path), out)
     task.publish(out, "fingerprints", task.record.counts["fingerprints"])
@@ -48,7 +48,7 @@ def find_repeated(task: Attempt[SubstringSlice], part: int, parts: int, fingerpr
     task.publish(out, "repeated", task.record.counts["repeated"])
 
 
-def write_windows(task: Attempt[SubstringSlice], shard: Shard, repeated: list[str]) -> None:
+def write_windows(task: Attempt[SubstringSlice], shard: DocumentFile, repeated: list[str]) -> None:
     out = task.scratch / "windows.run"
     paths = [Path(path) for path in repeated]
     task.record.counts = substring.map_windows(
@@ -65,7 +65,7 @@ def find_cuts(task: Attempt[SubstringSlice], part: int, parts: int, windows: lis
     task.publish(out, "cuts", task.record.counts["repeats"])
 
 
-def apply_shard(task: Attempt[SubstringSlice], shard: Shard, cuts: list[str]) -> None:
+def apply_shard(task: Attempt[SubstringSlice], shard: DocumentFile, cuts: list[str]) -> None:
     batches = substring.apply_substring(
         task.settings.substring, Path(shard.path), shard.first_row, [Path(path) for path in cuts]
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.extract.absent import absent_notes
 from gristmill.pipeline.extract.extraction import Extraction
 from gristmill.pipeline.phases.repeats import UNKEYED, keep_first
@@ -38,12 +38,12 @@ def extract(job: Job[ExtractSlice]) -> Stage:
     return {**extra, **({"notes": notes} if notes else {})}
 
 
-def _num_documents(record: Record) -> int:
+def _num_documents(record: TaskRecord) -> int:
     items = record.books.items_out if record.books else {}
     return items.get("kept", 0) + items.get("removed", 0)
 
 
-def _notes(records: Sequence[Record], source: str) -> list[str]:
+def _notes(records: Sequence[TaskRecord], source: str) -> list[str]:
     """What was left out of documents, for a person to see; counted in the shards' records."""
     counts: Counter[str] = Counter()
     for record in records:

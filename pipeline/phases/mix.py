@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from gristmill.errors import BooksError
 from gristmill.ledger import Books
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.encode import tokenizer_facts
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
@@ -22,9 +22,9 @@ from gristmill.pipeline.stages.mix import MixSlice
 from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
-from gristmill.tokenize.gather import Part, write_shard
+from gristmill.tokenize.gather import MapOutput, write_shard
 from gristmill.tokenize.places import Take
-from gristmill.tokenize.plan import MixPlan, Row, Size, make_plan
+from gristmill.tokenize.plan import MixPlan, Size, SourcePlan, make_plan
 from gristmill.tokenize.realised import add_realised, misses
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.shards import manifest_body
@@ -35,7 +35,7 @@ SPLITS = ("train", "heldout")
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedFile:
     """One encoded file: its payload, its index, and whose documents it holds."""
 
     payload: str
@@ -111,26 +111,30 @@ def mix(job: Job[MixSlice]) -> Stage:
     }
 
 
-def encoded_files(job: Job[MixSlice]) -> list[Encoded]:
+def encoded_files(job: Job[MixSlice]) -> list[EncodedFile]:
     """Pair every payload with its index, in the order of the inputs."""
     pairs = zip(job.files("tokens"), job.files("token-index"), strict=True)
-    return [Encoded(str(payload), str(index), entry.source or "") for (payload, entry), (index, _) in pairs]
+    return [
+        EncodedFile(str(payload), str(index), entry.source or "") for (payload, entry), (index, _) in pairs
+    ]
 
 
-def over_files(name: str, function: Any, encoded: Sequence[Encoded], **common: Any) -> Phase:
+def over_files(name: str, function: Any, encoded: Sequence[EncodedFile], **common: Any) -> Phase:
     return Phase(
         name, [Task(f"{number:05d}", function, {"part": part}) for number, part in enumerate(encoded)], common
     )
 
 
-def measure_file(task: Attempt[MixSlice], part: Encoded) -> None:
+def measure_file(task: Attempt[MixSlice], part: EncodedFile) -> None:
     path = task.scratch / "sizes.u64"
     found = mixing.measure(Path(part.index), task.settings.mix, task.seed, path)
     task.record.extra = {"train": asdict(found.training), "heldout": asdict(found.heldout)}
     task.publish(path, "sizes", source=part.source)
 
 
-def _gates_task(job: Job[MixSlice], row: Row, measured: Sequence[Record], encoded: Sequence[Encoded]) -> Task:
+def _gates_task(
+    job: Job[MixSlice], row: SourcePlan, measured: Sequence[TaskRecord], encoded: Sequence[EncodedFile]
+) -> Task:
     sizes = [str(job.folder / record.files[0].path) for record, _ in _of(measured, encoded, row.source)]
     return Task(row.source, gate_source, {"sizes": sizes, "mean_tokens": row.size.tokens / row.size.docs})
 
@@ -140,7 +144,7 @@ def gate_source(task: Attempt[MixSlice], sizes: Sequence[str], mean_tokens: floa
     task.record.extra["gates"] = gates_of(np.asarray(total, np.uint64), mean_tokens)
 
 
-def level_file(task: Attempt[MixSlice], part: Encoded, gates: Mapping[str, Sequence[int]]) -> None:
+def level_file(task: Attempt[MixSlice], part: EncodedFile, gates: Mapping[str, Sequence[int]]) -> None:
     path = task.scratch / "levels.run"
     mixing.levels(
         Path(part.index), task.settings.mix, part.source, task.seed, gates.get(part.source, ()), path
@@ -150,9 +154,9 @@ def level_file(task: Attempt[MixSlice], part: Encoded, gates: Mapping[str, Seque
 
 def _bound_task(
     job: Job[MixSlice],
-    row: Row,
-    levelled: Sequence[Record],
-    encoded: Sequence[Encoded],
+    row: SourcePlan,
+    levelled: Sequence[TaskRecord],
+    encoded: Sequence[EncodedFile],
     settings: MixSettings,
 ) -> Task:
     levels = [str(job.folder / record.files[0].path) for record, part in _of(levelled, encoded, row.source)]
@@ -178,16 +182,16 @@ def bound_source(
     }  # fmt: skip
 
 
-def _bound_of(record: Record) -> mixing.Bound:
+def _bound_of(record: TaskRecord) -> mixing.CutOff:
     facts = record.extra["bound"]
     levels = {name: int(facts[name]) for name in ("level", "cut_level")}
-    return mixing.Bound(**{**facts, **levels})
+    return mixing.CutOff(**{**facts, **levels})
 
 
 def plan_takes(
     settings: MixSettings,
     plan: MixPlan,
-    bounds: Mapping[str, mixing.Bound],
+    bounds: Mapping[str, mixing.CutOff],
     gates: Mapping[str, Sequence[int]],
     heldout: Mapping[str, Size],
     names: Sequence[str],
@@ -206,7 +210,7 @@ def plan_takes(
         for number, name in enumerate(names):
             tokens = held.get(name, 0) if apart else total[split]
             count = max(1, -(-tokens // settings.shard_tokens))
-            bound = bounds.get(name, mixing.Bound(-1))
+            bound = bounds.get(name, mixing.CutOff(-1))
             copies = mixing.most_copies(settings, name, bound) if split == "train" else 1
             takes[split][name] = Take(
                 name, number, split, first, count, bound.level, copies,
@@ -218,7 +222,7 @@ def plan_takes(
 
 def assign_file(
     task: Attempt[MixSlice],
-    part: Encoded,
+    part: EncodedFile,
     dtype: str,
     takes: Mapping[str, Mapping[str, Take]],
     eos_id: int,
@@ -269,8 +273,8 @@ def assign_file(
 def write_phase(
     job: Job[MixSlice],
     split: str,
-    encoded: Sequence[Encoded],
-    assigned: Sequence[Record],
+    encoded: Sequence[EncodedFile],
+    assigned: Sequence[TaskRecord],
     takes: Mapping[str, Take],
     dtype: str,
 ) -> Phase:
@@ -300,7 +304,7 @@ def write_one(
     num_sources: int,
 ) -> None:
     out = task.scratch / f"{number:05d}"
-    parts = [Part(Path(stem), number - first) for stem, first, num in stems if 0 <= number - first < num]
+    parts = [MapOutput(Path(stem), number - first) for stem, first, num in stems if 0 <= number - first < num]
     entry = write_shard(parts, out, dtype, num_sources)
     task.record.extra["entry"] = entry
     task.record.counts = {name: entry[name] for name in ("tokens", "docs", "bytes")}
@@ -343,7 +347,7 @@ def realised(
     split: str,
     names: Sequence[str],
     sizes: Mapping[str, Size],
-    written: Sequence[Record],
+    written: Sequence[TaskRecord],
     plan: MixPlan,
     settings: MixSettings,
 ) -> list[dict[str, Any]]:
@@ -369,7 +373,7 @@ def realised(
     return rows
 
 
-def check_tokens(assigned: Sequence[Record], written: Sequence[Record]) -> None:
+def check_tokens(assigned: Sequence[TaskRecord], written: Sequence[TaskRecord]) -> None:
     expected, found = (sum(record.counts["tokens"] for record in records) for records in (assigned, written))
     if expected != found:
         raise BooksError(
@@ -377,17 +381,19 @@ def check_tokens(assigned: Sequence[Record], written: Sequence[Record]) -> None:
         )
 
 
-def _entries(written: Sequence[Record]) -> list[dict[str, Any]]:
+def _entries(written: Sequence[TaskRecord]) -> list[dict[str, Any]]:
     return [
         {key: value for key, value in record.extra["entry"].items() if key != "per_source"}
         for record in written
     ]
 
 
-def _size(measured: Sequence[Record], encoded: Sequence[Encoded], name: str, split: str) -> Size:
+def _size(measured: Sequence[TaskRecord], encoded: Sequence[EncodedFile], name: str, split: str) -> Size:
     found = [record.extra[split] for record, _ in _of(measured, encoded, name)]
     return Size(*(sum(part[key] for part in found) for key in ("docs", "tokens", "bytes")))
 
 
-def _of(records: Sequence[Record], encoded: Sequence[Encoded], source: str) -> list[tuple[Record, Encoded]]:
+def _of(
+    records: Sequence[TaskRecord], encoded: Sequence[EncodedFile], source: str
+) -> list[tuple[TaskRecord, EncodedFile]]:
     return [(record, part) for record, part in zip(records, encoded, strict=True) if part.source == source]

@@ -24,7 +24,7 @@ from gristmill.document import removed_rows
 from gristmill.hashing import digest16
 from gristmill.index import PAIR, read_range
 from gristmill.ledger import Books
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.outcomes import Outcomes
@@ -39,7 +39,7 @@ _IDS_PER_TASK = 1 << 23  # about 600 MB while they are sorted
 _ROW = np.dtype([("shard", "<u4"), ("row", "<u4"), ("ordinal", "<u4")])
 
 
-def keep_first(job: Job[ExtractSlice], records: Sequence[Record]) -> Stage:
+def keep_first(job: Job[ExtractSlice], records: Sequence[TaskRecord]) -> Stage:
     """Let every repeated record of a step's shards go; the extra facts name the files that were written
     anew, and what is worth a person's notice."""
     records = [record for record in records if not record.is_lost]
@@ -74,11 +74,11 @@ def keep_first(job: Job[ExtractSlice], records: Sequence[Record]) -> Stage:
     return {"replaced_files": gone, **({"notes": notes} if notes else {})}
 
 
-def _paths(job: Job[ExtractSlice], records: Sequence[Record], kind: str) -> list[str]:
+def _paths(job: Job[ExtractSlice], records: Sequence[TaskRecord], kind: str) -> list[str]:
     return [str(job.folder / entry.path) for record in records for entry in record.named(kind)]
 
 
-def _of_shard(job: Job[ExtractSlice], record: Record) -> dict[str, Any]:
+def _of_shard(job: Job[ExtractSlice], record: TaskRecord) -> dict[str, Any]:
     """The files that a shard is written anew from."""
     documents, keys = (job.folder / record.named(kind)[0].path for kind in ("documents", "documents-keys"))
     flags = [str(job.folder / entry.path) for entry in record.named(UNKEYED)]
@@ -141,7 +141,9 @@ def count_shared(
         task.record.extra["example"] = [[int(row["shard"]), int(row["row"])] for row in least]
 
 
-def _shared_ids(job: Job[ExtractSlice], records: Sequence[Record], counted: Sequence[Record]) -> list[str]:
+def _shared_ids(
+    job: Job[ExtractSlice], records: Sequence[TaskRecord], counted: Sequence[TaskRecord]
+) -> list[str]:
     num_ids, num_texts = (sum(record.counts[name] for record in counted) for name in ("ids", "texts"))
     if not num_ids:
         return []

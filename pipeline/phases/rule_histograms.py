@@ -14,7 +14,7 @@ import pyarrow as pa
 from gristmill.filters.passes import FilterOutcome, Filters
 from gristmill.filters.rules import Bound, Rule, histogram
 from gristmill.hashing import keyed_hash
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 
 NEAREST = 4  # documents kept per rule and side in every shard's record
 SNIPPET_CHARACTERS = 500
@@ -50,7 +50,7 @@ class CutObserver:
                 for side, mask in (("kept", kept & applies), ("removed", failed)):
                     self._sample(rule, side, documents, mask, values, distances, hashes)
 
-    def into(self, record: Record) -> None:
+    def into(self, record: TaskRecord) -> None:
         for name, found in self.histograms.items():
             record.histograms[f"rule:{name}"] = found
         for (name, side), nearest in sorted(self._nearest.items()):

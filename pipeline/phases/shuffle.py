@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Job, Phase, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class DocumentFile:
     """A file of documents of one source, and the number of its first row among all."""
 
     path: str
@@ -19,16 +19,16 @@ class Shard:
     first_row: int
 
 
-def shards_of(job: Job[Any]) -> list[Shard]:
+def shards_of(job: Job[Any]) -> list[DocumentFile]:
     """Number the rows of all input files, in the order of the inputs and of their manifests."""
     shards, row = [], 0
     for path, entry in job.files("documents"):
-        shards.append(Shard(str(path), entry.source or "", row))
+        shards.append(DocumentFile(str(path), entry.source or "", row))
         row += entry.rows
     return shards
 
 
-def over_shards(name: str, function: Any, shards: Sequence[Shard], **common: Any) -> Phase:
+def over_shards(name: str, function: Any, shards: Sequence[DocumentFile], **common: Any) -> Phase:
     """A phase of one task for each shard."""
     return Phase(
         name,
@@ -43,11 +43,11 @@ def over_parts(name: str, function: Any, parts: int, **common: Any) -> Phase:
     return Phase(name, [Task(f"{part:05d}", function, {"part": part}) for part in range(parts)], common)
 
 
-def files(job: Job[Any], records: Iterable[Record], kind: str) -> list[str]:
+def files(job: Job[Any], records: Iterable[TaskRecord], kind: str) -> list[str]:
     return [str(job.folder / entry.path) for record in records for entry in record.named(kind)]
 
 
-def passed_on(job: Job[Any], *phases: Sequence[Record], but: Sequence[str] = ()) -> dict[str, Any]:
+def passed_on(job: Job[Any], *phases: Sequence[TaskRecord], but: Sequence[str] = ()) -> dict[str, Any]:
     """Drop the files that only phases of this step read, all `but` some kinds: they are no part of its
     output."""
     paths = [

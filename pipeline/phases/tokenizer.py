@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gristmill.hashing import canonical_json
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.shuffle import passed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.stages.tokenizer import TokenizerSlice
@@ -31,7 +31,7 @@ def train(job: Job[TokenizerSlice]) -> Stage:
         (path, entry.source or "") for path, entry in job.files("documents") if entry.source in piece.sources
     ]
     texts = {name: [str(path) for path, source in files if source == name] for name in piece.sources}
-    samples, sampled = texts, list[Record]()
+    samples, sampled = texts, list[TaskRecord]()
     wanted: dict[str, int] = {}
     if not piece.tokenizer.path:
         measured = yield over_paths("measure", measure_file, [path for path, _ in files])

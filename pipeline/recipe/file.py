@@ -18,7 +18,7 @@ from gristmill.overrides import Location, assign, merged
 from gristmill.pipeline.recipe.meaning import meant, members
 from gristmill.pipeline.recipe.model import Recipe, recipe_model
 from gristmill.redact import shown_override
-from gristmill.yaml12 import Loader
+from gristmill.yaml12 import Yaml12Loader
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -53,8 +53,8 @@ def load(
     except (IsADirectoryError, UnicodeDecodeError) as error:
         raise UsageError(f"`{path}` is not a recipe file: {error}") from None
     try:
-        node = yaml.compose(text, Loader=Loader)
-        data = yaml.load(text, Loader)  # a subclass of SafeLoader
+        node = yaml.compose(text, Loader=Yaml12Loader)
+        data = yaml.load(text, Yaml12Loader)  # a subclass of SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)

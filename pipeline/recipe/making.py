@@ -16,7 +16,7 @@ from gristmill.pipeline.sources.settings import stored_name
 from gristmill.tokenize.settings import MixSettings
 
 
-class Sample(NamedTuple):
+class PreflightSample(NamedTuple):
     """For a preflight: the size of a source's ranges, and for each task the numbers of those it reads."""
 
     range_bytes: int
@@ -31,7 +31,7 @@ class Making:
     """
 
     recipe: Recipe
-    samples: Mapping[str, Sample]
+    samples: Mapping[str, PreflightSample]
     steps: list[Step] = field(default_factory=list)
     last: dict[str, str] = field(default_factory=dict)
     adopted: dict[str, tuple[str, ...]] = field(default_factory=dict)

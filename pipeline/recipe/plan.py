@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gristmill.pins import collect_pins
-from gristmill.pipeline.recipe.making import Making, Sample
+from gristmill.pipeline.recipe.making import Making, PreflightSample
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.run.runner import Plan
 from gristmill.pipeline.run.stage import sections
 
-Samples = Mapping[str, Sample]
+Samples = Mapping[str, PreflightSample]
 
 
 def build_plan(recipe: Recipe, until: str | None = None, samples: Samples | None = None) -> Plan:

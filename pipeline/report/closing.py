@@ -11,10 +11,10 @@ import yaml
 from gristmill.pipeline.look.figures import count
 from gristmill.pipeline.look.funnel import Funnel
 from gristmill.pipeline.look.reading import RunView
-from gristmill.pipeline.report.markup import Cell, Html, Section, command, details, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, command, details, join, note, table, tag
 
 
-def failures_section(funnel: Funnel, view: RunView) -> Section | None:
+def failures_section(funnel: Funnel, view: RunView) -> PageSection | None:
     causes: list[list[object]] = []
     samples: list[list[object]] = []
     for level in funnel.levels:
@@ -39,7 +39,7 @@ def failures_section(funnel: Funnel, view: RunView) -> Section | None:
         for shard, said in step.quarantine.items()
     ]
     if not causes and not lost:
-        return Section("failures", "Failures", note("No record failed and no shard was lost."))
+        return PageSection("failures", "Failures", note("No record failed and no shard was lost."))
     body = []
     if causes:
         body.append(table(["cause", "step", "records"], causes))
@@ -52,7 +52,7 @@ def failures_section(funnel: Funnel, view: RunView) -> Section | None:
         )
     if lost:
         body.append(table(["step", "shard that failed on every attempt", "last line of its traceback"], lost))
-    return Section(
+    return PageSection(
         "failures",
         "Failures",
         join(body),
@@ -60,7 +60,7 @@ def failures_section(funnel: Funnel, view: RunView) -> Section | None:
     )
 
 
-def provenance_section(view: RunView) -> Section:
+def provenance_section(view: RunView) -> PageSection:
     libraries: dict[str, str] = {}
     for step in view.steps:
         libraries |= step.manifest.ingredients.get("libraries", {}) if step.manifest else {}
@@ -91,7 +91,9 @@ def provenance_section(view: RunView) -> Section:
             class_="versions",
         ),
     ]
-    return Section("recipe", "Recipe and versions", join(body), "What made this, to the letter.", "Recipe")
+    return PageSection(
+        "recipe", "Recipe and versions", join(body), "What made this, to the letter.", "Recipe"
+    )
 
 
 def plain(value: Any) -> Any:
@@ -103,14 +105,16 @@ def plain(value: Any) -> Any:
     return value
 
 
-def asking_section(view: RunView, funnel: Funnel) -> Section | None:
+def asking_section(view: RunView, funnel: Funnel) -> PageSection | None:
     """A table of questions and commands; ids stand for documents, as a URL of the web could be a command
     itself."""
     if not funnel.records:
         return None
     rows = [[question, answer] for question, answer in _questions(view, funnel)]
     lead = "A click on a command takes all of it. An id may be a URL, too, or a piece of text in quotes."
-    return Section("ask", "Ask further", table(["question", "command"], rows, sortable=False), lead, "Ask")
+    return PageSection(
+        "ask", "Ask further", table(["question", "command"], rows, sortable=False), lead, "Ask"
+    )
 
 
 def _questions(view: RunView, funnel: Funnel) -> Iterator[tuple[str, Html]]:

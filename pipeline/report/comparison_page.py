@@ -17,7 +17,7 @@ from gristmill.pipeline.look.comparison import (
 from gristmill.pipeline.look.figures import count, share, short
 from gristmill.pipeline.look.reading import written
 from gristmill.pipeline.report.curves import Line, lines
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, legend, note, table, tag
 from gristmill.pipeline.report.page import page
 
 
@@ -43,7 +43,7 @@ def render(found: Comparison) -> str:
     return page(f"{title} · gristmill", head, [section for section in made if section], {})
 
 
-def _funnel(found: Comparison) -> Section:
+def _funnel(found: Comparison) -> PageSection:
     lines = [
         [
             name,
@@ -54,19 +54,19 @@ def _funnel(found: Comparison) -> Section:
         for name, documents, tokens in levels(found)
     ]
     head = ["after", "documents A", "documents B", "B - A", "tokens A", "tokens B"]
-    return Section("funnel", "Funnel", table(head, lines, sortable=False))
+    return PageSection("funnel", "Funnel", table(head, lines, sortable=False))
 
 
-def _rules(found: Comparison) -> Section | None:
+def _rules(found: Comparison) -> PageSection | None:
     lines = [
         [tag("code", rule), Cell(count(a), a), Cell(count(b), b), Cell(difference([a, b]), b - a)]
         for rule, a, b in rules(found)
     ]
     lead = "Documents each rule let go, those that differ most first."
-    return Section("rules", "Rules", table(["rule", "A", "B", "B - A"], lines), lead) if lines else None
+    return PageSection("rules", "Rules", table(["rule", "A", "B", "B - A"], lines), lead) if lines else None
 
 
-def _sides(found: Comparison) -> Section:
+def _sides(found: Comparison) -> PageSection:
     parts: list[Html] = []
     for name, other, moved in zip(NAMES, reversed(NAMES), found.moved, strict=True):
         parts.append(tag("h3", f"{count(moved.count)} documents only {name} keeps"))
@@ -86,7 +86,7 @@ def _sides(found: Comparison) -> Section:
         if examples:
             parts.append(table(["for example", "because of"], examples))
     parts.append(note("Ids were compared by the index sidecars; no text was read."))
-    return Section(
+    return PageSection(
         "sides",
         "Changed sides",
         join(parts),
@@ -94,7 +94,7 @@ def _sides(found: Comparison) -> Section:
     )
 
 
-def _mixture(found: Comparison) -> Section | None:
+def _mixture(found: Comparison) -> PageSection | None:
     sums = [sum(row["tokens"] for _, pair in mixtures(found) if (row := pair[side])) for side in (0, 1)]
     lines = [
         [tag("bdi", name)]
@@ -107,7 +107,7 @@ def _mixture(found: Comparison) -> Section | None:
     ]
     head = ["source", "share A", "share B", "epochs A", "epochs B"]
     return (
-        Section(
+        PageSection(
             "mixture", "Mixture", table(head, lines), f"{short(sums[0])} tokens in A, {short(sums[1])} in B."
         )
         if lines
@@ -115,7 +115,7 @@ def _mixture(found: Comparison) -> Section | None:
     )
 
 
-def _models(found: Comparison) -> Section | None:
+def _models(found: Comparison) -> PageSection | None:
     bits = heldout(found)
     if not bits:
         return None
@@ -125,10 +125,10 @@ def _models(found: Comparison) -> Section | None:
     ]
     lead = "After training, on text that neither tokenizer nor model saw."
     shown = table(["held-out source", "bits per byte A", "bits per byte B"], cells)
-    return Section("models", "Held-out text", shown, lead, "Models")
+    return PageSection("models", "Held-out text", shown, lead, "Models")
 
 
-def _loss(found: Comparison) -> Section | None:
+def _loss(found: Comparison) -> PageSection | None:
     curves = [
         Line(name, points, f"s{side}")
         for side, (name, points) in enumerate(zip(NAMES, losses(found), strict=True))
@@ -139,4 +139,4 @@ def _loss(found: Comparison) -> Section | None:
     chart = lines("Training loss", curves, "tokens", width=640, height=260)
     keys = legend((item.class_, item.name) for item in curves)
     body = join([keys, tag("figure", chart, class_="card")])
-    return Section("loss", "Training loss", body, "Nats per token over tokens trained on.")
+    return PageSection("loss", "Training loss", body, "Nats per token over tokens trained on.")

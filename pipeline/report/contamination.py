@@ -7,14 +7,14 @@ from typing import Any
 
 from gristmill.pipeline.look.figures import count
 from gristmill.pipeline.look.reading import RunView
-from gristmill.pipeline.report.markup import Cell, Html, Section, details, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, details, join, note, table, tag
 
 
-def contamination_section(view: RunView) -> Section | None:
+def contamination_section(view: RunView) -> PageSection | None:
     steps = [step for step in view.of_stage("dedup-decontaminate") if step.extra.get("benchmarks")]
     if not steps:
         return None
-    return Section(
+    return PageSection(
         "contamination",
         "Benchmarks",
         join(part for step in steps for part in _step(step.extra["benchmarks"])),

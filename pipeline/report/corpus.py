@@ -12,7 +12,17 @@ from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.histograms import histogram as draw_histogram
 from gristmill.pipeline.report.histograms import without_empty_ends
-from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, legend, note, table, tag
+from gristmill.pipeline.report.markup import (
+    Cell,
+    Html,
+    PageSection,
+    details,
+    figure,
+    legend,
+    note,
+    table,
+    tag,
+)
 
 TOP = 12
 _SHOWN_DOMAINS = 300  # as many as a shard keeps
@@ -27,7 +37,7 @@ class Corpus:
     num_shards: int = 0
 
 
-def corpus_section(funnel: Funnel) -> Section | None:
+def corpus_section(funnel: Funnel) -> PageSection | None:
     """Describe the documents that are left, source by source as the last step over documents kept them."""
     corpus = read_corpus(funnel)
     parts = [
@@ -36,7 +46,7 @@ def corpus_section(funnel: Funnel) -> Section | None:
     if not parts:
         return None
     lead = "The documents that are left, as the last stage over documents saw them."
-    return Section("corpus", "What is kept", tag("div", *parts, class_="cards wide"), lead, "Kept")
+    return PageSection("corpus", "What is kept", tag("div", *parts, class_="cards wide"), lead, "Kept")
 
 
 def read_corpus(funnel: Funnel) -> Corpus:

@@ -10,17 +10,17 @@ from gristmill.pipeline.look.figures import count, share
 from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.histograms import histogram, without_empty_ends
-from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, details, figure, join, note, table, tag
 
 _SHOWN_MEMBERS = 4
 _COMPARED_WORDS = 400
 
 
-def duplicates_section(view: RunView) -> Section | None:
+def duplicates_section(view: RunView) -> PageSection | None:
     steps = [step for step in view.of_stage("dedup-exact", "dedup-fuzzy") if step.totals.has_books]
     if not steps:
         return None
-    return Section(
+    return PageSection(
         "duplicates",
         "Duplicates",
         join(_step(step) for step in steps),

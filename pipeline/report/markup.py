@@ -88,7 +88,7 @@ def _cell(cell: object, numeric: bool) -> Html:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """One part of the page; `short` is its name in the bar of links where the title is long."""
 
     key: str

@@ -8,12 +8,12 @@ from typing import Any
 from gristmill.pipeline.look.figures import amount, count, share, size
 from gristmill.pipeline.look.reading import RunView, StepView, read_tokenizer_report
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, note, table, tag
 
 _SHOWN_PIECES = 12
 
 
-def tokenizer_section(view: RunView) -> Section | None:
+def tokenizer_section(view: RunView) -> PageSection | None:
     encoded = [step for step in view.of_stage("encode") if step.extra.get("tokens")]
     trained = [
         {**step.extra, **read_tokenizer_report(step)} for step in view.of_stage("tokenizer") if step.extra
@@ -30,7 +30,7 @@ def tokenizer_section(view: RunView) -> Section | None:
             )
         )
         body += [note(said) for step in encoded for said in _said_of(step)]
-    return Section(
+    return PageSection(
         "tokenizer", "Tokenizer", join(body), "Bytes per token: the higher, the fewer tokens a text takes."
     )
 
@@ -86,7 +86,7 @@ def _row(step: StepView, best: float) -> list[object]:
     ]
 
 
-def mixture_section(view: RunView) -> Section | None:
+def mixture_section(view: RunView) -> PageSection | None:
     made = [_mix(step) for step in view.of_stage("mix") if step.extra.get("table")]
     if not made:
         return None
@@ -94,7 +94,7 @@ def mixture_section(view: RunView) -> Section | None:
         "As LLaMA's table 1 has it: each source's share of the training tokens, how often its text is seen,"
         " and how much there is of it; as planned and as it came out. The line in a bar is the plan."
     )
-    return Section("mixture", "Mixture", join(made), lead)
+    return PageSection("mixture", "Mixture", join(made), lead)
 
 
 def _mix(step: StepView) -> Html:

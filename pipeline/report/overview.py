@@ -7,7 +7,7 @@ from gristmill.pipeline.look.figures import amount, count, share, size
 from gristmill.pipeline.look.funnel import Funnel, Level
 from gristmill.pipeline.look.reading import RunView, last_evaluation
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, legend, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, legend, table, tag
 from gristmill.pipeline.report.narrowing import Amount, Column, narrow_funnel
 from gristmill.pipeline.report.narrowing import funnel as draw_funnel
 
@@ -135,7 +135,7 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
     )
 
 
-def funnel_section(funnel: Funnel) -> Section:
+def funnel_section(funnel: Funnel) -> PageSection:
     names = ["records in", *(level.name for level in funnel.levels)]
     columns = [
         Column(
@@ -153,7 +153,7 @@ def funnel_section(funnel: Funnel) -> Section:
         "From records to tokens: each bar is what was left after a stage, and beside it what that stage"
         " let go."
     )
-    return Section("funnel", "Funnel", join([legend(_LEGEND), chart, _table_of(funnel)]), lead)
+    return PageSection("funnel", "Funnel", join([legend(_LEGEND), chart, _table_of(funnel)]), lead)
 
 
 def _documents(level: Level) -> Amount:
@@ -212,7 +212,7 @@ def _table_of(funnel: Funnel) -> Html:
     return table(head, rows, sortable=False)
 
 
-def rules_section(funnel: Funnel) -> Section | None:
+def rules_section(funnel: Funnel) -> PageSection | None:
     most = max(
         (number for level in funnel.levels for number in (level.by_rule_any | level.by_rule_first).values()),
         default=0,
@@ -227,7 +227,7 @@ def rules_section(funnel: Funnel) -> Section | None:
     lead = (
         "A document that fails several rules is removed by the first of them; in pale, all that fail a rule."
     )
-    return Section("rules", "Rules", table(head, rows), lead)
+    return PageSection("rules", "Rules", table(head, rows), lead)
 
 
 def _rule_row(level: Level, rule: str, most: int) -> list[object]:

@@ -14,7 +14,7 @@ from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import RunView, read_view, written
 from gristmill.pipeline.report.closing import asking_section, failures_section, provenance_section
 from gristmill.pipeline.report.corpus import corpus_section
-from gristmill.pipeline.report.markup import Html, Section, tag
+from gristmill.pipeline.report.markup import Html, PageSection, tag
 from gristmill.pipeline.report.overview import funnel_section, hero, rules_section
 from gristmill.pipeline.report.samples import collect_samples, in_script, samples_section
 from gristmill.pipeline.report.signals import signals_section
@@ -40,7 +40,7 @@ def render(view: RunView) -> str:
     """Draw the page of a run."""
     funnel = build_funnel(view)
     samples = collect_samples(view)
-    made: list[Section | None] = []
+    made: list[PageSection | None] = []
     if funnel.levels:
         made += [
             funnel_section(funnel),
@@ -68,7 +68,7 @@ def stage_sections(view: RunView) -> list[str]:
     return list(dict.fromkeys(reversed(named)))[::-1]
 
 
-def page(title: str, head: Html, sections: Sequence[Section], data: Mapping[str, Any]) -> str:
+def page(title: str, head: Html, sections: Sequence[PageSection], data: Mapping[str, Any]) -> str:
     """Put a page together: its policy lets nothing in but the one style and the one script it carries."""
     style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     sources = f"style-src {_digest(style)}; script-src {_digest(script)}; img-src data:"
@@ -102,7 +102,7 @@ def page(title: str, head: Html, sections: Sequence[Section], data: Mapping[str,
     return f"<!doctype html>\n{html}\n"
 
 
-def _section(section: Section) -> Html:
+def _section(section: PageSection) -> Html:
     lead = tag("p", section.lead, class_="lead") if section.lead else ""
     return tag("section", tag("h2", section.title), lead, section.body, id=section.key)
 

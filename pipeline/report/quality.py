@@ -10,7 +10,17 @@ from gristmill.pipeline.look.figures import count, number, share
 from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.report.curves import Line, lines
 from gristmill.pipeline.report.histograms import histogram
-from gristmill.pipeline.report.markup import Cell, Html, Section, details, figure, join, legend, table, tag
+from gristmill.pipeline.report.markup import (
+    Cell,
+    Html,
+    PageSection,
+    details,
+    figure,
+    join,
+    legend,
+    table,
+    tag,
+)
 
 _MEASURES = (
     ("f1", "F1"),
@@ -23,7 +33,7 @@ _MEASURES = (
 _SHOWN_NGRAMS, _SHOWN_SAMPLES, _EXCERPT, _SHOWN_GROUPS = 15, 3, 220, 20
 
 
-def quality_section(view: RunView) -> Section | None:
+def quality_section(view: RunView) -> PageSection | None:
     parts: list[Html] = []
     for step in view.of_stage("classify-train"):
         if report := step.extra.get("report"):
@@ -38,7 +48,7 @@ def quality_section(view: RunView) -> Section | None:
     if not parts:
         return None
     lead = "A classifier of curated against crawled text, measured on documents it was not trained on."
-    return Section("quality", "Quality", join(parts), lead)
+    return PageSection("quality", "Quality", join(parts), lead)
 
 
 def _scored(step: StepView, scores: Mapping[str, Sequence[float]]) -> Html:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gristmill.pipeline.look.figures import count, inert
 from gristmill.pipeline.look.reading import RunView
-from gristmill.pipeline.report.markup import Html, Section, command, join, tag
+from gristmill.pipeline.report.markup import Html, PageSection, command, join, tag
 from gristmill.pipeline.report.signals import near_cut, sample_title, trimmed
 from gristmill.pipeline.run.stage import label_of
 
@@ -81,7 +81,7 @@ def _by_kind(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[st
     return {kind: listed for kind, listed in kinds.items() if listed}
 
 
-def samples_section(view: RunView, groups: Mapping[str, Mapping[str, Any]]) -> Section | None:
+def samples_section(view: RunView, groups: Mapping[str, Mapping[str, Any]]) -> PageSection | None:
     browsable = {key: group for key, group in groups.items() if group["samples"]}
     if not browsable:
         return None
@@ -113,4 +113,4 @@ def samples_section(view: RunView, groups: Mapping[str, Mapping[str, Any]]) -> S
         tag("article", Html(""), id="sample", class_="sample", tabindex="0"),
         id="browser",
     )
-    return Section("samples", "Samples", body, lead)
+    return PageSection("samples", "Samples", body, lead)

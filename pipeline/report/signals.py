@@ -12,14 +12,14 @@ from gristmill.pipeline.look.figures import count, number, share
 from gristmill.pipeline.look.funnel import Funnel
 from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report import histograms
-from gristmill.pipeline.report.markup import Html, Section, details, join, legend, tag
+from gristmill.pipeline.report.markup import Html, PageSection, details, join, legend, tag
 
 PREFIX = "rule:"
 NEAR = "near:"
 OUTLETS = ("kept", "removed")
 
 
-def signals_section(funnel: Funnel) -> Section | None:
+def signals_section(funnel: Funnel) -> PageSection | None:
     """One card per rule with a histogram, those that fail most first; rules that nothing fails fold away."""
     totals = Totals()
     bounds: dict[str, Mapping[str, Any]] = {}
@@ -44,7 +44,7 @@ def signals_section(funnel: Funnel) -> Section | None:
         "What every rule measured on the documents it saw: kept ones below, on top those that any rule"
         " removed. The dashed line is the cut; the tinted side fails."
     )
-    return Section("signals", "Signals", join([legend((name, name) for name in OUTLETS), *body]), lead)
+    return PageSection("signals", "Signals", join([legend((name, name) for name in OUTLETS), *body]), lead)
 
 
 def _fails(name: str, totals: Totals) -> int:

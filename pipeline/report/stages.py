@@ -7,7 +7,7 @@ from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.look.stragglers import STRAGGLES, straggles, usual_seconds
 from gristmill.pipeline.look.totals import TaskTime
 from gristmill.pipeline.report import drawing
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, note, table, tag
 from gristmill.pipeline.run.progress import spell_seconds
 
 _SHOWN = 12
@@ -23,7 +23,7 @@ def stragglers(step: StepView) -> list[tuple[TaskTime, float]]:
     return sorted(found, key=lambda pair: (-pair[0].seconds, pair[0].task))
 
 
-def stages_section(view: RunView) -> Section | None:
+def stages_section(view: RunView) -> PageSection | None:
     longest = max((step.seconds for step in view.steps if step.manifest), default=0.0)
     rows = [_row(step, longest) for step in view.steps if step.totals.tasks or step.state != "waiting"]
     if not rows:
@@ -57,7 +57,7 @@ def stages_section(view: RunView) -> Section | None:
     else:
         body.append(note("No shard took more than twice its phase's median and over a second."))
     lead = "Work is the sum over shards; rates are per second of work, that is per core."
-    return Section("stages", "Throughput and stragglers", join(body), lead, "Throughput")
+    return PageSection("stages", "Throughput and stragglers", join(body), lead, "Throughput")
 
 
 def _row(step: StepView, longest: float) -> list[object]:

@@ -8,7 +8,7 @@ from typing import Any
 from gristmill.pipeline.look.figures import count, number, short
 from gristmill.pipeline.look.reading import RunView, StepView, read_training_log
 from gristmill.pipeline.report.curves import Line, Point, lines, thin
-from gristmill.pipeline.report.markup import Cell, Html, Section, figure, join, legend, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, figure, join, legend, note, table, tag
 
 _STEP_CHARTS = (  # key in the log, title, and the value its axis starts from where not from the lowest
     ("loss", "Training loss, nats per token", None),
@@ -33,7 +33,7 @@ def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[
     ]
 
 
-def training_section(view: RunView) -> Section | None:
+def training_section(view: RunView) -> PageSection | None:
     ngrams = {
         row["source"]: row for step in view.of_stage("ngram-heldout") for row in step.extra.get("heldout", ())
     }
@@ -41,7 +41,7 @@ def training_section(view: RunView) -> Section | None:
     if ngrams and not made:
         made.append(_ngram_rows(ngrams))
     return (
-        Section(
+        PageSection(
             "training", "Training", join(made), "Curves are thinned to 400 points; the log holds every step."
         )
         if made

@@ -36,7 +36,7 @@ _POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class TaskFailure:
     """A task that failed on every attempt, with the traceback of the last."""
 
     task: Task
@@ -51,7 +51,9 @@ OnDone = Callable[[Task], None]
 class Engine(Protocol):
     name: str
 
-    def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone) -> list[Failure]: ...
+    def run(
+        self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone
+    ) -> list[TaskFailure]: ...
 
     def check_shared(self, out: Path) -> None:
         """Raise UsageError unless every worker sees the files in `out`."""
@@ -67,7 +69,7 @@ class InlineEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
 
-    def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone) -> list[Failure]:
+    def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone) -> list[TaskFailure]:
         failures = []
         for task in tasks:
             signals.check()
@@ -77,7 +79,7 @@ class InlineEngine:
             on_done(task)
         return failures
 
-    def _run_task(self, folder: Path, phase: Phase, task: Task) -> Failure | None:
+    def _run_task(self, folder: Path, phase: Phase, task: Task) -> TaskFailure | None:
         for number in range(self.settings.retries + 1):
             try:
                 named = (folder, phase.name, task.key, function_name(task.function), task.arguments)
@@ -87,7 +89,7 @@ class InlineEngine:
                 raise
             except Exception as error:
                 if number == self.settings.retries:
-                    return Failure(
+                    return TaskFailure(
                         task, _first_line(error), traceback.format_exc(), getattr(error, "hint", None)
                     )
                 time.sleep(self.settings.retry_seconds * 2**number)
@@ -119,7 +121,7 @@ class RayEngine:
                 _start(ray, _init_arguments(settings))
         self.window = settings.window or 2 * int(ray.cluster_resources().get("CPU", 1)) + 2
 
-    def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone) -> list[Failure]:
+    def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], on_done: OnDone) -> list[TaskFailure]:
         most = self._check_fits(phase)
         remote = self._ray.remote(attempt).options(
             num_cpus=min(phase.num_cpus or most, most),
@@ -132,7 +134,7 @@ class RayEngine:
         waiting = [
             (0.0, task, 0) for task in reversed(tasks)
         ]  # (not before, task, attempts so far); the next one is last
-        failures: list[Failure] = []
+        failures: list[TaskFailure] = []
         try:
             while waiting or running:
                 signals.check()
@@ -253,7 +255,7 @@ class RayEngine:
                 raise error.__cause__ from None
             raise
 
-    def _outcome(self, reference: Any, task: Task) -> Failure | None:
+    def _outcome(self, reference: Any, task: Task) -> TaskFailure | None:
         try:
             self._ray.get(reference)
         except Exception as error:
@@ -261,7 +263,7 @@ class RayEngine:
             cause = getattr(error, "cause", None) or error
             if isinstance(cause, (UsageError, StaleError, Interrupted)):
                 raise cause from None
-            return Failure(task, _first_line(cause), str(error), getattr(cause, "hint", None))
+            return TaskFailure(task, _first_line(cause), str(error), getattr(cause, "hint", None))
         return None
 
     def close(self) -> None:

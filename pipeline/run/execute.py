@@ -15,7 +15,7 @@ from gristmill.hashing import canonical_json
 from gristmill.ledger import Books
 from gristmill.manifest import (
     Manifest,
-    Record,
+    TaskRecord,
     finished_keys,
     put_manifest,
     read_manifest,
@@ -23,11 +23,11 @@ from gristmill.manifest import (
     record_path,
 )
 from gristmill.pins import check_pins, share_files
-from gristmill.pipeline.run.engine import Engine, Failure, open_engine
+from gristmill.pipeline.run.engine import Engine, TaskFailure, open_engine
 from gristmill.pipeline.run.folder import PROGRESS
 from gristmill.pipeline.run.job import Job, Phase
 from gristmill.pipeline.run.losses import (
-    Loss,
+    LostTask,
     after_losses,
     clear_quarantine,
     lost_facts,
@@ -83,9 +83,9 @@ def execute(
     began = time.perf_counter()
     store_of(job.folder).clear_scratch(job.folder)  # left by a killed run; its attempts are not resumed
     stage = step.kind.load()(job)
-    done: list[Record] = []
-    losses: list[Loss] = []
-    records: list[Record] | None = None
+    done: list[TaskRecord] = []
+    losses: list[LostTask] = []
+    records: list[TaskRecord] | None = None
     try:
         while True:
             asked = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
@@ -130,9 +130,9 @@ def run_phase(
     phase: Phase,
     engines: Engines,
     progress: Progress,
-    losses: list[Loss],
+    losses: list[LostTask],
     allowed: int,
-) -> list[Record]:
+) -> list[TaskRecord]:
     """Run the tasks of a phase that have no record yet; return all records in task order.
 
     A task that failed and is allowed to stands as a lost record.
@@ -150,7 +150,7 @@ def run_phase(
             new = engines.for_tasks(len(pending)).run(folder, phase, pending, lambda task: progress.advance())
         finally:
             progress.end()
-        losses += [Loss(phase.name, failure) for failure in new]
+        losses += [LostTask(phase.name, failure) for failure in new]
         if new:
             _quarantine(folder, phase.name, new)
         if new and not phase.may_lose:
@@ -158,13 +158,13 @@ def run_phase(
         if len(losses) > allowed:
             raise _step_failed(step, folder, [loss.failure for loss in losses], allowed)
         there = finished_keys(folder, phase.name)
-    records = {task.key: Record.lost(phase.name, task.key) for task in phase.tasks}
+    records = {task.key: TaskRecord.lost(phase.name, task.key) for task in phase.tasks}
     paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]
     records.update((record.task, record) for record in read_records(paths, slim=True))
     return list(records.values())
 
 
-def _record_entry(folder: Path, record: Record) -> dict[str, str]:
+def _record_entry(folder: Path, record: TaskRecord) -> dict[str, str]:
     path = record_path(folder, record.phase, record.task)
     return {
         "phase": record.phase,
@@ -174,7 +174,7 @@ def _record_entry(folder: Path, record: Record) -> dict[str, str]:
     }
 
 
-def _quarantine(folder: Path, phase: str, failures: Sequence[Failure]) -> None:
+def _quarantine(folder: Path, phase: str, failures: Sequence[TaskFailure]) -> None:
     for failure in failures:
         write_atomic(
             folder / "quarantine" / f"{phase}-{failure.task.key}.txt",
@@ -182,7 +182,9 @@ def _quarantine(folder: Path, phase: str, failures: Sequence[Failure]) -> None:
         )
 
 
-def _step_failed(step: Step, folder: Path, failures: Sequence[Failure], allowed: int | None) -> StepFailed:
+def _step_failed(
+    step: Step, folder: Path, failures: Sequence[TaskFailure], allowed: int | None
+) -> StepFailed:
     """`allowed` is None where every task of the phase is needed."""
     shown = "\n".join(
         f"  shard {failure.task.key}: {public_url(failure.error)}" for failure in failures[:_SHOWN_FAILURES]

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from gristmill.location import Roots, staged, use_storage
-from gristmill.manifest import Manifest, Record, put_record, record_path
+from gristmill.manifest import Manifest, TaskRecord, put_record, record_path
 from gristmill.pins import check_named, check_pins, pins_held
 from gristmill.pipeline.run.stage import resolve
 from gristmill.remote import take_retries
@@ -99,7 +99,7 @@ def over_paths(
 
 
 # The value a stage returns becomes the `extra` facts of its manifest.
-Stage = Generator[Phase, list[Record], dict[str, Any]]
+Stage = Generator[Phase, list[TaskRecord], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Attempt(Generic[Settings]):
 
     folder: Path
     scratch: Path
-    record: Record
+    record: TaskRecord
     settings: Settings
     seed: int
 
@@ -192,7 +192,7 @@ def attempt(
         use_storage(root, settings)
     take_retries()
     scratch = store_of(folder).scratch(folder, f"{phase}-{key}-{secrets.token_hex(6)}")
-    record = Record(phase, key)
+    record = TaskRecord(phase, key)
     try:
         shared = shared or Shared()
         given = staged({**arguments, **shared.arguments}, scratch / ".inputs")

@@ -17,32 +17,32 @@ from typing import Any
 from gristmill.hashing import sha256_json
 from gristmill.ledger import Books
 from gristmill.manifest import Manifest
-from gristmill.pipeline.run.engine import Failure
+from gristmill.pipeline.run.engine import TaskFailure
 from gristmill.pipeline.run.job import Job, Phase
 from gristmill.pipeline.sources.record import InputRange, InputShard
 from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LostTask:
     """A task that was given up, and the phase it is of."""
 
     phase: str
-    failure: Failure
+    failure: TaskFailure
 
     @property
     def name(self) -> str:
         return f"{self.phase} {self.failure.task.key}"
 
 
-def after_losses(phase: Phase, losses: Sequence[Loss]) -> Phase:
+def after_losses(phase: Phase, losses: Sequence[LostTask]) -> Phase:
     """Return the phase under the name it has where earlier phases lost these tasks."""
     if not losses:
         return phase
     return replace(phase, name=f"{phase.name}-without-{sha256_json([loss.name for loss in losses])[:8]}")
 
 
-def lost_facts(job: Job, losses: Sequence[Loss]) -> list[dict[str, Any]]:
+def lost_facts(job: Job, losses: Sequence[LostTask]) -> list[dict[str, Any]]:
     """Say of every lost task what it would have read: documents where their number is known, else parts of
     inputs."""
     rows = {str(path): entry.rows for path, entry in job.files("documents")}

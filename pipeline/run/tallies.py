@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.hashing import keyed_hash
-from gristmill.manifest import Record
+from gristmill.manifest import TaskRecord
 from gristmill.urls import domain_of
 
 SAMPLES = 8  # texts kept per outlet or rule, those with the smallest hash of their id
@@ -53,7 +53,7 @@ class Observer:
             self._count("failed.error", table.column("error"))
             self._sample(["failed"] * table.num_rows, table)
 
-    def into(self, record: Record) -> None:
+    def into(self, record: TaskRecord) -> None:
         """Put what was collected into a shard record."""
         tallies = {}
         for name, counter in sorted(self.tallies.items()):

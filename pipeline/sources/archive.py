@@ -34,7 +34,7 @@ from gristmill.pipeline.sources.record import (
     RangeEnd,
     Record,
 )
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.format import Reader
@@ -74,14 +74,14 @@ class Grammar(Protocol):
 def archive_reader(grammar: Grammar) -> Reader:
     """Return the reader of an input format whose files are archives of this form."""
 
-    def read(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+    def read(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
         return read_archive(window, source, grammar, settings.max_record_bytes)
 
     return read
 
 
 def read_archive(
-    window: Window, source: InputRange, grammar: Grammar, max_record_bytes: int
+    window: ByteWindow, source: InputRange, grammar: Grammar, max_record_bytes: int
 ) -> Iterator[Item]:
     """Yield what starts in a range of an archive, then its `RangeEnd`."""
     if window.size == 0:
@@ -109,7 +109,7 @@ def read_archive(
     yield RangeEnd(source.shown, source.start, source.end, first, reader.next_offset)
 
 
-def unreadable(damage: Damaged, source: InputRange, window: Window) -> Iterator[Item]:
+def unreadable(damage: Damaged, source: InputRange, window: ByteWindow) -> Iterator[Item]:
     """A file of which nothing can be read is one failure, of its first range."""
     if source.start == 0:
         yield Failure(damage.error, damage.message, Origin(source.shown, 0, window.size), 0)

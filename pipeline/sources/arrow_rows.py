@@ -12,7 +12,7 @@ from gristmill.pipeline.sources.rows import Unreadable
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
-    from gristmill.pipeline.sources.window import Window
+    from gristmill.pipeline.sources.window import ByteWindow
 
 
 def wanted_paths(settings: SourceSettings) -> list[str]:
@@ -99,7 +99,7 @@ class SeekableFile:
 
     closed = False
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: ByteWindow) -> None:
         self._window, self._at = window, 0
 
     def read(self, num_bytes: int = -1) -> bytes:

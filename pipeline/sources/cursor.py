@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from gristmill.pipeline.sources.members import Damaged, Members
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 MAX_DISCARDED_BYTES = (
     1 << 30
@@ -19,7 +19,7 @@ class PlainFile:
     """An uncompressed archive behind the interface of `Members`: one member, from `position` to the end of
     the file."""
 
-    def __init__(self, window: Window, find_restart: Callable[[bytes, int], int], position: int) -> None:
+    def __init__(self, window: ByteWindow, find_restart: Callable[[bytes, int], int], position: int) -> None:
         self.window, self._find_restart = window, find_restart
         self.position = self.offset = position
 

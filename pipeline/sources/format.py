@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.record import InputRange, Item
     from gristmill.pipeline.sources.settings import SourceSettings
-    from gristmill.pipeline.sources.window import Window
+    from gristmill.pipeline.sources.window import ByteWindow
 
-    Reader = Callable[[Window, InputRange, SourceSettings], Iterator[Item]]
+    Reader = Callable[[ByteWindow, InputRange, SourceSettings], Iterator[Item]]
 
 COMPRESSIONS = (".gz", ".zst", ".lz4")
 

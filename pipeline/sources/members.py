@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 try:
     from isal import isal_zlib
@@ -100,7 +100,7 @@ class Zstd(Codec):
     name, magic, piece_bytes = "zstd", b"\x28\xb5\x2f\xfd", _ZSTD_PIECE_BYTES
     peek_bytes = (128 << 10) + 64  # a block is inflated whole
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: ByteWindow) -> None:
         import zstandard
 
         dictionary = None
@@ -115,7 +115,7 @@ class Zstd(Codec):
         return self._factory.decompressobj()
 
 
-def _zstd_dictionary(window: Window, head: bytes) -> bytes:
+def _zstd_dictionary(window: ByteWindow, head: bytes) -> bytes:
     """Return the dictionary in a file's first frame, inflated if it is compressed, within its bound."""
     import zstandard
 
@@ -148,7 +148,7 @@ class Lz4(Codec):
         return lz4.frame.LZ4FrameDecompressor()
 
 
-def sniff_codec(window: Window) -> Codec | None:
+def sniff_codec(window: ByteWindow) -> Codec | None:
     """Return the codec of a file by its first bytes, not by its name; None for one that is not compressed."""
     head = window.head(4)
     if head[:3] == Gzip.magic:
@@ -158,14 +158,14 @@ def sniff_codec(window: Window) -> Codec | None:
     return Zstd(window) if head == Zstd.magic or _is_skippable(head) else None
 
 
-def appended_codecs(window: Window, offset: int) -> list[Codec]:
+def appended_codecs(window: ByteWindow, offset: int) -> list[Codec]:
     """Return the codecs whose members may start at `offset`, behind bytes that are not compressed."""
     head = window.read_exactly(offset, 4)
     found: list[Codec] = [codec for codec in (Gzip(), Lz4()) if head.startswith(codec.magic)]
     return [*found, Zstd(window)] if head == Zstd.magic else found
 
 
-def codec_by_name(path: str, window: Window) -> Codec | None:
+def codec_by_name(path: str, window: ByteWindow) -> Codec | None:
     """Return the codec that a file's name promises: the one to look for when its first bytes are broken."""
     if path.endswith(".gz"):
         return Gzip()
@@ -186,7 +186,7 @@ class Members:
     """
 
     def __init__(
-        self, window: Window, codec: Codec, record_start: re.Pattern[bytes], position: int = 0
+        self, window: ByteWindow, codec: Codec, record_start: re.Pattern[bytes], position: int = 0
     ) -> None:
         self._window, self._codec, self._record_start = window, codec, record_start
         self.position = self.offset = position

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 
 from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 _PIECE_BYTES = 1 << 20
 _ANYTHING = re.compile(b"")
 
 
-def inflated_pieces(window: Window, path: str) -> Iterator[bytes]:
+def inflated_pieces(window: ByteWindow, path: str) -> Iterator[bytes]:
     """Yield a file's content; raises Damaged where it ends or is broken before its end."""
     codec = sniff_codec(window)
     if codec is None and (promised := codec_by_name(path, window)):

@@ -18,7 +18,7 @@ _REMOTE_BLOCK_BYTES = 8 << 20
 _NUM_BLOCKS = 4  # a scanner looks back at most a member, and a record rarely spans more than two blocks
 
 
-class Window:
+class ByteWindow:
     """The bytes of one input. `fetch(start, end)` returns them, fewer only at the end of the file."""
 
     def __init__(self, path: str, size: int, fetch: Callable[[int, int], bytes], block_bytes: int) -> None:
@@ -74,12 +74,12 @@ class Window:
 
 
 @contextmanager
-def open_window(source: InputRange, settings: SourceSettings) -> Iterator[Window]:
+def open_window(source: InputRange, settings: SourceSettings) -> Iterator[ByteWindow]:
     """Open an input for reading; it must still be what was planned."""
     if "://" in source.path:
         from gristmill.pipeline.sources.remote import check_unchanged, fetcher
 
-        yield Window(source.shown, source.size, fetcher(source, settings.access()), _REMOTE_BLOCK_BYTES)
+        yield ByteWindow(source.shown, source.size, fetcher(source, settings.access()), _REMOTE_BLOCK_BYTES)
         check_unchanged(source, settings.access())
         return
     try:
@@ -90,7 +90,7 @@ def open_window(source: InputRange, settings: SourceSettings) -> Iterator[Window
         status = os.fstat(descriptor)
         if (status.st_size, str(status.st_mtime_ns)) != (source.size, source.version):
             raise _changed(source, status.st_size)
-        yield Window(
+        yield ByteWindow(
             source.shown,
             source.size,
             lambda start, end: _pread(descriptor, source.path, start, end),

@@ -14,7 +14,7 @@ from gristmill.dedup.cluster import (
     spanning_forest,
     write_components,
 )
-from gristmill.dedup.runs import Run, key_range, sort_columns, write_run
+from gristmill.dedup.runs import SortedRun, key_range, sort_columns, write_run
 
 edges = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60)
 
@@ -67,7 +67,7 @@ def test_a_key_of_a_million_documents_costs_a_million_edges(tmp_path: Path) -> N
     write_run(tmp_path / "bands", {**columns, "first_row": np.array([5], np.uint64)})
     counts = cluster_bands([tmp_path / "bands"], 0, 1 << 64, tmp_path / "forest.run")
     assert counts == {"band_keys": count, "edges": count - 1, "joined": count - 1, "files": 1}
-    assert set(np.unique(Run(tmp_path / "forest.0").columns["root"]).tolist()) == {5}
+    assert set(np.unique(SortedRun(tmp_path / "forest.0").columns["root"]).tolist()) == {5}
 
 
 def test_components_do_not_depend_on_how_many_parts_the_keys_are_cut_into(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_components_do_not_depend_on_how_many_parts_the_keys_are_cut_into(tmp_pa
             cluster_bands(bands, *key_range(part, parts), path)
         forests = [path.with_suffix(".0") for path in forests]
         merge_forests(forests, tmp_path / f"{parts}-all")
-        found.append(Run(tmp_path / f"{parts}-all").columns)
+        found.append(SortedRun(tmp_path / f"{parts}-all").columns)
     assert all((found[0][name] == found[1][name]).all() for name in ("row", "root"))
 
 
@@ -96,4 +96,4 @@ def test_groups_hold_whole_components(tmp_path: Path) -> None:
     counts = write_components(tmp_path / "forest", tmp_path / "components", 4)
     assert counts.pop("group_sizes") == [7, 2, 2]
     assert counts == {"documents": 11, "components": 4, "groups": 3, "largest": 4}
-    assert Run(tmp_path / "components").columns["bounds"][:-1].tolist() == [0, 20, 30]
+    assert SortedRun(tmp_path / "components").columns["bounds"][:-1].tolist() == [0, 20, 30]

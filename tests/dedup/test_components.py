@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from gristmill.dedup import cluster, stars
-from gristmill.dedup.runs import Run, key_range, write_run
+from gristmill.dedup.runs import SortedRun, key_range, write_run
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.manifest import Manifest
 from gristmill.pipeline.look.verify import verify
@@ -60,7 +60,7 @@ def by_rounds(
         out = folder / f"components-{part}"
         told = stars.write_stars(small, by_root, *stars.row_range(part, parts, count), 50, out)
         sizes += told["group_sizes"]
-        columns = Run(out).columns
+        columns = SortedRun(out).columns
         found.update(zip(columns["row"].tolist(), columns["root"].tolist(), strict=True))
     assert sum(sizes) == len(found)
     return found, number
@@ -127,10 +127,12 @@ def test_a_key_that_exceeds_a_slice_is_joined_as_a_stream(
     parts = cluster.cluster_bands([tmp_path / "bands"], *key_range(0, 1), tmp_path / "parts.run", most=256)
     assert (whole["files"], whole["joined"]) == (1, 5299) and parts["files"] > 10
     forests = [tmp_path / f"parts.{number}" for number in range(parts["files"])]
-    assert max(len(Run(path)) for path in forests) < 1000
+    assert max(len(SortedRun(path)) for path in forests) < 1000
     cluster.merge_forests(forests, tmp_path / "merged")
     for name in ("row", "root"):
-        assert np.array_equal(Run(tmp_path / "merged").columns[name], Run(tmp_path / "whole.0").columns[name])
+        assert np.array_equal(
+            SortedRun(tmp_path / "merged").columns[name], SortedRun(tmp_path / "whole.0").columns[name]
+        )
 
 
 TEMPLATE = page(77, 90)

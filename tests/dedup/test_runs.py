@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.radix import argsort, group_starts, sort_pairs
-from gristmill.dedup.runs import BLOCK, Run, key_range, read_range, sort_columns, write_run
+from gristmill.dedup.runs import BLOCK, SortedRun, key_range, read_range, sort_columns, write_run
 from gristmill.errors import IntegrityError
 
 u64 = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 255, 256, 2**32, 2**63, 2**64 - 1])
@@ -44,7 +44,7 @@ def test_a_range_of_a_run_holds_exactly_its_keys(
     write_run(
         path, sort_columns({"key": np.array(keys, np.uint64), "row": np.arange(len(keys), dtype=np.uint32)})
     )
-    found = read_range([Run(path)], low, max(low, high), ("key", "row"))
+    found = read_range([SortedRun(path)], low, max(low, high), ("key", "row"))
     assert found["key"].tolist() == sorted(key for key in keys if low <= key < high)
     assert all(
         keys[row] == key for key, row in zip(found["key"].tolist(), found["row"].tolist(), strict=True)
@@ -54,7 +54,7 @@ def test_a_range_of_a_run_holds_exactly_its_keys(
 def test_the_offset_index_finds_keys_across_blocks(tmp_path: Path) -> None:
     keys = np.repeat(np.arange(0, 60, 2, dtype=np.uint64), BLOCK // 3)
     write_run(tmp_path / "r", {"key": keys})
-    run = Run(tmp_path / "r")
+    run = SortedRun(tmp_path / "r")
     for key in range(62):
         assert run.position(key) == int(np.searchsorted(keys, np.uint64(key)))
 
@@ -75,7 +75,7 @@ def test_a_run_cut_short_is_named(tmp_path: Path) -> None:
     write_run(path, {"key": np.arange(1000, dtype=np.uint64)})
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(IntegrityError, match="cut short in column"):
-        Run(path)
+        SortedRun(path)
     path.write_bytes(b"something else")
     with pytest.raises(IntegrityError, match="no run of sorted records"):
-        Run(path)
+        SortedRun(path)

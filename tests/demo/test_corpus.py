@@ -16,8 +16,8 @@ from warcio.archiveiterator import ArchiveIterator
 from gristmill.errors import InputError
 from gristmill.pipeline.demo import corpus
 from gristmill.pipeline.demo.corpus import build_corpus, read_facts
-from gristmill.pipeline.demo.harvest import Passage, read_module
-from gristmill.pipeline.demo.pages import Page
+from gristmill.pipeline.demo.harvest import DemoPassage, read_module
+from gristmill.pipeline.demo.pages import DemoPage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,9 +101,9 @@ def test_a_second_build_leaves_the_files_alone(built: tuple[Path, dict[str, Any]
 def test_a_file_that_went_missing_is_made_again(
     built: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Page("https://docs.example/a", b"<html>a</html>")
+    page = DemoPage("https://docs.example/a", b"<html>a</html>")
     monkeypatch.setattr(corpus, "build_pages", lambda seed: [page] * 300)
-    monkeypatch.setattr(corpus, "_prose", lambda seed: [Passage("a", "A", "Some text.")])
+    monkeypatch.setattr(corpus, "_prose", lambda seed: [DemoPassage("a", "A", "Some text.")])
     folder = built[0].parent / "missing"
     facts = build_corpus(folder, 1)
     (folder / "prose.jsonl").unlink()

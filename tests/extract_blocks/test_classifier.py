@@ -10,13 +10,13 @@ from hypothesis.extra import numpy as arrays
 
 from gristmill.errors import InputError
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.classifier import Model, load_card, load_model, save_model
+from gristmill.pipeline.extract.blocks.classifier import BlockModel, load_card, load_model, save_model
 from gristmill.pipeline.extract.blocks.columns import FEATURES
 from gristmill.pipeline.extract.blocks.cut import MIN_REPEATED_WORDS, PRIOR_WORDS, choose
 from gristmill.pipeline.extract.blocks.trees import EARLY_TREES, MAX_LEAVES, MAX_STEPS, leaf_slot
 
 
-def plain_scores(model: Model, x: np.ndarray) -> np.ndarray:
+def plain_scores(model: BlockModel, x: np.ndarray) -> np.ndarray:
     """Each tree node by node, and the lean towards neighbours."""
     scores = np.zeros(len(x), dtype=np.float32)
     followed = np.ones(len(x), dtype=bool)

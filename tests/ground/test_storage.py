@@ -12,7 +12,7 @@ from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.manifest import (
     Manifest,
-    Record,
+    TaskRecord,
     put_manifest,
     put_record,
     read_manifest,
@@ -97,7 +97,7 @@ def test_a_record_comes_back_as_it_was_put_and_an_altered_one_is_refused(tmp_pat
     books.items_out.update(kept=2, removed=1)
     books.bytes_out.update(kept=20, removed=10)
     books.by_rule_first["gopher.num_words"] = 1
-    record = Record("map", "00000", books=books, counts={"b": 2, "a": 1}, timing={"seconds": 1.5})
+    record = TaskRecord("map", "00000", books=books, counts={"b": 2, "a": 1}, timing={"seconds": 1.5})
     assert put_record(tmp_path, record)
     path = record_path(tmp_path, "map", "00000")
     assert read_record(path).body() == record.body()

@@ -15,7 +15,7 @@ from gristmill.pipeline.sources.plan import plan_shards
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import InputRange, Item, Origin, RangeEnd, Record
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 from tests.support.archives import records, source_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "sources.md"
@@ -47,7 +47,7 @@ def test_the_page_of_sources_lists_every_format_and_ending() -> None:
 def test_a_format_declared_in_one_module_is_planned_and_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+    def read(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
         text = window.read_exactly(0, window.size).decode()[::-1]
         origin = Origin(source.path, 0, window.size)
         yield Record(text_key(None, text), None, None, origin, window.size, text=text)

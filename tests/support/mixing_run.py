@@ -71,7 +71,10 @@ def run_mix(
                 parts.append(stem)
         written = [
             gather.write_shard(
-                [gather.Part(stem, shard) for stem in parts], folder / f"{shard:05d}", dtype, len(plan.rows)
+                [gather.MapOutput(stem, shard) for stem in parts],
+                folder / f"{shard:05d}",
+                dtype,
+                len(plan.rows),
             )
             for shard in range(num_shards)
         ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.ledger import Books
-from gristmill.manifest import Manifest, Record, put_manifest, put_record, record_path
+from gristmill.manifest import Manifest, TaskRecord, put_manifest, put_record, record_path
 from gristmill.pipeline.run.tallies import LENGTH_BINS
 from gristmill.storage import FileEntry, write_atomic
 
@@ -77,11 +77,11 @@ def sample(number: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def record(phase: str, number: int, made: Books, source: str, text: str | None = None) -> Record:
+def record(phase: str, number: int, made: Books, source: str, text: str | None = None) -> TaskRecord:
     """A record with everything that reports draw; `text` goes wherever text from the web can go."""
     kept, removed, failed = (made.items_out[outlet] for outlet in ("kept", "removed", "failed"))
     task = f"{number:05d}"
-    found = Record(phase, task, books=made)
+    found = TaskRecord(phase, task, books=made)
     found.files = [
         FileEntry("documents", f"data/documents-{phase}-{task}-{'0' * 12}.parquet", "0" * 64, 1, kept, source)
     ]
@@ -134,7 +134,7 @@ def record(phase: str, number: int, made: Books, source: str, text: str | None =
     return found
 
 
-def _fatten(one: Record, number: int, num_rules: int) -> None:
+def _fatten(one: TaskRecord, number: int, num_rules: int) -> None:
     """Give a record as many rules, samples and domains as one of a real crawl has."""
     for rule in range(num_rules):
         name = f"many.rule_{rule}"
@@ -157,7 +157,7 @@ def _fatten(one: Record, number: int, num_rules: int) -> None:
 
 
 def write_step(
-    out: Path, name: str, stage: str, records: list[Record], *, finished: bool = True, extra: Any = None
+    out: Path, name: str, stage: str, records: list[TaskRecord], *, finished: bool = True, extra: Any = None
 ) -> str:
     folder = out / "steps" / f"{name.replace('/', '-')}-{'ab' * 6}"
     (folder / "data").mkdir(parents=True, exist_ok=True)
@@ -285,7 +285,7 @@ def write_hostile_run(out: Path, text: str) -> Path:
         "deciles": [{"decile": 1, "samples": [{"id": "0" * 32, "score": 0.1, "source": text, "text": text}]}],
     }
     sizes = {"documents": 3, "bytes": 900, "tokens": 300}
-    made: dict[str, tuple[str, list[Record], dict[str, Any]]] = {
+    made: dict[str, tuple[str, list[TaskRecord], dict[str, Any]]] = {
         "dedup-fuzzy": ("dedup-fuzzy", [fuzzy], {"clusters": 2, "compared": 20}),
         "classify-train": ("classify-train", [], {"report": report}),
         "classify-score/web": ("classify-score", [scored], {"rule": text}),

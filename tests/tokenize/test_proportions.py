@@ -47,7 +47,7 @@ class Source:
                 writer.write(table)
             self.files.append((payload, index))
 
-    def take(self, mix: MixSettings, tokens: int) -> tuple[mixing.Bound, Counter[bytes], int]:
+    def take(self, mix: MixSettings, tokens: int) -> tuple[mixing.CutOff, Counter[bytes], int]:
         """Take so many tokens as the stage does; return the bound, tokens by document, and their sum."""
         sizes = self.folder / "sizes"
         total = np.zeros(SIZES_SHAPE, np.uint64)

@@ -14,7 +14,7 @@ from gristmill.trainer import attention
 from gristmill.trainer.attention import (
     Blocks,
     DocumentMasks,
-    Packed,
+    PackedBatch,
     Scores,
     Segments,
     attend,
@@ -64,7 +64,7 @@ def test_flex_skips_exactly_the_blocks_no_query_of_which_sees_a_key() -> None:
 def test_documents_are_packed_with_their_bounds_and_padded_to_few_sizes_that_never_shrink() -> None:
     masks = DocumentMasks("varlen", CPU)
     mask = masks(POSITIONS)
-    assert isinstance(mask, Packed) and mask.bounds.dtype == torch.int32
+    assert isinstance(mask, PackedBatch) and mask.bounds.dtype == torch.int32
     assert mask.bounds.tolist() == [0, 3, 10, 12, *[24] * 60] and mask.longest == 12
     assert len(masks(torch.zeros(20, 12, dtype=torch.int64)).bounds) == 256
     assert masks(torch.arange(12).expand(2, 12)).bounds.tolist() == [0, 12, *[24] * 254]

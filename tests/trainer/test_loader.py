@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from gristmill.errors import InputError, IntegrityError, UsageError
 from gristmill.trainer.config import DataSettings
-from gristmill.trainer.loader import IGNORED, Batch, Loader, prefetch
+from gristmill.trainer.loader import IGNORED, BatchLoader, TokenBatch, prefetch
 from gristmill.trainer.order import Blend, EpochOrder, Permutation
-from gristmill.trainer.packing import Packed, best_fit, fragment
+from gristmill.trainer.packing import PackedStream, best_fit, fragment
 from gristmill.trainer.remote import RemoteShardSet, open_shards
 from gristmill.trainer.shards import ShardSet, Stream
 
@@ -76,7 +76,7 @@ def test_a_blend_numbers_each_sources_samples_without_gap_or_repeat(weights: lis
 
 def test_every_token_is_a_target_exactly_once_per_epoch(corpus: Corpus) -> None:
     shards = opened(corpus())
-    loader = Loader(shards, 32, seed=5)
+    loader = BatchLoader(shards, 32, seed=5)
     targets = torch.cat([loader.batch(i, 1).targets.flatten() for i in range(loader.num_samples)])
     targets = targets[targets != IGNORED].numpy()
     assert len(targets) == shards.num_tokens
@@ -87,7 +87,7 @@ def test_every_token_is_a_target_exactly_once_per_epoch(corpus: Corpus) -> None:
 def test_inputs_positions_and_sources_follow_documents(shards: ModuleType, tmp_path: Path) -> None:
     documents = [([5, 6, 7], 1), ([8], 0), ([9, 10, 11, 12], 1)]
     shards.write_shards(tmp_path / "s", [documents[:2], documents[2:]], vocab=20)
-    loader = Loader(opened(tmp_path / "s"), 8, seed=0)
+    loader = BatchLoader(opened(tmp_path / "s"), 8, seed=0)
     by_length = sorted((loader.sample(i) for i in range(2)), key=lambda sample: -len(sample.targets))
     assert by_length[0].inputs.tolist() == [0, 5, 6, 7, 0, 8, 0, 9]
     assert by_length[0].targets.tolist() == [5, 6, 7, 0, 8, 0, 9, 10]
@@ -101,21 +101,21 @@ def test_inputs_positions_and_sources_follow_documents(shards: ModuleType, tmp_p
 
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_a_step_has_the_same_rows_for_any_number_of_ranks(world: int, corpus: Corpus) -> None:
-    loader = Loader(opened(corpus()), 16, seed=1)
+    loader = BatchLoader(opened(corpus()), 16, seed=1)
     whole = loader.batch(24, 8).inputs
     parts = [loader.batch(24, 8, rank, world).inputs for rank in range(world)]
     assert torch.equal(torch.stack(parts, 1).flatten(0, 1), whole)
 
 
 def test_prefetched_batches_are_those_of_plain_calls_and_errors_come_through(corpus: Corpus) -> None:
-    loader = Loader(opened(corpus()), 16, seed=1)
+    loader = BatchLoader(opened(corpus()), 16, seed=1)
     fetched = list(prefetch(lambda step: loader.batch(4 * step, 4), range(3, 6)))
     assert all(
         torch.equal(batch.inputs, loader.batch(4 * step, 4).inputs)
         for step, batch in zip(range(3, 6), fetched, strict=True)
     )
 
-    def fail(step: int) -> Batch:
+    def fail(step: int) -> TokenBatch:
         raise IntegrityError("torn")
 
     with pytest.raises(IntegrityError, match="torn"):
@@ -123,7 +123,7 @@ def test_prefetched_batches_are_those_of_plain_calls_and_errors_come_through(cor
 
 
 def test_leaving_a_prefetch_early_ends_its_thread(corpus: Corpus) -> None:
-    loader = Loader(opened(corpus()), 16, seed=1)
+    loader = BatchLoader(opened(corpus()), 16, seed=1)
     batches = prefetch(lambda step: loader.batch(step, 1), range(1000))
     next(batches)
     batches.close()  # type: ignore[attr-defined]
@@ -155,13 +155,13 @@ def test_long_documents_are_cut_into_pieces_that_lose_nothing() -> None:
 
 def test_best_fit_samples_hold_whole_documents_and_every_token_once(corpus: Corpus) -> None:
     shards = opened(corpus())
-    packed = Packed(Stream.whole(shards), 64, seed=0)
+    packed = PackedStream(Stream.whole(shards), 64, seed=0)
     table = packed.stream.documents_table()
     ranges = sorted(r for index in range(len(packed)) for r in packed.ranges(index))
     assert ranges == sorted(
         zip(table.starts.tolist(), table.stops.tolist(), strict=True)
     )  # none is longer than 64
-    loader = Loader(shards, 64, seed=0, settings=DataSettings(packing="bestfit"))
+    loader = BatchLoader(shards, 64, seed=0, settings=DataSettings(packing="bestfit"))
     assert loader.num_cut == 0 and 0 <= loader.pad_fraction < 0.2
     targets = torch.cat([loader.batch(i, 1).targets.flatten() for i in range(loader.num_samples)])
     assert int((targets != IGNORED).sum()) == shards.num_tokens
@@ -169,7 +169,7 @@ def test_best_fit_samples_hold_whole_documents_and_every_token_once(corpus: Corp
 
 def test_sources_are_blended_by_weight_and_each_sample_is_of_one_source(corpus: Corpus) -> None:
     folder = corpus(kind="sources", weights={"web": 3.0, "code": 1.0})
-    loader = Loader(opened(folder), 16, seed=0)
+    loader = BatchLoader(opened(folder), 16, seed=0)
     batch = loader.batch(0, 80)
     valid = batch.sources >= 0
     majority = batch.sources.max(1).values
@@ -182,7 +182,7 @@ def test_sources_are_blended_by_weight_and_each_sample_is_of_one_source(corpus: 
 
 def test_a_source_is_never_repeated_beyond_its_cap(corpus: Corpus) -> None:
     folder = corpus(kind="sources", weights={"web": 1.0, "code": 1.0}, epochs={"web": 1.0, "code": 2.0})
-    loader = Loader(opened(folder), 16, seed=0)
+    loader = BatchLoader(opened(folder), 16, seed=0)
     windows = len(loader.parts[0])
     loader.check_caps(2 * windows - 2)
     with pytest.raises(UsageError, match="'web' would be repeated") as caught:
@@ -192,7 +192,7 @@ def test_a_source_is_never_repeated_beyond_its_cap(corpus: Corpus) -> None:
 
 def test_a_shard_without_documents_is_passed_over(shards: ModuleType, tmp_path: Path) -> None:
     shards.write_shards(tmp_path / "s", [[([5, 6], 0)], [], [([7], 0)]])
-    assert Loader(opened(tmp_path / "s"), 8).sample(0).targets.tolist() == [5, 6, 0, 7, 0]
+    assert BatchLoader(opened(tmp_path / "s"), 8).sample(0).targets.tolist() == [5, 6, 0, 7, 0]
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_an_id_beyond_the_vocabulary_is_named_with_its_place(corpus: Corpus) -> 
     payload = np.memmap(folder / "00001.bin", dtype="<u2", mode="r+")
     payload[7] = 9999
     payload.flush()
-    loader = Loader(opened(folder), 16, seed=0)
+    loader = BatchLoader(opened(folder), 16, seed=0)
     with pytest.raises(
         IntegrityError, match="token 9999 at position 7 is beyond the vocabulary of 300"
     ) as caught:
@@ -225,7 +225,7 @@ def test_an_id_beyond_the_vocabulary_is_named_with_its_place(corpus: Corpus) -> 
 
 def test_ids_above_two_bytes_are_read_as_four(shards: ModuleType, tmp_path: Path) -> None:
     shards.write_shards(tmp_path / "s", [[([70_000, 5], 0)]], vocab=100_000)
-    assert Loader(opened(tmp_path / "s"), 8).sample(0).targets.tolist() == [70_000, 5, 0]
+    assert BatchLoader(opened(tmp_path / "s"), 8).sample(0).targets.tolist() == [70_000, 5, 0]
 
 
 def remote(folder: Path, cache: Path, cache_bytes: int) -> RemoteShardSet:
@@ -245,7 +245,7 @@ def test_remote_shards_are_read_through_a_cache_that_stays_in_its_bound(
     bound = int(2.9 * largest)
     far = remote(folder, tmp_path / "cache", bound)
     settings = DataSettings(shuffle_shards=1)
-    loaders = [Loader(shards, 16, 0, settings) for shards in (opened(folder), far)]
+    loaders = [BatchLoader(shards, 16, 0, settings) for shards in (opened(folder), far)]
     for number in range(loaders[0].num_samples):
         assert torch.equal(*(loader.batch(number, 1).inputs for loader in loaders))
         payloads = sum(path.stat().st_size for path in far.folder.glob("0*"))
@@ -321,7 +321,7 @@ def test_a_source_without_tokens_is_named_if_it_has_a_weight_and_left_out_if_not
         tmp_path / "a", documents, weights={"web": 1.0, "code": 1.0, "none": 0.5}, **how
     )
     with pytest.raises(InputError, match="source 'none' has no tokens"):
-        Loader(opened(weighted), 16, 0, DataSettings(packing=packing))
+        BatchLoader(opened(weighted), 16, 0, DataSettings(packing=packing))
     plain = shards.write_shards(tmp_path / "b", documents, **how)
-    loader = Loader(opened(plain), 16, 0, DataSettings(packing=packing))
+    loader = BatchLoader(opened(plain), 16, 0, DataSettings(packing=packing))
     assert len(loader.batch(0, 8)) == 8

@@ -14,7 +14,7 @@ from gristmill.errors import UsageError
 from gristmill.trainer import initialise
 from gristmill.trainer.config import DataSettings, MeshSettings
 from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.loader import Loader
+from gristmill.trainer.loader import BatchLoader
 from gristmill.trainer.model import Model
 from gristmill.trainer.parallel import Group, device_mesh
 from gristmill.trainer.remote import open_shards
@@ -142,7 +142,7 @@ def test_every_rank_knows_the_targets_of_a_step_without_asking(
     how: dict[str, Any], kind: dict[str, Any], corpus: Corpus, tmp_path: Path
 ) -> None:
     data = DataSettings(**how)
-    loader = Loader(open_shards(str(corpus(**kind)), data, tmp_path), 32, 0, data)
+    loader = BatchLoader(open_shards(str(corpus(**kind)), data, tmp_path), 32, 0, data)
     for first in range(0, 3 * loader.num_samples, 8):
         counts = [loader.batch(first, 8, rank, 2).num_targets() for rank in range(2)]
         assert loader.num_targets(first, 8) == sum(counts)

@@ -27,7 +27,7 @@ from gristmill.trainer.config import LossSettings, MeshSettings, Settings
 from gristmill.trainer.documents import documents
 from gristmill.trainer.generate import Sampling, generate, load_model
 from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.loader import Loader
+from gristmill.trainer.loader import BatchLoader
 from gristmill.trainer.log import EVAL_KEYS, STEP_KEYS
 from gristmill.trainer.memory import advice, sample_bytes
 from gristmill.trainer.model import Model
@@ -334,7 +334,7 @@ def test_a_skipped_step_is_logged_with_the_documents_it_had_read(
     skips = rows(tmp_path / "run", "skip")
     assert [row["step"] for row in skips] == [2, 4] and all(row["grad_norm"] is None for row in skips)
 
-    loader = Loader(ShardSet(mix), 32, 0)
+    loader = BatchLoader(ShardSet(mix), 32, 0)
     tokens = {token for number in range(4, 8) for token in loader.sample(number).targets.tolist()}
     ends = {shard: ShardSet(mix).doc_ends(shard) for shard in range(3)}
     named = {(found.shard, found.row): found.id for found in documents(loader, 4, 4)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # settings are checked where torch need not be imported
 
 
 @dataclass(frozen=True)
-class Part:
+class MatrixPart:
     """`rows` rows of one of our matrices, under the name transformers gives them."""
 
     name: str
@@ -31,7 +31,7 @@ OPTIONAL = frozenset(
      "attention_softcap", "logit_softcap", "num_experts", "rope_scaling")
 )  # fmt: skip
 
-Layout = dict[str, list[Part]]
+Layout = dict[str, list[MatrixPart]]
 
 
 class Architecture:
@@ -54,9 +54,9 @@ class Architecture:
     def block(self, config: ModelConfig, layer: int) -> nn.Module:
         """Return one layer: called with (x, rotary, mask, cache, real tokens), it returns (x, Routing or
         None)."""
-        from gristmill.trainer.layers import Block
+        from gristmill.trainer.layers import TransformerBlock
 
-        return Block(config, self.traits, layer)
+        return TransformerBlock(config, self.traits, layer)
 
     def layout(self, config: ModelConfig) -> Layout:
         """Return, for each of our parameters, the parts it divides into, in the order of its rows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from gristmill.trainer.architectures.base import Layout, Part
+from gristmill.trainer.architectures.base import Layout, MatrixPart
 from gristmill.trainer.architectures.llama import Llama, layer_pattern, layer_types, rope
 from gristmill.trainer.architectures.olmo3 import irregular
 from gristmill.trainer.architectures.qwen3 import qk_norms
@@ -64,7 +64,7 @@ class Gemma2(Gemma):
             "ffn_norm": "pre_feedforward", "ffn_out_norm": "post_feedforward",
         }  # fmt: skip
         return {
-            f"{ours}.weight": [Part(f"{theirs}_layernorm.weight", config.width)]
+            f"{ours}.weight": [MatrixPart(f"{theirs}_layernorm.weight", config.width)]
             for ours, theirs in names.items()
         }
 

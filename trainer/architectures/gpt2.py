@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from gristmill.errors import UsageError
-from gristmill.trainer.architectures.base import Architecture, Layout, Part
+from gristmill.trainer.architectures.base import Architecture, Layout, MatrixPart
 from gristmill.trainer.shape import ModelConfig, Traits
 
 
@@ -30,8 +30,8 @@ class Gpt2(Architecture):
 
     def layout(self, config: ModelConfig) -> Layout:
         table = {
-            "embed.weight": [Part("transformer.wte.weight", config.vocab)],
-            "positions.weight": [Part("transformer.wpe.weight", config.context)],
+            "embed.weight": [MatrixPart("transformer.wte.weight", config.vocab)],
+            "positions.weight": [MatrixPart("transformer.wpe.weight", config.context)],
         }
         maps = {
             "attention.qkv": ("attn.c_attn", 3 * config.width),
@@ -43,11 +43,13 @@ class Gpt2(Architecture):
             ours, theirs = f"blocks.{i}", f"transformer.h.{i}"
             for kind in ("weight", "bias"):
                 for norm, name in (("attention_norm", "ln_1"), ("ffn_norm", "ln_2")):
-                    table[f"{ours}.{norm}.{kind}"] = [Part(f"{theirs}.{name}.{kind}", config.width)]
+                    table[f"{ours}.{norm}.{kind}"] = [MatrixPart(f"{theirs}.{name}.{kind}", config.width)]
                 for part, (name, rows) in maps.items():
-                    table[f"{ours}.{part}.{kind}"] = [Part(f"{theirs}.{name}.{kind}", rows, kind == "weight")]
+                    table[f"{ours}.{part}.{kind}"] = [
+                        MatrixPart(f"{theirs}.{name}.{kind}", rows, kind == "weight")
+                    ]
         for kind in ("weight", "bias"):
-            table[f"norm.{kind}"] = [Part(f"transformer.ln_f.{kind}", config.width)]
+            table[f"norm.{kind}"] = [MatrixPart(f"transformer.ln_f.{kind}", config.width)]
         return table
 
     def to_hf(self, config: ModelConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gristmill.trainer.architectures.base import Architecture, Layout, Part
+from gristmill.trainer.architectures.base import Architecture, Layout, MatrixPart
 from gristmill.trainer.shape import ModelConfig, RopeScaling, ntk_theta
 
 # How transformers stretches rotary angles, with the fields of each kind beside factor and original context.
@@ -68,16 +68,16 @@ class Llama(Architecture):
 
     def layout(self, config: ModelConfig) -> Layout:
         table = {
-            "embed.weight": [Part("model.embed_tokens.weight", config.vocab)],
-            "norm.weight": [Part("model.norm.weight", config.width)],
+            "embed.weight": [MatrixPart("model.embed_tokens.weight", config.vocab)],
+            "norm.weight": [MatrixPart("model.norm.weight", config.width)],
         }
         if not config.tied:
-            table["head.weight"] = [Part("lm_head.weight", config.vocab)]
+            table["head.weight"] = [MatrixPart("lm_head.weight", config.vocab)]
         for i in range(config.num_layers):
             for part in (self.norms(config), self.attention(config), self.feed_forward(config)):
                 table |= {
                     f"blocks.{i}.{ours}": [
-                        Part(f"model.layers.{i}.{piece.name}", piece.rows, piece.transposed)
+                        MatrixPart(f"model.layers.{i}.{piece.name}", piece.rows, piece.transposed)
                         for piece in theirs
                     ]
                     for ours, theirs in part.items()
@@ -87,22 +87,22 @@ class Llama(Architecture):
     def norms(self, config: ModelConfig) -> Layout:
         """Return the layout of one layer's norms, names relative to the layer; so do the next two."""
         return {
-            "attention_norm.weight": [Part("input_layernorm.weight", config.width)],
-            "ffn_norm.weight": [Part("post_attention_layernorm.weight", config.width)],
+            "attention_norm.weight": [MatrixPart("input_layernorm.weight", config.width)],
+            "ffn_norm.weight": [MatrixPart("post_attention_layernorm.weight", config.width)],
         }
 
     def attention(self, config: ModelConfig) -> Layout:
         q, kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         rows = {"q": q, "k": kv, "v": kv}
         return {
-            "attention.qkv.weight": [Part(f"self_attn.{x}_proj.weight", n) for x, n in rows.items()],
-            "attention.out.weight": [Part("self_attn.o_proj.weight", config.width)],
+            "attention.qkv.weight": [MatrixPart(f"self_attn.{x}_proj.weight", n) for x, n in rows.items()],
+            "attention.out.weight": [MatrixPart("self_attn.o_proj.weight", config.width)],
         }
 
     def feed_forward(self, config: ModelConfig) -> Layout:
         return {
-            "ffn.up.weight": [Part(f"mlp.{x}_proj.weight", config.ffn) for x in ("gate", "up")],
-            "ffn.down.weight": [Part("mlp.down_proj.weight", config.width)],
+            "ffn.up.weight": [MatrixPart(f"mlp.{x}_proj.weight", config.ffn) for x in ("gate", "up")],
+            "ffn.down.weight": [MatrixPart("mlp.down_proj.weight", config.width)],
         }
 
     def to_hf(self, config: ModelConfig) -> dict[str, Any]:

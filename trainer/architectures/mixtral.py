@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 from gristmill.errors import UsageError
-from gristmill.trainer.architectures.base import Layout, Part
+from gristmill.trainer.architectures.base import Layout, MatrixPart
 from gristmill.trainer.architectures.llama import Llama
 from gristmill.trainer.shape import ModelConfig
 
@@ -34,11 +34,11 @@ class Mixtral(Llama):
         moe = "block_sparse_moe"  # the names on disk; transformers v5 renames them as it loads
         experts = range(config.num_experts)
         return {
-            "ffn.router.weight": [Part(f"{moe}.gate.weight", config.num_experts)],
+            "ffn.router.weight": [MatrixPart(f"{moe}.gate.weight", config.num_experts)],
             "ffn.up": [
-                Part(f"{moe}.experts.{e}.{x}.weight", config.ffn) for e in experts for x in ("w1", "w3")
+                MatrixPart(f"{moe}.experts.{e}.{x}.weight", config.ffn) for e in experts for x in ("w1", "w3")
             ],
-            "ffn.down": [Part(f"{moe}.experts.{e}.w2.weight", config.width) for e in experts],
+            "ffn.down": [MatrixPart(f"{moe}.experts.{e}.w2.weight", config.width) for e in experts],
         }
 
     def to_hf(self, config: ModelConfig) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from gristmill.trainer.architectures.base import Layout, Part
+from gristmill.trainer.architectures.base import Layout, MatrixPart
 from gristmill.trainer.architectures.llama import Llama
 from gristmill.trainer.architectures.qwen3 import qk_norms
 from gristmill.trainer.shape import ModelConfig, Traits
@@ -31,8 +31,8 @@ class Olmo2(Llama):
 
     def norms(self, config: ModelConfig) -> Layout:
         return {
-            "attention_out_norm.weight": [Part("post_attention_layernorm.weight", config.width)],
-            "ffn_out_norm.weight": [Part("post_feedforward_layernorm.weight", config.width)],
+            "attention_out_norm.weight": [MatrixPart("post_attention_layernorm.weight", config.width)],
+            "ffn_out_norm.weight": [MatrixPart("post_feedforward_layernorm.weight", config.width)],
         }
 
     def attention(self, config: ModelConfig) -> Layout:

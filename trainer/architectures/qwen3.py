@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from gristmill.trainer.architectures.base import Layout, Part
+from gristmill.trainer.architectures.base import Layout, MatrixPart
 from gristmill.trainer.architectures.llama import Llama
 from gristmill.trainer.shape import ModelConfig, Traits
 
@@ -33,6 +33,6 @@ class Qwen3(Llama):
 def qk_norms(q: int, k: int) -> Layout:
     """Return where the gains of normed queries and keys lie, given their numbers."""
     return {
-        f"attention.{x}_norm.weight": [Part(f"self_attn.{x}_norm.weight", rows)]
+        f"attention.{x}_norm.weight": [MatrixPart(f"self_attn.{x}_norm.weight", rows)]
         for x, rows in (("q", q), ("k", k))
     }

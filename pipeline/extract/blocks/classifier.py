@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).resolve().parent / "model"
 FORMAT = 2
 
 
-class Model(NamedTuple):
+class BlockModel(NamedTuple):
     """Trees (see `trees`): the nodes of tree t are starts[t] to starts[t + 1]; and the tables of log-odds
     (see `features.odds`)."""
 
@@ -46,7 +46,7 @@ class Model(NamedTuple):
         return self.name_keys, self.name_values, self.word_keys, self.word_values
 
 
-def save_model(model: Model, card: Mapping[str, Any], folder: Path) -> None:
+def save_model(model: BlockModel, card: Mapping[str, Any], folder: Path) -> None:
     """Write `model.npz` (tables without their empty slots, no pickle) and `card.json`."""
     arrays: dict[str, npt.NDArray[Any]] = dict(model._asdict())
     for table in ("name", "word"):
@@ -66,7 +66,7 @@ def save_model(model: Model, card: Mapping[str, Any], folder: Path) -> None:
 
 
 @lru_cache(maxsize=4)
-def load_model(folder: Path = SHIPPED) -> Model:
+def load_model(folder: Path = SHIPPED) -> BlockModel:
     """Read a model; one fitted on other features than this version measures is refused."""
     path = folder / "model.npz"
     if not path.exists():
@@ -77,14 +77,14 @@ def load_model(folder: Path = SHIPPED) -> Model:
                 f"the extractor model at {path} was trained for other features than this version measures",
                 hint="train it again with `gristmill extractor train`",
             )
-        arrays = {name: file[name] for name in Model._fields if not name.endswith(("_keys", "_values"))}
+        arrays = {name: file[name] for name in BlockModel._fields if not name.endswith(("_keys", "_values"))}
         for table in ("name", "word"):
             slots = int(file[f"{table}_slots"][0])
             stored = file[f"{table}_keys"]
             keys, values = np.full(slots, -1, dtype=np.int32), np.zeros(slots, dtype=np.float32)
             keys[stored & (slots - 1)], values[stored & (slots - 1)] = stored, file[f"{table}_values"]
             arrays[f"{table}_keys"], arrays[f"{table}_values"] = keys, values
-    return Model(**arrays)
+    return BlockModel(**arrays)
 
 
 def load_card(folder: Path = SHIPPED) -> dict[str, Any]:

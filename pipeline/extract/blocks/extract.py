@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gristmill.pipeline.extract.blocks import elsewhere
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.classifier import SHIPPED, Model, load_model
+from gristmill.pipeline.extract.blocks.classifier import SHIPPED, BlockModel, load_model
 from gristmill.pipeline.extract.blocks.columns import IS_COPY
 from gristmill.pipeline.extract.blocks.cut import Choice, choose
 from gristmill.pipeline.extract.blocks.features import measure
@@ -80,7 +80,7 @@ def _prose_words(tokenized: Tokenized) -> int:
 
 
 def choose_blocks(
-    page: npt.NDArray[np.uint8], tokenized: Tokenized, model: Model, recall_weight: float = 1.0
+    page: npt.NDArray[np.uint8], tokenized: Tokenized, model: BlockModel, recall_weight: float = 1.0
 ) -> Choice:
     """Choose the blocks of a tokenized page that are main text."""
     blocks = tokenized.blocks

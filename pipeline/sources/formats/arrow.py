@@ -18,7 +18,7 @@ from gristmill.pipeline.sources.arrow_rows import (
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import row_to_record
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
@@ -27,13 +27,13 @@ _MAGIC = b"ARROW1"
 _BATCH_ROWS = 256
 
 
-def read_arrow(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_arrow(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the rows of a file or stream, then the `RangeEnd`; the origin of a row is its number."""
     yield from _rows(window, source, settings)
     yield RangeEnd(source.path, source.start, source.end, 0, window.size)
 
 
-def _rows(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     row, end = 0, 0
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
@@ -62,7 +62,7 @@ def _rows(window: Window, source: InputRange, settings: SourceSettings) -> Itera
             yield Failure(error_name, one_line(error), Origin(source.path, lost, 1), 0)
 
 
-def _batches(window: Window) -> Iterator[pa.RecordBatch]:
+def _batches(window: ByteWindow) -> Iterator[pa.RecordBatch]:
     """Read batches one by one; without memory maps, so that no page that was read stays."""
     file = pa.PythonFile(SeekableFile(window), mode="r")
     if window.head(len(_MAGIC)) == _MAGIC:

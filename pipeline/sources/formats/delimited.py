@@ -14,13 +14,13 @@ from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import Unreadable, row_to_record
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
 
 
-def read_csv(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_csv(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the rows of a file, then the `RangeEnd`; quoted fields may hold line ends (RFC 4180).
 
     The origin of a row is its place and length in the inflated file.
@@ -43,7 +43,7 @@ def read_csv(window: Window, source: InputRange, settings: SourceSettings) -> It
 class _Lines:
     """Lines as `csv` wants them, bytes that are no UTF-8 as lone surrogates; counts where it is."""
 
-    def __init__(self, window: Window, path: str, max_bytes: int) -> None:
+    def __init__(self, window: ByteWindow, path: str, max_bytes: int) -> None:
         self._pieces = inflated_pieces(window, path)
         self._max = max_bytes
         self.offset = 0

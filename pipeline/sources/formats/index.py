@@ -24,7 +24,7 @@ from gristmill.pipeline.sources.formats.warc import WARC
 from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, NotDocument, Origin, RangeEnd
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 from gristmill.text.languages import language_code
 from gristmill.urls import host_of
 
@@ -50,7 +50,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class IndexRow:
     """Where a record lies, and what is known of it before it is fetched."""
 
     filename: str
@@ -62,7 +62,7 @@ class Row:
     languages: tuple[str, ...] = ()
 
 
-def read_cdx(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_cdx(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the records that the selected lines of a CDX or CDXJ file name, then the `RangeEnd`."""
     try:
         yield from _records(_cdx_rows(window, source), source, settings)
@@ -72,7 +72,7 @@ def read_cdx(window: Window, source: InputRange, settings: SourceSettings) -> It
     yield RangeEnd(source.path, source.start, source.end, 0, window.size)
 
 
-def read_ccindex(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_ccindex(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the records that the selected rows of a Parquet index name, then the `RangeEnd`."""
     try:
         yield from _records(_parquet_rows(window, source), source, settings)
@@ -82,13 +82,15 @@ def read_ccindex(window: Window, source: InputRange, settings: SourceSettings) -
     yield RangeEnd(source.path, source.start, source.end, 0, window.size)
 
 
-def _records(rows: Iterable[Row | Failure], source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def _records(
+    rows: Iterable[IndexRow | Failure], source: InputRange, settings: SourceSettings
+) -> Iterator[Item]:
     chosen = _selector(settings)
     pending = iter(rows)
     fetch = _fetcher(settings)
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         while batch := list(islice(pending, _BATCH_ROWS)):
-            wanted = [row for row in batch if isinstance(row, Row) and chosen(row)]
+            wanted = [row for row in batch if isinstance(row, IndexRow) and chosen(row)]
             fetched = dict(zip(map(id, wanted), pool.map(fetch, wanted), strict=True))
             for row in batch:
                 if isinstance(row, Failure):
@@ -99,12 +101,12 @@ def _records(rows: Iterable[Row | Failure], source: InputRange, settings: Source
                     yield NotDocument("not_selected", Origin(source.path, 0, 0), 0)
 
 
-def _in_record(row: Row, data: bytes | Failure, settings: SourceSettings) -> Iterator[Item]:
+def _in_record(row: IndexRow, data: bytes | Failure, settings: SourceSettings) -> Iterator[Item]:
     """Read the bytes that a row names as the archive they are; origins are those of the archive."""
     if isinstance(data, Failure):
         yield data
         return
-    window = Window(row.filename, len(data), lambda start, end: data[start:end], max(len(data), 1))
+    window = ByteWindow(row.filename, len(data), lambda start, end: data[start:end], max(len(data), 1))
     whole = InputRange(_place(row, settings), len(data), "", 0, len(data))
     for item in read_archive(window, whole, WARC, settings.max_record_bytes):
         if not isinstance(item, RangeEnd):
@@ -116,17 +118,17 @@ def _in_record(row: Row, data: bytes | Failure, settings: SourceSettings) -> Ite
                 yield item
 
 
-def _place(row: Row, settings: SourceSettings) -> str:
+def _place(row: IndexRow, settings: SourceSettings) -> str:
     if "://" in row.filename or row.filename.startswith("/") or not settings.prefix:
         return row.filename
     return f"{settings.prefix.rstrip('/')}/{row.filename}"
 
 
-def _fetcher(settings: SourceSettings) -> Callable[[Row], bytes | Failure]:
+def _fetcher(settings: SourceSettings) -> Callable[[IndexRow], bytes | Failure]:
     """Return what fetches the bytes of one row: a failed row for what is not there or is too large."""
     access = settings.access()
 
-    def fetch(row: Row) -> bytes | Failure:
+    def fetch(row: IndexRow) -> bytes | Failure:
         place = _place(row, settings)
         origin = Origin(place, row.offset, row.length)
         if not 0 < row.length <= settings.max_record_bytes:
@@ -151,13 +153,13 @@ def _fetcher(settings: SourceSettings) -> Callable[[Row], bytes | Failure]:
     return fetch
 
 
-def _selector(settings: SourceSettings) -> Callable[[Row], bool]:
+def _selector(settings: SourceSettings) -> Callable[[IndexRow], bool]:
     """Return whether a row is asked for: nothing has been read of its record."""
     select = settings.select
     hosts = tuple(f".{host.lower().strip('.')}" for host in select.hosts)
     languages = {language_code(name) for name in select.languages}
 
-    def chosen(row: Row) -> bool:
+    def chosen(row: IndexRow) -> bool:
         if hosts and not f".{host_of(row.url)}".endswith(hosts):
             return False
         if languages and not languages & {language_code(name) for name in row.languages}:
@@ -169,7 +171,7 @@ def _selector(settings: SourceSettings) -> Callable[[Row], bool]:
     return chosen
 
 
-def _cdx_rows(window: Window, source: InputRange) -> Iterator[Row | Failure]:
+def _cdx_rows(window: ByteWindow, source: InputRange) -> Iterator[IndexRow | Failure]:
     letters: Sequence[str] = _ELEVEN
     offset = 0
     for line in _lines(inflated_pieces(window, source.path)):
@@ -193,7 +195,7 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _cdx_row(text: str, letters: Sequence[str]) -> Row | None:
+def _cdx_row(text: str, letters: Sequence[str]) -> IndexRow | None:
     at = text.find("{")
     if at >= 0 and text.rstrip().endswith("}"):
         try:
@@ -209,7 +211,7 @@ def _cdx_row(text: str, letters: Sequence[str]) -> Row | None:
     )
 
 
-def _row(said: Mapping[str, Any]) -> Row | None:
+def _row(said: Mapping[str, Any]) -> IndexRow | None:
     found = {name: next((said[key] for key in keys if key in said), None) for name, keys in _COLUMNS.items()}
     try:
         offset, length = int(found["offset"]), int(found["length"])  # type: ignore[arg-type]
@@ -220,7 +222,7 @@ def _row(said: Mapping[str, Any]) -> Row | None:
     status = str(found["status"])
     languages = tuple(str(found["languages"] or "").split(","))
     mime = found["mime"] if found["mime"] not in ("-", None) else None
-    return Row(
+    return IndexRow(
         found["filename"],
         offset,
         length,
@@ -231,7 +233,7 @@ def _row(said: Mapping[str, Any]) -> Row | None:
     )
 
 
-def _parquet_rows(window: Window, source: InputRange) -> Iterator[Row | Failure]:
+def _parquet_rows(window: ByteWindow, source: InputRange) -> Iterator[IndexRow | Failure]:
     file = pq.ParquetFile(pa.PythonFile(SeekableFile(window), mode="r"), pre_buffer=False)
     known = {key for keys in _COLUMNS.values() for key in keys}
     names = [name for name in file.schema_arrow.names if name in known]

@@ -18,7 +18,7 @@ from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import NOTHING_STARTS, Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import row_to_record
 from gristmill.pipeline.sources.values import exact_integer, exact_number, holds_float
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
@@ -36,7 +36,7 @@ _PRETTY = (
 )
 
 
-def read_jsonl(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the rows that start in a range, then its `RangeEnd`; a compressed file is one range."""
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
@@ -75,14 +75,14 @@ def read_jsonl(window: Window, source: InputRange, settings: SourceSettings) -> 
     yield RangeEnd(source.path, source.start, source.end, 0, window.size)
 
 
-def _first_bytes(window: Window, path: str) -> bytes:
+def _first_bytes(window: ByteWindow, path: str) -> bytes:
     try:
         return next(inflated_pieces(window, path), b"")[:_HEAD_BYTES]
     except Damaged:
         return b""  # for the readers below to say
 
 
-def _read_array(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def _read_array(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """The elements of one array are rows; they belong to the range in which the file begins."""
     if source.start == 0:
         lines, elements = _Lines(settings, source.path, 0), Elements(settings.max_record_bytes)
@@ -104,7 +104,7 @@ def _read_array(window: Window, source: InputRange, settings: SourceSettings) ->
     yield RangeEnd(source.path, source.start, source.end, whole, whole if source.start else window.size)
 
 
-def _read_plain(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def _read_plain(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """A range owns the lines that start in it: a line across its end is its own, one across its start is
     not."""
     first = source.start

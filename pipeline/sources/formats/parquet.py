@@ -19,7 +19,7 @@ from gristmill.pipeline.sources.arrow_rows import (
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import row_to_record
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 256
 
 
-def read_parquet(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_parquet(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the rows of a range's row groups, then its `RangeEnd`; the origin of a row is its row group and
     row in the file."""
     if window.size == 0:

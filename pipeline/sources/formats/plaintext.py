@@ -11,13 +11,13 @@ from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd, Record
 from gristmill.pipeline.sources.wellformed import clean_text
-from gristmill.pipeline.sources.window import Window
+from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
 
 
-def read_text(window: Window, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_text(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the one document of a text file, then the `RangeEnd`. Text that is no UTF-8 is a failure: a guess
     would be silent."""
     origin = Origin(source.path, 0, window.size)
@@ -25,7 +25,7 @@ def read_text(window: Window, source: InputRange, settings: SourceSettings) -> I
     yield RangeEnd(source.path, source.start, source.end, 0, window.size)
 
 
-def _document(window: Window, path: str, settings: SourceSettings, origin: Origin) -> Record | Failure:
+def _document(window: ByteWindow, path: str, settings: SourceSettings, origin: Origin) -> Record | Failure:
     if window.size == 0:
         return Failure("empty_file", "the file has no bytes", origin, 0)
     try:
@@ -51,7 +51,7 @@ def _document(window: Window, path: str, settings: SourceSettings, origin: Origi
     )
 
 
-def _content(window: Window, path: str, max_bytes: int) -> bytes:
+def _content(window: ByteWindow, path: str, max_bytes: int) -> bytes:
     pieces, got = [], 0
     for piece in inflated_pieces(window, path):
         pieces.append(piece)

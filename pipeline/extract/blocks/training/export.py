@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.pipeline.extract.blocks.classifier import Model
+from gristmill.pipeline.extract.blocks.classifier import BlockModel
 from gristmill.pipeline.extract.blocks.training.odds import Odds
 from gristmill.pipeline.extract.blocks.trees import MAX_LEAVES, leaf_slot
 
@@ -59,12 +59,12 @@ class _Nodes:
         self._add(node["right_child"], values)
 
 
-def export(dumped: dict[str, Any], names: Odds, words: Odds) -> Model:
-    """Build a `Model` from `Booster.dump_model()` and the two tables of log-odds."""
+def export(dumped: dict[str, Any], names: Odds, words: Odds) -> BlockModel:
+    """Build a `BlockModel` from `Booster.dump_model()` and the two tables of log-odds."""
     nodes = _Nodes()
     for tree in dumped["tree_info"]:
         nodes.add(tree["tree_structure"])
-    return Model(
+    return BlockModel(
         np.array(nodes.starts, dtype=np.int32),
         np.array(nodes.features, dtype=np.uint8),
         np.array(nodes.thresholds, dtype=np.float32),

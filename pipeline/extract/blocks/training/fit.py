@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.hashing import digest16
-from gristmill.pipeline.extract.blocks.classifier import Model
+from gristmill.pipeline.extract.blocks.classifier import BlockModel
 from gristmill.pipeline.extract.blocks.features import measure
 from gristmill.pipeline.extract.blocks.training.export import export
 from gristmill.pipeline.extract.blocks.training.odds import NO_WORDS, Odds, learn_name_odds, learn_word_odds
@@ -60,7 +60,7 @@ def _learn_odds(pages: Sequence[LabelledPage], with_words: bool) -> tuple[Odds, 
     )
 
 
-def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS, with_words: bool = True) -> Model:
+def fit(pages: Sequence[LabelledPage], num_rounds: int = NUM_ROUNDS, with_words: bool = True) -> BlockModel:
     """Fit a model to labelled pages; without words it knows no language.
 
     The trees see each training page under tables learned from other domains, as they will see new pages; the

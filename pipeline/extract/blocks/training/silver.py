@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gristmill.pipeline.extract.blocks.classifier import Model
+from gristmill.pipeline.extract.blocks.classifier import BlockModel
 from gristmill.pipeline.extract.blocks.training.apply import apply
 from gristmill.pipeline.extract.blocks.training.fit import fit
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, label_page, responses
@@ -60,16 +60,16 @@ def read_candidates(archives: Sequence[Path], pages: Sequence[LabelledPage]) -> 
     return found
 
 
-def fit_structure(pages: Sequence[LabelledPage]) -> Model:
+def fit_structure(pages: Sequence[LabelledPage]) -> BlockModel:
     """Fit a model that knows no words of any language."""
     return fit(pages, _STRUCTURE_ROUNDS, with_words=False)
 
 
-def agrees(page: LabelledPage, structure: Model) -> bool:
+def agrees(page: LabelledPage, structure: BlockModel) -> bool:
     """Tell whether what a model of structure alone chooses is about trafilatura's text."""
     return score(apply(page, structure)[0], page.gold).f1 >= MIN_AGREEMENT
 
 
-def agreeing(candidates: Sequence[LabelledPage], structure: Model) -> list[LabelledPage]:
+def agreeing(candidates: Sequence[LabelledPage], structure: BlockModel) -> list[LabelledPage]:
     """Return the candidates on which the two extractors agree, with the weight of silver."""
     return [replace(page, weights=WEIGHT * page.weights) for page in candidates if agrees(page, structure)]
