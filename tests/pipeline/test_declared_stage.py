@@ -19,8 +19,7 @@ from gristmill.pipeline.look.life import look_up
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.making import Making
-from gristmill.pipeline.report.markup import PageSection
-from gristmill.pipeline.report.markup import tag
+from gristmill.pipeline.report.markup import PageSection, tag
 from gristmill.pipeline.report.page import write_report
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
