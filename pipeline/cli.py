@@ -18,13 +18,15 @@ import typer
 
 from gristmill.errors import GristmillError
 from gristmill.no_code import NO_CODE
+from gristmill.pipeline.verbs.listing import Verbs, place_verbs
 from gristmill.redact import struck_out
 
 app = typer.Typer(
     name="gristmill",
     help="Crawl in, trained model out: extract, filter, deduplicate, score, mix, tokenize and train.",
+    cls=Verbs,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -36,6 +38,7 @@ def register() -> None:
         module = importlib.import_module(f"gristmill.pipeline.verbs.{path.stem}")
         if hasattr(module, "register"):
             module.register(app)
+            place_verbs(app, module)
 
 
 @app.callback(invoke_without_command=True)
@@ -82,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=given)
     except GristmillError as error:
         from gristmill.pipeline.look.figures import inert  # an error may quote a file or a page
+        from gristmill.pipeline.run.called import spelled
 
-        print(f"error: {inert(struck_out(str(error), given))}", file=sys.stderr)
+        print(f"error: {inert(spelled(struck_out(str(error), given)))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our stdout, such as `head`, has seen enough
         sys.stderr.close()

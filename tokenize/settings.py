@@ -32,6 +32,15 @@ class TokenizerSettings(_Settings):
             " `pattern`)"
         ),
     )
+    # Whether a trained one is kept is no part of what is trained: left out of dumps, and so of identities.
+    freeze: bool = Field(
+        default=False,
+        exclude=True,
+        description=(
+            "keep the tokenizer that this output folder holds, though documents or proportions have changed"
+            " since it was trained; other settings of it train it anew"
+        ),
+    )
     eos: int | str | None = Field(
         default=None,
         description=(

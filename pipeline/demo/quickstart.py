@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from string import Template
 from gristmill.errors import UsageError
 from gristmill.pipeline.demo.corpus import build_corpus
 from gristmill.pipeline.demo.show import show_run
+from gristmill.pipeline.run.called import program
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.progress import Progress, spell_seconds
 from gristmill.pipeline.verbs.invoke import Options, exit_code, load_recipe, run_recipe
@@ -42,9 +44,9 @@ def run_demo(out: Path, overrides: list[str], options: Options) -> int:
         print_run(run, as_json=True)
         return exit_code(recipe, result, run)
     show_run(finished_steps(run), run, PROMPT)
-    path = out / "recipe.yaml"
-    print(f"\nrecipe     {path}")
-    print(f"try next   gristmill plan {path} --out {run} --set filter.presets=[gopher]")
+    shown, folder = shlex.quote(str(out / "recipe.yaml")), shlex.quote(str(run))
+    print(f"\nrecipe     {out / 'recipe.yaml'}")
+    print(f"try next   {program()} plan {shown} --out {folder} --set filter.presets=[gopher]")
     print(f"wall time  {spell_seconds(time.perf_counter() - began)}", flush=True)
     return exit_code(recipe, result, run)
 

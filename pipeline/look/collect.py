@@ -41,8 +41,9 @@ def _unnamed(out: Path) -> Iterator[Path]:
 
 
 def _unnamed_in_step(folder: Path) -> Iterator[Path]:
-    if (folder / ".scratch").exists():
-        yield folder / ".scratch"
+    scratch = folder / ".scratch"
+    if scratch.exists() and any(scratch.iterdir()):  # an empty one is where attempts of this step worked
+        yield scratch
     if (folder / MANIFEST).exists():
         named = {entry.path for entry in read_manifest(folder).files}
     else:

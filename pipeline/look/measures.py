@@ -8,6 +8,7 @@ from typing import Any
 
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.tables import print_table
+from gristmill.pipeline.run.called import program
 from gristmill.pipeline.run.folder import finished_steps
 
 
@@ -41,7 +42,7 @@ def print_quality(out: Path) -> None:
     ]
     print()
     print_table(["keep rule", "keeps of crawled"], rows, right=(1,))
-    print(f"\ntelling words, histograms and samples of each tenth: gristmill report {out}")
+    print(f"\ntelling words, histograms and samples of each tenth: {program()} report {out}")
 
 
 def print_heldout(out: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,30 @@ def print_states(states: Sequence[StepState], *, as_json: bool) -> None:
         return
     rows = [[state.step.name, state.state, state.because] for state in states]
     print_table(["step", "state", "because"], rows)
+    for line in _told_of_stale(states):
+        print(line)
+
+
+_OF_MIXTURES = ("settings.proportions", "settings.sources", "settings.heldout_fraction")
+
+
+def _told_of_stale(states: Sequence[StepState]) -> Iterator[str]:
+    """What a table of steps does not say: how far a step that is stale makes others so."""
+    by_name = {state.step.name: state for state in states}
+    followers = [state.step.name for state in states if state.because.startswith("after ")]
+    if followers:
+        yield (
+            f"{len(followers)} step{'s' if len(followers) > 1 else ''} after these: run, unless what"
+            " they read comes out as it was"
+        )
+    tokenizer = by_name.get("tokenizer")
+    if tokenizer and tokenizer.state == "stale" and not tokenizer.step.settings["tokenizer"].get("path"):
+        changed = tokenizer.because.removeprefix("changed: ").split(", ")
+        if any(name.startswith(_OF_MIXTURES) for name in changed) or tokenizer.because.startswith("after "):
+            yield (
+                "the tokenizer is trained anew on the changed mixture, and every source encoded again;"
+                " `--set tokenizer.freeze=true` keeps the one that is there"
+            )
 
 
 def print_run(out: Path, *, as_json: bool) -> None:

@@ -3,7 +3,7 @@ kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,14 @@ class Checked:
 def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
     """Check a run's folder, or one step's, and yield what is off; nothing yielded means all is well."""
     checked = checked if checked is not None else Checked()
+    kept: set[str] = set()
     try:
         if (out / MANIFEST).exists():
             manifest = read_manifest(out)
             manifests: Mapping[str, Manifest] = {manifest.step: manifest}
         else:
             manifests = finished_steps(out)
+            kept = {entry["name"] for entry in read_run(out)["steps"] if entry.get("kept")}
             yield from _verify_run(out, manifests)
     except IntegrityError as error:
         yield Finding(str(out), error.message)
@@ -50,7 +52,7 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
         checked.num_steps += 1
         if manifest.lost:
             yield Finding(str(manifest.folder), f"is {spell_lost(manifest)}")
-        yield from _verify_identity(manifest, manifests)
+        yield from _verify_identity(manifest, manifests, kept)
         yield from _verify_files(manifest, checked)
         yield from _verify_records(manifest)
     yield from _verify_handover(manifests)
@@ -68,17 +70,19 @@ def _verify_run(out: Path, manifests: Mapping[str, Manifest]) -> Iterator[Findin
             )
 
 
-def _verify_identity(manifest: Manifest, manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
+def _verify_identity(
+    manifest: Manifest, manifests: Mapping[str, Manifest], kept: Collection[str]
+) -> Iterator[Finding]:
     """A manifest must be of its own folder, of what it says it was made from, and stand on the steps that are
-    there."""
+    there, but for those that a recipe keeps (`tokenizer.freeze`)."""
     path, said = str(manifest.folder / MANIFEST), manifest.identity
     if (found := identity(manifest.ingredients)) != said:
         yield Finding(path, f"says identity {said[:12]}..., its ingredients hash to {found[:12]}...")
     if not manifest.folder.name.endswith(f"-{said[:12]}"):
         yield Finding(path, f"says identity {said[:12]}..., its folder is another's")
     for name, digest in manifest.ingredients.get("inputs", {}).items():
-        if len(manifests) == 1 and name not in manifests:
-            continue  # a step's folder on its own
+        if manifest.step in kept or (len(manifests) == 1 and name not in manifests):
+            continue  # kept, or a step's folder on its own
         if name not in manifests:
             yield Finding(path, f"stands on the step `{name}`, which is not there")
         elif (content := manifests[name].content_digest) != digest:

@@ -32,6 +32,7 @@ from gristmill.tokenize.tokenizers import open_tokenizer, resolved, tokenizer_sh
 
 BUDGET = "mix.budget"
 SPLITS = ("train", "heldout")
+FEW_DOCUMENTS = 10  # of a source with fewer, none held out is no surprise
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ def mix(job: Job[MixSlice]) -> Stage:
     passing = [entry.path for record in (*measured, *levelled, *assigned) for entry in record.files]
     for path in passing:
         (job.folder / path).unlink(missing_ok=True)
+    notes = heldout_notes(settings.heldout_fraction, sizes)
     return {
+        **({"notes": notes} if notes else {}),
         "planned": plan.table(),
         "table": tables["train"],
         "heldout": tables["heldout"],
@@ -109,6 +112,20 @@ def mix(job: Job[MixSlice]) -> Stage:
         },
         "replaced_files": passing,
     }
+
+
+def heldout_notes(fraction: float, sizes: Mapping[str, Mapping[str, Size]]) -> list[str]:
+    """Name the sources of which nothing is held out, though they have ten documents or more."""
+    notes = []
+    for name, held in sizes["heldout"].items():
+        docs = sizes["train"][name].docs
+        if fraction and not held.docs and docs >= FEW_DOCUMENTS:
+            enough = min(0.5, 3 / docs)  # of which 95 % of draws hold one out at least
+            notes.append(
+                f"`{name}`: none of {docs:,} documents is held out at `mix.heldout_fraction` {fraction:g}, so"
+                f" no loss is measured on it; {max(enough, 2 * fraction):.2g} would hold some out"
+            )
+    return notes
 
 
 def encoded_files(job: Job[MixSlice]) -> list[EncodedFile]:

@@ -43,15 +43,17 @@ class Making:
         slice_: Slice,
         inputs: tuple[str, ...] = (),
         external: dict[str, str] | None = None,
+        keeps: tuple[str, ...] = (),
         **carried: Any,
     ) -> str:
         """Add a step that reads the steps `inputs`; `external` digests what lies outside the recipe.
 
-        `carried` are the listings themselves, so that what is read is what was planned.
+        `keeps`: an earlier result stays while these settings are the same. `carried` are the listings
+        themselves, so that what is read is what was planned.
         """
         holders = {source: step for source, step in self.last.items() if step in inputs}
         pins = collect_pins()  # of the files that were digested for this step
-        self.steps.append(Step(name, kind, slice_, inputs, external or {}, holders, pins, carried))
+        self.steps.append(Step(name, kind, slice_, inputs, external or {}, holders, pins, carried, keeps))
         return name
 
     def sources(self, names: Iterable[str]) -> tuple[str, ...]:

@@ -17,9 +17,16 @@ def build_plan(recipe: Recipe, until: str | None = None, samples: Samples | None
     """Resolve a recipe into its steps, all or up to one section; lists inputs, reads none."""
     making = Making(recipe, samples or {})
     collect_pins()  # of a plan that was given up
-    for section in sections():
+    declared = sections()
+    names = [section.name for section in declared]
+    num = names.index(until) + 1 if until in names else len(names)
+    for section in declared[:num]:
         section.plan(making, getattr(recipe, section.name, None))
-        if section.name == until:
-            break
+    later = [
+        kind.name
+        for section in declared[num:]
+        if section.model is None or getattr(recipe, section.name, None) is not None
+        for kind in section.kinds
+    ]
     shown = recipe.model_dump(mode="json", exclude_none=True)
-    return Plan(recipe.name, recipe.seed, making.steps, shown, recipe.limits.quarantined_shards)
+    return Plan(recipe.name, recipe.seed, making.steps, shown, recipe.limits.quarantined_shards, later)

@@ -26,9 +26,7 @@ def read_run(out: Path) -> dict[str, Any]:
             below(out, entry["folder"])
         return run
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(
-            f"`{out}` {_what_is_there(out)}: it holds no {RUN_FILE}", hint="name the folder given to `--out`"
-        ) from None
+        raise UsageError(f"`{out}` {_what_is_there(out)}: it holds no {RUN_FILE}", hint=_meant(out)) from None
     except json.JSONDecodeError as error:
         raise IntegrityError(
             f"`{out / RUN_FILE}` is damaged: {error}",
@@ -97,6 +95,19 @@ def result_of(path: Path, step: str, below: str) -> Path:
             f"`{path}` holds no finished step `{step}`", hint="`gristmill status` says how far the run is"
         )
     return steps[step].folder / below
+
+
+def _meant(out: Path) -> str:
+    """Which folder was meant: a run right below or above the one that was named."""
+    if "://" in str(out):
+        return "name the URL given to `--out`"
+    below_it = [file.parent for file in sorted(out.glob(f"*/{RUN_FILE}"))] if out.is_dir() else []
+    above = [folder for folder in out.absolute().parents if (folder / RUN_FILE).is_file()]
+    if len(below_it) == 1 or above:
+        return f"did you mean `{(below_it or above)[0]}`?"
+    if below_it:
+        return f"it holds several runs; name one: {', '.join(str(folder) for folder in below_it[:5])}"
+    return "name the folder given to `--out`"
 
 
 def _what_is_there(out: Path) -> str:

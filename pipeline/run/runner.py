@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.signals import stopped_by_signals
-from gristmill.pipeline.run.step import Step, differences, identity, ingredients, step_folder
+from gristmill.pipeline.run.step import Step, differences, identity, ingredients, is_kept, step_folder
 from gristmill.storage import write_atomic
 from gristmill.stores import store_of
 
@@ -37,6 +37,7 @@ class Plan:
     steps: Sequence[Step]
     recipe: Mapping[str, Any]
     allowed_failures: int = 0
+    later: Sequence[str] = ()  # stages of the recipe behind the one that this plan ends with
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class RunResult:
     reused: list[str]
     ran: list[str]
     seconds: float
+    kept: list[str] = field(default_factory=list)  # of `reused`: made from something else than what is there
 
     @property
     def incomplete(self) -> list[str]:
@@ -72,6 +74,7 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
     began = time.perf_counter()
     check_folder(out, plan.name)
     result, checked = RunResult({}, [], [], 0.0), set[Path]()
+    previous = _previous(out)
     with hold_lock(out), stopped_by_signals(), Engines(engine, out) as engines:
         for step in plan.steps:
             inputs = {name: result.manifests[name] for name in step.inputs}
@@ -86,6 +89,12 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
                     continue
                 progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again")
                 store_of(out).remove(folder / MANIFEST)  # unfinished again: its other tasks stay done
+            elif (old := previous.get(step.name)) and is_kept(step, old.ingredients, facts):
+                result.manifests[step.name] = old
+                result.reused.append(step.name)
+                result.kept.append(step.name)
+                progress.note(f"  {step.name}: kept as it is, though what it was made from has changed")
+                continue
             check_intact(inputs, checked)
             _write_run(out, plan, result, complete=False)
             job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders, step.carried)
@@ -101,7 +110,7 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
 
 def states(plan: Plan, out: Path) -> list[StepState]:
     """Say for every step whether it is done, stale (and why) or to run; nothing is written."""
-    previous = _previous_ingredients(out)
+    previous = _previous(out)
     known: dict[str, Manifest] = {}
     found: list[StepState] = []
     for step in plan.steps:
@@ -119,8 +128,12 @@ def states(plan: Plan, out: Path) -> list[StepState]:
                 continue
             known[step.name] = manifest
             found.append(StepState(step, "done", manifest=manifest))
+        elif step.name in previous and is_kept(step, previous[step.name].ingredients, facts):
+            known[step.name] = previous[step.name]
+            because = "kept, though what it was made from has changed"
+            found.append(StepState(step, "done", because, previous[step.name]))
         elif step.name in previous:
-            changed = differences(previous[step.name], facts)
+            changed = differences(previous[step.name].ingredients, facts)
             found.append(
                 StepState(
                     step, "stale", f"changed: {', '.join(changed[:4])}{' …' if len(changed) > 4 else ''}"
@@ -157,10 +170,19 @@ def check_folder(out: Path, name: str) -> None:
 
 def _write_run(out: Path, plan: Plan, result: RunResult, *, complete: bool) -> None:
     steps = [
-        {"name": name, "folder": manifest.folder.relative_to(out).as_posix(), "identity": manifest.identity}
+        {
+            "name": name,
+            "folder": manifest.folder.relative_to(out).as_posix(),
+            "identity": manifest.identity,
+            **({"kept": True} if name in result.kept else {}),
+        }
         for name, manifest in result.manifests.items()
     ]
-    keep = [] if complete else _other_steps(out, result)
+    keep = [
+        entry
+        for entry in _other_steps(out, result)
+        if not complete or entry["name"].partition("/")[0] in plan.later
+    ]
     data = {
         "format": 1,
         "gristmill": __version__,
@@ -184,12 +206,13 @@ def _other_steps(out: Path, result: RunResult) -> list[dict[str, str]]:
     return [entry for name, entry in entries.items() if name not in result.manifests]
 
 
-def _previous_ingredients(out: Path) -> dict[str, Mapping[str, Any]]:
+def _previous(out: Path) -> dict[str, Manifest]:
+    """The steps that earlier runs finished here, whatever has changed since; incomplete ones are none."""
     if not (out / RUN_FILE).exists():
         return {}
     run = read_run(out)
     found = {}
     for entry in [*run.get("previous", []), *run["steps"]]:
         if (out / entry["folder"] / MANIFEST).exists():
-            found[entry["name"]] = read_manifest(out / entry["folder"]).ingredients
+            found[entry["name"]] = read_manifest(out / entry["folder"])
     return found

@@ -22,6 +22,8 @@ class Step:
     says for each source which of the inputs has its documents as they are now: two inputs may both have some,
     one from before and one from after a step. Outside the identity: `pins`, the digests of the files
     behind `external`, and `carried`, the listings themselves, so that what is read is what was planned.
+    `keeps` names settings: while these are the same, what the folder holds of the step stays, whatever it
+    was made from.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Step:
     holders: Mapping[str, str] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict, repr=False)
     carried: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    keeps: tuple[str, ...] = ()
 
     @property
     def stage(self) -> str:
@@ -65,6 +68,16 @@ def identity(ingredients: Mapping[str, Any]) -> str:
 def step_folder(out: Path, name: str, identity: str) -> Path:
     """The folder of a step's output: a changed recipe changes the identity, so it never meets stale files."""
     return out / "steps" / f"{name.replace('/', '-')}-{identity[:12]}"
+
+
+def is_kept(step: Step, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether an earlier result of a step, by its ingredients, stands for one of new ingredients."""
+    same = ("stage", "version", "files", "seed", "external", "libraries")
+    return (
+        bool(step.keeps)
+        and all(old.get(name) == new[name] for name in same)
+        and all(old["settings"].get(name) == new["settings"][name] for name in step.keeps)
+    )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -52,16 +52,18 @@ def plan(making: Making, settings: TokenizerSettings | None) -> None:
     if settings is None:
         return
     sources, mix = making.mixed_sources, making.recipe.section(MixSettings)
+    trained = settings.path is None  # one by path is what it is, whatever the mixture
     piece = TokenizerSlice(
         tokenizer=settings,
         sources=sources,
-        proportions=dict(mix.proportions) if mix else {},
-        heldout_fraction=making.heldout_fraction,
+        proportions=dict(mix.proportions) if mix and trained else {},
+        heldout_fraction=making.heldout_fraction if trained else 0.0,
     )
     external = {"tokenizer": digest_named(settings.path, "tokenizer.path")} if settings.path else {}
     beside = (Path(settings.path).with_name(name) for name in CONFIGURATION) if settings.path else ()
     external |= {path.name: digest_named(str(path), "tokenizer.path") for path in beside if path.is_file()}
-    making.add("tokenizer", TOKENIZER, piece, making.inputs(sources), external)
+    keeps = ("tokenizer",) if settings.freeze else ()
+    making.add("tokenizer", TOKENIZER, piece, making.inputs(sources), external, keeps)
 
 
 def plan_encode(making: Making, _: None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.invoke import Options
 
 Alpha = Annotated[
@@ -16,6 +16,8 @@ Alpha = Annotated[
 ]
 Bound = Annotated[float | None, typer.Option(help="Keep what scores at least this.", show_default=False)]
 Top = Annotated[float | None, typer.Option(help="Keep this share of the best.", show_default=False)]
+
+GROUP = listing.STAGES
 
 
 def register(app: typer.Typer) -> None:

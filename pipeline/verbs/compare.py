@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from gristmill.location import location
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
+
+GROUP = listing.MEASURE
 
 
 def register(app: typer.Typer) -> None:

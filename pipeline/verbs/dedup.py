@@ -9,15 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.invoke import Options
+
+GROUP = listing.STAGES
 
 
 def register(app: typer.Typer) -> None:
     app.command("dedup")(dedup)
     app.command("dedup-index")(dedup_index)
-    app.command("dedup-eval")(dedup_eval)
-    app.command("decontaminate-eval")(decontaminate_eval)
+    app.command("dedup-eval", rich_help_panel=listing.MEASURE)(dedup_eval)
+    app.command("decontaminate-eval", rich_help_panel=listing.MEASURE)(decontaminate_eval)
 
 
 @options.running
@@ -56,9 +58,6 @@ def dedup(
     decontaminate: Annotated[
         list[str], typer.Option(help="A benchmark in JSON lines. Repeatable.", show_default=False)
     ] = [],  # noqa: B006
-    text: Annotated[
-        str | None, typer.Option(help="The column that holds the text.", show_default=False)
-    ] = None,
 ) -> None:
     """Remove or mark duplicates: the steps of a recipe up to deduplication, or files of documents as they
     are.
@@ -78,7 +77,6 @@ def dedup(
             against=against,
             report=report,
             decontaminate=decontaminate,
-            text=text,
         )
         recipe = load_recipe(Path(inputs[0]), said.overrides)
     else:
@@ -98,8 +96,7 @@ def dedup(
             )
         if decontaminate:
             section["decontaminate"] = {"benchmarks": list(decontaminate)}
-        columns = {"columns": {"text": text}} if text else {}
-        recipe = plain_recipe("dedup", inputs, {"dedup": section}, said.overrides, **columns)
+        recipe = plain_recipe("dedup", inputs, {"dedup": section}, said.overrides)
     options.carry_out(recipe, said, "dedup")
 
 

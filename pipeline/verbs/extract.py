@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.invoke import Options
+
+GROUP = listing.STAGES
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +28,6 @@ def extract(
         str | None,
         typer.Option(help="How to read inputs whose names do not say it.", show_default=False),
     ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="The column that holds the text.", show_default=False)
-    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Read this many records at most.", min=1, show_default=False)
     ] = None,
@@ -40,10 +39,10 @@ def extract(
     from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, plain_recipe
 
     if is_recipe(inputs):
-        options.refuse_beside_recipe(extractor=extractor, format=format, text=text, limit=limit)
+        options.refuse_beside_recipe(extractor=extractor, format=format, limit=limit)
         recipe = load_recipe(Path(inputs[0]), said.overrides)
     else:
-        source = {"format": format, "limit": limit, "columns": {"text": text} if text else None}
+        source = {"format": format, "limit": limit}
         sections = {"extract": {"extractor": extractor}} if extractor else {}
         known = {name: value for name, value in source.items() if value is not None}
         recipe = plain_recipe("extract", inputs, sections, said.overrides, **known)

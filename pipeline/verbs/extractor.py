@@ -12,11 +12,13 @@ from typing import Annotated, cast, get_args
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 
 extractor = typer.Typer(
     no_args_is_help=True, help="Train the block extractor and read its model card.", rich_markup_mode=None
 )
+
+GROUP = listing.MEASURE
 
 
 def register(app: typer.Typer) -> None:

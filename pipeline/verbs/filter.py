@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gristmill.location import location
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.invoke import Options
 
 if TYPE_CHECKING:
     from gristmill.filters.settings import FilterSettings
 
+GROUP = listing.STAGES
+
 
 def register(app: typer.Typer) -> None:
     app.command("filter")(filter_)
     app.command("recut")(recut)
-    app.command("url-list")(url_list)
+    app.command("url-list", rich_help_panel=listing.STAGES)(url_list)
 
 
 @options.running
@@ -32,7 +34,7 @@ def filter_(
         str | None, typer.Option(help="Languages to keep, such as en,de.", show_default=False)
     ] = None,
 ) -> None:
-    """Keep documents that pass published rules; a preset's bounds are `--set filter.set.gopher.words.min=20`.
+    """Keep documents that pass published rules; a bound is set as `--set gopher.words.min=20`.
 
     Example: gristmill filter docs --preset gopher,c4-code --out kept
     """
@@ -97,7 +99,8 @@ def recut(
 
 
 def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:
-    """Apply `preset.rule.side=bound` or `filter.field=value` to filter settings."""
+    """Apply `preset.rule.side=bound`, also spelled with `filter.set.` as in a recipe, or
+    `filter.field=value`."""
     from pydantic import ValidationError
 
     from gristmill.errors import UsageError
@@ -111,6 +114,7 @@ def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:
             raise UsageError(
                 f"`--set {override}` must be KEY=VALUE", hint="such as gopher.mean_word_length.max=12"
             )
+        key = key.removeprefix("filter.")
         owner, _, field = key.partition(".")
         value = parse_value(text, f"--set {override}")
         if isinstance(body.get(owner), dict) and owner != "set":

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
+
+GROUP = listing.LOOK
 
 
 def register(app: typer.Typer) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.errors import Interrupted, UsageError
+from gristmill.pipeline.run.called import program
 from gristmill.redact import HIDDEN, shown_override
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Options:
     quiet: bool = False
     json: bool = False
     overrides: tuple[str, ...] = ()
+    dry_run: bool = False
 
 
 def is_recipe(inputs: Sequence[str]) -> bool:
@@ -46,7 +48,7 @@ def is_recipe(inputs: Sequence[str]) -> bool:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     from gristmill.pipeline.recipe.file import read_recipe
 
-    return read_recipe(path, overrides)
+    return read_recipe(path, whole_keys(overrides))
 
 
 def plain_recipe(
@@ -64,7 +66,7 @@ def plain_recipe(
         raise UsageError("no inputs given", hint="name files, globs, or the output folder of another verb")
     sources = {"input": {"inputs": list(inputs), **source}}
     _plain_names.add(name)
-    return make_recipe({"name": name, "sources": sources, **sections}, overrides)
+    return make_recipe({"name": name, "sources": sources, **sections}, whole_keys(overrides))
 
 
 def named_recipe(
@@ -82,7 +84,20 @@ def named_recipe(
         for key in (sources if override.startswith(prefix) else [""])
     ]
     _plain_names.add(name)
-    return make_recipe({"name": name, "sources": named, **sections}, spread)
+    return make_recipe({"name": name, "sources": named, **sections}, whole_keys(spread))
+
+
+def whole_keys(overrides: Sequence[str]) -> list[str]:
+    """Spell a preset's bound as a recipe has it: `filter.set.gopher.words.min` for `gopher.words.min`."""
+    from gristmill.filters.settings import presets
+    from gristmill.pipeline.recipe.model import recipe_model
+
+    def whole(override: str) -> str:
+        owner, dot, _ = override.partition("=")[0].partition(".")
+        is_bound = dot and owner not in recipe_model().model_fields and owner in presets()
+        return f"filter.set.{override}" if is_bound else override
+
+    return [whole(override) for override in overrides]
 
 
 def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> RunResult:
@@ -192,8 +207,7 @@ def engine_settings(recipe: Recipe, options: Options) -> EngineSettings:
 
 def resume_command() -> str:
     """The command line of this process: running it again resumes."""
-    program = "gristmill" if Path(sys.argv[0]).name in {"gristmill", "cli.py", "__main__.py"} else sys.argv[0]
-    return shlex.join([program, *without_secrets(sys.argv[1:])])
+    return f"{program()} {shlex.join(without_secrets(sys.argv[1:]))}"
 
 
 def without_secrets(arguments: Sequence[str]) -> list[str]:
@@ -240,6 +254,6 @@ def _losses(recipe: Recipe, result: RunResult, entered: int, failed: int, out: P
     return (
         f"{failed:,} of {entered:,} records failed, more than `limits.failed_fraction`"
         f" {recipe.limits.failed_fraction:g} allows: {named}{more}\n"
-        f"hint: see them with `gristmill inspect {shlex.quote(str(out))} --failed`; the run ends with code"
+        f"hint: see them with `{program()} inspect {shlex.quote(str(out))} --failed`; the run ends with code"
         f" {EXIT_LOSSES}"
     )

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.invoke import Options
+
+GROUP = listing.TOKENS
 
 
 def register(app: typer.Typer) -> None:

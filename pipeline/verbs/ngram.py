@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.invoke import Options
+
+GROUP = listing.STAGES
 
 
 def register(app: typer.Typer) -> None:

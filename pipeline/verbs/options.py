@@ -75,6 +75,16 @@ ColumnsOption = Annotated[
     ),
 ]
 
+TextColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--text", metavar="COLUMN", help="The column of plain files with the text.", show_default=False
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be run, as `plan` does; nothing is written.")
+]
+
 
 def _said(
     out: OutOption = None,
@@ -87,10 +97,13 @@ def _said(
     inputs_from: InputsFrom = [],  # noqa: B006
     prefix: Prefix = None,
     columns: ColumnsOption = None,
+    text: TextColumn = None,
+    dry_run: DryRun = False,
 ) -> Options:
-    facts = {"columns": columns, "prefix": prefix}
+    layout = "columns.layout" if text else "columns"  # a layout by name, with one change
+    facts = {layout: columns, "prefix": prefix, "columns.text": text}
     of_source = [f"{PLAIN_SOURCE}.{name}={value}" for name, value in facts.items() if value is not None]
-    return Options(out, engine, workers, address, quiet, json, (*of_source, *set_))
+    return Options(out, engine, workers, address, quiet, json, (*of_source, *set_), dry_run)
 
 
 def running(verb: Callable[..., None]) -> Callable[..., None]:
@@ -103,9 +116,9 @@ def running(verb: Callable[..., None]) -> Callable[..., None]:
         given = {name: values.pop(name) for name in shared}
         if "inputs" in values:
             listed = [f"@{name}" for name in given["inputs_from"]]
-            if is_recipe(values["inputs"]):
-                refuse_beside_recipe(**{name: given[name] for name in ("inputs_from", "prefix", "columns")})
             values["inputs"] = [*values["inputs"], *listed]
+        if "recipe" in values or is_recipe(values.get("inputs", ())):
+            refuse_beside_recipe(**{name: given[name] for name in _OF_PLAIN_FILES})
         said = _said(**given)
         verb(**values, said=said)
 
@@ -115,6 +128,9 @@ def running(verb: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
     return command
+
+
+_OF_PLAIN_FILES = ("inputs_from", "prefix", "columns", "text")
 
 
 def refuse_beside_recipe(**values: Any) -> None:
@@ -137,9 +153,22 @@ def carry_out(
     from gristmill.pipeline.look.tables import print_run
     from gristmill.pipeline.verbs.invoke import exit_code, output_folder, run_recipe
 
+    if said.dry_run:
+        show_plan(recipe, said, until)
+        raise typer.Exit
     result = run_recipe(recipe, said, until=until)
     out = output_folder(recipe, said.out)
     print_run(out, as_json=said.json)
     if show and not said.json:
         show(out)
     raise typer.Exit(exit_code(recipe, result, out))
+
+
+def show_plan(recipe: LoadedRecipe, said: Options, until: str | None = None) -> None:
+    """Print for every step, all or up to one stage, whether it is done, stale or to run."""
+    from gristmill.pipeline.look.tables import print_states
+    from gristmill.pipeline.recipe.plan import build_plan
+    from gristmill.pipeline.run.runner import states
+    from gristmill.pipeline.verbs.invoke import output_folder
+
+    print_states(states(build_plan(recipe, until), output_folder(recipe, said.out)), as_json=said.json)

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
+
+GROUP = listing.HAND_OVER
 
 
 def register(app: typer.Typer) -> None:
-    app.command("verify")(verify)
+    app.command("verify", rich_help_panel=listing.LOOK)(verify)
     app.command("export")(export)
     app.command("gc")(gc)
 

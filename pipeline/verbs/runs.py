@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
+
+GROUP = listing.RECIPES
 
 
 def register(app: typer.Typer) -> None:
     app.command("run")(run)
     app.command("plan")(plan)
-    app.command("status")(status)
-    app.command("schema")(schema)
+    app.command("status", rich_help_panel=listing.LOOK)(status)
+    app.command("schema", rich_help_panel=listing.START)(schema)
 
 
 def run(
@@ -25,18 +27,17 @@ def run(
     address: options.Address = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Run a recipe: what is done is reused, what is not is run.
 
     Example: gristmill run recipe.yaml --out out/web --workers 8
     """
-    from gristmill.pipeline.look.tables import print_run
-    from gristmill.pipeline.verbs.invoke import Options, exit_code, load_recipe, output_folder, run_recipe
+    from gristmill.pipeline.verbs.invoke import Options, load_recipe
 
-    loaded = load_recipe(recipe, set_)
-    result = run_recipe(loaded, Options(out, engine, workers, address, quiet, json))
-    print_run(output_folder(loaded, out), as_json=json)
-    raise typer.Exit(exit_code(loaded, result, output_folder(loaded, out)))
+    options.carry_out(
+        load_recipe(recipe, set_), Options(out, engine, workers, address, quiet, json, (), dry_run)
+    )
 
 
 def plan(
@@ -64,10 +65,7 @@ def plan(
 
     Example: gristmill plan recipe.yaml --estimate --price 0.04
     """
-    from gristmill.pipeline.look.tables import print_states
-    from gristmill.pipeline.recipe.plan import build_plan
-    from gristmill.pipeline.run.runner import states
-    from gristmill.pipeline.verbs.invoke import Options, load_recipe, output_folder
+    from gristmill.pipeline.verbs.invoke import Options, load_recipe
 
     loaded = load_recipe(recipe, set_)
     if estimate or cluster:
@@ -75,7 +73,7 @@ def plan(
 
         preflight(loaded, Options(out, engine, workers, None, False, json), price, cluster, shards)
         return
-    print_states(states(build_plan(loaded), output_folder(loaded, out)), as_json=json)
+    options.show_plan(loaded, Options(out, json=json))
 
 
 def status(

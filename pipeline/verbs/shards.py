@@ -10,7 +10,7 @@ import typer
 
 from gristmill.errors import IntegrityError, UsageError
 from gristmill.location import location
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 
 Folder = Annotated[
     Path,
@@ -22,6 +22,8 @@ Folder = Annotated[
     ),
 ]
 
+GROUP = listing.TOKENS
+
 
 def register(app: typer.Typer) -> None:
     shards = typer.Typer(
@@ -32,7 +34,7 @@ def register(app: typer.Typer) -> None:
     shards.command("export")(export)
     shards.command("balance")(balance)
     app.add_typer(shards, name="shards")
-    app.command("trace")(trace)
+    app.command("trace", rich_help_panel=listing.LOOK)(trace)
 
 
 def info(folder: Folder, json: options.Json = False) -> None:

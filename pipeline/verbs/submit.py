@@ -9,7 +9,9 @@ import typer
 
 from gristmill.errors import UsageError
 from gristmill.location import location
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
+
+GROUP = listing.RECIPES
 
 
 def register(app: typer.Typer) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.invoke import Options
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
+
+GROUP = listing.TOKENS
 
 
 def register(app: typer.Typer) -> None:

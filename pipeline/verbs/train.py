@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import StepFailed, UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
 
 Checkpoint = Annotated[
     Path, typer.Argument(help="A run, a trainer's run folder, or one of its checkpoints.", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+GROUP = listing.TOKENS
 
 
 def register(app: typer.Typer) -> None:
