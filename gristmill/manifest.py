@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from gristmill.errors import IntegrityError
+from gristmill.facts import Counts, Facts
 from gristmill.hashing import canonical_json, sha256_json
 from gristmill.inside import below
 from gristmill.ledger import Books
@@ -26,6 +27,7 @@ from gristmill.stores import store_of
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+Stated = TypeVar("Stated", bound=Facts)
 
 
 @dataclass(slots=True)
@@ -52,6 +54,18 @@ class TaskRecord:
     @property
     def is_lost(self) -> bool:
         return "lost" in self.extra
+
+    def state(self, *facts: Facts) -> None:
+        """Add what the task states of itself: counts to the counts, anything else beside them."""
+        for each in facts:
+            if isinstance(each, Counts):
+                self.counts |= each.as_json()
+            else:
+                self.extra |= each.as_json()
+
+    def stated(self, kind: type[Stated]) -> Stated:
+        """Read what the task stated; raises IntegrityError where it did not."""
+        return kind.of(self.counts if issubclass(kind, Counts) else self.extra)
 
     def body(self) -> dict[str, Any]:
         return {
@@ -152,6 +166,10 @@ class Manifest:
     def lost(self) -> Sequence[Mapping[str, Any]]:
         """The tasks that an incomplete step was published without; empty for a whole one."""
         return list(self.extra.get("lost", ()))
+
+    def stated(self, kind: type[Stated]) -> Stated:
+        """Read what the step states of itself; raises IntegrityError where it does not."""
+        return kind.of(self.extra)
 
     def named(self, kind: str) -> list[FileEntry]:
         return [entry for entry in self.files if entry.kind == kind]

@@ -47,6 +47,7 @@ FLOOR |= {
     "redact",
     "inside",
     "owner",
+    "facts",
 }
 
 

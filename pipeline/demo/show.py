@@ -17,6 +17,7 @@ from rich.text import Text
 
 from gristmill.manifest import Manifest
 from gristmill.pipeline.run.progress import spell_seconds
+from gristmill.pipeline.stages.mix import MixFacts
 
 _WIDTH = 80
 _RULES_SHOWN = 4  # per step; the others are summed up
@@ -81,7 +82,7 @@ def reasons(manifests: Mapping[str, Manifest]) -> Table:
 def mixture(mixed: Manifest) -> Table:
     """LLaMA-1's table: which source has which share, for how many epochs, of how much."""
     table = _table("The mixture", ["source", "proportion", "epochs", "documents", "tokens", "bytes"])
-    rows = mixed.extra["table"]
+    rows = mixed.stated(MixFacts).table
     total = sum(row["tokens"] for row in rows) or 1
     for row in rows:
         share = f"{100 * row['tokens'] / total:.1f} %"

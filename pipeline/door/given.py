@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.document import FIELDS, removed_schema, text_bytes
+from gristmill.facts import StepFacts
 from gristmill.manifest import Manifest
 from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.recipe.model import Recipe
@@ -47,7 +48,7 @@ def run_over(documents: pa.Table, recipe: Recipe, folder: Path) -> dict[str, Man
 
 def take_in(job: Job[GivenSlice]) -> Stage:
     yield over_paths(SOURCE, write_file, [Path(job.settings.path)])
-    return {}
+    return StepFacts()
 
 
 def write_file(task: Attempt[Any], path: str) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+from gristmill.facts import Facts
 from gristmill.pipeline.sources.record import Record
 from gristmill.pipeline.sources.rows import spell_columns
 
 _MOST_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Absent(Facts):
+    """`columns` that no record of a shard has, the first that are `there`, and the `records` seen."""
+
+    absent: dict[str, Any] | None = None
 
 
 class AbsentColumns:
@@ -32,12 +41,12 @@ class AbsentColumns:
             lacking = self._lacking(record)
             self._absent = [name for name in self._absent if name in lacking]
 
-    def facts(self) -> dict[str, Any]:
-        """For the shard's record; empty where nothing is absent."""
+    def facts(self) -> Absent:
+        """For the shard's record; none where nothing is absent."""
         if not self._absent:
-            return {}
+            return Absent()
         there = list(self._there[: _MOST_NAMED + 1])
-        return {"absent": {"columns": self._absent, "there": there, "records": self._seen}}
+        return Absent({"columns": self._absent, "there": there, "records": self._seen})
 
     def _lacking(self, record: Record) -> list[str]:
         if record.columns or not (record.warc_headers or record.http_headers):
@@ -45,10 +54,10 @@ class AbsentColumns:
         return [name for name in self._archived if not _in_headers(name, record)]
 
 
-def absent_notes(shards: Iterable[tuple[int, Mapping[str, Any]]], source: str) -> list[str]:
-    """Say which columns none of a source's records has; `shards` are the number of documents of each and its
-    facts."""
-    read = [extra.get("absent", {}) for num, extra in shards if num or "absent" in extra]
+def absent_notes(shards: Iterable[tuple[int, Absent]], source: str) -> list[str]:
+    """Say which columns none of a source's records has; `shards` are the number of documents of each, and
+    what is absent from it."""
+    read = [facts.absent or {} for num, facts in shards if num or facts.absent is not None]
     if not read:
         return []
     total, first = sum(said.get("records", 0) for said in read), read[0]

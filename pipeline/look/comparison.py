@@ -14,6 +14,7 @@ from gristmill.pipeline.look.sides import Moved, changed_sides
 from gristmill.pipeline.look.terminal import Paper, rows
 from gristmill.pipeline.report.curves import Point, thin
 from gristmill.pipeline.report.training import curve
+from gristmill.pipeline.stages.mix import MixFacts
 
 NAMES = ("A", "B")
 
@@ -68,7 +69,7 @@ def rules(found: Comparison) -> list[tuple[str, int, int]]:
 def mixtures(found: Comparison) -> list[tuple[str, list[dict[str, Any] | None]]]:
     """Rows of the realised mixture by source."""
     tables = [
-        {row["name"]: row for step in view.of_stage("mix") for row in step.extra.get("table", ())}
+        {row["name"]: row for step in view.of_stage("mix") for row in step.stated(MixFacts).table}
         for view in found.views
     ]
     return [(name, [own.get(name) for own in tables]) for name in dict.fromkeys([*tables[0], *tables[1]])]

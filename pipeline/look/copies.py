@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.manifest import Manifest
+from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.token_shards import ENDS, IDS, TOKENS, mapped
 
 
@@ -23,7 +24,7 @@ def _candidates(manifest: Manifest, source: str, id_: bytes) -> Iterator[Path]:
     """The stems of the few shards in which a document can lie."""
     from gristmill.tokenize.places import possible_shards
 
-    for split, places in manifest.extra["places"].items():
+    for split, places in manifest.stated(MixFacts).places.items():
         if source in places:
             first, num_shards, copies = places[source]
             for number in possible_shards(id_, first, num_shards, copies, manifest.ingredients["seed"]):

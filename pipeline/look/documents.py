@@ -18,6 +18,7 @@ from gristmill.pipeline.look.lookup import OUTLETS, FoundRow, find_id, read_row
 from gristmill.pipeline.look.reading import read_body
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.storage import read_tables
 from gristmill.urls import domain_of
 
@@ -100,7 +101,7 @@ def _check(manifests: Mapping[str, Manifest], query: Query) -> None:
     rules += [
         rule
         for manifest in manifests.values()
-        for rule in manifest.extra.get("rules", ())
+        for rule in manifest.stated(FilterFacts).rules
         if rule not in rules
     ]
     for rule in (query.rule, query.near):

@@ -8,6 +8,8 @@ from itertools import groupby
 
 from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.run.stage import is_entry, kinds, label_of
+from gristmill.pipeline.stages.mix import MixFacts
+from gristmill.pipeline.stages.tokenizer import EncodeFacts
 
 
 @dataclass(slots=True)
@@ -96,22 +98,23 @@ def _level_of(step: StepView) -> tuple[str, bool]:
 
 
 def _encoded(view: RunView) -> Level | None:
-    steps = [step for step in view.of_stage("encode") if step.extra]
+    steps = [step for step in view.of_stage("encode") if step.manifest]
     if not steps:
         return None
+    stated = [step.stated(EncodeFacts) for step in steps]
     documents, text_bytes, tokens = (
-        sum(step.extra[name] for step in steps) for name in ("documents", "bytes", "tokens")
+        sum(getattr(facts, name) for facts in stated) for name in ("documents", "bytes", "tokens")
     )
     return Level(label_of("encode"), documents, text_bytes, num_tokens=tokens, steps=steps)
 
 
 def _mixed(view: RunView) -> Level | None:
     """What the training shards hold: copies of documents, so that there may be more of them than before."""
-    steps = [step for step in view.of_stage("mix") if step.extra.get("table")]
+    steps = [step for step in view.of_stage("mix") if step.stated(MixFacts).table]
     if not steps:
         return None
     documents, text_bytes, tokens = (
-        sum(row[name] for step in steps for row in step.extra["table"])
+        sum(row[name] for step in steps for row in step.stated(MixFacts).table)
         for name in ("docs", "bytes", "tokens")
     )
     level = Level(label_of("mix"), documents, text_bytes, num_tokens=tokens, steps=steps)

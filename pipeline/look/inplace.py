@@ -8,6 +8,7 @@ from typing import Any
 
 from gristmill.manifest import Manifest
 from gristmill.pipeline.look.lookup import FoundRow, find_id, find_side, read_row
+from gristmill.pipeline.stages.filter import FilterFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,15 @@ def named_edits(manifest: Manifest, decision: Mapping[str, Any]) -> list[dict[st
     """Return a decision's edits with their rule by name; steps that only cut have one rule, the step's
     own."""
     edits = decision.get("edits") or []
-    if "edit_versions" not in manifest.extra:
+    names = manifest.stated(FilterFacts).rules
+    if not names:
         return [{**edit, "rule": manifest.step} for edit in edits]
-    names = manifest.extra["rules"]
     return [{**edit, "rule": names[edit["rule"]]} for edit in edits]
 
 
 def _versions(manifest: Manifest, text: str, edits: Sequence[Mapping[str, Any]]) -> Iterator[MarkedVersion]:
     """Edits of one version address the text that the version before left."""
-    versions = manifest.extra.get("edit_versions", {})
+    versions = manifest.stated(FilterFacts).edit_versions
     for version in sorted({versions.get(edit["rule"], 0) for edit in edits}):
         own = [edit for edit in edits if versions.get(edit["rule"], 0) == version]
         pieces = list(cut(text.encode(), own))

@@ -29,6 +29,7 @@ from gristmill.pipeline.look.lookup import (
 )
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry
+from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.storage import read_tables
 
 _SIDES = ("min", "above", "max", "below")
@@ -206,9 +207,9 @@ def _passed(manifest: Manifest, before: FoundRow, found: FoundRow, id_: bytes) -
         event.facts |= _reason(
             read_row(found.path, found.row, ("rule", "value", "bound", "error", "message"))
         )
-    if "bounds" in manifest.extra:
+    if bounds := manifest.stated(FilterFacts).bounds:
         signals = find_side(manifest, "signals", id_, before.source, before.position, before.row) or {}
-        event.rules = list(judge(manifest.extra["bounds"], signals))
+        event.rules = list(judge(bounds, signals))
     event.edits = named_edits(manifest, decision)
     if scored := find_side(manifest, "scores", id_, before.source, before.position, before.row):
         event.facts |= {"score": scored["score"], "draw": _draw(manifest, id_)}

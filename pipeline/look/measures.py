@@ -10,12 +10,14 @@ from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.tables import print_table
 from gristmill.pipeline.run.called import program
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.stages.classify import ClassifyTrainFacts
+from gristmill.pipeline.stages.ngram import NgramHeldoutFacts
 
 
 def print_quality(out: Path) -> None:
     """Print what the classifier of a run is worth on documents it was not trained on, and what each keep rule
     would keep."""
-    report = finished_steps(out)["classify-train"].extra["report"]
+    report = finished_steps(out)["classify-train"].stated(ClassifyTrainFacts).report
     heldout = report["heldout"]
     print(
         f"\non {heldout['positives']:,} curated and {heldout['negatives']:,} crawled passages of"
@@ -47,7 +49,7 @@ def print_quality(out: Path) -> None:
 
 def print_heldout(out: Path) -> None:
     """Print the n-gram model's bits per byte on held-out documents, by source."""
-    rows = finished_steps(out)["ngram-heldout"].extra["heldout"]
+    rows = finished_steps(out)["ngram-heldout"].stated(NgramHeldoutFacts).heldout
     print()
     if not rows:
         print("no document is held out: give more text, or raise `ngram.heldout_fraction`")

@@ -14,10 +14,11 @@ import orjson
 
 from gristmill.errors import GristmillError, IntegrityError
 from gristmill.lock import read_holder
-from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest
+from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, Stated, read_manifest
 from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
+from gristmill.pipeline.stages.train import TrainFacts
 
 RUN_FORMAT = 1
 
@@ -40,6 +41,10 @@ class StepView:
     @property
     def extra(self) -> Mapping[str, Any]:
         return self.manifest.extra if self.manifest else {}
+
+    def stated(self, kind: type[Stated]) -> Stated:
+        """What the step states of itself; the defaults while it is unfinished."""
+        return kind.of(self.extra)
 
     @property
     def seconds(self) -> float:
@@ -217,7 +222,7 @@ def read_training_log(step: StepView) -> list[dict[str, Any]]:
 def last_evaluation(step: StepView) -> list[dict[str, Any]]:
     """What a finished training measured on held-out text after its last step, a row per source and one of
     all."""
-    return list(step.extra.get("evaluations", {}).get("after", ()))
+    return list(step.stated(TrainFacts).evaluations.get("after", ()))
 
 
 def read_tokenizer_report(step: StepView) -> dict[str, Any]:

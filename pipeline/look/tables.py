@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gristmill.facts import StepFacts
 from gristmill.manifest import Manifest
 from gristmill.pipeline.look.figures import one_line
 from gristmill.pipeline.look.live import read_status, step_row
@@ -92,10 +93,10 @@ def print_funnel(manifests: dict[str, Manifest]) -> None:
         if manifest.lost:
             print(one_line(f"{name}: {spell_lost(manifest)}"))
     for manifest in manifests.values():
-        for note in manifest.extra.get("notes", ()):
+        for note in manifest.stated(StepFacts).notes or ():
             print(f"note: {note}")
     for name, manifest in manifests.items():
-        for warning in manifest.extra.get("warnings", ()):
+        for warning in manifest.stated(StepFacts).warnings or ():
             print(f"warning: {name}: {one_line(warning)}")
 
 

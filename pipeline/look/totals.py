@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gristmill.ledger import Books
+from gristmill.pipeline.run.tallies import Shown, Tallies
 
 SAMPLES = 8  # as many as every shard keeps: the smallest of them all are exactly the smallest of the whole
 CLUSTERS = 6
@@ -64,7 +65,7 @@ class Totals:
         self.counts.update({name: value for name, value in body["counts"].items() if isinstance(value, int)})
         source = _source(body)
         tallies = self.tallies.setdefault(source, {})
-        for name, tally in body["extra"].get("tallies", {}).items():
+        for name, tally in Tallies.of(body["extra"]).tallies.items():
             if not (rewritten and name.startswith("kept.")):
                 tallies.setdefault(name, Counter()).update(tally)
         for name, histogram in body["histograms"].items():
@@ -76,10 +77,11 @@ class Totals:
         for label, samples in body["samples"].items():
             if not (rewritten and label == "kept"):
                 self._add_samples(self.samples, label, samples)
-        for outcome, pairs in body["extra"].get("pairs", {}).items():
+        shown = Shown.of(body["extra"])
+        for outcome, pairs in (shown.pairs or {}).items():
             self._add_samples(self.pairs, outcome, pairs)
-        self.bounded = [*self.bounded, *body["extra"].get("bounded", ())][:SAMPLES]
-        self._add_clusters(body["extra"].get("clusters", ()))
+        self.bounded = [*self.bounded, *(shown.bounded or ())][:SAMPLES]
+        self._add_clusters(shown.clusters or [])
         self.tasks.append(
             TaskTime(
                 body["phase"],

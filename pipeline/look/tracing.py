@@ -14,6 +14,7 @@ import numpy as np
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.life import Life, look_up
 from gristmill.pipeline.run.folder import finished_steps, result_of, run_of
+from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.storage import read_tables
 from gristmill.token_shards import ENDS, IDS, TOKENS, read_manifest
 
@@ -108,7 +109,9 @@ def shard_folder(out: Path, split: str) -> Path:
         raise UsageError(f"`{out}` holds no shards", hint="run its recipe up to `mix`")
     folder = steps["mix"].folder / "shards" / split
     if not folder.is_dir():
-        raise UsageError(f"`--split` must be one of {', '.join(steps['mix'].extra['places'])}, got {split!r}")
+        raise UsageError(
+            f"`--split` must be one of {', '.join(steps['mix'].stated(MixFacts).places)}, got {split!r}"
+        )
     return folder
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from gristmill.document import FIELDS, removed_schema, text_bytes
 from gristmill.errors import IntegrityError
+from gristmill.facts import StepFacts
 from gristmill.hashing import sha256_file
 from gristmill.location import location, use_storage
 from gristmill.manifest import MANIFEST
@@ -50,7 +51,7 @@ def adopt(job: Job[AdoptSlice]) -> Stage:
         for number, (path, entry) in enumerate(part.files)
     ]
     yield Phase("adopt", tasks, may_lose=True)
-    return {}
+    return StepFacts()
 
 
 def adopt_file(task: Attempt[AdoptSlice], path: str, sha256: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,19 @@ from gristmill.classifiers.draw import draw
 from gristmill.classifiers.parts import large_domains, tally_hosts
 from gristmill.classifiers.passages import COLUMNS, num_passages, sample_bounds, with_passages_below
 from gristmill.classifiers.settings import TopFraction
+from gristmill.facts import Counts, Facts
 from gristmill.heldout import for_training
 from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.shuffle import files, passed_on
 from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.stages.classify import ClassifyScoreSlice, ClassifyTrainSlice
+from gristmill.pipeline.stages.classify import (
+    ClassifyScoreFacts,
+    ClassifyScoreSlice,
+    ClassifyTrainFacts,
+    ClassifyTrainSlice,
+)
 from gristmill.storage import ParquetWriter, read_tables
 
 SCORES = pa.schema(
@@ -43,6 +50,41 @@ Cut = tuple[
 TOO_LITTLE = "classify.too_little"
 
 
+@dataclass(frozen=True, slots=True)
+class Hosts(Facts):
+    """Documents by host, of hosts that hold a noted share of a file."""
+
+    hosts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored(Counts):
+    """Documents of which too little is known for a score."""
+
+    too_little: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTally(Facts):
+    """Scores by bin, where the quantile of all is looked for."""
+
+    tally: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CutAt(Facts):
+    """Score and draw of the last document kept."""
+
+    cut: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups(Facts):
+    """Documents kept and removed, by language and by length."""
+
+    groups: dict[str, dict[str, dict[str, float]]]
+
+
 def train(job: Job[ClassifyTrainSlice]) -> Stage:
     """Train one model; its report becomes the step's facts.
 
@@ -56,14 +98,14 @@ def train(job: Job[ClassifyTrainSlice]) -> Stage:
     tallied = yield over_paths("domains", tally_file, [path for path, _ in documents])
     hosts: dict[str, list[Mapping[str, int]]] = {name: [] for name in names}
     for record, (_, name) in zip(tallied, documents, strict=True):
-        hosts[name].append(record.extra["hosts"])
+        hosts[name].append(record.stated(Hosts).hosts)
     common: dict[str, Any] = {
         "large": sorted({large for own in hosts.values() for large in large_domains(own)})
     }
     counted = yield over_paths("count", count_file, [path for path, _ in documents], **common)
     totals = {name: Counter[str]() for name in names}
     for record, (_, name) in zip(counted, documents, strict=True):
-        totals[name].update(record.counts)
+        totals[name].update(record.counts)  # keyed by part and group of passages
     # A source that stands on both sides is sampled for the larger of its two shares.
     sources = min(len(side) for side in sides.values()) or 1
     bounds = {name: sample_bounds(piece.classifier, totals[name], sources) for name in names}
@@ -82,12 +124,12 @@ def train(job: Job[ClassifyTrainSlice]) -> Stage:
         for side, members in sides.items()
     }
     (record,) = yield Phase("train", [Task("model", train_model, {**samples, **common})])
-    said = record.extra["report"]["warnings"]
-    return {**record.extra, "warnings": said, **passed_on(job, sampled)}
+    report = record.stated(ClassifyTrainFacts).report
+    return ClassifyTrainFacts(report, warnings=report["warnings"], replaced_files=passed_on(job, sampled))
 
 
 def tally_file(task: Attempt[ClassifyTrainSlice], path: str) -> None:
-    task.record.extra["hosts"] = tally_hosts(read_tables(Path(path), ["url"]))
+    task.record.state(Hosts(tally_hosts(read_tables(Path(path), ["url"]))))
 
 
 def count_file(task: Attempt[ClassifyTrainSlice], path: str, large: Sequence[str]) -> None:
@@ -124,9 +166,10 @@ def train_model(
         for side in (positives, negatives)
     )
     piece, folder = task.settings, task.scratch / "model"
-    task.record.extra["report"] = quality.train(
+    report = quality.train(
         piece.classifier, good, bad, folder, task.seed, piece.heldout_fraction, frozenset(large)
     )
+    task.record.state(ClassifyTrainFacts(report))
     for path in sorted(folder.iterdir()):
         task.publish(path, "classifier", name=f"model/{path.name}")
 
@@ -150,14 +193,14 @@ def score(job: Job[ClassifyScoreSlice]) -> Stage:
         Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
     ]
     decided = yield Phase("keep", tasks, common, may_lose=True)
-    groups = telling.merged(record.extra["groups"] for record in decided)
+    groups = telling.merged(record.stated(Groups).groups for record in decided if not record.is_lost)
     opened = quality.Scorer(piece.classifier, Path(common["model"]))
-    return {
-        "rule": piece.classifier.keep.rule,
-        "groups": groups,
-        "warnings": telling.warnings(groups, opened),
-        **passed_on(job, near),
-    }
+    return ClassifyScoreFacts(
+        rule=piece.classifier.keep.rule,
+        groups=groups,
+        warnings=telling.warnings(groups, opened),
+        replaced_files=passed_on(job, near),
+    )
 
 
 def cut_phases(
@@ -167,8 +210,8 @@ def cut_phases(
     scores are compared."""
     counts = Counter[int]()
     for record in scored:
-        counts.update({int(each): count for each, count in record.extra.get("tally", {}).items()})
-    unscored = sum(record.counts["too_little"] for record in scored)
+        counts.update({int(each): count for each, count in record.stated(ScoreTally).tally.items()})
+    unscored = Unscored.total(scored).too_little
     which, wanted = keeping.crossing(counts, keep.fraction, unscored)
     tasks = [
         Task(record.task, near_cut, {"scores": str(job.folder / entry.path)})
@@ -179,26 +222,26 @@ def cut_phases(
     (record,) = yield Phase(
         "cut", [Task("all", cut_scores, {"near": files(job, near, "near"), "wanted": wanted})]
     )
-    return record.extra["cut"], near
+    return record.stated(CutAt).cut, near
 
 
 def score_file(task: Attempt[ClassifyScoreSlice], path: str, model: str) -> None:
     settings = task.settings.classifier
     scorer = quality.Scorer(settings, Path(model))
-    tally = Counter[str]()
-    task.record.counts["too_little"] = 0
+    tally, num_unscored = Counter[str](), 0
     with ParquetWriter(task.scratch / "scores.parquet", SCORES) as writer:
         for table in read_tables(Path(path)):
             scored = scorer.measure(table)
             missing = np.isnan(scored.scores)
             columns = [pa.array(scored.scores, mask=missing), scored.known, scored.shares]
             writer.write(pa.table([table["id"], *columns], schema=SCORES))
-            task.record.counts["too_little"] += int(missing.sum())
+            num_unscored += int(missing.sum())
             if isinstance(settings.keep, TopFraction):
                 tally.update({str(each): count for each, count in keeping.tally(scored.scores).items()})
     task.publish(writer.path, "scores", writer.num_rows)
+    task.record.state(Unscored(num_unscored))
     if isinstance(settings.keep, TopFraction):
-        task.record.extra["tally"] = dict(tally)
+        task.record.state(ScoreTally(dict(tally)))
 
 
 def near_cut(task: Attempt[ClassifyScoreSlice], scores: str, which: int) -> None:
@@ -214,7 +257,7 @@ def near_cut(task: Attempt[ClassifyScoreSlice], scores: str, which: int) -> None
 def cut_scores(task: Attempt[ClassifyScoreSlice], near: Sequence[str], wanted: int) -> None:
     scores, draws = np.concatenate([np.load(path) for path in near], axis=1) if near else np.empty((2, 0))
     cut = keeping.find_cut(scores.astype(np.float32), draws, wanted)
-    task.record.extra["cut"] = [cut.score, cut.draw]
+    task.record.state(CutAt([cut.score, cut.draw]))
 
 
 def keep_file(
@@ -249,7 +292,7 @@ def keep_file(
         kept_scores.append(values[mask & ~missing])
         removed_scores.append(values[~mask & ~missing])
     sieve.publish()
-    task.record.extra["groups"] = groups.facts()
+    task.record.state(Groups(groups.facts()))
     task.record.histograms["classify.score"] = {
         "bins": SCORE_BINS,
         "kept": _histogram(kept_scores),

@@ -4,15 +4,18 @@ by hash."""
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.facts import Counts, Facts
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Attempt
+from gristmill.pipeline.run.tallies import Shown
 from gristmill.storage import ParquetWriter
 
 SIZE_BINS = [2, 3, 4, 5, 9, 17, 33, 65, 129, 257, 513, 1025, 1_000_001]
@@ -21,6 +24,44 @@ CLUSTERS, MEMBERS = 6, 4  # clusters kept in every record, and members of each
 SNIPPET_CHARACTERS = 2500
 BOUNDED = pa.schema([pa.field("id", pa.binary(16), nullable=False)])
 PAIRS = 8  # compared pairs kept in every record, of the accepted and of the rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Counts):
+    """Clusters of two documents and more, and what of them is removed."""
+
+    clusters: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Largest(Facts):
+    """The survivors of the largest clusters, as hex, each with the cluster's size."""
+
+    largest: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared(Counts):
+    """Pairs compared, those listed in a file, and documents whose comparisons a bound ended."""
+
+    compared: int = 0
+    listed: int = 0
+    bounded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Members(Counts):
+    members: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPairs(Counts):
+    """Pairs of a task by what comparing their signatures and texts came to."""
+
+    pairs_accepted: int = 0
+    pairs_rejected: int = 0
+    pairs_unread: int = 0
 
 
 class ClusterObserver:
@@ -51,9 +92,8 @@ class ClusterObserver:
 
     def into(self, record: TaskRecord) -> None:
         record.histograms["cluster_size"] = {"bins": SIZE_BINS, "clusters": self.sizes.tolist()}
-        record.extra["clusters"] = sorted(
-            self._clusters.values(), key=lambda cluster: (cluster["hash"], cluster["cluster_id"])
-        )
+        order = sorted(self._clusters.values(), key=lambda cluster: (cluster["hash"], cluster["cluster_id"]))
+        record.state(Shown(clusters=order))
 
     def _sample(self, decisions: pa.Table, documents: pa.Table) -> None:
         hashes = keyed_hash(self.seed, "cluster", decisions["cluster_id"].combine_chunks()).tolist()
@@ -91,7 +131,7 @@ def observe_bounded(task: Attempt, ids: list[str]) -> None:
     path = task.scratch / "bounded.parquet"
     with ParquetWriter(path, BOUNDED) as writer:
         writer.write(pa.table([pa.array(map(bytes.fromhex, ids), pa.binary(16))], schema=BOUNDED))
-    task.record.extra["bounded"] = ids[:PAIRS]
+    task.record.state(Shown(bounded=ids[:PAIRS]))
     task.publish(path, "bounded", len(ids))
 
 
@@ -104,12 +144,11 @@ def observe_pairs(record: TaskRecord, pairs: pa.Table, similarity: list[list[int
     accepted = np.asarray(pc.fill_null(pairs["accepted"], False))
     counts = dict(zip(("accepted", "rejected", "unread"), similarity, strict=True))
     record.histograms["pair_similarity"] = {"bins": JACCARD_BINS, **counts}
-    record.counts |= {f"pairs_{kind}": sum(values) for kind, values in counts.items()}
+    record.state(ComparedPairs(*map(sum, counts.values())))
     hashes = keyed_hash(seed, "pair", pairs["id"].combine_chunks()) ^ keyed_hash(
         seed, "kept", pairs["kept_id"].combine_chunks()
     )
     sampled: dict[str, list[dict[str, Any]]] = {}
-    record.extra["pairs"] = sampled
     for outcome, inside in (("accepted", accepted), ("rejected", ~accepted)):
         places = np.flatnonzero(inside)
         chosen = places[np.argsort(hashes[places], kind="stable")[:PAIRS]]
@@ -119,6 +158,7 @@ def observe_pairs(record: TaskRecord, pairs: pa.Table, similarity: list[list[int
                 pairs.take(pa.array(chosen)).to_pylist(), hashes[chosen].tolist(), strict=True
             )
         ]
+    record.state(Shown(pairs=sampled))
 
 
 def _member(decision: dict[str, Any], documents: pa.Table, row: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,43 @@ from gristmill.dedup.decisions import Applied
 from gristmill.dedup.grams import index_benchmarks
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import UsageError
+from gristmill.facts import Counts, Facts
 from gristmill.hashing import sha256_file
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup import write_applied
 from gristmill.pipeline.phases.shuffle import DocumentFile, files, over_shards, shards_of
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.stages.dedup import DecontaminateSlice
+from gristmill.pipeline.stages.dedup import DecontaminateFacts, DecontaminateSlice
 from gristmill.storage import ParquetWriter
 
 LONGEST = 8  # overlaps shown of each benchmark
+
+
+@dataclass(frozen=True, slots=True)
+class Items(Counts):
+    """What was read of all benchmarks: rows, items, texts too short to look for, n-grams of several items."""
+
+    rows: int = 0
+    items: int = 0
+    too_short: int = 0
+    shared_ngrams: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmarks(Facts):
+    benchmarks: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class HitRows(Counts):
+    hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hits(Facts):
+    """By benchmark: documents that hold some of it, lines found, the longest overlaps."""
+
+    hits: dict[str, dict[str, Any]]
 
 
 def benchmark_digests(settings: DecontaminateSettings) -> dict[str, str]:
@@ -40,19 +69,19 @@ def decontaminate_stage(job: Job[DecontaminateSlice]) -> Stage:
     read = yield Phase("benchmarks", [Task("all", read_benchmarks)])
     (grams,), (items,) = files(job, read, "grams"), files(job, read, "items")
     applied = yield over_shards("apply", apply_shard, shards_of(job), grams=grams, items=items)
-    told = _by_benchmark(read[0].extra["benchmarks"], applied)
-    return {
-        **read[0].counts,
-        "hits": sum(record.counts["hits"] for record in applied),
-        "benchmarks": told,
-        "notes": [_said(job.settings.decontaminate, facts) for facts in told],
-    }
+    told = _by_benchmark(read[0].stated(Benchmarks).benchmarks, applied)
+    return DecontaminateFacts(
+        **read[0].stated(Items).as_json(),
+        hits=HitRows.total(applied).hits,
+        benchmarks=told,
+        notes=[_said(job.settings.decontaminate, facts) for facts in told],
+    )
 
 
 def _by_benchmark(told: list[dict[str, Any]], applied: list[TaskRecord]) -> list[dict[str, Any]]:
     """Add to what was read of each benchmark what documents hold of it, the longest overlaps first."""
     for facts in told:
-        found = [part for record in applied if (part := record.extra["hits"].get(facts["benchmark"]))]
+        found = [part for record in applied if (part := record.stated(Hits).hits.get(facts["benchmark"]))]
         longest = [overlap for part in found for overlap in part["longest"]]
         facts["documents"] = sum(part["documents"] for part in found)
         facts["items_found"] = len({line for part in found for line in part["lines"]})
@@ -75,11 +104,10 @@ def _said(settings: DecontaminateSettings, facts: dict[str, Any]) -> str:
 
 def read_benchmarks(task: Attempt[DecontaminateSlice]) -> None:
     grams, items = task.scratch / "grams.run", task.scratch / "items.parquet"
-    task.record.counts, task.record.extra["benchmarks"] = index_benchmarks(
-        task.settings.decontaminate, grams, items
-    )
+    counts, told = index_benchmarks(task.settings.decontaminate, grams, items)
+    task.record.state(Items(**counts), Benchmarks(told))
     task.publish(grams, "grams")
-    task.publish(items, "items", task.record.counts["items"])
+    task.publish(items, "items", counts["items"])
 
 
 def apply_shard(task: Attempt[DecontaminateSlice], shard: DocumentFile, grams: str, items: str) -> None:
@@ -95,8 +123,7 @@ def apply_shard(task: Attempt[DecontaminateSlice], shard: DocumentFile, grams: s
                 yield applied
 
         write_applied(task, shard, batches(), CUTS)
-    task.record.counts = {"hits": writer.num_rows}
-    task.record.extra["hits"] = found
+    task.record.state(HitRows(writer.num_rows), Hits(found))
     task.publish(writer.path, "hits", writer.num_rows, source=shard.source)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,21 @@ from gristmill.dedup.decisions import DECISIONS, Applied
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.dedup.stars import EDGE_BYTES
+from gristmill.facts import Counts
 from gristmill.location import location
 from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases import dedup_index
 from gristmill.pipeline.phases.adopt import extra_fields
-from gristmill.pipeline.phases.cluster_samples import ClusterObserver, observe_bounded, observe_pairs
+from gristmill.pipeline.phases.cluster_samples import (
+    ClusterObserver,
+    Compared,
+    Decided,
+    Largest,
+    Members,
+    observe_bounded,
+    observe_pairs,
+)
 from gristmill.pipeline.phases.dedup_components import find_components
 from gristmill.pipeline.phases.dedup_giants import verify_giants
 from gristmill.pipeline.phases.dedup_report import report_phases, said
@@ -40,7 +50,40 @@ from gristmill.pipeline.phases.shuffle import (
 )
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage
 from gristmill.pipeline.run.outcomes import Outcomes
-from gristmill.pipeline.stages.dedup import ExactSlice, FuzzySlice
+from gristmill.pipeline.stages.dedup import ExactFacts, ExactSlice, FuzzyFacts, FuzzySlice
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed(Counts):
+    """A shard's documents, and those that have a key."""
+
+    documents: int = 0
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Counts):
+    """A shard's documents and their band keys."""
+
+    documents: int = 0
+    band_keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Counts):
+    """A range of band keys: the edges in it, the documents they join, and the files of forests written."""
+
+    band_keys: int = 0
+    edges: int = 0
+    joined: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered(Counts):
+    members: int = 0
+    shingles: int = 0
+
 
 CARRIED = (pa.field("cluster_id", pa.binary(16)), pa.field("cluster_size", pa.uint32()))
 
@@ -49,35 +92,37 @@ def exact_stage(job: Job[ExactSlice]) -> Stage:
     settings = job.settings.exact
     shards = shards_of(job)
     keys = yield over_shards("keys", write_keys, shards)
-    parts = num_parts(sum(record.counts["keys"] for record in keys), exact.PART_RECORDS)
+    parts = num_parts(Keyed.total(keys).keys, exact.PART_RECORDS)
     decided = yield over_parts("decide", decide_part, parts, keys=files(job, keys, "keys"))
     applied = yield over_shards("apply", apply_shard, shards, decisions=files(job, decided, "clusters"))
     check_alarm(settings, shards, applied, decided)
-    totals = {name: sum(record.counts[name] for record in decided) for name in ("clusters", "removed")}
-    return {**totals, **passed_on(job, keys, decided)}
+    total = Decided.total(decided)
+    return ExactFacts(total.clusters, total.removed, replaced_files=passed_on(job, keys, decided))
 
 
 def write_keys(task: Attempt[ExactSlice], shard: DocumentFile) -> None:
     out = task.scratch / "keys.run"
-    task.record.counts = exact.map_exact(task.settings.exact, Path(shard.path), shard.first_row, out)
-    task.publish(out, "keys", task.record.counts["keys"])
+    keyed = Keyed(**exact.map_exact(task.settings.exact, Path(shard.path), shard.first_row, out))
+    task.record.state(keyed)
+    task.publish(out, "keys", keyed.keys)
 
 
 def decide_part(task: Attempt[ExactSlice], part: int, parts: int, keys: list[str]) -> None:
     out = task.scratch / "clusters.run"
     counts = exact.reduce_exact([Path(path) for path in keys], *key_range(part, parts), out)
-    task.record.extra["largest"] = counts.pop("largest")
-    task.record.counts = counts
-    task.publish(out, "clusters", counts["clusters"])
+    largest, decided = Largest(counts.pop("largest")), Decided(**counts)
+    task.record.state(largest, decided)
+    task.publish(out, "clusters", decided.clusters)
 
 
 def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     settings = job.settings.fuzzy
     shards = shards_of(job)
     signed = yield over_shards("signatures", write_bands, shards)
-    num_rows = sum(record.counts["documents"] for record in signed)
+    total = Signed.total(signed)
+    num_rows = total.documents
     old = dedup_index.old_shards(settings, num_rows)
-    num_keys = sum(record.counts["band_keys"] for record in signed) + sum(shard.num_keys for shard in old)
+    num_keys = total.band_keys + sum(shard.num_keys for shard in old)
     runs: dict[str, Any] = {
         "bands": files(job, signed, "bands"),
         "old": [(shard.bands, shard.first_row) for shard in old],
@@ -94,24 +139,26 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     verified = verified + (yield from verify_giants(job, found, common))
     applied = yield over_shards("apply", apply_shard, shards, decisions=files(job, verified, "clusters"))
     check_alarm(settings, shards, applied, verified)
-    facts: dict[str, Any] = {
-        name: sum(record.counts.get(name, 0) for record in verified)
-        for name in ("clusters", "compared", "removed", "bounded")
-    }
-    facts |= {"components": found.count, "rounds": found.rounds}
-    facts["warnings"] = bounded_warnings(settings, facts["bounded"])
+    decided, compared = Decided.total(verified), Compared.total(verified)
+    facts = FuzzyFacts(
+        clusters=decided.clusters,
+        compared=compared.compared,
+        removed=decided.removed,
+        bounded=compared.bounded,
+        components=found.count,
+        rounds=found.rounds,
+        warnings=bounded_warnings(settings, compared.bounded),
+    )
     if settings.report and old:
         named, mine = yield from report_phases(job, shards, old, verified, applied)
-        facts |= {"old": mine, "notes": said(mine)}
+        facts = replace(facts, old=mine, notes=said(mine))
         found.records.extend(named)
     if settings.index:
         yield dedup_index.index_phase(job, applied)
-        facts |= {
-            "index": settings.shingling,
-            "against": [str(location(folder).resolve()) for folder in settings.against],
-        }
+        against = [str(location(folder).resolve()) for folder in settings.against]
+        facts = replace(facts, index=settings.shingling, against=against)
     passing = (signed, clustered, found.records, gathered, verified)
-    return facts | passed_on(job, *passing, but=("pairs", "bounded"))
+    return replace(facts, replaced_files=passed_on(job, *passing, but=("pairs", "bounded")))
 
 
 def bounded_warnings(settings: FuzzySettings, num_bounded: int) -> list[str]:
@@ -128,8 +175,9 @@ def bounded_warnings(settings: FuzzySettings, num_bounded: int) -> list[str]:
 
 def write_bands(task: Attempt[FuzzySlice], shard: DocumentFile) -> None:
     out = task.scratch / "bands.run"
-    task.record.counts = fuzzy.map_signatures(task.settings.fuzzy, Path(shard.path), shard.first_row, out)
-    task.publish(out, "bands", task.record.counts["band_keys"])
+    signed = Signed(**fuzzy.map_signatures(task.settings.fuzzy, Path(shard.path), shard.first_row, out))
+    task.record.state(signed)
+    task.publish(out, "bands", signed.band_keys)
 
 
 def cluster_part(
@@ -138,19 +186,20 @@ def cluster_part(
     out = task.scratch / "forest.run"
     runs, old_runs = [Path(path) for path in bands], [(Path(path), row) for path, row in old]
     most = task.settings.fuzzy.memory_bytes // EDGE_BYTES
-    counts = cluster.cluster_bands(runs, *key_range(part, parts), out, old_runs, most)
-    task.record.counts = counts
-    for number in range(counts["files"]):
+    joined = Joined(**cluster.cluster_bands(runs, *key_range(part, parts), out, old_runs, most))
+    task.record.state(joined)
+    for number in range(joined.files):
         task.publish(out.with_suffix(f".{number}"), "forest")
 
 
 def gather_shard(task: Attempt[FuzzySlice], shard: DocumentFile, components: list[str]) -> None:
     out = task.scratch / "members.run"
     paths = [Path(path) for path in components]
-    task.record.counts = fuzzy.gather_members(
-        task.settings.fuzzy, Path(shard.path), shard.first_row, paths, out
+    gathered = Gathered(
+        **fuzzy.gather_members(task.settings.fuzzy, Path(shard.path), shard.first_row, paths, out)
     )
-    task.publish(out, "members", task.record.counts["members"])
+    task.record.state(gathered)
+    task.publish(out, "members", gathered.members)
 
 
 def verify_group(
@@ -160,15 +209,15 @@ def verify_group(
     near = task.scratch / "near.run" if task.settings.fuzzy.report else None
     runs = [Path(path) for path in members]
     counts = fuzzy.verify_group(task.settings.fuzzy, runs, Path(components), group, out, pairs, old_row, near)
-    task.record.extra["largest"] = counts.pop("largest")
-    similarity, bounded = counts.pop("similarity"), counts.pop("bounded")
-    task.record.counts = {**counts, "bounded": len(bounded)}
-    observe_pairs(task.record, read_parquet(pairs), similarity, task.seed)
-    observe_bounded(task, bounded)
+    decided = Decided(counts["clusters"], counts["removed"])
+    compared = Compared(counts["compared"], counts["listed"], len(counts["bounded"]))
+    task.record.state(Largest(counts["largest"]), decided, compared, Members(counts["members"]))
+    observe_pairs(task.record, read_parquet(pairs), counts["similarity"], task.seed)
+    observe_bounded(task, counts["bounded"])
     if near:
         task.publish(near, "nearest-pairs")
     task.publish(out, "clusters", counts["members"])
-    task.publish(pairs, "pairs", counts["listed"])
+    task.publish(pairs, "pairs", compared.listed)
 
 
 def apply_shard(task: Attempt[ExactSlice | FuzzySlice], shard: DocumentFile, decisions: list[str]) -> None:
@@ -241,5 +290,5 @@ def check_alarm(
         if record.books:
             entered[shard.source] += record.books.items_in
             removed[shard.source] += record.books.items_out["removed"]
-    largest = [(survivor, size) for record in decided for survivor, size in record.extra.get("largest", ())]
+    largest = [(survivor, size) for record in decided for survivor, size in record.stated(Largest).largest]
     check_losses(settings, "deduplication", entered, removed, largest)

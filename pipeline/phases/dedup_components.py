@@ -9,12 +9,46 @@ from typing import Any
 
 from gristmill.dedup import cluster, stars
 from gristmill.errors import GristmillError
+from gristmill.facts import Counts, Facts
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.shuffle import files
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
 
 _MOST_ROUNDS = 100  # a chain of 2^64 needs fewer
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedRows(Counts):
+    """Documents that a forest joins."""
+
+    joined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moved(Counts):
+    """A round over one range: files of edges written, edges moved, and rows that still have several roots."""
+
+    files: int = 0
+    read: int = 0
+    edges: int = 0
+    changed: int = 0
+    conflicts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Counts):
+    """Components written by one task: documents in them, and groups they were cut into."""
+
+    documents: int = 0
+    components: int = 0
+    groups: int = 0
+    largest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSizes(Facts):
+    group_sizes: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +76,7 @@ Phases = Generator[Phase, list[TaskRecord], Components]
 
 def find_components(job: Job[FuzzySlice], clustered: list[TaskRecord], num_rows: int) -> Phases:
     """Join the forests of all key ranges to components."""
-    joined = sum(record.counts["joined"] for record in clustered)
+    joined = JoinedRows.total(clustered).joined
     if min(joined, num_rows) * stars.EDGE_BYTES <= job.settings.fuzzy.memory_bytes:
         return (yield from _merged(job, clustered, num_rows))
     return (yield from _rounds(job, clustered, num_rows, joined))
@@ -54,9 +88,9 @@ def _components(
     groups = [
         (file, number, size)
         for file, record in enumerate(written)
-        for number, size in enumerate(record.extra["group_sizes"])
+        for number, size in enumerate(record.stated(GroupSizes).group_sizes)
     ]
-    count = sum(record.counts["components"] for record in written)
+    count = Found.total(written).components
     return Components(files(job, written, "components"), groups, records, num_rows, count, rounds)
 
 
@@ -77,15 +111,20 @@ def _merged(job: Job[FuzzySlice], records: list[TaskRecord], num_rows: int) -> P
 def merge_group(task: Attempt[FuzzySlice], forests: list[str], last: bool) -> None:
     """Merge forests; the last merge is completed to components, cut into groups."""
     out = task.scratch / "forest.run"
-    task.record.counts = cluster.merge_forests([Path(path) for path in forests], out)
+    joined = JoinedRows(**cluster.merge_forests([Path(path) for path in forests], out))
     if last:
         components = task.scratch / "components.run"
         counts = cluster.write_components(out, components, task.settings.fuzzy.group_documents)
-        task.record.extra["group_sizes"] = counts.pop("group_sizes")
-        task.record.counts = counts
-        task.publish(components, "components", counts["documents"])
+        _publish_components(task, components, counts)
     else:
-        task.publish(out, "forest", task.record.counts["joined"])
+        task.record.state(joined)
+        task.publish(out, "forest", joined.joined)
+
+
+def _publish_components(task: Attempt[FuzzySlice], path: Path, counts: dict[str, Any]) -> None:
+    sizes, found = GroupSizes(counts.pop("group_sizes")), Found(**counts)
+    task.record.state(sizes, found)
+    task.publish(path, "components", found.documents)
 
 
 def _rounds(job: Job[FuzzySlice], clustered: list[TaskRecord], num_rows: int, joined: int) -> Phases:
@@ -101,7 +140,8 @@ def _rounds(job: Job[FuzzySlice], clustered: list[TaskRecord], num_rows: int, jo
         large = yield _over(f"large-star-{number:02d}", large_star, **edges, **common)
         done += large
         by_row = files(job, large, "edges")
-        if not sum(record.counts["changed"] + record.counts["conflicts"] for record in large):
+        moved = Moved.total(large)
+        if not moved.changed + moved.conflicts:
             break
     else:
         raise GristmillError(
@@ -127,11 +167,12 @@ def _publish_all(task: Attempt[FuzzySlice], out: Path, suffix: str, kind: str, n
 def small_star(task: Attempt[FuzzySlice], part: int, parts: int, num_rows: int, by_row: list[str]) -> None:
     out = task.scratch / "edges.run"
     low, high = stars.row_range(part, parts, num_rows)
-    task.record.counts = stars.small_star(
+    counts = stars.small_star(
         [Path(path) for path in by_row], low, high, task.settings.fuzzy.memory_bytes, out
     )
+    task.record.state(Moved(**counts))
     for suffix, kind in (("row", "edges"), ("root", "edges-by-root")):
-        _publish_all(task, out, suffix, kind, task.record.counts["files"])
+        _publish_all(task, out, suffix, kind, counts["files"])
 
 
 def large_star(
@@ -145,8 +186,9 @@ def large_star(
     out = task.scratch / "edges.run"
     low, high = stars.row_range(part, parts, num_rows)
     rows, roots = ([Path(path) for path in paths] for paths in (by_row, by_root))
-    task.record.counts = stars.large_star(rows, roots, low, high, task.settings.fuzzy.memory_bytes, out)
-    _publish_all(task, out, "row", "edges", task.record.counts["files"])
+    counts = stars.large_star(rows, roots, low, high, task.settings.fuzzy.memory_bytes, out)
+    task.record.state(Moved(**counts))
+    _publish_all(task, out, "row", "edges", counts["files"])
 
 
 def write_stars(
@@ -161,6 +203,4 @@ def write_stars(
     low, high = stars.row_range(part, parts, num_rows)
     rows, roots = ([Path(path) for path in paths] for paths in (by_row, by_root))
     counts = stars.write_stars(rows, roots, low, high, task.settings.fuzzy.group_documents, out)
-    task.record.extra["group_sizes"] = counts.pop("group_sizes")
-    task.record.counts = counts
-    task.publish(out, "components", counts["documents"])
+    _publish_components(task, out, counts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,37 @@ from gristmill.dedup import fuzzy, giant
 from gristmill.dedup.cluster import group_range
 from gristmill.dedup.nearest import write_nearest
 from gristmill.dedup.stars import row_range
+from gristmill.facts import Counts
 from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.phases.cluster_samples import observe_bounded, observe_pairs
+from gristmill.pipeline.phases.cluster_samples import (
+    Compared,
+    Decided,
+    Largest,
+    observe_bounded,
+    observe_pairs,
+)
 from gristmill.pipeline.phases.dedup_components import Components
 from gristmill.pipeline.phases.shuffle import files
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
 
 Phases = Generator[Phase, list[TaskRecord], list[TaskRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Counts):
+    """Members of a giant component not yet decided on, in one slice."""
+
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verified(Counts):
+    """Members verified as one block, and those of them that stay."""
+
+    block: int = 0
+    kept: int = 0
 
 
 def verify_giants(job: Job[FuzzySlice], found: Components, common: dict[str, Any]) -> Phases:
@@ -46,7 +69,7 @@ def _verify(
     left = yield Phase(f"{name}-list", tasks, {**listed, **where})
     done, turn = list(left), 0
     shared = {name: common[name] for name in ("members", "old_row")}
-    while sum(record.counts["left"] for record in left):
+    while Left.total(left).left:
         undecided = files(job, left, "undecided")
         block = yield Phase(
             f"{name}-block-{turn:04d}", [Task("all", verify_block, {"undecided": undecided})], shared
@@ -81,8 +104,9 @@ def list_slice(
 ) -> None:
     out = task.scratch / "undecided.run"
     root, _end = group_range(Path(components), group)
-    task.record.counts = giant.list_undecided(list(map(Path, members)), first, count, root, old_row, out)
-    task.publish(out, "undecided", task.record.counts["left"])
+    left = Left(**giant.list_undecided(list(map(Path, members)), first, count, root, old_row, out))
+    task.record.state(left)
+    task.publish(out, "undecided", left.left)
 
 
 def verify_block(task: Attempt[FuzzySlice], undecided: list[str], members: list[str], old_row: int) -> None:
@@ -90,10 +114,11 @@ def verify_block(task: Attempt[FuzzySlice], undecided: list[str], members: list[
     counts, found, columns = giant.verify_block(
         task.settings.fuzzy, list(map(Path, members)), list(map(Path, undecided)), out, decided
     )
-    task.record.counts = counts
+    verified = Verified(**counts)
+    task.record.state(verified)
     _observe(task, [(found, columns)], {0: found.bounded}, old_row)
-    task.publish(out, "block", counts["kept"])
-    task.publish(decided, "decided", counts["block"])
+    task.publish(out, "block", verified.kept)
+    task.publish(decided, "decided", verified.block)
 
 
 def sweep_slice(
@@ -106,16 +131,18 @@ def sweep_slice(
 ) -> None:
     left, decided = task.scratch / "left.run", task.scratch / "decided.run"
     paths = (list(map(Path, members)), Path(block), number, Path(undecided), left, decided)
-    task.record.counts, found = giant.sweep(task.settings.fuzzy, *paths)
+    counts, found = giant.sweep(task.settings.fuzzy, *paths)
+    task.record.state(Left(counts["left"]))
     _observe(task, found, {}, old_row)
-    task.publish(left, "undecided", task.record.counts["left"])
-    task.publish(decided, "decided", task.record.counts.pop("removed"))
+    task.publish(left, "undecided", counts["left"])
+    task.publish(decided, "decided", counts["removed"])
 
 
 def _observe(task: Attempt[FuzzySlice], found: list[Any], bounded: dict[int, Any], old_row: int) -> None:
     pairs = task.scratch / "pairs.parquet"
     told = fuzzy.write_compared(task.settings.fuzzy, pairs, found, bounded)
-    task.record.counts |= {"compared": told["compared"], "bounded": len(told["bounded"])}
+    compared = Compared(told["compared"], told["listed"], len(told["bounded"]))
+    task.record.state(compared)
     observe_pairs(task.record, read_parquet(pairs), told["similarity"], task.seed)
     observe_bounded(task, told["bounded"])
     task.publish(pairs, "pairs", told["listed"])
@@ -129,12 +156,12 @@ def sum_clusters(task: Attempt[FuzzySlice], part: int, parts: int, num_rows: int
     out = task.scratch / "summed.run"
     low, high = row_range(part, parts, num_rows)
     counts = giant.sum_clusters([Path(path) for path in decided], low, high, out)
-    task.record.extra["largest"] = counts.pop("largest")
-    task.record.counts = counts
+    task.record.state(Largest(counts["largest"]), Decided(counts["clusters"]))
     task.publish(out, "summed", counts["clusters"])
 
 
 def complete(task: Attempt[FuzzySlice], decided: str, clusters: list[str]) -> None:
     out = task.scratch / "clusters.run"
-    task.record.counts = giant.complete(task.settings.fuzzy, Path(decided), list(map(Path, clusters)), out)
-    task.publish(out, "clusters", task.record.counts.pop("members"))
+    counts = giant.complete(task.settings.fuzzy, Path(decided), list(map(Path, clusters)), out)
+    task.record.state(Decided(removed=counts["removed"]))
+    task.publish(out, "clusters", counts["members"])

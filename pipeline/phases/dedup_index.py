@@ -10,13 +10,23 @@ from pathlib import Path
 from gristmill.dedup import index
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
+from gristmill.facts import Counts
 from gristmill.hashing import sha256_json
 from gristmill.location import location
 from gristmill.manifest import MANIFEST, Manifest, TaskRecord, put_manifest, read_manifest
+from gristmill.pipeline.phases.cluster_samples import Members
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
-from gristmill.pipeline.stages.dedup import FuzzySlice
+from gristmill.pipeline.stages.dedup import FuzzySlice, IndexFacts
 from gristmill.storage import FileEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed(Counts):
+    """A shard's survivors and their band keys."""
+
+    documents: int = 0
+    band_keys: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,8 @@ def indexes(settings: FuzzySettings) -> list[Manifest]:
     found: dict[Path, Manifest] = {}
     for folder in settings.against:
         for manifest in _indexed(location(folder)):
-            made = {**settings.shingling, **manifest.extra["index"]}
+            stated = manifest.stated(IndexFacts)
+            made = {**settings.shingling, **stated.index}
             if made != settings.shingling:
                 other = ", ".join(
                     f"{name} {made[name]}" for name in made if made[name] != settings.shingling[name]
@@ -50,7 +61,7 @@ def indexes(settings: FuzzySettings) -> list[Manifest]:
                     f"the index in `{folder}` cannot be compared with: it was made with {other}",
                     hint="use the same settings, or deduplicate its documents again",
                 )
-            earlier = settings.model_copy(update={"against": tuple(manifest.extra["against"])})
+            earlier = settings.model_copy(update={"against": tuple(stated.against)})
             found |= {old.folder.resolve(): old for old in indexes(earlier)}
             found[manifest.folder.resolve()] = manifest
     return list(found.values())
@@ -103,7 +114,7 @@ def old_shards(settings: FuzzySettings, first_row: int) -> list[OldShard]:
 
 def corpus_of(manifest: Manifest) -> str:
     """Name the corpus that an index is of: as published, else the output folder of its run."""
-    return str(manifest.extra.get("corpus") or manifest.folder.resolve().parent.parent.name)
+    return manifest.stated(IndexFacts).corpus or manifest.folder.resolve().parent.parent.name
 
 
 def publish_index(out: str, target: Path, corpus: str | None = None) -> int:
@@ -120,7 +131,7 @@ def publish_index(out: str, target: Path, corpus: str | None = None) -> int:
             size += entry.bytes
         last = number == len(found) - 1
         name = corpus if corpus and last else corpus_of(manifest)
-        extra = {"index": manifest.extra["index"], "against": [], "corpus": name}
+        extra = IndexFacts(manifest.stated(IndexFacts).index, [], name).as_json()
         ingredients = {"published": manifest.identity}
         put_manifest(
             Manifest(folder, manifest.step, manifest.identity, ingredients, entries, [], None, extra)
@@ -132,7 +143,7 @@ def indexes_of(folder: str) -> list[Manifest]:
     """The indexes in a folder, each as it was made, after those that it compared against."""
     found: dict[Path, Manifest] = {}
     for manifest in _indexed(location(folder)):
-        for earlier in manifest.extra["against"]:
+        for earlier in manifest.stated(IndexFacts).against:
             found |= {old.folder.resolve(): old for old in indexes_of(earlier)}
         found[manifest.folder.resolve()] = manifest
     return list(found.values())
@@ -148,8 +159,9 @@ def gather_phase(old: Sequence[OldShard], components: list[str]) -> Phase:
 def gather_old(task: Attempt[FuzzySlice], shard: OldShard, components: list[str]) -> None:
     out = task.scratch / "members.run"
     paths = [Path(path) for path in components]
-    task.record.counts = index.gather_index(Path(shard.members), shard.first_row, paths, out)
-    task.publish(out, "members", task.record.counts["members"])
+    members = Members(**index.gather_index(Path(shard.members), shard.first_row, paths, out))
+    task.record.state(members)
+    task.publish(out, "members", members.members)
 
 
 def index_phase(job: Job[FuzzySlice], applied: Sequence[TaskRecord]) -> Phase:
@@ -164,9 +176,9 @@ def index_phase(job: Job[FuzzySlice], applied: Sequence[TaskRecord]) -> Phase:
 def index_file(task: Attempt[FuzzySlice], documents: str, decisions: str) -> None:
     bands, members = task.scratch / "bands.run", task.scratch / "members.run"
     names = task.scratch / "names.parquet"
-    task.record.counts = index.index_shard(
-        task.settings.fuzzy, Path(documents), Path(decisions), bands, members, names
-    )
-    task.publish(names, "index-names", task.record.counts["documents"])
-    task.publish(bands, "index-bands", task.record.counts["band_keys"])
-    task.publish(members, "index-members", task.record.counts["documents"])
+    places = (Path(documents), Path(decisions), bands, members, names)
+    indexed = Indexed(**index.index_shard(task.settings.fuzzy, *places))
+    task.record.state(indexed)
+    task.publish(names, "index-names", indexed.documents)
+    task.publish(bands, "index-bands", indexed.band_keys)
+    task.publish(members, "index-members", indexed.documents)

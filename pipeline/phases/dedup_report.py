@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gristmill.dedup import nearest
+from gristmill.facts import Counts, Facts
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup_index import OldShard
 from gristmill.pipeline.phases.shuffle import DocumentFile, files
@@ -14,6 +16,24 @@ from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
 
 Phases = Generator[Phase, list[TaskRecord], tuple[list[TaskRecord], dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Counts):
+    named: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Near(Counts):
+    """A shard's documents, and those that are near an old one."""
+
+    documents: int = 0
+    near: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Facts):
+    told: dict[str, Any]
 
 
 def report_phases(
@@ -37,7 +57,7 @@ def report_phases(
         paths = {"documents": shard.path, "decisions": str(job.folder / decisions.path)}
         tasks.append(Task(f"{number:05d}", tell_shard, {**paths, "first_row": shard.first_row}))
     told = yield Phase("report", tasks, {**pairs, "named": files(job, named, "old-names")})
-    return list(named), nearest.add_told([record.extra["told"] for record in told])
+    return list(named), nearest.add_told([record.stated(Told).told for record in told])
 
 
 def name_old(task: Attempt[FuzzySlice], shard: OldShard, nearest: list[str]) -> None:
@@ -45,8 +65,9 @@ def name_old(task: Attempt[FuzzySlice], shard: OldShard, nearest: list[str]) -> 
 
     out = task.scratch / "named.parquet"
     pairs = [Path(path) for path in nearest]
-    task.record.counts = name(pairs, Path(str(shard.names)), shard.first_row, shard.corpus, out)
-    task.publish(out, "old-names", task.record.counts["named"])
+    named = Named(**name(pairs, Path(str(shard.names)), shard.first_row, shard.corpus, out))
+    task.record.state(named)
+    task.publish(out, "old-names", named.named)
 
 
 def tell_shard(
@@ -62,8 +83,7 @@ def tell_shard(
     out = task.scratch / "nearest.parquet"
     pairs, names = (list(map(Path, paths)) for paths in (nearest, named))
     told = tell(pairs, names, Path(documents), Path(decisions), first_row, out)
-    task.record.extra["told"] = told
-    task.record.counts = {name: told[name] for name in ("documents", "near")}
+    task.record.state(Told(told), Near(told["documents"], told["near"]))
     task.publish(out, "nearest", told["near"])
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gristmill.document import FAILED
+from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
-from gristmill.pipeline.stages.tokenizer import EncodeSlice
+from gristmill.pipeline.stages.tokenizer import EncodeFacts, EncodeSlice, TokenizerFacts
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize.encode import REFUSED, Encoded
 from gristmill.tokenize.encode import encode as encode_file
@@ -19,45 +21,63 @@ from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import resolved
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedCounts(Counts):
+    """Documents encoded with their tokens and bytes; failed ones, and those the reference encoded."""
+
+    documents: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    failed: int = 0
+    by_reference: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBy(Facts):
+    """What encoded a file, why the reference did, and losses of a sample by kind."""
+
+    encoder: str
+    losses: dict[str, int]
+    encoder_why: str | None = None
+
+
 def encode(job: Job[EncodeSlice]) -> Stage:
     (tokenizer,) = job.paths("tokenizer")
     source = job.settings.source
     settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
     paths, common = job.paths("documents", source), {"tokenizer": str(tokenizer), "opened": settings}
     records = yield over_paths("encode", encode_shard, paths, may_lose=True, **common)
-    names = ("documents", "tokens", "bytes", "failed", "by_reference")
+    encoded = [record.stated(EncodedBy) for record in records if not record.is_lost]
     losses: Counter[str] = Counter()
-    for record in records:
-        losses.update(record.extra["losses"])
-    encoders = sorted({record.extra["encoder"] for record in records})
-    reasons = sorted({record.extra["encoder_why"] for record in records if "encoder_why" in record.extra})
-    return {
-        **{name: sum(record.counts[name] for record in records) for name in names},
-        "losses": {kind: losses[kind] for kind in sorted(losses)},
-        "lossy": losses["lossy"],
-        "encoders": encoders,
-        "encoders_why": reasons,
-    }
+    for one in encoded:
+        losses.update(one.losses)
+    return EncodeFacts(
+        **EncodedCounts.total(records).as_json(),
+        losses={kind: losses[kind] for kind in sorted(losses)},
+        lossy=losses["lossy"],
+        encoders=sorted({one.encoder for one in encoded}),
+        encoders_why=sorted({one.encoder_why for one in encoded if one.encoder_why}),
+    )
 
 
 def tokenizer_facts(job: Job[Any]) -> Mapping[str, Any]:
     """What the tokenizer's step found out of its file: how its copy is to be opened."""
     (manifest,) = (manifest for manifest in job.inputs.values() if manifest.named("tokenizer"))
-    return manifest.extra
+    return manifest.stated(TokenizerFacts).as_json()
 
 
 def encode_shard(task: Attempt[EncodeSlice], path: str, tokenizer: str, opened: TokenizerSettings) -> None:
     source = task.settings.source
     payload, index = task.scratch / "tokens.bin", task.scratch / "index.parquet"
     found = encode_file(encoder_of(Path(tokenizer), opened), Path(path), payload, index)
-    task.record.counts, task.record.books = found.counts, books_of(found)
-    task.record.extra = {**found.facts, "losses": dict(found.losses)}
+    counts, task.record.books = EncodedCounts(**found.counts), books_of(found)
+    task.record.state(counts, EncodedBy(**found.facts, losses=dict(found.losses)))
     if found.failed.num_rows:
         with ParquetWriter(task.scratch / "failed.parquet", FAILED) as writer:
             writer.write(found.failed)
         task.publish(writer.path, "failed", writer.num_rows, source=source)
-    task.publish(payload, "tokens", task.record.counts["tokens"], source=source)
-    task.publish(index, "token-index", task.record.counts["documents"], source=source)
+    task.publish(payload, "tokens", counts.tokens, source=source)
+    task.publish(index, "token-index", counts.documents, source=source)
 
 
 def books_of(found: Encoded) -> Books:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, replace
 
 import numpy as np
 
+from gristmill.facts import StepFacts
 from gristmill.manifest import TaskRecord
-from gristmill.pipeline.extract.absent import absent_notes
+from gristmill.pipeline.extract.absent import Absent, absent_notes
 from gristmill.pipeline.extract.extraction import Extraction
-from gristmill.pipeline.phases.repeats import UNKEYED, keep_first
+from gristmill.pipeline.phases.repeats import UNKEYED, ShardRead, keep_first
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.outcomes import Outcomes
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
@@ -29,13 +30,13 @@ def extract(job: Job[ExtractSlice]) -> Stage:
     tasks = [Task(f"{number:05d}", extract_shard, {"shard": shard}) for number, shard in enumerate(shards)]
     records = yield Phase("extract", tasks, may_lose=True)
     if piece.only is None:
-        check_ranges_meet(RangeEnd(**end) for record in records for end in record.extra.get("ends", ()))
-    extra: dict[str, Any] = {}
-    if len(records) > 1 or any(record.extra.get("compare_rows") for record in records):
-        extra = yield from keep_first(job, records)
-    read = ((_num_documents(record), record.extra) for record in records)
-    notes = [*absent_notes(read, piece.source), *_notes(records, piece.source), *extra.get("notes", ())]
-    return {**extra, **({"notes": notes} if notes else {})}
+        check_ranges_meet(RangeEnd(**end) for record in records for end in record.stated(ShardRead).ends)
+    facts = StepFacts()
+    if len(records) > 1 or any(record.stated(ShardRead).compare_rows for record in records):
+        facts = yield from keep_first(job, records)
+    read = ((_num_documents(record), record.stated(Absent)) for record in records)
+    notes = [*absent_notes(read, piece.source), *_notes(records, piece.source), *(facts.notes or ())]
+    return replace(facts, notes=notes or None)
 
 
 def _num_documents(record: TaskRecord) -> int:
@@ -80,20 +81,24 @@ def extract_shard(task: Attempt[ExtractSlice], shard: InputShard) -> None:
         are_own += batch.are_own
         has_own_ids |= batch.own_keys[0].null_count < len(batch.own_keys[0])
     task.record.counts = dict(extraction.counts)
-    task.record.extra["compare_rows"] = has_own_ids or extraction.has_equal_rows
-    task.record.extra |= extraction.absent.facts()
     outcomes.publish()
-    _publish_kinds_of_keys(task, are_own)
-    task.record.extra["ends"] = [
-        {"path": end.path, "start": end.start, "end": end.end, "first": end.first, "next": end.next}
-        for end in extraction.ends
-    ]
+    _publish_unkeyed(task, are_own)
+    read = ShardRead(
+        ends=[asdict(end) for end in extraction.ends],
+        keys=_kind_of_keys(are_own),
+        compare_rows=has_own_ids or extraction.has_equal_rows,
+    )
+    task.record.state(read, extraction.absent.facts())
 
 
-def _publish_kinds_of_keys(task: Attempt[ExtractSlice], are_own: Sequence[bool]) -> None:
-    """Say whether documents' ids are of keys of their own; row by row where a shard has both kinds."""
+def _kind_of_keys(are_own: Sequence[bool]) -> str:
     num_own = sum(are_own)
-    task.record.extra["keys"] = "own" if num_own == len(are_own) else "mixed" if num_own else "none"
+    return "own" if num_own == len(are_own) else "mixed" if num_own else "none"
+
+
+def _publish_unkeyed(task: Attempt[ExtractSlice], are_own: Sequence[bool]) -> None:
+    """Name the rows whose ids are not of keys of their own, where a shard has both kinds."""
+    num_own = sum(are_own)
     if 0 < num_own < len(are_own):
         path = task.scratch / "unkeyed.bin"
         np.flatnonzero(~np.array(are_own)).astype("<u4").tofile(path)

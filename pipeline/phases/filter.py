@@ -15,7 +15,7 @@ from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.rule_histograms import CutObserver
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
 from gristmill.pipeline.run.outcomes import Outcomes
-from gristmill.pipeline.stages.filter import FilterSlice
+from gristmill.pipeline.stages.filter import FilterFacts, FilterSlice
 from gristmill.storage import cut_by_bytes, read_tables
 
 _TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold thousands of books
@@ -27,13 +27,13 @@ def filter_documents(job: Job[FilterSlice]) -> Stage:
     return described(compile_filters(piece.filter, job.seed))
 
 
-def described(filters: Filters) -> dict[str, Any]:
+def described(filters: Filters) -> FilterFacts:
     """Say in a manifest what the numbers in decisions mean, how signals are judged and which version of the
     text edits are of."""
     versions = {
         name: part.version for part in filters.passes for block in part.blocks for name in block.edits
     }
-    return {"rules": list(filters.rules), "bounds": [*bounds(filters)], "edit_versions": versions}
+    return FilterFacts(list(filters.rules), [*bounds(filters)], versions)
 
 
 def bounds(filters: Filters) -> Iterator[dict[str, Any]]:

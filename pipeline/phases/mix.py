@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from gristmill.errors import BooksError
+from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
 from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.encode import tokenizer_facts
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.stages.mix import MixSlice
+from gristmill.pipeline.stages.mix import MixFacts, MixSlice
 from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
@@ -33,6 +34,59 @@ from gristmill.tokenize.tokenizers import open_tokenizer, resolved, tokenizer_sh
 BUDGET = "mix.budget"
 SPLITS = ("train", "heldout")
 FEW_DOCUMENTS = 10  # of a source with fewer, none held out is no surprise
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Facts):
+    """Documents, tokens and bytes of one encoded file, by split."""
+
+    train: dict[str, int]
+    heldout: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Gates(Facts):
+    """The sizes up to which a source's documents are taken, by level."""
+
+    gates: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBound(Facts):
+    """The fields of a `CutOff`; its levels as text, since they need more bits than JSON readers promise."""
+
+    bound: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned(Counts):
+    """Copies placed in training shards, their tokens and bytes, and tokens without their repetition."""
+
+    copies: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    distinct_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CutDocument(Facts):
+    """The document that is taken in part, where there is one."""
+
+    cut: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Counts):
+    tokens: int = 0
+    docs: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry(Facts):
+    """A shard as its manifest names it, and its sums by source."""
+
+    entry: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +106,7 @@ def mix(job: Job[MixSlice]) -> Stage:
     sizes = {split: {name: _size(measured, encoded, name, split) for name in names} for split in SPLITS}
     plan = make_plan(settings, sizes["train"])
     gated = yield Phase("gates", [_gates_task(job, row, measured, encoded) for row in plan.rows])
-    gates = {row.source: record.extra["gates"] for row, record in zip(plan.rows, gated, strict=True)}
+    gates = {row.source: record.stated(Gates).gates for row, record in zip(plan.rows, gated, strict=True)}
     levelled = yield over_files("levels", level_file, encoded, gates=gates)
     bounded = yield Phase("bound", [_bound_task(job, row, levelled, encoded, settings) for row in plan.rows])
     bounds = {row.source: _bound_of(record) for row, record in zip(plan.rows, bounded, strict=True)}
@@ -86,32 +140,29 @@ def mix(job: Job[MixSlice]) -> Stage:
     passing = [entry.path for record in (*measured, *levelled, *assigned) for entry in record.files]
     for path in passing:
         (job.folder / path).unlink(missing_ok=True)
-    notes = heldout_notes(settings.heldout_fraction, sizes)
-    return {
-        **({"notes": notes} if notes else {}),
-        "planned": plan.table(),
-        "table": tables["train"],
-        "heldout": tables["heldout"],
-        "tokens": plan.tokens,
-        "misses": misses(tables["train"]),
-        "sizes": {name: size.tokens for name, size in sizes["train"].items()},
-        "distinct_tokens": {
-            name: sum(record.counts["distinct_tokens"] for record, _ in _of(assigned, encoded, name))
+    pairs = zip(encoded, assigned, strict=True)
+    cuts = {part.source: cut for part, record in pairs if (cut := record.stated(CutDocument).cut)}
+    return MixFacts(
+        notes=heldout_notes(settings.heldout_fraction, sizes) or None,
+        planned=plan.table(),
+        table=tables["train"],
+        heldout=tables["heldout"],
+        tokens=plan.tokens,
+        misses=misses(tables["train"]),
+        sizes={name: size.tokens for name, size in sizes["train"].items()},
+        distinct_tokens={
+            name: Assigned.total(record for record, _ in _of(assigned, encoded, name)).distinct_tokens
             for name in names
         },
-        "cut": {
-            part.source: record.extra["cut"]
-            for part, record in zip(encoded, assigned, strict=True)
-            if record.extra["cut"]
-        },
-        "places": {
+        cut=cuts,
+        places={
             split: {
                 name: [take.first_shard, take.num_shards, take.copies] for name, take in takes[split].items()
             }
             for split in SPLITS
         },
-        "replaced_files": passing,
-    }
+        replaced_files=passing,
+    )
 
 
 def heldout_notes(fraction: float, sizes: Mapping[str, Mapping[str, Size]]) -> list[str]:
@@ -145,7 +196,7 @@ def over_files(name: str, function: Any, encoded: Sequence[EncodedFile], **commo
 def measure_file(task: Attempt[MixSlice], part: EncodedFile) -> None:
     path = task.scratch / "sizes.u64"
     found = mixing.measure(Path(part.index), task.settings.mix, task.seed, path)
-    task.record.extra = {"train": asdict(found.training), "heldout": asdict(found.heldout)}
+    task.record.state(Measured(asdict(found.training), asdict(found.heldout)))
     task.publish(path, "sizes", source=part.source)
 
 
@@ -158,7 +209,7 @@ def _gates_task(
 
 def gate_source(task: Attempt[MixSlice], sizes: Sequence[str], mean_tokens: float) -> None:
     total = sum(np.fromfile(path, "<u8").reshape(SIZES_SHAPE) for path in sizes)
-    task.record.extra["gates"] = gates_of(np.asarray(total, np.uint64), mean_tokens)
+    task.record.state(Gates(gates_of(np.asarray(total, np.uint64), mean_tokens)))
 
 
 def level_file(task: Attempt[MixSlice], part: EncodedFile, gates: Mapping[str, Sequence[int]]) -> None:
@@ -194,15 +245,14 @@ def bound_source(
     paths = [Path(path) for path in levels]
     bound = mixing.find_bound(paths, tokens, available, weighted=weighted, split=split)
     # Levels need more bits than JSON readers promise.
-    task.record.extra["bound"] = {
-        **asdict(bound), "level": str(bound.level), "cut_level": str(bound.cut_level)
-    }  # fmt: skip
+    levels_ = {"level": str(bound.level), "cut_level": str(bound.cut_level)}
+    task.record.state(FoundBound({**asdict(bound), **levels_}))
 
 
 def _bound_of(record: TaskRecord) -> mixing.CutOff:
-    facts = record.extra["bound"]
-    levels = {name: int(facts[name]) for name in ("level", "cut_level")}
-    return mixing.CutOff(**{**facts, **levels})
+    bound = record.stated(FoundBound).bound
+    levels = {name: int(bound[name]) for name in ("level", "cut_level")}
+    return mixing.CutOff(**{**bound, **levels})
 
 
 def plan_takes(
@@ -282,9 +332,8 @@ def assign_file(
     books.by_rule_first[BUDGET] = books.by_rule_any[BUDGET] = books.items_out["removed"]
     task.record.books = books
     train = found["train"]
-    task.record.counts = {"copies": train.copies, "tokens": train.tokens, "bytes": train.bytes}
-    task.record.counts["distinct_tokens"] = train.distinct_tokens
-    task.record.extra["cut"] = train.cut
+    assigned = Assigned(train.copies, train.tokens, train.bytes, train.distinct_tokens)
+    task.record.state(assigned, CutDocument(train.cut))
 
 
 def write_phase(
@@ -323,8 +372,7 @@ def write_one(
     out = task.scratch / f"{number:05d}"
     parts = [MapOutput(Path(stem), number - first) for stem, first, num in stems if 0 <= number - first < num]
     entry = write_shard(parts, out, dtype, num_sources)
-    task.record.extra["entry"] = entry
-    task.record.counts = {name: entry[name] for name in ("tokens", "docs", "bytes")}
+    task.record.state(Written(entry["tokens"], entry["docs"], entry["bytes"]), ShardEntry(entry))
     for suffix in SUFFIXES:
         name = f"{out.name}{suffix}"
         task.publish(task.scratch / name, f"shard{suffix}", entry["docs"], name=f"shards/{split}/{name}")
@@ -373,7 +421,7 @@ def realised(
     rows = []
     for number, name in enumerate(names):
         sums = {
-            key: sum(record.extra["entry"]["per_source"][key][number] for record in written)
+            key: sum(record.stated(ShardEntry).entry["per_source"][key][number] for record in written)
             for key in ("tokens", "bytes", "docs")
         }
         epochs = sums["tokens"] / sizes[name].tokens if sizes[name].tokens else 0.0
@@ -391,7 +439,7 @@ def realised(
 
 
 def check_tokens(assigned: Sequence[TaskRecord], written: Sequence[TaskRecord]) -> None:
-    expected, found = (sum(record.counts["tokens"] for record in records) for records in (assigned, written))
+    expected, found = Assigned.total(assigned).tokens, Written.total(written).tokens
     if expected != found:
         raise BooksError(
             f"the books of mix do not balance: {expected:,} tokens were assigned, {found:,} written"
@@ -400,13 +448,13 @@ def check_tokens(assigned: Sequence[TaskRecord], written: Sequence[TaskRecord]) 
 
 def _entries(written: Sequence[TaskRecord]) -> list[dict[str, Any]]:
     return [
-        {key: value for key, value in record.extra["entry"].items() if key != "per_source"}
+        {key: value for key, value in record.stated(ShardEntry).entry.items() if key != "per_source"}
         for record in written
     ]
 
 
 def _size(measured: Sequence[TaskRecord], encoded: Sequence[EncodedFile], name: str, split: str) -> Size:
-    found = [record.extra[split] for record, _ in _of(measured, encoded, name)]
+    found = [getattr(record.stated(Measured), split) for record, _ in _of(measured, encoded, name)]
     return Size(*(sum(part[key] for part in found) for key in ("docs", "tokens", "bytes")))
 
 

@@ -5,21 +5,59 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gristmill.classifiers import kneser_ney, ngrams
 from gristmill.classifiers.perplexity import NgramModel, Tally
 from gristmill.errors import InputError
+from gristmill.facts import Counts, Facts
 from gristmill.hashing import canonical_json
 from gristmill.heldout import only_heldout
 from gristmill.pipeline.phases.shuffle import files, over_parts, passed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.stages.ngram import NgramHeldoutSlice, NgramScoreSlice, NgramTrainSlice
+from gristmill.pipeline.stages.ngram import (
+    NgramHeldoutFacts,
+    NgramHeldoutSlice,
+    NgramScoreSlice,
+    NgramTrainFacts,
+    NgramTrainSlice,
+)
 from gristmill.storage import read_tables
 
 HELDOUT = "heldout.json"
 _GRAM_RECORDS = 3  # a record of Kneser-Ney takes the memory of so many
+
+
+@dataclass(frozen=True, slots=True)
+class Counted(Counts):
+    """A file's words, and the records of n-grams written of it."""
+
+    words: int = 0
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Languages(Facts):
+    """Words by language."""
+
+    languages: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted(Counts):
+    """A range's n-grams, and the records written of what they stand between."""
+
+    ngrams: int = 0
+    records: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeldoutTally(Facts):
+    """The fields of a `Tally`."""
+
+    tally: dict[str, Any]
 
 
 def train(job: Job[NgramTrainSlice]) -> Stage:
@@ -28,7 +66,7 @@ def train(job: Job[NgramTrainSlice]) -> Stage:
     piece = job.settings
     documents = [path for source in piece.sources for path in job.paths("documents", source)]
     counted = yield over_paths("count", count_file, documents)
-    num_words = sum(record.counts["words"] for record in counted)
+    num_words = Counted.total(counted).words
     if not num_words:
         raise InputError(
             f"there are no words to count n-grams of in {', '.join(piece.sources)}",
@@ -36,19 +74,20 @@ def train(job: Job[NgramTrainSlice]) -> Stage:
         )
     languages = Counter[str]()
     for record in counted:
-        languages.update(record.extra["languages"])
-    records = sum(record.counts["records"] for record in counted)
+        languages.update(record.stated(Languages).languages)
+    records = Counted.total(counted).records
     runs = files(job, counted, "ngram-run")
     done = [counted]
     if piece.model.smoothing == "kneser_ney":
         parts = -(-records * _GRAM_RECORDS // ngrams.PART_RECORDS)
         emitted = yield over_parts("emit", emit_part, parts, runs=runs)
-        parts = -(-sum(record.counts["records"] for record in emitted) * 2 // ngrams.PART_RECORDS)
+        parts = -(-Emitted.total(emitted).records * 2 // ngrams.PART_RECORDS)
         merged = yield over_parts("join", join_part, parts, runs=files(job, emitted, "ngram-stats"))
         done.append(emitted)
     else:
         parts = -(-records // ngrams.PART_RECORDS)
         merged = yield over_parts("merge", merge_part, parts, runs=runs)
+    # What discounts are estimated from is counted by order, under names of the estimate's own.
     names = sorted({name for record in merged for name in record.counts} - {"ngrams"})
     facts = {name: sum(record.counts[name] for record in merged) for name in names}
     arguments = {
@@ -58,41 +97,45 @@ def train(job: Job[NgramTrainSlice]) -> Stage:
         "facts": facts,
     }
     yield Phase("table", [Task("model", write_model, arguments)])
-    return {
-        "words": num_words,
-        "languages": arguments["languages"],
-        "ngrams": sum(record.counts["ngrams"] for record in (done[-1] if len(done) > 1 else merged)),
-        "kept": facts["kept"],
-        **passed_on(job, *done, merged),
-    }
+    return NgramTrainFacts(
+        words=num_words,
+        languages=dict(sorted(languages.items())),
+        ngrams=Emitted.total(done[-1] if len(done) > 1 else merged).ngrams,
+        kept=facts["kept"],
+        replaced_files=passed_on(job, *done, merged),
+    )
 
 
 def count_file(task: Attempt[NgramTrainSlice], path: str) -> None:
     piece = task.settings
     count = kneser_ney.count_file if piece.model.smoothing == "kneser_ney" else ngrams.count_file
     counted = count(piece.model, Path(path), task.scratch, task.seed, piece.heldout_fraction)
-    task.record.counts = {"words": counted.num_words, "records": counted.num_records}
-    task.record.extra["languages"] = dict(sorted(counted.languages.items()))
+    task.record.state(
+        Counted(counted.num_words, counted.num_records), Languages(dict(sorted(counted.languages.items())))
+    )
     for run in counted.runs:
         task.publish(run, "ngram-run")
 
 
 def merge_part(task: Attempt[NgramTrainSlice], part: int, parts: int, runs: Sequence[str]) -> None:
     out = task.scratch / "range.run"
-    task.record.counts = ngrams.merge_runs(task.settings.model, [Path(run) for run in runs], part, parts, out)
-    task.publish(out, "ngram-range", task.record.counts["kept"])
+    counts = ngrams.merge_runs(task.settings.model, [Path(run) for run in runs], part, parts, out)
+    task.record.counts = counts
+    task.publish(out, "ngram-range", counts["kept"])
 
 
 def emit_part(task: Attempt[NgramTrainSlice], part: int, parts: int, runs: Sequence[str]) -> None:
     out, paths = task.scratch / "stats.run", [Path(run) for run in runs]
-    task.record.counts = kneser_ney.emit(paths, part, parts, task.settings.model.order, out)
-    task.publish(out, "ngram-stats", task.record.counts["records"])
+    emitted = Emitted(**kneser_ney.emit(paths, part, parts, task.settings.model.order, out))
+    task.record.state(emitted)
+    task.publish(out, "ngram-stats", emitted.records)
 
 
 def join_part(task: Attempt[NgramTrainSlice], part: int, parts: int, runs: Sequence[str]) -> None:
     out, paths = task.scratch / "range.run", [Path(run) for run in runs]
-    task.record.counts = kneser_ney.join(task.settings.model, paths, part, parts, out)
-    task.publish(out, "ngram-range", task.record.counts["kept"])
+    counts = kneser_ney.join(task.settings.model, paths, part, parts, out)
+    task.record.counts = counts
+    task.publish(out, "ngram-range", counts["kept"])
 
 
 def write_model(
@@ -122,11 +165,11 @@ def heldout(job: Job[NgramHeldoutSlice]) -> Stage:
     )
     totals = {source: Tally() for source in piece.sources}
     for (source, _), record in zip(documents, scored, strict=True):
-        part, total = record.extra["tally"], totals[source]
+        part, total = record.stated(HeldoutTally).tally, totals[source]
         totals[source] = Tally(**{name: value + part[name] for name, value in asdict(total).items()})
     rows = [total.row(source) for source, total in totals.items() if total.docs]
     yield Phase("write", [Task("rows", write_rows, {"rows": rows})])
-    return {"heldout": rows}
+    return NgramHeldoutFacts(rows)
 
 
 def model_folder(job: Job[NgramHeldoutSlice] | Job[NgramScoreSlice]) -> Path:
@@ -138,7 +181,7 @@ def score_heldout(task: Attempt[NgramHeldoutSlice], path: str, model: str) -> No
     tally, opened = Tally(), NgramModel(Path(model))
     for table in read_tables(Path(path)):
         tally.add(opened, only_heldout(table, task.seed, task.settings.heldout_fraction))
-    task.record.extra["tally"] = asdict(tally)
+    task.record.state(HeldoutTally(asdict(tally)))
 
 
 def write_rows(task: Attempt[NgramHeldoutSlice], rows: Sequence[dict[str, object]]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +16,13 @@ import pyarrow.compute as pc
 from gristmill.classifiers import buckets as bucketing
 from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
+from gristmill.facts import Facts
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.ngram import model_folder
 from gristmill.pipeline.phases.shuffle import passed_on
 from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.stages.ngram import NgramScoreSlice
+from gristmill.pipeline.stages.ngram import NgramScoreFacts, NgramScoreSlice
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 
 PERPLEXITY = pa.field("perplexity", pa.float32())  # per word; null without words
@@ -29,6 +32,14 @@ SCORES = pa.schema(
 )
 PERPLEXITY_BINS = [0.0, *(float(2 ** (step / 2)) for step in range(2, 41))]  # half doublings, 2 to 2^20
 _BATCH_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BucketCuts(Facts):
+    """Each language's cuts between buckets; documents by language that the model never saw."""
+
+    bounds: dict[str, Any]
+    unseen: dict[str, int]
 
 
 def score(job: Job[NgramScoreSlice]) -> Stage:
@@ -44,18 +55,18 @@ def score(job: Job[NgramScoreSlice]) -> Stage:
     }
     arguments = {"scores": [*scores.values()], "model": model}
     (cut,) = yield Phase("bounds", [Task("all", find_bounds, arguments)])
-    common = {"bounds": cut.extra["bounds"]}
+    found = cut.stated(BucketCuts)
+    common = {"bounds": found.bounds}
     tasks = [
         Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
     ]
     yield Phase("keep", tasks, common, may_lose=True)
-    unseen = cut.extra["unseen"]
-    return {
-        "language_bounds": cut.extra["bounds"],
-        "unseen_languages": unseen,
-        "warnings": bucketing.warnings(unseen),
-        **passed_on(job, scored),
-    }
+    return NgramScoreFacts(
+        language_bounds=found.bounds,
+        unseen_languages=found.unseen,
+        warnings=bucketing.warnings(found.unseen),
+        replaced_files=passed_on(job, scored),
+    )
 
 
 def score_file(task: Attempt[NgramScoreSlice], path: str, model: str) -> None:
@@ -83,8 +94,9 @@ def find_bounds(task: Attempt[NgramScoreSlice], scores: Sequence[str], model: st
     for table in read():
         for language in table.filter(pc.is_valid(table["perplexity"]))["language"].to_pylist():
             unseen[language or ""] += not sees(language or "")
-    task.record.extra["bounds"] = bucketing.bucket_bounds(settings, read, sees)
-    task.record.extra["unseen"] = {name: count for name, count in sorted(unseen.items()) if count}
+    bounds = bucketing.bucket_bounds(settings, read, sees)
+    counted = {name: count for name, count in sorted(unseen.items()) if count}
+    task.record.state(BucketCuts(bounds, counted))
 
 
 def keep_file(task: Attempt[NgramScoreSlice], path: str, scores: str, bounds: bucketing.Bounds) -> None:

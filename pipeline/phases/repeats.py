@@ -13,6 +13,7 @@ the driver hears which shards they name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.document import removed_rows
+from gristmill.facts import Counts, Facts, StepFacts
 from gristmill.hashing import digest16
 from gristmill.index import PAIR, read_range
 from gristmill.ledger import Books
@@ -39,6 +41,40 @@ _IDS_PER_TASK = 1 << 23  # about 600 MB while they are sorted
 _ROW = np.dtype([("shard", "<u4"), ("row", "<u4"), ("ordinal", "<u4")])
 
 
+@dataclass(frozen=True, slots=True)
+class ShardRead(Facts):
+    """Where a shard's ranges of split files ended; whether its ids are of keys of their own (own, none or
+    mixed), and whether its rows must be compared among themselves."""
+
+    ends: list[dict[str, Any]] = field(default_factory=list)
+    keys: str = "own"
+    compare_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats(Facts):
+    """The shards that repeats of one range of ids lie in, as bits of a hexadecimal number; whether texts
+    share an id of their source's."""
+
+    shards: str
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SharedIds(Counts):
+    """Ids of a source's own that several texts have, and those texts."""
+
+    ids: int = 0
+    texts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SharedExample(Facts):
+    """Shard and row of the first two texts that share an id."""
+
+    example: list[list[int]] | None = None
+
+
 def keep_first(job: Job[ExtractSlice], records: Sequence[TaskRecord]) -> Stage:
     """Let every repeated record of a step's shards go; the extra facts name the files that were written
     anew, and what is worth a person's notice."""
@@ -51,10 +87,11 @@ def keep_first(job: Job[ExtractSlice], records: Sequence[TaskRecord]) -> Stage:
     found = yield Phase("repeats", tasks, common)
     listed = [entry for record in found for entry in record.named("repeats")]
     repeats = [str(job.folder / entry.path) for entry in listed]
-    named = [int(record.extra["shards"], 16) for record in found]
+    compared = [record.stated(Repeats) for record in found]
+    named = [int(one.shards, 16) for one in compared]
     losers = [shard for shard in range(len(records)) if any(shards >> shard & 1 for shards in named)]
     notes = []
-    if any(record.extra["shared"] for record in found):
+    if any(one.shared for one in compared):
         common = {"keys": sidecars["documents-keys"], "repeats": repeats, "parts": parts}
         counted = yield Phase(
             "shared", [Task(task.key, count_shared, task.arguments) for task in tasks], common
@@ -71,7 +108,7 @@ def keep_first(job: Job[ExtractSlice], records: Sequence[TaskRecord]) -> Stage:
     ]
     flags = [entry for record in records for entry in record.named(UNKEYED)]
     gone = [entry.path for entry in [*rewritten, *listed, *flags]]
-    return {"replaced_files": gone, **({"notes": notes} if notes else {})}
+    return StepFacts(replaced_files=gone, notes=notes or None)
 
 
 def _paths(job: Job[ExtractSlice], records: Sequence[TaskRecord], kind: str) -> list[str]:
@@ -85,7 +122,7 @@ def _of_shard(job: Job[ExtractSlice], record: TaskRecord) -> dict[str, Any]:
     return {
         "path": str(documents),
         "keys": str(keys),
-        "unkeyed": flags[0] if flags else record.extra.get("keys") == "none",
+        "unkeyed": flags[0] if flags else record.stated(ShardRead).keys == "none",
     }
 
 
@@ -96,8 +133,8 @@ def find_repeats(
     found = _groups(sidecars, part, parts)
     rows = found[found["ordinal"] > 0]
     rows.sort(order=("shard", "row"))
-    task.record.extra["shards"] = f"{sum(1 << int(shard) for shard in np.unique(rows['shard'])):x}"
-    task.record.extra["shared"] = bool((_groups(keys, part, parts)["ordinal"] > 0).any())
+    shards = f"{sum(1 << int(shard) for shard in np.unique(rows['shard'])):x}"
+    task.record.state(Repeats(shards, bool((_groups(keys, part, parts)["ordinal"] > 0).any())))
     if len(rows):
         path = task.scratch / "repeats.bin"
         rows.tofile(path)
@@ -133,29 +170,28 @@ def count_shared(
     rows, begins = rows[stays], begins[stays]
     _, starts, sizes = np.unique(begins, return_index=True, return_counts=True)
     shared = sizes > 1
-    task.record.counts["ids"] = int(shared.sum())
-    task.record.counts["texts"] = int(sizes[shared].sum())
+    task.record.state(SharedIds(int(shared.sum()), int(sizes[shared].sum())))
     if shared.any():
         pairs = [rows[at : at + 2] for at in starts[shared].tolist()]
         least = min(pairs, key=lambda pair: (int(pair["shard"][0]), int(pair["row"][0])))
-        task.record.extra["example"] = [[int(row["shard"]), int(row["row"])] for row in least]
+        task.record.state(SharedExample([[int(row["shard"]), int(row["row"])] for row in least]))
 
 
 def _shared_ids(
     job: Job[ExtractSlice], records: Sequence[TaskRecord], counted: Sequence[TaskRecord]
 ) -> list[str]:
-    num_ids, num_texts = (sum(record.counts[name] for record in counted) for name in ("ids", "texts"))
-    if not num_ids:
+    shared = SharedIds.total(counted)
+    if not shared.ids:
         return []
-    example = min(record.extra["example"] for record in counted if "example" in record.extra)
+    examples = [record.stated(SharedExample).example for record in counted]
     places = []
-    for shard, row in example:
+    for shard, row in min(example for example in examples if example):
         path = job.folder / records[shard].named("documents")[0].path
         origin = _row_of(Path(path), row)
         places.append(f"{origin['file']}@{origin['offset']}")
     return [
-        f"`{job.settings.source}`: {num_ids:,} ids are shared by {num_texts:,} different texts, all kept; for"
-        f" instance that of {' and '.join(places)}"
+        f"`{job.settings.source}`: {shared.ids:,} ids are shared by {shared.texts:,} different texts, all"
+        f" kept; for instance that of {' and '.join(places)}"
     ]
 
 

@@ -47,9 +47,9 @@ def files(job: Job[Any], records: Iterable[TaskRecord], kind: str) -> list[str]:
     return [str(job.folder / entry.path) for record in records for entry in record.named(kind)]
 
 
-def passed_on(job: Job[Any], *phases: Sequence[TaskRecord], but: Sequence[str] = ()) -> dict[str, Any]:
-    """Drop the files that only phases of this step read, all `but` some kinds: they are no part of its
-    output."""
+def passed_on(job: Job[Any], *phases: Sequence[TaskRecord], but: Sequence[str] = ()) -> list[str]:
+    """Drop the files that only phases of this step read, all `but` some kinds, and return their paths: they
+    are no part of its output."""
     paths = [
         entry.path
         for records in phases
@@ -59,4 +59,4 @@ def passed_on(job: Job[Any], *phases: Sequence[TaskRecord], but: Sequence[str] =
     ]
     for path in paths:
         (job.folder / path).unlink(missing_ok=True)
-    return {"replaced_files": paths}
+    return paths

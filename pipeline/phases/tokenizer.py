@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
+from gristmill.facts import Counts
 from gristmill.hashing import canonical_json
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.shuffle import passed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.stages.tokenizer import TokenizerSlice
+from gristmill.pipeline.stages.tokenizer import TokenizerFacts, TokenizerSlice
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize import train as training
 from gristmill.tokenize.compression import tokenizer_report
 from gristmill.tokenize.tokenizers import FILE_NAMES, facts_of, open_tokenizer, resolved
 
 SAMPLE = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("text", pa.large_string())])
+
+
+@dataclass(frozen=True, slots=True)
+class TextBytes(Counts):
+    """Bytes of text in a file that may be trained on."""
+
+    bytes: int = 0
 
 
 def train(job: Job[TokenizerSlice]) -> Stage:
@@ -37,7 +46,7 @@ def train(job: Job[TokenizerSlice]) -> Stage:
         measured = yield over_paths("measure", measure_file, [path for path, _ in files])
         sizes = dict.fromkeys(piece.sources, 0)
         for record, (_, source) in zip(measured, files, strict=True):
-            sizes[source] += record.counts.get("bytes", 0)
+            sizes[source] += record.stated(TextBytes).bytes
         proportions = piece.proportions or dict.fromkeys(piece.sources, 1 / len(piece.sources))
         chosen = training.fractions(piece.tokenizer, sizes, proportions)
         wanted = training.wanted_bytes(chosen, sizes)
@@ -59,11 +68,11 @@ def train(job: Job[TokenizerSlice]) -> Stage:
         "train",
         [Task("model", make_tokenizer, {"samples": samples, "texts": texts, "wanted": wanted})],
     )
-    return {**record.extra, **passed_on(job, sampled)}
+    return replace(record.stated(TokenizerFacts), replaced_files=passed_on(job, sampled))
 
 
 def measure_file(task: Attempt[TokenizerSlice], path: str) -> None:
-    task.record.counts["bytes"] = training.text_bytes(Path(path), task.seed, task.settings.heldout_fraction)
+    task.record.state(TextBytes(training.text_bytes(Path(path), task.seed, task.settings.heldout_fraction)))
 
 
 def sample_file(task: Attempt[TokenizerSlice], path: str, fraction: float) -> None:
@@ -94,12 +103,8 @@ def make_tokenizer(
         taken = training.train(settings, files, wanted, path)
         facts = facts_of(open_tokenizer(path, settings))
     tokenizer = open_tokenizer(path, resolved(settings, facts))
-    task.record.extra = {
-        "file": path.name,
-        **facts,
-        "sampled_bytes": taken,
-        "sample_missed": training.sample_misses(wanted, taken),
-    }
+    missed = training.sample_misses(wanted, taken)
+    task.record.state(TokenizerFacts(file=path.name, **facts, sampled_bytes=taken, sample_missed=missed))
     report = task.scratch / "report.json"
     counted = tokenizer_report(
         tokenizer, {name: [Path(item) for item in items] for name, items in texts.items()}

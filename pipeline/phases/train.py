@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gristmill.errors import StepFailed
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.stages.train import TrainSlice
+from gristmill.pipeline.stages.train import TrainFacts, TrainSlice
 from gristmill.trainer.told import last_step, spell_step
 
 _LIBC = ctypes.CDLL(None)
@@ -38,7 +39,8 @@ def train(job: Job[TrainSlice]) -> Stage:
     (record,) = yield Phase(
         "train", [Task("run", run_trainer, {"settings": settings})], num_cpus=0, saves=True, told=told
     )
-    return {**record.extra, "timing": {name: record.timing[name] for name in TIMINGS}}
+    timing = {name: record.timing[name] for name in TIMINGS}
+    return replace(record.stated(TrainFacts), timing=timing)
 
 
 def told(folder: Path) -> str:
@@ -56,9 +58,9 @@ def run_trainer(task: Attempt[TrainSlice], settings: Mapping[str, Any]) -> None:
         for name in TIMINGS:  # they differ from run to run, so they belong outside the record's digest
             task.record.timing[name] = summary.pop(name)
         checkpoint = Path(summary["checkpoint"]).absolute().relative_to(run.absolute())
-        task.record.extra = summary | {"checkpoint": f"{RUN}/{checkpoint.as_posix()}"}
-        if task.record.extra["parameters"] <= _SAMPLED_PARAMETERS:
-            task.record.extra["samples"] = [sample(run)]
+        summary["checkpoint"] = f"{RUN}/{checkpoint.as_posix()}"
+        samples = [sample(run)] if summary["parameters"] <= _SAMPLED_PARAMETERS else []
+        task.record.state(TrainFacts(**summary, samples=samples))
 
 
 def _run(task: Attempt[TrainSlice], settings: Mapping[str, Any], run: Path) -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gristmill.pipeline.look.figures import count
 from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, details, join, note, table, tag
+from gristmill.pipeline.stages.dedup import DECONTAMINATE, DecontaminateFacts
 
 
 def contamination_section(view: RunView) -> PageSection | None:
-    steps = [step for step in view.of_stage("dedup-decontaminate") if step.extra.get("benchmarks")]
-    if not steps:
+    steps = [step.stated(DecontaminateFacts).benchmarks for step in view.of_stage(DECONTAMINATE.name)]
+    if not any(steps):
         return None
     return PageSection(
         "contamination",
         "Benchmarks",
-        join(part for step in steps for part in _step(step.extra["benchmarks"])),
+        join(part for benchmarks in steps for part in _step(benchmarks)),
         "Documents that hold items of a benchmark, and what was looked for.",
     )
 
 
-def _step(benchmarks: list[Mapping[str, Any]]) -> list[Html]:
+def _step(benchmarks: Sequence[Mapping[str, Any]]) -> list[Html]:
     names = ("rows", "items", "too_short", "items_found", "documents")
     rows = []
     for facts in benchmarks:

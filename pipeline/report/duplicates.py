@@ -11,6 +11,7 @@ from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.histograms import histogram, without_empty_ends
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, details, figure, join, note, table, tag
+from gristmill.pipeline.stages.dedup import FUZZY, FuzzyFacts
 
 _SHOWN_MEMBERS = 4
 _COMPARED_WORDS = 400
@@ -29,22 +30,22 @@ def duplicates_section(view: RunView) -> PageSection | None:
 
 
 def _step(step: StepView) -> Html:
-    books, extra = step.totals.books, step.extra
+    books, stated = step.totals.books, step.stated(FuzzyFacts)
     copies = books.items_out["removed"]
     facts = [
         f"{count(copies)} of {count(books.items_in)} documents were copies ({share(copies, books.items_in)})"
     ]
-    if "clusters" in extra:
-        facts.append(f"{count(extra['clusters'])} clusters")
-    if "compared" in extra:
-        facts.append(f"{count(extra['compared'])} pairs compared")
+    if step.manifest:
+        facts.append(f"{count(stated.clusters)} clusters")
+    if step.manifest and step.stage == FUZZY.name:
+        facts.append(f"{count(stated.compared)} pairs compared")
     body: list[Html] = [tag("h3", step.name), tag("p", "; ".join(facts) + ".")]
-    body += [note(said) for said in extra.get("warnings", ())]
+    body += [note(said) for said in stated.warnings or ()]
     if step.totals.bounded:
         ids = [tag("code", value, " ") for value in step.totals.bounded]
         body.append(details("some of the documents whose comparisons a bound ended", *ids))
-    if old := extra.get("old"):
-        body += _old(old)
+    if stated.old:
+        body += _old(stated.old)
     charts = []
     if sizes := step.totals.histograms.get("cluster_size"):
         title = "Clusters by number of documents"

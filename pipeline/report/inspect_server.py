@@ -20,6 +20,7 @@ from gristmill.pipeline.look.life import look_up
 from gristmill.pipeline.look.telling import as_json
 from gristmill.pipeline.report.markup import Html, tag
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.stages.filter import FilterFacts
 
 HOST = "127.0.0.1"
 _HERE = Path(__file__).parent
@@ -85,7 +86,7 @@ class _Reader:
             {rule for manifest in manifests.values() if manifest.books for rule in manifest.books.by_rule_any}
         )
         cuts = [
-            bound["rule"] for manifest in manifests.values() for bound in manifest.extra.get("bounds", ())
+            bound["rule"] for manifest in manifests.values() for bound in manifest.stated(FilterFacts).bounds
         ]
         sources = list(
             dict.fromkeys(source for manifest in manifests.values() for source in manifest.sources())

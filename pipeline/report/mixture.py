@@ -9,36 +9,38 @@ from gristmill.pipeline.look.figures import amount, count, share, size
 from gristmill.pipeline.look.reading import RunView, StepView, read_tokenizer_report
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, note, table, tag
+from gristmill.pipeline.stages.mix import MixFacts
+from gristmill.pipeline.stages.tokenizer import EncodeFacts, TokenizerFacts
 
 _SHOWN_PIECES = 12
 
 
 def tokenizer_section(view: RunView) -> PageSection | None:
-    encoded = [step for step in view.of_stage("encode") if step.extra.get("tokens")]
-    trained = [
-        {**step.extra, **read_tokenizer_report(step)} for step in view.of_stage("tokenizer") if step.extra
-    ]
+    stated = [(step, step.stated(EncodeFacts)) for step in view.of_stage("encode")]
+    encoded = [(step, facts) for step, facts in stated if facts.tokens]
+    trained = [step for step in view.of_stage("tokenizer") if step.manifest]
     if not encoded and not trained:
         return None
-    body: list[Html] = [_trained(extra) for extra in trained]
+    body: list[Html] = [
+        _trained(step.stated(TokenizerFacts), read_tokenizer_report(step)) for step in trained
+    ]
     if encoded:
-        best = max(step.extra["bytes"] / step.extra["tokens"] for step in encoded)
+        best = max(facts.bytes / facts.tokens for _, facts in encoded)
         body.append(
             table(
                 ["source", "bytes per token", "", "documents", "tokens", "text"],
-                [_row(step, best) for step in encoded],
+                [_row(step, facts, best) for step, facts in encoded],
             )
         )
-        body += [note(said) for step in encoded for said in _said_of(step)]
+        body += [note(said) for step, facts in encoded for said in _said_of(step, facts)]
     return PageSection(
         "tokenizer", "Tokenizer", join(body), "Bytes per token: the higher, the fewer tokens a text takes."
     )
 
 
-def _said_of(step: StepView) -> list[str]:
+def _said_of(step: StepView, facts: EncodeFacts) -> list[str]:
     """What encoding a source lost, and who encoded it where the fast encoder did not."""
-    extra, said = step.extra, []
-    losses = extra.get("losses", {})
+    losses, said = facts.losses, []
     if losses.get("lossy"):
         kinds = [(kind, number) for kind, number in losses.items() if kind not in ("checked", "lossy")]
         found = ", ".join(f"{kind} in {count(number)}" for kind, number in kinds)
@@ -46,48 +48,45 @@ def _said_of(step: StepView) -> list[str]:
             f"{count(losses['lossy'])} of {count(losses['checked'])} documents that were checked do not come"
             f" back from their tokens as they were: {found}."
         )
-    if extra.get("failed"):
-        said.append(f"no encoder takes {count(extra['failed'])} documents.")
-    if extra.get("by_reference"):
-        said.append(f"{count(extra['by_reference'])} documents went to the tokenizer's own library.")
-    said += [f"encoded by the tokenizer's own library: {why}." for why in extra.get("encoders_why", ())]
+    if facts.failed:
+        said.append(f"no encoder takes {count(facts.failed)} documents.")
+    if facts.by_reference:
+        said.append(f"{count(facts.by_reference)} documents went to the tokenizer's own library.")
+    said += [f"encoded by the tokenizer's own library: {why}." for why in facts.encoders_why]
     name = step.name.partition("/")[2] or step.name
     return [f"{name}: {line}" for line in said]
 
 
-def _trained(extra: Mapping[str, Any]) -> Html:
-    sampled = extra.get("sampled_bytes", {})
+def _trained(stated: TokenizerFacts, report: Mapping[str, Any]) -> Html:
+    sampled = stated.sampled_bytes
     whole = sum(sampled.values())
     trained_on = ", ".join(f"{name} {share(part, whole)}" for name, part in sampled.items())
-    said = f"{count(extra['vocab'])} pieces" + (f", trained on {size(whole)}: {trained_on}" if whole else "")
-    facts = [tag("p", said, " · ", tag("code", extra["sha256"][:12]))]
-    if "unused" in extra:
-        facts.append(
-            note(
-                f"{count(extra['unused'])} pieces never occur in a sample of a few megabytes of every source."
-            )
-        )
-    if extra.get("longest"):
-        longest = (tag("code", piece) for piece in extra["longest"][:_SHOWN_PIECES])
+    said = f"{count(stated.vocab)} pieces" + (f", trained on {size(whole)}: {trained_on}" if whole else "")
+    facts = [tag("p", said, " · ", tag("code", stated.sha256[:12]))]
+    if "unused" in report:
+        unused = count(report["unused"])
+        facts.append(note(f"{unused} pieces never occur in a sample of a few megabytes of every source."))
+    if report.get("longest"):
+        longest = (tag("code", piece) for piece in report["longest"][:_SHOWN_PIECES])
         facts.append(tag("p", "Longest pieces: ", join(longest, " · "), class_="note"))
     return join(facts)
 
 
-def _row(step: StepView, best: float) -> list[object]:
-    extra = step.extra
-    rate = extra["bytes"] / extra["tokens"]
+def _row(step: StepView, facts: EncodeFacts, best: float) -> list[object]:
+    rate = facts.bytes / facts.tokens
     return [
         tag("bdi", step.name.partition("/")[2] or step.name),
         Cell(f"{rate:.2f}", rate),
         drawing.bar(rate, best),
-        Cell(count(extra["documents"]), extra["documents"]),
-        Cell(count(extra["tokens"]), extra["tokens"]),
-        Cell(size(extra["bytes"]), extra["bytes"]),
+        Cell(count(facts.documents), facts.documents),
+        Cell(count(facts.tokens), facts.tokens),
+        Cell(size(facts.bytes), facts.bytes),
     ]
 
 
 def mixture_section(view: RunView) -> PageSection | None:
-    made = [_mix(step) for step in view.of_stage("mix") if step.extra.get("table")]
+    stated = [step.stated(MixFacts) for step in view.of_stage("mix")]
+    made = [_mix(facts) for facts in stated if facts.table]
     if not made:
         return None
     lead = (
@@ -97,12 +96,12 @@ def mixture_section(view: RunView) -> PageSection | None:
     return PageSection("mixture", "Mixture", join(made), lead)
 
 
-def _mix(step: StepView) -> Html:
-    planned = {row["source"]: row for row in step.extra.get("planned", ())}
-    realised = step.extra["table"]
+def _mix(facts: MixFacts) -> Html:
+    planned = {row["source"]: row for row in facts.planned}
+    realised = facts.table
     whole = sum(row["tokens"] for row in realised)
     rows = [_mixed(row, planned.get(row["name"], {}), whole) for row in realised]
-    said = f"{amount(step.extra.get('tokens', 0))} training tokens planned, {amount(whole)} written."
+    said = f"{amount(facts.tokens)} training tokens planned, {amount(whole)} written."
     head = [
         "source",
         "share planned",
@@ -115,15 +114,15 @@ def _mix(step: StepView) -> Html:
         "text there",
     ]
     parts = [tag("p", said), table(head, rows)]
-    parts += [note(f"{line}.") for line in step.extra.get("misses", ())]
-    if cut := step.extra.get("cut"):
+    parts += [note(f"{line}.") for line in facts.misses]
+    if facts.cut:
         listed = ", ".join(
             f"{name} {count(part['tokens'])} of {count(part['of_tokens'])} tokens"
-            for name, part in cut.items()
+            for name, part in facts.cut.items()
         )
         parts.append(note(f"Of one document each only the beginning is there: {listed}."))
-    if heldout := step.extra.get("heldout"):
-        parts.append(note(_heldout(heldout)))
+    if facts.heldout:
+        parts.append(note(_heldout(facts.heldout)))
     return join(parts)
 
 

@@ -21,6 +21,7 @@ from gristmill.pipeline.report.markup import (
     table,
     tag,
 )
+from gristmill.pipeline.stages.classify import ClassifyScoreFacts, ClassifyTrainFacts
 
 _MEASURES = (
     ("f1", "F1"),
@@ -36,7 +37,7 @@ _SHOWN_NGRAMS, _SHOWN_SAMPLES, _EXCERPT, _SHOWN_GROUPS = 15, 3, 220, 20
 def quality_section(view: RunView) -> PageSection | None:
     parts: list[Html] = []
     for step in view.of_stage("classify-train"):
-        if report := step.extra.get("report"):
+        if report := step.stated(ClassifyTrainFacts).report:
             parts.append(_trained(report))
     scored = [
         _scored(step, scores)
@@ -52,7 +53,7 @@ def quality_section(view: RunView) -> PageSection | None:
 
 
 def _scored(step: StepView, scores: Mapping[str, Sequence[float]]) -> Html:
-    books = step.totals.books
+    books, stated = step.totals.books, step.stated(ClassifyScoreFacts)
     kept, entered = books.items_out["kept"], books.items_in
     series = [(outlet, scores[outlet]) for outlet in ("kept", "removed")]
     title = f"{step.name}: scores of kept and removed"
@@ -62,9 +63,8 @@ def _scored(step: StepView, scores: Mapping[str, Sequence[float]]) -> Html:
     if unscored:
         said += f"; {count(unscored)} have no score, too little of them is known"
     figures = [figure(f"Scores at {step.name}: {said}", legend((o, o) for o, _ in series), chart)]
-    figures += [tag("p", warning, class_="warning") for warning in step.extra.get("warnings", ())]
-    groups = step.extra.get("groups", {})
-    figures += [_kept_by(step.name, what, rows) for what, rows in groups.items() if rows]
+    figures += [tag("p", warning, class_="warning") for warning in stated.warnings or ()]
+    figures += [_kept_by(step.name, what, rows) for what, rows in stated.groups.items() if rows]
     return join(figures)
 
 

@@ -13,6 +13,7 @@ from gristmill.pipeline.look.funnel import Funnel
 from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report import histograms
 from gristmill.pipeline.report.markup import Html, PageSection, details, join, legend, tag
+from gristmill.pipeline.stages.filter import FilterFacts
 
 PREFIX = "rule:"
 NEAR = "near:"
@@ -26,7 +27,7 @@ def signals_section(funnel: Funnel) -> PageSection | None:
     for level in funnel.levels:
         for step in level.steps:
             totals.merge(step.totals)
-            bounds |= {bound["rule"]: bound for bound in step.extra.get("bounds", ())}
+            bounds |= {bound["rule"]: bound for bound in step.stated(FilterFacts).bounds}
     cards: dict[bool, list[Html]] = {True: [], False: []}
     for name, histogram in sorted(
         totals.histograms.items(), key=lambda item: (-_fails(item[0], totals), item[0])

@@ -9,6 +9,8 @@ from gristmill.pipeline.look.figures import count, number, short
 from gristmill.pipeline.look.reading import RunView, StepView, read_training_log
 from gristmill.pipeline.report.curves import Line, Point, lines, thin
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, figure, join, legend, note, table, tag
+from gristmill.pipeline.stages.ngram import NgramHeldoutFacts
+from gristmill.pipeline.stages.train import TrainFacts
 
 _STEP_CHARTS = (  # key in the log, title, and the value its axis starts from where not from the lowest
     ("loss", "Training loss, nats per token", None),
@@ -35,7 +37,9 @@ def curve(rows: Sequence[Mapping[str, Any]], key: str, x: str = "step") -> list[
 
 def training_section(view: RunView) -> PageSection | None:
     ngrams = {
-        row["source"]: row for step in view.of_stage("ngram-heldout") for row in step.extra.get("heldout", ())
+        row["source"]: row
+        for step in view.of_stage("ngram-heldout")
+        for row in step.stated(NgramHeldoutFacts).heldout
     }
     made = [block for step in view.of_stage("train") if (block := _step(step, ngrams))]
     if ngrams and not made:
@@ -53,7 +57,7 @@ def _step(step: StepView, ngrams: Mapping[str, Mapping[str, Any]]) -> Html | Non
     rows = read_training_log(step)
     steps = [row for row in rows if row.get("event") == "step"]
     evaluations = [row for row in rows if row.get("event") == "eval"]
-    if not steps and not step.extra:
+    if not steps and not step.manifest:
         return None
     body: list[Html] = [tag("p", _facts(step, steps))]
     charts = [
@@ -68,22 +72,22 @@ def _step(step: StepView, ngrams: Mapping[str, Mapping[str, Any]]) -> Html | Non
         body.append(_last_evaluation(evaluations, ngrams))
     elif ngrams:
         body.append(_ngram_rows(ngrams))
-    body += [_generated(sample) for sample in step.extra.get("samples", ())]
+    body += [_generated(sample) for sample in step.stated(TrainFacts).samples]
     return tag("div", *body, class_="block")
 
 
 def _facts(step: StepView, steps: Sequence[Mapping[str, Any]]) -> str:
-    extra = step.extra
+    stated = step.stated(TrainFacts)
     facts = []
-    if "parameters" in extra:
-        facts.append(f"{short(extra['parameters'])} parameters")
+    if stated.parameters:
+        facts.append(f"{short(stated.parameters)} parameters")
     last = steps[-1] if steps else {}
     if last:
         facts.append(f"{count(last['step'])} steps, {short(last['tokens'])} tokens")
     if last.get("loss") is not None:
         facts.append(f"loss {last['loss']:.3f}")
-    if "device" in extra:
-        facts.append(f"{extra.get('dtype', '')} on {extra['device']}".strip())
+    if stated.device:
+        facts.append(f"{stated.dtype} on {stated.device}".strip())
     if step.state != "done":
         facts.append(step.state)
     return ", ".join(facts) + "."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gristmill.errors import StepFailed
+from gristmill.facts import StepFacts
 from gristmill.hashing import canonical_json
 from gristmill.ledger import Books
 from gristmill.manifest import (
@@ -94,13 +95,13 @@ def execute(
             records = run_phase(step, job.folder, phase, engines, progress, losses, allowed_failures)
             done += [record for record in records if not record.is_lost]
     except StopIteration as finish:
-        extra = dict(finish.value or {})
+        stated: StepFacts = finish.value
+        assert isinstance(stated, step.kind.facts), f"{step.stage} returned {type(stated).__name__}"
     lost = lost_facts(job, losses)
-    if lost:
-        extra["lost"] = lost
+    extra = replace(stated, replaced_files=None, timing=None).as_json() | ({"lost": lost} if lost else {})
     clear_quarantine(job.folder, lost)
-    replaced = set(extra.pop("replaced_files", ()))  # a later phase wrote these anew
-    timing = extra.pop("timing", {})  # facts that differ from run to run
+    replaced = set(stated.replaced_files or ())  # a later phase wrote these anew
+    timing: dict[str, Any] = dict(stated.timing or {})
     if losses:
         timing = {**timing, "lost": {loss.name: public_url(loss.failure.error) for loss in losses}}
     books = [record.books for record in done if record.books]
@@ -119,7 +120,7 @@ def execute(
     put_manifest(manifest)
     said = spell_lost(manifest) if lost else "done"
     progress.note(f"  {step.name}: {said} in {spell_seconds(time.perf_counter() - began)}")
-    for told in (*extra.get("notes", ()), *extra.get("warnings", ())):
+    for told in (*(stated.notes or ()), *(stated.warnings or ())):
         progress.note(f"  {step.name}: {told}")
     return read_manifest(job.folder)
 

@@ -1,14 +1,14 @@
 """What a stage is made of: phases of tasks, and what one attempt at a task may do.
 
-A stage is a generator. It yields phases, receives their shard records in task order, and returns the step's
-extra facts:
+A stage is a generator. It yields phases, receives their shard records in task order, and returns what the
+step states of itself (see `gristmill.facts`):
 
     def example(job: Job[ExampleSlice]) -> Stage:
         records = yield over_paths("count", count_rows, job.paths("documents"))
-        return {"rows": sum(record.counts["rows"] for record in records)}
+        return ExampleFacts(rows=Counted.total(records).rows)
 
     def count_rows(task: Attempt[ExampleSlice], path: str) -> None:
-        task.record.counts["rows"] = ...        # task.settings is the step's slice, task.seed its seed
+        task.record.state(Counted(rows=...))    # task.settings is the step's slice, task.seed its seed
 
 A task's output is a function of its arguments alone, so that a second attempt writes the same bytes. Paths
 among them are on this machine, also where the output lies on remote storage. Files are written into
@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from gristmill.facts import StepFacts
 from gristmill.location import Roots, staged, use_storage
 from gristmill.manifest import Manifest, TaskRecord, put_record, record_path
 from gristmill.pins import check_named, check_pins, pins_held
@@ -98,8 +99,8 @@ def over_paths(
     return Phase(name, tasks, common, may_lose=may_lose)
 
 
-# The value a stage returns becomes the `extra` facts of its manifest.
-Stage = Generator[Phase, list[TaskRecord], dict[str, Any]]
+# What a stage returns becomes the `extra` of its manifest.
+Stage = Generator[Phase, list[TaskRecord], StepFacts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gristmill.facts import StepFacts
+
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.making import Making
     from gristmill.pipeline.recipe.model import Recipe
@@ -44,11 +46,10 @@ class StageKind:
 
     `work` is the generator of its phases, as module:function. `version` is raised whenever the same input
     would give other bytes; a golden test holds it to that. `libraries` are the distributions that shape the
-    bytes.
-    `label` names what the stage leaves in a funnel. `books` says what its records count: texts of documents,
-    tokens, or nothing. Documents enter a run at an `entry`. `report` names the sections of the page that show
-    it, as module:function over a RunView. `carries` are the columns that it
-    adds to documents, by type.
+    bytes. `facts` is what a step states of itself beside its files. `label` names what the stage leaves in a
+    funnel. `books` says what its records count: texts of documents, tokens, or nothing. Documents enter a run
+    at an `entry`. `report` names the sections of the page that show it, as module:function over a RunView.
+    `carries` are the columns that it adds to documents, by type.
     """
 
     name: str
@@ -56,6 +57,7 @@ class StageKind:
     work: str
     version: int
     libraries: tuple[str, ...] = ()
+    facts: type[StepFacts] = StepFacts
     label: str = ""
     books: Literal["texts", "tokens", ""] = ""
     entry: bool = False

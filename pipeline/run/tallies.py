@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.facts import Facts
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import TaskRecord
 from gristmill.urls import domain_of
@@ -19,6 +21,22 @@ SAMPLES = 8  # texts kept per outlet or rule, those with the smallest hash of th
 SNIPPET_CHARACTERS = 1200
 TOP_DOMAINS = 300
 LENGTH_BINS = [0, *(2**power for power in range(4, 27))]  # bytes of UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class Tallies(Facts):
+    """Counts of a task's documents by outlet and what is counted (language, year, source, domain, error)."""
+
+    tallies: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Facts):
+    """What of a task's clusters and pairs the page shows, chosen by hash; ids of bounded documents."""
+
+    clusters: list[dict[str, Any]] | None = None
+    pairs: dict[str, list[dict[str, Any]]] | None = None
+    bounded: list[str] | None = None
 
 
 class Observer:
@@ -59,7 +77,7 @@ class Observer:
         for name, counter in sorted(self.tallies.items()):
             limit = TOP_DOMAINS if name.endswith(".domain") else len(counter)
             tallies[name] = dict(sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:limit])
-        record.extra["tallies"] = tallies
+        record.state(Tallies(tallies))
         record.histograms["length_bytes"] = {
             "bins": LENGTH_BINS,
             **{outlet: counts.tolist() for outlet, counts in sorted(self.lengths.items())},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gristmill.classifiers.settings import ClassifierSettings, Pareto
 from gristmill.errors import RecipeError
+from gristmill.facts import StepFacts
 from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import CLASSIFIER, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
@@ -46,12 +48,28 @@ class ClassifyScoreSlice(Slice):
     keep_removed: KeepRemoved
 
 
+@dataclass(frozen=True, slots=True)
+class ClassifyTrainFacts(StepFacts):
+    """`report` is the classifier's card: its passages, measures, calibration and telling words."""
+
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyScoreFacts(StepFacts):
+    """The rule it kept by; documents kept and removed, by language and by length."""
+
+    rule: str = ""
+    groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+
+
 _REPORT = ("gristmill.pipeline.report.quality:quality_section",)
 TRAIN = StageKind(
     "classify-train",
     ClassifyTrainSlice,
     "gristmill.pipeline.phases.classify:train",
     version=2,
+    facts=ClassifyTrainFacts,
     libraries=(*KERNELS, *CLASSIFIER),
     report=_REPORT,
 )
@@ -60,6 +78,7 @@ SCORE = StageKind(
     ClassifyScoreSlice,
     "gristmill.pipeline.phases.classify:score",
     version=4,
+    facts=ClassifyScoreFacts,
     libraries=(*KERNELS, *CLASSIFIER),
     label="quality",
     books="texts",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from gristmill.classifiers.settings import CoverageSettings
+from gristmill.facts import StepFacts
 from gristmill.pipeline.run.libraries import KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 
@@ -27,11 +29,21 @@ class CoverageSlice(Slice):
     keep_removed: KeepRemoved
 
 
+@dataclass(frozen=True, slots=True)
+class CoverageFacts(StepFacts):
+    """Documents of the source, its domains, and the documents that have one."""
+
+    documents: int = 0
+    num_domains: int = 0
+    with_domain: int = 0
+
+
 COVERAGE = StageKind(
     "coverage",
     CoverageSlice,
     "gristmill.pipeline.phases.coverage:coverage",
     version=2,
+    facts=CoverageFacts,
     libraries=KERNELS,
     label="coverage",
     books="texts",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -18,6 +19,7 @@ from gristmill.dedup.settings import (
     SpanSettings,
     SubstringSettings,
 )
+from gristmill.facts import Facts, StepFacts
 from gristmill.pipeline.run.libraries import DEDUP, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 
@@ -50,6 +52,59 @@ class DecontaminateSlice(Slice):
     keep_removed: KeepRemoved
 
 
+@dataclass(frozen=True, slots=True)
+class ExactFacts(StepFacts):
+    clusters: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzyFacts(StepFacts):
+    """`bounded` documents stayed although a bound ended their comparisons; `old` tells of the indexes that
+    were compared with, `index` is how the step's own was made and `against` what it stands on."""
+
+    clusters: int = 0
+    compared: int = 0
+    removed: int = 0
+    bounded: int = 0
+    components: int = 0
+    rounds: int = 0
+    old: dict[str, Any] | None = None
+    index: dict[str, Any] | None = None
+    against: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFacts(Facts):
+    """How an index was made, the indexes it stands on, and the corpus it is of where one was named."""
+
+    index: dict[str, Any]
+    against: list[str]
+    corpus: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesFacts(StepFacts):
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SubstringFacts(StepFacts):
+    repeated_windows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DecontaminateFacts(StepFacts):
+    """Over all benchmarks, and of each: rows read, items taken, texts too short; documents that hold some."""
+
+    rows: int = 0
+    items: int = 0
+    too_short: int = 0
+    shared_ngrams: int = 0
+    hits: int = 0
+    benchmarks: list[dict[str, Any]] = field(default_factory=list)
+
+
 _PHASES = "gristmill.pipeline.phases"
 _REPORT = ("gristmill.pipeline.report.duplicates:duplicates_section",)
 EXACT = StageKind(
@@ -57,6 +112,7 @@ EXACT = StageKind(
     ExactSlice,
     f"{_PHASES}.dedup:exact_stage",
     version=5,
+    facts=ExactFacts,
     libraries=(*KERNELS, *DEDUP),
     label="exact dedup",
     books="texts",
@@ -68,6 +124,7 @@ FUZZY = StageKind(
     FuzzySlice,
     f"{_PHASES}.dedup:fuzzy_stage",
     version=5,
+    facts=FuzzyFacts,
     libraries=(*KERNELS, *DEDUP),
     label="near dedup",
     books="texts",
@@ -79,6 +136,7 @@ PIECES = StageKind(
     PiecesSlice,
     f"{_PHASES}.dedup_pieces:pieces_stage",
     version=3,
+    facts=PiecesFacts,
     libraries=(*KERNELS, *DEDUP),
     label="pieces cut",
     books="texts",
@@ -88,6 +146,7 @@ SUBSTRING = StageKind(
     SubstringSlice,
     f"{_PHASES}.dedup_substring:substring_stage",
     version=3,
+    facts=SubstringFacts,
     libraries=(*KERNELS, *DEDUP),
     label="substrings cut",
     books="texts",
@@ -97,6 +156,7 @@ DECONTAMINATE = StageKind(
     DecontaminateSlice,
     f"{_PHASES}.decontaminate:decontaminate_stage",
     version=3,
+    facts=DecontaminateFacts,
     libraries=(*KERNELS, *DEDUP),
     label="decontaminated",
     books="texts",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from gristmill.facts import StepFacts
 from gristmill.filters.settings import FilterSettings
 from gristmill.pipeline.run.libraries import FILTERS, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
@@ -29,11 +31,22 @@ class RecutSlice(Slice):
     keep_removed: KeepRemoved
 
 
+@dataclass(frozen=True, slots=True)
+class FilterFacts(StepFacts):
+    """Rules in the order that decisions number them; how each is judged from signals; and which version of
+    the text a block's edits are of."""
+
+    rules: list[str] = field(default_factory=list)
+    bounds: list[dict[str, Any]] = field(default_factory=list)
+    edit_versions: dict[str, int] = field(default_factory=dict)
+
+
 FILTER = StageKind(
     "filter",
     FilterSlice,
     "gristmill.pipeline.phases.filter:filter_documents",
     version=3,
+    facts=FilterFacts,
     libraries=(*KERNELS, *FILTERS),
     label="filtered",
     books="texts",
@@ -43,6 +56,7 @@ RECUT = StageKind(
     RecutSlice,
     "gristmill.pipeline.phases.recut:recut_documents",
     version=3,
+    facts=FilterFacts,
     libraries=(*KERNELS, *FILTERS),
     label="decided anew",
     books="texts",

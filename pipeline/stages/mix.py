@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from gristmill.facts import StepFacts
 from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
@@ -18,11 +20,29 @@ class MixSlice(Slice):
     tokenizer: TokenizerSettings
 
 
+@dataclass(frozen=True, slots=True)
+class MixFacts(StepFacts):
+    """The mixture as `planned`, and as realised in training (`table`) and held-out shards, a row a source;
+    sources that miss their share; what sources hold (`sizes`), how many of their tokens are in shards once
+    or more; documents cut at a boundary; and by split and source, first shard, number of shards, copies."""
+
+    planned: list[dict[str, Any]] = field(default_factory=list)
+    table: list[dict[str, Any]] = field(default_factory=list)
+    heldout: list[dict[str, Any]] = field(default_factory=list)
+    tokens: int = 0
+    misses: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    distinct_tokens: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+
+
 MIX = StageKind(
     "mix",
     MixSlice,
     "gristmill.pipeline.phases.mix:mix",
     version=3,
+    facts=MixFacts,
     libraries=(*KERNELS, *TOKENIZERS),
     label="mixed",
     books="tokens",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gristmill.classifiers.settings import BucketSettings, KenlmSettings, NgramSettings
+from gristmill.facts import StepFacts
 from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
@@ -73,11 +75,37 @@ class NgramHeldoutSlice(Slice):
     heldout_fraction: float
 
 
+@dataclass(frozen=True, slots=True)
+class NgramTrainFacts(StepFacts):
+    """Words counted, also by language; distinct n-grams, and those of them that the table keeps."""
+
+    words: int = 0
+    languages: dict[str, int] = field(default_factory=dict)
+    ngrams: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NgramScoreFacts(StepFacts):
+    """Each language's cuts between buckets; documents by language that the model never saw."""
+
+    language_bounds: dict[str, Any] = field(default_factory=dict)
+    unseen_languages: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NgramHeldoutFacts(StepFacts):
+    """A row of measures for each source."""
+
+    heldout: list[dict[str, Any]] = field(default_factory=list)
+
+
 TRAIN = StageKind(
     "ngram-train",
     NgramTrainSlice,
     "gristmill.pipeline.phases.ngram:train",
     version=2,
+    facts=NgramTrainFacts,
     libraries=KERNELS,
 )
 SCORE = StageKind(
@@ -85,6 +113,7 @@ SCORE = StageKind(
     NgramScoreSlice,
     "gristmill.pipeline.phases.ngram_score:score",
     version=3,
+    facts=NgramScoreFacts,
     libraries=(*KERNELS, "sentencepiece"),
     label="perplexity",
     books="texts",
@@ -95,6 +124,7 @@ HELDOUT = StageKind(
     NgramHeldoutSlice,
     "gristmill.pipeline.phases.ngram:heldout",
     version=2,
+    facts=NgramHeldoutFacts,
     libraries=KERNELS,
     report=("gristmill.pipeline.report.training:training_section",),
 )

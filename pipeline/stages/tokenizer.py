@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gristmill.facts import StepFacts
 from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
@@ -27,11 +29,45 @@ class EncodeSlice(Slice):
     tokenizer: TokenizerSettings
 
 
+@dataclass(frozen=True, slots=True)
+class TokenizerFacts(StepFacts):
+    """What the tokenizer's file is and how a copy of it is opened; for one that was trained, the bytes of
+    each source that it learned from, and sources that had too few: what they have and what was asked."""
+
+    file: str = ""
+    kind: str = ""
+    vocab: int = 0
+    eos_id: int | None = None
+    eos: str | None = None
+    eos_found: str | None = None
+    encoding: str | None = None
+    sha256: str = ""
+    sampled_bytes: dict[str, int] = field(default_factory=dict)
+    sample_missed: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeFacts(StepFacts):
+    """Documents encoded with their tokens and bytes; those that no encoder takes, and those that went to the
+    tokenizer's own library; losses of a sample by kind; the encoders, and why the reference's was one."""
+
+    documents: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    failed: int = 0
+    by_reference: int = 0
+    losses: dict[str, int] = field(default_factory=dict)
+    lossy: int = 0
+    encoders: list[str] = field(default_factory=list)
+    encoders_why: list[str] = field(default_factory=list)
+
+
 TOKENIZER = StageKind(
     "tokenizer",
     TokenizerSlice,
     "gristmill.pipeline.phases.tokenizer:train",
     version=5,
+    facts=TokenizerFacts,
     libraries=(*KERNELS, *TOKENIZERS),
     report=("gristmill.pipeline.report.mixture:tokenizer_section",),
 )
@@ -40,6 +76,7 @@ ENCODE = StageKind(
     EncodeSlice,
     "gristmill.pipeline.phases.encode:encode",
     version=2,
+    facts=EncodeFacts,
     libraries=(*KERNELS, *TOKENIZERS),
     label="encoded",
     books="tokens",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
 from gristmill.errors import GristmillError
+from gristmill.facts import StepFacts
 from gristmill.pipeline.run.libraries import TRAINER
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 from gristmill.tokenize.settings import MixSettings
@@ -20,11 +22,30 @@ class TrainSlice(Slice):
     train: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class TrainFacts(StepFacts):
+    """The trainer's summary, where its last checkpoint lies, and a text that the model wrote."""
+
+    parameters: int = 0
+    steps: int = 0
+    tokens: int = 0
+    loss: float | None = None
+    skipped: int = 0
+    checkpoint: str = ""
+    evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    device: str = ""
+    dtype: str = ""
+    trunk: dict[str, Any] | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+
 TRAIN = StageKind(
     "train",
     TrainSlice,
     "gristmill.pipeline.phases.train:train",
     version=2,
+    facts=TrainFacts,
     libraries=TRAINER,
     report=("gristmill.pipeline.report.training:training_section",),
 )

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from gristmill.document import removed_rows, text_bytes
+from gristmill.facts import StepFacts
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.comparison import compare, levels
 from gristmill.pipeline.look.funnel import build_funnel
@@ -51,7 +52,7 @@ def plan(making: Making, settings: VowelSettings | None) -> None:
 
 def work(job: Job[VowelSlice]) -> Stage:
     yield over_paths("vowels", keep_file, job.paths("documents", job.settings.source))
-    return {}
+    return StepFacts()
 
 
 def keep_file(task: Attempt[VowelSlice], path: str) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.document import removed_schema, text_bytes
+from gristmill.facts import StepFacts
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
 from gristmill.pipeline.run.outcomes import Outcomes
 from gristmill.pipeline.run.stage import KeepRemoved, Slice, StageKind
@@ -29,7 +30,7 @@ MADE = StageKind("made", MadeSlice, "tests.support.made_stage:made", version=1, 
 
 def made(job: Job[MadeSlice]) -> Stage:
     yield over_paths("made", take, [Path(path) for path in job.settings.paths])
-    return {}
+    return StepFacts()
 
 
 def take(task: Attempt[MadeSlice], path: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from gristmill.facts import Counts, StepFacts
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import Plan
@@ -28,7 +30,17 @@ class Toy(Slice):
     seconds: float = 0.01
 
 
-TOY = StageKind("toy", Toy, "tests.support.toy_stage:squares", version=1)
+@dataclass(frozen=True, slots=True)
+class Total(Counts):
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToyFacts(StepFacts):
+    total: int = 0
+
+
+TOY = StageKind("toy", Toy, "tests.support.toy_stage:squares", version=1, facts=ToyFacts)
 
 
 def squares(job: Job) -> Stage:
@@ -39,7 +51,7 @@ def squares(job: Job) -> Stage:
     records = yield Phase("map", tasks, may_lose=True)
     paths = [str(job.folder / entry.path) for record in records for entry in record.named("number")]
     (total,) = yield Phase("reduce", [Task("all", add, {"paths": paths, "fails": job.settings.fails})])
-    return {"total": total.counts["total"]}
+    return ToyFacts(total.stated(Total).total)
 
 
 def square(
@@ -73,7 +85,7 @@ def square(
 def add(task: Attempt, paths: list[str], fails: bool) -> None:
     if fails:
         raise ValueError("cannot add")
-    task.record.counts["total"] = sum(int(Path(path).read_text()) for path in paths)
+    task.record.state(Total(sum(int(Path(path).read_text()) for path in paths)))
 
 
 def plan(allowed_failures: int = 0, **settings: object) -> Plan:
