@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -345,6 +345,10 @@ class DedupSettings(_Settings):
     @classmethod
     def _by_url(cls, values: object) -> object:
         return {"key": "url", **values} if isinstance(values, dict) else values
+
+    def part(self, name: str) -> Self:
+        """These settings with one of their stages only."""
+        return type(self)(**{name: getattr(self, name)})
 
     @property
     def stages(self) -> dict[str, BaseModel]:

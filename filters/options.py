@@ -68,14 +68,25 @@ class UrlSettings(FilterSection):
         (), description="files of domains; a listed domain blocks its subdomains"
     )
     urls: tuple[str, ...] = Field((), description="files of URLs, compared after C4's normalisation")
-    words: tuple[str, ...] = Field(
-        (), description="files of `word` or `word<TAB>score`; a word of the URL adds its score, 1 if none"
+    words: tuple[str, ...] | dict[str, float] = Field(
+        (),
+        description=(
+            "files of `word` or `word<TAB>score`; a word of the URL adds its score, 1 if none; or `file:"
+            " score` of words without one, such as RefinedWeb's soft words 1, hard words 2"
+        ),
     )
     max_word_score: float = Field(
         1, ge=0, description="datatrove's URLFilter removes at two soft words; give hard words score 2"
     )
     substrings: tuple[str, ...] = Field(
         (), description="files of strings that may not occur in the URL's letters and digits"
+    )
+    curated: tuple[str, ...] = Field(
+        (),
+        description=(
+            "files of domains that the corpus has from curated sources: their pages go by a rule of their own"
+            " (RefinedWeb, appendix G.1)"
+        ),
     )
 
 

@@ -111,12 +111,14 @@ def url_block(settings: UrlSettings) -> Block:
     import ahocorasick
 
     domains, urls = HashList(settings.domains, listed_host), HashList(settings.urls, normalise_url)
+    curated = HashList(settings.curated, listed_host)
     scores = {}
-    for path in settings.words:
+    words = settings.words if isinstance(settings.words, dict) else dict.fromkeys(settings.words, 1.0)
+    for path, usual in words.items():
         for line in read_lines(path):
             word, _, score = line.partition("\t")
             try:
-                scores[word.lower()] = float(score or 1)
+                scores[word.lower()] = float(score or usual)
             except ValueError:
                 raise InputError(f"`{path}` gives `{word}` the score {score!r}, which is no number") from None
     automaton = ahocorasick.Automaton()
@@ -126,25 +128,30 @@ def url_block(settings: UrlSettings) -> Block:
                 automaton.add_word(entry, 1)
     automaton.make_automaton()
 
-    def measure_one(url: str) -> tuple[float, float, float, float]:
+    def measure_one(url: str) -> tuple[float, ...]:
         blocked = any(name in domains for name in domains_above(listed_host(url)))
         score = sum(scores.get(word, 0.0) for word in sorted({*_NOT_WORD.split(url.lower())}))
         found = sum(1 for _ in automaton.iter(_NOT_WORD.sub("", url).lower())) if len(automaton) else 0
-        return float(blocked), float(normalise_url(url) in urls), score, float(found)
+        values = (float(blocked), float(normalise_url(url) in urls), score, float(found))
+        if not settings.curated:
+            return values
+        return (*values, float(any(name in curated for name in domains_above(listed_host(url)))))
 
-    names = ("blocked_domain", "blocked_url", "word_score", "substrings")
+    names: tuple[str, ...] = ("blocked_domain", "blocked_url", "word_score", "substrings")
+    limits: tuple[float, ...] = (0.0, 0.0, settings.max_word_score, 0.0)
+    if settings.curated:
+        names, limits = (*names, "curated_domain"), (*limits, 0.0)
 
     def measure(batch: Batch) -> Measured:
         rows = [measure_one(url or "") for url in batch.documents.column("url").to_pylist()]
         values = np.array(rows, np.float64).reshape(-1, len(names))
         return Measured({name: values[:, index] for index, name in enumerate(names)})
 
-    limits = (0.0, 0.0, settings.max_word_score, 0.0)
     rules = tuple(
         Rule(f"url.{name}", name, None, Bound(max=limit), "", _FLAG_BINS)
         for name, limit in zip(names, limits, strict=True)
     )
-    paths = (*settings.domains, *settings.urls, *settings.words, *settings.substrings)
+    paths = (*settings.domains, *settings.urls, *words, *settings.substrings, *settings.curated)
     return Block(
         "url",
         dict.fromkeys(names, pa.float64()),

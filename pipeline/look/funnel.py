@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from gristmill.pipeline.look.reading import RunView, StepView
-from gristmill.pipeline.run.stage import is_entry, kinds, label_of
+from gristmill.pipeline.run.stage import is_entry, kinds, label_of, stage_of
 from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.pipeline.stages.tokenizer import EncodeFacts
 
@@ -69,7 +69,7 @@ def build_funnel(view: RunView) -> Funnel:
     text_bytes: dict[str, int] = {}
     funnel = Funnel(0, 0, [])
     named = Counter[str]()
-    for (label, enters), members in groupby(filter(_books_texts, view.steps), key=_level_of):
+    for (label, enters, _), members in groupby(filter(_books_texts, view.steps), key=_level_of):
         group = list(members)
         name = label or label_of(group[0].stage)
         named[name] += 1
@@ -92,9 +92,13 @@ def _books_texts(step: StepView) -> bool:
     return step.totals.has_books and (kind is None or kind.books == "texts")
 
 
-def _level_of(step: StepView) -> tuple[str, bool]:
-    """The level of a step: those where documents enter are one, whose first step names it."""
-    return ("", True) if is_entry(step.stage) else (label_of(step.stage), False)
+def _level_of(step: StepView) -> tuple[str, bool, str]:
+    """The level of a step: those where documents enter are one, whose first step names it; a stage that a
+    recipe lists twice makes two."""
+    if is_entry(step.stage):
+        return "", True, ""
+    head = step.name.partition("/")[0]
+    return label_of(step.stage), False, "" if stage_of(head) == head else head
 
 
 def _encoded(view: RunView) -> Level | None:

@@ -18,6 +18,7 @@ from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, Stated, read_
 from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
+from gristmill.pipeline.run.stage import stage_of
 from gristmill.pipeline.stages.train import TrainFacts
 
 RUN_FORMAT = 1
@@ -36,7 +37,7 @@ class StepView:
 
     @property
     def stage(self) -> str:
-        return str(self.manifest.ingredients["stage"]) if self.manifest else self.name.partition("/")[0]
+        return str(self.manifest.ingredients["stage"]) if self.manifest else stage_of(self.name)
 
     @property
     def extra(self) -> Mapping[str, Any]:

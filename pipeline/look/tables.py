@@ -21,6 +21,7 @@ from gristmill.pipeline.run.progress import spell_seconds
 from gristmill.trainer.told import spell_step
 
 if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.about import Need
     from gristmill.pipeline.run.runner import StepState
 
 
@@ -61,6 +62,17 @@ def _told_of_stale(states: Sequence[StepState]) -> Iterator[str]:
                 "the tokenizer is trained anew on the changed mixture, and every source encoded again;"
                 " `--set tokenizer.freeze=true` keeps the one that is there"
             )
+
+
+def print_needs(needs: Sequence[Need]) -> None:
+    """Print what a recipe says it needs: each path, whether something is there, and what it has to be."""
+    paper = Paper()
+    for need in needs:
+        print(f"needs {one_line(need.path)} ({'there' if need.there else paper.paint('missing', 'red')})")
+        for line in paper.wrap(need.what, "      "):
+            print(line)
+    if needs:
+        print()
 
 
 def print_run(out: Path, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, NamedTuple
 
 from gristmill.document import FIELDS
@@ -27,7 +28,8 @@ class PreflightSample(NamedTuple):
 class Making:
     """Steps so far, and for each source the step that last wrote its documents.
 
-    `adopted` holds the sources within an output folder that a recipe names as one source.
+    `adopted` holds the sources within an output folder that a recipe names as one source. `spelled`: the
+    settings at hand are those of an entry of the recipe's `stages`, not those of a section.
     """
 
     recipe: Recipe
@@ -35,6 +37,7 @@ class Making:
     steps: list[Step] = field(default_factory=list)
     last: dict[str, str] = field(default_factory=dict)
     adopted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    spelled: bool = False
 
     def add(
         self,
@@ -49,12 +52,20 @@ class Making:
         """Add a step that reads the steps `inputs`; `external` digests what lies outside the recipe.
 
         `keeps`: an earlier result stays while these settings are the same. `carried` are the listings
-        themselves, so that what is read is what was planned.
+        themselves, so that what is read is what was planned. Returns the step's name: `filter-2/web` where
+        there is a `filter/web`.
         """
+        name = self._free(name)
         holders = {source: step for source, step in self.last.items() if step in inputs}
         pins = collect_pins()  # of the files that were digested for this step
         self.steps.append(Step(name, kind, slice_, inputs, external or {}, holders, pins, carried, keeps))
         return name
+
+    def _free(self, name: str) -> str:
+        head, slash, source = name.partition("/")
+        taken = {step.name for step in self.steps}
+        names = (f"{head}{f'-{number}' if number > 1 else ''}{slash}{source}" for number in count(1))
+        return next(free for free in names if free not in taken)
 
     def sources(self, names: Iterable[str]) -> tuple[str, ...]:
         """Sources as a recipe names them: one that is an output folder stands for the sources in it."""

@@ -35,7 +35,12 @@ def meant(data: Any, annotation: Any, node: Any = None) -> Any:
         if not values:
             return data
         return {key: meant(value, values[-1], _below(node, key)) for key, value in data.items()}
-    if models and bool not in kinds:
+    if isinstance(data, list):
+        entries = [entry for kind in kinds if (entry := _entry(kind)) is not None]
+        if len(entries) != 1:
+            return data
+        return [meant(value, entries[0], _at(node, number)) for number, value in enumerate(data)]
+    if models and not kinds & {bool, str}:
         if _is_empty(node) or _among(data, _ON):
             return {}
         if _among(data, _OFF) and type(None) in kinds:
@@ -56,6 +61,13 @@ def members(annotation: Any) -> frozenset[Any]:
     return frozenset([annotation])
 
 
+def _entry(kind: Any) -> Any:
+    """What each entry of a list is, None for what is no list of one kind."""
+    kinds = typing.get_args(kind)
+    is_list = typing.get_origin(kind) is list or (typing.get_origin(kind) is tuple and kinds[1:] == (...,))
+    return kinds[0] if is_list else None
+
+
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
     for name, field in model.model_fields.items():
         yield name, field
@@ -67,6 +79,10 @@ def _below(node: Any, key: Any) -> Any:
     if not isinstance(node, yaml.MappingNode):
         return None
     return next((value for name, value in node.value if name.value == str(key)), None)
+
+
+def _at(node: Any, number: int) -> Any:
+    return node.value[number] if isinstance(node, yaml.SequenceNode) else None
 
 
 def _is_empty(node: Any) -> bool:

@@ -21,6 +21,8 @@ from pydantic import (
 
 from gristmill.filters.settings import FilterSettings
 from gristmill.location import default_storage
+from gristmill.pipeline.recipe.about import About, beside
+from gristmill.pipeline.recipe.turns import check_stages, listed_turns
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import KeepRemoved, Section, sections
 from gristmill.pipeline.sources.settings import SourceSettings
@@ -90,6 +92,24 @@ class OutputSettings(_Section):
         )
 
 
+_STAGES = (
+    "the stages between extraction and tokenizer in an order of the recipe's own: names of sections"
+    " (`filter`) or parts of one (`dedup.fuzzy`), or a section with settings of its own (`filter: {presets:"
+    " [fineweb]}`), as often as wanted; the usual order when unset"
+)
+
+
+class StageEntry(_Section):
+    """One of `stages`: a section with settings of its own."""
+
+    @model_validator(mode="after")
+    def _is_one_section(self) -> Self:
+        named = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(named) != 1 or len(self.model_fields_set) != 1:
+            raise ValueError("an entry of `stages` is a name, or one section with its settings")
+        return self
+
+
 class Limits(_Section):
     """How much may be lost before a run counts as failed or as done with losses."""
 
@@ -125,6 +145,8 @@ class Recipe(_Section):
     keep_removed: KeepRemoved = Field(
         "text", description="what removed documents keep: text, signals (no text), sample (text of 1 %)"
     )
+    stages: tuple[Any, ...] = ()
+    about: About | None = Field(None, description="whose corpus it makes, and what it needs")
     engine: EngineSettings = EngineSettings()
     output: OutputSettings = OutputSettings()
     limits: Limits = Limits()
@@ -136,14 +158,14 @@ class Recipe(_Section):
         """Return a recipe's plain data with the relative inputs of its sources below the recipe's folder."""
         sources = data.get("sources")
         if not isinstance(sources, Mapping):
-            return dict(data)
+            return beside(data, folder)
         moved = {
             name: {key: _below(folder, key, value) for key, value in source.items()}
             if isinstance(source, Mapping)
             else source
             for name, source in sources.items()
         }
-        return {**data, "sources": moved}
+        return beside({**data, "sources": moved}, folder)
 
     def remember_place(self, place: Callable[[tuple[str | int, ...]], str | None]) -> None:
         """Keep how a location is found in the recipe's file: errors of later steps name its line."""
@@ -163,6 +185,7 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:
+        check_stages(self)
         for location, name in self.named_sources():
             if name not in self.sources and not any(self.outputs(source) for source in self.sources.values()):
                 raise UnknownSource(location, name, self.sources)
@@ -172,19 +195,28 @@ class Recipe(_Section):
         return self
 
     def section(self, model: type[Settings]) -> Settings | None:
-        """The settings of the section that has this model, None where the recipe has none."""
+        """The settings of the section that has this model, else those that `stages` first spells, None where
+        the recipe has none."""
         (name,) = (section.name for section in sections() if section.model is model)
         settings: Settings | None = getattr(self, name, None)
-        return settings
+        spelled = (turn.settings for turn in listed_turns(self) if turn.section.name == name and turn.spelled)
+        return settings if settings is not None else next(spelled, None)
 
-    def named_sources(self) -> Iterator[tuple[tuple[str, str], str]]:
+    def named_sources(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield every source that a section names, with the section and key that do."""
-        for section in sections():
-            settings = getattr(self, section.name, None)
+        said: list[tuple[tuple[str, ...], Section, Any]] = [
+            ((section.name,), section, getattr(self, section.name, None)) for section in sections()
+        ]
+        said += [
+            (("stages", turn.section.name), turn.section, turn.settings)
+            for turn in listed_turns(self)
+            if turn.spelled
+        ]
+        for where, section, settings in said:
             for key in section.sources if settings else ():
                 named = getattr(settings, key)
                 for name in named if isinstance(named, tuple | dict) else ():
-                    yield (section.name, key), name
+                    yield (*where, key), name
 
     @staticmethod
     def outputs(source: RecipeSource) -> list[str]:
@@ -207,4 +239,11 @@ def _with_sections(declared: tuple[Section, ...]) -> type[Recipe]:
         if section.model is not None:
             model = section.model if section.default is not None else section.model | None
             fields[section.name] = (model, Field(section.default, description=section.description))
+    listed: dict[str, Any] = {
+        section.name: (section.model | None, Field(None, description=f"as `{section.name}`"))
+        for section in declared
+        if section.listed
+    }
+    entry = create_model("StageEntry", __base__=StageEntry, __doc__=StageEntry.__doc__, **listed)
+    fields["stages"] = (tuple[entry | str, ...], Field((), description=_STAGES))
     return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, **fields)

@@ -10,6 +10,7 @@ from typing import Any
 from gristmill.errors import IncompleteError, IntegrityError, UsageError
 from gristmill.inside import below
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.pipeline.run.stage import stage_of
 
 RUN_FILE = "run.json"
 _WITHOUT_DOCUMENTS = ("tokenizer", "encode", "mix", "train", "ngram-heldout")
@@ -71,7 +72,7 @@ def handed_on(folder: Path, *, partial: bool, hint: str) -> Handed:
 
 def decides_on_documents(step: str) -> bool:
     """Whether a step, by its name in a plan, says which documents are left."""
-    return step.partition("/")[0] not in _WITHOUT_DOCUMENTS
+    return stage_of(step) not in _WITHOUT_DOCUMENTS
 
 
 def run_of(path: Path) -> Path:

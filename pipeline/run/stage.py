@@ -77,6 +77,8 @@ class Section:
     `sources` are the keys below it that name sources. `plan` gets the section's settings, None where a recipe
     has none and there is no default. `check` raises ValueError for a recipe in which the section lacks
     another. A section without a model has no key of its own: it adds steps that follow from other sections.
+    `listed`: it takes documents and leaves documents, so that a recipe's `stages` may list it in another
+    place, or twice.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Section:
     sources: tuple[str, ...] = ()
     description: str | None = None
     check: Callable[[Recipe], None] | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,13 @@ def is_entry(name: str) -> bool:
     """Whether documents enter a run at a stage."""
     kind = kinds().get(name)
     return bool(kind and kind.entry)
+
+
+def stage_of(step: str) -> str:
+    """The stage of a step by the step's name: `dedup-fuzzy-2` is the second `dedup-fuzzy` of a recipe."""
+    head = step.partition("/")[0]
+    plain, dash, number = head.rpartition("-")
+    return plain if dash and number.isdigit() and head not in kinds() else head
 
 
 def label_of(name: str) -> str:

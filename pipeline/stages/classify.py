@@ -132,5 +132,6 @@ SECTIONS = (
         order=40,
         kinds=(TRAIN, SCORE),
         sources=("positives", "negatives", "apply_to"),
+        listed=True,
     ),
 )

@@ -62,4 +62,14 @@ def plan(making: Making, settings: CoverageSection | None) -> None:
             making.last[source] = step
 
 
-SECTIONS = (Section("coverage", CoverageSection, plan, order=60, kinds=(COVERAGE,), sources=("apply_to",)),)
+SECTIONS = (
+    Section(
+        "coverage",
+        CoverageSection,
+        plan,
+        order=60,
+        kinds=(COVERAGE,),
+        sources=("apply_to",),
+        listed=True,
+    ),
+)

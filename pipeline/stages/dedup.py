@@ -220,5 +220,6 @@ SECTIONS = (
         order=30,
         kinds=(EXACT, FUZZY, PIECES, SUBSTRING, DECONTAMINATE),
         default=DedupSettings(),
+        listed=True,
     ),
 )

@@ -65,13 +65,16 @@ RECUT = StageKind(
 
 
 def plan(making: Making, settings: FilterSettings | None) -> None:
-    """Filter every source by the recipe's filters, or by its own; `filter: false` leaves it as it is."""
+    """Filter every source by the recipe's filters, or by its own; `filter: false` leaves it as it is.
+
+    Filters that an entry of `stages` spells hold for sources with filters of their own, too.
+    """
     from gristmill.filters.order import digests_of
 
     recipe = making.recipe
     for source in list(making.last):
         said = recipe.sources[source].filter if source in recipe.sources else True
-        own = settings if said is True else said or None
+        own = settings if said is True or (said and making.spelled) else said or None
         if own is None:
             continue
         piece = FilterSlice(source=source, filter=own, keep_removed=recipe.keep_removed)
@@ -79,5 +82,5 @@ def plan(making: Making, settings: FilterSettings | None) -> None:
         making.last[source] = making.add(f"filter/{source}", FILTER, piece, (making.last[source],), digests)
 
 
-SECTIONS = (Section("filter", FilterSettings, plan, order=20, kinds=(FILTER,)),)
+SECTIONS = (Section("filter", FilterSettings, plan, order=20, kinds=(FILTER,), listed=True),)
 KINDS = (RECUT,)

@@ -177,6 +177,14 @@ def _heldout_fraction(making: Making, settings: NgramSection) -> float:
 
 
 SECTIONS = (
-    Section("ngram", NgramSection, plan, order=50, kinds=(TRAIN, SCORE), sources=("train_on", "apply_to")),
+    Section(
+        "ngram",
+        NgramSection,
+        plan,
+        order=50,
+        kinds=(TRAIN, SCORE),
+        sources=("train_on", "apply_to"),
+        listed=True,
+    ),
     Section("ngram-heldout", None, plan_heldout, order=70, kinds=(HELDOUT,)),
 )

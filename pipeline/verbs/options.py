@@ -165,10 +165,14 @@ def carry_out(
 
 
 def show_plan(recipe: LoadedRecipe, said: Options, until: str | None = None) -> None:
-    """Print for every step, all or up to one stage, whether it is done, stale or to run."""
-    from gristmill.pipeline.look.tables import print_states
+    """Print what a recipe needs, and for every step, all or up to one stage, whether it is done, stale or to
+    run."""
+    from gristmill.pipeline.look.tables import print_needs, print_states
+    from gristmill.pipeline.recipe.about import needs_of
     from gristmill.pipeline.recipe.plan import build_plan
     from gristmill.pipeline.run.runner import states
     from gristmill.pipeline.verbs.invoke import output_folder
 
+    if not said.json:
+        print_needs(needs_of(recipe))
     print_states(states(build_plan(recipe, until), output_folder(recipe, said.out)), as_json=said.json)

@@ -61,7 +61,8 @@ def plan(
     workers: options.Workers = None,
     json: options.Json = False,
 ) -> None:
-    """Say for every step whether it is done, stale (and because of what) or to run; nothing is written.
+    """Say what the recipe needs, and for every step whether it is done, stale (and because of what) or to
+    run; nothing is written.
 
     Example: gristmill plan recipe.yaml --estimate --price 0.04
     """

@@ -90,6 +90,18 @@ def test_url_words_add_their_scores_and_substrings_hide_nowhere(tmp_path: Path) 
     assert found == ["url.word_score", None, "url.word_score", "url.substrings", None]
 
 
+def test_url_words_of_a_file_have_its_score_and_curated_hosts_go_by_a_rule_of_their_own(
+    tmp_path: Path,
+) -> None:
+    """RefinedWeb, appendix G.1: one hard word or two soft ones; Wikipedia comes from its own dump."""
+    hard, soft = write(tmp_path / "h.txt", "casino"), write(tmp_path / "s.txt", "poker", "bonus")
+    curated = write(tmp_path / "c.txt", "wikipedia.org")
+    urls = ["https://a.b/casino", "https://a.b/poker", "https://poker.b/bonus", "https://en.wikipedia.org/x"]
+    section = {"words": {hard: 2, soft: 1}, "curated": [curated]}
+    found = removed_by(documents(["t"] * 4, url=urls), url=section)
+    assert found == ["url.word_score", None, "url.word_score", "url.curated_domain"]
+
+
 def test_a_million_domains_are_mapped_not_read(tmp_path: Path) -> None:
     text = tmp_path / "many.txt"
     text.write_text("\n".join(f"d{number}.example" for number in range(200_000)))

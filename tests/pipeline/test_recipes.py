@@ -6,32 +6,70 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from gristmill.errors import RecipeError
+from gristmill.errors import InputError, RecipeError
+from gristmill.pipeline.recipe.about import Need, needs_of
 from gristmill.pipeline.recipe.file import make_recipe, read_recipe
+from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from tests.support.small_recipe import fixed_inputs
+from gristmill.pipeline.recipe.shipped import shipped, shipped_recipe
+from tests.support.recipe_inputs import lay_out
+from tests.support.small_recipe import pages, write_warc
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "pipeline" / "recipes").glob("*.yaml"))
+RECIPES = [own.name for own in shipped()]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_of_the_package_resolves_into_a_plan(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("crawl", "wikipedia", "books"):
-        (tmp_path / name).mkdir()
-    fixed_inputs(tmp_path / "crawl")
-    (tmp_path / "wikipedia" / "a.jsonl.gz").write_bytes(b"")
-    pq.write_table(pa.table({"content": ["x"]}), tmp_path / "books" / "a.parquet")
-    (tmp_path / path.name).write_text(path.read_text())  # a recipe's inputs lie beside it
-    plan = build_plan(read_recipe(tmp_path / path.name))
-    assert plan.steps[0].name == "extract/web"
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("archive") / "pages.warc.gz"
+    write_warc(path, pages([("page", "A page of a few words, none of which is of interest. " * 20)]))
+    return path
+
+
+def one_row(source: str) -> list[dict[str, str]]:
+    return [{"id": f"{source}:1", "text": f"A text of {source}.", "url": f"http://{source}.example/1"}]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_of_the_package_resolves_into_a_plan(name: str, tmp_path: Path, archive: Path) -> None:
+    recipe = read_recipe(lay_out(name, tmp_path, [archive], one_row))
+    assert needs_of(recipe) == [
+        Need(str(tmp_path / path), what, True) for path, what in shipped_recipe(name).about.needs.items()
+    ]
+    plan = build_plan(recipe)
+    assert plan.steps[0].name.startswith("extract/")
     assert json.dumps(plan.recipe)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_of_the_package_says_whose_it_is_and_what_is_missing(name: str, tmp_path: Path) -> None:
+    own = shipped_recipe(name)
+    assert own.about.summary and len(own.about.summary) <= 120
+    if not own.about.source:
+        return  # one to start from
+    assert own.about.published
+    assert all("http" in what or "rows with" in what or "table" in what for what in own.about.needs.values())
+    path = tmp_path / own.path.name
+    path.write_text(own.text)
+    with pytest.raises(InputError) as failed:
+        build_plan(read_recipe(path))
+    for need, what in own.about.needs.items():
+        assert f"{tmp_path / need}: {what}" in str(failed.value)
+
+
+def test_a_need_whose_setting_is_taken_away_is_no_need(tmp_path: Path) -> None:
+    recipe = read_recipe_with(tmp_path, "wordlists: [{lists: {en: bad.txt}}]")
+    assert [need.path for need in needs_of(recipe)] == [str(tmp_path / "bad.txt")]
+    assert not needs_of(read_recipe_with(tmp_path, "presets: [gopher]"))
+
+
+def read_recipe_with(folder: Path, filters: str) -> Recipe:
+    (folder / "a.yaml").write_text(
+        "name: a\nabout: {needs: {bad.txt: a list}}\nsources: {web: {inputs: a.jsonl}}\n"
+        f"filter: {{{filters}}}\n"
+    )
+    return read_recipe(folder / "a.yaml")
 
 
 def test_a_source_that_a_section_names_must_exist() -> None:
