@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from gristmill.classifiers.ngrams import GOLDEN, MIX_1, MIX_2
+from gristmill.splitmix import GOLDEN, MIX_1, MIX_2
 from gristmill.text.kernel import BYTES, kernel, part
 
 _HASHES = types.Array(types.uint64, 1, "C", readonly=True)

@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.heldout import for_training
+from gristmill.splitmix import GOLDEN, finalise
 from gristmill.storage import cut_by_bytes, read_tables
 from gristmill.text.words import words_of
 
@@ -42,8 +43,6 @@ _BATCH_BYTES = 4 << 20  # of text, counted at once
 _LENGTH_BITS = 3
 _CODES_PER_DOUBLING = 8  # a count is kept to within 4.5 %; 255 codes reach 2^31
 _KEYS_PER_START = 2  # of the index over the upper bits of keys
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # splitmix64 (Steele, Lea and Flood 2014)
-MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +137,7 @@ def keys_by_length(hashes: U64, rows: npt.NDArray[np.int64], order: int) -> list
 def extend(state: U64, word: U64) -> U64:
     """Add a word on the right of n-grams: splitmix64's finaliser, in which every bit turns every other."""
     with np.errstate(over="ignore"):
-        mixed = (state ^ word) + GOLDEN
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * MIX_1
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * MIX_2
-    return mixed ^ (mixed >> np.uint64(31))
+        return finalise((state ^ word) + GOLDEN)
 
 
 def finish(state: U64, length: int) -> U64:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.splitmix import GOLDEN, finalise
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -62,7 +64,7 @@ def keyed_hash(seed: int, purpose: str, ids: pa.Array) -> npt.NDArray[np.uint64]
     halves = id_halves(ids)
     key = np.frombuffer(digest16(str(seed), purpose), dtype="<u8")
     with np.errstate(over="ignore"):
-        return _finalise(_finalise(halves[:, 0] ^ key[0]) ^ halves[:, 1] ^ key[1])
+        return _mixed(_mixed(halves[:, 0] ^ key[0]) ^ halves[:, 1] ^ key[1])
 
 
 def id_halves(ids: pa.Array) -> npt.NDArray[np.uint64]:
@@ -75,8 +77,6 @@ def id_halves(ids: pa.Array) -> npt.NDArray[np.uint64]:
     return np.frombuffer(buffer, dtype="<u8")[2 * ids.offset : 2 * (ids.offset + len(ids))].reshape(-1, 2)
 
 
-def _finalise(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    with np.errstate(over="ignore"):
+        return finalise(x + GOLDEN)

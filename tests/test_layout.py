@@ -48,6 +48,7 @@ FLOOR |= {
     "inside",
     "owner",
     "facts",
+    "splitmix",
 }
 
 

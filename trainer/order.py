@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import UsageError
+from gristmill.splitmix import finalise
 
 U64 = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -44,9 +45,9 @@ class Permutation:
         high, low = x >> np.uint64(self.low_bits), x & self.low_mask
         for turn, key in enumerate(self.keys):
             if turn % 2:
-                low = low ^ (_scramble(high ^ key) & self.low_mask)
+                low = low ^ (finalise(high ^ key) & self.low_mask)
             else:
-                high = high ^ (_scramble(low ^ key) & self.high_mask)
+                high = high ^ (finalise(low ^ key) & self.high_mask)
         return (high << np.uint64(self.low_bits)) | low
 
 
@@ -113,11 +114,3 @@ class Blend:
 
     def _due(self, time: float) -> Ints:
         return np.floor(self.weights * time + 0.5).astype(np.int64)
-
-
-def _scramble(x: U64) -> U64:
-    """Mix 64 bits (the splitmix64 finaliser, Steele, Lea and Flood 2014)."""
-    with np.errstate(over="ignore"):
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
