@@ -43,7 +43,7 @@ class TaskRecord:
     samples: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     timing: dict[str, Any] = field(default_factory=dict)
-    digest: str = ""  # of the body, once it has been read back
+    digest: str = ""  # of the body, once it has been put or read back
 
     @classmethod
     def lost(cls, phase: str, task: str) -> TaskRecord:
@@ -89,11 +89,18 @@ def record_path(folder: Path, phase: str, task: str) -> Path:
 
 
 def put_record(folder: Path, record: TaskRecord) -> bool:
-    """Publish a task's record unless another attempt has; all files it names must be in place."""
+    """Publish a task's record unless another attempt has; all files it names must be in place.
+
+    Its `digest` is then that of the record that is there.
+    """
     for place in sorted({(folder / entry.path).parent for entry in record.files}):
         store_of(folder).settle(place)
     path = record_path(folder, record.phase, record.task)
-    return put_if_absent(path, _envelope(record.body(), record.timing))
+    record.digest, data = _envelope(record.body(), record.timing)
+    if put_if_absent(path, data):
+        return True
+    record.digest = read_record(path).digest
+    return False
 
 
 def finished_keys(folder: Path, phase: str) -> set[str]:
@@ -201,7 +208,7 @@ def put_manifest(manifest: Manifest) -> None:
         "books": manifest.books.as_json() if manifest.books else None,
         "extra": dict(manifest.extra),
     }
-    put_if_absent(manifest.folder / MANIFEST, _envelope(body, dict(manifest.timing)))
+    put_if_absent(manifest.folder / MANIFEST, _envelope(body, dict(manifest.timing))[1])
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -233,8 +240,12 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def _envelope(body: dict[str, Any], timing: dict[str, Any]) -> bytes:
-    return canonical_json({"body": body, "sha256": sha256_json(body), "timing": timing}) + b"\n"
+def _envelope(body: dict[str, Any], timing: dict[str, Any]) -> tuple[str, bytes]:
+    """The digest of a body, and the canonical JSON of both."""
+    spelled = canonical_json(body)
+    digest = hashlib.sha256(spelled).hexdigest()
+    parts = (b'{"body":', spelled, f',"sha256":"{digest}","timing":'.encode(), canonical_json(timing), b"}\n")
+    return digest, b"".join(parts)
 
 
 def _open(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -3,7 +3,7 @@ manifests and records."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import orjson
 from gristmill.errors import GristmillError
 from gristmill.lock import read_holder
 from gristmill.manifest import Manifest, read_manifest
-from gristmill.pipeline.look.stragglers import straggles, usual_seconds
 from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
+from gristmill.pipeline.run.stragglers import straggles, usual_seconds
 from gristmill.trainer.told import last_step
 
 
@@ -38,7 +38,7 @@ def _step(out: Path, name: str, folder: Path | None, running: bool) -> dict[str,
         return {"step": name, "state": "waiting"}
     failed = sorted(path.stem for path in (folder / "quarantine").glob("*.txt"))
     state = "running" if running else "failed" if failed else "stopped"
-    row = {"step": name, "state": state, "failed_shards": failed, **_records(folder)}
+    row = {"step": name, "state": state, "failed_shards": failed, **_phase_at_work(folder, running=running)}
     training = last_step(folder / "train" / "run" / "log.jsonl")
     if training is not None:
         row |= {"training": training, "eta_seconds": training.get("seconds_to_go")}
@@ -64,13 +64,28 @@ def step_row(name: str, manifest: Manifest) -> dict[str, Any]:
     return row
 
 
-def _records(folder: Path) -> dict[str, Any]:
-    """What the records of the phase at work say."""
+def _phase_at_work(folder: Path, *, running: bool) -> dict[str, Any]:
+    """What the driver last wrote of the phase at work; what its records say, where it wrote no sums."""
     try:
-        at_work: Mapping[str, Any] = orjson.loads((folder / PROGRESS).read_bytes())
+        told: Mapping[str, Any] = orjson.loads((folder / PROGRESS).read_bytes())
     except (OSError, orjson.JSONDecodeError):
-        at_work = {}
-    phase = at_work.get("phase")
+        told = {}
+    if "shards" not in told:
+        return _records(folder, told.get("phase"), told.get("total"))
+    facts = ("phase", "total", "shards", "work_seconds", "median_seconds", "stragglers", "peak_bytes", "in")
+    row: dict[str, Any] = {name: told.get(name) for name in (*facts, "kept")}
+    if running:
+        row |= {name: told.get(name) for name in ("num_at_work", "at_work", "waits_for")}
+    times = [told.get("first_ended"), told.get("last_ended")]
+    ahead = sum(
+        min(1.0, task["seconds"] / told["median_seconds"])
+        for task in row.get("at_work") or ()
+        if told["median_seconds"]
+    )
+    return row | _rate(told["shards"], times, told.get("total"), ahead)
+
+
+def _records(folder: Path, phase: str | None, total: int | None) -> dict[str, Any]:
     records = [
         orjson.loads(path.read_bytes()) for path in sorted(folder.glob(f"records/{phase or '*'}/*.json"))
     ]
@@ -85,7 +100,7 @@ def _records(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {
         "phase": phase,
         "shards": len(records),
-        "total": at_work.get("total"),
+        "total": total,
         "work_seconds": round(sum(seconds), 1),
         "median_seconds": usual,
         "stragglers": slow,
@@ -93,16 +108,20 @@ def _records(folder: Path) -> dict[str, Any]:
         "in": sum(book["items_in"] for book in books),
         "kept": sum(book["items_out"].get("kept", 0) for book in books),
     }
-    return row | _rate([record["timing"].get("ended") for record in records], at_work.get("total"))
+    ended = [at for record in records if (at := record["timing"].get("ended")) is not None]
+    return row | _rate(len(ended), [min(ended, default=None), max(ended, default=None)], total)
 
 
-def _rate(ended: list[float | None], total: int | None) -> dict[str, Any]:
-    """Shards a minute since the first ended, and the seconds the others will take at that rate."""
-    times = sorted(time for time in ended if time is not None)
-    if len(times) < 2 or times[-1] <= times[0]:
+def _rate(
+    num_ended: int, times: Sequence[float | None], total: int | None, ahead: float = 0.0
+) -> dict[str, Any]:
+    """Shards a minute since the first ended, and the seconds the others will take at that rate; `ahead` is
+    how far those at work are, in shards."""
+    first, last = times
+    if num_ended < 2 or first is None or last is None or last <= first:
         return {"shards_per_minute": None, "eta_seconds": None}
-    rate = (len(times) - 1) / (times[-1] - times[0])
-    remaining = None if total is None else max(0, total - len(times))
+    rate = (num_ended - 1) / (last - first)
+    remaining = None if total is None else max(0.0, total - num_ended - ahead)
     return {
         "shards_per_minute": round(60 * rate, 2),
         "eta_seconds": None if remaining is None else round(remaining / rate, 1),

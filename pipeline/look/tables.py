@@ -18,11 +18,15 @@ from gristmill.pipeline.look.terminal import rows as table_lines
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import spell_seconds
+from gristmill.pipeline.run.stragglers import straggles
+from gristmill.pipeline.run.watch import spell_straggler
 from gristmill.trainer.told import spell_step
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.about import Need
     from gristmill.pipeline.run.runner import StepState
+
+_SHOWN_TASKS = 3  # at work for long
 
 
 def print_states(states: Sequence[StepState], *, as_json: bool) -> None:
@@ -131,6 +135,8 @@ def print_status(out: Path, *, as_json: bool) -> bool:
             print(one_line(f"{row['step']}: {row['problem']}"))
         if row.get("training"):
             print(one_line(f"{row['step']}: {spell_step(row['training'])}"))
+        for line in at_work(row):
+            print(one_line(f"{row['step']}: {line}"))
         if row.get("stragglers"):
             print(
                 one_line(
@@ -149,6 +155,16 @@ def print_status(out: Path, *, as_json: bool) -> bool:
     )
     print(f"running, pid {holder['pid']} on {holder['host']}" if holder and not status["complete"] else ended)
     return bool(status["complete"])
+
+
+def at_work(row: Mapping[str, Any]) -> Iterator[str]:
+    """Say what a step at work waits for, and which of its tasks at work take far longer than others."""
+    usual = row.get("median_seconds") or 0.0
+    if row.get("waits_for"):
+        yield row["waits_for"]
+    for task in (row.get("at_work") or ())[:_SHOWN_TASKS]:
+        if straggles(task["seconds"], usual, row["shards"]):
+            yield spell_straggler(task, usual)
 
 
 def _shown(row: Mapping[str, Any]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from gristmill.pipeline.look.figures import count, short, size
 from gristmill.pipeline.look.reading import RunView, StepView
-from gristmill.pipeline.look.stragglers import STRAGGLES, straggles, usual_seconds
 from gristmill.pipeline.look.totals import TaskTime
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, note, table, tag
 from gristmill.pipeline.run.progress import spell_seconds
+from gristmill.pipeline.run.stragglers import STRAGGLES, straggles, usual_seconds
 
 _SHOWN = 12
 

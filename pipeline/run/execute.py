@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any, Self
 
 from gristmill.errors import StepFailed
 from gristmill.facts import StepFacts
-from gristmill.hashing import canonical_json
 from gristmill.ledger import Books
 from gristmill.manifest import (
     Manifest,
@@ -24,8 +23,8 @@ from gristmill.manifest import (
     record_path,
 )
 from gristmill.pins import check_pins, share_files
-from gristmill.pipeline.run.engine import Engine, TaskFailure, open_engine
-from gristmill.pipeline.run.folder import PROGRESS
+from gristmill.pipeline.run.attempts import TaskFailure
+from gristmill.pipeline.run.engine import Engine, open_engine
 from gristmill.pipeline.run.job import Job, Phase
 from gristmill.pipeline.run.losses import (
     LostTask,
@@ -38,6 +37,7 @@ from gristmill.pipeline.run.losses import (
 from gristmill.pipeline.run.progress import Progress, spell_seconds
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
+from gristmill.pipeline.run.watch import Watch
 from gristmill.redact import public_url
 from gristmill.storage import write_atomic
 from gristmill.stores import store_of
@@ -48,16 +48,16 @@ _SHOWN_FAILURES = 5
 class Engines:
     """The engines of one run: nothing is started until a phase has work, and Ray is started at most once."""
 
-    def __init__(self, settings: EngineSettings, out: Path) -> None:
-        self.settings, self.out = settings, out
+    def __init__(self, settings: EngineSettings, out: Path, say: Callable[[str], None]) -> None:
+        self.settings, self.out, self.say = settings, out, say
         self._open: dict[str, Engine] = {}
         self._stack = ExitStack()
 
     def for_tasks(self, num_tasks: int) -> Engine:
         wanted = "many" if num_tasks > 1 or "many" in self._open else "one"
         if wanted not in self._open:
-            self._open[wanted] = self._stack.enter_context(open_engine(self.settings, num_tasks=num_tasks))
-            self._open[wanted].check_shared(self.out)
+            opened = open_engine(self.settings, num_tasks=num_tasks, out=self.out, say=self.say)
+            self._open[wanted] = self._stack.enter_context(opened)
         return self._open[wanted]
 
     def __enter__(self) -> Self:
@@ -91,7 +91,9 @@ def execute(
         while True:
             asked = stage.send(records)  # type: ignore[arg-type]  # the first send starts the generator
             phase = after_losses(engines.settings.provide(step.stage, asked), losses)
-            phase = replace(phase, step=(job.settings, job.seed), pins=step.pins)
+            phase = replace(
+                phase, step=(job.settings, job.seed), pins=step.pins, libraries=facts["libraries"]
+            )
             records = run_phase(step, job.folder, phase, engines, progress, losses, allowed_failures)
             done += [record for record in records if not record.is_lost]
     except StopIteration as finish:
@@ -145,12 +147,17 @@ def run_phase(
     told = phase.told and functools.partial(phase.told, folder)
     done = len(phase.tasks) - len(pending)
     progress.phase(f"{step.name} {phase.name}", done=done, total=len(phase.tasks), told=told)
+    watch = Watch(folder, phase.name, len(phase.tasks), progress)
+    paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]
+    watch.found(read_records(paths, slim=True))
     if pending:
-        write_atomic(folder / PROGRESS, canonical_json({"phase": phase.name, "total": len(phase.tasks)}))
+        watch.write()
         try:
-            new = engines.for_tasks(len(pending)).run(folder, phase, pending, lambda task: progress.advance())
+            new = engines.for_tasks(len(pending)).run(folder, phase, pending, watch)
         finally:
             progress.end()
+            watch.at_work([])
+            watch.write()
         losses += [LostTask(phase.name, failure) for failure in new]
         if new:
             _quarantine(folder, phase.name, new)
@@ -158,11 +165,11 @@ def run_phase(
             raise _step_failed(step, folder, new, None)
         if len(losses) > allowed:
             raise _step_failed(step, folder, [loss.failure for loss in losses], allowed)
-        there = finished_keys(folder, phase.name)
-    records = {task.key: TaskRecord.lost(phase.name, task.key) for task in phase.tasks}
-    paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]
-    records.update((record.task, record) for record in read_records(paths, slim=True))
-    return list(records.values())
+    lost = {failure.task.key for failure in new} if pending else set()
+    return [
+        TaskRecord.lost(phase.name, task.key) if task.key in lost else watch.records[task.key]
+        for task in phase.tasks
+    ]
 
 
 def _record_entry(folder: Path, record: TaskRecord) -> dict[str, str]:
@@ -179,7 +186,7 @@ def _quarantine(folder: Path, phase: str, failures: Sequence[TaskFailure]) -> No
     for failure in failures:
         write_atomic(
             folder / "quarantine" / f"{phase}-{failure.task.key}.txt",
-            public_url(failure.traceback).encode("utf-8", "replace"),
+            public_url(failure.report(phase)).encode("utf-8", "replace"),
         )
 
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from gristmill.facts import StepFacts
 from gristmill.location import Roots, staged, use_storage
@@ -83,6 +83,9 @@ class Phase:
     may_lose: bool = False
     pins: Mapping[str, str] = field(default_factory=dict)
     saves: bool = False
+    # What a task takes is said in the recipe, and not cut to the largest node.
+    is_asked: bool = field(default=False, compare=False)
+    libraries: Mapping[str, str] = field(default_factory=dict)  # versions that shape bytes
     told: Callable[[Path], str] | None = None
     step: tuple[Any, int] = (None, 0)  # slice and seed, set when the phase is run
 
@@ -171,6 +174,13 @@ class Attempt(Generic[Settings]):
         return store_of(self.folder).workspace(self.folder / name)
 
 
+class Finished(NamedTuple):
+    """A task that has a record: where it lies, and the digest of what it says."""
+
+    path: str
+    digest: str
+
+
 def attempt(
     folder: Path,
     phase: str,
@@ -180,9 +190,8 @@ def attempt(
     shared: Shared | None = None,
     storage: Roots | None = None,
     checks: Sequence[str] = (),
-) -> str:
-    """Run one task to its committed record and return the record's path; `shared` is what its whole phase
-    has in common.
+) -> Finished:
+    """Run one task to its committed record; `shared` is what its whole phase has in common.
 
     Both engines call this and nothing else; to another process they pass `storage`, how remote outputs are
     reached. `checks` are files to compare with the digests in their names. Raises what the task raises; its
@@ -213,7 +222,7 @@ def attempt(
         put_record(folder, record)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return str(record_path(folder, phase, key))
+    return Finished(str(record_path(folder, phase, key)), record.digest)
 
 
 def function_name(function: Callable[..., None]) -> str:

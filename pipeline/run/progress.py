@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 _PLAIN_SECONDS = 30.0
@@ -32,6 +32,9 @@ class Progress:
         self.title, self.done, self.total, self.started = title, done, total, done
         self.began = self.spoke = time.monotonic()
         self.told: Callable[[], str] | None = None
+        self.aside = ""  # what is slow, or waited for
+        self._at_work: Sequence[float] = ()
+        self._usual = 0.0
 
     def phase(self, title: str, *, done: int, total: int, told: Callable[[], str] | None = None) -> None:
         """Begin a phase of which `done` of `total` tasks were finished before; `end` ends it. `told` is what
@@ -46,6 +49,10 @@ class Progress:
         with self._lock:
             self.done += 1
             self._speak()
+
+    def at_work(self, seconds: Sequence[float], usual: float) -> None:
+        """Be told for how long tasks are at work, and what is usual: it counts towards the time to go."""
+        self._at_work, self._usual = seconds, usual
 
     def end(self) -> None:
         """Leave the line to what comes next."""
@@ -91,6 +98,7 @@ class Progress:
         self.spoke = now
         said = self.told() if self.told else ""
         line = f"  {self.title}: " + (said or f"{self.done}/{self.total} shards{self._remaining(now)}")
+        line += f"; {self.aside}" if self.aside and not said else ""
         if self.live:
             self._draw(line)
         else:
@@ -100,7 +108,8 @@ class Progress:
         fresh = self.done - self.started
         if not fresh:
             return f", {spell_seconds(now - self.began)} so far"
-        seconds = (now - self.began) / fresh * (self.total - self.done)
+        under_way = sum(min(1.0, seconds / self._usual) for seconds in self._at_work) if self._usual else 0.0
+        seconds = (now - self.began) / (fresh + under_way) * max(0.0, self.total - self.done - under_way)
         return f", {spell_seconds(seconds)} to go"
 
 

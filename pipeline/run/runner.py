@@ -73,9 +73,10 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
     """
     began = time.perf_counter()
     check_folder(out, plan.name)
+    out = out.absolute()  # a cluster's workers have folders of their own
     result, checked = RunResult({}, [], [], 0.0), set[Path]()
     previous = _previous(out)
-    with hold_lock(out), stopped_by_signals(), Engines(engine, out) as engines:
+    with hold_lock(out), stopped_by_signals(), Engines(engine, out, progress.note) as engines:
         for step in plan.steps:
             inputs = {name: result.manifests[name] for name in step.inputs}
             facts = ingredients(step, inputs, plan.seed)

@@ -39,7 +39,15 @@ class EngineSettings(BaseModel):
     retry_seconds: float = Field(
         0.5, ge=0, description="pause before the first further attempt; doubles each time"
     )
-    window: int | None = Field(None, ge=1, description="tasks in flight; twice the CPUs and two when unset")
+    window: int | None = Field(
+        None, ge=1, description="tasks in flight; twice the cluster's CPUs and two when unset, as it grows"
+    )
+    speculate: bool = Field(
+        True, description="run the last tasks of a phase a second time on another node that idles"
+    )
+    record_seconds: float = Field(
+        60.0, ge=0, description="how long a finished task's record may take to be seen by the driver"
+    )
     stages: dict[str, StageNeeds] = Field(
         {}, description="what tasks of a stage take, by its name, such as `extract`"
     )
@@ -67,4 +75,4 @@ class EngineSettings(BaseModel):
     def provide(self, stage: str, phase: Phase) -> Phase:
         """Return the phase with what the settings say of its stage."""
         needs = self.stages.get(stage, StageNeeds()).model_dump(exclude_none=True)
-        return replace(phase, **needs)
+        return replace(phase, **needs, is_asked=phase.is_asked or bool(needs.keys() - {"window"}))

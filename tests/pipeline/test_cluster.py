@@ -91,36 +91,6 @@ def test_a_killed_node_costs_only_its_shards(cluster: object, tmp_path: Path) ->
         assert begun < 66
 
 
-def test_an_output_folder_that_a_node_cannot_see_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from gristmill.pipeline.run.engine import RayEngine
-
-    answers = iter([True, False])
-
-    class Blind:
-        """Two nodes of which one does not mount the folder: what Ray would answer."""
-
-        def nodes(self) -> list[dict[str, object]]:
-            return [{"Alive": True, "NodeID": "a" * 56, "NodeManagerAddress": f"10.0.0.{n}"} for n in (1, 2)]
-
-        def remote(self, function: object) -> Blind:
-            return self
-
-        def options(self, **_: object) -> Blind:
-            return self
-
-        def get(self, reference: object) -> bool:
-            return next(answers)
-
-    engine = RayEngine.__new__(RayEngine)
-    engine._ray = Blind()
-    monkeypatch.setattr(Blind, "remote", lambda self, *arguments: self)
-    with pytest.raises(UsageError, match=r"is not shared: 1 of 2 nodes cannot see it \(10\.0\.0\.2\)"):
-        engine.check_shared(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_relative_paths_are_refused_inside_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     monkeypatch.chdir(tmp_path)

@@ -118,6 +118,28 @@ def test_ray_gives_the_same_manifest_as_the_inline_engine_even_when_a_worker_is_
     assert read_manifest(ray.folder).files == inline.files
 
 
+def test_a_shard_that_kills_its_worker_is_tried_as_often_as_one_that_raises(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "starts").mkdir()
+    settings = EngineSettings(kind="ray", workers=2, retry_seconds=0.01)
+    with pytest.raises(StepFailed, match=r"shard 00001: the worker process died: SIGSEGV \(on "):
+        run_plan(
+            plan(numbers=tuple(range(12)), dies=1, starts=str(tmp_path / "starts")),
+            tmp_path / "out",
+            settings,
+            QUIET,
+        )
+    assert len(list((tmp_path / "starts").glob("1-*"))) == 3
+    (report,) = (tmp_path / "out").glob("steps/*/quarantine/map-00001.txt")
+    told = report.read_text()
+    assert told.startswith("task 00001 of phase map, 3 attempts\n")
+    assert "attempt 3 on node" in told and ", pid " in told and "  about to die" in told
+    assert told.splitlines()[-1] == "the worker process died: SIGSEGV"
+    captured = capfd.readouterr()
+    assert "raylet" not in captured.out + captured.err
+
+
 def test_a_task_that_no_node_can_hold_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     needs = {"toy": {"num_cpus": 0.5, "memory_bytes": 1 << 60}}
     settings = EngineSettings.model_validate({"kind": "ray", "workers": 2, "stages": needs})

@@ -1,0 +1,91 @@
+"""Nodes that do not see what the driver sees, run something else, or are broken: left out and named, and
+nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gristmill.pipeline.run.runner import run_plan
+from tests.support.cluster import ROOT, add_node, blind_to, cluster, drive, ended
+from tests.support.toy_stage import INLINE, QUIET, plan
+
+pytestmark = pytest.mark.slow
+TOY: dict[str, Any] = {"numbers": list(range(40)), "seconds": 0.1}
+
+
+@pytest.fixture
+def machines() -> Iterator[Any]:
+    with cluster(num_cpus=1) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def digest(tmp_path_factory: pytest.TempPathFactory) -> str:
+    result = run_plan(plan(**TOY), tmp_path_factory.mktemp("inline") / "out", INLINE, QUIET)
+    return result.manifests["toy/a"].content_digest
+
+
+def test_a_node_that_joins_late_without_the_outputs_mount_is_left_out_and_loses_nothing(
+    machines: Any, tmp_path: Path, digest: str
+) -> None:
+    out = tmp_path / "out"
+    process = drive(machines.address, out, TOY)
+    add_node(machines, 2, **blind_to(out, tmp_path / "blind"))
+    said, told = ended(process)
+    assert said == {"digest": digest}, told
+    assert "is left out: it cannot see the output" in told
+    assert not list((tmp_path / "blind" / "own disk").rglob("*.json"))
+
+
+def test_a_node_with_another_release_is_left_out(machines: Any, tmp_path: Path, digest: str) -> None:
+    other = tmp_path / "other release"
+    shutil.copytree(ROOT / "gristmill", other / "gristmill", ignore=shutil.ignore_patterns("__pycache__"))
+    door = other / "gristmill" / "__init__.py"
+    door.write_text(door.read_text().replace("__version__ = ", "__version__ = '0.0.1old' or "))
+    add_node(machines, 2, PYTHONPATH=f"{other}{os.pathsep}{ROOT}")
+    said, told = ended(drive(machines.address, tmp_path / "out", TOY, cwd=tmp_path))
+    assert said == {"digest": digest}, told
+    assert "is left out: it runs release 0.0.1old" in told
+
+
+def test_a_node_without_an_input_is_left_out_and_named(machines: Any, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "words.txt").write_text("the words")
+    toy = {**TOY, "input": str(tmp_path / "in" / "words.txt")}
+    expected = run_plan(plan(**toy), tmp_path / "inline", INLINE, QUIET).manifests["toy/a"]
+    add_node(machines, 2, **blind_to(tmp_path / "in", tmp_path / "blind"))
+    said, told = ended(drive(machines.address, tmp_path / "out", toy))
+    assert said == {"digest": expected.content_digest}, told
+    assert "is left out: it does not see" in told and "words.txt" in told
+
+
+def test_a_node_on_which_every_task_fails_loses_none_of_them(machines: Any, tmp_path: Path) -> None:
+    toy = {**TOY, "bad_node": True}
+    expected = run_plan(plan(**toy), tmp_path / "inline", INLINE, QUIET).manifests["toy/a"]
+    add_node(machines, 2, TOY_NODE="bad")
+    said, told = ended(drive(machines.address, tmp_path / "out", toy))
+    assert said == {"digest": expected.content_digest}, told
+    assert "is left out: it failed 3 tasks that failed on no other node" in told
+
+
+def test_a_relative_output_of_a_driver_in_another_folder_is_the_drivers(
+    machines: Any, tmp_path: Path, digest: str
+) -> None:
+    said, told = ended(drive(machines.address, Path("out"), TOY, cwd=tmp_path))
+    assert said == {"digest": digest}, told
+    assert list(tmp_path.glob("out/steps/*/manifest.json"))
+
+
+def test_the_last_task_is_begun_a_second_time_where_a_node_idles(machines: Any, tmp_path: Path) -> None:
+    toy = {**TOY, "slow": 34}
+    expected = run_plan(plan(**toy), tmp_path / "inline", INLINE, QUIET).manifests["toy/a"]
+    add_node(machines, 1, TOY_NODE="slow")
+    said, told = ended(drive(machines.address, tmp_path / "out", toy))
+    assert said == {"digest": expected.content_digest}, told
+    assert "another node begins it, too" in told

@@ -1,0 +1,112 @@
+"""Ray clusters of several raylets on loopback, and a driver of its own on them, as on real machines.
+
+A node may see less than others: its Python starts with a `sitecustomize` that hides a folder, or finds
+another release of the package. That stands for a machine without the mount, or with an older install.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# It prints the digest of what the toy stage made, or the error.
+DRIVER = """
+import json, sys
+from gristmill.errors import GristmillError
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.stage import declared
+from tests.support.toy_stage import TOY, plan
+from pathlib import Path
+facts = json.loads(sys.argv[1])
+settings = EngineSettings.model_validate({"kind": "ray", "retry_seconds": 0.1, **facts["engine"]})
+allowed = facts["toy"].pop("allowed", 0)
+try:
+    with declared(kinds=(TOY,)):
+        result = run_plan(plan(allowed, **facts["toy"]), Path(facts["out"]), settings, Progress())
+    print(json.dumps({"digest": result.manifests["toy/a"].content_digest}))
+except GristmillError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+HIDE = """
+import builtins, os, io
+hidden = os.environ["HIDDEN_FOLDER"]
+def hide(module, name):
+    real = getattr(module, name)
+    def seen(path, *arguments, **keywords):
+        if isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(hidden):
+            path = {instead!r} + os.fspath(path)[len(hidden):]
+        return real(path, *arguments, **keywords)
+    setattr(module, name, seen)
+for name in ("stat", "lstat", "open", "mkdir", "listdir", "scandir", "unlink", "rmdir"):
+    hide(os, name)
+hide(builtins, "open")
+io.open = builtins.open
+"""
+
+
+@contextmanager
+def cluster(num_cpus: int = 0) -> Iterator[Any]:
+    """A head node; `add_node` adds others."""
+    from ray.cluster_utils import Cluster
+
+    before = dict(os.environ)
+    os.environ["PYTHONPATH"] = str(ROOT)
+    # Ray spells it so; other things may run beside the tests.
+    os.environ["RAY_raylet_start_wait_time_s"] = "300"  # noqa: SIM112
+    made = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": num_cpus, "object_store_memory": 80 << 20}
+    )
+    try:
+        yield made
+    finally:
+        made.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def add_node(made: Any, num_cpus: int = 1, **environment: str) -> Any:
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        return made.add_node(num_cpus=num_cpus, object_store_memory=80 << 20)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def blind_to(folder: Path, scratch: Path) -> dict[str, str]:
+    """The environment of a node whose `folder` is another one than everybody's: a disk of its own."""
+    code = scratch / "blind"
+    code.mkdir(parents=True, exist_ok=True)
+    (scratch / "own disk").mkdir(exist_ok=True)
+    (code / "sitecustomize.py").write_text(HIDE.format(instead=str(scratch / "own disk")))
+    return {"HIDDEN_FOLDER": str(folder), "PYTHONPATH": f"{code}{os.pathsep}{ROOT}"}
+
+
+def drive(
+    address: str, out: Path, toy: Mapping[str, Any], cwd: Path = ROOT, **engine: Any
+) -> subprocess.Popen[str]:
+    facts = {"out": str(out), "toy": dict(toy), "engine": {"address": address, **engine}}
+    command = [sys.executable, "-W", "ignore", "-c", DRIVER, json.dumps(facts)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process: subprocess.Popen[str], seconds: float = 240) -> tuple[dict[str, Any], str]:
+    """What a driver printed last, and what it said meanwhile."""
+    said, told = process.communicate(timeout=seconds)
+    assert said.strip(), told
+    return json.loads(said.splitlines()[-1]), told
