@@ -110,7 +110,7 @@ _REPORT = ("gristmill.pipeline.report.duplicates:duplicates_section",)
 EXACT = StageKind(
     "dedup-exact",
     ExactSlice,
-    f"{_PHASES}.dedup:exact_stage",
+    f"{_PHASES}.dedup.exact:exact_stage",
     version=5,
     facts=ExactFacts,
     libraries=(*KERNELS, *DEDUP),
@@ -122,7 +122,7 @@ EXACT = StageKind(
 FUZZY = StageKind(
     "dedup-fuzzy",
     FuzzySlice,
-    f"{_PHASES}.dedup:fuzzy_stage",
+    f"{_PHASES}.dedup.fuzzy:fuzzy_stage",
     version=5,
     facts=FuzzyFacts,
     libraries=(*KERNELS, *DEDUP),
@@ -134,7 +134,7 @@ FUZZY = StageKind(
 PIECES = StageKind(
     "dedup-pieces",
     PiecesSlice,
-    f"{_PHASES}.dedup_pieces:pieces_stage",
+    f"{_PHASES}.dedup.pieces:pieces_stage",
     version=3,
     facts=PiecesFacts,
     libraries=(*KERNELS, *DEDUP),
@@ -144,7 +144,7 @@ PIECES = StageKind(
 SUBSTRING = StageKind(
     "dedup-substring",
     SubstringSlice,
-    f"{_PHASES}.dedup_substring:substring_stage",
+    f"{_PHASES}.dedup.substring:substring_stage",
     version=3,
     facts=SubstringFacts,
     libraries=(*KERNELS, *DEDUP),
@@ -154,7 +154,7 @@ SUBSTRING = StageKind(
 DECONTAMINATE = StageKind(
     "dedup-decontaminate",
     DecontaminateSlice,
-    f"{_PHASES}.decontaminate:decontaminate_stage",
+    f"{_PHASES}.dedup.decontaminate:decontaminate_stage",
     version=3,
     facts=DecontaminateFacts,
     libraries=(*KERNELS, *DEDUP),
@@ -202,11 +202,11 @@ def _columns(part: BaseModel) -> Iterator[tuple[str, str]]:
 def _external(part: BaseModel) -> dict[str, str]:
     """Digests of the indexes and benchmarks that a part compares with."""
     if isinstance(part, FuzzySettings):
-        from gristmill.pipeline.phases.dedup_index import index_digest
+        from gristmill.pipeline.phases.dedup.index import index_digest
 
         return index_digest(part)
     if isinstance(part, DecontaminateSettings):
-        from gristmill.pipeline.phases.decontaminate import benchmark_digests
+        from gristmill.pipeline.phases.dedup.decontaminate import benchmark_digests
 
         return benchmark_digests(part)
     return {}

@@ -133,7 +133,7 @@ def dedup_index(
 
     Example: gristmill dedup-index out published --corpus web-2026
     """
-    from gristmill.pipeline.phases.dedup_index import publish_index
+    from gristmill.pipeline.phases.dedup.index import publish_index
 
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"`{target}` is not empty", hint="name a new folder")

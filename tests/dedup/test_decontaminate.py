@@ -12,7 +12,7 @@ from gristmill.dedup.grams import index_benchmarks
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import InputError, UsageError
 from gristmill.pipeline.look.reading import read_view
-from gristmill.pipeline.phases.decontaminate import benchmark_digests
+from gristmill.pipeline.phases.dedup.decontaminate import benchmark_digests
 from gristmill.pipeline.report.contamination import contamination_section
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.verbs.dedup import register

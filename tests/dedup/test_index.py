@@ -8,7 +8,7 @@ import pytest
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.phases.dedup_index import index_digest, indexes
+from gristmill.pipeline.phases.dedup.index import index_digest, indexes
 from tests.support.dedup_drive import documents
 from tests.support.dedup_stages import made_stage, read, run
 from tests.support.made_stage import MadeSlice

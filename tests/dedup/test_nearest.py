@@ -14,7 +14,7 @@ from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.phases.dedup_index import publish_index
+from gristmill.pipeline.phases.dedup.index import publish_index
 from gristmill.pipeline.report.duplicates import duplicates_section
 from gristmill.pipeline.verbs.dedup import register
 from tests.support.dedup_drive import documents

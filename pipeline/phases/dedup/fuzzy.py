@@ -1,4 +1,4 @@
-"""Deduplicate documents of all sources together: exact (text or URL) and fuzzy.
+"""Near duplicates of all sources together: signatures, components of what shares a band key, verification.
 
 Each phase is a set of tasks over shards, or over ranges of sorted keys; what passes between them are files
 that later phases read ranges of. Rows are dense numbers in the order of the input files; nothing that is kept
@@ -7,29 +7,24 @@ depends on them.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from gristmill.dedup import cluster, exact, fuzzy
-from gristmill.dedup.alarm import check_losses
-from gristmill.dedup.decisions import DECISIONS, Applied
+from gristmill.dedup import cluster, fuzzy
+from gristmill.dedup.decisions import DECISIONS
 from gristmill.dedup.runs import key_range, num_parts
-from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.stars import EDGE_BYTES
 from gristmill.facts import Counts
 from gristmill.location import location
-from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.phases import dedup_index
-from gristmill.pipeline.phases.adopt import extra_fields
-from gristmill.pipeline.phases.cluster_samples import (
-    ClusterObserver,
+from gristmill.pipeline.phases.dedup import index
+from gristmill.pipeline.phases.dedup.applied import check_alarm, write_applied
+from gristmill.pipeline.phases.dedup.components import find_components
+from gristmill.pipeline.phases.dedup.giants import verify_giants
+from gristmill.pipeline.phases.dedup.report import report_phases, said
+from gristmill.pipeline.phases.dedup.samples import (
     Compared,
     Decided,
     Largest,
@@ -37,9 +32,6 @@ from gristmill.pipeline.phases.cluster_samples import (
     observe_bounded,
     observe_pairs,
 )
-from gristmill.pipeline.phases.dedup_components import find_components
-from gristmill.pipeline.phases.dedup_giants import verify_giants
-from gristmill.pipeline.phases.dedup_report import report_phases, said
 from gristmill.pipeline.phases.shuffle import (
     DocumentFile,
     files,
@@ -49,16 +41,7 @@ from gristmill.pipeline.phases.shuffle import (
     shards_of,
 )
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage
-from gristmill.pipeline.run.outcomes import Outcomes
-from gristmill.pipeline.stages.dedup import ExactFacts, ExactSlice, FuzzyFacts, FuzzySlice
-
-
-@dataclass(frozen=True, slots=True)
-class Keyed(Counts):
-    """A shard's documents, and those that have a key."""
-
-    documents: int = 0
-    keys: int = 0
+from gristmill.pipeline.stages.dedup import FuzzyFacts, FuzzySlice
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,43 +68,13 @@ class Gathered(Counts):
     shingles: int = 0
 
 
-CARRIED = (pa.field("cluster_id", pa.binary(16)), pa.field("cluster_size", pa.uint32()))
-
-
-def exact_stage(job: Job[ExactSlice]) -> Stage:
-    settings = job.settings.exact
-    shards = shards_of(job)
-    keys = yield over_shards("keys", write_keys, shards)
-    parts = num_parts(Keyed.total(keys).keys, exact.PART_RECORDS)
-    decided = yield over_parts("decide", decide_part, parts, keys=files(job, keys, "keys"))
-    applied = yield over_shards("apply", apply_shard, shards, decisions=files(job, decided, "clusters"))
-    check_alarm(settings, shards, applied, decided)
-    total = Decided.total(decided)
-    return ExactFacts(total.clusters, total.removed, replaced_files=passed_on(job, keys, decided))
-
-
-def write_keys(task: Attempt[ExactSlice], shard: DocumentFile) -> None:
-    out = task.scratch / "keys.run"
-    keyed = Keyed(**exact.map_exact(task.settings.exact, Path(shard.path), shard.first_row, out))
-    task.record.state(keyed)
-    task.publish(out, "keys", keyed.keys)
-
-
-def decide_part(task: Attempt[ExactSlice], part: int, parts: int, keys: list[str]) -> None:
-    out = task.scratch / "clusters.run"
-    counts = exact.reduce_exact([Path(path) for path in keys], *key_range(part, parts), out)
-    largest, decided = Largest(counts.pop("largest")), Decided(**counts)
-    task.record.state(largest, decided)
-    task.publish(out, "clusters", decided.clusters)
-
-
 def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     settings = job.settings.fuzzy
     shards = shards_of(job)
     signed = yield over_shards("signatures", write_bands, shards)
     total = Signed.total(signed)
     num_rows = total.documents
-    old = dedup_index.old_shards(settings, num_rows)
+    old = index.old_shards(settings, num_rows)
     num_keys = total.band_keys + sum(shard.num_keys for shard in old)
     runs: dict[str, Any] = {
         "bands": files(job, signed, "bands"),
@@ -133,7 +86,7 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     found = yield from find_components(job, clustered, all_rows)
     gathered = yield over_shards("gather", gather_shard, shards, components=found.paths)
     if old:
-        gathered = gathered + (yield dedup_index.gather_phase(old, found.paths))
+        gathered = gathered + (yield index.gather_phase(old, found.paths))
     common = {"members": files(job, gathered, "members"), "old_row": num_rows}
     verified = yield Phase("verify", found.tasks(verify_group, settings.split_documents), common)
     verified = verified + (yield from verify_giants(job, found, common))
@@ -154,7 +107,7 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
         facts = replace(facts, old=mine, notes=said(mine))
         found.records.extend(named)
     if settings.index:
-        yield dedup_index.index_phase(job, applied)
+        yield index.index_phase(job, applied)
         against = [str(location(folder).resolve()) for folder in settings.against]
         facts = replace(facts, index=settings.shingling, against=against)
     passing = (signed, clustered, found.records, gathered, verified)
@@ -220,75 +173,7 @@ def verify_group(
     task.publish(pairs, "pairs", compared.listed)
 
 
-def apply_shard(task: Attempt[ExactSlice | FuzzySlice], shard: DocumentFile, decisions: list[str]) -> None:
+def apply_shard(task: Attempt[FuzzySlice], shard: DocumentFile, decisions: list[str]) -> None:
     """Write what a shard keeps and loses; every document has a row of decisions, in `mark` mode too."""
     place = (Path(shard.path), shard.first_row, [Path(run) for run in decisions])
-    piece = task.settings
-    if isinstance(piece, ExactSlice):
-        write_applied(task, shard, exact.apply_exact(piece.exact, *place), DECISIONS)
-    else:
-        write_applied(task, shard, fuzzy.apply_fuzzy(piece.fuzzy, *place), DECISIONS)
-
-
-def write_applied(
-    task: Attempt[Any], shard: DocumentFile, batches: Iterable[Applied], decisions: pa.Schema
-) -> None:
-    """Write and book batches of kept and removed documents and their decisions; documents carry the cluster
-    they are in."""
-    clusters = ClusterObserver(task.seed) if "cluster_size" in decisions.names else None
-    carried = CARRIED if clusters else ()
-    names = {field.name for field in carried}
-    before = [field for field in extra_fields(Path(shard.path)) if field.name not in names]
-    outcomes = Outcomes(task, shard.source, [*before, *carried], sides={"decisions": decisions})
-    cut = "deleted_bytes" in decisions.names
-    for applied in batches:
-        kept, removed = applied.kept, applied.removed
-        if clusters:
-            clusters.see(applied.decisions, both(applied))
-            kept, removed = (with_clusters(part, applied.decisions) for part in (kept, removed))
-        deleted = int(pc.sum(applied.decisions["deleted_bytes"]).as_py() or 0) if cut else 0
-        read = (applied.decisions.num_rows, applied.bytes_in)
-        outcomes.take(read, kept, removed, deleted_bytes=deleted)
-        outcomes.note("decisions", applied.decisions)
-    outcomes.publish()
-    if clusters:
-        clusters.into(task.record)
-
-
-def with_clusters(documents: pa.Table, decisions: pa.Table) -> pa.Table:
-    """Let documents carry their cluster: what is alike is held out together, and a mixture can weight by its
-    size.
-
-    A document found to be alone keeps the cluster that an earlier step found it in.
-    """
-    mine = decisions.filter(pc.is_in(decisions["id"], documents["id"].combine_chunks()))
-    for field in CARRIED:
-        column = mine[field.name]
-        if field.name in documents.column_names:
-            column = pc.if_else(pc.greater(mine["cluster_size"], 1), column, documents[field.name])
-            documents = documents.drop_columns([field.name])
-        documents = documents.append_column(field, column)
-    return documents
-
-
-def both(applied: Applied) -> pa.Table:
-    """The id, URL and text of a batch's documents, kept or removed."""
-    columns = ["id", "url", "text"]
-    return pa.concat_tables([applied.kept.select(columns), applied.removed.select(columns)])
-
-
-def check_alarm(
-    settings: ExactSettings | FuzzySettings,
-    shards: Sequence[DocumentFile],
-    applied: Sequence[TaskRecord],
-    decided: Sequence[TaskRecord],
-) -> None:
-    """Stop the step before it is published when a source has all but gone."""
-    entered: Counter[str] = Counter()
-    removed: Counter[str] = Counter()
-    for shard, record in zip(shards, applied, strict=True):
-        if record.books:
-            entered[shard.source] += record.books.items_in
-            removed[shard.source] += record.books.items_out["removed"]
-    largest = [(survivor, size) for record in decided for survivor, size in record.stated(Largest).largest]
-    check_losses(settings, "deduplication", entered, removed, largest)
+    write_applied(task, shard, fuzzy.apply_fuzzy(task.settings.fuzzy, *place), DECISIONS)

@@ -15,14 +15,14 @@ from gristmill.dedup.stars import row_range
 from gristmill.facts import Counts
 from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.phases.cluster_samples import (
+from gristmill.pipeline.phases.dedup.components import Components
+from gristmill.pipeline.phases.dedup.samples import (
     Compared,
     Decided,
     Largest,
     observe_bounded,
     observe_pairs,
 )
-from gristmill.pipeline.phases.dedup_components import Components
 from gristmill.pipeline.phases.shuffle import files
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice

@@ -18,7 +18,7 @@ from gristmill.errors import UsageError
 from gristmill.facts import Counts, Facts
 from gristmill.hashing import sha256_file
 from gristmill.manifest import TaskRecord
-from gristmill.pipeline.phases.dedup import write_applied
+from gristmill.pipeline.phases.dedup.applied import write_applied
 from gristmill.pipeline.phases.shuffle import DocumentFile, files, over_shards, shards_of
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.dedup import DecontaminateFacts, DecontaminateSlice

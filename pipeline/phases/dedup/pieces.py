@@ -9,7 +9,7 @@ from gristmill.dedup import pieces
 from gristmill.dedup.cuts import CUTS
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.facts import Counts
-from gristmill.pipeline.phases.dedup import write_applied
+from gristmill.pipeline.phases.dedup.applied import write_applied
 from gristmill.pipeline.phases.shuffle import (
     DocumentFile,
     files,

@@ -14,7 +14,7 @@ from gristmill.facts import Counts
 from gristmill.hashing import sha256_json
 from gristmill.location import location
 from gristmill.manifest import MANIFEST, Manifest, TaskRecord, put_manifest, read_manifest
-from gristmill.pipeline.phases.cluster_samples import Members
+from gristmill.pipeline.phases.dedup.samples import Members
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice, IndexFacts

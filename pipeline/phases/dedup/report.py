@@ -10,7 +10,7 @@ from typing import Any
 from gristmill.dedup import nearest
 from gristmill.facts import Counts, Facts
 from gristmill.manifest import TaskRecord
-from gristmill.pipeline.phases.dedup_index import OldShard
+from gristmill.pipeline.phases.dedup.index import OldShard
 from gristmill.pipeline.phases.shuffle import DocumentFile, files
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice
