@@ -123,7 +123,7 @@ def compare(folder: Path, counted: list[str], scored: list[str], peers: str, rou
         "ratio": {"KenLM, one line a call": round(speeds["kneser_ney"] / speeds["kenlm"], 2)},
         "rank_agreement": round(spearman(bits["kneser_ney"], other), 4),
         "rank_agreement_backoff": round(spearman(bits["stupid_backoff"], other), 4),
-        "ngrams": len(models["kneser_ney"].keys),
+        "ngrams": models["kneser_ney"].card["ngrams"],
         "counted_mb": round(sum(len(text.encode()) for text in counted) / 1e6, 2),
         "scored_mb": round(size, 2),
         "documents": len(scored),

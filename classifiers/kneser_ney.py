@@ -131,10 +131,10 @@ def write_table(
     facts: Mapping[str, int],
 ) -> dict[str, Any]:
     """Pack joined ranges, in order of keys; `facts` are those of `join`, summed over ranges."""
-    total = pack(merged, STAT, ("adjusted", "total", "followers"), folder)
+    sizes = pack(merged, STAT, ("adjusted", "total", "followers"), folder)
     card = {
         "words": num_words,
-        "ngrams": total,
+        **sizes,
         "total": facts["total"],
         "types": facts["types"],
         "discounts": [

@@ -3,7 +3,7 @@
     count_file(settings, documents, folder, seed, heldout_fraction)  # map: sorted runs, a few per file of
     documents
     merge_runs(settings, runs, part, parts, out)  # reduce: one range of keys over all runs, pruned
-    write_table(settings, merged, folder, num_words)  # 9 bytes per n-gram: keys and quantised counts
+    write_table(settings, merged, folder, num_words)  # 8 bytes per n-gram, see `ngram_lines`
 
 An n-gram is known by 64 bits: a hash of its words' folded hashes, with its length in the lowest three bits.
 At 10^9 distinct n-grams the chance that a given one meets another is below 10^-9. Words are those with a
@@ -26,15 +26,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.classifiers.ngram_lines import LineWriter
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.heldout import for_training
 from gristmill.splitmix import GOLDEN, finalise
 from gristmill.storage import cut_by_bytes, read_tables
-from gristmill.text.words import words_of
+from gristmill.text.cores import cores_of
 
 U64 = npt.NDArray[np.uint64]
 COUNT = np.dtype([("key", "<u8"), ("count", "<u8")])
-KEYS, CODES, STARTS, CARD = "ngrams.keys", "ngrams.codes", "ngrams.starts", "ngrams.json"
+LINES, CARD = "ngrams.lines", "ngrams.json"
+FORMAT = 2  # of a table's folder
 PART_RECORDS = (
     8_000_000  # of all runs together, that one merge should read: 128 MB, of which it holds a few copies
 )
@@ -42,7 +44,6 @@ _RUN_RECORDS = 4_000_000  # counted before a run is written
 _BATCH_BYTES = 4 << 20  # of text, counted at once
 _LENGTH_BITS = 3
 _CODES_PER_DOUBLING = 8  # a count is kept to within 4.5 %; 255 codes reach 2^31
-_KEYS_PER_START = 2  # of the index over the upper bits of keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Collected:
         self._languages: Counter[str] = Counter()
 
     def words_of(self, batch: pa.Table) -> tuple[U64, npt.NDArray[np.int64]]:
-        hashes, rows = words_with_core(batch["text"])
+        hashes, rows = cores_of(batch["text"])
         names = batch["language"].to_pylist() if "language" in batch.schema.names else [None] * batch.num_rows
         for language, count in zip(names, np.diff(rows).tolist(), strict=True):
             if count:
@@ -110,14 +111,6 @@ class Collected:
         merged.tofile(self._runs[-1])
         self._num_records += len(merged)
         self._pending.clear()
-
-
-def words_with_core(texts: pa.Array | pa.ChunkedArray) -> tuple[U64, npt.NDArray[np.int64]]:
-    """The folded hashes of all words with a letter, mark or number, text i has those from rows[i] to
-    rows[i + 1]: `- - -` has none."""
-    words = words_of(texts)
-    has_core = words.core_chars > 0
-    return words.hash_folded[has_core], np.concatenate(([0], np.cumsum(has_core)))[words.rows]
 
 
 def keys_by_length(hashes: U64, rows: npt.NDArray[np.int64], order: int) -> list[U64]:
@@ -175,39 +168,28 @@ def write_table(
     num_words: int,
     languages: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Pack merged ranges, in order of keys, into a folder: keys, quantised counts, an index, and
-    `ngrams.json`."""
-    total = pack(merged, COUNT, ("count",), folder)
-    return write_card(settings, folder, {"words": num_words, "ngrams": total}, languages)
+    """Pack merged ranges, in order of keys, into a folder: the lines of a table, and `ngrams.json`."""
+    sizes = pack(merged, COUNT, ("count",), folder)
+    return write_card(settings, folder, {"words": num_words, **sizes}, languages)
 
 
-def pack(merged: Sequence[Path], kind: np.dtype[Any], fields: Sequence[str], folder: Path) -> int:
-    """Write keys, the quantised values of some fields side by side, and the index; return the number of
-    keys."""
+def pack(merged: Sequence[Path], kind: np.dtype[Any], fields: Sequence[str], folder: Path) -> dict[str, int]:
+    """Write n-grams with the quantised values of some fields; return how many n-grams and lines they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    total = 0
-    with (folder / KEYS).open("wb") as keys_file, (folder / CODES).open("wb") as codes_file:
-        for path in merged:
-            run = read_run(path, kind)
-            np.ascontiguousarray(run["key"]).tofile(keys_file)
-            quantise(np.stack([run[field] for field in fields], axis=1)).tofile(codes_file)
-            total += len(run)
-    keys = np.memmap(folder / KEYS, "<u8", "r") if total else np.empty(0, "<u8")
-    index_of(keys).astype("<u8").tofile(folder / STARTS)
-    return total
-
-
-def index_of(keys: U64) -> U64:
-    """Where the keys of each of 2^b equal ranges begin, and their number: some two keys a range."""
-    bits = max(0, (len(keys) // _KEYS_PER_START).bit_length())
-    edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.zeros(1, np.uint64)
-    return np.append(np.searchsorted(keys, edges), len(keys)).astype(np.uint64)
+    total = sum(path.stat().st_size for path in merged) // kind.itemsize
+    writer = LineWriter(folder / LINES, total, len(fields))
+    for path in merged:
+        run = read_run(path, kind)
+        writer.write(run["key"], quantise(np.stack([run[field] for field in fields], axis=1)))
+    writer.close()
+    return {"ngrams": total, "lines": writer.num_lines}
 
 
 def write_card(
     settings: NgramSettings, folder: Path, facts: Mapping[str, Any], languages: Mapping[str, int] | None
 ) -> dict[str, Any]:
     card = {
+        "format": FORMAT,
         "order": settings.order,
         "backoff": settings.backoff,
         "min_count": settings.min_count,

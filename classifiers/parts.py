@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.classifiers.ngrams import extend, finish, words_with_core
+from gristmill.classifiers.ngrams import extend, finish
 from gristmill.hashing import digest16
 from gristmill.heldout import UNIT_COLUMN
+from gristmill.text.cores import cores_of
 from gristmill.urls import domain_of
 
 U64 = npt.NDArray[np.uint64]
@@ -98,7 +99,7 @@ def share_in(texts: list[str], known: U64) -> npt.NDArray[np.float64]:
 
 def _shingles(texts: pa.Array | pa.ChunkedArray) -> tuple[U64, npt.NDArray[np.int64]]:
     """Hash the word 5-grams of texts; text i has those from bounds[i] to bounds[i + 1]."""
-    hashes, rows = words_with_core(texts)
+    hashes, rows = cores_of(texts)
     sizes = np.diff(rows)
     counts = np.where(sizes > 0, np.maximum(sizes - _ORDER + 1, 1), 0)
     bounds = np.concatenate(([0], np.cumsum(counts)))

@@ -21,22 +21,17 @@ import pyarrow.compute as pc
 from gristmill.classifiers import ngram_kernel
 from gristmill.classifiers.kenlm_model import KenlmModel
 from gristmill.classifiers.kneser_ney import BEGIN
-from gristmill.classifiers.ngrams import (
-    CARD,
-    CODES,
-    KEYS,
-    STARTS,
-    code_values,
-    index_of,
-    words_with_core,
-)
+from gristmill.classifiers.ngram_lines import open_lines
+from gristmill.classifiers.ngrams import CARD, FORMAT, LINES, code_values
 from gristmill.classifiers.settings import KenlmSettings
 from gristmill.errors import UsageError
 from gristmill.storage import cut_by_bytes
+from gristmill.text.cores import cores_of
+from gristmill.text.words import Scratch
 
 Floats = npt.NDArray[np.float64]
 _BATCH_BYTES = 4 << 20  # of text, scored at once
-_BLOCK_WORDS = 2048  # looked up together: what the kernel holds of them stays in cache
+_BLOCK_WORDS = 512  # looked up together: what the kernel holds of them stays in cache
 
 
 class NgramModel:
@@ -49,18 +44,34 @@ class NgramModel:
                 hint="make one with `gristmill ngram train`, or name a KenLM model's file",
             )
         self.card: dict[str, Any] = json.loads((folder / CARD).read_text())
-        self.keys: npt.NDArray[np.uint64] = self._mapped(folder / KEYS, "<u8")
-        self.codes: npt.NDArray[np.uint8] = self._mapped(folder / CODES, "u1")
-        # Tables of before had no index.
-        self.starts = (
-            self._mapped(folder / STARTS, "<u8") if (folder / STARTS).is_file() else index_of(self.keys)
-        )
+        if self.card.get("format") != FORMAT:
+            raise UsageError(
+                f"the n-gram model in `{folder}` is of format {self.card.get('format', 1)},"
+                f" this version reads {FORMAT}",
+                hint="count it again: `gristmill ngram train`",
+            )
+        self.lines = open_lines(folder / LINES)
         self.is_kneser_ney = self.card.get("smoothing") == "kneser_ney"
-        self.values = code_values()
+        self._block = ngram_kernel.Block.of(_BLOCK_WORDS, int(self.card["order"]))
+        self._scratch = Scratch()
+        self._constants = self._of_kneser_ney() if self.is_kneser_ney else self._of_backoff()
 
-    @staticmethod
-    def _mapped(path: Path, kind: str) -> Any:
-        return np.asarray(np.memmap(path, kind, "r")) if path.stat().st_size else np.empty(0, kind)
+    def _of_backoff(self) -> tuple[Any, ...]:
+        words = max(float(self.card["words"]), 1.0)
+        return float(np.log2(self.card["backoff"])), float(np.log2(words))
+
+    def _of_kneser_ney(self) -> tuple[Any, ...]:
+        """What the terms of the estimate are for each code of a count, so that scoring divides nothing."""
+        values = code_values()
+        discounts = np.array(self.card["discounts"])
+        total, num_types = max(float(self.card["total"]), 1.0), float(self.card["types"])
+        # What the unigrams' discount leaves is shared by all words, and by one that was never seen.
+        rest = float(discounts[0] * num_types / total / (num_types + 1.0))
+        gains = np.zeros((len(discounts) + 1, len(values)))  # row L is of n-grams of L words
+        gains[1:] = np.where(values > 0, np.maximum(values - discounts[:, None], 0.0), 0.0)
+        offs = np.concatenate(([values], discounts[:, None] * values))
+        inverse = np.divide(1.0, values, out=np.zeros(len(values)), where=values > 0)
+        return rest, gains[1] / total, inverse, gains, offs
 
     def sees(self, language: str, min_words: int) -> bool:
         """Whether the model counted words of a language; of a model that does not know what it counted, or
@@ -71,31 +82,27 @@ class NgramModel:
         return bool(languages.get(language, 0) >= max(min_words, 1))
 
     def log2_scores(self, hashes: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64]) -> Floats:
-        """The score of every word given the words before it in its text, in bits (log2, at most 0)."""
-        order = int(self.card["order"])
-        out = np.empty(len(hashes))
-        states, places = (np.zeros((order + 1, _BLOCK_WORDS + 1), kind) for kind in (np.uint64, np.int64))
-        first = np.zeros(len(hashes), np.bool_)
-        first[rows[:-1][np.diff(rows) > 0]] = True
-        shift = np.uint64(64 - (len(self.starts) - 2).bit_length())
-        table = first, np.ascontiguousarray(hashes), self.keys, self.starts
-        if self.is_kneser_ney:
-            card = self.card
-            counts = self.codes, order, self.values
-            sums = np.array(card["discounts"]), max(float(card["total"]), 1.0), float(card["types"])
-            ngram_kernel.kneser_ney(*table, shift, *counts, *sums, BEGIN, states, places, out)
-            np.log2(out, out=out)
-        else:
-            backoff = float(np.log2(self.card["backoff"]))
-            words = float(np.log2(max(float(self.card["words"]), 1.0)))
-            ngram_kernel.stupid_backoff(*table, shift, self.codes, order, backoff, words, states, places, out)
-        return out
+        """The score of every word given the words before it in its text, in bits (log2, at most 0).
+
+        It lasts until the next call.
+        """
+        out: Floats = self._scratch.empty("scores", len(hashes) + 1, np.float64)
+        texts = np.ascontiguousarray(hashes), np.ascontiguousarray(rows, np.int64), BEGIN
+        table = self.lines, int(self.card["lines"]), int(self.card["order"])
+        score = ngram_kernel.kneser_ney if self.is_kneser_ney else ngram_kernel.stupid_backoff
+        score(*texts, *table, *self._constants, *self._block, out)
+        scores = out[:-1]
+        return np.log2(np.minimum(scores, 1.0, out=scores), out=scores) if self.is_kneser_ney else scores
 
     def score(self, documents: pa.Table) -> tuple[Floats, npt.NDArray[np.int64]]:
         """Return per document its bits under the model and its number of words."""
-        hashes, rows = words_with_core(documents["text"])
-        totals = np.concatenate(([0.0], np.cumsum(self.log2_scores(hashes, rows))))
-        return totals[rows[:-1]] - totals[rows[1:]], np.diff(rows)
+        bits, words = [np.empty(0)], [np.empty(0, np.int64)]
+        for batch in cut_by_bytes(documents, _BATCH_BYTES):
+            hashes, rows = cores_of(batch["text"], self._scratch)
+            totals = np.concatenate(([0.0], np.cumsum(self.log2_scores(hashes, rows))))
+            bits.append(totals[rows[:-1]] - totals[rows[1:]])
+            words.append(np.diff(rows))
+        return np.concatenate(bits), np.concatenate(words)
 
     def perplexity(self, documents: pa.Table) -> pa.Array:
         """Perplexity per word, in float32; null for a document without words."""
@@ -122,12 +129,11 @@ class Tally:
     bits: float = 0.0
 
     def add(self, model: NgramModel, documents: pa.Table) -> None:
-        for batch in cut_by_bytes(documents, _BATCH_BYTES):
-            bits, words = model.score(batch)
-            self.docs += batch.num_rows
-            self.words += int(words.sum())
-            self.bytes += int(pc.sum(pc.binary_length(batch["text"])).as_py() or 0)
-            self.bits += float(bits.sum())
+        bits, words = model.score(documents)
+        self.docs += documents.num_rows
+        self.words += int(words.sum())
+        self.bytes += int(pc.sum(pc.binary_length(documents["text"])).as_py() or 0)
+        self.bits += float(bits.sum())
 
     def row(self, source: str) -> dict[str, Any]:
         """Bits per byte and perplexity per word, in the form of the transformer's evaluation rows."""

@@ -149,8 +149,8 @@ class NgramSettings(_Settings):
     smoothing: Literal["stupid_backoff", "kneser_ney"] = Field(
         default="stupid_backoff",
         description=(
-            "kneser_ney: interpolated, one discount for each order (Chen and Goodman 1999); 11 bytes an"
-            " n-gram instead of 9, counting takes three times the disk"
+            "kneser_ney: interpolated, one discount for each order (Chen and Goodman 1999); 10.7 bytes"
+            " an n-gram instead of 8, counting takes three times the disk"
         ),
     )
     backoff: float = Field(

@@ -30,8 +30,8 @@ from gristmill.dedup.radix import group_starts
 from gristmill.dedup.runs import SortedRun, concat
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.dedup.shards import read_batches
-from gristmill.dedup.shingles import word_items
 from gristmill.parquet import read_parquet
+from gristmill.text.cores import cores_of
 from gristmill.text.words import words_of
 
 RULE = "dedup.contaminated"
@@ -92,12 +92,12 @@ def _find_all(
 ) -> list[tuple[FoundGrams, Grams]]:
     """Find the n-grams of every size; those longer than `ngram` only in texts that hold a script without
     spaces."""
-    words, bounds = word_items(text)
+    words, bounds = cores_of(text)
     found = [(grams.find(words, bounds), grams) for grams in known if grams.n <= settings.ngram]
     if len(found) < len(known):
         unspaced = pc.fill_null(pc.match_substring_regex(text, UNSPACED), False).to_numpy()
         docs = np.flatnonzero(unspaced)
-        words, bounds = word_items(text.take(pa.array(docs)))
+        words, bounds = cores_of(text.take(pa.array(docs)))
         for grams in known[len(found) :]:
             part = grams.find(words, bounds)
             found.append((FoundGrams(part.n, docs[part.doc], part.place, part.key), grams))

@@ -18,9 +18,10 @@ import pyarrow as pa
 from gristmill.dedup.benchmarks import characters_per_word, read_items
 from gristmill.dedup.runs import SortedRun, concat, write_run
 from gristmill.dedup.settings import DecontaminateSettings
-from gristmill.dedup.shingles import ngrams, word_items
+from gristmill.dedup.shingles import ngrams
 from gristmill.errors import InputError
 from gristmill.storage import ParquetWriter
+from gristmill.text.cores import cores_of
 
 ITEMS_PER_NGRAM = 64
 _FILTER_BITS = 24
@@ -50,7 +51,7 @@ def index_benchmarks(
             if isinstance(item, int):
                 facts["rows"] += 1
                 continue
-            words, bounds = word_items(pa.chunked_array([[item.text]], pa.large_string()))
+            words, bounds = cores_of(pa.chunked_array([[item.text]], pa.large_string()))
             each = characters_per_word(item.text, len(words))
             facts["layout"] = item.layout
             if len(words) < settings.min_words * each:

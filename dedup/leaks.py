@@ -15,8 +15,8 @@ from gristmill.dedup.benchmarks import Item, characters_per_word, read_items
 from gristmill.dedup.decontaminate import decontaminate
 from gristmill.dedup.grams import index_benchmarks
 from gristmill.dedup.settings import DecontaminateSettings
-from gristmill.dedup.shingles import word_items
 from gristmill.errors import UsageError
+from gristmill.text.cores import cores_of
 
 Change = Callable[[random.Random, list[str], list[str]], list[str]]
 
@@ -82,7 +82,7 @@ def evaluate_leaks(
 
 def _looked_for(settings: DecontaminateSettings, path: Path) -> list[Item]:
     items = [item for item in read_items(path, settings) if isinstance(item, Item)]
-    _hashes, bounds = word_items(pa.chunked_array([[item.text for item in items]], pa.large_string()))
+    _hashes, bounds = cores_of(pa.chunked_array([[item.text for item in items]], pa.large_string()))
     sizes = (bounds[1:] - bounds[:-1]).tolist()
     chosen = [
         item

@@ -15,82 +15,10 @@ from numba import njit, types
 from gristmill.dedup.minhash import Bounds
 from gristmill.dedup.radix import U64, Numbers
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.text.kernel import BYTES, OFFSETS
-from gristmill.text.points import (
-    ASCII_CLASS,
-    ASCII_LOWER,
-    FNV_OFFSET,
-    FNV_PRIME,
-    class_of,
-    decode,
-    finish,
-    lower_of,
-)
-from gristmill.text.tables import CORE, SPACE, UNIT
-from gristmill.text.words import text_spans
+from gristmill.text.cores import cores_of
+from gristmill.text.points import finish
 
 I64 = types.Array(types.int64, 1, "C")
-
-
-# What the loop below asks of an ASCII byte, in one load: lower case in the low 8 bits, then whether it is of
-# a core, then space.
-_ASCII = (
-    ASCII_LOWER | ((ASCII_CLASS & CORE) != 0) * np.uint16(256) | ((ASCII_CLASS & SPACE) != 0) * np.uint16(512)
-).astype(np.uint16)
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
-
-
-@njit([types.int64(OFFSETS, OFFSETS, BYTES, U64, I64)], cache=True, nogil=True)
-def _folded_words(starts, stops, data, hashes, bounds):  # type: ignore[no-untyped-def]
-    """Hash the folded core of every word that has one: `hash_folded` of the shared word pass, and nothing
-    else of it.
-
-    A core's hash is stored anew at each of its letters; marks after that count only if another letter
-    follows. ASCII takes no branches (the end of a word is what a processor cannot guess): a byte that is no
-    letter stores into the slot after, which the next word overwrites, and outside of words the factor is 0
-    and the hash starts afresh. Unsigned indices, because numba asks of signed ones whether they count from
-    the end. `hashes` needs room for two more than there can be words.
-    """
-    count = _ZERO
-    for doc in range(len(starts)):
-        bounds[doc] = np.int64(count)
-        i, stop = np.uint64(starts[doc]), np.uint64(stops[doc])
-        h, inside = FNV_OFFSET, _ZERO
-        while i < stop:
-            first = data[i]
-            if first < 0x80:
-                entry = np.uint64(_ASCII[first])
-                core, space = (entry >> np.uint64(8)) & _ONE, entry >> np.uint64(9)
-                ended = inside & space
-                inside = core | (inside & (space ^ _ONE))
-                mask = _ZERO - inside
-                h = (h ^ (entry & np.uint64(255))) * (FNV_PRIME & mask) + (FNV_OFFSET & ~mask)
-                hashes[count + (core ^ _ONE)] = h
-                count += ended
-                i += _ONE
-                continue
-            point, width = decode(data, np.int64(i), np.int64(stop))
-            bits = class_of(point)
-            i += np.uint64(width)
-            if bits & CORE:
-                if bits & UNIT and inside:
-                    count += _ONE
-                    h = FNV_OFFSET
-                h = (h ^ np.uint64(lower_of(point))) * FNV_PRIME
-                if point == 0x130:
-                    h = (h ^ np.uint64(0x307)) * FNV_PRIME
-                hashes[count] = h
-                inside = _ONE
-            elif inside and not bits & SPACE:
-                h = (h ^ np.uint64(point)) * FNV_PRIME
-            if inside and bits & (SPACE | UNIT):
-                count += _ONE
-                h, inside = FNV_OFFSET, _ZERO
-        count += inside
-    bounds[len(starts)] = np.int64(count)
-    for place in range(count):
-        hashes[place] = finish(hashes[place])
-    return np.int64(count)
 
 
 @njit([U64(U64)], cache=True, nogil=True)
@@ -136,7 +64,7 @@ def shingle_texts(settings: FuzzySettings, text: pa.ChunkedArray) -> tuple[Numbe
 
         return shingle_strings(settings, text.to_pylist())
     return ngrams(
-        *(word_items(text) if settings.shingle == "words" else _character_items(text)), settings.ngram
+        *(cores_of(text) if settings.shingle == "words" else _character_items(text)), settings.ngram
     )
 
 
@@ -157,14 +85,3 @@ def _character_items(text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
     folded = [" ".join((value or "").casefold().split()) for value in text.to_pylist()]
     points = np.frombuffer("".join(folded).encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
     return _mixed(points), np.concatenate([[0], np.cumsum([len(value) for value in folded])]).astype(np.int64)
-
-
-def word_items(text: pa.ChunkedArray) -> tuple[Numbers, Bounds]:
-    """Return the folded hashes of all words with a core (a letter, mark or number), and where each text
-    begins."""
-    starts, stops, data = text_spans(text)
-    hashes, bounds = (
-        np.empty(int((stops - starts).sum()) // 2 + len(starts) + 2, np.uint64),
-        np.empty(len(starts) + 1, np.int64),
-    )
-    return hashes[: _folded_words(starts, stops, data, hashes, bounds)], bounds

@@ -14,6 +14,7 @@ from gristmill.classifiers import ngrams
 from gristmill.classifiers.perplexity import NgramModel, Tally
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import UsageError
+from gristmill.text.cores import cores_of
 from tests.support.classified import TEXTS, write_documents
 from tests.support.ngram_truth import brute_force, hashes_of, key
 
@@ -56,7 +57,7 @@ def test_a_file_counted_in_many_runs_counts_the_same(tmp_path: Path, monkeypatch
     assert len(list((cut / "0").glob("*.run"))) > 3
     assert all(
         (cut / "table" / name).read_bytes() == (whole / name).read_bytes()
-        for name in (ngrams.KEYS, ngrams.CODES)
+        for name in (ngrams.LINES, ngrams.CARD)
     )
 
 
@@ -72,7 +73,7 @@ def test_scores_are_stupid_backoff_over_quantised_counts(tmp_path: Path) -> None
     folder = build(tmp_path / "lm", texts, SETTINGS, 2, 2)
     truth, total = brute_force(texts), sum(len(hashes_of(text)) for text in texts)
     text = TEXTS[3][:400] + " never seen zyzzyva here " + TEXTS[5][:200]
-    hashes, rows = ngrams.words_with_core(pa.array([text, TEXTS[20][:300], "- -"], pa.large_string()))
+    hashes, rows = cores_of(pa.array([text, TEXTS[20][:300], "- -"], pa.large_string()))
 
     def plain(gram: tuple[int, ...]) -> float:
         if len(gram) == 1:
@@ -132,5 +133,5 @@ def test_the_table_is_the_same_for_any_sharding(tmp_path: Path) -> None:
     tables: list[Any] = []
     for files, parts in ((1, 1), (3, 5)):
         folder = build(tmp_path / f"{files}", TEXTS[:12], NgramSettings(), files, parts) / "table"
-        tables.append([(folder / name).read_bytes() for name in (ngrams.KEYS, ngrams.CODES, ngrams.CARD)])
+        tables.append([(folder / name).read_bytes() for name in (ngrams.LINES, ngrams.CARD)])
     assert tables[0] == tables[1]

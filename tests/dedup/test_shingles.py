@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.dedup.shingles import shingle_texts, word_items
+from gristmill.dedup.shingles import shingle_texts
+from gristmill.text.cores import cores_of
 from gristmill.text.words import words_of
 
 
@@ -23,7 +24,7 @@ def test_word_hashes_are_those_of_the_shared_word_pass(texts: list[str | None], 
     text = column(*texts).slice(skip)
     words = words_of(text)
     cored = words.core_end > words.core_start
-    hashes, bounds = word_items(text)
+    hashes, bounds = cores_of(text)
     assert hashes.tolist() == words.hash_folded[cored].tolist()
     assert bounds.tolist() == np.concatenate([[0], np.cumsum(cored)])[words.rows].tolist()
 

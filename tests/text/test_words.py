@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.text import reference, tables
+from gristmill.text.cores import cores_of
 from gristmill.text.words import ENDS_SENTENCE, GLUED, HAS_LETTER, Words, scan, spans, text_spans, words_of
 
 # What makes word passes go wrong, more often than chance would bring it: odd spaces, line ends, marks,
@@ -70,6 +71,15 @@ def check(texts: list[str | None], words: Words, base: np.ndarray) -> None:
 def test_kernel_and_reference_agree_on_arbitrary_text(values: list[str | None]) -> None:
     array = pa.array(values, pa.large_string())
     check(values, words_of(array), text_spans(array)[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(st.none(), texts()), max_size=4))
+def test_hashes_alone_are_those_of_the_words_that_have_a_core(values: list[str | None]) -> None:
+    hashes, rows = cores_of(pa.array(["x y", *values, None], pa.large_string())[1:])
+    for number, text in enumerate([*values, None]):
+        expected = [word.hash_folded for word in reference.words(text or "") if word.core]
+        assert hashes[rows[number] : rows[number + 1]].tolist() == expected, text
 
 
 @pytest.mark.slow
