@@ -13,6 +13,7 @@ from gristmill.errors import GristmillError
 from gristmill.lock import read_holder
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
+from gristmill.pipeline.run.job import records_at_work
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.stragglers import straggles, usual_seconds
 from gristmill.trainer.told import last_step
@@ -100,6 +101,7 @@ def _records(folder: Path, phase: str | None, total: int | None) -> dict[str, An
     row: dict[str, Any] = {
         "phase": phase,
         "shards": len(records),
+        "records_at_work": records_at_work(folder, phase) if phase else 0,
         "total": total,
         "work_seconds": round(sum(seconds), 1),
         "median_seconds": usual,

@@ -16,8 +16,9 @@ from gristmill.pipeline.estimate.sample import Sampled, choose_sample
 from gristmill.pipeline.estimate.scale_up import Prediction, estimate, wall_of
 from gristmill.pipeline.estimate.schedule import DRIVER_SECONDS, ends_of, makespan, simulate
 from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.run.called import without_secrets
 from gristmill.pipeline.run.runner import run_plan
-from gristmill.pipeline.verbs.invoke import load_recipe, without_secrets
+from gristmill.pipeline.verbs.invoke import load_recipe
 from tests.support.toy_stage import INLINE, QUIET
 
 
