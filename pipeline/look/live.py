@@ -75,6 +75,7 @@ def _phase_at_work(folder: Path, *, running: bool) -> dict[str, Any]:
         return _records(folder, told.get("phase"), told.get("total"))
     facts = ("phase", "total", "shards", "work_seconds", "median_seconds", "stragglers", "peak_bytes", "in")
     row: dict[str, Any] = {name: told.get(name) for name in (*facts, "kept")}
+    row["records_at_work"] = records_at_work(folder, told["phase"])
     if running:
         row |= {name: told.get(name) for name in ("num_at_work", "at_work", "waits_for")}
     times = [told.get("first_ended"), told.get("last_ended")]
