@@ -20,6 +20,9 @@ class KnownWords:
     """A model's vocabulary, for counting; a model with subwords knows a vector for every word."""
 
     def __init__(self, model: Any) -> None:
+        self._knows = getattr(model, "knows", None)
+        if self._knows:  # hashed features: no list of words
+            return
         self._words = frozenset(
             word for word in model.get_words(on_unicode_error="ignore") if _lettered(word)
         )
@@ -33,6 +36,10 @@ class KnownWords:
         known, lettered = np.zeros(len(lines), np.int64), np.zeros(len(lines), np.int64)
         for row, line in enumerate(lines):
             words = _SEPARATOR.split(line)
+            if self._knows:
+                mine = [word for word in words if _lettered(word)]
+                known[row], lettered[row] = sum(map(self._knows, mine)), len(mine)
+                continue
             inside = sum(map(self._words.__contains__, words))
             others = sum(map(_lettered, (word for word in words if word not in self._words)))
             lettered[row] = inside + others

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from gristmill.classifiers import calibrate
 from gristmill.classifiers.fasttext_child import train_supervised
+from gristmill.classifiers.hashing_tf import is_hashing_tf, open_hashing_tf, train_hashing_tf
 from gristmill.classifiers.keep import fit_alpha
 from gristmill.classifiers.known import KnownWords, too_little
 from gristmill.classifiers.lines import lines
@@ -91,7 +92,8 @@ def _train_one(
     settings: ClassifierSettings, taught: Taught, heldout: Heldout, folder: Path, seed: int, name: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train one model, calibrate it on one half of what is held out, and report on the other."""
-    model = _train_fasttext(settings, taught, folder, seed, name)
+    train_model = _train_hashing_tf if settings.features == "hashing_tf" else _train_fasttext
+    model = train_model(settings, taught, folder, seed, name)
     vocabulary = KnownWords(model)
 
     def outputs(passages: Sequence[Passage]) -> Floats:
@@ -140,6 +142,19 @@ def _train_fasttext(settings: ClassifierSettings, taught: Taught, folder: Path, 
     train_supervised(examples, folder / name, arguments)
     examples.unlink()
     return open_model(str(folder / name))
+
+
+def _train_hashing_tf(
+    settings: ClassifierSettings, taught: Taught, folder: Path, seed: int, name: str
+) -> Any:
+    folder.mkdir(parents=True, exist_ok=True)
+    good, bad = (
+        [passage.text for passage in sorted(side, key=lambda passage: (_place(passage), passage.text))]
+        for side in (taught.positives, taught.negatives)
+    )
+    model = train_hashing_tf(good, bad, (POSITIVE, NEGATIVE), settings.num_features)
+    model.save(folder / name)
+    return open_hashing_tf(folder / name)
 
 
 def _place(passage: Passage) -> int:
@@ -227,7 +242,8 @@ class _Opened:
 
     def __init__(self, path: Path, card: Mapping[str, Any], weights: Mapping[str, float] | None) -> None:
         try:
-            self.model = open_model(str(path))
+            is_hashed = path.is_file() and is_hashing_tf(path)
+            self.model = open_hashing_tf(path) if is_hashed else open_model(str(path))
         except FileNotFoundError:
             raise UsageError(
                 f"there is no classifier at `{path}`", hint="train one with `gristmill classify train`"

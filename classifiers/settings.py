@@ -120,6 +120,16 @@ class ClassifierSettings(_Settings):
         lt=1,
         description="share kept from training, by domain: half calibrates, the other half is reported on",
     )
+    features: Literal["fasttext", "hashing_tf"] = Field(
+        default="fasttext",
+        description=(
+            "what is trained: a fastText model; or GPT-3's, term frequencies hashed as Spark does and"
+            " logistic regression"
+        ),
+    )
+    num_features: int = Field(
+        default=1 << 18, ge=1 << 8, le=1 << 26, description="of `hashing_tf`; Spark's default: 262,144"
+    )
     dim: int = Field(default=16, ge=1, description="length of the vectors; two classes need few")
     epoch: int = Field(default=5, ge=1, description="passes over the passages (fastText's default)")
     learning_rate: float = Field(

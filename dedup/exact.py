@@ -28,13 +28,13 @@ from gristmill.dedup.decisions import (
     largest_clusters,
     write_decisions,
 )
-from gristmill.dedup.normal import normal_form, words_only
 from gristmill.dedup.order import Numbers, columns_needed, member_columns
 from gristmill.dedup.radix import argsort, group_starts
 from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import ExactSettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.hashing import digest16
+from gristmill.text.normal import normal_form, words_only
 from gristmill.urls import normalise_url
 
 PART_RECORDS = 4_000_000  # documents per reduce task: 72 bytes each, twice while sorting

@@ -274,6 +274,34 @@ class SubstringSettings(_Settings):
     )
 
 
+class ContainedSettings(_Settings):
+    """DCLM's Bloom filter of n-grams (BFF, `--remove-type old-both`), exactly: paragraphs, and documents,
+    most of whose n-grams earlier documents hold."""
+
+    ngram: int = Field(13, ge=1, le=64, description="words; DCLM-Baseline: 13 of Unicode's words")
+    min_words: int = Field(
+        13,
+        ge=1,
+        description="a paragraph of fewer words is never cut; one shorter than `ngram` is one n-gram",
+    )
+    threshold: float = Field(
+        0.8, ge=0, le=1, description="a larger share of n-grams held is a duplicate; DCLM-Baseline: 0.8"
+    )
+    remove: Literal["both", "paragraph", "document"] = Field(
+        "both", description="both: BFF's old-both; or paragraphs alone, or documents alone"
+    )
+    scope: str = Field(
+        "all", min_length=1, description="compare within: `all`, `source`, or the name of any column"
+    )
+    min_characters: int = Field(1, ge=0, description="a document left with fewer characters is removed")
+
+    @model_validator(mode="after")
+    def _short_is_shorter(self) -> Self:
+        if self.min_words > self.ngram:
+            raise ValueError(f"`min_words` must be at most `ngram` ({self.ngram}), got {self.min_words}")
+        return self
+
+
 class DecontaminateSettings(_Settings):
     """Overlap with benchmarks: documents that hold an n-gram of a benchmark item are removed or cut."""
 
@@ -336,6 +364,9 @@ class DedupSettings(_Settings):
     paragraphs: ParagraphSettings | None = Field(None, description="paragraphs, as CCNet does")
     spans: SpanSettings | None = Field(None, description="spans of three sentences, as C4's paper says")
 
+    ngrams: ContainedSettings | None = Field(
+        None, description="paragraphs and documents of n-grams seen before, as DCLM's Bloom filter does"
+    )
     substring: SubstringSettings | None = Field(
         None, description="substrings of 50 words and more; off by default"
     )

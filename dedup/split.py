@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from gristmill.dedup.normal import normal_form, without_accents, words_only
 from gristmill.dedup.settings import PieceSettings, SpanSettings
+from gristmill.text.normal import normal_form, without_accents, words_only
 from gristmill.text.words import text_spans, words_of
 
 _DIGIT = re.compile(r"\d")

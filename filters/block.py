@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.filters.edits import Edits
-from gristmill.filters.rules import Rule
+from gristmill.filters.rules import Bound, Rule
 from gristmill.text.words import Int64s, Scratch, Words, scan, text_spans
 
 # Signals of words and lines are measured on at most this much of a document, cut between characters: hash
@@ -86,6 +86,9 @@ class Block:
     languages: tuple[str, ...] | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     recipe: str = ""  # what decides signals and edits, as canonical JSON: equal recipes measure the same
+    # Bounds of rules that are others for documents of a language; the signal `spoken` says which it is.
+    by_language: Mapping[str, Mapping[str, Bound]] = field(default_factory=dict)
+    spoken: str = ""
     detail: str | None = None  # a signal with words that say why, joined to the name of the rule that removes
 
     def applies(self, documents: pa.Table) -> npt.NDArray[np.bool_] | None:

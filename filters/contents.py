@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from gristmill.errors import InputError, UsageError
 from gristmill.filters.block import Batch, Block, Measured
-from gristmill.filters.edits import Edits
+from gristmill.filters.edits import Edits, difference
 from gristmill.filters.files import digest_of, load_fasttext, predict, read_lines
 from gristmill.filters.options import DatatroveSettings, FunctionSettings, ModelSettings, WordListSettings
 from gristmill.filters.own_code import class_file, code_digests, load_function
@@ -185,7 +185,7 @@ def datatrove_block(settings: DatatroveSettings, made_of: type) -> Block:
             removed.append(int(not kept))
             reasons.append(None if kept else reason)
             if document.text != text:
-                edits.append(_difference(row, text.encode(), document.text.encode()))
+                edits.append(difference(row, text.encode(), document.text.encode()))
         return Measured({"removed": np.array(removed, np.int64), "reason": reasons}, Edits.of(edits))
 
     block = f"datatrove.{name}"
@@ -195,24 +195,3 @@ def datatrove_block(settings: DatatroveSettings, made_of: type) -> Block:
     digests = code_digests(source) if source else {}
     edits = (f"{block}.text",)
     return Block(block, signals, (rule,), measure, edits=edits, digests=digests, detail="reason")
-
-
-def _difference(row: int, before: bytes, after: bytes) -> tuple[int, int, int, int, bytes]:
-    """Return one edit that turns a text into another: what lies between their common start and their common
-    end."""
-    shorter = min(len(before), len(after))
-    first, second = (np.frombuffer(text, np.uint8) for text in (before, after))
-    start = _common(first[:shorter], second[:shorter])
-    while start and start < len(before) and before[start] & 0xC0 == 0x80:
-        start -= 1
-    left = shorter - start
-    tail = _common(first[len(before) - left :][::-1], second[len(after) - left :][::-1])
-    while tail and before[len(before) - tail] & 0xC0 == 0x80:
-        tail -= 1
-    return row, start, len(before) - tail, 0, after[start : len(after) - tail]
-
-
-def _common(first: np.ndarray, second: np.ndarray) -> int:
-    """How many bytes at their starts two arrays of one length share."""
-    other = first != second
-    return int(other.argmax()) if other.any() else len(first)

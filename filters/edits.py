@@ -173,3 +173,24 @@ def edit_column(num_rows: int, edits: Sequence[Edits]) -> pa.Array:
     )
     counts = np.bincount(total[0].astype(np.int64), minlength=num_rows)
     return pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), values)
+
+
+def difference(row: int, before: bytes, after: bytes) -> tuple[int, int, int, int, bytes]:
+    """Return one edit that turns a text into another: what lies between their common start and their common
+    end."""
+    shorter = min(len(before), len(after))
+    first, second = (np.frombuffer(text, np.uint8) for text in (before, after))
+    start = _common(first[:shorter], second[:shorter])
+    while start and start < len(before) and before[start] & 0xC0 == 0x80:
+        start -= 1
+    left = shorter - start
+    tail = _common(first[len(before) - left :][::-1], second[len(after) - left :][::-1])
+    while tail and before[len(before) - tail] & 0xC0 == 0x80:
+        tail -= 1
+    return row, start, len(before) - tail, 0, after[start : len(after) - tail]
+
+
+def _common(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> int:
+    """How many bytes at their starts two arrays of one length share."""
+    other = first != second
+    return int(other.argmax()) if other.any() else len(first)

@@ -118,6 +118,15 @@ class LanguageSettings(FilterSection):
         return keep
 
 
+class StopWordSettings(FilterSection):
+    """Stop words by language: a text in a language that has few of them is none (Gopher's rule, for all)."""
+
+    lists: dict[str, tuple[str, ...] | str] = Field(
+        {}, description="language code: its stop words, or a file of them; besides those of `by_language`"
+    )
+    min: int = Field(2, ge=0, description="distinct ones that a document must have (Gopher: 2)")
+
+
 class WordListSettings(Bounded):
     """Words that documents may not hold: C4's badwords, toxicity or NSFW lists."""
 

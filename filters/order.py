@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gristmill.filters.block import Block
+import pyarrow as pa
+
+from gristmill.filters.block import Batch, Block, Measured
+from gristmill.filters.by_language import (
+    STOP_WORDS,
+    language_bounds,
+    read_thresholds,
+    stop_word_block,
+    threshold_paths,
+)
 from gristmill.filters.contents import datatrove_block, function_block, model_block, word_list_block
+from gristmill.filters.files import digest_of
 from gristmill.filters.options import FilterSection
 from gristmill.filters.own_code import class_file, code_digests, filter_classes, function_file
 from gristmill.filters.pii import pii_block
@@ -27,7 +37,28 @@ def build_blocks(settings: FilterSettings, seed: int) -> list[Block]:
     blocks += [function_block(part) for part in settings.rules]
     named = {block.name: block for block in blocks}
     recipes = dict(_recipes(settings))
-    return [replace(named[name], recipe=recipes[name]) for name in settings.order or settings.names]
+    built = [replace(named[name], recipe=recipes[name]) for name in settings.order or settings.names]
+    return [_by_language(settings, block) for block in built]
+
+
+def _by_language(settings: FilterSettings, block: Block) -> Block:
+    """Give a block the bounds that are others for some languages, and the signal that says which one."""
+    bounds = language_bounds(settings, block)
+    if not bounds:
+        return block
+    recipe = f"{block.recipe} by language"
+    if "code" in block.signals:  # the language that the filter itself finds
+        return replace(block, by_language=bounds, spoken="code", recipe=recipe)
+
+    def measure(batch: Batch) -> Measured:
+        measured = block.measure(batch)
+        spoken = batch.documents.column("language").to_pylist()
+        return replace(measured, signals={**measured.signals, "spoken": spoken})
+
+    signals = {**block.signals, "spoken": pa.string()}
+    return replace(
+        block, signals=signals, measure=measure, by_language=bounds, spoken="spoken", recipe=recipe
+    )
 
 
 def digests_of(settings: FilterSettings, seed: int) -> dict[str, str]:
@@ -46,6 +77,8 @@ def digests_of(settings: FilterSettings, seed: int) -> dict[str, str]:
         path, _, name = rule.function.rpartition(":")
         digests = code_digests(function_file(path, name))
         found |= {f"rules.{rule.rule}.{name}": digest for name, digest in digests.items()}
+    if paths := threshold_paths(settings):
+        found["by_language"] = digest_of(paths)
     return found
 
 
@@ -58,6 +91,8 @@ def _blocks_without_code(settings: FilterSettings, seed: int) -> list[Block]:
     if settings.language is not None:
         blocks.append(language_block(settings.language))
     blocks += [PRESETS[name].block(*resolve(name, settings.set)) for name in settings.presets]
+    if settings.stop_words is not None:
+        blocks.append(stop_word_block(settings.stop_words, settings.by_language))
     blocks += [word_list_block(part, seed) for part in settings.wordlists]
     blocks += [model_block(part) for part in settings.models]
     blocks += [pii_block(settings.pii)] if settings.pii is not None else []
@@ -87,6 +122,13 @@ def _recipes(settings: FilterSettings) -> Iterator[tuple[str, str]]:
         part = getattr(settings, name)
         if part is not None:
             yield name, spell(part, *bounds)
+    if settings.stop_words is not None:
+        configs = {
+            code: read_thresholds(said)[1]
+            for code, said in settings.by_language.items()
+            if isinstance(said, str)
+        }
+        yield STOP_WORDS, spell(settings.stop_words) + canonical_json(configs).decode()
     yield from ((part.name, spell(part, "max_fraction")) for part in settings.wordlists)
     yield from ((part.name, spell(part)) for part in settings.models)
     yield from ((f"datatrove.{part.filter.rpartition('.')[2]}", spell(part)) for part in settings.datatrove)

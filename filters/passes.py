@@ -27,7 +27,7 @@ from gristmill.document import REMOVAL_FIELDS, removed_schema
 from gristmill.filters.block import Batch, Block
 from gristmill.filters.edits import EDIT, Edits, apply_edits, edit_column
 from gristmill.filters.order import build_blocks
-from gristmill.filters.rules import Rule, Verdict, decide, histogram
+from gristmill.filters.rules import Rule, Verdict, decide, decide_again, histogram
 from gristmill.filters.settings import FilterSettings
 from gristmill.text.words import Scratch
 
@@ -164,7 +164,12 @@ class Filters:
                 measured = measured & np.asarray(
                     signals.column(part.column(block, "applies")).fill_null(False)
                 ).astype(bool)
-            verdicts.append(decide(block.rules, own, measured, rows))
+            verdict = decide(block.rules, own, measured, rows)
+            if block.by_language:
+                spoken = np.asarray(signals.column(part.column(block, block.spoken)).to_pylist(), object)
+                for language, bounds in block.by_language.items():
+                    decide_again(block.rules, verdict, spoken == language, bounds)
+            verdicts.append(verdict)
         names = ("failed", "values", "sides", "applies")
         columns = (np.concatenate([getattr(verdict, name) for verdict in verdicts]) for name in names)
         return Verdict(*columns)

@@ -7,14 +7,11 @@ rule off, and `set: {c4-code.min_words_per_line: 3}` changes a parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
-from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.c4 import C4_EDITS, C4_SIGNALS, measure_c4
+from gristmill.filters.corpora import CORPUS_PRESETS
+from gristmill.filters.preset import COUNTS, LENGTHS, UNIT, Preset, rules_of
 from gristmill.filters.quality import (
     FINEWEB_SIGNALS,
     GOPHER_SIGNALS,
@@ -25,7 +22,7 @@ from gristmill.filters.quality import (
 )
 from gristmill.filters.refinedweb import LINE_EDITS, LINE_SIGNALS, measure_lines
 from gristmill.filters.repetition import REPETITION_SIGNALS, measure_repetition
-from gristmill.filters.rules import Bound, Rule
+from gristmill.filters.rules import Bound
 
 MASSIVETEXT = "Rae et al. 2021 (arXiv:2112.11446), appendix A1.1"
 TABLE_A1 = "Rae et al. 2021 (arXiv:2112.11446), table A1"
@@ -35,87 +32,19 @@ FINEWEB_CODE = "datatrove, FineWebQualityFilter, as run for FineWeb"
 FINEWEB_PAPER = "Penedo et al. 2024 (arXiv:2406.17557), section 3.6"
 REFINEDWEB = "Penedo et al. 2023 (arXiv:2306.01116), appendix G.2"
 
-_UNIT = tuple(number / 20 for number in range(21))
-_COUNTS = (
-    0.0,
-    1,
-    2,
-    3,
-    5,
-    10,
-    20,
-    50,
-    100,
-    200,
-    500,
-    1000,
-    2000,
-    5000,
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-    200_000,
-    1_000_000,
-)
-_LENGTHS = tuple(float(number) for number in range(16))
-
-Measure = Callable[[Batch, Mapping[str, Any]], Measured]
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A named set of rules with one way to measure them."""
-
-    name: str
-    measure: Measure
-    signals: tuple[str, ...]
-    rules: tuple[Rule, ...]
-    edits: tuple[str, ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    def block(self, bounds: Mapping[str, Bound | None], parameters: Mapping[str, Any]) -> Block:
-        """Build the block with changed bounds and parameters; a rule whose bound is None is off."""
-        values = {**self.parameters, **parameters}
-        rules = []
-        for rule in self.rules:
-            bound = bounds.get(rule.name, rule.bound)
-            if bound is not None:
-                rules.append(Rule(rule.name, rule.signal, rule.per, bound, rule.source, rule.bins))
-        languages = values.pop("languages", None)
-        values["page_chars_bound"] = any(
-            rule.name.endswith(".page_chars") and rule.bound.max is not None for rule in rules
-        )
-        return Block(
-            self.name,
-            dict.fromkeys(self.signals, pa.int64()),
-            tuple(rules),
-            lambda batch: self.measure(batch, values),
-            tuple(f"{self.name}.{edit}" for edit in self.edits),
-            tuple(languages) if languages is not None else None,
-        )
-
-
-def _rules(
-    preset: str, source: str, *rows: tuple[str, str, str | None, Bound, tuple[float, ...]]
-) -> tuple[Rule, ...]:
-    return tuple(
-        Rule(f"{preset}.{name}", signal, per, bound, source, bins) for name, signal, per, bound, bins in rows
-    )
-
 
 def _gopher() -> Preset:
-    rules = _rules(
+    rules = rules_of(
         "gopher",
         MASSIVETEXT,
-        ("words", "content_words", None, Bound(min=50, max=100_000), _COUNTS),
-        ("mean_word_length", "content_word_chars", "content_words", Bound(min=3, max=10), _LENGTHS),
-        ("hash_fraction", "hashes", "words", Bound(max=0.1), _UNIT),
-        ("ellipsis_fraction", "ellipses", "words", Bound(max=0.1), _UNIT),
-        ("bullet_lines_fraction", "bullet_lines", "lines", Bound(max=0.9), _UNIT),
-        ("ellipsis_lines_fraction", "ellipsis_lines", "lines", Bound(max=0.3), _UNIT),
-        ("letter_words_fraction", "letter_words", "words", Bound(min=0.8), _UNIT),
-        ("stop_words", "stop_words", None, Bound(min=2), _LENGTHS),
+        ("words", "content_words", None, Bound(min=50, max=100_000), COUNTS),
+        ("mean_word_length", "content_word_chars", "content_words", Bound(min=3, max=10), LENGTHS),
+        ("hash_fraction", "hashes", "words", Bound(max=0.1), UNIT),
+        ("ellipsis_fraction", "ellipses", "words", Bound(max=0.1), UNIT),
+        ("bullet_lines_fraction", "bullet_lines", "lines", Bound(max=0.9), UNIT),
+        ("ellipsis_lines_fraction", "ellipsis_lines", "lines", Bound(max=0.3), UNIT),
+        ("letter_words_fraction", "letter_words", "words", Bound(min=0.8), UNIT),
+        ("stop_words", "stop_words", None, Bound(min=2), LENGTHS),
     )
     return Preset("gopher", measure_gopher, GOPHER_SIGNALS, rules, parameters={"languages": ("en",)})
 
@@ -123,22 +52,22 @@ def _gopher() -> Preset:
 def _repetition() -> Preset:
     top = {2: 0.20, 3: 0.18, 4: 0.16}
     duplicate = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
-    rules = _rules(
+    rules = rules_of(
         "gopher-repetition",
         TABLE_A1,
-        ("characters", "chars", None, Bound(min=1), _COUNTS),
-        ("duplicate_lines_fraction", "duplicate_lines", "lines", Bound(max=0.3), _UNIT),
-        ("duplicate_paragraphs_fraction", "duplicate_paragraphs", "paragraphs", Bound(max=0.3), _UNIT),
-        ("duplicate_line_chars_fraction", "duplicate_line_chars", "chars", Bound(max=0.2), _UNIT),
-        ("duplicate_paragraph_chars_fraction", "duplicate_paragraph_chars", "chars", Bound(max=0.2), _UNIT),
-        *((f"top_{n}gram_fraction", f"top_{n}gram_chars", "chars", Bound(max=top[n]), _UNIT) for n in top),
+        ("characters", "chars", None, Bound(min=1), COUNTS),
+        ("duplicate_lines_fraction", "duplicate_lines", "lines", Bound(max=0.3), UNIT),
+        ("duplicate_paragraphs_fraction", "duplicate_paragraphs", "paragraphs", Bound(max=0.3), UNIT),
+        ("duplicate_line_chars_fraction", "duplicate_line_chars", "chars", Bound(max=0.2), UNIT),
+        ("duplicate_paragraph_chars_fraction", "duplicate_paragraph_chars", "chars", Bound(max=0.2), UNIT),
+        *((f"top_{n}gram_fraction", f"top_{n}gram_chars", "chars", Bound(max=top[n]), UNIT) for n in top),
         *(
             (
                 f"duplicate_{n}gram_fraction",
                 f"duplicate_{n}gram_chars",
                 "chars",
                 Bound(max=duplicate[n]),
-                _UNIT,
+                UNIT,
             )
             for n in duplicate
         ),
@@ -149,14 +78,14 @@ def _repetition() -> Preset:
 
 
 def _fineweb(name: str, source: str, end: Bound, short: Bound, duplicate: Bound) -> Preset:
-    rules = _rules(
+    rules = rules_of(
         name,
         source,
-        ("text_lines", "text_lines", None, Bound(min=1), _COUNTS),
-        ("end_mark_lines_fraction", "end_mark_lines", "text_lines", end, _UNIT),
-        ("short_lines_fraction", "short_lines", "text_lines", short, _UNIT),
-        ("duplicate_line_chars_fraction", "duplicate_text_line_chars", "line_chars", duplicate, _UNIT),
-        ("newlines_per_word", "newlines", "words", Bound(max=0.3), _UNIT),
+        ("text_lines", "text_lines", None, Bound(min=1), COUNTS),
+        ("end_mark_lines_fraction", "end_mark_lines", "text_lines", end, UNIT),
+        ("short_lines_fraction", "short_lines", "text_lines", short, UNIT),
+        ("duplicate_line_chars_fraction", "duplicate_text_line_chars", "line_chars", duplicate, UNIT),
+        ("newlines_per_word", "newlines", "words", Bound(max=0.3), UNIT),
     )
     return Preset(
         name, measure_fineweb, FINEWEB_SIGNALS, rules, parameters={"short_line_chars": 30, "languages": None}
@@ -164,13 +93,13 @@ def _fineweb(name: str, source: str, end: Bound, short: Bound, duplicate: Bound)
 
 
 def _c4(name: str, source: str, sentences: int, page_chars: float | None, **parameters: Any) -> Preset:
-    rules = _rules(
+    rules = rules_of(
         name,
         source,
-        ("page_chars", "chars", None, Bound(max=page_chars), _COUNTS),
-        ("lorem_ipsum", "lorem_ipsum", None, Bound(max=0), _LENGTHS),
-        ("curly_brackets", "curly_brackets", None, Bound(max=0), _LENGTHS),
-        ("sentences", "sentences", None, Bound(min=sentences), _COUNTS),
+        ("page_chars", "chars", None, Bound(max=page_chars), COUNTS),
+        ("lorem_ipsum", "lorem_ipsum", None, Bound(max=0), LENGTHS),
+        ("curly_brackets", "curly_brackets", None, Bound(max=0), LENGTHS),
+        ("sentences", "sentences", None, Bound(min=sentences), COUNTS),
     )
     defaults = {
         "min_words_per_line": 5,
@@ -183,20 +112,20 @@ def _c4(name: str, source: str, sentences: int, page_chars: float | None, **para
 
 
 def _mc4() -> Preset:
-    rules = _rules(
+    rules = rules_of(
         "mc4-paragraphs",
         "tensorflow_datasets/text/c4_utils.py, paragraph_filter",
-        ("lines", "split_lines", None, Bound(min=3), _COUNTS),
-        ("third_line_chars", "third_line_chars", None, Bound(min=200), _COUNTS),
+        ("lines", "split_lines", None, Bound(min=3), COUNTS),
+        ("third_line_chars", "third_line_chars", None, Bound(min=200), COUNTS),
     )
     return Preset("mc4-paragraphs", measure_mc4, MC4_SIGNALS, rules, parameters={"languages": None})
 
 
 def _refinedweb() -> Preset:
-    rules = _rules(
+    rules = rules_of(
         "refinedweb-lines",
         REFINEDWEB,
-        ("removed_words_fraction", "removed_line_words", "line_words", Bound(max=0.05), _UNIT),
+        ("removed_words_fraction", "removed_line_words", "line_words", Bound(max=0.05), UNIT),
     )
     parameters = {
         "max_upper_fraction": 0.5,
@@ -220,5 +149,6 @@ PRESETS: dict[str, Preset] = {
         _fineweb("fineweb-paper", FINEWEB_PAPER, Bound(above=0.12), Bound(below=0.67), Bound(below=0.1)),
         _mc4(),
         _refinedweb(),
+        *CORPUS_PRESETS,
     )
 }

@@ -106,6 +106,15 @@ def decide(
     return verdict
 
 
+def decide_again(rules: Sequence[Rule], verdict: Verdict, among: Mask, bounds: Mapping[str, Bound]) -> None:
+    """Compare some documents with other bounds, in place."""
+    for index, rule in enumerate(rules):
+        if rule.name in bounds:
+            failed, sides = bounds[rule.name].violated(verdict.values[index])
+            verdict.sides[index] = np.where(among, sides, verdict.sides[index])
+            verdict.failed[index] = np.where(among, failed & verdict.applies[index], verdict.failed[index])
+
+
 def histogram(rule: Rule, values: Floats) -> list[int]:
     """Count values per bin: below the first edge, between edges, from the last edge on."""
     counts = np.bincount(np.searchsorted(rule.bins, values, side="right"), minlength=len(rule.bins) + 1)

@@ -27,13 +27,14 @@ from gristmill.filters.options import (
     LanguageSettings,
     ModelSettings,
     PiiSettings,
+    StopWordSettings,
     UrlSettings,
     WordListSettings,
 )
 from gristmill.filters.rules import SIDES, Bound
 
 if TYPE_CHECKING:
-    from gristmill.filters.presets import Preset
+    from gristmill.filters.preset import Preset
 
 
 class FilterSettings(FilterSection):
@@ -43,6 +44,14 @@ class FilterSettings(FilterSection):
     set: dict[str, Any] = Field(
         {}, description="`preset.rule.side: bound`, `preset.rule: off`, or `preset.parameter: value`"
     )
+    by_language: dict[str, dict[str, Any] | str] = Field(
+        {},
+        description=(
+            "language code: bounds of presets, as in `set`, and `language.score.min`, that hold for its"
+            " documents instead; or the path of a language's thresholds as FineWeb-2 publishes them"
+        ),
+    )
+    stop_words: StopWordSettings | None = None
     age: AgeSettings | None = None
     url: UrlSettings | None = None
     language: LanguageSettings | None = None
@@ -80,11 +89,21 @@ class FilterSettings(FilterSection):
     def _flat(cls, value: Any) -> Any:
         return dict(_flatten(value)) if isinstance(value, Mapping) else value
 
+    @field_validator("by_language", mode="before")
+    @classmethod
+    def _each_flat(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            code: dict(_flatten(said)) if isinstance(said, Mapping) else said for code, said in value.items()
+        }
+
     @property
     def names(self) -> tuple[str, ...]:
         """The filters in their default order: cheap gates on the source first, replacements last."""
         gates = [name for name in ("age", "url", "language") if getattr(self, name) is not None]
-        lists = [part.name for part in self.wordlists] + [part.name for part in self.models]
+        words = ["stop-words"] if self.stop_words is not None else []
+        lists = [*words, *(part.name for part in self.wordlists)] + [part.name for part in self.models]
         peers = [f"datatrove.{part.filter.rpartition('.')[2]}" for part in self.datatrove]
         own = [f"rules.{part.rule}" for part in self.rules]
         return (*gates, *self.presets, *lists, *peers, *own, *(["pii"] if self.pii is not None else []))
@@ -114,6 +133,13 @@ class FilterSettings(FilterSection):
 
     @model_validator(mode="after")
     def _overrides_fit(self) -> Self:
+        for language, said in self.by_language.items():
+            for key in said if isinstance(said, dict) else ():
+                if key.partition(".")[0] not in self.names:
+                    raise ValueError(
+                        f"`by_language.{language}` changes `{key}`, which no filter set here has"
+                        f" ({', '.join(self.names) or 'none'})"
+                    )
         for preset in self.presets:
             resolve(preset, self.set)
         for key in self.set:
@@ -200,7 +226,7 @@ def _parameter(key: str, default: Any, value: Any) -> Any:
         if value is not None and not isinstance(value, (list, tuple)):
             raise ValueError(f"`{key}` must be a list of language codes, or null for all, got {value!r}")
         return None if value is None else tuple(value)
-    if key.endswith(".sentence_model"):
+    if key.endswith((".sentence_model", ".stop_words", ".cursed")):
         return value if value is None else str(value)
     wanted = bool if isinstance(default, bool) else (int, float)
     if not isinstance(value, wanted) or isinstance(value, bool) is not isinstance(default, bool):

@@ -28,8 +28,9 @@ class NotebookProgress(Progress):
     def _draw(self, line: str) -> None:
         self._line.update(_plain(line), raw=True)
 
-    def _print(self, line: str) -> None:
-        self._draw("")
+    def note(self, line: str) -> None:
+        """Say one line that stays."""
+        self.end()
         print(line)
 
 

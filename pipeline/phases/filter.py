@@ -47,13 +47,21 @@ def bounds(filters: Filters) -> Iterator[dict[str, Any]]:
                     "per": rule.per and part.column(block, rule.per),
                 }
                 applies = part.column(block, "applies") if block.languages is not None else None
-                yield {
+                told = {
                     "rule": rule.name,
                     **columns,
                     "applies": applies,
                     **asdict(rule.bound),
                     "source": rule.source,
                 }
+                others = {
+                    code: asdict(own[rule.name])
+                    for code, own in block.by_language.items()
+                    if rule.name in own
+                }
+                if others:
+                    told |= {"by_language": others, "language": part.column(block, block.spoken)}
+                yield told
 
 
 def filter_file(task: Attempt[FilterSlice], path: str) -> None:

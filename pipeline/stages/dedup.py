@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from gristmill.dedup.settings import (
+    ContainedSettings,
     DecontaminateSettings,
     DedupSettings,
     ExactSettings,
@@ -44,6 +45,11 @@ class PiecesSlice(Slice):
 
 class SubstringSlice(Slice):
     substring: SubstringSettings
+    keep_removed: KeepRemoved
+
+
+class ContainedSlice(Slice):
+    ngrams: ContainedSettings
     keep_removed: KeepRemoved
 
 
@@ -91,6 +97,14 @@ class PiecesFacts(StepFacts):
 @dataclass(frozen=True, slots=True)
 class SubstringFacts(StepFacts):
     repeated_windows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainedFacts(StepFacts):
+    """N-grams of all documents, and those that an earlier place holds."""
+
+    ngrams: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +165,16 @@ SUBSTRING = StageKind(
     label="substrings cut",
     books="texts",
 )
+CONTAINED = StageKind(
+    "dedup-ngrams",
+    ContainedSlice,
+    f"{_PHASES}.dedup.contained:contained_stage",
+    version=1,
+    libraries=(*KERNELS, *DEDUP),
+    label="n-grams cut",
+    books="texts",
+    facts=ContainedFacts,
+)
 DECONTAMINATE = StageKind(
     "dedup-decontaminate",
     DecontaminateSlice,
@@ -170,6 +194,7 @@ _KINDS: dict[type[BaseModel], tuple[StageKind, str]] = {
     ParagraphSettings: (PIECES, "pieces"),
     SpanSettings: (PIECES, "pieces"),
     SubstringSettings: (SUBSTRING, "substring"),
+    ContainedSettings: (CONTAINED, "ngrams"),
     DecontaminateSettings: (DECONTAMINATE, "decontaminate"),
 }
 
@@ -218,7 +243,7 @@ SECTIONS = (
         DedupSettings,
         plan,
         order=30,
-        kinds=(EXACT, FUZZY, PIECES, SUBSTRING, DECONTAMINATE),
+        kinds=(EXACT, FUZZY, PIECES, CONTAINED, SUBSTRING, DECONTAMINATE),
         default=DedupSettings(),
         listed=True,
     ),

@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.dedup import cluster, decontaminate, exact, fuzzy, grams, pieces, substring
+from gristmill.dedup import cluster, contained, decontaminate, exact, fuzzy, grams, pieces, substring
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import (
+    ContainedSettings,
     DecontaminateSettings,
     ExactSettings,
     FuzzySettings,
@@ -154,6 +155,21 @@ def run_pieces(
         cuts.append(scratch / f"{part}.cuts")
         counts.append(pieces.reduce_pieces(settings, keys, *key_range(part, parts), cuts[-1]))
     applied = [piece for path, row in shards for piece in pieces.apply_pieces(settings, path, row, cuts)]
+    return _outcome(applied, counts)
+
+
+def run_contained(
+    settings: ContainedSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
+) -> Outcome:
+    scratch.mkdir(parents=True)
+    runs, held, counts = [], [], []
+    for path, first_row in shards:
+        runs.append(scratch / f"{path.stem}.ngrams")
+        contained.map_ngrams(settings, path, first_row, runs[-1])
+    for part in range(parts):
+        held.append(scratch / f"{part}.held")
+        counts.append(contained.find_held(runs, *key_range(part, parts), held[-1]))
+    applied = [piece for path, row in shards for piece in contained.apply_held(settings, path, row, held)]
     return _outcome(applied, counts)
 
 

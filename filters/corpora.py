@@ -1,0 +1,115 @@
+"""Presets of published corpora beside the well-known ones: what their pipelines measure or remove."""
+
+from __future__ import annotations
+
+from gristmill.filters.lengths import (
+    LENGTH_SIGNALS,
+    NFC_EDITS,
+    SLIMPAJAMA_SIGNALS,
+    measure_length,
+    measure_nfc,
+)
+from gristmill.filters.madlad import MADLAD_SIGNALS, measure_madlad
+from gristmill.filters.preset import COUNTS, LENGTHS, UNIT, Preset, rules_of
+from gristmill.filters.redpajama import FLOATS, RPS_SIGNALS, measure_redpajama
+from gristmill.filters.rules import Bound
+from gristmill.filters.source_code import CODE_SIGNALS, measure_code
+
+REDPAJAMA = "github.com/togethercomputer/RedPajama-Data, app/src/core/quality_signals"
+MADLAD = "Kudugunta et al. 2023 (arXiv:2309.04662), section 2.3; thresholds of allenai/datamap-rs"
+SLIMPAJAMA = "Cerebras modelzoo, data_preparation/nlp/slimpajama: below 200 characters"
+CODE = "RedPajama v1 (arXiv:2411.12372), GitHub; dolma/taggers/code, code_redpajama_taggers_v1"
+_NONE = Bound()  # measured, shown and exported; removes nothing until a recipe bounds it
+_ENTROPY = tuple(number / 2 for number in range(21))
+
+
+def _redpajama() -> Preset:
+    """The signals of RedPajama-V2 that need no list and no model, under their own names; none removes."""
+    rules = rules_of(
+        "redpajama-v2",
+        REDPAJAMA,
+        ("rps_doc_word_count", "normal_words", None, _NONE, COUNTS),
+        ("rps_doc_num_sentences", "sentences", None, _NONE, COUNTS),
+        ("rps_doc_mean_word_length", "normal_word_chars", "normal_words", _NONE, LENGTHS),
+        ("rps_doc_symbol_to_word_ratio", "symbols", "raw_words", _NONE, UNIT),
+        ("rps_doc_frac_lines_end_with_ellipsis", "ellipsis_lines", "lines", _NONE, UNIT),
+        ("rps_doc_frac_no_alph_words", "no_alpha_words", "raw_words", _NONE, UNIT),
+        ("rps_doc_frac_unique_words", "unique_words", "normal_words", _NONE, UNIT),
+        ("rps_doc_unigram_entropy", "entropy", None, _NONE, _ENTROPY),
+        ("rps_doc_frac_all_caps_words", "caps_words", "raw_words", _NONE, UNIT),
+        ("rps_doc_stop_word_fraction", "stop_words", "raw_words", _NONE, UNIT),
+        ("rps_doc_lorem_ipsum", "lorem_ipsum", "normal_chars", _NONE, UNIT),
+        ("rps_doc_curly_bracket", "curly_brackets", "chars", _NONE, UNIT),
+        ("rps_lines_ending_with_terminal_punctution_mark", "terminal_lines", "lines", _NONE, UNIT),
+        ("rps_lines_start_with_bulletpoint", "bullet_lines", "lines", _NONE, UNIT),
+        ("rps_lines_javascript_counts", "javascript_words", "lines", _NONE, UNIT),
+        ("rps_lines_num_words", "line_words", "lines", _NONE, COUNTS),
+        ("rps_lines_uppercase_letter_fraction", "upper_chars", "chars", _NONE, UNIT),
+        ("rps_lines_numerical_chars_fraction", "numeric_chars", "chars", _NONE, UNIT),
+        *(
+            (f"rps_doc_frac_chars_top_{n}gram", f"top_{n}gram_chars", "normal_word_chars", _NONE, UNIT)
+            for n in (2, 3, 4)
+        ),
+        *(
+            (f"rps_doc_frac_chars_dupe_{n}grams", f"dupe_{n}gram_chars", "normal_word_chars", _NONE, UNIT)
+            for n in range(5, 11)
+        ),
+    )
+    parameters = {"stop_words": None, "languages": None}
+    return Preset(
+        "redpajama-v2", measure_redpajama, RPS_SIGNALS, rules, (), parameters, FLOATS, ("stop_words",)
+    )
+
+
+def _madlad() -> Preset:
+    """Questionable sentences; Dolma 3 asks for the second and fifth of MADLAD-400's kinds alone."""
+    rules = rules_of(
+        "madlad",
+        MADLAD,
+        ("sentences", "sentences", None, Bound(min=5), COUNTS),
+        ("questionable_fraction", "questionable_sentences", "sentences", Bound(below=0.2), UNIT),
+    )
+    parameters = {
+        "list_case": True,
+        "cursed": None,
+        "abnormal_length": False,
+        "technical": False,
+        "languages": None,
+    }
+    return Preset("madlad", measure_madlad, MADLAD_SIGNALS, rules, (), parameters, (), ("cursed",))
+
+
+def _slimpajama() -> Preset:
+    rules = rules_of("slimpajama", SLIMPAJAMA, ("characters", "letters", None, Bound(min=200), COUNTS))
+    return Preset("slimpajama", measure_nfc, SLIMPAJAMA_SIGNALS, rules, NFC_EDITS, {"languages": None})
+
+
+def _length() -> Preset:
+    """Lengths without a bound: for CCNet's 300 characters, Dolma 3's 150, or what a recipe wants."""
+    rules = rules_of(
+        "length",
+        "",
+        ("characters", "chars", None, _NONE, COUNTS),
+        ("words", "words", None, _NONE, COUNTS),
+        ("lines", "lines", None, _NONE, COUNTS),
+    )
+    return Preset("length", measure_length, LENGTH_SIGNALS, rules, (), {"languages": None})
+
+
+def _code() -> Preset:
+    rules = rules_of(
+        "code",
+        CODE,
+        ("longest_line", "longest_line_chars", None, Bound(max=1000), COUNTS),
+        ("mean_line_length", "line_chars", "lines", Bound(max=100), COUNTS),
+        ("alphanumeric_fraction", "alphanumeric_chars", "chars", Bound(min=0.25), UNIT),
+        ("letters_per_token", "letter_chars", "tokens", Bound(min=1.5), LENGTHS),
+        # StarCoder (arXiv:2305.06161, 3.1) drops files that begin as XML; Dolma tags the share of a file that
+        # a copyright notice takes. Both are measured here.
+        ("xml", "xml_declarations", None, _NONE, LENGTHS),
+        ("copyright_fraction", "copyright_chars", "chars", _NONE, UNIT),
+    )
+    return Preset("code", measure_code, CODE_SIGNALS, rules, (), {"languages": None})
+
+
+CORPUS_PRESETS = (_redpajama(), _madlad(), _slimpajama(), _length(), _code())

@@ -1,0 +1,84 @@
+"""What a preset is: a named set of rules with one way to measure them, its constants' sources and bins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from gristmill.filters.block import Batch, Block, Measured
+from gristmill.filters.files import digest_of
+from gristmill.filters.rules import Bound, Rule
+
+UNIT = tuple(number / 20 for number in range(21))
+COUNTS = (
+    0.0,
+    1,
+    2,
+    3,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1000,
+    2000,
+    5000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    1_000_000,
+)
+LENGTHS = tuple(float(number) for number in range(16))
+
+Measure = Callable[[Batch, Mapping[str, Any]], Measured]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named set of rules with one way to measure them."""
+
+    name: str
+    measure: Measure
+    signals: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    edits: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    floats: tuple[str, ...] = ()  # those of its signals that are no counts
+    lists: tuple[str, ...] = ()  # those of its parameters that are paths
+
+    def block(self, bounds: Mapping[str, Bound | None], parameters: Mapping[str, Any]) -> Block:
+        """Build the block with changed bounds and parameters; a rule whose bound is None is off."""
+        values = {**self.parameters, **parameters}
+        rules = []
+        for rule in self.rules:
+            bound = bounds.get(rule.name, rule.bound)
+            if bound is not None:
+                rules.append(Rule(rule.name, rule.signal, rule.per, bound, rule.source, rule.bins))
+        languages = values.pop("languages", None)
+        values["page_chars_bound"] = any(
+            rule.name.endswith(".page_chars") and rule.bound.max is not None for rule in rules
+        )
+        return Block(
+            self.name,
+            {name: pa.float64() if name in self.floats else pa.int64() for name in self.signals},
+            tuple(rules),
+            lambda batch: self.measure(batch, values),
+            tuple(f"{self.name}.{edit}" for edit in self.edits),
+            tuple(languages) if languages is not None else None,
+            {name: digest_of([str(values[name])]) for name in self.lists if values[name]},
+        )
+
+
+def rules_of(
+    preset: str, source: str, *rows: tuple[str, str, str | None, Bound, tuple[float, ...]]
+) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(f"{preset}.{name}", signal, per, bound, source, bins) for name, signal, per, bound, bins in rows
+    )
