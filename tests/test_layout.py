@@ -41,6 +41,8 @@ FLOOR |= {
     "lease",
     "workspace",
     "token_shards",
+    "tokenizer_files",
+    "literals",
     "parquet",
     "pins",
     "damage",

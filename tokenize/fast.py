@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from gristmill.literals import NORMAL, USER_DEFINED, pieces_of, without_literals
 from gristmill.tokenize import published
-from gristmill.tokenize.literals import NORMAL, USER_DEFINED, pieces_of, without_literals
 from gristmill.tokenize.tokenizers import Tokenizer
 
 # gigatoken remembers how every word was split and never forgets: new words cost about ten bytes per byte of

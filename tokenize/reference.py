@@ -13,8 +13,7 @@ import orjson
 
 from gristmill.errors import InputError
 from gristmill.hashing import sha256_file
-from gristmill.tokenize.ending import Ending, asked_for, from_configuration, no_end
-from gristmill.tokenize.literals import (
+from gristmill.literals import (
     CONTROL,
     USER_DEFINED,
     closed_json,
@@ -23,8 +22,10 @@ from gristmill.tokenize.literals import (
     is_white_space,
     pieces_of,
 )
+from gristmill.tokenize.ending import Ending, asked_for, from_configuration, no_end
 from gristmill.tokenize.published import ENCODINGS, END, GPT2_PATTERN, PATTERNS, Encoding, find_encoding
 from gristmill.tokenize.settings import TokenizerSettings
+from gristmill.tokenizer_files import Reading
 
 _TEXTS_AT_ONCE = 16
 
@@ -55,6 +56,7 @@ class SentencePiece:
             or (kind == USER_DEFINED and not is_white_space(piece) and piece not in settings.text_tokens)
         }
         self.unknown_id: int | None = self.processor.unk_id()
+        self.reading = Reading(settings.text_tokens)
         self.closed = closed_model(data, settings.text_tokens, self.ending.token)
         if self.closed != data:
             self.processor = sentencepiece.SentencePieceProcessor(model_proto=self.closed)
@@ -117,6 +119,7 @@ class HuggingFace:
             if not is_text(token, settings.text_tokens) and token["id"] != self.unknown_id
         }
         self.special[self.ending.token] = self.ending.id
+        self.reading = Reading(settings.text_tokens)
 
     @cached_property
     def _vocabulary(self) -> Any:
@@ -172,6 +175,7 @@ class Tiktoken:
         self.unknown_id: int | None = None
         named = PATTERNS.get(settings.pattern or "", settings.pattern)
         self.pattern = named or (self.encoding.pattern if self.encoding else GPT2_PATTERN)
+        self.reading = Reading(pattern=self.pattern, special=self.special)
         self.codec = tiktoken.Encoding(
             file.stem, pat_str=self.pattern, mergeable_ranks=self.ranks, special_tokens=self.special
         )

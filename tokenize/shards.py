@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,11 @@ def manifest_body(
     split: str,
     tokenizer_file: str,
     tokenizer_sha256: str,
+    reading: Mapping[str, Any],
     sources: Sequence[dict[str, Any]],
     shards: Sequence[dict[str, Any]],
 ) -> bytes:
-    """The bytes of `manifest.json`."""
+    """The bytes of `manifest.json`; `reading` is a `Reading` as JSON, left out where it says nothing."""
     body = {
         "format": FORMAT_VERSION,
         "kind": kind,
@@ -86,6 +87,7 @@ def manifest_body(
         "vocab": vocab,
         "tokenizer": tokenizer_file,
         "tokenizer_sha256": tokenizer_sha256,
+        **({"tokenizer_reading": dict(reading)} if reading else {}),
         "eos_id": eos_id,
         "split": split,
         "sources": list(sources),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
@@ -14,15 +13,7 @@ from gristmill.hashing import sha256_file
 from gristmill.token_shards import token_dtype
 from gristmill.tokenize.ending import Ending
 from gristmill.tokenize.settings import TokenizerSettings
-
-Kind = Literal["sentencepiece", "huggingface", "tiktoken"]
-# The name under which a tokenizer lies beside shards, by kind.
-FILE_NAMES: Mapping[str, str] = {
-    "sentencepiece": "tokenizer.model",
-    "huggingface": "tokenizer.json",
-    "tiktoken": "tokenizer.tiktoken",
-}
-_RANK_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n?")
+from gristmill.tokenizer_files import Reading, kind_of
 
 
 class Tokenizer(Protocol):
@@ -40,25 +31,13 @@ class Tokenizer(Protocol):
     eos_id: int
     special: dict[str, int]
     unknown_id: int | None
+    reading: Reading
 
     def encode_batch(self, texts: Sequence[str]) -> list[Sequence[int]]: ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
     def piece(self, id: int) -> str: ...
-
-
-def kind_of(file: Path) -> Kind:
-    """What a tokenizer file is, by its content: Llama 3's rank file is called `tokenizer.model`."""
-    if not file.is_file():
-        raise InputError(f"there is no tokenizer at `{file}`")
-    with file.open("rb") as opened:
-        head = opened.read(4096)
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return "huggingface"
-    if _RANK_LINE.fullmatch(head.splitlines(keepends=True)[0] if head else b""):
-        return "tiktoken"
-    return "sentencepiece"
 
 
 def open_tokenizer(file: Path, settings: TokenizerSettings | None = None) -> Tokenizer:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.tokenize.literals import NORMAL, pieces_of, renamed_pieces
+from gristmill.literals import NORMAL, pieces_of, renamed_pieces
 from gristmill.tokenize.published import END, PATTERNS
 from gristmill.tokenize.settings import TokenizerSettings
 

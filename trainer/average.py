@@ -7,17 +7,17 @@ training keeps with `optimizer.ema_decay` (Polyak and Juditsky 1992).
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gristmill.errors import UsageError
+from gristmill.tokenizer_files import Reading
 from gristmill.trainer.checkpoint import Checkpoints, Meta, find, load
 from gristmill.trainer.model import Model
 from gristmill.trainer.parallel import Group
-from gristmill.trainer.tokenizer import find_tokenizer
+from gristmill.trainer.tokenizer import copy_tokenizer, find_tokenizer
 
 ALONE = Group(0, 1, torch.device("cpu"))
 
@@ -54,5 +54,5 @@ def average(run: Path, out: Path, last: int = 0) -> Path:
     folder = Checkpoints(out, ALONE).save(written, dataclasses.replace(meta, permanent=True))
     tokenizer = find_tokenizer(newest)
     if tokenizer is not None:
-        shutil.copyfile(tokenizer, out / tokenizer.name)
+        copy_tokenizer(tokenizer, Reading.beside(tokenizer), out)
     return folder

@@ -59,7 +59,7 @@ class ScoredWindow(NamedTuple):
 def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, Any]:
     """Return the metrics of every kind of row the file holds."""
     model, meta = load_model(checkpoint, device)
-    tokenizer = load_tokenizer(find(checkpoint))
+    tokenizer = load_tokenizer(find(checkpoint), meta.eos_id)
     rows = list(read_rows(file))
 
     def score(pairs: list[tuple[str, str]]) -> list[Continuation]:

@@ -79,7 +79,7 @@ def complete(path: Path, prompts: list[str], sampling: Sampling, device: str = "
     """Continue texts with the model and tokenizer of a run folder; return the continuations without the
     prompts."""
     model, meta = load_model(path, device)
-    tokenizer = load_tokenizer(find(path))
+    tokenizer = load_tokenizer(find(path), meta.eos_id)
     ids = []
     for prompt in prompts:
         try:

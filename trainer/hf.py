@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import InputError, UsageError
+from gristmill.tokenizer_files import Reading
 from gristmill.trainer.architectures.base import MatrixPart
 from gristmill.trainer.architectures.table import ARCHITECTURES, architecture, of_model_type
 from gristmill.trainer.checkpoint import find, write_atomic
@@ -29,7 +29,7 @@ from gristmill.trainer.hf_tokenizer import write_tokenizer
 from gristmill.trainer.model import Model
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.sharding import assign
-from gristmill.trainer.tokenizer import find_tokenizer
+from gristmill.trainer.tokenizer import copy_tokenizer, find_tokenizer
 
 FILE_BYTES = 5 << 30  # as transformers splits
 FREE = ("context", "rope_theta", "rope_scaling", "balance_weight", "router_z_weight")  # beside `init`
@@ -50,7 +50,7 @@ def export_hf(checkpoint: Path, out: Path, dtype: str = "fp32") -> Path:
     )
     tokenizer = find_tokenizer(find(checkpoint))
     if tokenizer is not None:
-        shutil.copyfile(tokenizer, out / tokenizer.name)
+        copy_tokenizer(tokenizer, Reading.beside(tokenizer), out)
         write_tokenizer(tokenizer, out, meta.eos_id, model.config.context)
     return out
 

@@ -1,31 +1,33 @@
 """Write the tokenizer files transformers reads, so that a text gives the ids training gave it.
 
-A sentencepiece BPE model becomes the same tokenizer in its format. Training put EOS before each document and
-read no special token out of a text, so the files do the same: EOS comes first, `</s>` in a text is text.
+A sentencepiece BPE model and a rank file become the same tokenizer in its format. Training put EOS before
+each document and read no special token out of a text, so the files do the same: EOS comes first, `</s>` in a
+text is text.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gristmill.literals import USER_DEFINED, closed_model, is_text, pieces_of
+from gristmill.tokenizer_files import Reading, kind_of
 from gristmill.trainer.checkpoint import write_atomic
+from gristmill.trainer.tokenizer import read_ranks
 
 SPACE = "▁"  # how sentencepiece writes a space
-USER_DEFINED = 4  # of sentencepiece_model.proto: read out of texts as a whole, also by training
 
 
 def write_tokenizer(source: Path, out: Path, eos_id: int, context: int) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json`; a model that cannot be converted exactly is only
     copied."""
-    from tokenizers import Tokenizer, processors
+    from tokenizers import processors
 
-    tokenizer: Any = (
-        Tokenizer.from_file(str(source)) if source.suffix == ".json" else _from_sentencepiece(source)
-    )
+    reading = Reading.beside(source)
+    made = {"huggingface": _from_json, "sentencepiece": _from_sentencepiece, "tiktoken": _from_ranks}
+    tokenizer: Any = made[kind_of(source)](source, reading, eos_id)
     if tokenizer is None:
         return
     tokenizer.no_truncation()
@@ -44,11 +46,68 @@ def write_tokenizer(source: Path, out: Path, eos_id: int, context: int) -> None:
     write_atomic(out / "tokenizer_config.json", json.dumps(values, indent=2))
 
 
-def _from_sentencepiece(path: Path) -> Any:
+def _from_json(path: Path, reading: Reading, eos_id: int) -> Any:
+    """The same file, with every added token that is no text marked special: those are split in a text."""
+    from tokenizers import Tokenizer
+
+    config = json.loads(path.read_text("utf-8"))
+    for token in config.get("added_tokens") or ():
+        if not is_text(token, reading.text_tokens):
+            token |= {"special": True, "normalized": False}
+    return Tokenizer.from_str(json.dumps(config))
+
+
+def _from_ranks(path: Path, reading: Reading, eos_id: int) -> Any:
+    """Byte-level BPE whose merges are the ranks: a word that has a rank is one token, as tiktoken has it."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    ranks = read_ranks(path, reading)
+    letters = _letters()
+    spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
+    merges = [
+        (rank, ranks[token[:at]], ranks[token[at:]], token[:at], token[at:])
+        for token, rank in ranks.items()
+        for at in range(1, len(token))
+        if token[:at] in ranks and token[at:] in ranks
+    ]
+    bpe = models.BPE(
+        vocab={spelled[token]: rank for token, rank in ranks.items()},
+        merges=[(spelled[left], spelled[right]) for *_, left, right in sorted(merges)],
+        ignore_merges=True,
+    )
+    tokenizer: Any = Tokenizer(bpe)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(reading.pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    # Special tokens are numbered in a row: ids that nothing has are filled up before each.
+    at = 1 + max(ranks.values())
+    for token, id in sorted(reading.special.items(), key=lambda item: item[1]):
+        unused = [f"<|unused_{number}|>" for number in range(at, id)]
+        tokenizer.add_special_tokens([AddedToken(name, special=True) for name in (*unused, token)])
+        at = id + 1
+    if any(tokenizer.token_to_id(token) != id for token, id in reading.special.items()):
+        return None  # a special token lies among the ranks
+    return tokenizer
+
+
+def _letters() -> list[str]:
+    """The letters that stand for bytes in byte-level BPE (GPT-2's bytes_to_unicode)."""
+    own = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = itertools.count(0x100)
+    return [chr(byte) if byte in own else chr(next(others)) for byte in range(256)]
+
+
+def _from_sentencepiece(path: Path, reading: Reading, eos_id: int) -> Any:
     import sentencepiece
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-    model: Any = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    whole_model = path.read_bytes()
+    data = closed_model(whole_model, reading.text_tokens, pieces_of(whole_model)[eos_id][0])
+    model: Any = sentencepiece.SentencePieceProcessor(model_proto=data)
     ids = range(model.get_piece_size())
     pieces = [model.id_to_piece(i) for i in ids]
     scores = [model.get_score(i) for i in ids]
@@ -57,7 +116,7 @@ def _from_sentencepiece(path: Path) -> Any:
         score != round(score) for score in scores
     ):  # BPE scores are ranks; a unigram model's are not
         return None
-    whole = [pieces[i] for i, kind in enumerate(_piece_types(path.read_bytes())) if kind == USER_DEFINED]
+    whole = [piece for piece, kind in pieces_of(data) if kind == USER_DEFINED]
     merged = [
         i
         for i in ids
@@ -84,39 +143,3 @@ def _from_sentencepiece(path: Path) -> Any:
     longer = [piece for piece in whole if len(piece) > 1]
     tokenizer.add_tokens([AddedToken(piece, normalized=False, special=False) for piece in longer])
     return tokenizer
-
-
-def _piece_types(model: bytes) -> Iterator[int]:
-    """Yield the type of each piece of a sentencepiece model, which its Python interface does not tell."""
-    for field, piece in _fields(model):
-        if field == 1:
-            yield next((value for number, value in _fields(piece) if number == 3), 1)
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of a protobuf message's fields: bytes, or an integer."""
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(message):
-        key = varint()
-        if key & 7 == 0:
-            yield key >> 3, varint()
-        elif key & 7 == 2:
-            size = varint()
-            yield key >> 3, message[at : at + size]
-            at += size
-        else:
-            size = {1: 8, 5: 4}[key & 7]
-            yield key >> 3, struct.unpack_from("<Q" if size == 8 else "<I", message, at)[0]
-            at += size

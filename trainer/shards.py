@@ -21,10 +21,11 @@ import numpy.typing as npt
 from gristmill.errors import InputError, IntegrityError
 from gristmill.inside import below
 from gristmill.token_shards import BYTES, ENDS, IDS, KINDS, MANIFEST, SOURCES, TOKENS, ShardFile, mapped
+from gristmill.tokenizer_files import FILE_NAMES, Reading
 
 Ints = npt.NDArray[np.int64]
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model")
+TOKENIZER_FILES = tuple(sorted(FILE_NAMES.values()))
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ class ShardSet:
             self.split = str(manifest.get("split", "train"))
             self.tokenizer_name = str(manifest.get("tokenizer", ""))
             self.tokenizer_sha256 = str(manifest.get("tokenizer_sha256", ""))
+            self.reading = Reading.from_json(manifest.get("tokenizer_reading", {}))
             self.sources = [Source(**_known(Source, entry)) for entry in manifest["sources"]]
             self.shards = [TokenShard(**_known(TokenShard, entry)) for entry in manifest["shards"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"the shard manifest is not readable: {error!r}", where=where) from error
         for name in (*(shard.name for shard in self.shards), self.tokenizer_name or "none"):
             below(folder, name)

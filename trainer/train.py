@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shutil
 import signal
 import time
 from collections import defaultdict
@@ -65,6 +64,7 @@ from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.sinks import open_sinks
 from gristmill.trainer.spikes import SpikeFilter
 from gristmill.trainer.stopping import Signals, only_run
+from gristmill.trainer.tokenizer import copy_tokenizer
 from gristmill.trainer.told import spell_seconds
 
 
@@ -472,7 +472,7 @@ class Training:
         )  # fmt: skip
         tokenizer = self.shards.tokenizer()
         if tokenizer is not None and self.group.rank == 0:
-            shutil.copyfile(tokenizer, self.folder / f"tokenizer{tokenizer.suffix}")
+            copy_tokenizer(tokenizer, self.shards.reading, self.folder)
         with self._pause():
             self.checkpoints.save(self._state(), meta, self.settings.keep)
         self.saved = (self.step, permanent)

@@ -399,6 +399,7 @@ def write_manifest(
         split=split,
         tokenizer_file=copy.name,
         tokenizer_sha256=tokenizer_sha256(model),
+        reading=model.reading.as_json(),
         sources=table,
         shards=shards,
     )

@@ -22,7 +22,8 @@ from gristmill.pipeline.stages.tokenizer import TokenizerFacts, TokenizerSlice
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize import train as training
 from gristmill.tokenize.compression import tokenizer_report
-from gristmill.tokenize.tokenizers import FILE_NAMES, facts_of, open_tokenizer, resolved
+from gristmill.tokenize.tokenizers import facts_of, open_tokenizer, resolved
+from gristmill.tokenizer_files import FILE_NAMES
 
 SAMPLE = pa.schema([pa.field("id", pa.binary(16), nullable=False), pa.field("text", pa.large_string())])
 

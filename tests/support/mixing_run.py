@@ -90,6 +90,7 @@ def run_mix(
         body = shards.manifest_body(
             kind="mixed", vocab=tokenizer.vocab_size, dtype=dtype, eos_id=tokenizer.eos_id, split=split,
             tokenizer_file=tokenizer.file.name, tokenizer_sha256=tokenizer_sha256(tokenizer), sources=sources,
+            reading=tokenizer.reading.as_json(),
             shards=[{key: value for key, value in shard.items() if key != "per_source"} for shard in written],
         )  # fmt: skip
         (folder / MANIFEST).write_bytes(body)

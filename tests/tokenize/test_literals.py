@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from gristmill.literals import CONTROL, closed_model, pieces_of
 from gristmill.tokenize.encoder import Encoder
-from gristmill.tokenize.literals import CONTROL, closed_model, pieces_of
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
-
-SPELLED = "<|user|> says </s> and <s>, <unk>, <think>, [SEP] and <|endoftext|></s>"
+from tests.support.tokenizer_files import SPELLED, sentencepiece_file
 
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -87,22 +85,12 @@ def test_merges_that_spell_the_end_token_are_broken_up(tmp_path: Path) -> None:
 
 
 def test_user_defined_symbols_of_a_model_are_text_and_line_breaks_stay_one_token(tmp_path: Path) -> None:
-    import sentencepiece
-
-    buffer = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS[0].split("\n") * 3), model_writer=buffer, vocab_size=400,
-        model_type="bpe", byte_fallback=True, user_defined_symbols=["\n", "<|user|>"],
-        normalization_rule_name="identity",
-        add_dummy_prefix=False, remove_extra_whitespaces=False, minloglevel=2, hard_vocab_limit=False,
-        character_coverage=0.99,
-    )  # fmt: skip
-    (tmp_path / "t.model").write_bytes(buffer.getvalue())
+    data = sentencepiece_file(tmp_path / "t.model").read_bytes()
     tokenizer = open_tokenizer(tmp_path / "t.model")
     assert not set(ids_of(tokenizer, SPELLED)) & set(tokenizer.special.values())
     assert tokenizer.decode(ids_of(tokenizer, SPELLED)) == SPELLED
     assert len(ids_of(tokenizer, "\n\n")) == 2
-    pieces = dict(pieces_of(closed_model(buffer.getvalue(), (), None)))
+    pieces = dict(pieces_of(closed_model(data, (), None)))
     assert pieces["<|user|>"] == CONTROL
 
 
