@@ -76,6 +76,25 @@ class EpochOrder:
         inside = Permutation(size, self.seed, self.purpose, epoch, group)(place - (ends[turn] - size))
         return starts[group] + int(inside[0])
 
+    def many(self, first: int, count: int) -> Ints:
+        """The indices of sample numbers `first` to `first + count`, all of one epoch, in their order."""
+        epoch, place = divmod(first, self.n)
+        if self.groups is None:
+            return Permutation(self.n, self.seed, self.purpose, epoch)(np.arange(place, place + count))
+        starts = [0, *self.groups[:-1]]
+        order = Permutation(len(self.groups), self.seed, self.purpose, "groups", epoch)(
+            np.arange(len(self.groups))
+        )
+        found, begin = [np.empty(0, np.int64)], 0
+        for group in order.tolist():
+            size = self.groups[group] - starts[group]
+            own = np.arange(max(place, begin), min(place + count, begin + size)) - begin
+            if len(own):
+                keyed = Permutation(size, self.seed, self.purpose, epoch, group)
+                found.append(starts[group] + keyed(own))
+            begin += size
+        return np.concatenate(found)
+
 
 class Blend:
     """Which source sample number n comes from, and its index within that source.

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
+from gristmill.trainer.balance import Balance, balance
 from gristmill.trainer.branch import fork, with_trunk
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load, write_atomic
 from gristmill.trainer.config import Settings
@@ -519,6 +520,12 @@ class Training:
         )
         return summary if complete else None
 
+    def _balance(self) -> Balance:
+        """What became of every token of the shards in the steps so far, those of the trunk counted."""
+        skipped = [self._sample(row["step"] - 1) for row in self.log.rows("skip")]
+        missed = sum(self.loader.num_targets(first, self.settings.batch) for first in skipped)
+        return balance(self.loader, self._sample(self.step), missed)
+
     def _summary(self, seconds: float, steps: int) -> dict[str, Any]:
         tokens = steps * self.step_tokens
         evaluations = self._evaluations()
@@ -531,6 +538,7 @@ class Training:
             "tokens_per_s": tokens / max(1e-9, seconds - self.paused_in_all),
             "loss": logged[-1]["loss"] if logged else None,
             "skipped": int(self.spikes.state["skipped"]),
+            "balance": self._balance().as_json(),
             "checkpoint": str(self.checkpoints.newest()),
             "evaluations": {
                 when: evaluations[step]

@@ -41,12 +41,20 @@ def token_balance(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
         )
     found: dict[str, Any] = {"sources": rows}
     if trained := manifests.get("train"):
-        held = sum(row["shards"] for row in rows)
-        seen = int(trained.extra.get("tokens", 0))
-        found["training"] = {
-            "shards": held,
-            "in_steps": seen,
-            "epochs": seen / held if held else 0.0,
-            "never_seen": max(0, held - seen),
-        }
+        found["training"] = training_balance(trained, sum(row["shards"] for row in rows))
     return found
+
+
+def training_balance(trained: Manifest, shards: int) -> dict[str, Any] | None:
+    """What training read of the shards: `places` of its steps = `in_steps` + `padded`; `shards` = `seen` +
+    `never_seen`; `difference` is 0 when both hold and training read what the mixture wrote.
+
+    `masked` are tokens in steps that the loss leaves out, `skipped` those of steps that were not taken.
+    None for a training of a version that did not count.
+    """
+    if "balance" not in trained.extra:
+        return None
+    own: dict[str, int] = trained.extra["balance"]
+    off = abs(own["shards"] - shards) + abs(own["places"] - own["in_steps"] - own["padded"] - own["masked"])
+    off += abs(own["shards"] - own["seen"] - own["never_seen"])
+    return {**own, "epochs": own["in_steps"] / shards if shards else 0.0, "difference": off}

@@ -46,7 +46,10 @@ MIX = StageKind(
     libraries=(*KERNELS, *TOKENIZERS),
     label="mixed",
     books="tokens",
-    report=("gristmill.pipeline.report.mixture:mixture_section",),
+    report=(
+        "gristmill.pipeline.report.mixture:mixture_section",
+        "gristmill.pipeline.report.balance:balance_section",
+    ),
 )
 
 

@@ -101,12 +101,13 @@ def balance(
     names = ("text_bytes", "encoded", "heldout", "distinct", "unused", "shards", "difference")
     rows = [[row["source"], *(f"{row[name]:,}" for name in names)] for row in found["sources"]]
     rows.append(["all", *(f"{sum(row[name] for row in found['sources']):,}" for name in names)])
-    print_table(["source", *(name.replace("_", " ") for name in names)], rows, right=tuple(range(1, 8)))
+    print_table(["source", *(name.replace("_", " ") for name in names)], rows, right=range(1, 8))
     if trained := found.get("training"):
-        print(
-            f"training: {trained['in_steps']:,} tokens in steps, {trained['epochs']:.3f} epochs of the"
-            f" shards, {trained['never_seen']:,} never seen"
-        )
+        names = ("shards", "seen", "never_seen", "places", "in_steps", "padded", "masked", "skipped")
+        rows = [["training", *(f"{trained[name]:,}" for name in names), f"{trained['epochs']:.3f}"]]
+        print_table(["", *(name.replace("_", " ") for name in names), "epochs"], rows, right=range(1, 10))
+    elif "training" in found:
+        print("training: it was done by a version that did not count its tokens")
     if failed := sum(row["failed_documents"] for row in found["sources"]):
         print(f"{failed:,} documents that no encoder takes have no tokens")
 

@@ -187,6 +187,12 @@ def test_mixture_and_training_say_what_the_shards_and_the_log_hold(run: tuple[Pa
         ):
             written[sources[source]] += int(tokens)
     assert integers(page.column("mixture", "source", "tokens")) == dict(written)
+    balance = integers(page.column("balance", "source", "in shards"))
+    assert balance == {**written, "all": sum(written.values())}
+    trained = integers(page.column("balance", "in training", "tokens", 1))
+    places = trained["places in steps"]
+    assert trained["tokens in shards"] == sum(written.values())
+    assert places == trained["targets, repetitions counted"] + trained["padded: no token, loss masked"] > 0
     log = [json.loads(line) for line in (train / "train/run/log.jsonl").read_text().splitlines()]
     last = {row["source"]: f"{row['bits_per_byte']:.3f}" for row in log if row["event"] == "eval"}
     assert page.column("training", "held-out source", "bits per byte") == last

@@ -17,6 +17,7 @@ FULL = (
         "quality",
         "tokenizer",
         "mixture",
+        "balance",
         "training",
         "samples",
     ),

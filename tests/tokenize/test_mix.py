@@ -133,13 +133,11 @@ def test_weights_repeat_what_weighs_more_and_keep_the_total(
     encoded: Any, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     plan = run_mix(encoded, settings(tokens=160_000, weights={"web": "worth"}), tokenizer, tmp_path / "out")
-    seen = copies(tmp_path / "out" / "train")
-    means = {}
-    for part in encoded["web"]:
-        for row in pq.read_table(part.index).to_pylist():
-            if row["id"] in index_of(encoded, "web"):
-                means.setdefault(row["worth"], []).append(seen[row["id"]])
-        break
+    seen, trained_on = copies(tmp_path / "out" / "train"), index_of(encoded, "web")
+    means: dict[float, list[int]] = {}
+    for row in pq.read_table(encoded["web"][0].index).to_pylist():
+        if row["id"] in trained_on:
+            means.setdefault(row["worth"], []).append(seen[row["id"]])
     averages = [np.mean(means[weight]) for weight in (1.0, 2.0, 3.0)]
     assert averages[1] == pytest.approx(2 * averages[0], rel=0.25) and averages[2] == pytest.approx(
         3 * averages[0], rel=0.25

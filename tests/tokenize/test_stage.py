@@ -27,6 +27,8 @@ tokenizer: {vocab_size: 400}
 mix: {proportions: {a: 0.5, b: 0.5}, heldout_fraction: 0.1, shard_tokens: 30000, kind: KIND}
 """
 
+MIX = ("mix", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def verbs() -> None:
@@ -53,7 +55,7 @@ def test_near_duplicates_are_held_out_together_and_clusters_weight(
     )
     recipe = recipe.replace("KIND", "mixed, weights: {a: cluster_size}").replace("0.1", "0.3")
     (tmp_path / "recipe.yaml").write_text(f"{recipe}\ndedup: {{fuzzy: {{mode: mark}}}}\n")
-    run = gristmill("mix", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet")
+    run = gristmill(*MIX)
     assert run.exit_code == 0, run.output
     clusters: dict[str, set[str]] = {}
     sizes = {}
@@ -104,51 +106,83 @@ def read_ids(path: Path) -> list[bytes]:
     return [raw[at : at + 16] for at in range(0, len(raw), 16)]
 
 
-@pytest.mark.parametrize("kind", ["mixed", "sources"])
-def test_a_recipe_is_mixed_verified_and_traced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe over two sources, run up to its shards as `mixed`, then as `sources`: what
+    comes before the mixture is done once."""
+    folder = tmp_path_factory.mktemp("ran")
     for name, texts in (("a", TEXTS[:30]), ("b", TEXTS[30:60])):
         lines = [
             json.dumps({"id": str(n), "url": f"http://{name}.example/{n}", "text": text})
             for n, text in enumerate(texts)
         ]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
-    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("KIND", kind))
-    run = gristmill("mix", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet")
-    assert run.exit_code == 0, run.output
-    (step,) = (tmp_path / "out" / "steps").glob("mix-*")
-    assert not list((step / "passing").glob("*"))
-    shards = ShardSet(step / "shards" / "train")
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    (folder / "recipe.yaml").write_text(RECIPE.replace("KIND", "mixed"))
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        for kind in ("sources", "mixed"):
+            run = gristmill(*MIX, "--set", f"mix.kind={kind}")
+            assert run.exit_code == 0, run.output
+    return folder
+
+
+def shards_of(folder: Path, kind: str) -> Path:
+    """The training shards of one kind: their step's folder is named by its identity."""
+    found = [path.parent for path in folder.glob("out/steps/mix-*/shards/train/manifest.json")]
+    (own,) = [path for path in found if json.loads((path / "manifest.json").read_text())["kind"] == kind]
+    return own
+
+
+@pytest.mark.parametrize("kind", ["mixed", "sources"])
+def test_sources_share_shards_when_mixed_and_have_their_own_when_blended(ran: Path, kind: str) -> None:
+    train = shards_of(ran, kind)
+    assert not list((train.parents[1] / "passing").glob("*"))
+    shards = ShardSet(train)
     shards.check()
-    assert shards.kind == kind
     for number, source in enumerate(shards.sources):
         runs = Stream.of_source(shards, number).runs
         assert sum(run.length for run in runs) == source.tokens > 0
         assert (len(runs) == len({run.shard for run in runs})) == (kind == "sources")
-    assert gristmill("shards", "verify", str(step / "shards" / "heldout")).exit_code == 0
-    for verb in ("info", "verify"):  # a run's own shards are found by its folder
-        assert (
-            gristmill("shards", verb, "out").stdout
-            == gristmill("shards", verb, str(step / "shards" / "train")).stdout
-            != ""
-        )
+    for split in ("train", "heldout"):
+        assert gristmill("shards", "verify", str(train.parent / split)).exit_code == 0
+
+
+def test_a_runs_shards_are_found_by_its_folder(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ran)
+    train = shards_of(ran, "mixed")
+    for verb in ("info", "verify"):
+        assert gristmill("shards", verb, "out").stdout == gristmill("shards", verb, str(train)).stdout != ""
+
+
+def test_every_token_of_a_run_is_accounted_for(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ran)
     balance = json.loads(gristmill("shards", "balance", "out", "--json").stdout)["sources"]
-    for row, source in zip(balance, shards.sources, strict=True):
+    for row, source in zip(balance, ShardSet(shards_of(ran, "mixed")).sources, strict=True):
         assert row["difference"] == 0 and row["shards"] == source.tokens >= row["distinct"]
         assert row["encoded"] == row["heldout"] + row["distinct"] + row["unused"]
-    (model,) = (tmp_path / "out" / "steps").glob("tokenizer-*/tokenizer.model")
-    sides = json.loads(
-        gristmill("tokenize", "compare", str(model), str(model), "out", "a.jsonl", "--json").stdout
-    )
+
+
+def test_a_runs_tokenizer_is_compared_with_itself(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ran)
+    (model,) = ran.glob("out/steps/tokenizer-*/tokenizer.model")
+    asked = ("tokenize", "compare", str(model), str(model), "out", "a.jsonl", "--json")
+    sides = json.loads(gristmill(*asked).stdout)
     assert {**sides["a"], "file": ""} == {**sides["b"], "file": ""}
     assert set(sides["a"]["sources"]) == {"a", "b", "a.jsonl"} and sides["a"]["fertility"]
     assert sides["a"]["losses"]["checked"] and "lossy" not in sides["a"]["losses"]
-    check_traces(step)
+
+
+def test_a_token_and_a_copy_are_traced_to_their_document(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ran)
+    check_traces(shards_of(ran, "mixed").parents[1])
+
+
+def test_a_plan_of_encoded_sources_is_exact_and_refuses_what_they_lack(
+    ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ran)
     planned = json.loads(gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--json").stdout)
     assert planned["exact"] and [row["source"] for row in planned["sources"]] == ["a", "b"]
     refused = gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--set", "mix.tokens=99999999")
-    assert isinstance(
-        refused.exception, RecipeError
-    ) and "the largest budget with these proportions is" in str(refused.exception)
+    assert isinstance(refused.exception, RecipeError)
+    assert "the largest budget with these proportions is" in str(refused.exception)
