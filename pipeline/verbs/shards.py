@@ -103,9 +103,10 @@ def balance(
     rows.append(["all", *(f"{sum(row[name] for row in found['sources']):,}" for name in names)])
     print_table(["source", *(name.replace("_", " ") for name in names)], rows, right=range(1, 8))
     if trained := found.get("training"):
-        names = ("shards", "seen", "never_seen", "places", "in_steps", "padded", "masked", "skipped")
-        rows = [["training", *(f"{trained[name]:,}" for name in names), f"{trained['epochs']:.3f}"]]
-        print_table(["", *(name.replace("_", " ") for name in names), "epochs"], rows, right=range(1, 10))
+        heads = ("shards", "seen", "never_seen", "places", "in_steps", "padded", "masked", "skipped")
+        numbers = [f"{trained[name]:,}" for name in heads]
+        row = ["training", *numbers, f"{trained['epochs']:.3f}"]
+        print_table(["", *(name.replace("_", " ") for name in heads), "epochs"], [row], right=range(1, 10))
     elif "training" in found:
         print("training: it was done by a version that did not count its tokens")
     if failed := sum(row["failed_documents"] for row in found["sources"]):
