@@ -1,6 +1,6 @@
 """What a run's steps read of its shards: every token and every place of a sample, counted by the plan alone.
 
-    balance(Loader(shards, 2048), num_samples=96_000)
+    balance(BatchLoader(shards, 2048), num_samples=96_000)
 
 Batches are a pure function of the sample number, so this reads document boundaries and no tokens.
 """
@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.trainer.loader import Loader, Samples
-from gristmill.trainer.packing import Packed
+from gristmill.trainer.loader import BatchLoader, Samples
+from gristmill.trainer.packing import PackedStream
 
 Ints = npt.NDArray[np.int64]
 
@@ -43,7 +43,7 @@ class Balance:
         return asdict(self)
 
 
-def balance(loader: Loader, num_samples: int, skipped: int = 0) -> Balance:
+def balance(loader: BatchLoader, num_samples: int, skipped: int = 0) -> Balance:
     """Account for the first `num_samples` samples of a loader; `skipped` is passed through.
 
     Whole epochs are counted as such; of the last, unfinished one of each part every sample is looked at, a
@@ -68,7 +68,7 @@ def balance(loader: Loader, num_samples: int, skipped: int = 0) -> Balance:
 
 def targets(part: Samples, context: int) -> Ints:
     """The number of targets of each sample."""
-    if isinstance(part, Packed):
+    if isinstance(part, PackedStream):
         return np.add.reduceat(part.stops - part.starts, part.bounds[:-1])
     lengths = np.full(len(part), context, np.int64)
     lengths[-1] = part.stream.num_tokens - (len(part) - 1) * context

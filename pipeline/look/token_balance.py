@@ -7,6 +7,9 @@ from typing import Any
 
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
+from gristmill.pipeline.stages.mix import MixFacts
+from gristmill.pipeline.stages.tokenizer import EncodeFacts
+from gristmill.pipeline.stages.train import TrainFacts
 
 
 def token_balance(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
@@ -17,26 +20,26 @@ def token_balance(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
     what the training shards hold, repetitions counted. `difference` is 0 when nothing is missing.
     """
     mixed = manifests.get("mix")
-    if mixed is None or "distinct_tokens" not in mixed.extra:
+    facts = mixed.stated(MixFacts) if mixed else MixFacts()
+    if not facts.distinct_tokens:
         raise UsageError("the run holds no mixture to balance", hint="run its recipe up to `mix`")
-    heldout = {row["name"]: row["tokens"] for row in mixed.extra["heldout"]}
+    heldout = {row["name"]: row["tokens"] for row in facts.heldout}
     rows = []
-    for row in mixed.extra["table"]:
+    for row in facts.table:
         name = row["name"]
-        encoded = manifests[f"encode/{name}"].extra
-        distinct = mixed.extra["distinct_tokens"][name]
-        size = mixed.extra["sizes"][name]
+        encoded = manifests[f"encode/{name}"].stated(EncodeFacts)
+        distinct, size = facts.distinct_tokens[name], facts.sizes[name]
         rows.append(
             {
                 "source": name,
-                "text_bytes": encoded["bytes"],
-                "failed_documents": encoded.get("failed", 0),
-                "encoded": encoded["tokens"],
+                "text_bytes": encoded.bytes,
+                "failed_documents": encoded.failed,
+                "encoded": encoded.tokens,
                 "heldout": heldout.get(name, 0),
                 "distinct": distinct,
                 "unused": size - distinct,
                 "shards": row["tokens"],
-                "difference": encoded["tokens"] - heldout.get(name, 0) - size,
+                "difference": encoded.tokens - heldout.get(name, 0) - size,
             }
         )
     found: dict[str, Any] = {"sources": rows}
@@ -52,9 +55,9 @@ def training_balance(trained: Manifest, shards: int) -> dict[str, Any] | None:
     `masked` are tokens in steps that the loss leaves out, `skipped` those of steps that were not taken.
     None for a training of a version that did not count.
     """
-    if "balance" not in trained.extra:
+    own = trained.stated(TrainFacts).balance
+    if not own:
         return None
-    own: dict[str, int] = trained.extra["balance"]
     off = abs(own["shards"] - shards) + abs(own["places"] - own["in_steps"] - own["padded"] - own["masked"])
     off += abs(own["shards"] - own["seen"] - own["never_seen"])
     return {**own, "epochs": own["in_steps"] / shards if shards else 0.0, "difference": off}

@@ -9,13 +9,13 @@ from gristmill.errors import UsageError
 from gristmill.pipeline.look.figures import amount, count, share, size
 from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.look.token_balance import token_balance
-from gristmill.pipeline.report.markup import Cell, Html, Section, join, note, table, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, note, table, tag
 
 _COLUMNS = ("encoded", "heldout", "distinct", "unused", "shards")
 _HEADS = ("source", "text", "tokens made of it", "held out", "in shards, once", "in none", "in shards")
 
 
-def balance_section(view: RunView) -> Section | None:
+def balance_section(view: RunView) -> PageSection | None:
     """The same figures as `gristmill shards balance` prints."""
     manifests = {step.name: step.manifest for step in view.steps if step.manifest}
     try:
@@ -34,7 +34,7 @@ def balance_section(view: RunView) -> Section | None:
     if trained := found.get("training"):
         body += _training(trained)
     lead = "Every token, from the text it is made of to the training step that reads it."
-    return Section("balance", "Token balance", join(body), lead)
+    return PageSection("balance", "Token balance", join(body), lead)
 
 
 def _row(row: Mapping[str, Any]) -> list[object]:

@@ -24,13 +24,15 @@ class TrainSlice(Slice):
 
 @dataclass(frozen=True, slots=True)
 class TrainFacts(StepFacts):
-    """The trainer's summary, where its last checkpoint lies, and a text that the model wrote."""
+    """The trainer's summary, where its last checkpoint lies, and a text that the model wrote; `balance` is
+    that of `gristmill.trainer.balance`."""
 
     parameters: int = 0
     steps: int = 0
     tokens: int = 0
     loss: float | None = None
     skipped: int = 0
+    balance: dict[str, int] = field(default_factory=dict)
     checkpoint: str = ""
     evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)

@@ -14,7 +14,7 @@ import pytest
 
 from gristmill.trainer.balance import balance
 from gristmill.trainer.config import DataSettings
-from gristmill.trainer.loader import IGNORED, Loader
+from gristmill.trainer.loader import IGNORED, BatchLoader
 from gristmill.trainer.order import EpochOrder
 from gristmill.trainer.shards import ShardSet
 
@@ -26,7 +26,7 @@ MANNERS = [
 ]
 
 
-def counted(loader: Loader, num_samples: int) -> dict[str, int]:
+def counted(loader: BatchLoader, num_samples: int) -> dict[str, int]:
     """The balance by going through the batches themselves."""
     seen: set[tuple[int, int]] = set()
     sums: Counter[str] = Counter()
@@ -48,14 +48,14 @@ def counted(loader: Loader, num_samples: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("manner", MANNERS, ids=["windows", "bestfit", "grouped"])
 def test_the_balance_is_what_the_batches_hold(corpus: Corpus, manner: DataSettings) -> None:
-    loader = Loader(ShardSet(corpus()), 32, seed=3, settings=manner)
+    loader = BatchLoader(ShardSet(corpus()), 32, seed=3, settings=manner)
     for num_samples in (0, 1, 7, loader.num_samples, loader.num_samples + 5):
         assert asdict(balance(loader, num_samples)) == counted(loader, num_samples)
 
 
 def test_a_blend_of_sources_never_sees_what_its_weights_leave_out(corpus: Corpus) -> None:
     shards = ShardSet(corpus(kind="sources", weights={"web": 1.0, "code": 0.0}))
-    loader = Loader(shards, 32, seed=3)
+    loader = BatchLoader(shards, 32, seed=3)
     assert asdict(balance(loader, 3 * loader.num_samples)) == counted(loader, 3 * loader.num_samples)
     assert balance(loader, 3 * loader.num_samples).never_seen == shards.sources[1].tokens > 0
 
@@ -86,7 +86,7 @@ def test_nothing_goes_missing_or_is_made_up_at_the_borders_of_documents(
     expected = Counter(
         pair for tokens, _ in documents for pair in zip([0, *tokens], [*tokens, 0], strict=True)
     )
-    loader = Loader(ShardSet(folder), context, settings=manner)
+    loader = BatchLoader(ShardSet(folder), context, settings=manner)
     found: Counter[tuple[int, int]] = Counter()
     for number in range(loader.num_samples):
         batch = loader.batch(number, 1)
