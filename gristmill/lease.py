@@ -45,7 +45,7 @@ def hold_lease(lock: Path) -> Iterator[None]:
                 ),
             )
         with contextlib.suppress(FileNotFoundError):
-            store.remove(lock)
+            store.remove_files([lock])
         store.put_if_absent(lock, data)
     if _holder(lock) != own:  # a store without conditional writes lets two put at once
         raise LockedError(f"`{lock.parent}` was taken by another run just now")
@@ -69,7 +69,7 @@ def hold_lease(lock: Path) -> Iterator[None]:
         thread.join()
         with contextlib.suppress(GristmillError, OSError):
             if _holder(lock) == own:
-                store.remove(lock)
+                store.remove_files([lock])
 
 
 def read_lease(lock: Path) -> dict[str, Any] | None:

@@ -13,13 +13,14 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PosixPath
 from typing import IO, Any
 
 from gristmill.errors import UsageError
 from gristmill.inside import below
-from gristmill.remote_store import Info, RemoteStore, StorageSettings
+from gristmill.remote_store import CONTENT_NAMED, Info, RemoteStore, StorageSettings
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://?(?=[^/])")
 
@@ -104,7 +105,7 @@ class RemotePath(PosixPath):
     def unlink(self, missing_ok: bool = False) -> None:
         if not missing_ok and not self.exists():
             raise FileNotFoundError(f"`{self}` does not exist")
-        self.store.remove(self)
+        self.store.remove_files([self])
 
     def mkdir(self, *_: Any, **__: Any) -> None:
         """Object stores have no folders to make."""
@@ -170,44 +171,77 @@ def staged(arguments: Mapping[str, Any], into: Path) -> dict[str, Any]:
     known = [root for root in _settings if root]
     if not known:
         return dict(arguments)
-    links: dict[str, str] = {}
+    urls: dict[str, str] = {}
 
-    def local(value: Any) -> Any:
-        if isinstance(value, str | RemotePath):
-            text = str(value)
-            if not any(_is_below(text, root) for root in known):
-                return value
-            if text not in links:
-                links[text] = str(_link(RemotePath(text), into / f"{len(links):05d}"))
-            return type(value)(links[text]) if isinstance(value, str) else Path(links[text])
-        if isinstance(value, Mapping):
-            return {key: local(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            items = [local(item) for item in value]
-            return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            changed = {
-                field.name: local(getattr(value, field.name))
-                for field in dataclasses.fields(value)
-                if field.init
-            }
-            return dataclasses.replace(value, **changed)
+    def collect(value: Any) -> Any:
+        if any(_is_below(str(value), root) for root in known):
+            urls.setdefault(str(value), "")
         return value
 
-    return {name: local(value) for name, value in arguments.items()}
+    def local(value: Any) -> Any:
+        link = urls.get(str(value))
+        return value if link is None else link if isinstance(value, str) else Path(link)
+
+    _replaced(dict(arguments), collect)
+    urls = {url: str(link) for url, link in _links(list(urls), into).items()}
+    return {name: _replaced(value, local) for name, value in arguments.items()}
 
 
-def _link(path: RemotePath, into: Path) -> Path:
-    """Link what a URL names into a folder and return the local path that stands for it."""
-    store, url = path.store, str(path)
-    try:
-        copies = {url: store.fetch(url)}
-    except FileNotFoundError:
-        beside = [name for name in store.entries(path.parent) if name.startswith(f"{url}.")]
-        copies = {name: store.fetch(name) for name in beside or store.walk(url)}
-    for name, copy in copies.items():
-        store.cache.link(copy, below(into, name.removeprefix(f"{path.parent}/")))
-    return into / path.name
+def _replaced(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Plain data with every text and URL in it changed."""
+    if isinstance(value, str | RemotePath):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _replaced(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_replaced(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.init]
+        changed = {name: _replaced(getattr(value, name), change) for name in fields}
+        return dataclasses.replace(value, **changed)
+    return value
+
+
+def _links(urls: Sequence[str], into: Path) -> dict[str, Path]:
+    """Link what URLs name into folders of their own, and return the local path that stands for each.
+
+    A name that carries its content's digest is a file, which nobody need ask for. Of others a listing says
+    whether they are files, stems or folders: one for each, or for all of a folder.
+    """
+    listed: dict[str, dict[str, Info]] = {}
+    beside = Counter(url.rpartition("/")[0] for url in urls if not CONTENT_NAMED.search(url))
+
+    def copies(numbered: tuple[int, str]) -> Path:
+        number, url = numbered
+        path = RemotePath(url)
+        found = _found(path, listed.get(str(path.parent)))
+        for name, info in found.items():
+            copy = path.store.fetch(name, info)
+            path.store.cache.link(copy, below(into / f"{number:05d}", name.removeprefix(f"{path.parent}/")))
+        return into / f"{number:05d}" / path.name
+
+    for folder, count in beside.items():
+        if count > _FEW:
+            listed[folder] = RemotePath(folder).store.named(f"{folder}/")
+    if not urls:
+        return {}
+    links = RemotePath(urls[0]).store.side_by_side(copies, list(enumerate(urls)))
+    return dict(zip(urls, links, strict=True))
+
+
+_FEW = 3  # names in a folder that are asked for one by one
+
+
+def _found(path: RemotePath, listed: Mapping[str, Info] | None) -> dict[str, Info | None]:
+    url = str(path)
+    if CONTENT_NAMED.search(url):
+        return {url: None}
+    named = path.store.named(url) if listed is None else listed
+    if url in named:
+        return {url: named[url]}
+    parts = {name: info for name, info in named.items() if name.startswith(f"{url}.")}
+    return dict(parts) or {name: info for name, info in named.items() if name.startswith(f"{url}/")}
 
 
 def _is_below(url: str, root: str) -> bool:

@@ -215,12 +215,14 @@ def read_manifest(folder: Path) -> Manifest:
     """Open a step's manifest, checking its digest; raises IntegrityError when it is absent or altered."""
     path = folder / MANIFEST
     remember_output(folder)
-    if not path.exists():
+    try:
+        raw = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         raise IntegrityError(
             f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of"
             " gristmill"
-        )
-    body, timing, _ = _open(path, path.read_bytes())
+        ) from None
+    body, timing, _ = _open(path, raw)
     if body["format"] != FORMAT_VERSION:
         raise IntegrityError(
             f"`{path}` has format {body['format']}, this version reads format {FORMAT_VERSION}"

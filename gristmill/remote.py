@@ -20,12 +20,32 @@ from urllib.parse import urlsplit
 from gristmill.errors import UsageError
 from gristmill.redact import public_url
 
-_ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, IsADirectoryError)
-_FINAL_STATUSES = (400, 401, 403, 404, 405, 410)
+_FINAL_STATUSES = (301, 400, 401, 403, 404, 405, 410, 501)
+_FINAL_CODES = {  # of S3, with what to do
+    "AuthorizationHeaderMalformed": "region",
+    "PermanentRedirect": "region",
+    "IllegalLocationConstraintException": "region",
+    "NoSuchBucket": "",
+    "InvalidBucketName": "",
+    "NotImplemented": "",
+}
+_REGION_HINT = (
+    "the bucket lies in another region: set AWS_REGION, or `storage_options: {client_kwargs: {region_name:"
+    " ...}}`"
+)
 _FIRST_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 20.0
 _LISTED_RETRIES = 100  # of one task; more are only counted
 
+_PACKAGES = {  # that bring a scheme to fsspec
+    **dict.fromkeys(("s3", "s3a"), "'gristmill[s3]'"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl"), "adlfs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
+    "hf": "huggingface_hub",
+    "hdfs": "pyarrow",
+}
 T = TypeVar("T")
 
 
@@ -39,12 +59,22 @@ class Access:
     requests_per_second: float | None = None  # of one process
 
 
+class ObjectChanged(Exception):
+    """An object is another one than when its first bytes were read."""
+
+
+_ANSWERS = (
+    *(FileNotFoundError, FileExistsError, PermissionError, NotImplementedError, IsADirectoryError),
+    ObjectChanged,
+)
+
+
 class GaveUp(Exception):
     """A request that failed for good: `attempts` were made, the last one's error is the cause."""
 
-    def __init__(self, reason: str, attempts: int, *, final: bool) -> None:
+    def __init__(self, reason: str, attempts: int, *, final: bool, hint: str | None = None) -> None:
         super().__init__(reason)
-        self.reason, self.attempts, self.final = reason, attempts, final
+        self.reason, self.attempts, self.final, self.hint = reason, attempts, final, hint
 
 
 def patiently(
@@ -69,13 +99,22 @@ def patiently(
         except (FileNotFoundError, FileExistsError):
             raise
         except Exception as error:  # every library behind fsspec has its own tree of errors
+            code = error_code(error)
             final = isinstance(error, _ANSWERS) or getattr(error, "status", None) in _FINAL_STATUSES
+            final |= code in _FINAL_CODES
             if final or number == access.attempts:
-                raise GaveUp(one_line(error, access.options), number, final=final) from error
+                hint = _REGION_HINT if _FINAL_CODES.get(code) == "region" else None
+                raise GaveUp(one_line(error, access.options), number, final=final, hint=hint) from error
             _list_retry(where, number, one_line(error, access.options))
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, _MAX_PAUSE_SECONDS)
     raise AssertionError("unreachable")
+
+
+def error_code(error: BaseException) -> str:
+    """What S3 calls an error; empty where it is none of its."""
+    said = getattr(error.__cause__, "response", None) or getattr(error, "response", None)
+    return str(said.get("Error", {}).get("Code", "")) if isinstance(said, Mapping) else ""
 
 
 def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
@@ -94,9 +133,15 @@ def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
-        reason = one_line(error, access.options)
+        reason, scheme = one_line(error, access.options), url.partition("://")[0]
+        package = _PACKAGES.get(scheme)
+        hint = (
+            f"`pip install {package}` lets `{scheme}://` be read"
+            if package
+            else f"`{scheme}://` is none that fsspec knows: use s3://, gs://, az://, https:// or a path"
+        )
         raise UsageError(
-            f"cannot use this kind of URL: {reason}", where=url, hint="for s3:// install gristmill[s3]"
+            f"cannot use this kind of URL: {reason}", where=public_url(url), hint=hint
         ) from error
     if hasattr(filesystem, "call_s3"):
         filesystem.retries = 1

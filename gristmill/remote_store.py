@@ -9,6 +9,7 @@ a record may be put twice, with the same meaning, for two attempts of one task w
 from __future__ import annotations
 
 import errno
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +23,15 @@ from typing import Any, TypeVar
 from gristmill.cache import Cache
 from gristmill.errors import GristmillError, IntegrityError
 from gristmill.remote import Access, GaveUp, open_filesystem, patiently, version_of
+from gristmill.s3_objects import Got, delete, get, in_thousands, is_s3, list_page, put
 from gristmill.s3_uploads import Leftover, list_uploads, upload_to_s3
 from gristmill.workspace import borrowed
 
 _RANGE_BYTES = 8 << 20  # of one request for a part of an object; a deadline is for as much
 _ASIDE = ".aside"
+CONTENT_NAMED = re.compile(
+    r"/data/[^/]*-[0-9a-f]{12}(?:\.[A-Za-z0-9]+){0,2}$"
+)  # as `storage.publish` names files
 _NUM_THREADS = 16  # that ask for small objects side by side
 
 T = TypeVar("T")
@@ -84,49 +89,104 @@ class RemoteStore:
         One page of a listing is one request: an operation of several would be lost with any of them.
         """
         own = self._open(folder)[1].strip("/")
-        try:
-            found = self._ask(folder, lambda fs, path, timeout: fs.ls(path, detail=True, **timeout))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
+        found = self._listed(f"{folder}/", "/") if self._is_s3(folder) else self._ls(folder)
         names = {item["name"].strip("/"): _as_info(item) for item in found}
         return {f"{folder}/{name.rpartition('/')[2]}": names[name] for name in sorted(names) if name != own}
 
+    def _ls(self, folder: Url) -> list[Mapping[str, Any]]:
+        try:
+            return list(self._ask(folder, lambda fs, path, timeout: fs.ls(path, detail=True, **timeout)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def walk(self, folder: Url) -> dict[str, Info]:
         """Return every file below a URL, by URL."""
+        if self._is_s3(folder):
+            return self.named(f"{folder}/")
         found: dict[str, Info] = {}
         for url, info in self.entries(folder).items():
             found |= self.walk(url) if info.is_folder else {url: info}
         return found
 
+    def named(self, stem: str) -> dict[str, Info]:
+        """Return every file whose URL begins with a text, by URL and sorted."""
+        if not self._is_s3(stem):
+            folder, _, name = stem.rpartition("/")
+            return {
+                url: info
+                for beside, about in self.entries(folder).items()
+                if beside.rpartition("/")[2].startswith(name)
+                for url, info in (self.walk(beside) if about.is_folder else {beside: about}).items()
+            }
+        root = stem.partition("://")[0]
+        files = self._listed(stem, "")
+        return {
+            f"{root}://{item['name']}": _as_info(item)
+            for item in sorted(files, key=lambda item: str(item["name"]))
+            if not item["name"].endswith("/")
+        }
+
+    def _listed(self, prefix: str, delimiter: str) -> list[Mapping[str, Any]]:
+        """Every page of a listing of S3, each asked for by itself."""
+        found: list[Mapping[str, Any]] = []
+        token: str | None = None
+        while True:
+            page = self._ask(
+                prefix,
+                lambda fs, path, timeout, token=token: list_page(  # type: ignore[misc]
+                    fs, prefix, timeout, delimiter=delimiter, token=token
+                ),
+            )
+            found += page.files
+            found += [{"name": name, "size": 0, "type": "directory"} for name in page.prefixes]
+            token = page.token
+            if token is None:
+                return found
+
     def read(self, url: Url) -> bytes:
         """Read a small object."""
+        if self._is_s3(url):
+            return self._ask(url, lambda fs, path, timeout: get(fs, path, timeout)).data
         return bytes(self._ask(url, lambda fs, path, timeout: fs.cat_file(path, **timeout)))
 
     def read_all(self, urls: Sequence[Url]) -> Iterator[bytes]:
         """Read many small objects, several at a time, in order."""
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            for start in range(0, len(urls), 64 * _NUM_THREADS):
-                yield from pool.map(self.read, urls[start : start + 64 * _NUM_THREADS])
+        yield from self.side_by_side(self.read, urls)
 
-    def fetch(self, url: Url) -> Path:
-        """Return a local copy of an object: read it now, or link it (`Cache.link`) to keep it."""
-        info = self.info(url)
-        if info is None or info.is_folder:
-            raise FileNotFoundError(errno.ENOENT, "no such object", str(url))
+    def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
+        """Ask for many things, several at a time, and yield the answers in order."""
+        with ThreadPoolExecutor(_NUM_THREADS) as pool:
+            for start in range(0, len(many), 64 * _NUM_THREADS):
+                yield from pool.map(ask, many[start : start + 64 * _NUM_THREADS])
+
+    def fetch(self, url: Url, info: Info | None = None) -> Path:
+        """Return a local copy of an object: read it now, or link it (`Cache.link`) to keep it.
+
+        An object whose name carries its digest is what it was: a copy of it is taken without asking.
+        """
         url, name = str(url), Path(url).name
-        return self.cache.get(_key(url, info), name, lambda path: self._download(url, info, path))
+        if CONTENT_NAMED.search(url):
+            return self.cache.get(url, name, lambda path: self._download(url, path))
+        info = info or self.info(url)
+        if info is None or info.is_folder:
+            raise FileNotFoundError(errno.ENOENT, "no such object", url)
+        return self.cache.get(_key(url, info), name, lambda path: self._download(url, path, info))
 
     def place(self, source: Path, url: Url, sha256: str) -> None:
         """Upload a finished local file and keep it in the cache; `sha256` is what it must still hash to."""
-        self.upload(source, url, sha256)
-        info = self.info(url)
-        if info is None or info.size != source.stat().st_size:
+        etag, size = self.upload(source, url, sha256), source.stat().st_size
+        info = Info(size, f"ETag:{etag}", 0.0, is_folder=False) if etag else self.info(url)
+        if info is None or info.size != size:
             raise IntegrityError(
                 f"`{url}` is not what was uploaded: {info.size if info else 'no'} bytes are there"
             )
-        self.cache.enter(_key(url, info), Path(url).name, source)
+        key = str(url) if CONTENT_NAMED.search(str(url)) else _key(url, info)
+        self.cache.enter(key, Path(url).name, source)
 
     def write(self, url: Url, data: bytes) -> None:
+        if self._is_s3(url):
+            self._ask(url, lambda fs, path, timeout: put(fs, path, data, timeout, if_absent=False))
+            return
         self._ask(url, lambda fs, path, timeout: fs.pipe_file(path, data, **timeout))
 
     def put_if_absent(self, url: Url, data: bytes) -> bool:
@@ -138,16 +198,31 @@ class RemoteStore:
 
     def remove(self, url: Url) -> None:
         """Remove an object, and all below it; one that is not there is no error."""
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            list(pool.map(self._remove_file, [str(url), *self.walk(url)]))
+        self.remove_files([str(url), *self.walk(url)])
+
+    def remove_files(self, urls: Sequence[Url]) -> None:
+        """Remove objects by name, a thousand with one request where the store takes as many; those that are
+        not there are no error."""
+        names = [str(url) for url in urls]
+        if names and self._is_s3(names[0]):
+            for some in in_thousands(names):
+                self._ask(some[0], lambda fs, path, timeout, some=some: delete(fs, some, timeout))  # type: ignore[misc]
+            return
+        for _ in self.side_by_side(self._remove_file, names):
+            pass
 
     def _remove_file(self, url: str) -> None:
         with suppress(FileNotFoundError, IsADirectoryError):
             self._ask(url, lambda fs, path, timeout: fs.rm_file(path, **timeout))
 
+    def _is_s3(self, url: Url) -> bool:
+        return is_s3(self._open(url)[0])
+
     def unfinished(self, url: Url) -> list[Leftover]:
         asides = {name: info for name, info in self.walk(url).items() if name.endswith(_ASIDE)}
-        found = [Leftover(name, info.size, partial(self._remove_file, name)) for name, info in asides.items()]
+        found = [
+            Leftover(name, info.size, partial(self.remove_files, [name])) for name, info in asides.items()
+        ]
         return found + self._ask(url, lambda fs, path, timeout: list_uploads(fs, path, timeout), seconds=600)
 
     def workspace(self, folder: Path) -> AbstractContextManager[Path]:
@@ -165,14 +240,14 @@ class RemoteStore:
         filesystem = self._filesystems[protocol]
         return filesystem, str(filesystem._strip_protocol(str(url)))
 
-    def upload(self, source: Path, url: Url, sha256: str | None = None) -> None:
-        """Put a local file, whole or not at all; it must hash to `sha256`, if that is given."""
+    def upload(self, source: Path, url: Url, sha256: str | None = None) -> str:
+        """Put a local file, whole or not at all; it must hash to `sha256`, if that is given. Returns the
+        object's etag, where the store says it."""
         filesystem, path = self._open(url)
-        if hasattr(filesystem, "call_s3"):
-            upload_to_s3(
+        if is_s3(filesystem):
+            return upload_to_s3(
                 filesystem, path, source, sha256, lambda attempt: self._give(url, attempt, filesystem)
             )
-            return
         seconds = self.settings.access.seconds * (1 + source.stat().st_size / _RANGE_BYTES)
         aside = f"{path}.{secrets.token_hex(6)}{_ASIDE}"
 
@@ -185,20 +260,45 @@ class RemoteStore:
             filesystem.mv(aside, path)
 
         self._give(url, attempt, filesystem, seconds)
+        return ""
 
-    def _download(self, url: str, info: Info, target: Path) -> None:
+    def _download(self, url: str, target: Path, info: Info | None = None) -> None:
+        """Write an object to a local file, range by range; the ranges are of one and the same object."""
         filesystem, path = self._open(url)
+        if not is_s3(filesystem):
+            self._copy(url, target, info or self.info(url), filesystem, path)
+            return
+        if info is not None and info.size == 0:
+            target.touch()
+            return
+        with target.open("wb") as file:
+            first = self._range(url, 0, _RANGE_BYTES)
+            file.write(first.data)
+            while first.is_range and file.tell() < first.total:  # else it sent the whole at once
+                start = file.tell()
+                more = self._range(url, start, min(start + _RANGE_BYTES, first.total), first.etag)
+                file.write(more.data)
+
+    def _range(self, url: Url, start: int, end: int, etag: str = "") -> Got:
+        return self._ask(url, lambda fs, path, timeout: get(fs, path, timeout, start, end, etag))
+
+    def _copy(self, url: str, target: Path, info: Info | None, filesystem: Any, path: str) -> None:
+        """The same by fsspec's own means."""
+        if info is None or info.is_folder:
+            raise FileNotFoundError(errno.ENOENT, "no such object", url)
         with target.open("wb") as file:
             for start in range(0, info.size, _RANGE_BYTES):
                 end = min(start + _RANGE_BYTES, info.size)
 
                 def attempt(timeout: Mapping[str, float], start: int = start, end: int = end) -> bytes:
                     data: bytes = filesystem.cat_file(path, start=start, end=end, **timeout)
-                    if len(data) != end - start:
+                    if len(data) not in (end - start, info.size):
                         raise OSError(f"{len(data)} bytes came of {end - start}")
                     return data
 
-                file.write(self._give(url, attempt, filesystem))
+                file.write(data := self._give(url, attempt, filesystem))
+                if len(data) == info.size:  # it ignores ranges, and sent the whole at once
+                    return
 
     def _ask(self, url: Url, request: Callable[[Any, str, Mapping[str, float]], T], seconds: float = 0) -> T:
         filesystem, path = self._open(url)
@@ -217,13 +317,17 @@ class RemoteStore:
                     else f"the output storage refuses: {gave_up.reason}"
                 ),
                 where=str(url),
-                hint="check the URL, the access and `storage_options`, then run the same command: it resumes",
+                hint=gave_up.hint
+                or "check the URL, the access and `storage_options`, then run the same command: it resumes",
             ) from gave_up
 
 
 def _create(filesystem: Any, path: str, data: bytes, timeout: Mapping[str, float]) -> None:
     """Put an object that must not be there; raises FileExistsError."""
     try:
+        if is_s3(filesystem):
+            put(filesystem, path, data, timeout, if_absent=True)
+            return
         filesystem.pipe_file(path, data, mode="create", **timeout)
         return
     except (NotImplementedError, TypeError):

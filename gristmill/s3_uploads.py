@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from gristmill.errors import IntegrityError
 
 PART_BYTES = 16 << 20  # 10,000 parts make 160 GB, far above any shard
+_PARTS_AT_ONCE = 4  # of one file, each in memory meanwhile
 
 
 class Leftover(NamedTuple):
@@ -30,8 +33,9 @@ class Leftover(NamedTuple):
 Give = Callable[[Callable[[Mapping[str, float]], Any]], Any]  # runs a request, again if need be
 
 
-def upload_to_s3(filesystem: Any, path: str, source: Path, sha256: str | None, give: Give) -> None:
-    """Put a local file; raises IntegrityError, and leaves no object, if it does not hash to `sha256`."""
+def upload_to_s3(filesystem: Any, path: str, source: Path, sha256: str | None, give: Give) -> str:
+    """Put a local file and return the etag of its object; raises IntegrityError, and leaves no object, if it
+    does not hash to `sha256`."""
     bucket, key, _ = filesystem.split_path(path)
     place = {"Bucket": bucket, "Key": key}
     state = hashlib.sha256()
@@ -40,30 +44,31 @@ def upload_to_s3(filesystem: Any, path: str, source: Path, sha256: str | None, g
         state.update(body)
         if len(body) < PART_BYTES:
             _check(state.hexdigest(), sha256, source)
-            give(partial(_call, filesystem, "put_object", **place, Body=body, ContentMD5=_md5(body)))
-            return
+            done = give(partial(_call, filesystem, "put_object", **place, Body=body, ContentMD5=_md5(body)))
+            return _etag(done)
         begun = give(partial(_call, filesystem, "create_multipart_upload", **place))
         place["UploadId"] = begun["UploadId"]
+
+        def send(number: int, body: bytes) -> dict[str, Any]:
+            given = {**place, "PartNumber": number, "Body": body, "ContentMD5": _md5(body)}
+            return {
+                "PartNumber": number,
+                "ETag": give(partial(_call, filesystem, "upload_part", **given))["ETag"],
+            }
+
         try:
-            parts: list[dict[str, Any]] = []
-            while body:
-                number = len(parts) + 1
-                done = give(
-                    partial(
-                        _call,
-                        filesystem,
-                        "upload_part",
-                        **place,
-                        PartNumber=number,
-                        Body=body,
-                        ContentMD5=_md5(body),
-                    )
-                )
-                parts.append({"PartNumber": number, "ETag": done["ETag"]})
-                body = file.read(PART_BYTES)
-                state.update(body)
+            with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+                parts: list[dict[str, Any]] = []
+                sending: deque[Future[dict[str, Any]]] = deque()
+                while body:
+                    sending.append(pool.submit(send, len(parts) + len(sending) + 1, body))
+                    if len(sending) >= _PARTS_AT_ONCE:
+                        parts.append(sending.popleft().result())
+                    body = file.read(PART_BYTES)
+                    state.update(body)
+                parts += [one.result() for one in sending]
             _check(state.hexdigest(), sha256, source)
-            give(partial(_complete, filesystem, place, parts))
+            return _etag(give(partial(_complete, filesystem, place, parts)))
         except BaseException:
             give(partial(_abort, filesystem, place))
             raise
@@ -106,14 +111,20 @@ def _call(filesystem: Any, method: str, timeout: Mapping[str, float], **argument
 
 def _complete(
     filesystem: Any, place: Mapping[str, Any], parts: list[dict[str, Any]], timeout: Mapping[str, float]
-) -> None:
+) -> Any:
     try:
-        _call(filesystem, "complete_multipart_upload", timeout, **place, MultipartUpload={"Parts": parts})
+        given = {**place, "MultipartUpload": {"Parts": parts}}
+        return _call(filesystem, "complete_multipart_upload", timeout, **given)
     except (
         FileNotFoundError
     ):  # no such upload: the answer to an earlier attempt was lost, or another run's `gc` came by
         if not filesystem.exists(f"{place['Bucket']}/{place['Key']}"):
             raise
+        return {}
+
+
+def _etag(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("ETag") or "").strip('"')
 
 
 def _abort(filesystem: Any, place: Mapping[str, Any], timeout: Mapping[str, float]) -> None:

@@ -43,6 +43,9 @@ class Store(Protocol):
     def remove(self, path: Path) -> None:
         """Remove a file, or a folder with all below it."""
 
+    def remove_files(self, paths: Sequence[Path]) -> None:
+        """Remove files by name; those that are not there are no error."""
+
     def read_all(self, paths: Sequence[Path]) -> Iterator[bytes]:
         """Read many small files, in order."""
 
@@ -97,6 +100,10 @@ class LocalStore:
 
     def remove(self, path: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def remove_files(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
 
     def read_all(self, paths: Sequence[Path]) -> Iterator[bytes]:
         return (path.read_bytes() for path in paths)

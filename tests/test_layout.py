@@ -34,6 +34,7 @@ FLOOR |= {
     "yaml12",
     "remote",
     "remote_store",
+    "s3_objects",
     "s3_uploads",
     "stores",
     "cache",

@@ -20,6 +20,7 @@ from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.encode import tokenizer_facts
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.mix import MixFacts, MixSlice
+from gristmill.stores import store_of
 from gristmill.token_shards import MANIFEST, SUFFIXES, token_dtype
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
@@ -138,8 +139,7 @@ def mix(job: Job[MixSlice]) -> Stage:
     ]
     yield Phase("manifests", tasks)
     passing = [entry.path for record in (*measured, *levelled, *assigned) for entry in record.files]
-    for path in passing:
-        (job.folder / path).unlink(missing_ok=True)
+    store_of(job.folder).remove_files([job.folder / path for path in passing])
     pairs = zip(encoded, assigned, strict=True)
     cuts = {part.source: cut for part, record in pairs if (cut := record.stated(CutDocument).cut)}
     return MixFacts(

@@ -8,6 +8,7 @@ from typing import Any
 
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Job, Phase, Task
+from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,5 @@ def passed_on(job: Job[Any], *phases: Sequence[TaskRecord], but: Sequence[str] =
         for entry in record.files
         if entry.kind not in but
     ]
-    for path in paths:
-        (job.folder / path).unlink(missing_ok=True)
+    store_of(job.folder).remove_files([job.folder / path for path in paths])
     return paths

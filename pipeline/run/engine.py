@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import gristmill
 from gristmill.errors import EngineError, Interrupted, StaleError, UsageError
+from gristmill.location import location
 from gristmill.pipeline.run import ranks, signals
 from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, input_names
 from gristmill.pipeline.run.confirm import wait_for
@@ -69,7 +70,7 @@ class InlineEngine:
             try:
                 named = (folder, phase.name, task.key, function_name(task.function), task.arguments)
                 done = attempt(*named, phase.shared, None, task.checks)
-                watch.ended(wait_for(folder / done.path, done.digest, self.settings.record_seconds))
+                watch.ended(wait_for(location(done.path), done.digest, self.settings.record_seconds))
                 return None
             except (Interrupted, UsageError, StaleError):
                 raise

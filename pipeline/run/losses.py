@@ -101,6 +101,5 @@ def spell_lost(manifest: Manifest) -> str:
 def clear_quarantine(folder: Path, lost: Sequence[Mapping[str, Any]]) -> None:
     """Remove the tracebacks of tasks that have succeeded since."""
     kept = {f"{fact['phase']}-{fact['task']}" for fact in lost}
-    for path in sorted((folder / "quarantine").glob("*.txt")):
-        if path.stem not in kept:
-            store_of(folder).remove(path)
+    gone = [path for path in sorted((folder / "quarantine").glob("*.txt")) if path.stem not in kept]
+    store_of(folder).remove_files(gone)

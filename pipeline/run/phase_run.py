@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.errors import Interrupted
+from gristmill.location import location
 from gristmill.manifest import TaskRecord, record_path
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, input_names
@@ -130,7 +131,7 @@ class PhaseRun:
             case ("done", _, path, digest):
                 pending = self._next(flight)
                 if pending.task.key not in self.ended:
-                    self.confirming.add((pending, flight), self.folder / path, digest)
+                    self.confirming.add((pending, flight), location(path), digest)
             case ("failed", _, Trouble() as trouble):
                 self._failed(self._next(flight), flight, trouble)
 
