@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 import threading
 import time
 import traceback
@@ -132,19 +133,48 @@ def start_ray(
     return RayEngine(ray, settings, out, say, owns=owns)
 
 
+_REFUSALS = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError")
+TOKEN_HINT = (
+    "say RAY_AUTH_MODE=token on both sides, with the head's ~/.ray/auth_token in RAY_AUTH_TOKEN; or start"
+    " every node with RAY_AUTH_MODE=disabled where only you reach its ports"
+)
+
+
+@contextlib.contextmanager
+def _standard_error(heard: bytearray) -> Iterator[None]:
+    """Hold back what Ray's own libraries write to standard error, and hand it over: they do not raise it."""
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            heard += file.read()
+
+
 def _start(ray: Any, arguments: dict[str, Any]) -> None:
     """Start or join Ray. A node of one's own gets three tries: Ray gives it 30 s, too few on a machine under
     heavy load."""
     own = arguments["address"] == "local"
     tries = 3 if own else 1
     for number in range(1, tries + 1):
+        heard = bytearray()
         try:
-            ray.init(**arguments)
+            with contextlib.nullcontext() if own else _standard_error(heard):
+                ray.init(**arguments)
             return
         except Interrupted:
             raise
         except Exception as error:
             ray.shutdown()
+            if any(word in f"{heard.decode('utf-8', 'replace')} {error}" for word in _REFUSALS):
+                raise EngineError(
+                    f"the cluster at `{arguments['address']}` wants a token, and ours is not it",
+                    hint=TOKEN_HINT,
+                ) from None
             if number == tries:
                 hint = (
                     "run without it: `--engine inline`"

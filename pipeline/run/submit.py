@@ -5,17 +5,24 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from gristmill.errors import UsageError
+from gristmill.errors import EngineError, UsageError
+from gristmill.pipeline.run.engine import TOKEN_HINT
+from gristmill.pipeline.run.packing import pack
 from gristmill.redact import public_url
 
 TOKEN = Path("~/.ray/auth_token")
+_ADDRESS_HINT = (
+    "is the cluster up, and its dashboard's port (8265) reached from here? `ray dashboard` forwards it"
+)
+_ANSWER_SECONDS = 10.0
 
 
 def job_command(
@@ -71,8 +78,9 @@ def through_the_shell(argument: str) -> str:
 def submit_job(recipe: Path, address: str, out: str, overrides: Sequence[str], *, wait: bool) -> int:
     """Submit and, if asked, follow a job; return its exit code.
 
-    The working folder holds the recipe and the Python files beside it (a recipe may name rules in them),
-    nothing else.
+    The working folder holds the recipe and what it names by relative paths: code, lists, models, layouts.
+    Inputs are named by absolute paths, which every node must see. Raises EngineError where no job server
+    answers.
     """
     if any("storage_options" in said or public_url(said) != said for said in (*overrides, out)):
         raise UsageError(
@@ -82,12 +90,48 @@ def submit_job(recipe: Path, address: str, out: str, overrides: Sequence[str], *
                 " nodes"
             ),
         )
+    address = address if "://" in address else f"http://{address}"
+    packed = pack(recipe, overrides)
+    for line in packed.told():
+        print(line, file=sys.stderr)
+    check_job_server(address)
     with tempfile.TemporaryDirectory(prefix="gristmill-job-") as name:
-        folder = Path(name)
-        for path in [recipe, *sorted(recipe.resolve().parent.glob("*.py"))]:
-            shutil.copy(path, folder / path.name)
-        command = job_command(recipe.name, address, folder, out, overrides, wait=wait)
+        packed.copy_to(Path(name))
+        sets = [*overrides, *packed.resolved]
+        command = job_command(recipe.name, address, Path(name), out, sets, wait=wait)
         return subprocess.run(command, env={**os.environ, **_authentication()}, check=False).returncode
+
+
+def check_job_server(address: str) -> None:
+    """Raise EngineError unless a job server answers at a URL and lets us in."""
+    if not address.startswith(("http://", "https://")):
+        return
+    token = os.environ.get("RAY_AUTH_TOKEN") or _token_file()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    asked = urllib.request.Request(f"{address.rstrip('/')}/api/version", headers=headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=_ANSWER_SECONDS) as answer:
+            answer.read(1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (401, 403):
+            raise EngineError(
+                f"the cluster at `{address}` wants a token, and ours is not it", hint=TOKEN_HINT
+            ) from None
+        raise EngineError(
+            f"`{address}` answers {error.code}: it is no job server of Ray", hint=_ADDRESS_HINT
+        ) from None
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise EngineError(f"no job server answers at `{address}`: {reason}", hint=_ADDRESS_HINT) from None
+
+
+def _token_file() -> str:
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN).expanduser()
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _authentication() -> dict[str, str]:

@@ -39,6 +39,9 @@ def submit(
 ) -> None:
     """Run a recipe on a Ray cluster by `ray job submit`; a second submission of the same recipe resumes.
 
+    Code, lists, models and layouts that the recipe names by relative paths go along; inputs do not, and every
+    node must see them, as `--out`. What goes and what does not is said first.
+
     Example: gristmill submit recipe.yaml --address http://127.0.0.1:8265 --out /data/out/web
     """
     from gristmill.pipeline.run.submit import submit_job
