@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.arrays import write_array
 from gristmill.classifiers.settings import CoverageSettings
 from gristmill.hashing import digest16, keyed_hash
 from gristmill.storage import read_tables
@@ -69,7 +70,7 @@ def tally_domains(
         merge_tallies(tallies, tally(table))
     records = np.empty(sum(map(len, keys)), RECORD)
     records["domain"], records["draw"] = np.concatenate(keys), np.concatenate(draws)
-    records[np.lexsort((records["draw"], records["domain"]))].tofile(run)
+    write_array(run, records[np.lexsort((records["draw"], records["domain"]))])
     known.pop(_key(""), None)
     listed = sorted(known.items())
     columns = [
@@ -107,7 +108,7 @@ def merge_domains(
     keys, starts, counts = np.unique(records["domain"], return_index=True, return_counts=True)
     if settings.max_per_domain is not None:
         capped = counts > settings.max_per_domain
-        records[starts[capped] + settings.max_per_domain - 1].tofile(bounds)
+        write_array(bounds, records[starts[capped] + settings.max_per_domain - 1])
         counts = np.minimum(counts, settings.max_per_domain)
     else:
         bounds.touch()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -56,6 +57,16 @@ def main() -> None:
 
     model = fasttext.train_supervised(input=order["input"], **order["settings"])
     model.save_model(order["model"])
+    _check_saved(model, Path(order["model"]))
+
+
+def _check_saved(model: Any, path: Path) -> None:
+    """fastText's stream says nothing of a disk that was full: its file must end as the model does."""
+    tail = model.get_output_matrix().tobytes()
+    with path.open("rb") as file:
+        file.seek(-min(len(tail), path.stat().st_size), os.SEEK_END)
+        if file.read() != tail:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 if __name__ == "__main__":

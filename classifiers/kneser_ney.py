@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.arrays import write_array
 from gristmill.classifiers.ngrams import (
     Collected,
     Counted,
@@ -102,7 +103,7 @@ def emit(runs: Sequence[Path], part: int, parts: int, order: int, out: Path) -> 
     said.append(_stats(grams["first"][longer], total=whole[longer], followers=1))
     said.append(_stats(grams["inner"][length > 2], total=1))
     stats = _merged_stats(said)
-    stats.tofile(out)
+    write_array(out, stats)
     return {"ngrams": len(grams), "records": len(stats)}
 
 
@@ -118,7 +119,7 @@ def join(settings: NgramSettings, runs: Sequence[Path], part: int, parts: int, o
     single = stats[length == 1]
     facts |= {"total": int(single["adjusted"].sum()), "types": int((single["adjusted"] > 0).sum())}
     kept = stats[(length == 1) | (stats["count"] >= settings.min_count)]
-    kept.tofile(out)
+    write_array(out, kept)
     return {"kept": len(kept), **facts}
 
 

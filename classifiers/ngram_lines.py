@@ -14,6 +14,7 @@ counted is taken for one that was is 2 in 10^9 a look-up.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from gristmill.disk import named
 from gristmill.text.kernel import kernel, part
 from gristmill.text.lanes import load, lowest
 
@@ -124,7 +126,12 @@ class LineWriter:
     def __init__(self, path: Path, num_ngrams: int, num_codes: int) -> None:
         self.num_lines = -(-num_ngrams // _USUAL[num_codes]) or 1
         self._line = 0
-        self._lines = np.memmap(path, np.uint8, "w+", shape=(self.num_lines + _SPARE, LINE_BYTES))
+        shape = self.num_lines + _SPARE, LINE_BYTES
+        with named(path), path.open("wb") as file:
+            file.truncate(shape[0] * LINE_BYTES)
+            if hasattr(os, "posix_fallocate"):  # a disk that is full when a mapped page is written kills
+                os.posix_fallocate(file.fileno(), 0, shape[0] * LINE_BYTES)
+        self._lines = np.memmap(path, np.uint8, "r+", shape=shape)
 
     def write(self, keys: npt.NDArray[np.uint64], codes: npt.NDArray[np.uint8]) -> None:
         """Append n-grams with their codes, one row each."""

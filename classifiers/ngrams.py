@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.arrays import write_array
 from gristmill.classifiers.ngram_lines import LineWriter
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.heldout import for_training
@@ -108,7 +109,7 @@ class Collected:
     def _flush(self) -> None:
         merged = self._merge(self._pending)
         self._runs.append(self._folder / f"{len(self._runs):05d}.run")
-        merged.tofile(self._runs[-1])
+        write_array(self._runs[-1], merged)
         self._num_records += len(merged)
         self._pending.clear()
 
@@ -149,7 +150,7 @@ def merge_runs(
     """Add up one range of keys over all runs and prune; memory is that range's."""
     merged = _merged([between(read_run(path, COUNT), part, parts) for path in runs])
     kept = merged[(lengths_of(merged["key"]) == 1) | (merged["count"] >= settings.min_count)]
-    kept.tofile(out)
+    write_array(out, kept)
     return {"ngrams": len(merged), "kept": len(kept)}
 
 

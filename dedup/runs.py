@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.arrays import put_array
 from gristmill.dedup.radix import argsort
+from gristmill.disk import named
 from gristmill.errors import IntegrityError
 
 MAGIC = b"GMRUN001"
@@ -40,11 +42,11 @@ def write_run(path: Path, columns: Mapping[str, npt.NDArray]) -> None:
         )
     arrays = {**columns, "__index__": np.ascontiguousarray(key[::BLOCK])}
     header = json.dumps([[name, array.dtype.str, len(array)] for name, array in arrays.items()]).encode()
-    with path.open("wb") as file:
+    with named(path), path.open("wb") as file:
         file.write(MAGIC + len(header).to_bytes(8, "little") + header)
         for array in arrays.values():
             file.write(b"\0" * (-file.tell() % _ALIGN))
-            np.ascontiguousarray(array).tofile(file)
+            put_array(file, array)
 
 
 class SortedRun:
@@ -52,7 +54,7 @@ class SortedRun:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with path.open("rb") as file:
+        with named(path), path.open("rb") as file:
             if file.read(8) != MAGIC:
                 raise _damaged(path, "is no run of sorted records")
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))

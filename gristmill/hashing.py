@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.disk import named
 from gristmill.splitmix import GOLDEN, finalise
 
 _CHUNK_BYTES = 1 << 20
@@ -30,7 +31,7 @@ def digest16(*parts: bytes | str) -> bytes:
 def sha256_file(path: Path) -> str:
     """Return the hex sha256 of a local file, read in constant memory."""
     state = hashlib.sha256()
-    with path.open("rb") as file:
+    with named(path), path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             state.update(chunk)
     return state.hexdigest()

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.arrays import read_array, write_array
 from gristmill.hashing import digest16
 
 PAIR = np.dtype([("high", ">u8"), ("low", ">u8"), ("row", "<u4")])
@@ -32,7 +33,7 @@ def write_index(path: Path, keys: pa.Array) -> int:
         records["high"], records["low"], records["row"] = halves[0::2], halves[1::2], rows
         records = records[np.lexsort((records["row"], records["low"], records["high"]))]
     path.parent.mkdir(parents=True, exist_ok=True)
-    records.tofile(path)
+    write_array(path, records)
     return len(records)
 
 
@@ -52,7 +53,7 @@ def read_range(path: Path, first: int, end: int) -> npt.NDArray[np.void]:
         )
     finally:
         os.close(descriptor)
-    return np.fromfile(path, PAIR, stop - start, offset=start * PAIR.itemsize)
+    return read_array(path, PAIR, stop - start, start)
 
 
 def find_rows(path: Path, key: bytes) -> list[int]:

@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gristmill.disk import named, read_file, storage_error
 from gristmill.errors import LockedError
 from gristmill.lease import hold_lease, read_lease
 from gristmill.location import RemotePath
 from gristmill.owner import owner
-from gristmill.stores import storage_error
 
 LOCK = ".lock"
 LEASE = ".lease"  # on file systems without flock
@@ -54,8 +54,9 @@ def hold_lock(out: Path) -> Iterator[None]:
                     " resumed"
                 ),
             ) from error
-        os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps(owner()).encode())
+        with named(out / LOCK):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, json.dumps(owner()).encode())
         try:
             yield
         finally:
@@ -79,5 +80,5 @@ def read_holder(out: Path) -> dict[str, object] | None:
             return read_lease(out / LEASE)
         if not isinstance(error, BlockingIOError):
             raise
-        text = (out / LOCK).read_text()
+        text = read_file(out / LOCK).decode()
         return dict(json.loads(text)) if text else {"pid": "unknown", "host": "unknown"}

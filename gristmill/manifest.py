@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from gristmill.disk import read_file
 from gristmill.errors import IntegrityError
 from gristmill.facts import Counts, Facts
 from gristmill.hashing import canonical_json, sha256_json
@@ -216,7 +217,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     remember_output(folder)
     try:
-        raw = path.read_bytes()
+        raw = read_file(path)
     except (FileNotFoundError, NotADirectoryError):
         raise IntegrityError(
             f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of"

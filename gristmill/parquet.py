@@ -78,6 +78,7 @@ def checked(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
     except OSError as error:
         if error.errno is not None:
+            error.filename = error.filename or str(path)
             raise
         raise _damaged(path, error) from error
 

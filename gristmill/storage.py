@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.disk import named
 from gristmill.hashing import sha256_file
 from gristmill.parquet import UNSEALED_METADATA, checked, open_parquet, seal
 from gristmill.stores import fsync_file, store_of
@@ -85,9 +86,10 @@ class ParquetWriter:
 
     def close(self) -> None:
         self._flush(keep_rest=False)
-        self._writer.add_key_value_metadata(UNSEALED_METADATA)
-        self._writer.close()
-        seal(self.path)
+        with named(self.path):
+            self._writer.add_key_value_metadata(UNSEALED_METADATA)
+            self._writer.close()
+            seal(self.path)
 
     def _flush(self, *, keep_rest: bool) -> None:
         if not self._pending_rows:
@@ -96,7 +98,8 @@ class ParquetWriter:
         end = rows.num_rows - rows.num_rows % ROW_GROUP_ROWS if keep_rest else rows.num_rows
         for start in range(0, end, ROW_GROUP_ROWS):
             group = rows.slice(start, min(ROW_GROUP_ROWS, end - start)).combine_chunks()
-            self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+            with named(self.path):
+                self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
         rest = rows.slice(end)
         self._pending, self._pending_rows = ([rest] if rest.num_rows else []), rest.num_rows
 

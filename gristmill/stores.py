@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from gristmill.errors import GristmillError
+from gristmill.disk import named, read_file, storage_error
 from gristmill.location import RemotePath
 from gristmill.s3_uploads import Leftover
 
@@ -106,7 +106,7 @@ class LocalStore:
             path.unlink(missing_ok=True)
 
     def read_all(self, paths: Sequence[Path]) -> Iterator[bytes]:
-        return (path.read_bytes() for path in paths)
+        return map(read_file, paths)
 
     def unfinished(self, folder: Path) -> list[Leftover]:
         asides = sorted(path for path in folder.rglob(".*.aside") if path.is_file())
@@ -144,24 +144,11 @@ def _write_aside(path: Path, data: bytes) -> Path:
     return aside
 
 
-def storage_error(error: OSError, path: Path) -> GristmillError:
-    """Turn an operating-system error on an output into one that says what to do."""
-    if error.errno == 28:  # ENOSPC
-        stats = os.statvfs(path.parent)
-        return GristmillError(
-            f"no space left to write `{path}`: {stats.f_bavail * stats.f_frsize:,} bytes are free",
-            hint=(
-                "free some space (`gristmill gc OUT` removes what no manifest names), then run the same"
-                " command: it resumes"
-            ),
-        )
-    return GristmillError(f"cannot write `{path}`: {error.strerror or error}")
-
-
 def fsync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with named(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from gristmill.disk import space_hint
 from gristmill.errors import GristmillError
 from gristmill.no_code import NO_CODE
 from gristmill.pipeline.verbs.listing import Verbs, place_verbs
@@ -98,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from gristmill.pipeline.look.figures import inert
 
         print(f"error: {error.strerror}\n  --> {inert(str(error.filename))}", file=sys.stderr)
+        if hint := space_hint(error):
+            print(f"hint: {hint}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.arrays import put_array
+from gristmill.disk import named
 from gristmill.document import FAILED
 from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, units
@@ -77,7 +79,7 @@ def encode(encoder: Encoder, documents: Path, payload: Path, index: Path) -> Enc
         for table in read_tables(documents, list(dict.fromkeys(columns)))
         for batch in cut_by_bytes(table, _BATCH_BYTES)
     )
-    with payload.open("wb") as file, ParquetWriter(index, schema) as writer:
+    with named(payload), payload.open("wb") as file, ParquetWriter(index, schema) as writer:
         for batch in batches:
             texts_now = pc.fill_null(batch["text"].combine_chunks(), "").cast(pa.large_string())
             found = encoder.encode(texts_now)
@@ -89,7 +91,7 @@ def encode(encoder: Encoder, documents: Path, payload: Path, index: Path) -> Enc
                 keep[list(found.refused)] = False
                 batch, sizes = batch.filter(pa.array(keep)), sizes.filter(pa.array(keep))
                 found.lengths = found.lengths[keep]
-            closed(found, tokenizer.ending.id, token_dtype(tokenizer.vocab_size)).tofile(file)
+            put_array(file, closed(found, tokenizer.ending.id, token_dtype(tokenizer.vocab_size)))
             values = {
                 "id": batch["id"],
                 "unit": units(batch),

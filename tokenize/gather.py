@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.arrays import read_array
 from gristmill.tokenize.mix import ENTRY
 from gristmill.tokenize.ranges import copy_ranges
 from gristmill.tokenize.shards import shard_entry, write_files
@@ -64,12 +65,10 @@ def write_shard(parts: Sequence[MapOutput], out: Path, dtype: str, num_sources: 
 
 def _cut(part: MapOutput) -> tuple[tuple[int, int], tuple[int, int]]:
     """The shard's rows of a part's entries, and its stretch of the part's tokens."""
-    cuts = np.fromfile(part.stem.with_suffix(".cuts"), "<u8").reshape(-1, 2)[
-        part.position : part.position + 2
-    ]
-    (first, start), (last, stop) = cuts.tolist()
+    cuts = read_array(part.stem.with_suffix(".cuts"), "<u8", 4, 2 * part.position)
+    first, start, last, stop = cuts.tolist()
     return (first, last), (start, stop)
 
 
 def _read(part: MapOutput, suffix: str, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
-    return np.fromfile(part.stem.with_suffix(suffix), dtype, stop - start, offset=start * dtype.itemsize)
+    return read_array(part.stem.with_suffix(suffix), dtype, stop - start, start)

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.arrays import write_array
 from gristmill.hashing import keyed_hash
 from gristmill.heldout import is_heldout
 from gristmill.parquet import read_parquet
@@ -60,7 +61,7 @@ def measure(index: Path, settings: MixSettings, seed: int, sizes: Path) -> Measu
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
     training = table.filter(pa.array(~held))
     tokens = training["tokens"].to_numpy().astype(np.uint64)
-    sizes_by_draw(_raw_draws(training, seed), tokens).astype("<u8").tofile(sizes)
+    write_array(sizes, sizes_by_draw(_raw_draws(training, seed), tokens).astype("<u8"))
     return MeasuredFile(_size(training), _size(table.filter(pa.array(held))))
 
 
@@ -79,7 +80,7 @@ def levels(
     order = np.argsort(found, kind="stable")
     rows = np.empty(len(found), LEVEL)
     rows["level"], rows["tokens"] = found[order], np.cumsum(np.tile(tokens, len(copies))[order])
-    rows.tofile(out)
+    write_array(out, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +204,14 @@ def assign(
             "bytes": int(entries["bytes"][place]),
             "of_bytes": int(table["bytes"][int(row[place])].as_py()),
         }
-    ordered.tofile(out.with_suffix(".bin"))
-    entries.tofile(out.with_suffix(".entries"))
+    write_array(out.with_suffix(".bin"), ordered)
+    write_array(out.with_suffix(".entries"), entries)
     first = np.searchsorted(
         shard_of(copies.key, take.first_shard, take.num_shards),
         np.arange(take.first_shard, take.first_shard + take.num_shards + 1),
     )
-    np.stack([first, np.concatenate(([0], ends))[first]], axis=1).astype("<u8").tofile(
-        out.with_suffix(".cuts")
-    )
+    cuts = np.stack([first, np.concatenate(([0], ends))[first]], axis=1).astype("<u8")
+    write_array(out.with_suffix(".cuts"), cuts)
     found.document_bytes = int(table["bytes"].to_numpy()[np.unique(row)].sum(dtype=np.int64))
     found.bytes = int(entries["bytes"].sum(dtype=np.int64))
     return found

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.arrays import put_array, write_array
+from gristmill.disk import named
 from gristmill.hashing import sha256_file
 from gristmill.token_shards import (
     BYTES,
@@ -41,16 +43,16 @@ def write_files(
     """Write the six files of one shard; `out` is their common stem."""
     width = tokens.dtype.itemsize
     ends = np.cumsum(lengths, dtype=ENDS.dtype)
-    tokens.tofile(TOKENS.path(out))
-    ends.tofile(ENDS.path(out))
-    num_bytes.astype(BYTES.dtype).tofile(BYTES.path(out))
-    sources.astype(SOURCES.dtype).tofile(SOURCES.path(out))
+    write_array(TOKENS.path(out), tokens)
+    write_array(ENDS.path(out), ends)
+    write_array(BYTES.path(out), num_bytes.astype(BYTES.dtype))
+    write_array(SOURCES.path(out), sources.astype(SOURCES.dtype))
     IDS.path(out).write_bytes(ids)
-    with MEGATRON.path(out).open("wb") as file:
+    with named(MEGATRON.path(out)), MEGATRON.path(out).open("wb") as file:
         file.write(_HEADER.pack(_MAGIC, 1, _CODES[width], len(lengths), len(lengths) + 1))
-        lengths.astype("<i4").tofile(file)
-        ((ends - lengths) * np.uint64(width)).astype("<i8").tofile(file)
-        np.arange(len(lengths) + 1, dtype="<i8").tofile(file)
+        put_array(file, lengths.astype("<i4"))
+        put_array(file, ((ends - lengths) * np.uint64(width)).astype("<i8"))
+        put_array(file, np.arange(len(lengths) + 1, dtype="<i8"))
 
 
 def shard_entry(out: Path, tokens: int, docs: int, num_bytes: int) -> dict[str, Any]:

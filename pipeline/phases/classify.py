@@ -3,6 +3,7 @@ stays."""
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -250,7 +251,9 @@ def near_cut(task: Attempt[ClassifyScoreSlice], scores: str, which: int) -> None
     table = table.filter(pc.is_valid(table["score"]))
     table = table.filter(pa.array(keeping.in_bin(table["score"].to_numpy(), which)))
     path = task.scratch / "near.npy"
-    np.save(path, np.stack([table["score"].to_numpy(), draw(task.seed, table["id"].combine_chunks())]))
+    buffer = io.BytesIO()  # to a file, NumPy would write without looking whether all of it arrived
+    np.save(buffer, np.stack([table["score"].to_numpy(), draw(task.seed, table["id"].combine_chunks())]))
+    path.write_bytes(buffer.getbuffer())
     task.publish(path, "near", table.num_rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from gristmill.arrays import write_array
 from gristmill.facts import StepFacts
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.extract.absent import Absent, absent_notes
@@ -101,5 +102,5 @@ def _publish_unkeyed(task: Attempt[ExtractSlice], are_own: Sequence[bool]) -> No
     num_own = sum(are_own)
     if 0 < num_own < len(are_own):
         path = task.scratch / "unkeyed.bin"
-        np.flatnonzero(~np.array(are_own)).astype("<u4").tofile(path)
+        write_array(path, np.flatnonzero(~np.array(are_own)).astype("<u4"))
         task.publish(path, UNKEYED, len(are_own) - num_own)

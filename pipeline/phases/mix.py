@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from gristmill.arrays import read_array
 from gristmill.errors import BooksError
 from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
@@ -208,7 +209,7 @@ def _gates_task(
 
 
 def gate_source(task: Attempt[MixSlice], sizes: Sequence[str], mean_tokens: float) -> None:
-    total = sum(np.fromfile(path, "<u8").reshape(SIZES_SHAPE) for path in sizes)
+    total = sum(read_array(path, "<u8").reshape(SIZES_SHAPE) for path in sizes)
     task.record.state(Gates(gates_of(np.asarray(total, np.uint64), mean_tokens)))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.arrays import read_array, write_array
 from gristmill.document import removed_rows
 from gristmill.facts import Counts, Facts, StepFacts
 from gristmill.hashing import digest16
@@ -137,7 +138,7 @@ def find_repeats(
     task.record.state(Repeats(shards, bool((_groups(keys, part, parts)["ordinal"] > 0).any())))
     if len(rows):
         path = task.scratch / "repeats.bin"
-        rows.tofile(path)
+        write_array(path, rows)
         task.publish(path, "repeats", len(rows))
 
 
@@ -163,7 +164,7 @@ def count_shared(
 ) -> None:
     """Count the sources' own ids that several different texts have, and name the first two rows of one."""
     rows = _groups(keys, part, parts)
-    gone = np.concatenate([np.empty(0, _ROW), *(np.fromfile(path, _ROW) for path in repeats)])
+    gone = np.concatenate([np.empty(0, _ROW), *(read_array(path, _ROW) for path in repeats)])
     places = [table["shard"].astype(np.uint64) << np.uint64(32) | table["row"] for table in (rows, gone)]
     begins = np.cumsum(rows["ordinal"] == 0)
     stays = ~np.isin(*places)
@@ -206,7 +207,7 @@ def _row_of(path: Path, row: int) -> dict[str, Any]:
 
 def rows_of(repeats: Sequence[str], shard: int) -> npt.NDArray[np.void]:
     """Return the rows of one shard in every list of repeats."""
-    lists = [np.fromfile(path, _ROW) for path in repeats]
+    lists = [read_array(path, _ROW) for path in repeats]
     return np.concatenate(
         [rows[slice(*np.searchsorted(rows["shard"], [shard, shard + 1]))] for rows in lists]
     )
@@ -225,7 +226,7 @@ def let_repeats_go(
     repeated = rows_of(repeats, shard)
     by_text = repeated["row"] if unkeyed is True else np.empty(0, "<u4")
     if isinstance(unkeyed, str):
-        by_text = np.intersect1d(repeated["row"], np.fromfile(unkeyed, "<u4"))
+        by_text = np.intersect1d(repeated["row"], read_array(unkeyed, "<u4"))
     gone = np.setdiff1d(repeated["row"], by_text)
     ordinals = {int(one["row"]): int(one["ordinal"]) for one in repeated[np.isin(repeated["row"], by_text)]}
     books = Books()
@@ -265,7 +266,7 @@ def _own_keys(sidecar: Path, documents: Path) -> pa.Array:
     """Return the key of each row's own id, in the order of rows; null where it has none."""
     import pyarrow.parquet as pq
 
-    pairs = np.fromfile(sidecar, PAIR)
+    pairs = read_array(sidecar, PAIR)
     num_rows = pq.ParquetFile(documents).metadata.num_rows
     values: list[bytes | None] = [None] * num_rows
     raw = pairs.tobytes()

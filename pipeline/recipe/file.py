@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gristmill.disk import read_file
 from gristmill.errors import GristmillError, RecipeError, UsageError
 from gristmill.overrides import Location, assign, merged
 from gristmill.pipeline.recipe.meaning import meant, members
@@ -45,7 +46,7 @@ def load(
 ) -> Model:
     """Read a recipe; raises RecipeError for the first mistake, UsageError when there is no such file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except FileNotFoundError:
         raise UsageError(
             f"there is no recipe at `{path}`", hint="`gristmill demo` writes one to start from"

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gristmill.disk import space_hint
 from gristmill.errors import GristmillError
 from gristmill.pipeline.run.job import Task
 from gristmill.redact import public_url
@@ -88,8 +89,15 @@ class Pending:
 
 
 def first_line(error: BaseException) -> str:
-    message = error.message if isinstance(error, GristmillError) else f"{type(error).__name__}: {error}"
-    return message.splitlines()[0] if message else type(error).__name__
+    if not isinstance(error, GristmillError):
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    where = f", at `{error.where}`" if error.where and error.where not in error.message else ""
+    return (error.message.splitlines() or [type(error).__name__])[0] + where
+
+
+def hint_of(error: BaseException) -> str | None:
+    """What to do about an error, where that is known."""
+    return getattr(error, "hint", None) or space_hint(error)
 
 
 def input_names(arguments: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gristmill.pipeline.run.attempts import first_line
+from gristmill.pipeline.run.attempts import first_line, hint_of
 
 _MARKS = {  # what Python's faulthandler and Ray write into the log of a process that dies by a signal
     "SIGSEGV": ("Segmentation fault", "SIGSEGV"),
@@ -40,7 +40,7 @@ def death_of(error: Exception, log: str, *, node_lost: bool) -> Death:
             "say what a task takes, so that fewer run side by side: `engine.stages.STAGE.memory_bytes`",
         )
     cause = getattr(error, "cause", None) or error
-    return Death(first_line(cause), getattr(cause, "hint", None), str(error))
+    return Death(first_line(cause), hint_of(cause), str(error))
 
 
 def exit_signal(log: str) -> str:

@@ -23,7 +23,7 @@ import gristmill
 from gristmill.errors import EngineError, Interrupted, StaleError, UsageError
 from gristmill.location import location
 from gristmill.pipeline.run import ranks, signals
-from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, input_names
+from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, hint_of, input_names
 from gristmill.pipeline.run.confirm import wait_for
 from gristmill.pipeline.run.job import Phase, Task, attempt, function_name
 from gristmill.pipeline.run.nodes import inside_job
@@ -76,7 +76,7 @@ class InlineEngine:
             except (Interrupted, UsageError, StaleError):
                 raise
             except Exception as error:
-                spelled, hint = traceback.format_exc(), getattr(error, "hint", None)
+                spelled, hint = traceback.format_exc(), hint_of(error)
                 seconds = time.monotonic() - began
                 pending.attempts.append(
                     Attempted(first_line(error), spelled, hint, pid=os.getpid(), seconds=seconds)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gristmill.disk import read_file
 from gristmill.errors import IncompleteError, IntegrityError, UsageError
 from gristmill.inside import below
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
@@ -22,7 +23,7 @@ PROGRESS = (  # in the folder of a step at work: which phase it is in and how ma
 def read_run(out: Path) -> dict[str, Any]:
     """Read the run file of an output folder; raises UsageError when there is none."""
     try:
-        run = dict(json.loads((out / RUN_FILE).read_bytes()))
+        run = dict(json.loads(read_file(out / RUN_FILE)))
         for entry in [*run.get("steps", ()), *run.get("previous", ())]:
             below(out, entry["folder"])
         return run

@@ -14,7 +14,7 @@ from gristmill.errors import Interrupted
 from gristmill.location import location
 from gristmill.manifest import TaskRecord, record_path
 from gristmill.pipeline.run import signals
-from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, input_names
+from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, hint_of, input_names
 from gristmill.pipeline.run.calls import Caller, Flight
 from gristmill.pipeline.run.confirm import Confirming, confirmed
 from gristmill.pipeline.run.deaths import death_of
@@ -150,7 +150,7 @@ class PhaseRun:
         if isinstance(found, TaskRecord):
             self._end(pending, found)
         else:
-            self._count(pending, self._attempted(flight, first_line(found), getattr(found, "hint", None)))
+            self._count(pending, self._attempted(flight, first_line(found), hint_of(found)))
 
     def _failed(self, pending: Pending, flight: Flight, trouble: Trouble) -> None:
         """Count what a task raised, unless it is its node's doing: inputs that the driver sees and it does

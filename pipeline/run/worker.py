@@ -25,7 +25,7 @@ from typing import Any
 from gristmill.errors import Interrupted, StaleError, UsageError
 from gristmill.location import Roots, use_storage
 from gristmill.pins import check_pins
-from gristmill.pipeline.run.attempts import first_line
+from gristmill.pipeline.run.attempts import first_line, hint_of
 from gristmill.pipeline.run.job import Shared, attempt
 from gristmill.pipeline.sources.record import InputRange
 from gristmill.storage import write_atomic
@@ -137,7 +137,7 @@ def _trouble(error: Exception, task: Named, shared: Shared) -> Trouble:
     fatal = error if isinstance(error, _FATAL) else None
     unseen = tuple(unseen_inputs(task.arguments, shared.pins))
     spelled = "".join(traceback.format_exception(error))
-    return Trouble(first_line(error), spelled, getattr(error, "hint", None), fatal, unseen)
+    return Trouble(first_line(error), spelled, hint_of(error), fatal, unseen)
 
 
 def unseen_inputs(arguments: Mapping[str, Any], pins: Mapping[str, str]) -> Iterator[Unseen]:

@@ -1,0 +1,51 @@
+"""Errors of the operating system: they name the file they are about, and say what to do where a disk is
+full."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gristmill.errors import GristmillError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FREE_SOME = (
+    "free some space (`gristmill gc OUT` removes what no manifest names), then run the same command: it"
+    " resumes"
+)
+
+
+@contextmanager
+def named(path: Path | str) -> Iterator[None]:
+    """Let what the system says of an open file (a read, a write, a sync) name that file: it names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def read_file(path: Path) -> bytes:
+    """Read a small file whole."""
+    with named(path):
+        return path.read_bytes()
+
+
+def space_hint(error: BaseException) -> str | None:
+    """What to do where an error says that there is no space left."""
+    return _FREE_SOME if isinstance(error, OSError) and error.errno in _FULL else None
+
+
+def storage_error(error: OSError, path: Path) -> GristmillError:
+    """Turn an operating-system error on an output into one that says what to do."""
+    if error.errno in _FULL:
+        free = ""
+        with suppress(OSError):
+            stats = os.statvfs(path.parent)
+            free = f": {stats.f_bavail * stats.f_frsize:,} bytes are free"
+        return GristmillError(f"no space left to write `{path}`{free}", hint=_FREE_SOME)
+    return GristmillError(f"cannot write `{path}`: {error.strerror or error}")
