@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,12 @@ def read_file(path: Path) -> bytes:
     """Read a small file whole."""
     with named(path):
         return path.read_bytes()
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy what a file holds to a new one."""
+    with named(source):
+        shutil.copyfile(source, target)
 
 
 def space_hint(error: BaseException) -> str | None:

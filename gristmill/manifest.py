@@ -106,7 +106,10 @@ def put_record(folder: Path, record: TaskRecord) -> bool:
 
 def finished_keys(folder: Path, phase: str) -> set[str]:
     """Return the keys of the tasks of a phase that have a record."""
-    return {path.stem for path in (folder / "records" / phase).glob("*.json")}
+    try:  # not by `glob`, which passes over a folder that cannot be listed
+        return {path.stem for path in (folder / "records" / phase).iterdir() if path.suffix == ".json"}
+    except FileNotFoundError:
+        return set()
 
 
 def read_record(path: Path) -> TaskRecord:

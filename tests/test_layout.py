@@ -52,6 +52,8 @@ FLOOR |= {
     "owner",
     "facts",
     "splitmix",
+    "disk",
+    "arrays",
 }
 
 

@@ -3,7 +3,6 @@ manifests last."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from gristmill.arrays import read_array
+from gristmill.disk import copy_file
 from gristmill.errors import BooksError
 from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
@@ -391,7 +391,7 @@ def write_manifest(
     """Publish a copy of the tokenizer beside the shards, and last their manifest."""
     model = open_tokenizer(Path(tokenizer), tokenizer_settings)
     copy = task.scratch / Path(tokenizer).name
-    shutil.copyfile(tokenizer, copy)
+    copy_file(Path(tokenizer), copy)
     body = manifest_body(
         kind=task.settings.mix.kind if split == "train" else "mixed",
         vocab=model.vocab_size,

@@ -6,13 +6,13 @@ reads is the sample.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
+from gristmill.disk import copy_file
 from gristmill.facts import Counts
 from gristmill.hashing import canonical_json
 from gristmill.manifest import TaskRecord
@@ -97,7 +97,7 @@ def make_tokenizer(
         original = open_tokenizer(Path(settings.path), settings)
         facts = facts_of(original)  # its configuration files lie beside it, not beside the copy
         path = task.scratch / FILE_NAMES[original.kind]
-        shutil.copyfile(settings.path, path)
+        copy_file(Path(settings.path), path)
     else:
         path = task.scratch / FILE_NAMES["huggingface" if settings.kind == "byte-bpe" else "sentencepiece"]
         files = {name: [Path(item) for item in items] for name, items in samples.items()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gristmill.dedup import index
 from gristmill.dedup.settings import FuzzySettings
+from gristmill.disk import copy_file
 from gristmill.errors import UsageError
 from gristmill.facts import Counts
 from gristmill.hashing import sha256_json
@@ -127,7 +127,7 @@ def publish_index(out: str, target: Path, corpus: str | None = None) -> int:
         entries = [entry for entry in manifest.files if entry.kind.startswith("index-")]
         for entry in entries:
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(manifest.folder / entry.path, folder / entry.path)
+            copy_file(manifest.folder / entry.path, folder / entry.path)
             size += entry.bytes
         last = number == len(found) - 1
         name = corpus if corpus and last else corpus_of(manifest)
