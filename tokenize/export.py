@@ -58,6 +58,12 @@ def export(folder: Path, out: Path, format: str) -> list[Path]:
 
 def _llmc(folder: Path, out: Path, manifest: dict[str, Any], *, end_first: bool = False) -> Iterator[Path]:
     """llm.c's files; with `end_first` the end token stands before each document, as its scripts have it."""
+    if end_first and manifest["dtype"] != "uint16":
+        raise InputError(
+            f"modded-nanogpt reads tokens of two bytes, the vocabulary has {manifest['vocab']:,}",
+            where=str(folder),
+            hint="encode with a vocabulary of at most 65,536, or export `--format llmc`",
+        )
     magic, version = _LLMC[manifest["dtype"]]
     name = "train" if manifest["split"] == "train" else "val"
     for number, shard in enumerate(manifest["shards"]):

@@ -14,12 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.token_shards import ShardDocument, read_documents
+from gristmill.errors import InputError
+from gristmill.token_shards import MANIFEST, ShardDocument, read_documents, read_manifest
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 
-# nanochat's dataset.py reads shards of row groups of 1,024 documents, and validates on the last shard.
-_GROUP_ROWS, _SHARD_GROUPS = 1024, 50
+# nanochat (nanochat/dataset.py at 92d63d4) reads shards of row groups of 1,024 documents, each rank every
+# n-th group, and validates on the last shard: a rank that finds no group there waits for ever.
+_GROUP_ROWS, _SHARD_GROUPS, _LEAST_GROUPS = 1024, 50, 48
+_TEXT = pa.schema([pa.field("text", pa.large_string())])
 _TAR_DOCUMENTS = 10_000
 _TABLE = pa.schema(
     [
@@ -32,19 +35,30 @@ _TABLE = pa.schema(
 
 
 def nanochat(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
-    """Parquet shards `shard_00000.parquet` with one column `text`; the held-out split beside it, last."""
+    """Parquet shards `shard_00000.parquet` with one column `text`; the held-out split is the last of them.
+
+    Raises InputError where nothing is held out: nanochat would take the last training shard out of training.
+    """
+    heldout = folder.parent / "heldout"
+    if manifest["split"] != "train" or not (heldout / MANIFEST).is_file() or not _documents(heldout):
+        raise InputError(
+            "nanochat validates on the last file, and no document is held out beside these",
+            where=str(heldout),
+            hint="mix with a `mix.heldout_fraction` above 0, and export the run's shards/train",
+        )
     number = 0
-    splits = [folder]
-    if manifest["split"] == "train" and (folder.parent / "heldout" / "manifest.json").is_file():
-        splits.append(folder.parent / "heldout")
-    for split in splits:
-        texts = _texts(split, manifest)
-        while some := list(islice(texts, _GROUP_ROWS * _SHARD_GROUPS)):
+    for split, most in ((folder, _GROUP_ROWS * _SHARD_GROUPS), (heldout, _documents(heldout))):
+        texts, left = _texts(split, manifest), _documents(split)
+        while left:
+            count = min(left, most)
+            rows = max(1, min(_GROUP_ROWS, count // _LEAST_GROUPS))
             path = out / f"shard_{number:05d}.parquet"
-            table = pa.table({"text": pa.array(some, pa.large_string())})
-            pq.write_table(
-                table, path, row_group_size=_GROUP_ROWS, compression="zstd", write_statistics=False
-            )
+            with pq.ParquetWriter(path, _TEXT, compression="zstd", write_statistics=False) as writer:
+                for _ in range(0, count, rows):
+                    some = pa.array(islice(texts, min(rows, count)), pa.large_string())
+                    writer.write_table(pa.table([some], schema=_TEXT), row_group_size=rows)
+                    count -= len(some)
+                    left -= len(some)
             number += 1
             yield path
 
@@ -93,6 +107,10 @@ def webdataset(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Pa
                     tar.addfile(member, io.BytesIO(content))
         number += 1
         yield path
+
+
+def _documents(folder: Path) -> int:
+    return sum(shard["docs"] for shard in read_manifest(folder)["shards"])
 
 
 def _texts(folder: Path, manifest: dict[str, Any]) -> Iterator[str]:

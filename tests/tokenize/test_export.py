@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from gristmill.errors import InputError
 from gristmill.token_shards import read_documents, read_manifest
 from gristmill.tokenize.export import export
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
+from tests.support.write_token_shards import write_shards
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,26 @@ def test_nanochat_reads_texts_by_row_group(folder: Path, tokenizer: Tokenizer, t
     assert texts == [tokenizer.decode(d.tokens[:-1].tolist()) for d in read_documents(folder)]
     held = [tokenizer.decode(d.tokens[:-1].tolist()) for d in read_documents(folder.parent / "heldout")]
     assert pq.read_table(paths[-1])["text"].to_pylist() == held != []
+
+
+def test_every_rank_of_nanochat_finds_texts_to_validate_on(folder: Path, tmp_path: Path) -> None:
+    """Rank r of n reads the row groups r, r + n, ...; without one it would wait for ever."""
+    *train, last = (pq.ParquetFile(path).metadata for path in export(folder, tmp_path, "nanochat"))
+    assert last.num_row_groups >= min(last.num_rows, 48) and all(m.num_row_groups >= 48 for m in train)
+
+
+def test_nanochat_without_held_out_documents_is_refused(
+    encoded: Any, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    run_mix(encoded, MixSettings(method="natural", heldout_fraction=0.0), tokenizer, tmp_path / "all")
+    with pytest.raises(InputError, match="no document is held out"):
+        export(tmp_path / "all" / "train", tmp_path / "out", "nanochat")
+
+
+def test_modded_nanogpt_has_no_wide_tokens(tmp_path: Path) -> None:
+    wide = write_shards(tmp_path / "wide", [[([70_000], 0)]], vocab=80_000)
+    with pytest.raises(InputError, match="two bytes, the vocabulary has 80,000"):
+        export(wide, tmp_path / "out", "modded-nanogpt")
 
 
 def test_tables_for_datasets_hold_text_and_tokens(folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
