@@ -208,8 +208,12 @@ def _quarantine(folder: Path) -> dict[str, str]:
 def read_training_log(step: StepView) -> list[dict[str, Any]]:
     """The rows of a training step's log, finished or not; a last line that is still being written is left
     out."""
-    path = step.folder / "train" / "run" / "log.jsonl" if step.folder else None
-    if path is None or not path.is_file():
+    return read_log(step.folder / "train" / "run" / "log.jsonl") if step.folder else []
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a trainer's log; none where there is no log yet."""
+    if not path.is_file():
         return []
     rows = []
     for line in path.read_text("utf-8", "replace").splitlines():

@@ -53,7 +53,7 @@ def run_trainer(task: Attempt[TrainSlice], settings: Mapping[str, Any]) -> None:
     """Run the trainer to its end and record its summary; a half-trained run is resumed from its last
     checkpoint."""
     with task.workspace(RUN) as run:
-        _run(task, {**settings, "run": str(run)}, run)
+        run_process(task, {**settings, "run": str(run)}, run)
         summary = json.loads((run / "summary.json").read_text())
         for name in TIMINGS:  # they differ from run to run, so they belong outside the record's digest
             task.record.timing[name] = summary.pop(name)
@@ -63,7 +63,8 @@ def run_trainer(task: Attempt[TrainSlice], settings: Mapping[str, Any]) -> None:
         task.record.state(TrainFacts(**summary, samples=samples))
 
 
-def _run(task: Attempt[TrainSlice], settings: Mapping[str, Any], run: Path) -> None:
+def run_process(task: Attempt[Any], settings: Mapping[str, Any], run: Path) -> None:
+    """Start the trainer with settings and wait for its end; raises StepFailed with its last lines."""
     config = task.scratch / "settings.json"
     config.write_text(json.dumps(dict(settings)))
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings.get("threads") or os.cpu_count() or 1)}

@@ -104,8 +104,8 @@ def predict(
     from gristmill.pipeline.proof.laws_told import tell_predictions
     from gristmill.pipeline.proof.planning import TOKENS_PER_PARAMETER
 
-    size = _number("--n", n)
-    tokens = _number("--d", d) if d else TOKENS_PER_PARAMETER * size
+    size = number("--n", n)
+    tokens = number("--d", d) if d else TOKENS_PER_PARAMETER * size
     found = [one.predict(source, size, tokens, level) for source, one in read_fit(fitted).items()]
     if json:
         print(json_module.dumps([asdict(one) for one in found]))
@@ -143,7 +143,7 @@ def plan(
 
     named = _law(law, source)
     choices, notes = _choices(
-        named, flops, _number("--served", served) if served else None, _unique(unique, corpus)
+        named, flops, number("--served", served) if served else None, _unique(unique, corpus)
     )
     if json:
         facts = {
@@ -173,7 +173,7 @@ def _choices(
         if served or unique:
             raise UsageError("`--served`, `--unique` and `--corpus` need a budget", hint="say `--flops 1e21`")
         return [], []
-    budget = _number("--flops", flops)
+    budget = number("--flops", flops)
     best = planning.compute_optimal(law, budget)
     choices, notes = [("new tokens", best)], []
     if unique:
@@ -215,15 +215,16 @@ def _law(named: str, source: str | None) -> Law:
 def _unique(unique: str | None, corpus: Path | None) -> float | None:
     """The distinct tokens that were named, or that a run's mixture draws on."""
     if corpus is None:
-        return _number("--unique", unique) if unique else None
+        return number("--unique", unique) if unique else None
     if unique:
         raise UsageError("`--unique` and `--corpus` both say how many tokens there are: choose one")
     from gristmill.pipeline.run.folder import finished_steps
+    from gristmill.pipeline.stages.mix import MixFacts
 
     steps = finished_steps(corpus)
     if "mix" not in steps:
         raise UsageError(f"`{corpus}` holds no finished step `mix`", hint="run its recipe down to `mix`")
-    return float(sum(steps["mix"].extra["sizes"].values()))
+    return float(sum(steps["mix"].stated(MixFacts).sizes.values()))
 
 
 def _heads(path: Path) -> list[str]:
@@ -231,7 +232,7 @@ def _heads(path: Path) -> list[str]:
         return [head.strip() for head in file.readline().split(",")]
 
 
-def _number(name: str, said: str) -> float:
+def number(name: str, said: str) -> float:
     """A count as `8e9`, `8G`, `1_000`; raises UsageError for what is none or not above 0."""
     from gristmill.overrides import parse_number
     from gristmill.pipeline.proof.planning import check_positive

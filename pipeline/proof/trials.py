@@ -1,0 +1,141 @@
+"""Trials: trainings, scores and proxies as tasks that know by their key whether they were done.
+
+A trial's key is a hash of all that decides it (settings, seed, the digest of the shards, the trainer's
+version), so a call with one more variant, seed or target runs only what is new, whatever else changed; a
+killed training goes on from its last checkpoint. All trainings of a call are one phase: Ray runs as many at
+once as there are CPUs for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gristmill.facts import Facts
+from gristmill.hashing import sha256_json
+from gristmill.lock import hold_lock
+from gristmill.manifest import TaskRecord, finished_keys
+from gristmill.pipeline.phases.train import run_process
+from gristmill.pipeline.run.execute import Engines, run_phase
+from gristmill.pipeline.run.job import Attempt, Phase, Task
+from gristmill.pipeline.run.libraries import version_of
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.signals import stopped_by_signals
+from gristmill.pipeline.run.stage import StageKind
+from gristmill.pipeline.run.step import Step
+from gristmill.pipeline.stages.train import TRAIN, TrainSlice
+from gristmill.stores import store_of
+
+FOLDER = "trials"  # below an output folder
+VERSION = 1  # raised when a trial of the same key would come out otherwise
+_KIND = StageKind("trials", TrainSlice, "gristmill.pipeline.phases.train:train", version=VERSION)
+_TIMINGS = ("training_seconds", "tokens_per_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained(Facts):
+    """What a training came to: parameters, tokens, its last loss; evaluations by source."""
+
+    parameters: int = 0
+    tokens: int = 0
+    steps: int = 0
+    loss: float | None = None
+    skipped: int = 0
+    model: dict[str, Any] = field(default_factory=dict)
+    evaluations: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""
+
+
+def key_of(**decides: Any) -> str:
+    """Name a trial by all that decides it."""
+    libraries = {name: version_of(name) for name in TRAIN.libraries}
+    return sha256_json({"version": VERSION, "trainer": TRAIN.version, "libraries": libraries, **decides})[:20]
+
+
+@dataclass(slots=True)
+class Trials:
+    """Runs tasks in an output folder while its lock is held."""
+
+    out: Path
+    engines: Engines
+    progress: Progress
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        return self.out / FOLDER
+
+    def done(self, phase: str, keys: Sequence[str]) -> set[str]:
+        return finished_keys(self.folder, phase) & set(keys)
+
+    def run(
+        self,
+        phase: str,
+        tasks: Mapping[str, Task],
+        *,
+        num_cpus: float = 1,
+        window: int | None = None,
+        saves: bool = False,
+    ) -> dict[str, TaskRecord]:
+        """Run what has no record yet; return all records by key. Raises StepFailed where a task never came to
+        its end."""
+        store_of(self.folder).clear_scratch(self.folder)
+        left = len(tasks) - len(self.done(phase, list(tasks)))
+        common = {}
+        if saves and left and self.engines.for_tasks(left).name == "inline":
+            common["here"] = True
+        made = Phase(
+            phase,
+            list(tasks.values()),
+            common,
+            num_cpus=num_cpus,
+            window=window,
+            saves=saves,
+            step=(None, self.seed),
+        )
+        step = Step(FOLDER, _KIND, TrainSlice(train={}))
+        records = run_phase(step, self.folder, made, self.engines, self.progress, [], 0)
+        return {record.task: record for record in records}
+
+
+@contextmanager
+def open_trials(out: Path, engine: EngineSettings, progress: Progress, seed: int) -> Iterator[Trials]:
+    """Hold an output folder's lock and its engines while trials run."""
+    with hold_lock(out), stopped_by_signals(), Engines(engine, out) as engines:
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        yield Trials(out, engines, progress, seed)
+
+
+def run_of(out: Path, key: str) -> Path:
+    """The trainer's run folder of a trial."""
+    return out / FOLDER / "runs" / key
+
+
+def training(key: str, settings: Mapping[str, Any]) -> Task:
+    return Task(key, train_trial, {"settings": dict(settings)})
+
+
+def train_trial(task: Attempt[Any], settings: Mapping[str, Any], here: bool = False) -> None:
+    """Train one model; a half-trained one goes on from its last checkpoint.
+
+    `here`: in this process, where tasks come one after another; else in one of its own.
+    """
+    with task.workspace(f"runs/{task.record.task}") as run:
+        whole = {**settings, "run": str(run)}
+        if here:
+            from gristmill.trainer.train import run as train
+
+            with (run / "output.txt").open("a") as output, redirect_stderr(output):
+                train(whole)
+        else:
+            run_process(task, whole, run)
+        summary = json.loads((run / "summary.json").read_text())
+        for name in _TIMINGS:
+            task.record.timing[name] = summary.pop(name)
+        summary["checkpoint"] = Path(summary["checkpoint"]).name
+        task.record.state(Trained.of(summary))
