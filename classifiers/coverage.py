@@ -28,7 +28,7 @@ from gristmill.arrays import write_array
 from gristmill.classifiers.settings import CoverageSettings
 from gristmill.hashing import digest16, keyed_hash
 from gristmill.storage import read_tables
-from gristmill.urls import domain_of
+from gristmill.text.addresses import domains_of
 
 U64 = npt.NDArray[np.uint64]
 RECORD = np.dtype([("domain", "<u8"), ("draw", "<u8")])
@@ -243,7 +243,7 @@ def _names(keys: U64, files: Sequence[Path]) -> list[str]:
 
 
 def _domain_keys(urls: pa.ChunkedArray) -> tuple[U64, list[str]]:
-    hosts = [domain_of(url) for url in urls.to_pylist()]
+    hosts = domains_of(urls).to_pylist()
     keys = {host: _key(host) for host in set(hosts)}
     return np.array([keys[host] for host in hosts], np.uint64), hosts
 

@@ -23,8 +23,9 @@ import pyarrow as pa
 from gristmill.classifiers.ngrams import extend, finish
 from gristmill.hashing import digest16
 from gristmill.heldout import UNIT_COLUMN
+from gristmill.text.addresses import domains_of
 from gristmill.text.cores import cores_of
-from gristmill.urls import domain_of
+from gristmill.text.digests import digest16_rows
 
 U64 = npt.NDArray[np.uint64]
 LARGE_FRACTION = 0.02
@@ -39,7 +40,7 @@ def tally_hosts(tables: Iterable[pa.Table]) -> dict[str, int]:
     for table in tables:
         documents += table.num_rows
         if "url" in table.schema.names:
-            counts.update(map(domain_of, table["url"].to_pylist()))
+            counts.update(domains_of(table["url"]).to_pylist())
     noted = {name: count for name, count in counts.items() if name and count >= _NOTED_FRACTION * documents}
     return {"": documents, **dict(sorted(noted.items()))}
 
@@ -57,13 +58,9 @@ def large_domains(tallies: Iterable[Mapping[str, int]]) -> list[str]:
 def units_of(table: pa.Table, large: frozenset[str]) -> pa.Array:
     """What is held out as one, for each document: its domain, or its text and those near it."""
     num_rows = table.num_rows
-    hosts = (
-        [domain_of(url) for url in table["url"].to_pylist()]
-        if "url" in table.schema.names
-        else [""] * num_rows
-    )
+    hosts = domains_of(table["url"]).to_pylist() if "url" in table.schema.names else [""] * num_rows
     alone = [not name or name in large for name in hosts]
-    found: list[bytes] = [digest16("domain", name) for name in hosts]
+    found: list[bytes] = digest16_rows("domain", pa.array(hosts, pa.large_string())).to_pylist()
     rows = [row for row, is_alone in enumerate(alone) if is_alone]
     if rows:
         own = table.take(pa.array(rows))

@@ -24,6 +24,7 @@ from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.dedup.verify import SIMILARITY_BINS, Verified
 from gristmill.parquet import read_parquet
 from gristmill.storage import ParquetWriter
+from gristmill.urls import host_of
 
 # `similarity` is of the texts where `exact`, else what the signatures estimate.
 NEAREST = pa.schema(
@@ -182,12 +183,6 @@ class _Told:
             "hosts": dict(self.hosts.most_common(50 * _HOSTS)),
             "kept_similarity": self.kept.tolist(),
         }
-
-
-def host_of(url: str | None) -> str:
-    """Return the host of a URL, lower case and without user and port; nothing has none."""
-    rest = (url or "").partition("//")[2].partition("/")[0].partition("?")[0]
-    return rest.rpartition("@")[2].partition(":")[0].lower()
 
 
 def add_told(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

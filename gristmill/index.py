@@ -110,4 +110,14 @@ def own_key(own_id: str) -> bytes:
 
 
 def url_keys(urls: pa.ChunkedArray) -> pa.Array:
-    return pa.array([None if url is None else url_key(url) for url in urls.to_pylist()], pa.binary(16))
+    """Return `url_key` of a whole column; null where the URL is."""
+    from gristmill.text.digests import digest16_rows  # readers of single keys need no kernel
+
+    return digest16_rows("url", urls)
+
+
+def own_keys(own_ids: pa.Array) -> pa.Array:
+    """Return `own_key` of a whole column; null where there is no id."""
+    from gristmill.text.digests import digest16_rows
+
+    return digest16_rows("own id", own_ids)

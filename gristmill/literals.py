@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 # sentencepiece_model.proto: ModelProto.pieces = 1; SentencePiece.piece = 1, .type = 3.
 _PIECES, _PIECE, _TYPE = 1, 1, 3
+_OPEN_MODELS = 4  # read once by a process: a run opens its tokenizer in every step
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 
@@ -77,7 +79,8 @@ def _merge_pieces(merge: Any) -> tuple[str, str, str]:
     return left, right, left + right
 
 
-def closed_model(data: bytes, text_tokens: Collection[str], eos: str | None) -> bytes:
+@lru_cache(maxsize=_OPEN_MODELS)
+def closed_model(data: bytes, text_tokens: tuple[str, ...], eos: str | None) -> bytes:
     """A SentencePiece model whose user-defined symbols and end token no text spells: control symbols."""
     out = bytearray()
     for field, value, raw in _fields(data):
@@ -106,11 +109,12 @@ def renamed_pieces(data: bytes, old: str, new: str) -> bytes:
     return bytes(out)
 
 
-def pieces_of(data: bytes) -> list[tuple[str, int]]:
+@lru_cache(maxsize=_OPEN_MODELS)
+def pieces_of(data: bytes) -> tuple[tuple[str, int], ...]:
     """The pieces of a SentencePiece model and their types, by id."""
-    return [
+    return tuple(
         piece_of(value) for field, value, _ in _fields(data) if field == _PIECES and isinstance(value, bytes)
-    ]
+    )
 
 
 def piece_of(message: bytes) -> tuple[str, int]:

@@ -62,7 +62,7 @@ class SentencePiece:
             self.processor = sentencepiece.SentencePieceProcessor(model_proto=self.closed)
 
     def _ending(
-        self, settings: TokenizerSettings, ids: dict[str, int], pieces: list[tuple[str, int]]
+        self, settings: TokenizerSettings, ids: dict[str, int], pieces: Sequence[tuple[str, int]]
     ) -> Ending:
         if settings.eos is not None:
             return asked_for(

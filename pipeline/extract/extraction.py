@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from gristmill.document import FAILED as FAILED_SCHEMA
-from gristmill.document import document_id, document_schema, removed_schema
+from gristmill.document import document_schema, removed_schema
 from gristmill.ledger import Books
 from gristmill.pipeline.extract.absent import AbsentColumns
 from gristmill.pipeline.extract.child import Child, kept_child
@@ -76,7 +76,7 @@ class Extraction:
             loader,
         )
         self._gate = make_gates(settings)
-        self._seen: set[bytes] = set()
+        self._seen: set[str] = set()  # keys: of one source, equal keys are equal ids
         self.has_equal_rows = False  # rows without a key of their own, of one text and URL
         self.books = Books()
         self.ends: list[RangeEnd] = []
@@ -122,13 +122,12 @@ class Extraction:
         yield batch
 
     def _passes(self, record: Record, tables: Tables) -> bool:
-        id_ = document_id(self._name, record.key)
-        if id_ in self._seen:
+        if record.key in self._seen:
             if record.has_own_key:
                 self._remove(record, Removal("input.repeated_record"), tables)
                 return False
             self.has_equal_rows = True
-        self._seen.add(id_)
+        self._seen.add(record.key)
         self.counts.update(f"note.{name}" for name in record.notes)
         if removal := self._gate(record):
             self._remove(record, removal, tables)

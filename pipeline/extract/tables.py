@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from gristmill.document import document_id
-from gristmill.index import own_key
+from gristmill.index import own_keys
 from gristmill.pipeline.extract.gates import Removal
 from gristmill.pipeline.sources.record import Failure, Origin, Record
 from gristmill.pipeline.sources.settings import stored_name
 from gristmill.pipeline.sources.values import as_bool, as_float64, as_int64, as_json, as_text
+from gristmill.text.digests import digest16_rows
 
 _FULL_ROWS = 2048
 _FULL_BYTES = 16 << 20
@@ -59,11 +59,11 @@ class Tables:
     ) -> None:
         self._num_bytes += num_bytes
         self._rows[0].append(self._document(record, text, language, score, said))
-        self._own_keys[0].append(_own_key(record.own_id))
+        self._own_ids[0].append(record.own_id)
         self._are_own.append(record.has_own_key)
 
     def remove(self, record: Record, removal: Removal) -> None:
-        self._own_keys[1].append(_own_key(record.own_id))
+        self._own_ids[1].append(record.own_id)
         row = self._document(record, None, None, None, {})
         self._rows[1].append(
             row
@@ -76,12 +76,12 @@ class Tables:
         )
 
     def fail(self, failure: Failure) -> None:
-        self._own_keys[2].append(_own_key(failure.own_id))
+        self._own_ids[2].append(failure.own_id)
         # A stretch of bytes has no key of its own; where it lies is all that can name it.
         key = failure.key or f"{failure.origin.file}@{failure.origin.offset}+{failure.origin.length}"
         self._rows[2].append(
             {
-                "id": document_id(self._source, key),
+                "id": key,  # hashed with all of its table
                 "url": failure.url,
                 "source": self._source,
                 "error": failure.error,
@@ -94,16 +94,16 @@ class Tables:
     def flush(self) -> Flushed:
         """Return the three tables with what goes beside them, and start anew."""
         documents, removed, failed = (
-            _table(rows, schema) for rows, schema in zip(self._rows, self._schemas, strict=True)
+            _table(rows, schema, self._source) for rows, schema in zip(self._rows, self._schemas, strict=True)
         )
-        own_keys = tuple(pa.array(keys, pa.binary(16)) for keys in self._own_keys)
+        own = tuple(own_keys(_as_bytes(ids)) for ids in self._own_ids)
         are_own = self._are_own
         self._clear()
-        return documents, removed, failed, own_keys, are_own
+        return documents, removed, failed, own, are_own
 
     def _clear(self) -> None:
         self._rows: tuple[list[dict[str, Any]], ...] = ([], [], [])
-        self._own_keys: tuple[list[bytes | None], ...] = ([], [], [])
+        self._own_ids: tuple[list[str | None], ...] = ([], [], [])
         self._are_own: list[bool] = []
         self._num_bytes = 0
 
@@ -116,7 +116,7 @@ class Tables:
         said: Mapping[str, Any],
     ) -> dict[str, Any]:
         return {
-            "id": document_id(self._source, record.key),
+            "id": record.key,  # hashed with all of its table
             "url": record.url,
             "source": self._source,
             "date": milliseconds(record.date),
@@ -139,12 +139,20 @@ class Tables:
         return values
 
 
-def _own_key(own_id: str | None) -> bytes | None:
-    return None if own_id is None else own_key(own_id)
+def _as_bytes(values: Sequence[str | None]) -> pa.Array:
+    """Lone surrogates have bytes, too, but Arrow takes none in a string."""
+    encoded = [None if value is None else value.encode("utf-8", "surrogatepass") for value in values]
+    return pa.array(encoded, pa.large_binary())
 
 
-def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
+def _table(rows: list[dict[str, Any]], schema: pa.Schema, source: str) -> pa.Table:
+    """Make columns of rows; an id is `document_id` of the source and the row's key."""
+    columns = [
+        digest16_rows(source, _as_bytes([row["id"] for row in rows]))
+        if field.name == "id"
+        else pa.array([row[field.name] for row in rows], field.type)
+        for field in schema
+    ]
     return pa.Table.from_arrays(columns, schema=schema)
 
 

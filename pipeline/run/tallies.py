@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from gristmill.facts import Facts
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import TaskRecord
-from gristmill.urls import domain_of
+from gristmill.text.addresses import domains_of
 
 SAMPLES = 8  # texts kept per outlet or rule, those with the smallest hash of their id
 SNIPPET_CHARACTERS = 1200
@@ -59,9 +59,7 @@ class Observer:
         self._count(f"{outlet}.language", table.column("language"))
         self._count(f"{outlet}.year", pc.cast(pc.year(table.column("date")), pa.string()))
         self._count(f"{outlet}.source", table.column("source"))
-        self.tallies.setdefault(f"{outlet}.domain", Counter()).update(
-            domain_of(url) for url in table.column("url").to_pylist() if url
-        )
+        self._count_domains(f"{outlet}.domain", table.column("url"))
         self._measure(outlet, table.column("text"))
         labels = table.column("rule").to_pylist() if outlet == "removed" else ["kept"] * table.num_rows
         self._sample(labels, table)
@@ -90,6 +88,13 @@ class Observer:
         counts = column.value_counts()
         self.tallies.setdefault(name, Counter()).update(
             {str(entry["values"]): entry["counts"] for entry in counts.to_pylist()}
+        )
+
+    def _count_domains(self, name: str, urls: pa.ChunkedArray) -> None:
+        named = urls.filter(pc.greater(pc.binary_length(urls), 0))  # null where there is no URL
+        counts = domains_of(named).value_counts()
+        self.tallies.setdefault(name, Counter()).update(
+            {entry["values"]: entry["counts"] for entry in counts.to_pylist()}
         )
 
     def _measure(self, outlet: str, text: pa.ChunkedArray) -> None:
