@@ -43,6 +43,12 @@ def spelled_seconds(text: str) -> float:
     return sum(float(amount) * units[unit] for amount, unit in re.findall(r"([\d.]+) (h|min|s)\b", text))
 
 
+def last_note(narration: str) -> str:
+    """The last line that a run with --json said of itself: its narration is a JSON object a line."""
+    events = [json.loads(line) for line in narration.splitlines() if line.startswith("{")]
+    return str([event["text"] for event in events if event["event"] == "note"][-1])
+
+
 def kept(step: dict[str, Any]) -> float | None:
     entered = sum(step.get(outlet, 0) for outlet in ("kept", "removed", "failed"))
     return step["kept"] / entered if entered else None
@@ -55,7 +61,7 @@ def compare(recipe: str, overrides: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         said, narration, wall = gristmill("run", recipe, "--out", f"{folder}/out", "--json", *sets)
     ran = {step["step"]: step for step in json.loads(said.splitlines()[-1])["steps"]}
-    took = spelled_seconds(narration.strip().splitlines()[-1].split(";")[0].partition("steps run,")[2])
+    took = spelled_seconds(last_note(narration).split(";")[0].partition("steps run,")[2])
     steps, worst = [], 0.0
     for step in predicted["steps"]:
         rate, share = kept(ran[step["step"]]), (step["kept_fraction"] or [None])[0]

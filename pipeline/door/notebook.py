@@ -28,9 +28,8 @@ class NotebookProgress(Progress):
     def _draw(self, line: str) -> None:
         self._line.update(_plain(line), raw=True)
 
-    def note(self, line: str) -> None:
-        """Say one line that stays."""
-        self.end()
+    def _print(self, line: str) -> None:
+        self._draw("")
         print(line)
 
 

@@ -1,219 +1,227 @@
 """Preflight: mill a deterministic sample in earnest and scale what it took to the whole input.
 
-Each source is cut into small ranges and some of them, chosen by hash, go through every step but training, in
-a few tasks that hold many ranges each, and a few that hold none: those tell what a task costs that has
-nothing to do. What the others took above that grows with the input; the engine's start, imports and compiled
-kernels do not. The tasks of the whole run, as large as its shards will be, are then given to the CPUs one by
-one. The spread between tasks gives the interval (bootstrap, 90 %). Duplicates are rarer in a sample than in
-the whole, so keep rates of deduplication are upper bounds, and said to be.
+Each source is cut into small ranges and some of them, chosen by hash, go through every step, in a few tasks
+that hold many ranges each, and a few that hold none: those tell what a task costs that has nothing to do.
+What the others took above that grows with the input; the engine's start, imports and compiled kernels do not.
+The model is trained for a few steps. The tasks of the whole run, as many and as large as will run, are then
+given to the CPUs one by one, phase after phase; steps that are done are left out. The spread between tasks
+gives the interval (bootstrap, 90 %). Duplicates are rarer in a sample than in the whole, so keep rates of
+deduplication are upper bounds, and said to be.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gristmill.hashing import digest16
+from gristmill.errors import GristmillError
 from gristmill.location import RemotePath
 from gristmill.manifest import Manifest, TaskRecord
-from gristmill.pipeline.estimate.schedule import makespan
-from gristmill.pipeline.recipe.making import PreflightSample
+from gristmill.pipeline.estimate.phases import (
+    Interval,
+    PhaseCost,
+    cost_of_phase,
+    resamples,
+    sum_interval,
+    total,
+)
+from gristmill.pipeline.estimate.sample import Sampled, choose_samples
+from gristmill.pipeline.estimate.schedule import makespan, phase_seconds
+from gristmill.pipeline.estimate.training import TrainingCost, measure_training
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.progress import Progress
-from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.run.runner import RunResult, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.pipeline.sources.plan import plan_shards
+from gristmill.tokenize.settings import MixSettings
 
-SAMPLE_FRACTION = 0.01
-MIN_SAMPLE_BYTES = (
-    16 << 20
-)  # stored; some eight hundred pages, whose keep rates are known to about three points
-_RANGES = 400  # a source is cut into about this many ranges to sample from
-_MIN_RANGE_BYTES = 256 << 10
-_TASKS = 16  # that the ranges of a sample are spread over; a spread needs several
-_EMPTY_TASKS = 4
-_RESAMPLES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A prediction with the bounds of its 90 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def scaled(self, factor: float) -> Interval:
-        return Interval(self.value * factor, self.low * factor, self.high * factor)
-
-    def plus(self, other: float) -> Interval:
-        return Interval(self.value + other, self.low + other, self.high + other)
+_NO_CAP = 1e12  # epochs: a sample of a small source may hold too little for its proportion
 
 
 @dataclass(frozen=True, slots=True)
 class StepEstimate:
-    """What one step is expected to take on the whole input: on one CPU, on those of this run, and what the
-    sample took on them."""
+    """What one step is expected to take on the whole input: on one CPU, on those of this run; nothing where
+    `done`."""
 
     step: str
     kept_fraction: Interval | None
     cpu_seconds: Interval
     wall_seconds: Interval
-    sample_seconds: float
     peak_bytes: int
     disk_bytes: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """How much of a source the sample holds, in how many tasks, and the sizes of the shards of the whole."""
-
-    source: str
-    sample_bytes: int
-    num_tasks: int
-    shards: tuple[int, ...]
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(self.shards)
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """`seconds` is the whole run's; `shard_seconds` are those of the sample's extraction tasks."""
+    """`seconds` is the whole run's on the CPUs that it was asked for; `phases` are those still to run, and
+    `besides` what a run takes that no task does: the engine's start, plans, manifests."""
 
     steps: list[StepEstimate]
     sampled: list[Sampled]
     seconds: Interval
-    shard_seconds: list[float]
-
-
-def choose_sample(recipe: Recipe, name: str) -> tuple[PreflightSample, Sampled]:
-    """Choose a source's ranges to mill and spread them over tasks of one format each; the first tasks hold
-    none."""
-    settings = recipe.sources[name].reading()
-    whole = plan_shards(settings, recipe.shard_bytes)
-    total = sum(shard.num_bytes for shard in whole)
-    range_bytes = max(_MIN_RANGE_BYTES, total // _RANGES)
-    shards = plan_shards(settings, range_bytes)
-    wanted = max(SAMPLE_FRACTION * total, min(total, MIN_SAMPLE_BYTES))
-    chosen: list[int] = []
-    sample_bytes = 0
-    for number in sorted(
-        range(len(shards)), key=lambda number: digest16(str(recipe.seed), "estimate", name, str(number))
-    ):
-        if sample_bytes >= wanted:
-            break
-        chosen.append(number)
-        sample_bytes += shards[number].num_bytes
-    by_format: dict[str, list[int]] = {}
-    for number in sorted(chosen):
-        by_format.setdefault(shards[number].format, []).append(number)
-    per_task = -(-len(chosen) // _TASKS)
-    groups = [
-        tuple(part[at : at + per_task]) for part in by_format.values() for at in range(0, len(part), per_task)
-    ]
-    groups = [*[()] * _EMPTY_TASKS, *groups]
-    return PreflightSample(range_bytes, tuple(groups)), Sampled(
-        name, sample_bytes, len(groups), tuple(shard.num_bytes for shard in whole)
-    )
+    phases: list[PhaseCost]
+    besides: float
+    notes: list[str]
+    training: TrainingCost | None = None
 
 
 def estimate(
-    recipe: Recipe, scratch: Path, engine: EngineSettings, num_cpus: int, progress: Progress
+    recipe: Recipe,
+    scratch: Path,
+    engine: EngineSettings,
+    num_cpus: int,
+    progress: Progress,
+    done: Collection[str] = (),
 ) -> Prediction:
-    """Run the sample in `scratch` (removed afterwards); predict every step but training."""
-    chosen = {name: choose_sample(recipe, name) for name in recipe.sources}
-    samples = {name: sample for name, (sample, _) in chosen.items()}
-    sampled = {name: part for name, (_, part) in chosen.items()}
+    """Run the sample in `scratch` (removed afterwards) and predict every step, nothing for those that are
+    `done`."""
+    samples, sampled = choose_samples(recipe)
+    share = sum(part.sample_bytes for part in sampled.values()) / max(
+        1, sum(part.total_bytes for part in sampled.values())
+    )
+    notes: list[str] = []
     try:
-        result = run_plan(build_plan(recipe, "encode", samples=samples), scratch, engine, progress)
-        steps = [_step(name, manifest, sampled, num_cpus) for name, manifest in result.manifests.items()]
-        times = [
-            record.timing["seconds"]
-            for name, part in result.manifests.items()
-            if "extract/" in name
-            for record in part.read_records()
+        result = _run_sample(_of_sample(recipe, share), samples, scratch, engine, progress, notes)
+        fitted = {name: _phases(name, manifest, sampled) for name, manifest in result.manifests.items()}
+        steps = [
+            _step(name, manifest, fitted[name], sampled, num_cpus, done)
+            for name, manifest in result.manifests.items()
         ]
+        work = sum(_makespan(manifest, num_cpus) for manifest in result.manifests.values())
+        training = None
+        if "train" not in done:
+            training = measure_training(recipe, result.manifests, share, scratch / "training", notes)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    # What the sample's run took besides its tasks, the run of the whole takes as well.
-    besides = result.seconds - sum(step.sample_seconds for step in steps)
-    return Prediction(
-        steps, list(sampled.values()), total([step.wall_seconds for step in steps]).plus(besides), times
-    )
+    if training:
+        fitted["train"] = [training.phase]
+        steps.append(_training_step(training, num_cpus))
+    besides = max(0.0, result.seconds - work)
+    phases = [phase for name, parts in fitted.items() if name not in done for phase in parts]
+    seconds = total([step.wall_seconds for step in steps]).plus(besides if phases else 0.0)
+    return Prediction(steps, list(sampled.values()), seconds, phases, besides, notes, training)
 
 
-def total(parts: Sequence[Interval]) -> Interval:
-    return Interval(
-        sum(part.value for part in parts), sum(part.low for part in parts), sum(part.high for part in parts)
-    )
+def _of_sample(recipe: Recipe, share: float) -> Recipe:
+    """The recipe with a mixture that the sample can give: the budget in proportion, repeats not bounded."""
+    mix = recipe.section(MixSettings)
+    if mix is None:
+        return recipe
+    tokens = None if mix.tokens is None else max(1, round(mix.tokens * share))
+    return recipe.model_copy(update={"mix": mix.model_copy(update={"tokens": tokens, "max_epochs": _NO_CAP})})
 
 
-def _step(name: str, manifest: Manifest, sampled: Mapping[str, Sampled], num_cpus: int) -> StepEstimate:
-    source = name.partition("/")[2]
-    parts = [sampled[source]] if source in sampled else list(sampled.values())
+def _run_sample(
+    recipe: Recipe,
+    samples: Mapping[str, Any],
+    scratch: Path,
+    engine: EngineSettings,
+    progress: Progress,
+    notes: list[str],
+) -> RunResult:
+    """Run every step but training; not the mixture where the sample is too small for it, which is said."""
+    try:
+        return run_plan(build_plan(recipe, "mix", samples=samples), scratch, engine, progress)
+    except GristmillError as error:
+        if recipe.section(MixSettings) is None:
+            raise
+        notes.append(f"what mixing and training take is not known from this sample: {error.message}")
+        return run_plan(build_plan(recipe, "encode", samples=samples), scratch, engine, progress)
+
+
+def _phases(name: str, manifest: Manifest, sampled: Mapping[str, Sampled]) -> list[PhaseCost]:
+    """Fit every phase of a step, in the order they ran."""
+    parts = _parts(name, sampled)
     factor = sum(part.total_bytes for part in parts) / max(1, sum(part.sample_bytes for part in parts))
     records = manifest.read_records()
-    phases: dict[str, list[float]] = {}
+    phases: dict[str, list[TaskRecord]] = {}
     for record in records:
-        phases.setdefault(record.phase, []).append(record.timing["seconds"])
-    idle = min((seconds for times in phases.values() for seconds in times), default=0.0)
-    whole = [_phase(np.array(times), parts, idle, factor, num_cpus) for times in phases.values()]
+        phases.setdefault(record.phase, []).append(record)
+    idle = min((record.timing["seconds"] for record in records), default=0.0)
+    has_work = [busy for part in parts for busy in part.has_work]
+    sizes = [size for part in parts for size in part.shards]
+    return [
+        cost_of_phase(name, phase, own, has_work, idle, factor, sizes, _most(manifest, phase))
+        for phase, own in phases.items()
+    ]
+
+
+def _parts(name: str, sampled: Mapping[str, Sampled]) -> list[Sampled]:
+    source = name.partition("/")[2]
+    return [sampled[source]] if source in sampled else list(sampled.values())
+
+
+def _most(manifest: Manifest, phase: str) -> float:
+    """How many times the sample's work a phase does at most: training on text stops at so much text."""
+    settings, stage = manifest.ingredients["settings"], manifest.ingredients["stage"]
+    if phase != "train":
+        return math.inf
+    if stage == "tokenizer":
+        taken = sum(manifest.extra.get("sampled_bytes", {}).values())
+        return settings["tokenizer"]["sample_bytes"] / taken if taken else 1.0
+    if stage == "classify-train":
+        had = _training_passages(manifest)
+        return max(1.0, 2 * settings["classifier"]["examples"] / had) if had else math.inf
+    return math.inf
+
+
+def _training_passages(manifest: Manifest) -> int:
+    """The passages of both classes that a classifier was trained on."""
+    by_language = manifest.extra.get("report", {}).get("taught", {}).get("language", {})
+    return sum(sum(part.get("passages", ())) for part in by_language.values())
+
+
+def _step(
+    name: str,
+    manifest: Manifest,
+    phases: Sequence[PhaseCost],
+    sampled: Mapping[str, Sampled],
+    num_cpus: int,
+    done: Collection[str],
+) -> StepEstimate:
+    records = manifest.read_records()
+    parts = _parts(name, sampled)
+    factor = sum(part.total_bytes for part in parts) / max(1, sum(part.sample_bytes for part in parts))
     disk = np.array([sum(entry.bytes for entry in record.files) for record in records], float)
+    nothing = Interval(0.0, 0.0, 0.0)
     return StepEstimate(
         name,
         _kept(records),
-        total([cpu for cpu, _ in whole]),
-        total([wall for _, wall in whole]),
-        sum(makespan(times, num_cpus) for times in phases.values()),
+        nothing if name in done else total([phase.cpu_seconds for phase in phases]),
+        nothing if name in done else total([wall_of(phase, num_cpus) for phase in phases]),
         int(max((record.timing["peak_bytes"] for record in records), default=0)),
-        _sum_interval(disk).scaled(factor),
+        nothing if name in done else sum_interval(disk).scaled(factor),
+        name in done,
     )
 
 
-def _phase(
-    seconds: npt.NDArray[np.float64], parts: Sequence[Sampled], idle: float, factor: float, num_cpus: int
-) -> tuple[Interval, Interval]:
-    """Predict the CPU and wall seconds of a phase: what each task takes at least, and what grows with its
-    bytes."""
-    has_work = np.concatenate([np.arange(part.num_tasks) >= _EMPTY_TASKS for part in parts])
-    by_shard = len(seconds) == len(has_work)
-    least = float(seconds[~has_work].min()) if by_shard else idle
-    working = seconds[has_work] if by_shard else seconds
-    steady = _without_warm_up(working)
-    grows = _sum_interval(np.maximum(steady - least, 0.0)).scaled(factor * len(working) / max(1, len(steady)))
-    sizes = [size for part in parts for size in part.shards] if by_shard else [1] * len(seconds)
-    shares = np.array(sizes) / max(1, sum(sizes))
-
-    def spread(amount: float) -> tuple[float, float]:
-        times = least + amount * shares
-        return float(times.sum()), makespan(times.tolist(), num_cpus)
-
-    (cpu, wall), (cpu_low, wall_low), (cpu_high, wall_high) = map(
-        spread, (grows.value, grows.low, grows.high)
-    )
-    return Interval(cpu, cpu_low, cpu_high), Interval(wall, wall_low, wall_high)
+def _training_step(training: TrainingCost, num_cpus: int) -> StepEstimate:
+    wall = wall_of(training.phase, num_cpus)
+    return StepEstimate("train", None, wall, wall, training.peak_bytes, Interval(*[training.disk_bytes] * 3))
 
 
-def _without_warm_up(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Leave out tasks that also started a process or compiled a kernel: more than three times the median."""
-    steady = seconds[seconds <= 3 * np.median(seconds)] if len(seconds) > 2 else seconds
-    return steady if len(steady) else seconds
+def wall_of(phase: PhaseCost, num_cpus: int) -> Interval:
+    """The wall seconds of a phase on so many CPUs, with the interval of what its tasks take."""
+    wall = [
+        phase_seconds(replace(phase, grows=Interval(value, value, value)), num_cpus)[0]
+        for value in (phase.grows.value, phase.grows.low, phase.grows.high)
+    ]
+    return Interval(wall[0], min(wall), max(wall))
 
 
-def _sum_interval(values: npt.NDArray[np.float64]) -> Interval:
-    if len(values) == 0:
-        return Interval(0.0, 0.0, 0.0)
-    sums = values[_resamples(len(values))].sum(axis=1)
-    return Interval(float(values.sum()), float(np.quantile(sums, 0.05)), float(np.quantile(sums, 0.95)))
+def _makespan(manifest: Manifest, num_cpus: int) -> float:
+    """What the tasks of the sample's step took, on the CPUs that it had."""
+    phases: dict[str, list[float]] = {}
+    for record in manifest.read_records():
+        phases.setdefault(record.phase, []).append(record.timing["seconds"])
+    return sum(makespan(times, num_cpus) for times in phases.values())
 
 
 def _kept(records: Sequence[TaskRecord]) -> Interval | None:
@@ -225,15 +233,11 @@ def _kept(records: Sequence[TaskRecord]) -> Interval | None:
     )
     if not books or not entered.sum():
         return None
-    picks = _resamples(len(books))
+    picks = resamples(len(books))
     rates = kept[picks].sum(axis=1) / np.maximum(1, entered[picks].sum(axis=1))
     return Interval(
         float(kept.sum() / entered.sum()), float(np.quantile(rates, 0.05)), float(np.quantile(rates, 0.95))
     )
-
-
-def _resamples(size: int) -> npt.NDArray[np.int64]:
-    return np.random.Generator(np.random.PCG64(size)).integers(0, size, (_RESAMPLES, size))
 
 
 def warnings(steps: Sequence[StepEstimate], out: Path, memory_bytes: int, num_cpus: int) -> list[str]:
@@ -247,7 +251,7 @@ def warnings(steps: Sequence[StepEstimate], out: Path, memory_bytes: int, num_cp
     if disk > free:
         said.append(f"the outputs may take {disk / 1e9:.1f} GB, `{here}` has {free / 1e9:.1f} GB free")
     for step in steps:
-        if step.peak_bytes * num_cpus > memory_bytes:
+        if not step.done and step.step != "train" and step.peak_bytes * num_cpus > memory_bytes:
             said.append(
                 f"{num_cpus} workers of {step.step} may take {num_cpus * step.peak_bytes / 1e9:.1f} GB, "
                 f"the machine has {memory_bytes / 1e9:.1f} GB: use fewer with `--workers`"

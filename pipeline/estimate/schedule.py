@@ -1,4 +1,4 @@
-"""When tasks end that are given to the first free CPU, as the engine's window gives them."""
+"""When a run ends whose tasks go to the first free CPU, phase after phase, as the engine gives them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.errors import UsageError
+from gristmill.pipeline.estimate.phases import PhaseCost
+
+# Of the driver, for each task that it hands out and takes back: 172 tasks/s with 100,000 shards
+# (benchmarks/results/scale.json, `dispatch`).
+DRIVER_SECONDS = 1 / 172
 
 
 def ends_of(seconds: Sequence[float], num_cpus: int) -> npt.NDArray[np.float64]:
@@ -26,24 +30,29 @@ def makespan(seconds: Sequence[float], num_cpus: int) -> float:
     return float(ends_of(seconds, num_cpus).max()) if len(seconds) else 0.0
 
 
-def simulate(
-    seconds: Sequence[float], num_shards: int, num_nodes: int, cpus_per_node: int, seed: int
-) -> dict[str, float]:
-    """Schedule `num_shards` tasks, their times drawn from measured ones, on a cluster: makespan, stragglers,
-    use.
+def phase_seconds(phase: PhaseCost, num_cpus: int, seed: int = 0) -> tuple[float, float]:
+    """Return the wall seconds of a phase, and how long its last percent of tasks keeps the others waiting.
 
-    A draw per shard keeps the measured tail.
+    Each process warms up once, all of them at the same time; the driver bounds how many tasks begin a second.
     """
-    if not seconds:
-        raise UsageError(
-            "no shard was measured", hint="name a run that has finished a step, or use `--estimate` first"
-        )
-    times = np.random.Generator(np.random.PCG64(seed)).choice(np.asarray(seconds), num_shards)
-    ends = ends_of(times.tolist(), num_nodes * cpus_per_node)
-    last, busy = float(ends.max()), float(times.sum())
+    seconds = phase.seconds(seed)
+    if not len(seconds):
+        return 0.0, 0.0
+    ends = ends_of(seconds.tolist(), num_cpus)
+    last = max(float(ends.max()), len(seconds) * DRIVER_SECONDS if num_cpus > 1 else 0.0)
+    tail = last - float(np.quantile(ends, 0.99)) if len(seconds) > num_cpus else 0.0
+    return last + phase.warm_up, tail
+
+
+def simulate(phases: Sequence[PhaseCost], num_cpus: int, seed: int = 0) -> dict[str, float]:
+    """Run phases one after another on a cluster: makespan, CPU seconds of work, use, and waiting for the
+    last."""
+    walls = [phase_seconds(phase, num_cpus, seed) for phase in phases]
+    busy = sum(float(phase.seconds(seed).sum()) for phase in phases)
+    last = sum(wall for wall, _ in walls)
     return {
         "makespan_seconds": last,
         "cpu_seconds": busy,
-        "used_fraction": busy / (last * num_nodes * cpus_per_node),
-        "last_percent_seconds": last - float(np.quantile(ends, 0.99)),
+        "used_fraction": busy / (last * num_cpus) if last else 0.0,
+        "last_percent_seconds": sum(tail for _, tail in walls),
     }

@@ -1,22 +1,53 @@
-"""Hand documents over as JSON lines or Parquet: what a run kept, removed, or failed on."""
+"""Hand documents over: what a run kept, removed, or failed on, as a stream, a file, or files of a size.
+
+The ending of the target decides: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow; any other name is a folder
+of sharded files, written by as many tasks as there are CPUs. All of them may lie at a URL.
+"""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import orjson
 import pyarrow as pa
 
 from gristmill.errors import UsageError
+from gristmill.heldout import is_heldout, units
+from gristmill.location import RemotePath
+from gristmill.manifest import Manifest
+from gristmill.parquet import parquet_schema
+from gristmill.pipeline.phases.export import EXPORT, ExportFacts, ExportSlice, HandedFile, handed_tables
+from gristmill.pipeline.phases.export_files import JsonLines, deliver, format_of, open_file, united
+from gristmill.pipeline.phases.export_layouts import LAYOUTS, Handing
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
-from gristmill.pipeline.run.folder import decides_on_documents, handed_on
-from gristmill.storage import ParquetWriter, read_tables
+from gristmill.pipeline.run.folder import decides_on_documents, handed_on, read_run
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.runner import Plan, run_plan
+from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.step import Step
+from gristmill.pipeline.sources.settings import stored_name
+from gristmill.stores import store_of
 
 Kind = Literal["documents", "removed", "failed"]
+RECORDS = ".export"  # below a folder that is being exported to, until it is whole
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to hand over, and how; `split` is train or heldout where only one side of a mixture is wanted,
+    both where each gets files of its own."""
+
+    kind: Kind = "documents"
+    layout: str = "native"
+    id_column: str | None = None
+    split: str = "all"
+    partial: bool = False
+    max_bytes: int = 512 << 20
 
 
 def export_jsonl(
@@ -33,77 +64,166 @@ def export_jsonl(
     Raises IncompleteError where documents are asked for that a missing step was to decide on, unless
     `partial`.
     """
-    target = target or sys.stdout.buffer
-    num_rows = 0
-    for part in _parts(out, kind, partial):
-        for table in _tables(part, id_column):
-            for row in table.to_pylist():
-                extra = {} if kind == "documents" else {"step": part.step}
-                target.write(
-                    orjson.dumps(
-                        {**row, **extra}, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-                    )
-                )
-                num_rows += 1
-    target.flush()
-    return num_rows
+    return export_stream(out, Wanted(kind, id_column=id_column, partial=partial), target or sys.stdout.buffer)
 
 
-def export_parquet(
-    out: Path, kind: Kind, path: Path, *, id_column: str | None = None, partial: bool = False
-) -> int:
-    """Write one Parquet file; sources with different pass-through columns are united, absent ones null."""
-    parts = _parts(out, kind, partial)
-    tables = [table.schema for part in parts for table in _tables(part, id_column)]
-    if not tables:
-        raise UsageError(f"`{out}` holds no {kind} rows to export")
-    schema = pa.unify_schemas(tables)
-    with ParquetWriter(path, schema) as writer:
-        for part in parts:
-            for table in _tables(part, id_column):
-                writer.write(_widen(table, schema))
+def export_stream(out: Path, wanted: Wanted, target: BinaryIO) -> int:
+    """Write JSON lines to an open file; raises what `export_jsonl` raises."""
+    lines = JsonLines(target)
+    for part, file in _files(out, wanted):
+        _write(lines, part, file, wanted, out)
+    lines.close()
+    return lines.num_rows
+
+
+def export_file(out: Path, wanted: Wanted, target: Path) -> int:
+    """Write one file, as its ending says, and return the number of rows; it appears when it is whole."""
+    kind = format_of(target.name)
+    if kind is None:
+        raise UsageError(f"`{target}` has no ending that says what to write")
+    files = list(_files(out, wanted))
+    schema = schema_of([file for _, file in files], wanted.layout)
+    if kind in ("parquet", "arrow") and not files:
+        raise UsageError(f"`{out}` holds no {wanted.kind} rows to export")
+    remote = isinstance(target, RemotePath)
+    if not remote:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=None if remote else target.parent) as folder:
+        local = Path(folder) / "rows"
+        writer = open_file(local, kind, schema)
+        for part, file in files:
+            _write(writer, part, file, wanted, out)
+        writer.close()
+        deliver(local, target)
     return writer.num_rows
 
 
-def _parts(out: Path, kind: Kind, partial: bool) -> list[SourceFiles]:
+def export_folder(
+    out: Path, wanted: Wanted, target: Path, kind: str, engine: EngineSettings, progress: Progress
+) -> tuple[int, list[str]]:
+    """Write a folder of files of a size on an engine; return the number of rows and the files' names.
+
+    A stopped export goes on where it was. Raises UsageError for a folder that holds something else.
+    """
+    records = target / RECORDS
+    _check_target(target, records)
+    files = [file for _, file in _files(out, replace(wanted, split="all"))]
+    if not files:
+        raise UsageError(f"`{out}` holds no {wanted.kind} rows to export")
+    seed, fraction = _mixture(out)
+    names = {"huggingface": "test", "fineweb": "test"}  # what `datasets` knows a split by
+    piece = ExportSlice(
+        target=str(target if isinstance(target, RemotePath) else target.absolute()),
+        format=kind,
+        layout=wanted.layout,
+        max_bytes=wanted.max_bytes,
+        heldout_fraction=fraction if wanted.split == "both" else None,
+        heldout_name=names.get(wanted.layout, "heldout"),
+        fields=schema_of(files, wanted.layout).serialize().to_pybytes().hex(),
+    )
+    external = {file.path: str(file.num_bytes) for file in files}
+    step = Step("export", EXPORT, piece, external=external, carried={"files": files})
+    plan = Plan(f"export-{read_name(out)}", seed, [step], {"export": str(out)})
+    manifest = run_plan(plan, records, engine, progress).manifests["export"]
+    facts = ExportFacts.of(manifest.extra)
+    _remove(records)
+    return facts.rows, facts.files
+
+
+def read_name(out: Path) -> str:
+    """The name of a run's recipe; of a step's own folder, the folder's."""
+    try:
+        return str(read_run(out)["recipe_name"])
+    except UsageError:
+        return out.name
+
+
+def schema_of(files: Sequence[HandedFile], layout: str) -> pa.Schema:
+    """The schema of all files in a layout; columns that some sources have and others not are null there."""
+    schemas: dict[tuple[str, str], pa.Schema] = {}
+    for file in files:
+        empty = parquet_schema(Path(file.path)).empty_table()
+        if layout == "fineweb" and file.tokens is not None:
+            empty = empty.append_column("token_count", pa.array([], pa.int64()))
+        shaped = LAYOUTS[layout](empty, file.handing).schema.remove_metadata()
+        schemas[(file.handing.source, str(shaped))] = shaped
+    return united(list(schemas.values()))
+
+
+def _write(writer: Any, part: SourceFiles, file: HandedFile, wanted: Wanted, out: Path) -> None:
+    layout = LAYOUTS[wanted.layout]
+    for table in handed_tables(file, wanted.layout):
+        if wanted.split in ("train", "heldout"):
+            seed, fraction = _mixture(out)
+            held = is_heldout(seed, fraction, units(table))
+            table = table.filter(pa.array(held if wanted.split == "heldout" else ~held))
+        writer.write(layout(table, file.handing), wanted.layout, file.handing)
+
+
+def _files(out: Path, wanted: Wanted) -> Iterator[tuple[SourceFiles, HandedFile]]:
+    if wanted.layout not in LAYOUTS:
+        raise UsageError(f"`--layout` is {wanted.layout!r}", hint=f"one of {', '.join(LAYOUTS)}")
     handed = handed_on(
-        out, partial=partial or kind != "documents", hint="take what is there with `--partial`"
+        out,
+        partial=wanted.partial or wanted.kind != "documents",
+        hint="take what is there with `--partial`",
     )
     manifests = handed.manifests
     if handed.lacks:
         last = next((name for name in reversed(manifests) if decides_on_documents(name)), "nothing")
         print(f"partial: {handed.lacks}; what follows stands as of `{last}`", file=sys.stderr)
-    return final_documents(manifests) if kind == "documents" else outlet(manifests, kind)
+    parts = final_documents(manifests) if wanted.kind == "documents" else outlet(manifests, wanted.kind)
+    json_columns = _json_columns(out)
+    for part in parts:
+        step = "" if wanted.kind == "documents" else part.step
+        handing = Handing(part.source, wanted.id_column, tuple(json_columns.get(part.source, ())), step)
+        tokens = _token_indexes(manifests, part) if wanted.kind == "documents" else []
+        for number, (path, entry) in enumerate(part.files):
+            index = tokens[number] if tokens else None
+            yield part, HandedFile(str(path), entry.bytes, handing, index)
 
 
-def _tables(part: SourceFiles, id_column: str | None) -> Iterator[pa.Table]:
-    for path, _ in part.files:
-        for table in read_tables(path):
-            yield table if id_column is None else _known_by(table, id_column, part.source)
+def _token_indexes(manifests: Mapping[str, Manifest], part: SourceFiles) -> list[str]:
+    """The token indexes of a source's files, one for one; none where it was not encoded as it is now."""
+    manifest = manifests.get(f"encode/{part.source}")
+    if manifest is None:
+        return []
+    entries = [entry for entry in manifest.named("token-index") if entry.source == part.source]
+    same = [entry.rows for entry in entries] == [entry.rows for _, entry in part.files]
+    return [str(manifest.folder / entry.path) for entry in entries] if same else []
 
 
-def _known_by(table: pa.Table, column: str, source: str) -> pa.Table:
-    """Let a column be the `id`, as the source's own does; gristmill's goes by `gristmill_id`."""
-    if column not in table.column_names:
-        raise UsageError(
-            f"the documents of `{source}` have no column `{column}`",
-            hint=f"keep it with `passthrough: [id]`; there are {', '.join(table.column_names)}",
-        )
-    names = {"id": "gristmill_id", column: "id"}
-    return table.rename_columns([names.get(name, name) for name in table.column_names])
+def _json_columns(out: Path) -> dict[str, list[str]]:
+    """The pass-through columns that hold JSON, by source."""
+    try:
+        sources = read_run(out).get("recipe", {}).get("sources", {})
+    except UsageError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for name, source in sources.items():
+        kinds = source.get("passthrough", {})
+        found[name] = [stored_name(column) for column, kind in kinds.items() if kind == "json"]
+    return found
 
 
-def _widen(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+def _mixture(out: Path) -> tuple[int, float]:
+    """The seed and fraction by which a run's documents are held out; none of one without a mixture."""
+    try:
+        recipe = read_run(out).get("recipe", {})
+    except UsageError:
+        recipe = {}
+    return int(recipe.get("seed", 1)), float(recipe.get("mix", {}).get("heldout_fraction", 0.0))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    raise TypeError(f"cannot export a {type(value).__name__}")
+def _check_target(target: Path, records: Path) -> None:
+    if target.is_file():
+        raise UsageError(f"`{target}` is a file, several files need a folder")
+    if target.exists() and any(target.iterdir()) and not records.exists():
+        raise UsageError(f"`{target}` is not empty", hint="name a new folder with `--to`")
+
+
+def _remove(folder: Path) -> None:
+    if isinstance(folder, RemotePath):
+        store_of(folder).remove(folder)
+    else:
+        shutil.rmtree(folder)

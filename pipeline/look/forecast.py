@@ -4,6 +4,7 @@ estimated."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,16 @@ from gristmill.pipeline.run.runner import states
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings
 
+Estimated = Callable[[], Mapping[str, Size]]
+
 # LLaMA's tokenizer on its own mixture: 4,749 GB for 1.4T tokens is 3.4; web text alone is nearer 4.
 BYTES_PER_TOKEN = 4.0
 
 
-def print_plan(recipe: Recipe, out: Path, *, as_json: bool) -> None:
+def print_plan(recipe: Recipe, out: Path, estimated: Estimated, *, as_json: bool) -> None:
     """Print LLaMA's table 1 for a recipe; raises RecipeError for what cannot be met, with the largest budget
-    that can."""
-    sizes, exact = known_sizes(recipe, out)
+    that can. `estimated` tells the sizes of sources whose documents are not there yet."""
+    sizes, exact = known_sizes(recipe, out, estimated)
     plan = make_plan(_mix(recipe), sizes)
     if as_json:
         print(json.dumps({"tokens": plan.tokens, "exact": exact, "sources": plan.table()}))
@@ -37,9 +40,9 @@ def print_plan(recipe: Recipe, out: Path, *, as_json: bool) -> None:
         _print(plan, exact)
 
 
-def known_sizes(recipe: Recipe, out: Path) -> tuple[dict[str, Size], bool]:
+def known_sizes(recipe: Recipe, out: Path, estimated: Estimated) -> tuple[dict[str, Size], bool]:
     """What each source holds for training: from encoded files, else from the bytes of its documents so
-    far."""
+    far, else from a sample."""
     mix = _mix(recipe)
     manifests = {
         state.step.name: state.manifest
@@ -58,19 +61,23 @@ def known_sizes(recipe: Recipe, out: Path) -> tuple[dict[str, Size], bool]:
     )
     sizes: dict[str, Size] = {}
     exact = True
-    for source in mix.proportions or documents or recipe.sources:
+    names = list(mix.proportions or documents or recipe.sources)
+    of_sample = {} if all(name in encoded or name in documents for name in names) else estimated()
+    if of_sample and not mix.proportions:
+        names = list({**dict.fromkeys(name for name in names if name in of_sample), **of_sample})
+    for source in names:
         if source in encoded:
             sizes[source] = _encoded_size(mix, encoded[source], recipe.seed)
         elif source in documents:
             exact = False
-            sizes[source] = _document_size([path for path, _ in documents[source].files])
+            sizes[source] = document_size([path for path, _ in documents[source].files])
+        elif source in of_sample and of_sample[source].tokens:
+            exact = False
+            sizes[source] = of_sample[source]
         else:
             raise UsageError(
-                f"nothing is known yet of the source `{source}`: its documents are not there",
-                hint=(
-                    "run the recipe up to its documents first, with `gristmill run`, or `gristmill plan"
-                    " --estimate`"
-                ),
+                f"nothing of the source `{source}` is left in a sample of it",
+                hint="`gristmill plan --estimate` says which step removes its documents",
             )
     return sizes, exact
 
@@ -93,7 +100,7 @@ def _encoded_size(settings: MixSettings, manifest: Manifest, seed: int) -> Size:
     return Size(docs, tokens, num_bytes)
 
 
-def _document_size(paths: list[Path]) -> Size:
+def document_size(paths: list[Path]) -> Size:
     """From the footers alone: rows and the uncompressed bytes of the text column."""
     docs = num_bytes = 0
     for path in paths:

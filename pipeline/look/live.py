@@ -13,6 +13,7 @@ from gristmill.errors import GristmillError
 from gristmill.lock import read_holder
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
+from gristmill.pipeline.run.job import records_at_work
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.stragglers import straggles, usual_seconds
 from gristmill.trainer.told import last_step
@@ -74,6 +75,7 @@ def _phase_at_work(folder: Path, *, running: bool) -> dict[str, Any]:
         return _records(folder, told.get("phase"), told.get("total"))
     facts = ("phase", "total", "shards", "work_seconds", "median_seconds", "stragglers", "peak_bytes", "in")
     row: dict[str, Any] = {name: told.get(name) for name in (*facts, "kept")}
+    row["records_at_work"] = records_at_work(folder, told["phase"])
     if running:
         row |= {name: told.get(name) for name in ("num_at_work", "at_work", "waits_for")}
     times = [told.get("first_ended"), told.get("last_ended")]
@@ -100,6 +102,7 @@ def _records(folder: Path, phase: str | None, total: int | None) -> dict[str, An
     row: dict[str, Any] = {
         "phase": phase,
         "shards": len(records),
+        "records_at_work": records_at_work(folder, phase) if phase else 0,
         "total": total,
         "work_seconds": round(sum(seconds), 1),
         "median_seconds": usual,

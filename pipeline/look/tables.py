@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.facts import StepFacts
+from gristmill.lock import read_holder
 from gristmill.manifest import Manifest
 from gristmill.pipeline.look.figures import one_line
 from gristmill.pipeline.look.live import read_status, step_row
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from gristmill.pipeline.run.runner import StepState
 
 _SHOWN_TASKS = 3  # at work for long
+
+
+_WATCH_SECONDS = 2.0
 
 
 def print_states(states: Sequence[StepState], *, as_json: bool) -> None:
@@ -167,6 +172,21 @@ def at_work(row: Mapping[str, Any]) -> Iterator[str]:
             yield spell_straggler(task, usual)
 
 
+def watch_status(out: Path, *, as_json: bool) -> bool:
+    """Show the status again every two seconds while the run is at work; return whether it is complete.
+
+    A terminal is drawn over; a pipe gets one after another.
+    """
+    while True:
+        if sys.stdout.isatty() and not as_json:
+            print("\x1b[2J\x1b[H", end="")
+        complete = print_status(out, as_json=as_json)
+        sys.stdout.flush()
+        if complete or read_holder(out) is None:
+            return complete
+        time.sleep(_WATCH_SECONDS)
+
+
 def _shown(row: Mapping[str, Any]) -> list[str]:
     shards = (
         ""
@@ -176,6 +196,8 @@ def _shown(row: Mapping[str, Any]) -> list[str]:
         else str(row["shards"])
     )
     rate = f"{row['shards_per_minute']:g}/min" if row.get("shards_per_minute") else ""
+    if row.get("records_at_work"):
+        shards += f" +{row['records_at_work']:,} records"
     to_go = (
         spell_seconds(row["eta_seconds"])
         if row["state"] == "running" and row.get("eta_seconds") is not None

@@ -6,7 +6,10 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from gristmill.redact import HIDDEN, shown_override
 
 _MODULE = "gristmill.pipeline.cli"
 
@@ -21,6 +24,26 @@ def program() -> str:
         return "gristmill"  # a library: nobody called a program
     found = shutil.which("gristmill")
     return "gristmill" if found and _is_same(Path(found), started) else shlex.quote(str(started))
+
+
+def command_line() -> str:
+    """The command line of this process, its secrets struck out: running it again resumes."""
+    return f"{program()} {shlex.join(without_secrets(sys.argv[1:]))}"
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """Command-line arguments with the values of storage options struck out."""
+    shown = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        key, equals, _ = argument.removeprefix("--storage-option=").partition("=")
+        if equals and (before == "--storage-option" or argument.startswith("--storage-option=")):
+            prefix = "--storage-option=" if argument.startswith("--storage-option=") else ""
+            shown.append(f"{prefix}{key}={HIDDEN}")
+        elif argument.startswith("--set="):
+            shown.append(f"--set={shown_override(argument.removeprefix('--set='))}")
+        else:
+            shown.append(shown_override(argument))
+    return shown
 
 
 def spelled(text: str) -> str:

@@ -25,7 +25,7 @@ from gristmill.manifest import (
 from gristmill.pins import check_pins, share_files
 from gristmill.pipeline.run.attempts import TaskFailure
 from gristmill.pipeline.run.engine import Engine, open_engine
-from gristmill.pipeline.run.job import Job, Phase
+from gristmill.pipeline.run.job import Job, Phase, records_at_work
 from gristmill.pipeline.run.losses import (
     LostTask,
     after_losses,
@@ -34,7 +34,7 @@ from gristmill.pipeline.run.losses import (
     spell_lost,
     with_lost,
 )
-from gristmill.pipeline.run.progress import Progress, spell_seconds
+from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.run.watch import Watch
@@ -120,10 +120,12 @@ def execute(
     )
     check_pins(step.pins)
     put_manifest(manifest)
+    kept = manifest.books.items_out["kept"] if manifest.books else None
     said = spell_lost(manifest) if lost else "done"
-    progress.note(f"  {step.name}: {said} in {spell_seconds(time.perf_counter() - began)}")
-    for told in (*(stated.notes or ()), *(stated.warnings or ())):
-        progress.note(f"  {step.name}: {told}")
+    progress.finished(step.name, said, time.perf_counter() - began, kept)
+    for level, notes in (("info", stated.notes), ("warning", stated.warnings)):
+        for told in notes or ():
+            progress.note(f"  {step.name}: {told}", level)
     return read_manifest(job.folder)
 
 
@@ -144,7 +146,7 @@ def run_phase(
     pending = [task for task in phase.tasks if task.key not in there]
     shares = share_files([task.arguments for task in pending], phase.common)
     pending = [replace(task, checks=share) for task, share in zip(pending, shares, strict=True)]
-    told = phase.told and functools.partial(phase.told, folder)
+    told = functools.partial(phase.told or functools.partial(_records_told, phase.name), folder)
     done = len(phase.tasks) - len(pending)
     progress.phase(f"{step.name} {phase.name}", done=done, total=len(phase.tasks), told=told)
     watch = Watch(folder, phase.name, len(phase.tasks), progress)
@@ -170,6 +172,11 @@ def run_phase(
         TaskRecord.lost(phase.name, task.key) if task.key in lost else watch.records[task.key]
         for task in phase.tasks
     ]
+
+
+def _records_told(phase: str, folder: Path) -> str:
+    num = records_at_work(folder, phase)
+    return f"{num:,} records in those at work" if num else ""
 
 
 def _record_entry(folder: Path, record: TaskRecord) -> dict[str, str]:

@@ -102,6 +102,22 @@ def over_paths(
     return Phase(name, tasks, common, may_lose=may_lose)
 
 
+TOLD = "told"  # in an attempt's scratch folder: how many records it has done
+TELL_SECONDS = 2.0
+_READ_AT_WORK = 64  # so many attempts are asked; more are counted by what these say
+
+
+def records_at_work(folder: Path, phase: str) -> int:
+    """The records that tasks at work have done, as far as they have said so; 0 where their scratch folders
+    cannot be seen, as of an output at a URL."""
+    found = list((folder / ".scratch").glob(f"{phase}-*/{TOLD}")) if folder.is_dir() else []
+    total = 0
+    for path in found[:_READ_AT_WORK]:
+        with suppress(OSError, ValueError):
+            total += int(path.read_text() or 0)
+    return total * len(found) // max(1, min(len(found), _READ_AT_WORK))
+
+
 # What a stage returns becomes the `extra` of its manifest.
 Stage = Generator[Phase, list[TaskRecord], StepFacts]
 
@@ -152,6 +168,15 @@ class Attempt(Generic[Settings]):
     record: TaskRecord
     settings: Settings
     seed: int
+    _spoke: float = 0.0
+
+    def tell(self, records: int) -> None:
+        """Say how many records this attempt has done so far, for those who watch: every few seconds, into its
+        scratch folder."""
+        now = time.monotonic()
+        if now - self._spoke >= TELL_SECONDS:
+            self._spoke = now
+            (self.scratch / TOLD).write_text(str(records))
 
     def publish(
         self, path: Path, kind: str, rows: int = 0, *, source: str | None = None, name: str | None = None

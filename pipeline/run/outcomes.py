@@ -58,6 +58,7 @@ class Outcomes:
         self._own_keys: dict[str, list[pa.Array]] = {kind: [] for kind in schemas}
         self._observer = Observer(task.seed)
         self.books = books if books is not None else Books()
+        self._seen = 0
 
     def take(
         self,
@@ -95,6 +96,8 @@ class Outcomes:
         of_kept, of_removed, of_failed = [*own_keys, None, None, None][:3]
         self._write("documents", kept, of_kept)
         self._observer.see("kept", kept)
+        self._seen += kept.num_rows + removed.num_rows + (failed.num_rows if failed is not None else 0)
+        self.task.tell(self._seen)
         self._observer.see("removed", removed)
         self._write("removed", self._trim(removed), of_removed)
         if failed is not None:

@@ -14,11 +14,13 @@ from gristmill import __version__
 from gristmill.errors import UsageError
 from gristmill.lock import hold_lock
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.pipeline.run.called import command_line
 from gristmill.pipeline.run.engine import inside_job
 from gristmill.pipeline.run.execute import Engines, execute
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
 from gristmill.pipeline.run.intact import check_intact
 from gristmill.pipeline.run.job import Job
+from gristmill.pipeline.run.log import LOG
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
@@ -76,7 +78,13 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
     out = out.absolute()  # a cluster's workers have folders of their own
     result, checked = RunResult({}, [], [], 0.0), set[Path]()
     previous = _previous(out)
-    with hold_lock(out), stopped_by_signals(), Engines(engine, out, progress.note) as engines:
+    progress.plan([step.name for step in plan.steps])
+    with (
+        hold_lock(out),
+        progress.logged(out, command_line()),
+        stopped_by_signals(),
+        Engines(engine, out, progress.note) as engines,
+    ):
         for step in plan.steps:
             inputs = {name: result.manifests[name] for name in step.inputs}
             facts = ingredients(step, inputs, plan.seed)
@@ -87,13 +95,15 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
                 if not manifest.lost:
                     result.manifests[step.name] = manifest
                     result.reused.append(step.name)
+                    progress.found(step.name, _kept(manifest))
                     continue
-                progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again")
+                progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again", "warning")
                 store_of(out).remove(folder / MANIFEST)  # unfinished again: its other tasks stay done
             elif (old := previous.get(step.name)) and is_kept(step, old.ingredients, facts):
                 result.manifests[step.name] = old
                 result.reused.append(step.name)
                 result.kept.append(step.name)
+                progress.found(step.name)
                 progress.note(f"  {step.name}: kept as it is, though what it was made from has changed")
                 continue
             check_intact(inputs, checked)
@@ -107,6 +117,10 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
         _write_run(out, plan, result, complete=not result.incomplete)
     result.seconds = time.perf_counter() - began
     return result
+
+
+def _kept(manifest: Manifest) -> int | None:
+    return manifest.books.items_out["kept"] if manifest.books else None
 
 
 def states(plan: Plan, out: Path) -> list[StepState]:
@@ -155,7 +169,7 @@ def check_folder(out: Path, name: str) -> None:
         )
     if out.is_file():
         raise UsageError(f"`{out}` is a file, an output needs a folder")
-    if not out.exists() or not any(entry for entry in out.iterdir() if not entry.name.startswith(".")):
+    if not out.exists() or not any(_is_foreign(entry.name) for entry in out.iterdir()):
         return
     if not (out / RUN_FILE).exists():
         raise UsageError(
@@ -167,6 +181,11 @@ def check_folder(out: Path, name: str) -> None:
             f"`{out}` holds the run of another recipe, `{other}`, not `{name}`",
             hint="name another folder with `--out`",
         )
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether an entry of a folder without a run file is none that a run which ended early leaves."""
+    return not name.startswith((".", LOG))
 
 
 def _write_run(out: Path, plan: Plan, result: RunResult, *, complete: bool) -> None:

@@ -19,7 +19,8 @@ from gristmill.hashing import canonical_json
 from gristmill.location import RemotePath
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.folder import PROGRESS
-from gristmill.pipeline.run.progress import Progress, spell_seconds
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.spelling import spell_seconds
 from gristmill.pipeline.run.stragglers import straggles, usual_seconds
 from gristmill.storage import write_atomic
 
@@ -77,7 +78,7 @@ class Watch:
             self._num_failed += 1
         else:
             self._take(record)
-        self.progress.advance()
+        self.progress.advance(record.task if record else "")
 
     def at_work(self, tasks: Sequence[AtWork], waits: str = "") -> None:
         """Be told what is at work, and what is waited for, if nothing is."""

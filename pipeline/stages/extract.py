@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gristmill.errors import InputError, RecipeError, UsageError
@@ -14,6 +15,7 @@ from gristmill.pipeline.sources.settings import SourceSettings
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.making import Making
     from gristmill.pipeline.recipe.model import RecipeSource
+    from gristmill.pipeline.run.final import SourceFiles
 
 
 class ExtractSlice(Slice):
@@ -73,13 +75,23 @@ def plan(making: Making, settings: ExtractSettings) -> None:
             )
         parts = adoptable(folders[0], partial=source.partial)
         making.adopted[name] = tuple(part.source for part in parts)
-        for part in parts:
+        for whole in parts:
+            part = _sampled(making, whole)
             digest = sha256_json([entry.sha256 for _, entry in part.files])
             adopted = AdoptSlice(source=part.source, folder=folders[0])
             making.last[part.source] = making.add(
                 f"adopt/{part.source}", ADOPT, adopted, external={"documents": digest}, part=part
             )
     _check_named_sources(making)
+
+
+def _sampled(making: Making, part: SourceFiles) -> SourceFiles:
+    """The files of an adopted source, or those that a preflight reads."""
+    sample = making.samples.get(part.source)
+    if sample is None:
+        return part
+    numbers = [number for task in sample.tasks for number in task]
+    return replace(part, files=tuple(part.files[number] for number in numbers))
 
 
 def _check_named_sources(making: Making) -> None:

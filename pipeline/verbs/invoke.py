@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.errors import Interrupted, UsageError
-from gristmill.pipeline.run.called import program
-from gristmill.redact import HIDDEN, shown_override
+from gristmill.pipeline.run.called import command_line, program
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.run.progress import Progress
     from gristmill.pipeline.run.runner import RunResult
     from gristmill.pipeline.run.settings import EngineSettings
 
@@ -39,6 +39,19 @@ class Options:
     json: bool = False
     overrides: tuple[str, ...] = ()
     dry_run: bool = False
+    verbose: bool = False
+    log_level: str = "info"
+
+    def progress(self) -> Progress:
+        """How a run is narrated: on the terminal, as JSON beside a result that is JSON, in the run's log."""
+        from gristmill.pipeline.run.log import LEVELS
+        from gristmill.pipeline.run.progress import Progress
+
+        if self.log_level not in LEVELS:
+            raise UsageError(f"`--log-level` is {self.log_level!r}", hint=f"one of {', '.join(LEVELS)}")
+        level = "debug" if self.verbose else "info"
+        finest = min(level, self.log_level, key=LEVELS.index)
+        return Progress(quiet=self.quiet, level=level, log_level=finest, events=self.json)
 
 
 def is_recipe(inputs: Sequence[str]) -> bool:
@@ -108,11 +121,11 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
     from gristmill.pipeline.look.token_notes import said_of_tokens
     from gristmill.pipeline.recipe.plan import build_plan
     from gristmill.pipeline.report.follow import followed
-    from gristmill.pipeline.run.progress import Progress, spell_seconds
     from gristmill.pipeline.run.runner import run_plan
+    from gristmill.pipeline.run.spelling import spell_seconds
 
     out = output_folder(recipe, options.out)
-    progress = Progress(quiet=options.quiet)
+    progress = options.progress()
     if options.out is None and recipe.name in _plain_names and (said := _meets_another(recipe, out)):
         print(said, file=sys.stderr)
     settings = engine_settings(recipe, options)
@@ -121,7 +134,7 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
             result = run_plan(build_plan(recipe, until), out, settings, progress)
             report.nothing_new = not result.ran
     except Interrupted as stop:
-        stop.hint = f"resume with: {resume_command()}"
+        stop.hint = f"resume with: {command_line()}"
         raise
     reused = f", {len(result.reused)} reused" if result.reused else ""
     for line in said_of_tokens(result.manifests):
@@ -203,26 +216,6 @@ def output_folder(recipe: Recipe, out: Path | None) -> Path:
 def engine_settings(recipe: Recipe, options: Options) -> EngineSettings:
     """The recipe's engine section with what the command line says on top."""
     return recipe.engine.with_said(kind=options.engine, workers=options.workers, address=options.address)
-
-
-def resume_command() -> str:
-    """The command line of this process: running it again resumes."""
-    return f"{program()} {shlex.join(without_secrets(sys.argv[1:]))}"
-
-
-def without_secrets(arguments: Sequence[str]) -> list[str]:
-    """Command-line arguments with the values of storage options struck out."""
-    shown = []
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        key, equals, _ = argument.removeprefix("--storage-option=").partition("=")
-        if equals and (before == "--storage-option" or argument.startswith("--storage-option=")):
-            prefix = "--storage-option=" if argument.startswith("--storage-option=") else ""
-            shown.append(f"{prefix}{key}={HIDDEN}")
-        elif argument.startswith("--set="):
-            shown.append(f"--set={shown_override(argument.removeprefix('--set='))}")
-        else:
-            shown.append(shown_override(argument))
-    return shown
 
 
 def exit_code(recipe: Recipe, result: RunResult, out: Path) -> int:

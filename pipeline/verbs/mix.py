@@ -28,17 +28,24 @@ def mix(
     """Run a recipe up to its shards, or with --plan print its table: source, proportion, epochs, tokens,
     bytes.
 
+    Sizes are exact where sources are encoded; of one that has no documents yet a sample is milled first.
+
     Example: gristmill mix recipe.yaml --plan --set mix.tokens=1400000000
     """
-    from gristmill.pipeline.verbs.invoke import load_recipe, output_folder
+    from gristmill.pipeline.verbs.invoke import engine_settings, load_recipe, output_folder
     from gristmill.tokenize.settings import MixSettings
 
     loaded = load_recipe(recipe, said.overrides)
     if loaded.section(MixSettings) is None:
         raise UsageError(f"`{recipe}` has no `mix` section")
     if plan:
+        from gristmill.pipeline.estimate.mixture import estimated_sizes
         from gristmill.pipeline.look.forecast import print_plan
+        from gristmill.pipeline.run.progress import Progress
 
-        print_plan(loaded, output_folder(loaded, said.out), as_json=said.json)
+        engine = engine_settings(loaded, said)
+        progress = Progress(quiet=said.quiet or said.json)
+        out = output_folder(loaded, said.out)
+        print_plan(loaded, out, lambda: estimated_sizes(loaded, engine, progress), as_json=said.json)
         return
     options.carry_out(loaded, said, "mix")

@@ -84,6 +84,10 @@ TextColumn = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be run, as `plan` does; nothing is written.")
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every shard that is done.")]
+LogLevel = Annotated[
+    str, typer.Option("--log-level", help="What goes into OUT/run.log: debug, info, warning or error.")
+]
 
 
 def _said(
@@ -99,11 +103,15 @@ def _said(
     columns: ColumnsOption = None,
     text: TextColumn = None,
     dry_run: DryRun = False,
+    verbose: Verbose = False,
+    log_level: LogLevel = "info",
 ) -> Options:
     layout = "columns.layout" if text else "columns"  # a layout by name, with one change
     facts = {layout: columns, "prefix": prefix, "columns.text": text}
     of_source = [f"{PLAIN_SOURCE}.{name}={value}" for name, value in facts.items() if value is not None]
-    return Options(out, engine, workers, address, quiet, json, (*of_source, *set_), dry_run)
+    return Options(
+        out, engine, workers, address, quiet, json, (*of_source, *set_), dry_run, verbose, log_level
+    )
 
 
 def running(verb: Callable[..., None]) -> Callable[..., None]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
+from gristmill.location import location
 from gristmill.pipeline.verbs import listing, options
 
 GROUP = listing.HAND_OVER
@@ -64,40 +65,98 @@ def export(
     partial: Annotated[
         bool, typer.Option("--partial", help="Of an incomplete run, what is there, and say up to which step.")
     ] = False,
-    format: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="A file; JSON lines go to stdout when unset.", show_default=False),
+        typer.Option(
+            "--to",
+            parser=location,
+            metavar="PATH",
+            help="A file, a folder or a URL; its ending decides. JSON lines go to stdout when unset.",
+            show_default=False,
+        ),
     ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Of a folder's files: jsonl, jsonl.gz, jsonl.zst, parquet (default), arrow.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="The columns: native, or those of dolma, fineweb or huggingface.")
+    ] = "native",
+    split: Annotated[
+        str,
+        typer.Option(help="all, train, heldout, or both: a folder with files of each."),
+    ] = "all",
+    size: Annotated[str, typer.Option("--size", help="Of each file of a folder, about.")] = "512M",
     id_column: Annotated[
         str | None,
         typer.Option("--id", help="The column that goes by `id`, such as input.id.", show_default=False),
     ] = None,
+    engine: options.EngineKind = None,
+    workers: options.Workers = None,
+    address: options.Address = None,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Write out documents: one JSON object a line on stdout, or a Parquet file.
+    """Write out documents: JSON lines on stdout, one file as its ending says (.jsonl, .jsonl.gz, .jsonl.zst,
+    .parquet, .arrow), or a folder of sharded files, here or at a URL.
 
-    `--id input.id` lets documents go by the ids that their source gave them (`passthrough: [id]` kept them).
+    In the layouts of published corpora ids are strings, the source's own where documents carry them
+    (`passthrough: [id]`), and columns of JSON are objects. `--split both` parts what is held out.
 
-    Example: gristmill export out/web --removed | head -3
+    Example: gristmill export out/web --to corpus --layout dolma --format jsonl.zst --split both
     """
-    from gristmill.pipeline.look.export import export_jsonl, export_parquet
+    from gristmill.pipeline.look.export import Wanted, export_file, export_folder, export_stream
+    from gristmill.pipeline.phases.export_files import FORMATS, format_of
 
-    if removed and failed:
-        raise UsageError("`--removed` and `--failed` exclude each other")
     kind = "removed" if removed else "failed" if failed else "documents"
-    if format == "parquet":
-        if to is None:
-            raise UsageError("`--format parquet` needs a file", hint="add `--to documents.parquet`")
-        num_rows = export_parquet(out, kind, to, id_column=id_column, partial=partial)  # type: ignore[arg-type]
-    elif format == "jsonl":
-        if to is None:
-            num_rows = export_jsonl(out, kind, id_column=id_column, partial=partial)  # type: ignore[arg-type]
-        else:
-            with to.open("wb") as file:
-                num_rows = export_jsonl(out, kind, file, id_column=id_column, partial=partial)  # type: ignore[arg-type]
+    of_file = format_of(to.name) if to is not None and not str(to).endswith("/") else None
+    for wrong, said, hint in (
+        (removed and failed, "`--removed` and `--failed` exclude each other", None),
+        (format not in (None, *FORMATS), f"`--format` is {format!r}", f"one of {', '.join(FORMATS)}"),
+        (split not in _SPLITS, f"`--split` is {split!r}", f"one of {', '.join(_SPLITS)}"),
+        (split != "all" and kind != "documents", "`--split` is of documents that are kept", None),
+        (
+            of_file is not None and format not in (None, of_file),
+            f"`--to {to}` is a {of_file} file, `--format` says {format}",
+            "the ending decides: leave `--format` out",
+        ),
+        (
+            split == "both" and (to is None or of_file is not None),
+            "`--split both` writes several files",
+            "name a folder with `--to`",
+        ),
+        (to is None and format not in (None, "jsonl"), f"`--format {format}` needs a file", "add `--to`"),
+    ):
+        if wrong:
+            raise UsageError(said, hint=hint)
+    wanted = Wanted(kind, layout, id_column, split, partial, _bytes(size))  # type: ignore[arg-type]
+    if to is None:
+        num_rows = export_stream(out, wanted, sys.stdout.buffer)
+    elif of_file is not None:
+        num_rows = export_file(out, wanted, to)
     else:
-        raise UsageError(f"`--format` must be jsonl or parquet, got {format!r}")
+        from gristmill.pipeline.run.progress import Progress
+        from gristmill.pipeline.run.settings import EngineSettings
+
+        settings = EngineSettings().with_said(kind=engine, workers=workers, address=address)
+        progress = Progress(quiet=quiet)
+        num_rows, names = export_folder(out, wanted, to, format or "parquet", settings, progress)
+        print(f"{len(names):,} files in {to}", file=sys.stderr)
     print(f"{num_rows:,} {kind} rows", file=sys.stderr)
+
+
+_SPLITS = ("all", "train", "heldout", "both")
+
+
+def _bytes(size: str) -> int:
+    from gristmill.overrides import parse_number
+
+    number = parse_number(size) or (int(size) if size.isdecimal() else None)
+    if not number or number < 1:
+        raise UsageError(f"`--size` is {size!r}, it must be a size such as 512M or 1Gi")
+    return int(number)
 
 
 def gc(

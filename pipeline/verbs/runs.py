@@ -28,16 +28,20 @@ def run(
     quiet: options.Quiet = False,
     json: options.Json = False,
     dry_run: options.DryRun = False,
+    verbose: options.Verbose = False,
+    log_level: options.LogLevel = "info",
 ) -> None:
     """Run a recipe: what is done is reused, what is not is run.
+
+    On a terminal a table of all steps shows how far each is. With --json what happens is narrated on stderr
+    as a JSON object a line, and the result stands on stdout.
 
     Example: gristmill run recipe.yaml --out out/web --workers 8
     """
     from gristmill.pipeline.verbs.invoke import Options, load_recipe
 
-    options.carry_out(
-        load_recipe(recipe, set_), Options(out, engine, workers, address, quiet, json, (), dry_run)
-    )
+    said = Options(out, engine, workers, address, quiet, json, (), dry_run, verbose, log_level)
+    options.carry_out(load_recipe(recipe, set_), said)
 
 
 def plan(
@@ -81,19 +85,37 @@ def status(
     out: options.Out,
     json: options.Json = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it again every two seconds until the run is complete.")
+        bool, typer.Option("--watch", help="Show it again every two seconds while the run is at work.")
     ] = False,
-) -> None:
-    """Show how far a run has come: steps, shards done, documents kept, seconds.
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print the figures as Prometheus reads them.")
+    ] = False,
+    serve: Annotated[
+        int | None,
+        typer.Option(
+            "--serve", metavar="PORT", help="Serve them at /metrics on this port; 0 takes a free one.",
+            min=0, max=65535, show_default=False,
+        ),
+    ] = None,
+) -> None:  # fmt: skip
+    """Show how far a run has come: steps, shards done, records in those at work, documents kept, time to go,
+    a training's step, loss and speed.
 
-    Example: gristmill status out/web
+    Example: gristmill status out/web --watch
     """
-    import time
+    if prometheus or serve is not None:
+        from gristmill.pipeline.look.metrics import metrics, serve_metrics
 
-    from gristmill.pipeline.look.tables import print_status
+        if serve is None:
+            print(metrics(out), end="")
+        else:
+            serve_metrics(out, serve)
+        return
+    from gristmill.pipeline.look.tables import print_status, watch_status
 
-    while not print_status(out, as_json=json) and watch:
-        time.sleep(2)
+    if watch:
+        raise typer.Exit(0 if watch_status(out, as_json=json) else 1)
+    print_status(out, as_json=json)
 
 
 def schema(

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.cli import main
+from gristmill.pipeline.run.called import without_secrets
 from gristmill.pipeline.run.submit import job_command, submit_job
 from gristmill.pipeline.sources.record import InputRange
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.pipeline.verbs.invoke import without_secrets
 from gristmill.redact import holds_secret, public_url
 
 SAID = [

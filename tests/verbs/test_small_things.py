@@ -160,3 +160,18 @@ def test_sources_of_which_nothing_is_held_out_are_named() -> None:
     (note,) = heldout_notes(0.005, sizes)
     assert note.startswith("`a`: none of 25 documents is held out at `mix.heldout_fraction` 0.005")
     assert heldout_notes(0.0, sizes) == []
+
+
+def test_a_mixture_is_planned_before_any_work(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = [str(corpus / "recipe.yaml"), "--plan", "--json", "--engine", "inline"]
+    assert call("mix", *recipe, "--out", str(tmp_path / "new")) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert call("mix", *recipe, "--out", str(corpus / "out")) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert (before["exact"], after["exact"]) == (False, True)
+    assert [row["tokens"] for row in before["sources"]] == [row["tokens"] for row in after["sources"]]
+    for told, true in zip(before["sources"], after["sources"], strict=True):
+        assert 0.8 * true["bytes"] < told["bytes"] < 1.35 * true["bytes"]
+    assert not (tmp_path / "new").exists()
