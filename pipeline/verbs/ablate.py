@@ -74,7 +74,8 @@ def ablate(
     from gristmill.pipeline.proof.variants import read_variants
     from gristmill.pipeline.proof.verdict import as_json, decide
     from gristmill.pipeline.run.progress import Progress
-    from gristmill.pipeline.verbs.invoke import Options, engine_settings, resume_command
+    from gristmill.pipeline.run.called import command_line
+    from gristmill.pipeline.verbs.invoke import Options, engine_settings
     from gristmill.pipeline.verbs.scaling import number
     from gristmill.storage import write_atomic
 
@@ -104,7 +105,7 @@ def ablate(
             variants, asked, folder, engine_settings(variants[0].recipe, said), progress
         )
     except Interrupted as stop:
-        stop.hint = f"resume with: {resume_command()}"
+        stop.hint = f"resume with: {command_line()}"
         raise
     verdict = decide(outcome)
     if not verdict.tables:
