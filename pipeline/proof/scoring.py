@@ -16,7 +16,7 @@ import pyarrow as pa
 import zstandard
 
 from gristmill.classifiers import kneser_ney
-from gristmill.classifiers.ngrams import extend, finish, words_with_core
+from gristmill.classifiers.ngrams import extend, finish
 from gristmill.classifiers.perplexity import NgramModel
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.facts import Facts
@@ -24,6 +24,7 @@ from gristmill.pipeline.proof.comparing import Floats
 from gristmill.pipeline.proof.texts import Amount, Text, heldout_texts, shard_texts, sizes, target_texts
 from gristmill.pipeline.run.job import Attempt
 from gristmill.storage import ParquetWriter
+from gristmill.text.cores import cores_of
 from gristmill.trainer.evaluate import token_scores
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.tokenizer import load_tokenizer
@@ -136,7 +137,7 @@ def ngram_bits(model: NgramModel, texts: Sequence[Text]) -> Floats:
     """Bits of each text; a word never seen costs its spelling besides."""
     table = pa.table({"text": pa.array([text for _, text in texts], pa.large_string())})
     bits, words = model.score(table)
-    hashes, rows = words_with_core(table["text"])
+    hashes, rows = cores_of(table["text"])
     keys = finish(extend(np.zeros(len(hashes), np.uint64), hashes), 1)
     place = np.minimum(np.searchsorted(model.keys, keys), max(0, len(model.keys) - 1))
     unseen = model.keys[place] != keys if len(model.keys) else np.ones(len(keys), bool)

@@ -73,8 +73,8 @@ def ablate(
     from gristmill.pipeline.proof.told import tell_verdict
     from gristmill.pipeline.proof.variants import read_variants
     from gristmill.pipeline.proof.verdict import as_json, decide
-    from gristmill.pipeline.run.progress import Progress
     from gristmill.pipeline.run.called import command_line
+    from gristmill.pipeline.run.progress import Progress
     from gristmill.pipeline.verbs.invoke import Options, engine_settings
     from gristmill.pipeline.verbs.scaling import number
     from gristmill.storage import write_atomic
