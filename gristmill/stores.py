@@ -130,6 +130,11 @@ def store_of(path: Path) -> Store:
     return path.store if isinstance(path, RemotePath) else _LOCAL
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content as a whole, in UTF-8; nothing but Python is needed, so the trainer has it."""
+    store_of(path).write(path, text.encode())
+
+
 def _write_aside(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.parent / f".{path.name}.{secrets.token_hex(6)}.aside"

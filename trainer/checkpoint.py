@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import threading
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ import torch
 import torch.distributed as dist
 
 from gristmill.errors import InputError, IntegrityError, StepFailed
+from gristmill.stores import fsync_file, write_text
 from gristmill.trainer import tensors
 from gristmill.trainer.fields import from_dict
 from gristmill.trainer.parallel import Group
@@ -160,18 +160,18 @@ class Checkpoints:
             )
 
     def _publish(self, meta: Meta, aside: Path, metadata: Any, files: dict[str, Any]) -> None:
-        write_atomic(aside / tensors.TABLE, json.dumps(tensors.describe(metadata)))
+        write_text(aside / tensors.TABLE, json.dumps(tensors.describe(metadata)))
         files |= tensors.digests(aside, tensors.TABLE)
         values = dataclasses.asdict(meta) | {"files": dict(sorted(files.items())), "format": FORMAT}
-        write_atomic(aside / META, json.dumps(values | {"sha256": _digest(values)}, indent=1))
+        write_text(aside / META, json.dumps(values | {"sha256": _digest(values)}, indent=1))
         for path in aside.iterdir():
-            _fsync(path)
-        _fsync(aside)
+            fsync_file(path)
+        fsync_file(aside)
         final = self.folder / f"step-{meta.step:08d}"
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
-        _fsync(self.folder)
-        write_atomic(self.folder / "latest", final.name)
+        fsync_file(self.folder)
+        write_text(self.folder / "latest", final.name)
 
     def _prune(self, step: int, keep: int) -> None:
         """Remove ephemeral checkpoints but the newest `keep` of all, and those of a future that was left."""
@@ -225,16 +225,6 @@ def find(path: Path) -> Path:
     return newest
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a small file as a whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
 def _read_meta(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what `checkpoint.json` says, and its table of files, once it has the digest it names."""
     try:
@@ -271,11 +261,3 @@ def _damaged(folder: Path, what: str) -> IntegrityError:
     others = sorted(path.name for path in folder.parent.glob("step-*") if path.name < folder.name)
     hint = f"remove this folder; the run then continues from {others[-1]}" if others else None
     return IntegrityError(f"the checkpoint is damaged: {what}", where=str(folder), hint=hint)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gristmill.trainer.order import EpochOrder
 from gristmill.trainer.shards import ShardSet, Stream
 
 Item = dict[str, torch.Tensor]
+RUN_FILE = "run.json"  # of a run of recipes: its steps, and the folders they wrote
 
 
 class TokenDataset(Dataset[Item]):
@@ -97,11 +99,20 @@ def _padded(values: npt.NDArray[Any], length: int, with_: int) -> torch.Tensor:
 
 
 def _shard_folder(path: Path, split: str) -> Path:
-    """A shard folder itself, or the one that a run's step `mix` left."""
-    if (path / MANIFEST).is_file() and not (path / "run.json").exists():
+    """A shard folder itself, or the one that a run's step `mix` left, as its `run.json` says."""
+    run = path / RUN_FILE
+    if not run.is_file():
+        if not (path / MANIFEST).is_file():
+            raise UsageError(f"`{path}` holds no shards of split {split}", hint="name a shard folder itself")
         return path
-    found = sorted(path.glob(f"steps/mix-*/shards/{split}/{MANIFEST}"))
-    if len(found) != 1:
-        said = "no shards" if not found else f"{len(found)} mixtures"
-        raise UsageError(f"`{path}` holds {said} of split {split}", hint="name a shard folder itself")
-    return found[0].parent
+    steps = json.loads(run.read_text("utf-8")).get("steps", [])
+    folders = [path / entry["folder"] for entry in steps if entry["name"] == "mix"]
+    if not folders:
+        raise UsageError(
+            f"`{path}` holds no shards", hint="run its recipe up to `mix`, or name a shard folder"
+        )
+    found = folders[0] / "shards" / split
+    if not (found / MANIFEST).is_file():
+        there = sorted(each.parent.name for each in found.parent.glob(f"*/{MANIFEST}"))
+        raise UsageError(f"`{path}` holds no shards of split {split}", hint=f"it has {', '.join(there)}")
+    return found

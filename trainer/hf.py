@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import InputError, UsageError
+from gristmill.stores import write_text
 from gristmill.tokenizer_files import Reading
 from gristmill.trainer.architectures.base import MatrixPart
 from gristmill.trainer.architectures.table import ARCHITECTURES, architecture, of_model_type
-from gristmill.trainer.checkpoint import find, write_atomic
+from gristmill.trainer.checkpoint import find
 from gristmill.trainer.config import Settings
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.hf_tokenizer import write_tokenizer
@@ -42,9 +43,9 @@ def export_hf(checkpoint: Path, out: Path, dtype: str = "fp32") -> Path:
     out.mkdir(parents=True, exist_ok=True)
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
     _write_tensors(dict(_theirs(model, kind)), out)
-    write_atomic(out / "config.json", json.dumps(_config(model.config, meta.eos_id, kind), indent=2))
+    write_text(out / "config.json", json.dumps(_config(model.config, meta.eos_id, kind), indent=2))
     generation = {"bos_token_id": meta.eos_id, "eos_token_id": meta.eos_id, "pad_token_id": meta.eos_id}
-    write_atomic(
+    write_text(
         out / "generation_config.json",
         json.dumps(generation | {"max_length": model.config.context}, indent=2),
     )
@@ -86,7 +87,7 @@ def _write_tensors(tensors: dict[str, Tensor], out: Path) -> None:
         save_file(part, out / name, metadata={"format": "pt"})
     index = {tensor: name for name, part in zip(names, files, strict=True) for tensor in part}
     total = sum(tensor.nbytes for tensor in tensors.values())
-    write_atomic(
+    write_text(
         out / "model.safetensors.index.json",
         json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2),
     )

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.literals import USER_DEFINED, closed_model, is_text, pieces_of
+from gristmill.stores import write_text
 from gristmill.tokenizer_files import Reading, kind_of
-from gristmill.trainer.checkpoint import write_atomic
 from gristmill.trainer.tokenizer import read_ranks
 
 SPACE = "▁"  # how sentencepiece writes a space
@@ -43,7 +43,7 @@ def write_tokenizer(source: Path, out: Path, eos_id: int, context: int) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": eos, "eos_token": eos, "pad_token": eos,
         "model_max_length": context, "clean_up_tokenization_spaces": False, "split_special_tokens": True,
     }  # fmt: skip
-    write_atomic(out / "tokenizer_config.json", json.dumps(values, indent=2))
+    write_text(out / "tokenizer_config.json", json.dumps(values, indent=2))
 
 
 def _from_json(path: Path, reading: Reading, eos_id: int) -> Any:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gristmill.trainer.checkpoint import write_atomic
+from gristmill.stores import write_text
 from gristmill.trainer.sinks import Sink, scalars
 
 STEP_KEYS = (
@@ -54,7 +54,7 @@ class Log:
                 for line in path.read_text("utf-8").splitlines():
                     if line.endswith("}") and json.loads(line)["step"] <= resumed_at:
                         kept.append(line + "\n")
-            write_atomic(path, "".join(kept))
+            write_text(path, "".join(kept))
 
     def step(self, **values: Any) -> None:
         self._write({"event": "step"} | {key: values[key] for key in STEP_KEYS})

@@ -17,8 +17,17 @@ from gristmill.trainer.config import OptimizerSettings, Settings
 from gristmill.trainer.fields import from_dict
 from gristmill.trainer.schedule import lr_factor
 from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.tensors import State
 
-FIXED = ("branch", "batch", "data.packing", "data.shuffle_shards", "data.document_mask", "optimizer.name")
+FIXED = (
+    "branch",
+    "batch",
+    "data.packing",
+    "data.shuffle_shards",
+    "data.document_mask",
+    "optimizer.name",
+    "optimizer.mup_base_width",
+)
 # These change what the numbers of a log mean or how the model goes on, so they are said.
 SAID = ("optimizer", "loss", "steps", "dtype", "float8", "heldout", "eval_tokens", "spike_window")
 SAID_TOO = ("spike_sigmas", "max_skipped")
@@ -89,6 +98,24 @@ def rate_jump(meta: Meta, settings: Settings, steps: int) -> tuple[float, float]
     if abs(planned - now) <= 0.01 * before.lr:
         return None
     return rate(max(0, meta.step - 1), before, meta.steps), now
+
+
+def held_by(meta: Meta, state: State, but: tuple[str, ...] = ()) -> State:
+    """Return what of a run's state a checkpoint is asked for: all `but` what begins so, and no average of
+    weights where that run kept none."""
+    kept = meta.settings.get("optimizer", {}).get("ema_decay")
+    but = but if kept else (*but, "optimizer.ema.", "optimizer.ema_weight")
+    return {name: tensor for name, tensor in state.items() if not name.startswith(but)}
+
+
+def spell_average(before: float, now: float, step: int) -> str:
+    """Say what becomes of the exponential average when its decay changes: it is kept as a sum with its
+    weight, so it goes on with another decay."""
+    if not now:
+        return "no average of weights is kept from here on"
+    if not before:
+        return f"the average of weights begins anew with what follows step {step:,}"
+    return f"the average of weights goes on from the one at step {step:,}, with decay {now}"
 
 
 def branch_command(checkpoint: Path, at: str = "") -> str:

@@ -30,10 +30,11 @@ import torch
 from torch import Tensor, nn
 
 from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
+from gristmill.stores import write_text
 from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.balance import Balance, balance
 from gristmill.trainer.branch import fork, with_trunk
-from gristmill.trainer.checkpoint import Checkpoints, Meta, load, write_atomic
+from gristmill.trainer.checkpoint import Checkpoints, Meta, load
 from gristmill.trainer.config import Settings
 from gristmill.trainer.devices import compute_dtype
 from gristmill.trainer.documents import documents
@@ -58,7 +59,7 @@ from gristmill.trainer.parallel import (
 )
 from gristmill.trainer.profiling import Profiler, memory_snapshot
 from gristmill.trainer.remote import open_shards
-from gristmill.trainer.resume import branch_command, changes, rate_jump, refuse_other
+from gristmill.trainer.resume import branch_command, changes, held_by, rate_jump, refuse_other, spell_average
 from gristmill.trainer.schedule import check_schedule, lr_factor
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.shards import ShardSet
@@ -424,17 +425,18 @@ class Training:
         newest = self.newest
         if newest is None:
             if self.trunk:  # weights and moments; what is a spike is another question on other data
-                state = {k: v for k, v in self._state().items() if not k.startswith("spikes.")}
-                load(Path(self.trunk["checkpoint"]), state, self.group, self.checkpoints.own)
+                trunk = Path(self.trunk["checkpoint"])
+                state = held_by(Meta.read(trunk), self._state(), but=("spikes.",))
+                load(trunk, state, self.group, self.checkpoints.own)
             return 0
         meta = Meta.read(newest)
         refuse_other(meta, self.config, self.shards.sha256, self.settings, self.steps, newest)
         self.changed = changes(meta, self.settings, self.steps)
         self.jump = rate_jump(meta, self.settings, self.steps)
         self.saved = (meta.step, meta.permanent)
-        state = self._state()
-        if "spike_window" in self.changed:  # its history has another length: it begins anew
-            state.pop("spikes.history"), state.pop("spikes.seen")
+        # a history of another length begins anew
+        anew = ("spikes.history", "spikes.seen") if "spike_window" in self.changed else ()
+        state = held_by(meta, self._state(), but=anew)
         load(newest, state, self.group, self.checkpoints.own)
         return meta.step
 
@@ -452,6 +454,8 @@ class Training:
             return
         what = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in self.changed.items())
         self.log.say(f"train: continued from step {self.step} with {what}")
+        if average := self.changed.get("optimizer.ema_decay"):
+            self.log.say(f"train: {spell_average(*average, self.step)}")
         self.log.resumed(step=self.step, changed=self.changed)
         if self.jump is not None:
             old, new = self.jump
@@ -551,7 +555,7 @@ class Training:
         }
         summary |= {"trunk": self.trunk} if self.trunk else {}
         if self.group.rank == 0:
-            write_atomic(self.folder / "summary.json", json.dumps(summary, indent=1))
+            write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
         return summary
 
 

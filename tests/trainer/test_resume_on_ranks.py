@@ -61,10 +61,8 @@ def same(a: Path, b: Path) -> bool:
     return losses == other_losses and all(torch.equal(weights[name], others[name]) for name in weights)
 
 
-@pytest.mark.parametrize(
-    ("ranks", "deaths"),
-    [(2, (3,)), pytest.param(4, (1, 2, 3, 5, 6, 7), marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "deaths"), [(2, (3,)), (4, (1, 2, 3, 5, 6, 7))])
 def test_ranks_killed_after_a_step_end_with_the_same_bits(
     ranks: int, deaths: tuple[int, ...], corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -88,6 +86,7 @@ def test_ranks_killed_after_a_step_end_with_the_same_bits(
     assert len(weights["model.embed.weight"]["parts"]) == ranks
 
 
+@pytest.mark.slow
 def test_background_saves_do_not_meet_the_collectives_of_the_steps(corpus: Corpus, tmp_path: Path) -> None:
     mix, heldout = corpus(counts=(60, 40, 50)), corpus("heldout", (9,), split="heldout")
     how = {"parallel": "ddp", "steps": 40, "ephemeral_every": 1, "save_every": 0, "eval_every": 0}

@@ -71,6 +71,7 @@ def held(told: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_gradients_are_sharded_after_each_part_and_whole_only_when_asked(
     corpus: Corpus, tmp_path: Path
 ) -> None:

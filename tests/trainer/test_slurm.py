@@ -55,6 +55,7 @@ def test_the_first_host_of_a_list_is_found(nodes: str, first: str) -> None:
     assert first_host(nodes) == first
 
 
+@pytest.mark.slow
 def test_srun_trains_one_run_on_two_ranks(corpus: Callable[..., Path], tmp_path: Path) -> None:
     model = {"num_layers": 1, "width": 32, "num_heads": 2, "ffn": 64, "context": 32}
     how: dict[str, Any] = {

@@ -150,7 +150,7 @@ def test_sigterm_saves_and_the_same_command_continues_to_the_same_bits(
     corpus: Corpus, tmp_path: Path
 ) -> None:
     mix = corpus()
-    how = settings(mix, tmp_path / "stopped", steps=150, log_every=1)
+    how = settings(mix, tmp_path / "stopped", steps=40, log_every=1)
     command = [sys.executable, "-m", "gristmill.trainer.train", "--config", str(tmp_path / "how.json")]
     (tmp_path / "how.json").write_text(json.dumps(how))
     process = subprocess.Popen(
@@ -165,9 +165,9 @@ def test_sigterm_saves_and_the_same_command_continues_to_the_same_bits(
     assert process.returncode == 143, errors
     assert "the same command continues" in errors
     stopped_at = int((tmp_path / "stopped" / "checkpoints" / "latest").read_text().split("-")[1])
-    assert 5 <= stopped_at < 150
+    assert 5 <= stopped_at < 40
     run(how)
-    run(settings(mix, tmp_path / "straight", steps=150, log_every=1))
+    run(settings(mix, tmp_path / "straight", steps=40, log_every=1))
     straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "stopped")
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 

@@ -107,3 +107,24 @@ def test_the_exponential_average_is_of_the_weights_after_each_step_also_over_a_r
     run(each)
     average(tmp_path / "b", tmp_path / "again")
     torch.testing.assert_close(weights(tmp_path / "again"), expected, atol=1e-7, rtol=0)
+
+
+def test_an_average_begins_anew_goes_on_or_ends_when_its_decay_changes(
+    trained: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = trained | {"run": str(tmp_path / "c"), "steps": 2, "save_every": 1, "optimizer": {}}
+    run(first)
+    changed = {"steps": 4, "optimizer": {"ema_decay": 0.5}}
+    run(first | changed)
+    assert "begins anew with what follows step 2" in capsys.readouterr().err
+    average(tmp_path / "c", tmp_path / "mean")
+    third, fourth = (weights(tmp_path / "c" / "checkpoints" / f"step-0000000{step}") for step in (3, 4))
+    torch.testing.assert_close(weights(tmp_path / "mean"), (third + 2 * fourth) / 3, atol=1e-7, rtol=0)
+    run(first | {"steps": 5, "optimizer": {"ema_decay": 0.9}})
+    assert "goes on from the one at step 4, with decay 0.9" in capsys.readouterr().err
+    run(first | {"steps": 6})
+    assert "no average of weights is kept from here on" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="keeps no exponential average"):
+        average(tmp_path / "c", tmp_path / "none")
+    branch = {"shards": trained["shards"], "run": str(tmp_path / "d"), "branch": str(tmp_path / "c")}
+    run(branch | {"steps": 1, "optimizer": {"ema_decay": 0.5}})
