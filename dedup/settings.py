@@ -352,6 +352,23 @@ class DecontaminateSettings(_Settings):
     max_pieces: int = Field(10, ge=1, description="a document cut into more pieces is removed (GPT-3: 10)")
 
 
+class HeldoutSettings(_Settings):
+    """Held-out documents that share most of their word n-grams with one other document: containment, which
+    likeness by Jaccard misses."""
+
+    decontaminate: Literal["count", "move"] = Field(
+        "count",
+        description=(
+            "count: list those that lie in a document of training; move: they are trained on, with all that"
+            " is held out with them"
+        ),
+    )
+    ngram: int = Field(5, ge=1, le=64, description="words; a shorter text counts as one n-gram")
+    min_share: float = Field(
+        0.5, gt=0, le=1, description="share of the held-out document's n-grams that the other must have"
+    )
+
+
 class DedupSettings(_Settings):
     """A recipe's stages of deduplication, in the order they run; one that is left out does not run."""
 

@@ -111,7 +111,7 @@ def _shard_folder(path: Path, split: str) -> Path:
         raise UsageError(
             f"`{path}` holds no shards", hint="run its recipe up to `mix`, or name a shard folder"
         )
-    found = folders[0] / "shards" / split
+    found: Path = folders[0] / "shards" / split
     if not (found / MANIFEST).is_file():
         there = sorted(each.parent.name for each in found.parent.glob(f"*/{MANIFEST}"))
         raise UsageError(f"`{path}` holds no shards of split {split}", hint=f"it has {', '.join(there)}")

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from gristmill.errors import InputError
 from gristmill.literals import CONTROL, closed_json, closed_model, is_text, pieces_of
+from gristmill.stores import write_text
 from gristmill.tokenizer_files import FILE_NAMES, READING, Reading, kind_of
-from gristmill.trainer.checkpoint import write_atomic
 
 FILES = tuple(sorted(FILE_NAMES.values()))
 
@@ -169,7 +169,7 @@ def copy_tokenizer(file: Path, reading: Reading, folder: Path) -> Path:
     copy = folder / FILE_NAMES[kind_of(file)]
     shutil.copyfile(file, copy)
     if values := reading.as_json():
-        write_atomic(folder / READING, json.dumps(values, indent=1))
+        write_text(folder / READING, json.dumps(values, indent=1))
     return copy
 
 

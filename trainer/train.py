@@ -455,7 +455,7 @@ class Training:
         what = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in self.changed.items())
         self.log.say(f"train: continued from step {self.step} with {what}")
         if average := self.changed.get("optimizer.ema_decay"):
-            self.log.say(f"train: {spell_average(*average, self.step)}")
+            self.log.say(f"train: {spell_average(average[0], average[1], self.step)}")
         self.log.resumed(step=self.step, changed=self.changed)
         if self.jump is not None:
             old, new = self.jump
