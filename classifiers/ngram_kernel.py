@@ -183,3 +183,12 @@ def kneser_ney(  # type: ignore[no-untyped-def]
                 own = gains[length, found[length, j] & _BYTE]
                 scores[j] = (shorter + own) * inverse[(context >> _S8) & _BYTE]
         at = _write(size, order, since, states, found, scores, out, at)
+
+
+@kernel(types.void(_HASHES, BYTES, types.int64, types.int64, types.Array(types.boolean, 1, "C")))
+def known_words(hashes, lines, num_lines, num_codes, out):  # type: ignore[no-untyped-def]
+    """Say of each word whether it was counted."""
+    base = address_of(lines)
+    for n in range(len(hashes)):
+        state = _extend(np.uint64(0), hashes[n])
+        out[n] = find(base, np.uint64(num_lines), state << _THREE, num_codes) != 0

@@ -81,6 +81,14 @@ class NgramModel:
             return True
         return bool(languages.get(language, 0) >= max(min_words, 1))
 
+    def knows(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Whether each word was counted."""
+        out = np.empty(len(hashes), np.bool_)
+        num_codes = 3 if self.is_kneser_ney else 1
+        words = np.ascontiguousarray(hashes)
+        ngram_kernel.known_words(words, self.lines, int(self.card["lines"]), num_codes, out)
+        return out
+
     def log2_scores(self, hashes: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64]) -> Floats:
         """The score of every word given the words before it in its text, in bits (log2, at most 0).
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.arrays import read_array, write_array
 from gristmill.dedup.radix import argsort, group_starts
 from gristmill.dedup.runs import SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import HeldoutSettings
@@ -105,7 +106,7 @@ def merge_part(
     sizes = np.diff(starts)
     kept = np.repeat(sizes <= MOST, sizes)
     write_run(out, {name: column[kept] for name, column in merged.items()})
-    merged["item"][~kept].tofile(common)
+    write_array(common, merged["item"][~kept])
     return int((sizes <= MOST).sum()), int((sizes > MOST).sum())
 
 
@@ -113,9 +114,9 @@ def sum_sizes(documents: Sequence[Path], common: Sequence[Path], sizes: Path) ->
     """Write how many n-grams of each held-out document count; return how many documents have none."""
     counted = np.concatenate([_column(path, "num_ngrams") for path in documents]).astype(np.uint32)
     for path in common:
-        items = np.fromfile(path, np.uint32)
+        items = read_array(path, np.uint32)
         counted -= np.bincount(items, minlength=len(counted)).astype(np.uint32)
-    counted.tofile(sizes)
+    write_array(sizes, counted)
     return int((counted == 0).sum())
 
 
@@ -124,7 +125,7 @@ class Index:
 
     def __init__(self, runs: Sequence[Path], sizes: Path) -> None:
         self.runs = [SortedRun(run) for run in runs]
-        self.sizes = np.fromfile(sizes, np.uint32) if sizes.stat().st_size else np.empty(0, np.uint32)
+        self.sizes = read_array(sizes, np.uint32)
         self.firsts = np.array([(part << 64) // len(runs) for part in range(len(runs))], np.uint64)
 
     def find(

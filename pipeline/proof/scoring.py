@@ -16,7 +16,6 @@ import pyarrow as pa
 import zstandard
 
 from gristmill.classifiers import kneser_ney
-from gristmill.classifiers.ngrams import extend, finish
 from gristmill.classifiers.perplexity import NgramModel
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.facts import Facts
@@ -138,9 +137,7 @@ def ngram_bits(model: NgramModel, texts: Sequence[Text]) -> Floats:
     table = pa.table({"text": pa.array([text for _, text in texts], pa.large_string())})
     bits, words = model.score(table)
     hashes, rows = cores_of(table["text"])
-    keys = finish(extend(np.zeros(len(hashes), np.uint64), hashes), 1)
-    place = np.minimum(np.searchsorted(model.keys, keys), max(0, len(model.keys) - 1))
-    unseen = model.keys[place] != keys if len(model.keys) else np.ones(len(keys), bool)
+    unseen = ~model.knows(hashes)
     counts = np.concatenate(([0], np.cumsum(unseen)))
     per_text = counts[rows[1:]] - counts[rows[:-1]]
     mean_bytes = sizes(texts) / np.maximum(words, 1)

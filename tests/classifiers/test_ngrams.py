@@ -135,3 +135,16 @@ def test_the_table_is_the_same_for_any_sharding(tmp_path: Path) -> None:
         folder = build(tmp_path / f"{files}", TEXTS[:12], NgramSettings(), files, parts) / "table"
         tables.append([(folder / name).read_bytes() for name in (ngrams.LINES, ngrams.CARD)])
     assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("smoothing", ["stupid_backoff", "kneser_ney"])
+def test_a_model_knows_the_words_it_counted(tmp_path: Path, smoothing: str) -> None:
+    from tests.classifiers.test_kneser_ney import build as build_kneser_ney
+
+    how = NgramSettings(order=2, min_count=1, smoothing=smoothing)  # type: ignore[arg-type]
+    if smoothing == "kneser_ney":
+        model = NgramModel(build_kneser_ney(tmp_path / "lm", TEXTS[:5], how))
+    else:
+        model = NgramModel(build(tmp_path / "lm", TEXTS[:5], how, 1, 1) / "table")
+    hashes, _ = cores_of(pa.array([TEXTS[2], "zyzzyva quuxly"], pa.large_string()))
+    assert model.knows(hashes).tolist() == [True] * (len(hashes) - 2) + [False, False]

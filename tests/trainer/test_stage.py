@@ -45,7 +45,9 @@ def test_two_runs_of_the_step_leave_the_same_record_wherever_they_lie(
         records.append(
             read_record(
                 Path(
-                    attempt(folder, "train", "run", "gristmill.pipeline.phases.train:run_trainer", arguments)
+                    attempt(
+                        folder, "train", "run", "gristmill.pipeline.phases.train:run_trainer", arguments
+                    ).path
                 )
             )
         )
