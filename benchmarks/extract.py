@@ -42,8 +42,8 @@ from gristmill.pipeline.extract.blocks.training.summary import gain_interval, in
 from gristmill.pipeline.extract.charset import decode, decode_utf8
 from gristmill.pipeline.extract.child import Child
 from gristmill.pipeline.extract.frames import Page
-from gristmill.pipeline.extract.language import detect
 from gristmill.pipeline.extract.settings import ExtractSettings
+from gristmill.text.detection import detect
 
 PRESETS = ("gopher", "c4-code", "fineweb")
 Way = Callable[[str, str], str]

@@ -101,7 +101,9 @@ class LanguageSettings(FilterSection):
         0.65, ge=0, le=1, description="CCNet's threshold for fastText, used by RefinedWeb and FineWeb"
     )
     detector: str = Field(
-        "document", description="document: the columns of the extraction; pycld2; or a fastText model by path"
+        "document",
+        description="document: the columns of the extraction; auto: as the extraction does; pycld2; or a"
+        " fastText model by path",
     )
 
     @field_validator("keep", mode="before")

@@ -18,6 +18,7 @@ from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.files import digest_of, load_fasttext, predict, read_lines
 from gristmill.filters.options import AgeSettings, LanguageSettings, UrlSettings
 from gristmill.filters.rules import Bound, Rule
+from gristmill.text.detection import detect_batch
 from gristmill.text.languages import keeps, language_code, script_code, script_of
 from gristmill.urls import listed_host, normalise_url
 
@@ -165,7 +166,7 @@ def language_block(settings: LanguageSettings) -> Block:
     """The score counts for the language found; a language not in `keep` fails `language.kept`."""
     detector = settings.detector
     digests = {}
-    if detector not in ("document", "pycld2"):
+    if detector not in ("document", "auto", "pycld2"):
         load_fasttext(detector)
         digests = {"model": digest_of([detector])}
 
@@ -175,6 +176,9 @@ def language_block(settings: LanguageSettings) -> Block:
         if detector == "document":
             codes = batch.documents.column("language").to_pylist()
             scores = [score or 0.0 for score in batch.documents.column("language_score").to_pylist()]
+        elif detector == "auto":
+            codes, shares = detect_batch(batch.documents.column("text").combine_chunks())
+            scores = np.nan_to_num(shares).tolist()
         else:
             found = (
                 [_cld2(text) for text in batch.strings]

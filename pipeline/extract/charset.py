@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import re
 
-from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
-
 from gristmill.pipeline.extract.encoding_standard import decode_as, encoding_of
+from gristmill.pipeline.extract.undeclared import SPELLINGS, TAG, detect, wide_kana, wide_without_bom
 
 PRESCAN_BYTES = 16_384  # the standard asks for at least 1,024; browsers read on until the head ends
-_DETECT_BYTES = 131_072
 _MAX_INVALID_FRACTION = 0.1
 
 _META = re.compile(rb"<!--|<meta[\s/]([^>]{0,2000})", re.IGNORECASE)
@@ -32,7 +30,6 @@ _ATTRIBUTE = re.compile(
     rb"([^\s=>\"'/]++)\s*+(?:=\s*+(?:\"([^\"]*+)\"?|'([^']*+)'?|([^\s>\"']++)))?+", re.IGNORECASE
 )
 _SHIFTED = frozenset(("iso-2022-jp", "hz"))
-_TAG = re.compile(rb"<(?:!|/?[a-zA-Z][a-zA-Z0-9]{0,20}[\s>])")
 _JIS_ESCAPE = re.compile(rb"\x1b\$[@B](?:[\x21-\x7e]{2}|[\r\n])+\x1b\([BJ]")
 
 
@@ -45,7 +42,7 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
     for bom, name in _BOMS:
         if body.startswith(bom):
             return _clean(decode_as(body[len(bom) :], name)), name
-    wide = _wide_without_bom(body) or _wide_by_header(body, header_charset)
+    wide = wide_without_bom(body) or _wide_by_header(body, header_charset)
     if wide:
         return _clean(decode_as(body, wide)), wide
     text = _strict_utf8(body)
@@ -63,10 +60,22 @@ def decode(body: bytes, header_charset: str | None = None) -> tuple[str, str]:
         text = decode_as(body, name)
         if name != "utf-8" or _mostly_valid(text, body):
             return _clean(text), name
+    wide = wide_kana(body)
+    if wide:
+        return _clean(decode_as(body, wide)), wide
+    if not declared or declared[0] != "utf-8":
+        text = body.decode("utf-8", "replace")
+        if _mostly_valid(text, body):
+            return _clean(text), "utf-8"
     name = detect(body)
-    if name == "utf-8" and not _mostly_valid(body.decode("utf-8", "replace"), body):
-        name = "windows-1252"
     return _clean(decode_as(body, name)), name
+
+
+def is_declared(body: bytes, header_charset: str | None, charset: str) -> bool:
+    """Tell whether a page was read in the charset that its mark, its header or it itself names."""
+    if any(body.startswith(bom) for bom, _ in _BOMS) or encoding_of(header_charset) == charset:
+        return True
+    return charset in (page_encoding(header_charset), page_encoding(_declared_in_page(body)))
 
 
 def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, str]:
@@ -105,42 +114,8 @@ def page_encoding(label: str | None) -> str | None:
     name = (label or "").strip(" \t\r\n\"'").lower()
     if name in ("hz-gb-2312", "hz"):  # the standard no longer reads it; old pages are in it
         return "hz"
-    found = encoding_of(name) or encoding_of(_SPELLINGS.get(name))
+    found = encoding_of(name) or encoding_of(SPELLINGS.get(name))
     return "utf-8" if found and found.startswith("utf-16") else found
-
-
-_SPELLINGS = {"cp949": "euc-kr", "ms949": "euc-kr", "uhc": "euc-kr", "cp936": "gbk", "cp932": "shift_jis"}
-
-
-def detect(body: bytes) -> str:
-    """Guess the encoding of bytes that are no UTF-8 and declare nothing."""
-    name = _east_asian(body[:_DETECT_BYTES])
-    if name is None:
-        found = detect_encoding(body, max_len=_DETECT_BYTES) or ""  # by Python's name
-        name = encoding_of(found) or encoding_of(map_encoding_to_html5(found, fallback_utf8=False))
-        name = name or page_encoding(found.replace("_", "-"))
-    return name or "windows-1252"
-
-
-_PAIR = re.compile(rb"[\x81-\xfe][\x41-\x5a\x61-\x7a\x81-\xfe]")
-
-
-def _east_asian(body: bytes) -> str | None:
-    """Tell EUC-KR by where its syllables lie: KS X 1001 has them in rows B0 to C8, and Korean little else.
-
-    Chinese spreads over B0 to F7, about half of it above C8; Japanese is mostly in A4 and A5.
-    """
-    pairs = _PAIR.findall(body)
-    if len(pairs) < 8:
-        return None
-    beyond_ascii = len(body) - len(body.translate(None, bytes(range(128, 256))))
-    syllables = sum(0xB0 <= pair[0] <= 0xC8 and pair[1] >= 0xA1 for pair in pairs)
-    extended = sum(pair[0] <= 0xC6 and pair[1] < 0xA1 for pair in pairs)
-    if syllables + extended < 0.8 * len(pairs) or syllables < 0.5 * len(pairs):
-        return None
-    text = decode_as(body, "euc-kr")
-    hangul = sum("\uac00" <= char <= "\ud7a3" for char in text)
-    return "euc-kr" if hangul * 2 >= 0.7 * beyond_ascii and text.count("\ufffd") * 50 <= hangul else None
 
 
 def _declared_in_page(body: bytes) -> str | None:
@@ -182,21 +157,7 @@ def _wide_by_header(body: bytes, header_charset: str | None) -> str | None:
     name = encoding_of(header_charset)
     if name not in ("utf-16le", "utf-16be") or len(body) < 2:
         return None
-    return None if _TAG.search(body[:PRESCAN_BYTES]) else name
-
-
-def _wide_without_bom(body: bytes) -> str | None:
-    """Recognise UTF-16 without a byte order mark by its zero bytes on one side of markup."""
-    head = body[:512]
-    half = len(head) // 2
-    if half < 8 or b"\0" not in head:
-        return None
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if odd * 10 > half * 7 and even * 10 < half:
-        return "utf-16le"
-    if even * 10 > half * 7 and odd * 10 < half:
-        return "utf-16be"
-    return None
+    return None if TAG.search(body[:PRESCAN_BYTES]) else name
 
 
 def _strict_utf8(body: bytes) -> str | None:

@@ -29,13 +29,13 @@ from gristmill.pipeline.extract.absent import AbsentColumns
 from gristmill.pipeline.extract.child import Child, kept_child
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, REMOVED, Page
 from gristmill.pipeline.extract.gates import Removal, make_gates
-from gristmill.pipeline.extract.language import detect
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.tables import Tables
 from gristmill.pipeline.sources.broken import broken_fraction
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record
 from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.text.detection import detect
 
 _BATCH_PAGES = 64
 _BATCH_BYTES = 8 << 20
@@ -156,6 +156,9 @@ class Extraction:
             else:
                 if "damage" in result.said:
                     self.counts["note.damaged_content"] += 1
+                if "charset_told" in result.said:
+                    self.counts[f"charset.{result.said['charset']}"] += 1
+                    self.counts["note.charset_detected"] += not result.said["charset_told"]
                 self.counts.update(f"caps.{name}" for name in result.said.get("caps", ()))
                 if "from" in result.said:
                     self.counts[f"text_from.{result.said['from']}"] += 1

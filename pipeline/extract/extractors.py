@@ -108,7 +108,7 @@ def _auto(favor: str, metadata: bool, form: Form) -> Extractor:
     """Blocks; trafilatura in the languages in which the shipped model's card says that its text is better,
     and where blocks keeps far less than the page shows and trafilatura more."""
     from gristmill.pipeline.extract.blocks.classifier import SHIPPED
-    from gristmill.pipeline.extract.language import detect
+    from gristmill.text.detection import detect
 
     blocks, trafilatura = _blocks(favor, metadata, form), _trafilatura(favor, metadata, form)
     languages = frozenset(json.loads((SHIPPED / "card.json").read_text()).get("trafilatura_languages", ()))

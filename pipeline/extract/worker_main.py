@@ -23,15 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gristmill.pipeline.extract.charset import decode_utf8
+from gristmill.pipeline.extract.charset import decode_utf8, is_declared
 from gristmill.pipeline.extract.content import Decoded, TooLarge, decode_content, is_coded
 from gristmill.pipeline.extract.extracted import Extracted, Form
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
-from gristmill.pipeline.extract.language import detect, detect_html
 from gristmill.pipeline.extract.pdf import is_pdf, pdf_text
 from gristmill.pipeline.extract.sniffing import binary_type, looks_like_html
 from gristmill.pipeline.sources.wellformed import clean_text
+from gristmill.text.detection import detect, detect_markup
 
 _PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -148,7 +148,7 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
             return REMOVED, {"rule": "extract.content_type"}, b""
     html, charset = decode_utf8(content.body, page.charset or None)
     if options["html_languages"]:
-        language, score = detect_html(html.decode())
+        language, score = detect_markup(html.decode())
         if language not in options["html_languages"]:
             return LANGUAGE, {"language": language, "score": score}, b""
     found = (
@@ -170,6 +170,8 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
             "canonical_url": found.canonical_url,
         }
         said["date"] = found.date.isoformat() if found.date else None
+    if charset != "utf-8":
+        said["charset_told"] = is_declared(content.body, page.charset or None, charset)
     if content.damage:
         said["damage"] = content.damage
     if found.taken_from != "page":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.outcomes import Outcomes
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.record import InputShard, RangeEnd
-from gristmill.pipeline.stages.extract import ExtractSlice
+from gristmill.pipeline.stages.extract import ExtractFacts, ExtractSlice
 
 
 def extract(job: Job[ExtractSlice]) -> Stage:
@@ -32,12 +32,14 @@ def extract(job: Job[ExtractSlice]) -> Stage:
     records = yield Phase("extract", tasks, may_lose=True)
     if piece.only is None:
         check_ranges_meet(RangeEnd(**end) for record in records for end in record.stated(ShardRead).ends)
-    facts = StepFacts()
+    facts: StepFacts = ExtractFacts()
     if len(records) > 1 or any(record.stated(ShardRead).compare_rows for record in records):
         facts = yield from keep_first(job, records)
     read = ((_num_documents(record), record.stated(Absent)) for record in records)
-    notes = [*absent_notes(read, piece.source), *_notes(records, piece.source), *(facts.notes or ())]
-    return replace(facts, notes=notes or None)
+    counts = _read_otherwise(records)
+    said = [f"`{piece.source}`: {spell_note(name, num)}" for name, num in counts.items()]
+    notes = [*absent_notes(read, piece.source), *said, *(facts.notes or ())]
+    return ExtractFacts(notes=notes or None, replaced_files=facts.replaced_files, read=counts or None)
 
 
 def _num_documents(record: TaskRecord) -> int:
@@ -45,19 +47,28 @@ def _num_documents(record: TaskRecord) -> int:
     return items.get("kept", 0) + items.get("removed", 0)
 
 
-def _notes(records: Sequence[TaskRecord], source: str) -> list[str]:
-    """What was left out of documents, for a person to see; counted in the shards' records."""
+def _read_otherwise(records: Sequence[TaskRecord]) -> dict[str, int]:
+    """What was left out of documents or read otherwise than it says, by name."""
     counts: Counter[str] = Counter()
     for record in records:
-        counts.update({name: num for name, num in record.counts.items() if name.startswith("note.")})
-    return [
-        f"`{source}`: {spell_note(name.removeprefix('note.'), num)}" for name, num in sorted(counts.items())
-    ]
+        counts.update({name: num for name, num in record.counts.items() if name.startswith("note.") and num})
+    return {name.removeprefix("note."): num for name, num in sorted(counts.items())}
+
+
+_SPELLED = {
+    "charset_detected": "pages in a charset that neither header nor page names: it was detected",
+    "damaged_content": "pages whose content coding was damaged: all before the damage was kept",
+    "first_segment_only": "records of which only the first segment is there",
+    "unreadable_date": "dates could not be read and are null",
+    "url_too_long": "URLs are longer than documents carry and are null",
+}
 
 
 def spell_note(name: str, num: int) -> str:
     """Say what a counter of values that were left out counts."""
     kind, _, column = name.partition(".")
+    if name in _SPELLED:
+        return f"{num:,} {_SPELLED[name]}"
     if kind == "unreadable":
         return f"{num:,} values of column `{column}` could not be read and are null"
     if kind.startswith("no_"):

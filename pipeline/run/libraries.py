@@ -12,10 +12,11 @@ COLUMNS = ("pyarrow", "numpy", "orjson")
 KERNELS = (*COLUMNS, "numba", "scipy")
 EXTRACTION = (
     *("trafilatura", "resiliparse", "htmldate", "courlan", "justext", "lxml", "lxml_html_clean", "pycld2"),
+    *("eldc", "chardet"),
     *("tld", "babel", "charset-normalizer", "dateparser", "python-dateutil"),
     *("fastwarc", "isal", "lz4", "zstandard", "brotli", "pypdfium2"),
 )
-FILTERS = ("datatrove", "fasttext-modern", "pyahocorasick", "pycld2", "xxhash", "regex", "nltk")
+FILTERS = ("datatrove", "fasttext-modern", "pyahocorasick", "pycld2", "eldc", "xxhash", "regex", "nltk")
 DEDUP = ("xxhash", "datatrove")
 CLASSIFIER = ("fasttext-modern", "scikit-learn")
 TOKENIZERS = ("sentencepiece", "tokenizers", "gigatoken", "tiktoken")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gristmill.errors import InputError, RecipeError, UsageError
+from gristmill.facts import StepFacts
 from gristmill.hashing import sha256_json
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.run.libraries import COLUMNS, EXTRACTION, KERNELS
@@ -36,15 +37,24 @@ class AdoptSlice(Slice):
     folder: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractFacts(StepFacts):
+    """`read` counts what was read otherwise than it lies there, by name; `notes` says it, with what several
+    shards show together."""
+
+    read: dict[str, int] | None = None
+
+
 EXTRACT = StageKind(
     "extract",
     ExtractSlice,
     "gristmill.pipeline.phases.extract:extract",
-    version=6,
+    version=7,
     libraries=(*KERNELS, *EXTRACTION),
     label="extracted",
     books="texts",
     entry=True,
+    report=("gristmill.pipeline.report.reading:reading_section",),
 )
 ADOPT = StageKind(
     "adopt",

@@ -150,3 +150,72 @@ def test_only_a_real_declaration_declares() -> None:
 def test_the_tables_are_those_that_are_named() -> None:
     assert len(TABLES["labels"]) > 220
     assert json.dumps(sorted(SINGLE)[:2]) == '["ibm866", "iso-8859-10"]'
+
+
+POLISH = "„Wyżłobiona rzeka” młyńska mełła żyto; głęboka, źródlana woda, śnieg i lód."
+CASES = [
+    (POLISH, "cp1250", "windows-1250"),
+    (POLISH.replace("„", '"').replace("”", '"'), "iso8859_2", "iso-8859-2"),
+    ("Příliš žluťoučký kůň úpěl ďábelské ódy.", "cp1250", "windows-1250"),
+    ("Malūnas prie upės malė kviečius ir rugius slėniui, šalia žaliąjų pušų.", "cp1257", "windows-1257"),
+    ("Nehir kıyısındaki değirmen bütün vadi için buğday öğütürdü.", "cp1254", "windows-1254"),
+    ("Млин біля річки молов пшеницю й жито для всієї долини.", "koi8_u", "koi8-u"),
+    ("Мельница у реки молола пшеницу и рожь для всей долины.", "mac_cyrillic", "x-mac-cyrillic"),
+    ("Le moulin au bord de la rivière, près du cœur du village: 30 €.", "iso8859_15", "iso-8859-15"),
+    ("Le moulin au bord de la rivière, près du cœur du village: 30 €.", "mac_roman", "macintosh"),
+    ("Ο μύλος δίπλα στο ποτάμι άλεθε σιτάρι. Άλλοι δεν υπήρχαν.", "iso8859_7", "iso-8859-7"),
+    ("Ο μύλος δίπλα στο ποτάμι άλεθε σιτάρι. Άλλοι δεν υπήρχαν.", "cp1253", "windows-1253"),
+    ("הטחנה ליד הנהר טחנה חיטה ושיפון לכל העמק, ואבניה עדיין שם.", "cp1255", "windows-1255"),
+    ("كانت الطاحونة عند النهر تطحن القمح والشعير لكل الوادي.", "cp1256", "windows-1256"),
+    ("โรงสีริมแม่น้ำบดข้าวสาลีและข้าวไรย์ให้ทั้งหุบเขา", "cp874", "windows-874"),
+    ("河边的水车为整个山谷磨小麦和黑麦，它的石头至今还在那里。", "gb18030", "gb18030"),
+    ("河邊的水車為整個山谷磨小麥和黑麥，它的石頭至今還在那裡。", "big5", "big5"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "codec", "name"), CASES)
+@pytest.mark.parametrize("is_page", [False, True])
+def test_undeclared_encodings_are_told_plain_and_in_a_page(
+    text: str, codec: str, name: str, is_page: bool
+) -> None:
+    whole = html(text) if is_page else text * 4
+    body = whole.encode(codec)
+    assert decode(body)[0] == decode_as(body, name)
+    assert decode_as(body, name) == whole
+
+
+@pytest.mark.parametrize("name", ["utf-16le", "utf-16be"])
+@pytest.mark.parametrize(
+    "text", ["Мельница у реки молола пшеницу и рожь.", JAPANESE, html(JAPANESE), "The café by the mill"]
+)
+def test_utf16_without_a_mark_is_told_by_its_text(name: str, text: str) -> None:
+    assert decode(text.encode(name.replace("le", "-le").replace("be", "-be"))) == (text, name)
+
+
+def test_signs_alone_are_windows_1252_whatever_statistics_say() -> None:
+    # Pages in English whose only bytes beyond ASCII are such; statistics said Thai, Maltese, DOS.
+    for text in (
+        "\xa9 1997 - 2004 Online",
+        "50\xa0\xa0\xa0 pages | \xbb For starters",
+        "\xa31 - 10 songs",
+        "Begawan \u2013 His",
+    ):
+        assert decode(html(text).encode("cp1252")) == (html(text), "windows-1252")
+
+
+def test_a_long_script_before_the_text_does_not_hide_it() -> None:
+    page = "<script>" + "var a = 'b'; " * 20_000 + "</script><p>" + POLISH + "</p>"
+    assert decode(page.encode("cp1250")) == (page, "windows-1250")
+
+
+def test_a_few_broken_bytes_leave_undeclared_utf8_what_it_is() -> None:
+    body = (POLISH * 5).encode() + b"\xff\xe9" + POLISH.encode()
+    assert decode(body)[1] == "utf-8"
+
+
+def test_bytes_at_random_are_some_encoding_and_none_raises() -> None:
+    random = np.random.default_rng(5)
+    for size in (0, 1, 2, 3, 17, 600, 20_000):
+        text, name = decode(random.integers(0, 256, size, np.uint8).tobytes())
+        text.encode()
+        assert name in known_encodings()

@@ -15,6 +15,7 @@ from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.phases import repeats
 from gristmill.pipeline.run.folder import finished_steps
+from tests.support.archives import http, record
 
 MILL = "The mill by the river ground wheat and rye for the whole valley, and number {} of its stones stays."
 
@@ -208,3 +209,34 @@ def test_the_id_of_a_row_is_that_of_its_id_and_text(tmp_path: Path) -> None:
     assert run("extract", path, "--out", tmp_path / "out", "--engine", "inline", "-q") == 0
     key = digest16("row", "d1", MILL).hex()
     assert documents(tmp_path / "out", "id") == [(digest16("input", key),)]
+
+
+def test_what_was_read_otherwise_than_it_says_is_on_the_terminal_and_the_page_by_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Młyn nad rzeką mełł żyto, źródła i śnieg; głęboka woda. " * 9
+    page = f"<html><body><p>{text}</p></body></html>"
+    damaged = http(gzip.compress(page.encode())[:-2], extra="Content-Encoding: gzip\r\n")
+    archive = record(1, damaged) + record(2, http(page.encode("cp1250"), content_type="text/html"))
+    (tmp_path / "crawl.warc").write_bytes(archive)
+    rows = [{"id": n, "text": MILL.format(f"{name}{n}")} for name in "ab" for n in range(3)]
+    lines(tmp_path / "notes.jsonl", rows)
+    files = {"crawl": "crawl.warc", "notes": "notes.jsonl"}
+    recipe = {
+        "name": "read",
+        "sources": {name: {"inputs": str(tmp_path / file)} for name, file in files.items()},
+    }
+    (tmp_path / "r.yaml").write_text(json.dumps(recipe))
+    assert run("run", tmp_path / "r.yaml", "--out", tmp_path / "out", "--engine", "inline") == 0
+    said = capsys.readouterr().out
+    facts = [
+        "`crawl`: 1 pages in a charset that neither header nor page names: it was detected",
+        "`crawl`: 1 pages whose content coding was damaged: all before the damage was kept",
+        "`notes`: 3 ids are shared by 6 different texts, all kept",
+    ]
+    assert run("report", tmp_path / "out") == 0
+    shown = (tmp_path / "out/report.html").read_text()
+    assert "What was read" in shown and "windows-1250 1" in shown
+    for fact in facts:
+        assert f"note: {fact}" in said
+        assert fact in shown

@@ -21,7 +21,7 @@ from gristmill.pipeline.extract.blocks.training.fit import fit
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, label_page, responses
 from gristmill.pipeline.extract.blocks.training.scores import score
 from gristmill.pipeline.extract.charset import decode
-from gristmill.pipeline.extract.language import detect
+from gristmill.text.detection import detect
 
 ENOUGH_GOLD = 30  # pages with full gold: a language with fewer gets silver labels
 MIN_AGREEMENT = 0.9  # F1 of the two texts
