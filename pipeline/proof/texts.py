@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from gristmill.errors import InputError
 from gristmill.hashing import digest16, keyed_hash
@@ -68,17 +70,25 @@ def target_paths(manifest: Manifest) -> list[str]:
 def shard_texts(
     folder: Path, tokenizer: ShardTokenizer, order: int | None = None
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield (source, text, tokens) of a shard folder's documents, in order or, with a number, one it keys."""
+    """Yield (source, text, tokens) of a folder's documents, in order or, with a number, one it draws."""
     shards = ShardSet(folder)
     stream = Stream.whole(shards)
     table = stream.documents_table()
     rows = np.arange(len(table.starts))
     if order is not None:
-        rows = np.random.default_rng(order).permutation(len(rows))
+        rows = np.argsort(_drawn_keys(shards, order), kind="stable")
     for row in rows.tolist():
         start, stop = int(table.starts[row]), int(table.stops[row])
         ids = [token for token in stream.read(start, stop).tolist() if token != shards.eos_id]
         yield shards.sources[int(table.sources[row])].name, tokenizer.decode(ids), stop - start
+
+
+def _drawn_keys(shards: ShardSet, draw: int) -> npt.NDArray[np.uint64]:
+    """A number for each document, by its id: variants draw the same documents, as far as they have them."""
+    ids = b"".join(shards.doc_ids(number).tobytes() for number in range(len(shards.shards)))
+    return keyed_hash(
+        draw, "draw", pa.Array.from_buffers(pa.binary(16), len(ids) // 16, [None, pa.py_buffer(ids)])
+    )
 
 
 def heldout_texts(folder: Path, tokenizer: ShardTokenizer, amount: Amount) -> dict[str, list[Text]]:

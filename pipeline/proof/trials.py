@@ -106,7 +106,7 @@ class Trials:
 @contextmanager
 def open_trials(out: Path, engine: EngineSettings, progress: Progress, seed: int) -> Iterator[Trials]:
     """Hold an output folder's lock and its engines while trials run."""
-    with hold_lock(out), stopped_by_signals(), Engines(engine, out) as engines:
+    with hold_lock(out), stopped_by_signals(), Engines(engine, out, progress.note) as engines:
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
         yield Trials(out, engines, progress, seed)
 
