@@ -245,6 +245,13 @@ class ParagraphSettings(_Pieces):
     accents, digits as 0."""
 
     unit: Literal["paragraph"] = Field("paragraph", description="what is compared")
+    normalise: Literal["ccnet-paper", "ccnet-code"] = Field(
+        "ccnet-paper",
+        description=(
+            "ccnet-paper: no accents of western letters, no punctuation; ccnet-code: cc_net's"
+            " normalize_for_dedup, which strips no accents and leaves ASCII punctuation"
+        ),
+    )
 
 
 class SpanSettings(_Pieces):

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from gristmill.dedup.settings import PieceSettings, SpanSettings
+from gristmill.dedup.settings import ParagraphSettings, PieceSettings, SpanSettings
 from gristmill.text.normal import normal_form, without_accents, words_only
 from gristmill.text.words import text_spans, words_of
 
 _DIGIT = re.compile(r"\d")
+# cc_net text_normalizer.py: the keys of UNICODE_PUNCT, and control characters; none of ASCII's marks.
+_CCNET_PUNCTUATION = re.compile("[，。、„”“«»１」「《》´∶：？！（）；–—．～’…━〈〉【】％►\x00-\x1f\x7f-\x9f]")
 
 
 class Piece(NamedTuple):
@@ -35,7 +37,7 @@ def pieces_of(settings: PieceSettings, text: pa.ChunkedArray) -> Iterator[list[P
         for value, bounds in zip(values, sentence_bounds(text), strict=True):
             yield _spans((value or "").encode(), bounds, settings.sentences)
     else:
-        key = _line_key if settings.unit == "line" else _paragraph_key
+        key = _key_of(settings)
         for value in text.to_pylist():
             yield _lines(value or "", key)
 
@@ -56,6 +58,17 @@ def _line_key(line: str) -> str:
     # tensorflow_datasets text/c4_utils.py, get_hashed_url_filter_fn and remove_duplicate_text:
     # line.strip().lower()
     return line.strip().lower()
+
+
+def _key_of(settings: PieceSettings) -> Callable[[str], str]:
+    if isinstance(settings, ParagraphSettings):
+        return ccnet_key if settings.normalise == "ccnet-code" else _paragraph_key
+    return _line_key
+
+
+def ccnet_key(line: str) -> str:
+    """The key by which cc_net compares paragraphs (text_normalizer.py, normalize_for_dedup)."""
+    return _CCNET_PUNCTUATION.sub("", _DIGIT.sub("0", line.strip().lower()))
 
 
 def _paragraph_key(line: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,21 +98,54 @@ def model_block(settings: ModelSettings) -> Block:
             f"the model `{settings.path}` has no label `{settings.label}`", hint=f"it has {known}"
         )
 
+    def score(text: str) -> float:
+        return {name: value for value, name in predict(model, text, -1)}.get(label, 0.0)
+
+    digests = {"model": digest_of([settings.path])}
+    if settings.unit == "sentence":
+        return _sentence_block(settings, score, digests)
+
     def measure(batch: Batch) -> Measured:
-        found = [
-            {name: score for score, name in predict(model, text[: settings.max_characters], -1)}
-            for text in batch.strings
-        ]
-        return Measured({"score": np.array([row.get(label, 0.0) for row in found], np.float64)})
+        found = [score(text[: settings.max_characters]) for text in batch.strings]
+        return Measured({"score": np.array(found, np.float64)})
 
     rule = Rule(f"{settings.name}.score", "score", None, settings.bound, "", _UNIT_BINS)
-    return Block(
-        settings.name,
-        {"score": pa.float64()},
-        (rule,),
-        measure,
-        digests={"model": digest_of([settings.path])},
-    )
+    return Block(settings.name, {"score": pa.float64()}, (rule,), measure, digests=digests)
+
+
+def _sentence_block(
+    settings: ModelSettings, score: Callable[[str], float], digests: Mapping[str, str]
+) -> Block:
+    """Cut the sentences whose score lies outside the bounds; what stands behind one, up to the next, goes
+    along."""
+
+    def measure(batch: Batch) -> Measured:
+        counts = np.zeros((len(batch), 2), np.int64)
+        edits = []
+        for row, spans in enumerate(sentence_spans(batch)):
+            text = batch.data[batch.starts[row] : batch.stops[row]].tobytes()
+            pieces = [text[start:stop].decode("utf-8", "replace") for start, stop in spans]
+            scores = np.array([score(piece[: settings.max_characters]) for piece in pieces], np.float64)
+            gone, _ = settings.bound.violated(scores)
+            counts[row] = len(spans), int(gone.sum())
+            edits += [(row, *spans[place], 0, b"") for place in np.flatnonzero(gone)]
+        return Measured({"sentences": counts[:, 0], "cut_sentences": counts[:, 1]}, Edits.of(edits))
+
+    signals = dict.fromkeys(("sentences", "cut_sentences"), pa.int64())
+    rule = Rule(f"{settings.name}.cut_fraction", "cut_sentences", "sentences", Bound(), "", _UNIT_BINS)
+    edits = (f"{settings.name}.sentence",)
+    return Block(settings.name, signals, (rule,), measure, edits=edits, digests=digests)
+
+
+def sentence_spans(batch: Batch) -> list[list[tuple[int, int]]]:
+    """The bytes of each text's sentences, each up to where the next one begins."""
+    words, found = batch.words, []
+    for row, (low, high) in enumerate(pairwise(words.rows.tolist())):
+        sentence, start = words.sentence[low:high], words.start[low:high] - batch.starts[row]
+        begins = np.flatnonzero(np.diff(sentence, prepend=-1))
+        bounds = [*start[begins].tolist(), int(batch.stops[row] - batch.starts[row])]
+        found.append(list(pairwise(bounds)))
+    return found
 
 
 def function_block(settings: FunctionSettings) -> Block:

@@ -81,6 +81,9 @@ class UrlSettings(FilterSection):
     substrings: tuple[str, ...] = Field(
         (), description="files of strings that may not occur in the URL's letters and digits"
     )
+    mark: bool = Field(
+        False, description="measure only: nothing is removed (RedPajama-V2's blacklist signal)"
+    )
     curated: tuple[str, ...] = Field(
         (),
         description=(
@@ -148,6 +151,13 @@ class ModelSettings(Bounded):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="of its rule")
     path: str = Field(description="a fastText model")
     label: str = Field(description="with or without `__label__`")
+    unit: Literal["document", "sentence"] = Field(
+        "document",
+        description=(
+            "document: a text outside the bounds is removed; sentence: each sentence outside them is cut, as"
+            " Dolma cuts what its Jigsaw models score 0.4 and more"
+        ),
+    )
     max_characters: int = Field(20_000, ge=100, description="of a text, from its start")
 
 

@@ -23,7 +23,7 @@ from gristmill.filters.pii import pii_block
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES
 from gristmill.filters.settings import FilterSettings, resolve
-from gristmill.filters.sources import age_block, language_block, url_block
+from gristmill.filters.sources import age_block, language_block, sample_block, url_block
 from gristmill.hashing import canonical_json
 
 
@@ -84,6 +84,8 @@ def digests_of(settings: FilterSettings, seed: int) -> dict[str, str]:
 
 def _blocks_without_code(settings: FilterSettings, seed: int) -> list[Block]:
     blocks = []
+    if settings.sample is not None:
+        blocks.append(sample_block(settings.sample, seed))
     if settings.age is not None:
         blocks.append(age_block(settings.age))
     if settings.url is not None:
@@ -114,7 +116,7 @@ def _recipes(settings: FilterSettings) -> Iterator[tuple[str, str]]:
         yield name, canonical_json(changed).decode()
     optional = (
         ("age", "after", "before", "undated"),
-        ("url", "max_word_score"),
+        ("url", "max_word_score", "mark"),
         ("language", "min_score"),
         ("pii", "max_matches"),
     )
@@ -122,6 +124,8 @@ def _recipes(settings: FilterSettings) -> Iterator[tuple[str, str]]:
         part = getattr(settings, name)
         if part is not None:
             yield name, spell(part, *bounds)
+    if settings.sample is not None:
+        yield "sample", ""
     if settings.stop_words is not None:
         configs = {
             code: read_thresholds(said)[1]

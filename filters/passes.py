@@ -123,11 +123,14 @@ class Filters:
         """Decide from signals, apply the edits of what is kept, and count: also how stored signals are
         decided anew."""
         verdicts, removed_by = self.decide(signals)
+        would = removed_by
+        if self.settings.annotate:
+            removed_by, edits = np.full(len(would), -1), [Edits.none() for _ in self.passes]
         names = self._names(signals, removed_by)
         removed = removed_by >= 0
         documents = documents.combine_chunks()
         kept_edits = [part.select(~removed) for part in edits]
-        decisions = self._decisions(documents, verdicts, removed_by, edits, first_row)
+        decisions = self._decisions(documents, verdicts, removed_by, edits, first_row, would)
         lost = documents.filter(pa.array(removed))
         removal = self._removal(verdicts, removed_by, names)
         gone = pa.Table.from_arrays([*lost.columns, *removal], schema=removed_schema(documents.schema))
@@ -200,8 +203,8 @@ class Filters:
             found.append(_at_rows(edits, rows))
             if part is self.passes[-1]:
                 break
-            documents = _with_edits(batch, edits)
-            if self.settings.measure == "survivors":
+            documents = batch.documents if self.settings.annotate else _with_edits(batch, edits)
+            if self.settings.measure == "survivors" and not self.settings.annotate:
                 known = pa.table({name: pa.array(values, kinds[name]) for name, values in fresh.items()})
                 alive = ~self._verdict(part, known).removed if fresh else np.ones(len(rows), bool)
                 documents, rows = documents.filter(pa.array(alive)), rows[alive]
@@ -225,10 +228,11 @@ class Filters:
         removed_by: Any,
         edits: Sequence[Edits],
         first_row: int,
+        would: Any,
     ) -> pa.Table:
         failed: list[list[int]] = [[] for _ in range(documents.num_rows)]
         numbers = [self._rule_numbers(part) for part in self.passes]
-        for row, number, rules in self._failures(verdicts, removed_by):
+        for row, number, rules in self._failures(verdicts, would):
             failed[row] = numbers[number][rules].tolist()
         rows = np.arange(first_row, first_row + documents.num_rows, dtype=np.uint64)
         decision = np.where(removed_by >= 0, "removed", "kept").astype(object)

@@ -30,6 +30,7 @@ C4_CODE = "tensorflow_datasets/text/c4_utils.py, clean_page"
 C4_PAPER = "Raffel et al. 2020 (JMLR 21:140), section 2.2"
 FINEWEB_CODE = "datatrove, FineWebQualityFilter, as run for FineWeb"
 FINEWEB_PAPER = "Penedo et al. 2024 (arXiv:2406.17557), section 3.6"
+TXT360 = "LLM360/TxT360, web.py of its space: line-level removal, after RefinedWeb's and C4's rules"
 REFINEDWEB = "Penedo et al. 2023 (arXiv:2306.01116), appendix G.2"
 
 
@@ -121,19 +122,20 @@ def _mc4() -> Preset:
     return Preset("mc4-paragraphs", measure_mc4, MC4_SIGNALS, rules, parameters={"languages": None})
 
 
-def _refinedweb() -> Preset:
+def _lines(name: str, source: str, removed: Bound, *, javascript: bool) -> Preset:
     rules = rules_of(
-        "refinedweb-lines",
-        REFINEDWEB,
-        ("removed_words_fraction", "removed_line_words", "line_words", Bound(max=0.05), UNIT),
+        name,
+        source,
+        ("removed_words_fraction", "removed_line_words", "line_words", removed, UNIT),
     )
     parameters = {
         "max_upper_fraction": 0.5,
         "max_digit_fraction": 0.999999,
         "pattern_words": 10,
+        "javascript": javascript,
         "languages": ("en",),
     }
-    return Preset("refinedweb-lines", measure_lines, LINE_SIGNALS, rules, LINE_EDITS, parameters)
+    return Preset(name, measure_lines, LINE_SIGNALS, rules, LINE_EDITS, parameters)
 
 
 PRESETS: dict[str, Preset] = {
@@ -148,7 +150,8 @@ PRESETS: dict[str, Preset] = {
         _fineweb("fineweb", FINEWEB_CODE, Bound(min=0.12), Bound(max=0.67), Bound(max=0.01)),
         _fineweb("fineweb-paper", FINEWEB_PAPER, Bound(above=0.12), Bound(below=0.67), Bound(below=0.1)),
         _mc4(),
-        _refinedweb(),
+        _lines("refinedweb-lines", REFINEDWEB, Bound(max=0.05), javascript=False),
+        _lines("txt360-lines", TXT360, Bound(), javascript=True),
         *CORPUS_PRESETS,
     )
 }

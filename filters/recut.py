@@ -47,6 +47,12 @@ def recut_filters(old: FilterSettings, new: FilterSettings, seed: int) -> Recut:
         raise UsageError(
             f"`recut` takes bounds only, and `{what}` changes what is measured or edited", hint=_NEEDS_RUN
         )
+    has_edits = any(block.edits for part in pair.old.passes for block in part.blocks)
+    if old.annotate != new.annotate and has_edits:
+        raise UsageError(
+            "`recut` cannot switch `annotate` where a filter edits texts: what follows measured other texts",
+            hint=_NEEDS_RUN,
+        )
     return pair
 
 

@@ -17,14 +17,16 @@ import numpy as np
 from gristmill.filters.block import Batch, Measured
 from gristmill.filters.edits import Edits
 
-LINE_EDITS = ("upper_case", "digits", "counter", "one_word", "button")
+LINE_EDITS = ("upper_case", "digits", "counter", "one_word", "button", "javascript")
 LINE_SIGNALS = ("line_words", "removed_line_words")
-_UPPER, _DIGITS, _COUNTER, _ONE_WORD, _BUTTON = range(5)
+_UPPER, _DIGITS, _COUNTER, _ONE_WORD, _BUTTON, _JAVASCRIPT = range(6)
 
 _COUNTER_LINE = re.compile(
     r"^\W*\d(?:,|\.|\d)*[KMB]?\s+(?:likes|shares|comments|retweets|reposts|quotes|bookmarks|upvotes|downvotes|downloads|views|followers)\W*$",
     re.IGNORECASE,
 )
+# TxT360: C4 drops every line that names JavaScript; of those only notices to switch it on are meant.
+_SCRIPT_WORDS = ("enable", "disable", "require", "activate", "browser")
 _BUTTONS = (
     re.compile(r"^\W*(?:sign[ -]?in|log[ -]?in|sign[ -]?up)\b", re.IGNORECASE),
     re.compile(r"(?:read more|see more|continue reading)\W*$", re.IGNORECASE),
@@ -46,6 +48,8 @@ def line_fault(line: str, parameters: Mapping[str, Any]) -> int | None:
         return _COUNTER
     if len(words) < 2:
         return _ONE_WORD
+    if parameters["javascript"] and "javascript" in (lower := line.lower()):
+        return _JAVASCRIPT if any(word in lower for word in _SCRIPT_WORDS) else None
     if len(words) <= parameters["pattern_words"] and any(pattern.search(line) for pattern in _BUTTONS):
         return _BUTTON
     return None

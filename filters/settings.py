@@ -63,6 +63,19 @@ class FilterSettings(FilterSection):
     order: tuple[str, ...] = Field(
         (), description="names of filters in the order they run, all of those that are set; see above"
     )
+    sample: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="this share of documents, by hash of seed and id; the others are removed",
+    )
+    annotate: bool = Field(
+        False,
+        description=(
+            "measure only: no document is removed and no text edited, so that every filter measures the text"
+            " as it came; what each would have removed stands in `decisions`"
+        ),
+    )
     measure: Literal["all", "survivors"] = Field(
         "all",
         description=(
@@ -101,7 +114,7 @@ class FilterSettings(FilterSection):
     @property
     def names(self) -> tuple[str, ...]:
         """The filters in their default order: cheap gates on the source first, replacements last."""
-        gates = [name for name in ("age", "url", "language") if getattr(self, name) is not None]
+        gates = [name for name in ("sample", "age", "url", "language") if getattr(self, name) is not None]
         words = ["stop-words"] if self.stop_words is not None else []
         lists = [*words, *(part.name for part in self.wordlists)] + [part.name for part in self.models]
         peers = [f"datatrove.{part.filter.rpartition('.')[2]}" for part in self.datatrove]

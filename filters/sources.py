@@ -18,6 +18,7 @@ from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.files import digest_of, load_fasttext, predict, read_lines
 from gristmill.filters.options import AgeSettings, LanguageSettings, UrlSettings
 from gristmill.filters.rules import Bound, Rule
+from gristmill.hashing import uniform
 from gristmill.text.detection import detect_batch
 from gristmill.text.languages import keeps, language_code, script_code, script_of
 from gristmill.urls import listed_host, normalise_url
@@ -33,6 +34,16 @@ _REFUSED = re.compile(
 )
 _LANGUAGE_CHARACTERS = 8192
 _HOST_CHARACTERS = 253  # RFC 1035: 255 octets with the lengths of labels
+
+
+def sample_block(fraction: float, seed: int) -> Block:
+    """A share of documents by hash of seed and id: a larger share holds a smaller one."""
+
+    def measure(batch: Batch) -> Measured:
+        return Measured({"draw": uniform(seed, "sample", batch.documents.column("id"))})
+
+    rule = Rule("sample.draw", "draw", None, Bound(below=fraction), "", _UNIT_BINS)
+    return Block("sample", {"draw": pa.float64()}, (rule,), measure)
 
 
 def age_block(settings: AgeSettings) -> Block:
@@ -149,7 +160,7 @@ def url_block(settings: UrlSettings) -> Block:
         return Measured({name: values[:, index] for index, name in enumerate(names)})
 
     rules = tuple(
-        Rule(f"url.{name}", name, None, Bound(max=limit), "", _FLAG_BINS)
+        Rule(f"url.{name}", name, None, Bound() if settings.mark else Bound(max=limit), "", _FLAG_BINS)
         for name, limit in zip(names, limits, strict=True)
     )
     paths = (*settings.domains, *settings.urls, *words, *settings.substrings, *settings.curated)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -25,6 +25,12 @@ class Shipped(NamedTuple):
     @property
     def text(self) -> str:
         return self.path.read_text(encoding="utf-8")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The recipe as plain data."""
+        loaded: dict[str, Any] = yaml.load(self.text, Yaml12Loader)  # a subclass of SafeLoader
+        return loaded
 
 
 def shipped() -> list[Shipped]:

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import listing, options
+
+GROUP = listing.RECIPES
 
 Name = Annotated[
     str, typer.Argument(help="Of a recipe, such as fineweb or dolma-3.", metavar="NAME", show_default=False)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.settings import LineSettings, ParagraphSettings, SpanSettings
+from gristmill.dedup.split import ccnet_key
 from tests.support.dedup_drive import balanced, documents, run_pieces, write_shards
 
 ANY_LINE = LineSettings(min_sentences=0)
@@ -115,3 +116,14 @@ def test_books_balance_in_bytes_for_any_text(
         [LineSettings(), ParagraphSettings(), SpanSettings(min_words=1, min_sentences=0)]
     ):
         balanced(run_pieces(kind, shards, folder / str(number)), table)
+
+
+def test_paragraphs_as_cc_nets_code_compares_them_keep_accents_and_ascii_marks(tmp_path: Path) -> None:
+    """text_normalizer.normalize_for_dedup, with its own examples of what it takes out."""
+    assert ccnet_key("  Café 12, «Tour»\x07…! ") == "café 00, tour!"
+    same, other = "Prices: 12 «euros»\nx", "prices: 34 euros\ny"
+    accent = "Café\nz", "Cafe\nw"
+    table = documents([same, other, *accent])
+    asked = ParagraphSettings(normalise="ccnet-code")
+    found = run_pieces(asked, write_shards(tmp_path / "in", table, []), tmp_path / "s")
+    assert sum(text.count("\n") for text in found.texts()) == 3

@@ -100,6 +100,7 @@ def test_url_words_of_a_file_have_its_score_and_curated_hosts_go_by_a_rule_of_th
     section = {"words": {hard: 2, soft: 1}, "curated": [curated]}
     found = removed_by(documents(["t"] * 4, url=urls), url=section)
     assert found == ["url.word_score", None, "url.word_score", "url.curated_domain"]
+    assert removed_by(documents(["t"] * 4, url=urls), url={**section, "mark": True}) == [None] * 4
 
 
 def test_a_million_domains_are_mapped_not_read(tmp_path: Path) -> None:

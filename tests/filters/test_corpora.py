@@ -27,6 +27,7 @@ from gristmill.filters.source_code import code_reference
 from tests.filters.test_blocks import removed_by, write
 from tests.filters.test_kernels import FRAGMENTS
 from tests.support.filter_documents import documents
+from tests.support.recipe_inputs import small_model
 
 MADLAD = dict(PRESETS["madlad"].parameters)
 PIECES = st.lists(
@@ -185,3 +186,37 @@ def test_recut_refuses_bounds_by_language_where_none_were_before() -> None:
     after = FilterSettings(presets=("gopher",), by_language={"de": {"gopher.words.min": 10}})
     with pytest.raises(UsageError, match="recut"):
         recut_filters(before, after, 1)
+
+
+def test_txt360_drops_notices_to_switch_javascript_on_and_keeps_other_lines_that_name_it() -> None:
+    lines = [
+        "Please enable JavaScript in your browser to go on.",
+        "JavaScript is a language of the web.",
+        "3 likes",
+    ]
+    outcome = compile_filters(FilterSettings(presets=("txt360-lines",)), 1).apply(
+        documents(["\n".join(lines)])
+    )
+    assert outcome.kept["text"].to_pylist() == [lines[1] + "\n"]
+    assert outcome.counts["deleted_bytes_by_rule"] == {
+        "txt360-lines.javascript": len(lines[0]) + 1,
+        "txt360-lines.counter": len(lines[2]),
+    }
+
+
+@pytest.fixture(scope="module")
+def toxic(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("toxic") / "jigsaw-hatespeech.bin"
+    path.write_bytes(small_model("jigsaw-hatespeech"))
+    return str(path)
+
+
+def test_sentences_that_a_model_finds_toxic_are_cut_and_the_rest_stays(toxic: str) -> None:
+    """Dolma 1.5: what its Jigsaw models score 0.4 and more is cut, sentence by sentence."""
+    good, bad = "Der die und das ist nicht ein mit von auf. ", "The of and to in that it with was for. "
+    model = {"name": "hatespeech", "path": toxic, "label": "toxic", "unit": "sentence", "below": 0.4}
+    table = documents([good + bad + good, good * 2, ""])
+    outcome = compile_filters(FilterSettings.model_validate({"models": [model]}), 1).apply(table)
+    assert outcome.kept["text"].to_pylist() == [good + good, good * 2, ""]
+    assert outcome.counts["deleted_bytes_by_rule"] == {"hatespeech.sentence": len(bad)}
+    assert outcome.signals["v0.hatespeech.cut_sentences"].to_pylist() == [1, 0, 0]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from gristmill.classifiers.fasttext_child import train_supervised
 from gristmill.pipeline.recipe.shipped import shipped_recipe
 from gristmill.pipeline.sources.layouts import resolve_columns
 from gristmill.yaml12 import Yaml12Loader
@@ -79,30 +81,26 @@ def stand_in(path: Path) -> None:
     if path.suffix == ".jsonl":
         path.write_text(json.dumps({"question": "Which of these thirteen words in a row does no page hold?"}))
     elif path.suffix == ".bin":
-        path.write_bytes(_model(path.stem))
-    elif path.suffix == ".tsv":
-        path.write_text("casino\t1\nfree\t0.5\n")
+        path.write_bytes(small_model(path.stem))
+    elif path.suffix == ".yml":
+        path.write_text("max_avg_word_length: 15\nmin_avg_word_length: 2\nstopwords: [der, la, в, de, и]\n")
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(b"aute irure dolor \n\\|\\s*$\n"))
     else:
         path.write_text("blocked.example\n")
 
 
-def _model(kind: str) -> bytes:
+def small_model(kind: str) -> bytes:
     """A fastText model with the labels that models of this name have."""
-    import tempfile
-
-    import fasttext
-
-    labels = {"jigsaw": ("toxic", "non_toxic"), "lid": ("en", "de")}.get(kind.split("-")[0], ("hq", "cc"))
+    labels = ("toxic", "non_toxic") if kind.startswith("jigsaw") else ("hq", "cc")
     texts = ("the of and to in that it with was for on are", "der die und das ist nicht ein mit von auf")
     with tempfile.TemporaryDirectory() as folder:
+        taught, model = Path(folder, "a.txt"), Path(folder, "a.bin")
         lines = [f"__label__{label} {text}\n" for label, text in zip(labels, texts, strict=True)] * 20
-        taught = Path(folder, "a.txt")
         taught.write_text("".join(lines))
-        model = fasttext.train_supervised(
-            str(taught), dim=4, epoch=20, lr=1.0, bucket=0, thread=1, verbose=0, minCount=1
-        )
-        model.save_model(str(Path(folder, "a.bin")))
-        return Path(folder, "a.bin").read_bytes()
+        settings = {"dim": 4, "epoch": 20, "lr": 1.0, "bucket": 0, "thread": 1, "minCount": 1, "verbose": 0}
+        train_supervised(taught, model, settings)
+        return model.read_bytes()
 
 
 def _value(name: str) -> Any:
