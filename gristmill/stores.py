@@ -16,6 +16,7 @@ from typing import Protocol
 
 from gristmill.disk import named, read_file, storage_error
 from gristmill.location import RemotePath
+from gristmill.remote_store import Stretch, whole_stretch
 from gristmill.s3_uploads import Leftover
 
 
@@ -48,6 +49,12 @@ class Store(Protocol):
 
     def read_all(self, paths: Sequence[Path]) -> Iterator[bytes]:
         """Read many small files, in order."""
+
+    def read_stretches(self, stretches: Sequence[Stretch]) -> Iterator[bytes]:
+        """Read a stretch of each of many files, in order; no file is copied whole for it.
+
+        Raises IntegrityError for a file that ends before.
+        """
 
     def unfinished(self, folder: Path) -> list[Leftover]:
         """List what was being put below `folder` when its writer died."""
@@ -107,6 +114,12 @@ class LocalStore:
 
     def read_all(self, paths: Sequence[Path]) -> Iterator[bytes]:
         return map(read_file, paths)
+
+    def read_stretches(self, stretches: Sequence[Stretch]) -> Iterator[bytes]:
+        for path, start, stop in stretches:
+            with named(path), path.open("rb") as file:
+                file.seek(start)
+                yield whole_stretch(path, start, stop, file.read(stop - start))
 
     def unfinished(self, folder: Path) -> list[Leftover]:
         asides = sorted(path for path in folder.rglob(".*.aside") if path.is_file())

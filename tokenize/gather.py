@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.arrays import read_array
+from gristmill.stores import store_of
 from gristmill.tokenize.mix import ENTRY
 from gristmill.tokenize.ranges import copy_ranges
 from gristmill.tokenize.shards import shard_entry, write_files
@@ -28,12 +28,14 @@ def write_shard(parts: Sequence[MapOutput], out: Path, dtype: str, num_sources: 
     """Gather one shard's documents from all map tasks in key order, write its six files, and return its
     manifest entry.
 
-    Memory is that of the shard: of each part only the shard's stretch is read, none is mapped. `per_source`
-    in the result counts copies, tokens and bytes by source number.
+    Memory is that of the shard: of each part only the shard's stretch is read, none is mapped or, where it
+    lies on remote storage, copied. `per_source` in the result counts copies, tokens and bytes by source
+    number.
     """
-    cuts = [_cut(part) for part in parts]
-    found = [_read(part, ".entries", ENTRY, *rows) for part, (rows, _) in zip(parts, cuts, strict=True)]
-    entries = np.concatenate([np.empty(0, ENTRY), *found])
+    cuts = [tuple(cut.tolist()) for cut in _read(parts, ".cuts", "<u8", [(2 * p.position, 4) for p in parts])]
+    rows = [(first, last - first) for first, _, last, _ in cuts]
+    stretches = [(start, stop - start) for _, start, _, stop in cuts]
+    entries = np.concatenate([np.empty(0, ENTRY), *_read(parts, ".entries", ENTRY, rows)])
     ids = entries["id"].view("V16")
     halves = np.frombuffer(ids.tobytes(), ">u8").reshape(-1, 2)
     order = np.lexsort((halves[:, 1], halves[:, 0], entries["key"]))
@@ -43,13 +45,11 @@ def write_shard(parts: Sequence[MapOutput], out: Path, dtype: str, num_sources: 
     places[order] = ends - lengths[order]
     tokens = np.empty(int(lengths.sum()), dtype)
     at = 0
-    for part, ((first, last), stretch) in zip(parts, cuts, strict=True):
-        mine = slice(at, at + last - first)
+    for (_, count), stretch in zip(rows, _read(parts, ".bin", dtype, stretches), strict=True):
+        mine = slice(at, at + count)
         starts = np.cumsum(lengths[mine]) - lengths[mine]
-        copy_ranges(
-            _read(part, ".bin", np.dtype(dtype), *stretch), starts, tokens, places[mine], lengths[mine]
-        )
-        at += last - first
+        copy_ranges(stretch, starts, tokens, places[mine], lengths[mine])
+        at += count
     ordered = entries[order]
     write_files(out, tokens, ordered["tokens"], ordered["bytes"], ordered["source"], ordered["id"].tobytes())
     entry = shard_entry(out, len(tokens), len(ordered), int(ordered["bytes"].sum(dtype=np.int64)))
@@ -63,12 +63,16 @@ def write_shard(parts: Sequence[MapOutput], out: Path, dtype: str, num_sources: 
     }
 
 
-def _cut(part: MapOutput) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The shard's rows of a part's entries, and its stretch of the part's tokens."""
-    cuts = read_array(part.stem.with_suffix(".cuts"), "<u8", 4, 2 * part.position)
-    first, start, last, stop = cuts.tolist()
-    return (first, last), (start, stop)
-
-
-def _read(part: MapOutput, suffix: str, dtype: np.dtype[Any], start: int, stop: int) -> npt.NDArray[Any]:
-    return read_array(part.stem.with_suffix(suffix), dtype, stop - start, start)
+def _read(
+    parts: Sequence[MapOutput], suffix: str, dtype: Any, places: Sequence[tuple[int, int]]
+) -> Iterator[npt.NDArray[Any]]:
+    """Of each part's file, so many numbers from a place on; `places` are pairs of both."""
+    if not parts:
+        return
+    kind = np.dtype(dtype)
+    stretches = [
+        (part.stem.with_name(part.stem.name + suffix), kind.itemsize * start, kind.itemsize * (start + count))
+        for part, (start, count) in zip(parts, places, strict=True)
+    ]
+    for data in store_of(parts[0].stem).read_stretches(stretches):
+        yield np.frombuffer(data, kind)

@@ -40,7 +40,7 @@ class MixFacts(StepFacts):
 MIX = StageKind(
     "mix",
     MixSlice,
-    "gristmill.pipeline.phases.mix:mix",
+    "gristmill.pipeline.phases.mix.mixture:mix",
     version=3,
     facts=MixFacts,
     libraries=(*KERNELS, *TOKENIZERS),

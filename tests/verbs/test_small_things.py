@@ -10,7 +10,7 @@ import pytest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.collect import collect
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.phases.mix import heldout_notes
+from gristmill.pipeline.phases.mix.mixture import heldout_notes
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.runner import run_plan, states
