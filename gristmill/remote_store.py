@@ -162,19 +162,18 @@ class RemoteStore:
 
     def _stretch(self, stretch: Stretch) -> bytes:
         url, begin, stop = stretch
-        parts = []
-        for start in range(begin, stop, _RANGE_BYTES):
-            end = min(start + _RANGE_BYTES, stop)
-            filesystem = self._open(url)[0]
-            if is_s3(filesystem):
-                got = self._range(url, start, end)
-                parts.append(got.data if got.is_range else got.data[start:end])
-                continue
-            data: bytes = self._ask(
-                url, lambda fs, path, timeout, a=start, b=end: fs.cat_file(path, start=a, end=b, **timeout)
-            )
-            parts.append(data if len(data) <= end - start else data[start:end])
+        whole = range(begin, stop, _RANGE_BYTES)
+        parts = [self._part(url, start, min(start + _RANGE_BYTES, stop)) for start in whole]
         return whole_stretch(url, begin, stop, b"".join(parts))
+
+    def _part(self, url: Url, start: int, end: int) -> bytes:
+        if is_s3(self._open(url)[0]):
+            got = self._range(url, start, end)
+            return got.data if got.is_range else got.data[start:end]
+        data: bytes = self._ask(
+            url, lambda fs, path, timeout: fs.cat_file(path, start=start, end=end, **timeout)
+        )
+        return data if len(data) <= end - start else data[start:end]  # else it ignores ranges
 
     def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
         """Ask for many things, several at a time, and yield the answers in order."""
