@@ -17,6 +17,7 @@ _GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
 _MAX_LAYERS = 4
 _PIECE_BYTES = 1 << 14
 _ZSTD_PIECE_BYTES = 1 << 10  # a block of four bytes can become 128 KiB
+_MAX_STEP_BYTES = 1 << 20  # that one step of brotli may give: ten bytes can become 16 MiB
 
 
 class TooLarge(Exception):
@@ -179,9 +180,15 @@ def _brotli(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:
     import brotli
 
     decompressor, out = brotli.Decompressor(), _Output(max_bytes)
+    has_bound = hasattr(decompressor, "can_accept_more_data")  # since 1.2
+    bound = {"output_buffer_limit": _MAX_STEP_BYTES} if has_bound else {}
+    step = 1024 if has_bound else 8
     try:
-        for at in range(0, len(body), 1024):
-            out.add(decompressor.process(body[at : at + 1024]))
+        for at in range(0, len(body), step):
+            given = decompressor.process(body[at : at + step], **bound)
+            while given:
+                out.add(given)
+                given = decompressor.process(b"", **bound) if has_bound else b""
     except brotli.error:
         return b"".join(out.pieces), "br: damaged"
     return b"".join(out.pieces), None if decompressor.is_finished() else "br: truncated"

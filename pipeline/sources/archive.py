@@ -62,11 +62,10 @@ class Grammar(Protocol):
     name: str
     start: re.Pattern[bytes]  # matches at the first byte of a record
 
-    # where in misread bytes, at `at` or later, the next record starts, or -1
-    def find_restart(self, data: bytes, at: int) -> int: ...
-    def head_end(
-        self, data: bytes
-    ) -> int: ...  # length of the record header at the start of data, -1 if not complete
+    # where in misread bytes, at `at` or later and before `end`, the next record starts, or -1
+    def find_restart(self, data: bytes, at: int, end: int | None = None) -> int: ...
+    # length of the record header at `at`, -1 if it is not complete
+    def head_end(self, data: bytes, at: int = 0) -> int: ...
     def parse_head(self, head: bytes) -> Head: ...  # raises ValueError
     def make(self, head: Head, block: bytes, origin: Origin) -> Record | NotDocument: ...
 
@@ -116,10 +115,15 @@ def unreadable(damage: Damaged, source: InputRange, window: ByteWindow) -> Itera
     yield RangeEnd(source.shown, source.start, source.end, source.start, source.end)
 
 
+def _swallowed(length: int, restart: int) -> str:
+    return f"the header promises {length} bytes, the next record starts after {restart}"
+
+
 class _Reader:
     def __init__(self, cursor: Cursor, source: InputRange, grammar: Grammar, max_record_bytes: int) -> None:
         self._cursor, self._source, self._grammar, self._max = cursor, source, grammar, max_record_bytes
         self.next_offset = source.start
+        self._has_lied = False  # a header, about its block's length
 
     def items(self) -> Iterator[Item]:
         cursor = self._cursor
@@ -194,7 +198,7 @@ class _Reader:
 
     def _read_head(self) -> bytes | None:
         cursor = self._cursor
-        while (end := self._grammar.head_end(cursor.buffer[cursor.at :] if cursor.at else cursor.buffer)) < 0:
+        while (end := self._grammar.head_end(cursor.buffer, cursor.at)) < 0:
             if len(cursor.buffer) - cursor.at > _MAX_HEAD_BYTES or not (cursor.more() or cursor.extend()):
                 return None
         head = cursor.buffer[cursor.at : cursor.at + end]
@@ -204,6 +208,9 @@ class _Reader:
     def _block(self, head: Head, start: int) -> Iterator[Item]:
         cursor = self._cursor
         keep = head.length <= self._max
+        if keep and self._has_lied and (problem := self._steps_over(head.length)):
+            yield self._failure(head, start, self._wrong_or_cut(), problem)
+            return
         block, got = cursor.take(head.length, keep)
         while got < head.length and not cursor.members.at_record():
             if not cursor.open():  # a record may go on in the next member
@@ -212,12 +219,7 @@ class _Reader:
             block, got = block + rest, got + more
         problem = self._wrong_length(head, block, got) if keep else None
         if problem:
-            yield self._failure(
-                head,
-                start,
-                "wrong_length" if cursor.members.position < self._source.size else "truncated",
-                problem,
-            )
+            yield self._failure(head, start, self._wrong_or_cut(), problem)
             return
         if got < head.length:
             yield self._failure(
@@ -257,7 +259,30 @@ class _Reader:
         if restart < 0:
             return None
         cursor.push_back(block[restart:])
-        return f"the header promises {head.length} bytes, the next record starts after {restart}"
+        self._has_lied = True
+        return _swallowed(head.length, restart)
+
+    def _wrong_or_cut(self) -> str:
+        """Name what a header is that promises too much: of a file that was read to its end, what is missing
+        may have been there."""
+        is_end = self._cursor.members.position >= self._source.size
+        return "truncated" if is_end else "wrong_length"
+
+    def _steps_over(self, length: int) -> str | None:
+        """As `_wrong_length`, and step to the next record, without a copy: headers that all promise the rest
+        of the file would have it taken and given back for each of them."""
+        cursor = self._cursor
+        got = cursor.fill(length + _START_BYTES)
+        following = cursor.buffer[cursor.at + length : cursor.at + length + _START_BYTES].lstrip(b"\r\n")
+        if got >= length and (
+            not following or self._grammar.start.match(following) or self._grammar.name == "arc"
+        ):
+            return None
+        restart = self._grammar.find_restart(cursor.buffer, cursor.at, cursor.at + length) - cursor.at
+        if restart < 0:
+            return None
+        cursor.at += restart
+        return _swallowed(length, restart)
 
     def _junk(self, start: int, error: str, message: str) -> Iterator[Item]:
         """Step over inflated bytes that are no record, to the next one in this member or to the member's
@@ -300,7 +325,8 @@ class _Reader:
 
     def _lost(self, damage: Damaged, start: int, head: Head | None) -> Failure:
         """Go to the next place where a record can start, and say what lies between."""
-        end = self._cursor.resync(max(start, self._cursor.members.offset) + 1)
+        members = self._cursor.members
+        end = self._cursor.resync(members.behind_damage(max(start, members.offset), self._source.end))
         origin = Origin(self._source.shown, start, end - start)
         return Failure(
             damage.error, damage.message, origin, 0, head.key if head else None, head.url if head else None

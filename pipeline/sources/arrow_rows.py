@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from gristmill.pipeline.sources.rows import Unreadable
 
+_FREE_ROWS = 1 << 20
+_ROWS_PER_BYTE = 64
+
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
     from gristmill.pipeline.sources.window import ByteWindow
@@ -54,6 +57,16 @@ def repeated_column(schema: pa.Schema, settings: SourceSettings) -> str | None:
     counts = Counter(schema.names)
     heads = {head for path in wanted_paths(settings) for head in (path, path.partition(".")[0])}
     return next((name for name in schema.names if counts[name] > 1 and name in heads), None)
+
+
+def too_many_rows(num_rows: int, num_bytes: int) -> str | None:
+    """Say so where a file claims more rows than its bytes can stand for: each would be a failure of its own.
+
+    Columns of one value take next to no bytes a row; a text of each row takes some.
+    """
+    if num_rows <= _FREE_ROWS + _ROWS_PER_BYTE * num_bytes:
+        return None
+    return f"{num_rows:,} rows are claimed by a file of {num_bytes:,} bytes"
 
 
 def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

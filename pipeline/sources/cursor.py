@@ -35,6 +35,9 @@ class PlainFile:
         self.position += len(piece)
         return piece
 
+    def behind_damage(self, start: int, end: int) -> int:
+        return start + 1
+
     def resync(self, since: int, before: int | None = None) -> int:
         """Move `position` to the first record in [since, before), else to the file's end; return it."""
         at, overlap = max(since - 4, 0), 1 << 14  # a record's first line may lie across two pieces
@@ -57,10 +60,11 @@ class Cursor:
         self.members = members
         self.plain = isinstance(members, PlainFile)
         self.buffer, self.at, self.ended = b"", 0, True
+        self._damage: Damaged | None = None
 
     def open(self) -> bool:
         """Start the next member; False at the end of the file."""
-        self.buffer, self.at, self.ended = b"", 0, False
+        self.buffer, self.at, self.ended, self._damage = b"", 0, False, None
         return self.members.open()
 
     def extend(self) -> bool:
@@ -75,11 +79,13 @@ class Cursor:
 
     def resync(self, since: int) -> int:
         """Drop what is read and go where the next record can start, at `since` or later."""
-        self.buffer, self.at, self.ended = b"", 0, True
+        self.buffer, self.at, self.ended, self._damage = b"", 0, True, None
         return self.members.resync(since)
 
     def more(self) -> bool:
         """Read on; False at the end of the member."""
+        if self._damage:
+            raise self._damage
         piece = b"" if self.ended else self.members.read()
         if not piece:
             self.ended = True
@@ -126,6 +132,27 @@ class Cursor:
                     "too_large", f"more than {MAX_DISCARDED_BYTES} bytes inflated to step over one record"
                 )
         return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), got
+
+    def fill(self, num_bytes: int) -> int:
+        """Have the next bytes of the member in the buffer and return how many of them there are.
+
+        Where more is read it is twice what is asked, so that asking for a little more each time costs no
+        more.
+        """
+        if len(self.buffer) - self.at < num_bytes and not self.ended:
+            pieces = [self.buffer[self.at :]]
+            got = len(pieces[0])
+            try:
+                while got < 2 * num_bytes and (piece := self.members.read()):
+                    pieces.append(piece)
+                    got += len(piece)
+                self.ended = got < 2 * num_bytes
+            except Damaged as damage:
+                self._damage = damage  # for whoever gets there
+            self.buffer, self.at = b"".join(pieces), 0
+        if len(self.buffer) - self.at < num_bytes and self._damage:
+            raise self._damage
+        return min(num_bytes, len(self.buffer) - self.at)
 
     def push_back(self, data: bytes) -> None:
         """Give bytes back, to be read again."""

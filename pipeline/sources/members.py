@@ -26,6 +26,10 @@ _decompressobj: Callable[..., Any] = (
 _PIECE_BYTES = 1 << 15
 _MAX_INFLATED_BYTES = 1 << 20  # of one step
 _PEEK_BYTES = 64
+# What broken members may inflate to before what they were read from is passed over: members that share a tail
+# would inflate it again from each of their starts.
+_MAX_WASTED_BYTES = 256 << 20
+_MAX_WASTED_RATIO = 64
 _ZSTD_PIECE_BYTES = (
     1 << 10
 )  # a zstd block of 4 bytes can inflate to 128 KiB and its decoder has no output bound: small steps have
@@ -58,9 +62,14 @@ class Codec:
     name: str
     magic: bytes
     piece_bytes = _PIECE_BYTES
+    tells_first = False
     peek_bytes = 1 << 12  # stored bytes after which a true member has given out its first ones
 
     def decompressor(self) -> Any:
+        raise NotImplementedError
+
+    def first_bytes(self, stored: bytes) -> bytes:
+        """Return the first bytes of a member, where `tells_first`: its first stored ones alone tell them."""
         raise NotImplementedError
 
 
@@ -140,12 +149,35 @@ def _zstd_dictionary(window: ByteWindow, head: bytes) -> bytes:
 
 
 class Lz4(Codec):
-    name, magic, peek_bytes = "lz4", b"\x04\x22\x4d\x18", (4 << 20) + 64  # the largest block
+    name, magic, tells_first = "lz4", b"\x04\x22\x4d\x18", True
 
     def decompressor(self) -> Any:
         import lz4.frame
 
         return lz4.frame.LZ4FrameDecompressor()
+
+    def first_bytes(self, stored: bytes) -> bytes:
+        """The literals that the first block begins with: a decompressor would wait for all of its 4 MiB.
+
+        Frame and block format of LZ4 1.6.2; nothing can be copied before a first literal.
+        """
+        import lz4.frame
+
+        try:
+            lz4.frame.get_frame_info(stored)
+        except (RuntimeError, ValueError):
+            return b""
+        head = (
+            7 + 8 * (stored[4] >> 3 & 1) + 4 * (stored[4] & 1)
+        )  # the size of the content, a dictionary's id
+        size = int.from_bytes(stored[head : head + 4], "little")
+        block = stored[head + 4 :]
+        if size >> 31:
+            return block[: size & 0x7FFFFFFF]
+        length, at = block[0] >> 4 if block else 0, 1
+        while length >= 15 and at < len(block) and (at == 1 or block[at - 1] == 255):
+            length, at = length + block[at], at + 1
+        return block[at : at + min(length, size)]
 
 
 def sniff_codec(window: ByteWindow) -> Codec | None:
@@ -192,7 +224,8 @@ class Members:
         self.position = self.offset = position
         self._decompressor: Any = None
         self._plain_end = -1  # of records that lie uncompressed where a member could start
-        self._fed = position
+        self._fed = self._first = position
+        self._inflated = self._wasted = self._passed = 0
         self._skip_frames()
 
     def open(self) -> bool:
@@ -201,7 +234,7 @@ class Members:
             self.offset = self.position
             return False
         self.offset = self._fed = self.position
-        self._plain_end = -1
+        self._plain_end, self._inflated = -1, 0
         self._decompressor = self._codec.decompressor()
         if self._window.read_exactly(self.offset, len(self._codec.magic)) != self._codec.magic:
             if self._is_plain_record(self.position):
@@ -229,8 +262,22 @@ class Members:
                 self.position = self._fed - len(self._decompressor.unused_data or b"")
                 self._skip_frames()
             if inflated:
+                self._inflated += len(inflated)
                 return inflated
         return b""
+
+    def behind_damage(self, start: int, end: int) -> int:
+        """Return where to look for the next member, the current one, from `start`, being broken: right behind
+        its first byte, since whole members may lie in what it seemed to reach over; behind all that was read,
+        `end` at most, once broken members have inflated to too much."""
+        self._wasted += self._inflated
+        self._inflated = 0
+        if self._wasted <= _MAX_WASTED_BYTES + _MAX_WASTED_RATIO * (self._fed - self._first):
+            return start + 1
+        # It broke somewhere in the last piece, in which the next member may lie: that is looked at once.
+        last = self._fed - self._codec.piece_bytes
+        behind, self._passed = self._fed if last <= self._passed else last, self._fed
+        return max(start + 1, min(behind, end))
 
     def resync(self, since: int, before: int | None = None) -> int:
         """Move `position` to the first member in [since, before) in which a record starts, else to the file's
@@ -288,6 +335,8 @@ class Members:
         Bounded in what it reads: bytes that look like members without end would be read to the end of the
         file at each of their places.
         """
+        if self._codec.tells_first:
+            return self._codec.first_bytes(self._window.read_exactly(offset, 2 * _PEEK_BYTES))[:_PEEK_BYTES]
         decompressor, got, at = self._codec.decompressor(), b"", offset
         end = offset + self._codec.peek_bytes
         try:

@@ -7,14 +7,24 @@ start-up cost does not count; the best of three runs stands for each.
 
 from __future__ import annotations
 
+import gzip
+import json
+import struct
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import brotli
+import lz4.frame
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
 from gristmill.pipeline.extract.charset import decode_utf8
+from gristmill.pipeline.extract.content import TooLarge, decode_content
 from gristmill.pipeline.extract.gates import make_gates
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.sources.formats.arc import ARC
@@ -107,3 +117,117 @@ def test_bytes_like_members_without_end_are_passed_over_quickly(tmp_path: Path) 
 
     once, fourfold = seconds(read, 1000), seconds(read, 4000)
     assert fourfold < 10 * once + 0.02
+
+
+GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\x03"
+
+
+def stored(data: bytes) -> bytes:
+    """A block of DEFLATE that holds bytes as they are."""
+    return b"\0" + struct.pack("<HH", len(data), len(data) ^ 0xFFFF) + data
+
+
+def sharing_a_tail(num: int, tail_bytes: int) -> bytes:
+    """Members, each in a stored block of the one before, that all go on into one long tail with a wrong
+    checksum: from each of them a record starts, and each inflates the tail."""
+    body = b""
+    for _ in range(num):
+        body = GZIP_HEAD + stored(b"WARC/1.0\r\n\r\n") + stored(body)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return body + deflate.compress(bytes(tail_bytes)) + deflate.flush() + bytes(8)
+
+
+LIE = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 60000000\r\n\r\n\r\n\r\n"
+LZ4_FRAME = lz4.frame.compress(b"WARC/1.0\r\n", block_size=lz4.frame.BLOCKSIZE_MAX4MB, store_size=False)
+LZ4_WAITS = LZ4_FRAME[:7] + struct.pack("<I", 4 << 20)  # a frame whose first block has four megabytes
+ZSTD_WAITS = b"\x28\xb5\x2f\xfd\x00\x58" + struct.pack("<I", 2 << 1 | ((1 << 17) - 1) << 3)[:3]
+FILES: dict[str, tuple[str, Callable[[int], bytes], int]] = {
+    "members that share a tail": ("a.warc.gz", lambda n: sharing_a_tail(n, n << 15), 150),
+    "rows that share a tail": (
+        "a.jsonl.gz",
+        lambda n: sharing_a_tail(n, n << 15).replace(b"WARC/1.0\r\n\r\n", b'{"a": 1}\n\n\n\n'),
+        150,
+    ),
+    "headers that promise all that follows": ("a.warc", lambda n: LIE * n, 2000),
+    "such headers in a member": ("a.warc.gz", lambda n: gzip.compress(LIE * n, 1), 2000),
+    "lz4 frames of long blocks": ("a.warc.lz4", lambda n: LZ4_FRAME + LZ4_WAITS * n, 4000),
+    "zstd frames of long blocks": (
+        "a.warc.zst",
+        lambda n: zstandard.compress(b"WARC/1.0\r\n") + ZSTD_WAITS * n,
+        2000,
+    ),
+    "skippable frames": (
+        "a.warc.zst",
+        lambda n: zstandard.compress(b"WARC/1.0\r\n") + b"\x50\x2a\x4d\x18\0\0\0\0" * n,
+        20_000,
+    ),
+    "lists in lists": ("a.jsonl", lambda n: b'{"text": ' + b"[" * n + b"\n", 50_000),
+    "an array that does not end": ("a.json", lambda n: b'[{"a": 1},' + b'"\\"' * n, 50_000),
+    "digits": ("a.jsonl", lambda n: b'{"text": "a", "id": ' + b"1" * n + b"}\n", 50_000),
+    "lines of an index": ("a.cdx", lambda n: b" CDX" + b" a" * n + b"\n" + b"a " * n, 50_000),
+    "objects in an index": ("a.cdxj", lambda n: b"a {" * n + b"}", 50_000),
+    "quotes in a table": ("a.csv", lambda n: b"text\n" + b'"' * n, 50_000),
+    "columns of a table": ("a.csv", lambda n: b"a," * n + b"text\n" + b"1," * n, 20_000),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_reading_a_file_takes_time_in_proportion_to_length(tmp_path: Path, name: str) -> None:
+    named, make, size = FILES[name]
+
+    def read(num: int) -> None:
+        (tmp_path / f"{num}-{named}").write_bytes(make(num))
+        read_all(tmp_path / f"{num}-{named}")
+
+    once, fourfold = seconds(read, size), seconds(read, 4 * size)
+    assert fourfold < 10 * once + 0.05
+
+
+def test_members_behind_broken_ones_are_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gristmill.pipeline.sources.members._MAX_WASTED_BYTES", 1 << 20)
+    whole = gzip.compress(b"WARC/1.0\r\nWARC-Type: resource\r\nContent-Length: 2\r\n\r\nok\r\n\r\n")
+    for tail in (1 << 10, 64 << 20):  # the second is more than broken members may inflate to
+        (tmp_path / "a.warc.gz").write_bytes(sharing_a_tail(3, tail) + whole)
+        found = read_all(tmp_path / "a.warc.gz")
+        assert [record.payload for record in records(found)] == [b"ok"]
+
+
+def test_a_record_behind_one_that_promises_too_much_is_read(tmp_path: Path) -> None:
+    whole = b"WARC/1.0\r\nWARC-Type: resource\r\nContent-Length: 2\r\n\r\nok\r\n\r\n"
+    for name, data in (("a.warc", LIE * 3 + whole * 2), ("a.warc.gz", gzip.compress(LIE * 3 + whole * 2))):
+        (tmp_path / name).write_bytes(data)
+        found = read_all(tmp_path / name)
+        assert [failure.error for failure in failures(found)] == ["truncated"] * 3
+        assert [record.payload for record in records(found)] == [b"ok", b"ok"]
+
+
+def test_a_body_of_brotli_is_bounded_in_memory() -> None:
+    body = brotli.compress(bytes(64 << 20), quality=5)
+    assert len(body) < 4000
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            decode_content(body, "br", 8 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_rows_that_a_file_only_claims_are_one_failure(tmp_path: Path) -> None:
+    nothing = pa.Array.from_buffers(pa.null(), 1 << 30, [None])
+    nulls = pa.RecordBatch.from_arrays([nothing], ["text"])
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), nulls.schema) as writer:
+        writer.write_batch(nulls)
+    (failure,) = failures(read_all(tmp_path / "a.arrow", "arrow"))
+    assert "1,073,741,824 rows are claimed by a file of" in failure.message
+    pq.write_table(pa.table({"text": pa.nulls(2 << 20, pa.string())}), tmp_path / "a.parquet")
+    (failure,) = failures(read_all(tmp_path / "a.parquet", "parquet"))
+    assert failure.error == "damaged_row_group" and "2,097,152 rows are claimed" in failure.message
+
+
+@pytest.mark.parametrize("offset", [-1, 10**400, 1 << 70, 1e300])
+def test_an_offset_beyond_any_file_is_a_failed_line_of_an_index(tmp_path: Path, offset: float) -> None:
+    said = {"url": "http://a.org/", "filename": str(tmp_path / "a.warc.gz"), "offset": offset, "length": "10"}
+    (tmp_path / "a.cdxj").write_text(f"org,a)/ 2024 {json.dumps(said)}\n")
+    (failure,) = failures(read_all(tmp_path / "a.cdxj", "cdx"))
+    assert failure.error == "not_cdx"

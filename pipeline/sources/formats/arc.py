@@ -27,19 +27,20 @@ class Arc:
     name = "arc"
     start = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:[^\s]")
 
-    def find_restart(self, data: bytes, at: int) -> int:
+    def find_restart(self, data: bytes, at: int, end: int | None = None) -> int:
         """Each line that begins like a URL is looked at once: one pattern for the whole header would try
         every way to divide it."""
-        position = max(at - 1, 0)
-        while found := _URL_LINE.search(data, position):
+        position, end = max(at - 1, 0), len(data) if end is None else end
+        while found := _URL_LINE.search(data, position, end):
             start, position = found.start() + 1, found.end()
-            end = data.find(b"\n", start, start + _MAX_LINE_BYTES)
-            if start >= at and end > 0 and _fields(data[start:end]):
+            line_end = data.find(b"\n", start, min(start + _MAX_LINE_BYTES, end))
+            if start >= at and line_end > 0 and _fields(data[start:line_end]):
                 return start
         return -1
 
-    def head_end(self, data: bytes) -> int:
-        return data.find(b"\n") + 1 or -1
+    def head_end(self, data: bytes, at: int = 0) -> int:
+        end = data.find(b"\n", at) + 1
+        return end - at if end else -1
 
     def parse_head(self, head: bytes) -> Head:
         found = _fields(head)

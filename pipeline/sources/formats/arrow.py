@@ -13,6 +13,7 @@ from gristmill.pipeline.sources.arrow_rows import (
     one_line,
     repeated_column,
     rows_of,
+    too_many_rows,
     wanted_paths,
 )
 from gristmill.pipeline.sources.format import InputFormat
@@ -40,6 +41,8 @@ def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> I
         return
     try:
         for batch in _batches(window):
+            if claimed := too_many_rows(end + batch.num_rows, window.size):
+                raise pa.ArrowInvalid(claimed)
             row, end = end, end + batch.num_rows
             if twice := repeated_column(batch.schema, settings):
                 raise pa.ArrowInvalid(f"the file has two columns `{twice}`")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 64
 _NUM_THREADS = 8
 _MAX_LINE_BYTES = 1 << 20
+_MAX_OFFSET = 1 << 62
 # The letters of a CDX header (archive.org/web/researcher/cdx_legend.php) and the order of eleven fields.
 _LETTERS = {"a": "url", "m": "mime", "s": "status", "S": "length", "V": "offset", "g": "filename"}
 _ELEVEN = ["N", "b", "a", "m", "s", "k", "r", "M", "S", "V", "g"]
@@ -215,9 +216,9 @@ def _row(said: Mapping[str, Any]) -> IndexRow | None:
     found = {name: next((said[key] for key in keys if key in said), None) for name, keys in _COLUMNS.items()}
     try:
         offset, length = int(found["offset"]), int(found["length"])  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    if not isinstance(found["filename"], str) or not found["filename"]:
+    if not 0 <= offset <= _MAX_OFFSET or not isinstance(found["filename"], str) or not found["filename"]:
         return None
     status = str(found["status"])
     languages = tuple(str(found["languages"] or "").split(","))

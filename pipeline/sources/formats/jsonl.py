@@ -68,7 +68,7 @@ def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings)
         except Damaged as damage:
             # What is pending was cut; whole lines before it are already out.
             lost_from = members.offset
-            end = members.resync(lost_from + 1)
+            end = members.resync(members.behind_damage(lost_from, window.size))
             lines.drop()
             yield Failure(damage.error, damage.message, Origin(source.path, lost_from, end - lost_from), 0)
     yield from lines.finish()

@@ -15,6 +15,7 @@ from gristmill.pipeline.sources.arrow_rows import (
     one_line,
     repeated_column,
     rows_of,
+    too_many_rows,
 )
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
@@ -43,6 +44,10 @@ def read_parquet(window: ByteWindow, source: InputRange, settings: SourceSetting
         return
     starts = [_first_byte(file.metadata.row_group(number)) for number in range(file.num_row_groups)]
     owned = [number for number, start in enumerate(starts) if source.start <= start < source.end]
+    claimed = too_many_rows(sum(file.metadata.row_group(number).num_rows for number in owned), window.size)
+    if claimed:
+        yield Failure("damaged_row_group", claimed, Origin(source.path, source.start, window.size), 0)
+        owned = []
     for number in owned:
         yield from _row_group(file, number, source.path, settings)
     bounds = [*starts, window.size]

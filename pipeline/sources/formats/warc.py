@@ -27,16 +27,17 @@ class Warc:
     name = "warc"
     start = re.compile(rb"WARC/\d\.\d+\s")
 
-    def find_restart(self, data: bytes, at: int) -> int:
+    def find_restart(self, data: bytes, at: int, end: int | None = None) -> int:
         """The blank line before a record may lie before `at`."""
-        found = _RESTART.search(data, max(at - 4, 0))
+        end = len(data) if end is None else end
+        found = _RESTART.search(data, max(at - 4, 0), end)
         while found and found.start(1) < at:
-            found = _RESTART.search(data, found.start(1))
+            found = _RESTART.search(data, found.start(1), end)
         return found.start(1) if found else -1
 
-    def head_end(self, data: bytes) -> int:
-        found = _HEAD_END.search(data)
-        return found.end() if found else -1
+    def head_end(self, data: bytes, at: int = 0) -> int:
+        found = _HEAD_END.search(data, at)
+        return found.end() - at if found else -1
 
     def parse_head(self, head: bytes) -> Head:
         brief = _NOT_DOCUMENT.search(head), _LENGTH.search(head)
