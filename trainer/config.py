@@ -155,6 +155,7 @@ class Settings:
     threads: int = 0  # CPU threads; 0: torch's choice
     log_every: int = 10
     eval_every: int = 0  # 0: before and after only
+    tasks: tuple[str, ...] = ()  # files of rows as `evaluate` reads them, scored with each evaluation
     eval_tokens: int = 0  # tokens per source; 0: the whole held-out set
     save_every: int = 0  # permanent checkpoints; 0: only the last step's
     ephemeral_every: int = 500  # checkpoints that go when newer ones come; 0: none

@@ -18,6 +18,8 @@ less than half a context before it.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,11 +28,13 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from gristmill.trainer.checkpoint import find
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.loader import IGNORED
 from gristmill.trainer.model import Model
+from gristmill.trainer.parallel import Group, process_group
 from gristmill.trainer.rows import kind_of, prompt_of, read_rows
 from gristmill.trainer.tokenizer import ShardTokenizer, load_tokenizer
 
@@ -56,20 +60,53 @@ class ScoredWindow(NamedTuple):
     first: int
 
 
-def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, Any]:
-    """Return the metrics of every kind of row the file holds."""
-    model, meta = load_model(checkpoint, device)
-    tokenizer = load_tokenizer(find(checkpoint), meta.eos_id)
+@dataclass(frozen=True)
+class Scorer:
+    """What texts are scored with: token ids (rows, T) to logits, on this rank's share of the batches.
+
+    With `shape`, (rows, T) of every batch: what is compiled for one shape is not compiled again.
+    """
+
+    logits: Callable[[Tensor], Tensor]
+    context: int
+    vocab: int
+    group: Group
+    shape: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, model: Model) -> Scorer:
+        alone = Group(0, 1, model.embed.weight.device)
+        return cls(model, model.config.context, model.config.vocab, alone)
+
+
+def evaluate(checkpoint: Path, file: Path, device: str = "auto", dtype: str = "auto") -> dict[str, Any]:
+    """Return the metrics of every kind of row the file holds.
+
+    Where torchrun's or Slurm's variables name several ranks, each scores its share and all return the same.
+    """
     rows = list(read_rows(file))
+    with process_group(device) as group:
+        model, meta = load_model(checkpoint, device, dtype, group)
+        tokenizer = load_tokenizer(find(checkpoint), meta.eos_id)
+        scorer = dataclasses.replace(Scorer.of(model), group=group)
+        found = evaluate_rows(scorer, tokenizer, meta.eos_id, rows)
+    kind = str(model.dtype).removeprefix("torch.")
+    return {"checkpoint": str(find(checkpoint)), "step": meta.step, "dtype": kind, **found}
+
+
+def evaluate_rows(
+    scorer: Scorer, tokenizer: ShardTokenizer, eos_id: int, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the metrics of every kind among some rows, the same on every rank."""
 
     def score(pairs: list[tuple[str, str]]) -> list[Continuation]:
-        return score_pairs(model, tokenizer, meta.eos_id, pairs)
+        return score_pairs(scorer, tokenizer, eos_id, pairs)
 
     found = {kind: [row for row in rows if kind_of(row) == kind] for kind in ("text", "answer", "choices")}
-    out: dict[str, Any] = {"checkpoint": str(find(checkpoint)), "step": meta.step}
+    out: dict[str, Any] = {}
     if found["text"]:
         texts = [row["text"] for row in found["text"]]
-        out |= _texts(texts, *_score_texts(model, tokenizer, meta.eos_id, texts))
+        out |= _texts(texts, *_score_texts(scorer, tokenizer, eos_id, texts))
     if found["answer"]:
         pairs = [(prompt_of(row), row["answer"]) for row in found["answer"]]
         out["answer"] = _answers(score(pairs))
@@ -79,12 +116,12 @@ def evaluate(checkpoint: Path, file: Path, device: str = "auto") -> dict[str, An
 
 
 def _score_texts(
-    model: Model, tokenizer: ShardTokenizer, eos_id: int, texts: list[str]
+    scorer: Scorer, tokenizer: ShardTokenizer, eos_id: int, texts: list[str]
 ) -> tuple[list[Continuation], list[Continuation]]:
     """Score whole texts, and the last word of those that have words before it, in one pass."""
     joined = [_joined(tokenizer, *_before_last_word(text)) for text in texts]
     rows = [[eos_id, *ids] for ids, _ in joined]
-    tokens = token_scores(model, rows, [1] * len(rows))
+    tokens = token_scores(scorer, rows, [1] * len(rows))
     words = [
         _summed(scores[seam:])
         for text, (_, seam), scores in zip(texts, joined, tokens, strict=True)
@@ -101,13 +138,13 @@ def _before_last_word(text: str) -> tuple[str, str]:
 
 
 def score_pairs(
-    model: Model, tokenizer: ShardTokenizer, eos_id: int, pairs: list[tuple[str, str]]
+    scorer: Scorer, tokenizer: ShardTokenizer, eos_id: int, pairs: list[tuple[str, str]]
 ) -> list[Continuation]:
     """Score each continuation after its prompt; both are encoded as one text, cut where the prompt's tokens
     end."""
     whole = [[eos_id, *_joined(tokenizer, prompt, rest)[0]] for prompt, rest in pairs]
     firsts = [1 + _joined(tokenizer, prompt, rest)[1] for prompt, rest in pairs]
-    return score_tokens(model, whole, firsts)
+    return score_tokens(scorer, whole, firsts)
 
 
 def _joined(tokenizer: ShardTokenizer, prompt: str, rest: str) -> tuple[list[int], int]:
@@ -118,9 +155,9 @@ def _joined(tokenizer: ShardTokenizer, prompt: str, rest: str) -> tuple[list[int
     return both, shared
 
 
-def score_tokens(model: Model, rows: list[list[int]], firsts: list[int]) -> list[Continuation]:
+def score_tokens(scorer: Scorer | Model, rows: list[list[int]], firsts: list[int]) -> list[Continuation]:
     """Score tokens `first` to the end of each row of ids."""
-    return [_summed(scores) for scores in token_scores(model, rows, firsts)]
+    return [_summed(scores) for scores in token_scores(scorer, rows, firsts)]
 
 
 def _summed(scores: list[tuple[float, bool]]) -> Continuation:
@@ -130,48 +167,64 @@ def _summed(scores: list[tuple[float, bool]]) -> Continuation:
 
 
 @torch.no_grad()
-def token_scores(model: Model, rows: list[list[int]], firsts: list[int]) -> list[list[tuple[float, bool]]]:
+def token_scores(
+    scorer: Scorer | Model, rows: list[list[int]], firsts: list[int]
+) -> list[list[tuple[float, bool]]]:
     """Return nats, and whether greedy decoding would have taken it, of each token from `first` on, in batches
-    of rows of like length."""
-    context, device = model.config.context, model.embed.weight.device
+    of rows of like length; ranks take batches in turn, as many as each other, and tell each other."""
+    scorer = scorer if isinstance(scorer, Scorer) else Scorer.of(scorer)
+    group = scorer.group
     windows = [
         ScoredWindow(i, *window)
         for i, row in enumerate(rows)
-        for window in _windows(len(row), firsts[i], context)
+        for window in _windows(len(row), firsts[i], scorer.context)
     ]
     windows.sort(key=lambda window: window.stop - window.start)
-    found: list[list[tuple[float, bool]]] = [
-        [(0.0, True)] * (len(row) - first) for row, first in zip(rows, firsts, strict=True)
-    ]
-    for part in _batches(windows, LOGITS_AT_ONCE // model.config.vocab):
-        tokens = torch.zeros(len(part), part[-1].stop - part[-1].start - 1, dtype=torch.int64)
-        targets = torch.full_like(tokens, IGNORED)
-        for place, window in enumerate(part):
-            ids = torch.tensor(rows[window.row][window.start : window.stop])
-            tokens[place, : len(ids) - 1] = ids[:-1]
-            targets[place, window.first - window.start - 1 : len(ids) - 1] = ids[
-                window.first - window.start :
-            ]
-        tokens, targets = tokens.to(device), targets.to(device)
-        logits = model(tokens).float()
+    lengths = [len(row) - first for row, first in zip(rows, firsts, strict=True)]
+    begins = [0, *itertools.accumulate(lengths)]
+    nats, right = torch.zeros(2, begins[-1], dtype=torch.float64)
+    batches = list(_batches(windows, scorer))
+    for turn in range(-(-len(batches) // group.world)):
+        place = turn * group.world + group.rank
+        mine = place < len(batches)  # a forward pass may be collective: who has none left scores another's
+        part = batches[place] if mine else batches[0][:1]
+        tokens, targets = (each.to(group.device) for each in _padded(part, rows, scorer.shape))
+        logits = scorer.logits(tokens).float()
         losses = F.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
         ).view_as(targets)
-        right = logits.argmax(-1) == targets
-        for place, window in enumerate(part):
+        taken = logits.argmax(-1) == targets
+        for line, window in enumerate(part if mine else []):
             inside = slice(window.first - window.start - 1, window.stop - window.start - 1)
-            first = window.first - firsts[window.row]
-            found[window.row][first : first + window.stop - window.first] = zip(
-                losses[place, inside].tolist(), right[place, inside].tolist(), strict=True
-            )
-    return found
+            at = begins[window.row] + window.first - firsts[window.row]
+            own = slice(at, at + window.stop - window.first)
+            nats[own], right[own] = losses[line, inside].double().cpu(), taken[line, inside].double().cpu()
+    group.sum(nats), group.sum(right)
+    both = list(zip(nats.tolist(), (right > 0.5).tolist(), strict=True))
+    return [both[begin:end] for begin, end in itertools.pairwise(begins)]
 
 
-def _batches(windows: list[ScoredWindow], num_tokens: int) -> Iterator[list[ScoredWindow]]:
-    """Group windows, sorted by length, into batches of about `num_tokens` with their padding."""
+def _padded(
+    part: list[ScoredWindow], rows: list[list[int]], shape: tuple[int, int] | None
+) -> tuple[Tensor, Tensor]:
+    """Return the inputs of a batch's windows, padded behind, and the targets that are scored."""
+    size = shape or (len(part), part[-1].stop - part[-1].start - 1)
+    tokens = torch.zeros(size, dtype=torch.int64)
+    targets = torch.full_like(tokens, IGNORED)
+    for line, window in enumerate(part):
+        ids = torch.tensor(rows[window.row][window.start : window.stop])
+        tokens[line, : len(ids) - 1] = ids[:-1]
+        targets[line, window.first - window.start - 1 : len(ids) - 1] = ids[window.first - window.start :]
+    return tokens, targets
+
+
+def _batches(windows: list[ScoredWindow], scorer: Scorer) -> Iterator[list[ScoredWindow]]:
+    """Group windows, sorted by length, into batches whose logits fit, or of as many rows as `shape` has."""
+    num_tokens = LOGITS_AT_ONCE // scorer.vocab
     part: list[ScoredWindow] = []
     for window in windows:
-        if part and (window.stop - window.start) * (len(part) + 1) > num_tokens:
+        longer = (window.stop - window.start) * (len(part) + 1) > num_tokens
+        if part and (len(part) == scorer.shape[0] if scorer.shape else longer):
             yield part
             part = []
         part.append(window)

@@ -68,6 +68,12 @@ def _typed(hint: Any, value: Any, at: str) -> Any:
         return value
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
+        if kinds[1:] == (...,):
+            if not isinstance(value, (list, tuple)):
+                raise UsageError(
+                    f"`{at}` must be a list, got {value!r}", hint=f'did you mean `{at}=["{value}"]`?'
+                )
+            return tuple(_typed(kinds[0], part, at) for part in value)
         if not isinstance(value, (list, tuple)) or len(value) != len(kinds):
             raise UsageError(f"`{at}` must be a list of {len(kinds)} numbers, got {value!r}")
         return tuple(_typed(kind, part, at) for kind, part in zip(kinds, value, strict=True))

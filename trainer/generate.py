@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from gristmill.trainer.attention import KVCache
 from gristmill.trainer.checkpoint import Meta, find, load
 from gristmill.trainer.devices import compute_dtype
 from gristmill.trainer.model import Model
-from gristmill.trainer.parallel import torch_device
+from gristmill.trainer.parallel import Group, process_group, torch_device
 from gristmill.trainer.tokenizer import check_text, load_tokenizer
 
 Ids = list[int]
@@ -64,21 +65,38 @@ class Sampling:
             raise UsageError("beams search for the likeliest text, a temperature samples: choose one")
 
 
-def load_model(path: Path, device: str = "auto", dtype: str = "fp32") -> tuple[Model, Meta]:
-    """Load the newest checkpoint of a run folder, or the one named, ready for inference."""
+def load_model(
+    path: Path, device: str = "auto", dtype: str = "fp32", group: Group | None = None
+) -> tuple[Model, Meta]:
+    """Load the newest checkpoint of a run folder, or the one named, ready for inference; `dtype` auto is bf16
+    on a GPU that has it, fp32 on a CPU."""
     folder = find(path)
     meta = Meta.read(folder)
-    place = torch_device(device)
+    place = group.device if group else torch_device(device)
+    dtype = "fp32" if dtype == "auto" and place.type == "cpu" else dtype
     model = Model(meta.model).to(place)
     load(folder, {f"model.{name}": tensor for name, tensor in model.named_parameters()})
     model.dtype = compute_dtype(dtype, place)
     return model.eval(), meta
 
 
-def complete(path: Path, prompts: list[str], sampling: Sampling, device: str = "auto") -> list[str]:
+def complete(
+    path: Path, prompts: list[str], sampling: Sampling, device: str = "auto", dtype: str = "auto"
+) -> list[str]:
     """Continue texts with the model and tokenizer of a run folder; return the continuations without the
-    prompts."""
-    model, meta = load_model(path, device)
+    prompts.
+
+    Where torchrun's or Slurm's variables name several ranks, each continues its share; all return all.
+    """
+    with process_group(device) as group:
+        model, meta = load_model(path, device, dtype, group)
+        own = _complete(model, meta, path, prompts, sampling, group)
+        return [text for part in zip_longest(*group.gather(own)) for text in part if text is not None]
+
+
+def _complete(
+    model: Model, meta: Meta, path: Path, prompts: list[str], sampling: Sampling, group: Group
+) -> list[str]:
     tokenizer = load_tokenizer(find(path), meta.eos_id)
     ids = []
     for prompt in prompts:
@@ -86,14 +104,20 @@ def complete(path: Path, prompts: list[str], sampling: Sampling, device: str = "
             ids.append([meta.eos_id, *tokenizer.encode(check_text(prompt))])
         except ValueError as error:
             raise UsageError(f"a prompt cannot be encoded: {error}") from error
-    return [
-        tokenizer.decode(out)
-        for out in generate(model, ids, meta.eos_id, sampling, min(tokenizer.size, meta.model.vocab))
-    ]
+    vocab, mine = min(tokenizer.size, meta.model.vocab), slice(group.rank, None, group.world)
+    keys = row_keys(ids, sampling.seed)[mine]  # of all prompts: equal ones on two ranks are drawn apart
+    return [tokenizer.decode(out) for out in generate(model, ids[mine], meta.eos_id, sampling, vocab, keys)]
 
 
 @torch.no_grad()
-def generate(model: Model, prompts: list[Ids], eos_id: int, sampling: Sampling, vocab: int = 0) -> list[Ids]:
+def generate(
+    model: Model,
+    prompts: list[Ids],
+    eos_id: int,
+    sampling: Sampling,
+    vocab: int = 0,
+    keys: list[int] | None = None,
+) -> list[Ids]:
     """Return the tokens that follow each prompt, up to EOS (left out), `max_tokens` or the end of the
     context.
 
@@ -108,14 +132,14 @@ def generate(model: Model, prompts: list[Ids], eos_id: int, sampling: Sampling, 
     if sampling.num_beams > 1:
         return [_beam_search(model, prompt, eos_id, sampling, vocab) for prompt in prompts]
     out: list[Ids] = []
-    keys = _keys(prompts, sampling.seed)
+    keys = row_keys(prompts, sampling.seed) if keys is None else keys
     for start in range(0, len(prompts), sampling.batch):
         part = slice(start, start + sampling.batch)
         out += _sample(model, prompts[part], keys[part], eos_id, sampling, vocab)
     return out
 
 
-def _keys(prompts: list[Ids], seed: int) -> list[int]:
+def row_keys(prompts: list[Ids], seed: int) -> list[int]:
     """Return the seed of each row's draws."""
     seen: Counter[str] = Counter()
     keys = []

@@ -39,6 +39,18 @@ EVAL_KEYS = (
     "entropy",
 )
 
+TASK_KEYS = (
+    "step",
+    "task",
+    "kind",
+    "rows",
+    "accuracy",
+    "accuracy_per_byte",
+    "perplexity",
+    "bits_per_byte",
+    "log_likelihood",
+)
+
 
 class Log:
     """Append rows to a run's log and tell a person on stderr; only rank 0 writes."""
@@ -61,6 +73,9 @@ class Log:
 
     def evaluation(self, **values: Any) -> None:
         self._write({"event": "eval"} | {key: values[key] for key in EVAL_KEYS})
+
+    def task(self, **values: Any) -> None:
+        self._write({"event": "task"} | {key: values.get(key) for key in TASK_KEYS})
 
     def skipped(self, step: int, loss: float, grad_norm: float, documents: list[str]) -> None:
         """Keep what a step that was not taken had read: the ids of its documents."""

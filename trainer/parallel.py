@@ -8,7 +8,7 @@ import datetime
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,8 @@ from gristmill.trainer.float8 import use_float8
 from gristmill.trainer.model import Model, num_parameters
 from gristmill.trainer.moe import Experts
 from gristmill.trainer.slurm import ranks_of_srun
+
+T = TypeVar("T")
 
 FSDP_FROM = 1_000_000_000  # parameters
 
@@ -58,6 +60,14 @@ class Group:
     def any(self, flag: bool) -> bool:
         """Agree whether the flag is up on any rank."""
         return bool(self.sum(torch.tensor(float(flag))) > 0) if self.world > 1 else flag
+
+    def gather(self, value: T) -> list[T]:
+        """Return what each rank has, on every rank."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, value)
+        return found
 
     def barrier(self) -> None:
         if self.world > 1:
@@ -119,14 +129,17 @@ def wrap(model: Model, settings: Settings, group: Group) -> nn.Module:
     names."""
     if settings.float8:
         use_float8(model, group.device, settings.float8_scales)
-    compiled = settings.compile == "on" or (settings.compile == "auto" and group.device.type == "cuda")
-    if compiled:
+    if is_compiled(settings, group):
         compile_blocks(model)
     if group.world == 1:
         return model
     if not is_sharded(model, settings, group):
         return _replicate(model, group)
     return _shard(model, device_mesh(settings.mesh, group), settings.mesh.reshard == "forward")
+
+
+def is_compiled(settings: Settings, group: Group) -> bool:
+    return settings.compile == "on" or (settings.compile == "auto" and group.device.type == "cuda")
 
 
 def compile_blocks(model: Model, **how: Any) -> None:

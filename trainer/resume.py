@@ -29,7 +29,7 @@ FIXED = (
     "optimizer.mup_base_width",
 )
 # These change what the numbers of a log mean or how the model goes on, so they are said.
-SAID = ("optimizer", "loss", "steps", "dtype", "float8", "heldout", "eval_tokens", "spike_window")
+SAID = ("optimizer", "loss", "steps", "dtype", "float8", "heldout", "eval_tokens", "spike_window", "tasks")
 SAID_TOO = ("spike_sigmas", "max_skipped")
 
 

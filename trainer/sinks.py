@@ -13,6 +13,7 @@ Sink = Callable[[int, dict[str, float]], None]
 
 STEP = ("loss", "lr", "grad_norm", "tokens_per_s", "mfu", "memory_bytes", "epoch")
 EVALUATION = ("loss", "bits_per_byte", "entropy")
+TASK = ("accuracy", "accuracy_per_byte", "perplexity", "bits_per_byte")
 
 
 def scalars(row: dict[str, Any]) -> dict[str, float]:
@@ -21,6 +22,8 @@ def scalars(row: dict[str, Any]) -> dict[str, float]:
         names = {f"train/{key}": row[key] for key in STEP}
     elif row["event"] == "eval":
         names = {f"heldout/{row['source']}/{key}": row[key] for key in EVALUATION}
+    elif row["event"] == "task":
+        names = {f"tasks/{row['task']}/{row['kind']}/{key}": row[key] for key in TASK}
     else:
         return {}
     return {name: float(value) for name, value in names.items() if value is not None}

@@ -185,6 +185,11 @@ def load_tokenizer(folder: Path, eos_id: int | None = None) -> ShardTokenizer:
             where=str(folder),
             hint="copy the one that the shards were encoded with beside the checkpoints",
         )
+    return open_tokenizer(path, eos_id)
+
+
+def open_tokenizer(path: Path, eos_id: int | None = None) -> ShardTokenizer:
+    """Load a tokenizer by its file, with the id that ends its documents."""
     opened: dict[str, Callable[[Path, Reading, int | None], ShardTokenizer]] = {
         "sentencepiece": SentencePiece,
         "huggingface": HuggingFace,

@@ -18,44 +18,40 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gristmill.errors import InputError, Interrupted, StepFailed, UsageError
-from gristmill.stores import write_text
+from gristmill.errors import Interrupted, StepFailed, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
-from gristmill.trainer.balance import Balance, balance
 from gristmill.trainer.branch import fork, with_trunk
+from gristmill.trainer.build import build, model_config
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load
 from gristmill.trainer.config import Settings
 from gristmill.trainer.devices import compute_dtype
 from gristmill.trainer.documents import documents
+from gristmill.trainer.evaluate import LOGITS_AT_ONCE, Scorer
 from gristmill.trainer.heldout import HeldOut
-from gristmill.trainer.hf import load_weights, start_config
-from gristmill.trainer.initialise import init_weights
+from gristmill.trainer.hf import start_config
 from gristmill.trainer.loader import BatchLoader, TokenBatch, prefetch
 from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
-from gristmill.trainer.model import Model, flops_per_token, num_parameters
+from gristmill.trainer.model import flops_per_token, num_parameters
 from gristmill.trainer.moe import shares
 from gristmill.trainer.optimizer import Optimizer
 from gristmill.trainer.parallel import (
     Group,
     accumulate,
     determinism,
-    is_sharded,
+    is_compiled,
     process_group,
     reshard,
     settle,
-    wrap,
 )
 from gristmill.trainer.profiling import Profiler, memory_snapshot
 from gristmill.trainer.remote import open_shards
@@ -66,6 +62,8 @@ from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.sinks import open_sinks
 from gristmill.trainer.spikes import SpikeFilter
 from gristmill.trainer.stopping import Signals, only_run
+from gristmill.trainer.summary import by_step, ended_run, of_log, write_summary
+from gristmill.trainer.tasks import open_tasks, spell_task
 from gristmill.trainer.tokenizer import copy_tokenizer
 from gristmill.trainer.told import spell_seconds
 
@@ -97,31 +95,6 @@ def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
             return Training(settings, group, shards, config).train()
 
 
-def model_config(settings: Settings, shards: ShardSet) -> ModelConfig:
-    """Return the model's shape: as the settings or the folder to start from say, with the shards'
-    vocabulary."""
-    if shards.num_tokens == 0:
-        raise InputError(
-            "the shard set is empty: no tokens", where=settings.shards, hint="check what the mixture kept"
-        )
-    config = start_config(settings)[0] if settings.init else settings.model
-    scaling = config.rope_scaling
-    if scaling.kind in ("yarn", "llama3") and not scaling.original_context:
-        raise UsageError(
-            f"`model.rope_scaling` {scaling.kind} needs `original_context`: the context before",
-            hint="say model.rope_scaling.original_context",
-        )
-    if config.vocab == 0:
-        return dataclasses.replace(config, vocab=shards.vocab)
-    if config.vocab < shards.vocab:
-        raise UsageError(
-            f"the model's vocabulary is {config.vocab}, the shards' {shards.vocab}:"
-            " some ids would have no embedding",
-            where=str(shards.folder), hint="leave model.vocab out: it is taken from the shards",
-        )  # fmt: skip
-    return config
-
-
 class Training:
     """One run: model, optimizer, loader and log, and the loop over steps."""
 
@@ -142,6 +115,7 @@ class Training:
         if heldout is not None and heldout.num_tokens:
             _refuse_other_tokenizer(self.shards, heldout)
             self.heldout = HeldOut(heldout, self.config.context, settings.eval_tokens)
+        self.tasks = open_tasks(settings.tasks, self.shards)
         if settings.batch % group.world:
             raise UsageError(
                 f"`batch` {settings.batch} does not divide among {group.world} ranks",
@@ -149,7 +123,8 @@ class Training:
             )
         self.rows = settings.batch // group.world
         self.micro = min(settings.micro_batch or self.rows, self.rows)
-        self.model, self.module = self._build()
+        drawn = self.newest is None and not self.trunk  # what a checkpoint holds is neither drawn nor read
+        self.model, self.module = build(settings, config, group, drawn)
         capped = self.config.attention_softcap > 0
         kernel = document_kernel(
             settings.attention, group.device, self.model.dtype, self.config.head_dim, capped
@@ -364,53 +339,55 @@ class Training:
         return self.module(batch.inputs, batch.positions if masked else None, batch.targets, mask=mask, **how)
 
     def _evaluation_due(self) -> bool:
-        """Say whether this step is to be scored and no row of the log has done so."""
+        """Say whether this step is to be scored and the log lacks some of its rows."""
         every = self.settings.eval_every
         due = self.step in (0, self.steps) or (every > 0 and self.step % every == 0)
-        done = self.group.any(self.heldout is not None and self.step in self._evaluations())
-        return due and not done and self.heldout is not None
+        lacks = self.heldout is not None and self.step not in by_step(self.log, "eval")
+        lacks = lacks or (bool(self.tasks) and self.step not in by_step(self.log, "task"))
+        return due and self.group.any(lacks and self.group.rank == 0)
 
     def _evaluate(self) -> None:
-        if self.heldout is None:
-            return
-        with self._pause():
-            rows = self.heldout.evaluate(self._forward, self.micro, self.group, self._asked_to_stop)
-            reshard(self.module)
-        if rows is None:
-            self._stop()
-            return
-        for row in rows:
-            self.log.evaluation(step=self.step, **row)
-        last = rows[-1]
-        per_byte = "" if last["bits_per_byte"] is None else f", {last['bits_per_byte']:.4f} bits per byte"
-        self.log.say(
-            f"held-out at step {self.step}: loss {last['loss']:.4f}{per_byte} over {last['bytes']:,} bytes"
-        )
+        if self.heldout is not None:
+            with self._pause():
+                rows = self.heldout.evaluate(self._forward, self.micro, self.group, self._asked_to_stop)
+                reshard(self.module)
+            if rows is None:
+                self._stop()
+                return
+            for row in rows:
+                self.log.evaluation(step=self.step, **row)
+            last = rows[-1]
+            bits = last["bits_per_byte"]
+            per_byte = "" if bits is None else f", {bits:.4f} bits per byte"
+            said = f"loss {last['loss']:.4f}{per_byte} over {last['bytes']:,} bytes"
+            self.log.say(f"held-out at step {self.step}: {said}")
+        self._score_tasks()
 
-    def _build(self) -> tuple[Model, nn.Module]:
-        """Return the model and the module to call; weights are drawn once they lie where they will stay."""
-        settings, device = self.settings, self.group.device
-        with torch.device("meta"):
-            model = Model(self.config)
-        model.dtype, model.recompute = compute_dtype(settings.dtype, device), settings.checkpointing
-        for block in model.blocks:
-            block.selective = settings.checkpointing == "selective"  # type: ignore[assignment]
-        if is_sharded(model, settings, self.group):
-            module = wrap(model, settings, self.group)
-            model.to_empty(device=device)
-            self._fill(model)
-            return model, module
-        model.to_empty(device=device)
-        self._fill(model)  # before it is wrapped: replicas copy rank 0's weights
-        return model, wrap(model, settings, self.group)
+    def _score_tasks(self) -> None:
+        """Score the files of `tasks`; a signal between two stops the run, and they are scored again."""
+        found = []
+        for task in self.tasks:
+            if self._asked_to_stop():
+                self._stop()
+            with self._pause():
+                found += task.score(self._scorer())
+                reshard(self.module)
+        for row in found:
+            self.log.task(step=self.step, **row)
+        if found:
+            self.log.say(f"tasks at step {self.step}: {'; '.join(map(spell_task, found))}")
 
-    def _fill(self, model: Model) -> None:
-        if self.newest is not None or self.trunk:
-            return  # what a checkpoint holds is neither drawn nor read before
-        if self.settings.init:
-            load_weights(Path(self.settings.init), model)
-        else:
-            init_weights(model, self.settings.seed, self.settings.optimizer.mup_base_width)
+    def _scorer(self) -> Scorer:
+        """Score by the module that trains; what is compiled gets batches of one shape."""
+        context, vocab = self.config.context, self.config.vocab
+        rows = max(1, min(self.micro, LOGITS_AT_ONCE // (context * vocab)))
+        shape = (rows, context) if is_compiled(self.settings, self.group) else None
+        return Scorer(self._logits, context, vocab, self.group, shape)
+
+    def _logits(self, tokens: Tensor) -> Tensor:
+        whole = torch.arange(tokens.shape[1]).expand_as(tokens.cpu()) if self.special_scores else None
+        logits: Tensor = self.module(tokens, mask=None if whole is None else self.masks(whole))
+        return logits
 
     def _state(self) -> dict[str, Tensor]:
         """Return what a checkpoint holds. Weights are those the optimizer updates, fp32 and sharded: what
@@ -504,58 +481,24 @@ class Training:
         error.exit_code = 128 + number
         raise error
 
-    def _evaluations(self) -> dict[int, list[dict[str, Any]]]:
-        """Return the evaluations of the run so far, also those before it was interrupted, by step."""
-        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for row in self.log.rows("eval"):
-            found[row["step"]].append(
-                {key: value for key, value in row.items() if key not in ("event", "step")}
-            )
-        return found
-
     def _ended(self) -> dict[str, Any] | None:
         """Return the summary of a run that has nothing left to do, as rank 0 finds it."""
-        path = self.folder / "summary.json"
-        if self.group.rank or self.step < self.steps or not path.is_file():
+        if self.group.rank or self.step < self.steps:
             return None
-        summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        complete = summary["steps"] == self.steps and (
-            self.heldout is None or "after" in summary["evaluations"]
-        )
-        return summary if complete else None
-
-    def _balance(self) -> Balance:
-        """What became of every token of the shards in the steps so far, those of the trunk counted."""
-        skipped = [self._sample(row["step"] - 1) for row in self.log.rows("skip")]
-        missed = sum(self.loader.num_targets(first, self.settings.batch) for first in skipped)
-        return balance(self.loader, self._sample(self.step), missed)
+        return ended_run(self.folder, self.steps, self.heldout is not None)
 
     def _summary(self, seconds: float, steps: int) -> dict[str, Any]:
-        tokens = steps * self.step_tokens
-        evaluations = self._evaluations()
-        logged = self.log.rows("step")
+        speed = steps * self.step_tokens / max(1e-9, seconds - self.paused_in_all)
         summary = {
-            "parameters": num_parameters(self.model),
-            "steps": self.step,
-            "tokens": self.tokens,
-            "training_seconds": seconds,
-            "tokens_per_s": tokens / max(1e-9, seconds - self.paused_in_all),
-            "loss": logged[-1]["loss"] if logged else None,
-            "skipped": int(self.spikes.state["skipped"]),
-            "balance": self._balance().as_json(),
-            "checkpoint": str(self.checkpoints.newest()),
-            "evaluations": {
-                when: evaluations[step]
-                for when, step in (("before", 0), ("after", self.step))
-                if step in evaluations
-            },
-            "model": dataclasses.asdict(self.config),
-            "device": str(self.group.device),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-        }
+            "parameters": num_parameters(self.model), "steps": self.step, "tokens": self.tokens,
+            "training_seconds": seconds, "tokens_per_s": speed,
+            **of_log(self.log, self.step), "skipped": int(self.spikes.state["skipped"]),
+            "checkpoint": str(self.checkpoints.newest()), "model": dataclasses.asdict(self.config),
+            "device": str(self.group.device), "dtype": str(self.model.dtype).removeprefix("torch."),
+        }  # fmt: skip
         summary |= {"trunk": self.trunk} if self.trunk else {}
         if self.group.rank == 0:
-            write_text(self.folder / "summary.json", json.dumps(summary, indent=1))
+            write_summary(self.folder, summary)
         return summary
 
 

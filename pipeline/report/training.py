@@ -67,6 +67,8 @@ def _step(step: StepView, ngrams: Mapping[str, Mapping[str, Any]]) -> Html | Non
     ]
     if bits := _bits(evaluations):
         charts.insert(1, bits)
+    if tasks := _tasks([row for row in rows if row.get("event") == "task"]):
+        charts.append(tasks)
     body.append(tag("div", *charts, class_="cards"))
     if evaluations:
         body.append(_last_evaluation(evaluations, ngrams))
@@ -106,6 +108,21 @@ def _bits(evaluations: Sequence[Mapping[str, Any]]) -> Html | None:
     title = "Held-out bits per byte by source"
     keys = legend((item.class_, item.name) for item in curves)
     return figure(title, keys, lines(title, curves, "step", dots=True))
+
+
+def _tasks(rows: Sequence[Mapping[str, Any]]) -> Html | None:
+    """Accuracy on downstream tasks over steps, a curve per task and kind."""
+    named = [{**row, "name": f"{row['task']} {row['kind']}"} for row in rows]
+    curves = [
+        Line(name, points, f"s{index % 6}")
+        for index, name in enumerate(dict.fromkeys(row["name"] for row in named))
+        if (points := curve([row for row in named if row["name"] == name], "accuracy"))
+    ]
+    if not curves:
+        return None
+    title = "Accuracy on tasks"
+    keys = legend((item.class_, item.name) for item in curves)
+    return figure(title, keys, lines(title, curves, "step", dots=True, low=0.0))
 
 
 def _last_evaluation(

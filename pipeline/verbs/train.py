@@ -16,6 +16,8 @@ Checkpoint = Annotated[
     Path, typer.Argument(help="A run, a trainer's run folder, or one of its checkpoints.", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Dtype = Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 on a GPU that has it.")]
+Gpus = Annotated[int, typer.Option(help="GPUs that share the work, a process each; 0: this process.", min=0)]
 
 GROUP = listing.TOKENS
 
@@ -123,18 +125,23 @@ def generate(
     beams: Annotated[int, typer.Option(help="Search with this many beams; needs temperature 0.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    gpus: Gpus = 0,
     json: options.Json = False,
 ) -> None:
     """Continue texts with a trained model.
 
     Example: gristmill generate runs/a "The standard library"
     """
+    if gpus:
+        _on_ranks(gpus)
     import orjson
 
     from gristmill.trainer.generate import Sampling, complete
 
     sampling = Sampling(max_tokens, temperature, top_k, top_p, beams, seed=seed)
-    for prompt, text in zip(prompts, complete(_trained(checkpoint), prompts, sampling, device), strict=True):
+    texts = complete(_trained(checkpoint), prompts, sampling, device, dtype)
+    for prompt, text in zip(prompts, texts, strict=True) if _is_first_rank() else ():
         print(orjson.dumps({"prompt": prompt, "text": text}).decode() if json else prompt + text)
 
 
@@ -147,6 +154,8 @@ def evaluate(
         ),
     ],
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    gpus: Gpus = 0,
     json: options.Json = False,
 ) -> None:
     """Score a file: perplexity and bits per byte of texts and their last words, accuracy on answers and
@@ -158,7 +167,11 @@ def evaluate(
 
     from gristmill.trainer.evaluate import evaluate as scores
 
-    found = scores(_trained(checkpoint), file, device)
+    if gpus:
+        _on_ranks(gpus)
+    found = scores(_trained(checkpoint), file, device, dtype)
+    if not _is_first_rank():
+        return
     if json:
         print(orjson.dumps(found).decode())
         return
@@ -203,6 +216,20 @@ def average(
     from gristmill.trainer.average import average as write
 
     print(write(_trained(checkpoint), out, last))
+
+
+def _is_first_rank() -> bool:
+    """Whether this process speaks for all: torchrun and srun start a command once per rank."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
+def _on_ranks(gpus: int) -> None:
+    """Run this very command once per GPU, and end with its exit code."""
+    from gristmill.trainer.launch import launch
+
+    _check_gpus(gpus)
+    command = [sys.executable, "-m", "gristmill.pipeline.cli", *sys.argv[1:], "--gpus", "0"]
+    raise typer.Exit(launch(command, gpus))
 
 
 def _trained(checkpoint: Path) -> Path:

@@ -252,9 +252,14 @@ def test_the_n_gram_model_lies_beside_the_transformer_or_alone(tmp_path: Path) -
         {"event": "eval", "step": 5, "source": name, "docs": 2, "bytes": 800, "bits_per_byte": 1.25}
         for name in ("web", "all")
     ]
+    rows += [
+        {"event": "task", "step": step, "task": "arc", "kind": "choices", "accuracy": step / 10}
+        for step in (0, 5)
+    ]
     log = tmp_path / steps["train"] / "train" / "run" / "log.jsonl"
     log.parent.mkdir(parents=True)
     log.write_text("\n".join(map(json.dumps, rows)))
     write_run_file(tmp_path, steps, list(steps))
     page = render(read_view(tmp_path))
     assert "of the n-gram model" in page and page.count(">1.542<") == 2
+    assert "Accuracy on tasks" in page and "arc choices" in page

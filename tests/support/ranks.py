@@ -60,7 +60,7 @@ def start_ranks(
 
 
 def train_on_ranks(
-    runs: list[dict[str, Any]], folder: Path, ranks: int = 2, prelude: str = "", timeout: float = 300
+    runs: list[dict[str, Any]], folder: Path, ranks: int = 2, prelude: str = "", timeout: float = 1200
 ) -> str:
     """Train on several ranks to the end; return what rank 0 told."""
     processes = start_ranks(runs, folder, ranks, prelude)
