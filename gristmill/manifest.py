@@ -217,15 +217,24 @@ def put_manifest(manifest: Manifest) -> None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Open a step's manifest, checking its digest; raises IntegrityError when it is absent or altered."""
-    path = folder / MANIFEST
     remember_output(folder)
     try:
-        raw = read_file(path)
+        return _manifest(folder, read_file(folder / MANIFEST))
     except (FileNotFoundError, NotADirectoryError):
         raise IntegrityError(
             f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of"
             " gristmill"
         ) from None
+
+
+def read_manifests(folders: Sequence[Path]) -> Iterator[Manifest]:
+    """Open the manifests of several steps, in order; raises what `read_manifest` raises."""
+    if folders:
+        yield from store_of(folders[0]).side_by_side(read_manifest, folders)
+
+
+def _manifest(folder: Path, raw: bytes) -> Manifest:
+    path = folder / MANIFEST
     body, timing, _ = _open(path, raw)
     if body["format"] != FORMAT_VERSION:
         raise IntegrityError(

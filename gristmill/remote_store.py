@@ -9,6 +9,7 @@ a record may be put twice, with the same meaning, for two attempts of one task w
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
 import secrets
 import shutil
@@ -194,6 +195,22 @@ class RemoteStore:
             raise FileNotFoundError(errno.ENOENT, "no such object", url)
         return self.cache.get(_key(url, info), name, lambda path: self._download(url, path, info))
 
+    def sizes_below(self, folder: Url, names: Sequence[str]) -> dict[str, int]:
+        listed = self.walk(folder)
+        return {name: listed[url].size for name in names if (url := f"{folder}/{name}") in listed}
+
+    def read_anew(self, url: Url) -> Path:
+        """Return a local copy of what the store has now: that of the cache only where both have one MD5."""
+        url, name = str(url), Path(url).name
+        info = self.info(url)
+        if info is None or info.is_folder:
+            raise FileNotFoundError(errno.ENOENT, "no such object", url)
+        key = url if CONTENT_NAMED.search(url) else _key(url, info)
+        copy = self.cache.get(key, name, lambda path: self._download(url, path, info))
+        if f"ETag:{_md5(copy)}" == info.version:
+            return copy
+        return self.cache.get(f"{_key(url, info)}|anew", name, lambda path: self._download(url, path, info))
+
     def place(self, source: Path, url: Url, sha256: str) -> None:
         """Upload a finished local file and keep it in the cache; `sha256` is what it must still hash to."""
         etag, size = self.upload(source, url, sha256), source.stat().st_size
@@ -373,6 +390,11 @@ def _as_info(found: Mapping[str, Any]) -> Info:
     modified = found.get("LastModified") or found.get("created") or found.get("mtime") or 0.0
     seconds = modified.timestamp() if hasattr(modified, "timestamp") else float(modified)
     return Info(int(found.get("size") or 0), version_of(found), seconds, found["type"] == "directory")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _key(url: Url, info: Info) -> str:

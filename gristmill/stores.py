@@ -8,16 +8,18 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from gristmill.disk import named, read_file, storage_error
 from gristmill.location import RemotePath
 from gristmill.remote_store import Stretch, whole_stretch
 from gristmill.s3_uploads import Leftover
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -55,6 +57,15 @@ class Store(Protocol):
 
         Raises IntegrityError for a file that ends before.
         """
+
+    def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
+        """Ask for many things and yield the answers in order: several at a time, where each is a request."""
+
+    def sizes_below(self, folder: Path, names: Sequence[str]) -> dict[str, int]:
+        """The sizes of the files there are of those named below a folder."""
+
+    def read_anew(self, path: Path) -> Path:
+        """Return a local file with what lies in the store now, whatever a cache holds."""
 
     def unfinished(self, folder: Path) -> list[Leftover]:
         """List what was being put below `folder` when its writer died."""
@@ -120,6 +131,19 @@ class LocalStore:
             with named(path), path.open("rb") as file:
                 file.seek(start)
                 yield whole_stretch(path, start, stop, file.read(stop - start))
+
+    def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
+        return map(ask, many)
+
+    def sizes_below(self, folder: Path, names: Sequence[str]) -> dict[str, int]:
+        found = {}
+        for name in names:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found[name] = (folder / name).stat().st_size
+        return found
+
+    def read_anew(self, path: Path) -> Path:
+        return path
 
     def unfinished(self, folder: Path) -> list[Leftover]:
         asides = sorted(path for path in folder.rglob(".*.aside") if path.is_file())

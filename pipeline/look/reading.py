@@ -20,6 +20,7 @@ from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.stage import stage_of
 from gristmill.pipeline.stages.train import TrainFacts
+from gristmill.stores import store_of
 
 RUN_FORMAT = 1
 
@@ -91,8 +92,13 @@ class RunView:
         return totals
 
 
-def read_view(out: Path) -> RunView:
-    """Open a run, finished or not; raises UsageError when `out` was not written by gristmill at all."""
+def read_view(out: Path, known: dict[Path, Summed] | None = None) -> RunView:
+    """Open a run, finished or not; raises UsageError when `out` was not written by gristmill at all.
+
+    `known` is what an earlier call of the same process added up, by folder: who looks again and again hands
+    in the same one, and no record is read twice.
+    """
+    known = {} if known is None else known
     run, problems = _read_run(out)
     if run.get("format") != RUN_FORMAT:
         problems.append(
@@ -102,7 +108,7 @@ def read_view(out: Path) -> RunView:
     holder = read_holder(out)
     folders = {entry["name"]: out / entry["folder"] for entry in run.get("steps", [])}
     names = list(dict.fromkeys([*run.get("plan", []), *folders]))
-    steps = [_read_step(out, name, folders.get(name), holder is not None, problems) for name in names]
+    steps = [_read_step(out, name, folders.get(name), holder is not None, problems, known) for name in names]
     return RunView(
         out,
         str(run.get("recipe_name", out.name)),
@@ -132,7 +138,14 @@ def _read_run(out: Path) -> tuple[dict[str, Any], list[str]]:
         return {"format": RUN_FORMAT, "steps": steps, "recipe_name": out.name}, [error.message]
 
 
-def _read_step(out: Path, name: str, folder: Path | None, running: bool, problems: list[str]) -> StepView:
+def _read_step(
+    out: Path,
+    name: str,
+    folder: Path | None,
+    running: bool,
+    problems: list[str],
+    known: dict[Path, Summed],
+) -> StepView:
     manifest: Manifest | None = None
     if folder is not None:
         try:
@@ -156,11 +169,42 @@ def _read_step(out: Path, name: str, folder: Path | None, running: bool, problem
         # `running` is refined by whether the step has failed shards: a run that failed has let go of the
         # lock.
         view.state = "running" if running else "failed" if view.quarantine else "stopped"
+    view.totals = _totals(name, folder, manifest, problems, known)
+    return view
+
+
+@dataclass(slots=True)
+class Summed:
+    """What this process has added up of a step: a report of every minute reads a record once."""
+
+    totals: Totals = field(default_factory=Totals)
+    seen: set[Path] = field(default_factory=set)
+    documents: set[str] = field(default_factory=set)  # files of documents that the records name
+
+
+def _totals(
+    name: str,
+    folder: Path,
+    manifest: Manifest | None,
+    problems: list[str],
+    known: dict[Path, Summed],
+) -> Totals:
+    """Add up a step's records, those that were not there the last time; all of them anew where the finished
+    step no longer has documents that its records name."""
     published = {entry.path for entry in manifest.files} if manifest else None
-    for path in _record_paths(folder, manifest):
+    paths = list(_record_paths(folder, manifest))
+    summed = known.setdefault(folder, Summed())
+    if not summed.seen <= set(paths) or (published is not None and not summed.documents <= published):
+        summed = known[folder] = Summed()
+    new = [path for path in paths if path not in summed.seen]
+    for path, read in zip(new, store_of(folder).side_by_side(_body_or_error, new), strict=True):
         try:
-            body, timing = read_body(path)
-            view.totals.add(body, timing, published)
+            if isinstance(read, Exception):
+                raise read
+            summed.totals.add(*read, published)
+            kinds = ((entry["kind"], entry["path"]) for entry in read[0]["files"])
+            summed.documents.update(file for kind, file in kinds if kind == "documents")
+            summed.seen.add(path)
         except (GristmillError, KeyError, TypeError, ValueError) as error:
             said = (
                 error.message
@@ -168,7 +212,14 @@ def _read_step(out: Path, name: str, folder: Path | None, running: bool, problem
                 else f"`{path.name}` is of another version ({error!r})"
             )
             problems.append(f"{name}: {said}")
-    return view
+    return summed.totals
+
+
+def _body_or_error(path: Path) -> tuple[dict[str, Any], dict[str, float]] | Exception:
+    try:
+        return read_body(path)
+    except (GristmillError, KeyError, TypeError, ValueError) as error:
+        return error
 
 
 def _record_paths(folder: Path, manifest: Manifest | None) -> Iterator[Path]:

@@ -10,12 +10,14 @@ from pathlib import Path
 from gristmill.errors import BooksError, IntegrityError
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
-from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_record
+from gristmill.manifest import MANIFEST, Manifest, TaskRecord, read_manifest, read_record
 from gristmill.parquet import num_parquet_rows
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps, read_run
 from gristmill.pipeline.run.losses import spell_lost, with_lost
 from gristmill.pipeline.run.stage import kinds
 from gristmill.pipeline.run.step import identity
+from gristmill.storage import FileEntry
+from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,13 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
 
 
 def _verify_run(out: Path, manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
-    """The run file must name each step by the identity that its manifest has."""
-    for entry in read_run(out)["steps"]:
+    """The run file must name each step by the identity that its manifest has, and every step of its plan."""
+    run = read_run(out)
+    missing = [name for name in run.get("plan", ()) if name not in manifests]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        yield Finding(str(out), f"is not complete: the step `{missing[0]}`{more} is not finished")
+    for entry in run["steps"]:
         manifest = manifests[entry["name"]]
         if (entry["name"], entry["identity"]) != (manifest.step, manifest.identity):
             yield Finding(
@@ -93,18 +100,27 @@ def _verify_identity(
 
 
 def _verify_files(manifest: Manifest, checked: Checked) -> Iterator[Finding]:
-    for entry in manifest.files:
-        path = manifest.folder / entry.path
+    store = store_of(manifest.folder)
+    sizes = store.sizes_below(manifest.folder, [entry.path for entry in manifest.files])
+
+    def problem(entry: FileEntry) -> str:
+        path, size = manifest.folder / entry.path, sizes.get(entry.path)
+        if size is None:
+            return "is missing"
+        if size != entry.bytes:
+            return f"has {size:,} bytes, the manifest says {entry.bytes:,}"
+        copy = store.read_anew(path)
+        if (digest := sha256_file(copy)) != entry.sha256:
+            return f"hashes to {digest[:12]}…, the manifest says {entry.sha256[:12]}…"
+        if path.suffix == ".parquet" and (rows := _rows(copy)) != entry.rows:
+            return f"holds {rows:,} rows, the manifest says {entry.rows:,}"
+        return ""
+
+    for entry, found in zip(manifest.files, store.side_by_side(problem, manifest.files), strict=True):
         checked.num_files += 1
         checked.num_bytes += entry.bytes
-        if not path.exists():
-            yield Finding(str(path), "is missing")
-        elif path.stat().st_size != entry.bytes:
-            yield Finding(str(path), f"has {path.stat().st_size:,} bytes, the manifest says {entry.bytes:,}")
-        elif (digest := sha256_file(path)) != entry.sha256:
-            yield Finding(str(path), f"hashes to {digest[:12]}…, the manifest says {entry.sha256[:12]}…")
-        elif path.suffix == ".parquet" and (rows := _rows(path)) != entry.rows:
-            yield Finding(str(path), f"holds {rows:,} rows, the manifest says {entry.rows:,}")
+        if found:
+            yield Finding(str(manifest.folder / entry.path), found)
 
 
 def _rows(path: Path) -> int:
@@ -116,12 +132,11 @@ def _rows(path: Path) -> int:
 
 def _verify_records(manifest: Manifest) -> Iterator[Finding]:
     books = []
-    for entry in manifest.records:
-        path = manifest.folder / entry["path"]
-        try:
-            record = read_record(path)
-        except (IntegrityError, FileNotFoundError) as error:
-            yield Finding(str(path), str(error))
+    paths = [manifest.folder / entry["path"] for entry in manifest.records]
+    read = store_of(manifest.folder).side_by_side(_record_or_error, paths)
+    for entry, path, record in zip(manifest.records, paths, read, strict=True):
+        if isinstance(record, Exception):
+            yield Finding(str(path), str(record))
             continue
         if record.digest != entry["sha256"]:
             yield Finding(
@@ -139,6 +154,13 @@ def _verify_records(manifest: Manifest) -> Iterator[Finding]:
     total = whole.as_json() if whole else None
     if total != (manifest.books.as_json() if manifest.books else None):
         yield Finding(str(manifest.folder / MANIFEST), "its books are not the sum of its records'")
+
+
+def _record_or_error(path: Path) -> TaskRecord | Exception:
+    try:
+        return read_record(path)
+    except (IntegrityError, FileNotFoundError) as error:
+        return error
 
 
 def _verify_handover(manifests: Mapping[str, Manifest]) -> Iterator[Finding]:

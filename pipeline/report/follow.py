@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gristmill.manifest import MANIFEST
+from gristmill.pipeline.look.reading import Summed
 from gristmill.pipeline.report.page import REPORT, write_report
 from gristmill.pipeline.run.folder import RUN_FILE
 
@@ -31,12 +32,13 @@ def followed(
     """Rewrite `out/report.html` from time to time while the body runs; a report that fails is said, never
     raised."""
     over, found = threading.Event(), Followed()
+    known: dict[Path, Summed] = {}
 
     def follow() -> None:
         wait = every_seconds
         while not over.wait(wait):
             began = time.monotonic()
-            _write(out, say)
+            _write(out, say, known)
             wait = max(every_seconds, _SHARE * (time.monotonic() - began))
 
     thread = threading.Thread(target=follow, name="report", daemon=True)
@@ -47,7 +49,7 @@ def followed(
         over.set()
         thread.join()
         if not (found.nothing_new and _is_fresh(out)):
-            _write(out, say)
+            _write(out, say, known)
 
 
 def _is_fresh(out: Path) -> bool:
@@ -59,10 +61,10 @@ def _is_fresh(out: Path) -> bool:
     return all(manifest.stat().st_mtime <= written for manifest in out.glob(f"steps/*/{MANIFEST}"))
 
 
-def _write(out: Path, say: Callable[[str], None]) -> None:
+def _write(out: Path, say: Callable[[str], None], known: dict[Path, Summed]) -> None:
     if not (out / RUN_FILE).exists():
         return
     try:
-        write_report(out)
+        write_report(out, known=known)
     except Exception as error:  # a page about the run must not end the run
         say(f"  the report could not be written: {error}")

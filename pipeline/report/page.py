@@ -11,7 +11,7 @@ from typing import Any
 
 from gristmill.pipeline.look.figures import inert
 from gristmill.pipeline.look.funnel import build_funnel
-from gristmill.pipeline.look.reading import RunView, read_view, written
+from gristmill.pipeline.look.reading import RunView, Summed, read_view, written
 from gristmill.pipeline.report.closing import asking_section, failures_section, provenance_section
 from gristmill.pipeline.report.corpus import corpus_section
 from gristmill.pipeline.report.markup import Html, PageSection, tag
@@ -26,13 +26,13 @@ REPORT = "report.html"
 _HERE = Path(__file__).parent
 
 
-def write_report(out: Path, to: Path | None = None) -> Path:
+def write_report(out: Path, to: Path | None = None, known: dict[Path, Summed] | None = None) -> Path:
     """Write the report of a run, finished or not; a reader of the old one never sees half of the new.
 
     Raises UsageError when `out` was not written by gristmill.
     """
     target = to or out / REPORT
-    write_atomic(target, render(read_view(out)).encode())
+    write_atomic(target, render(read_view(out, known)).encode())
     return target
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from gristmill.disk import read_file
 from gristmill.errors import IncompleteError, IntegrityError, UsageError
 from gristmill.inside import below
-from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_manifests
 from gristmill.pipeline.run.stage import stage_of
 
 RUN_FILE = "run.json"
@@ -38,7 +38,9 @@ def read_run(out: Path) -> dict[str, Any]:
 
 def finished_steps(out: Path) -> dict[str, Manifest]:
     """Open the manifests of every step the run file names as finished, in the order they ran."""
-    return {entry["name"]: read_manifest(out / entry["folder"]) for entry in read_run(out)["steps"]}
+    entries = read_run(out)["steps"]
+    manifests = read_manifests([out / entry["folder"] for entry in entries])
+    return {entry["name"]: manifest for entry, manifest in zip(entries, manifests, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
