@@ -8,6 +8,7 @@ takes a link to it: the bytes then live as long as the link, whatever the cache 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -18,11 +19,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gristmill.errors import UsageError
+from gristmill.errors import GristmillError, UsageError
 from gristmill.owner import is_tag_gone, tag
 
 _SPARED_SECONDS = 60.0
 _DIGEST = ".sha256"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL_SECONDS, _WAIT_SECONDS = 60.0, 1.0  # how long a full disk is waited for
 
 
 class Cache:
@@ -49,12 +52,19 @@ class Cache:
             if self._is_whole(path):
                 return path
             path.unlink(missing_ok=True)  # damaged here: the store still has it
-        aside = self.scratch("fetch")
-        try:
-            fetch(aside / name)
-            return self.enter(key, name, aside / name)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        deadline = time.monotonic() + _FULL_SECONDS
+        while True:
+            aside = self.scratch("fetch")
+            try:
+                fetch(aside / name)
+                return self.enter(key, name, aside / name)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                shutil.rmtree(aside, ignore_errors=True)
+                self._make_room(deadline, error)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
 
     def enter(self, key: str, name: str, source: Path) -> Path:
         """Take a finished file in under a key."""
@@ -133,6 +143,33 @@ class Cache:
             path.unlink(missing_ok=True)
             _digest_of(path).unlink(missing_ok=True)
             total -= size
+
+    def _make_room(self, deadline: float, error: OSError) -> None:
+        """Let go of all that no task holds a link to, or wait for tasks to end; raises GristmillError when
+        neither helped in time."""
+        freed = in_use = 0
+        for path in list(self._files.iterdir()):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                if path.suffix == _DIGEST:
+                    continue
+                if status.st_nlink > 1:
+                    in_use += status.st_size
+                    continue
+                path.unlink()
+                _digest_of(path).unlink(missing_ok=True)
+                freed += status.st_size
+        if freed:
+            return
+        if time.monotonic() > deadline:
+            free = shutil.disk_usage(self.folder).free
+            raise GristmillError(
+                f"the disk of the cache folder `{self.folder}` is full ({error.strerror}): {free:,} bytes are"
+                f" free, and {in_use:,} bytes of the cache are in use by tasks",
+                hint="name a folder on a larger disk with `output.cache` or GRISTMILL_CACHE, or run fewer"
+                " tasks side by side",
+            ) from error
+        time.sleep(_WAIT_SECONDS)
 
     def _sweep(self) -> None:
         """Remove the scratch folders of processes that surely are no more."""

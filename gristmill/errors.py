@@ -4,6 +4,8 @@ GristmillError             a person reads it: what failed, on what, value and bo
   UsageError               the command line or a path is wrong           (exit 2)
     RecipeError            a recipe value is wrong: names file and line  (exit 2)
   InputError               an input cannot be read at all                (exit 1)
+    RefusedError           it will not be had by asking again            (exit 1)
+  StorageRefused           the output storage refuses what a run needs   (exit 1)
   DamageError              part of an input is broken: file and offset   (counted, not fatal)
   StaleError               a file the run was planned with changed         (exit 1)
   IntegrityError           bytes differ from what a manifest promised    (exit 1)
@@ -59,6 +61,14 @@ class RecipeError(UsageError):
 
 class InputError(GristmillError):
     pass
+
+
+class RefusedError(InputError):
+    """An input that will not be had by asking again: a task that meets it is not tried again."""
+
+
+class StorageRefused(GristmillError):
+    """The output storage refuses a request for good: the run ends."""
 
 
 class DamageError(GristmillError):

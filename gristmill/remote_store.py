@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from gristmill.cache import Cache
 from gristmill.damage import damaged
-from gristmill.errors import GristmillError, IntegrityError
+from gristmill.errors import GristmillError, IntegrityError, StorageRefused
 from gristmill.remote import Access, GaveUp, open_filesystem, patiently, version_of
 from gristmill.s3_objects import Got, delete, get, in_thousands, is_s3, list_page, put
 from gristmill.s3_uploads import Leftover, list_uploads, upload_to_s3
@@ -257,6 +257,24 @@ class RemoteStore:
     def _is_s3(self, url: Url) -> bool:
         return is_s3(self._open(url)[0])
 
+    def check_rights(self, folder: Url) -> None:
+        """Raise StorageRefused unless objects can be put, read, listed and deleted below a URL: before a run
+        works for hours, and leaves what it cannot remove."""
+        probe = f"{folder}/.probe-{secrets.token_hex(6)}"
+        try:
+            self.write(probe, b"")
+            self.named(probe)
+            self.read(probe)
+            self.remove_files([probe])
+        except StorageRefused as error:
+            raise StorageRefused(
+                error.message,
+                where=str(folder),
+                hint=error.hint
+                if error.hint and "region" in error.hint
+                else "a run needs the rights to put, get, list and delete objects below its output",
+            ) from error
+
     def unfinished(self, url: Url) -> list[Leftover]:
         asides = {name: info for name, info in self.walk(url).items() if name.endswith(_ASIDE)}
         found = [
@@ -349,7 +367,8 @@ class RemoteStore:
         try:
             return patiently(attempt, str(url), self.settings.access, filesystem, seconds)
         except GaveUp as gave_up:
-            raise GristmillError(
+            kind = StorageRefused if gave_up.final else GristmillError
+            raise kind(
                 (
                     f"the output storage does not answer after {gave_up.attempts} attempts: {gave_up.reason}"
                     if not gave_up.final

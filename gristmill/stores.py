@@ -67,6 +67,9 @@ class Store(Protocol):
     def read_anew(self, path: Path) -> Path:
         """Return a local file with what lies in the store now, whatever a cache holds."""
 
+    def check_rights(self, folder: Path) -> None:
+        """Raise where the store refuses what a run needs."""
+
     def unfinished(self, folder: Path) -> list[Leftover]:
         """List what was being put below `folder` when its writer died."""
 
@@ -144,6 +147,9 @@ class LocalStore:
 
     def read_anew(self, path: Path) -> Path:
         return path
+
+    def check_rights(self, folder: Path) -> None:
+        """Told where the lock is taken."""
 
     def unfinished(self, folder: Path) -> list[Leftover]:
         asides = sorted(path for path in folder.rglob(".*.aside") if path.is_file())

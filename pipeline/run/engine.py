@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import gristmill
-from gristmill.errors import EngineError, Interrupted, StaleError, UsageError
+from gristmill.errors import EngineError, Interrupted
 from gristmill.location import location
 from gristmill.pipeline.run import ranks, signals
 from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, hint_of, input_names
@@ -30,6 +30,7 @@ from gristmill.pipeline.run.nodes import inside_job
 from gristmill.pipeline.run.on_ray import RayEngine
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.watch import AtWork, Watch
+from gristmill.pipeline.run.worker import FATAL, is_in_vain
 
 __all__ = ["Engine", "InlineEngine", "RayEngine", "inside_job", "open_engine", "run_ranks", "start_ray"]
 
@@ -73,7 +74,7 @@ class InlineEngine:
                 done = attempt(*named, phase.shared, None, task.checks)
                 watch.ended(wait_for(location(done.path), done.digest, self.settings.record_seconds))
                 return None
-            except (Interrupted, UsageError, StaleError):
+            except FATAL:
                 raise
             except Exception as error:
                 spelled, hint = traceback.format_exc(), hint_of(error)
@@ -81,6 +82,8 @@ class InlineEngine:
                 pending.attempts.append(
                     Attempted(first_line(error), spelled, hint, pid=os.getpid(), seconds=seconds)
                 )
+                if is_in_vain(error):
+                    break
             if number < self.settings.retries:
                 time.sleep(self.settings.retry_seconds * 2**number)
         watch.ended(None)

@@ -161,7 +161,8 @@ class PhaseRun:
             self.nodes.leave_out(flight.node_id, f"{what} `{wrong[0]}`, which the driver sees as planned")
         elif trouble.fatal is not None:
             raise trouble.fatal
-        self._count(pending, self._attempted(flight, trouble.error, trouble.hint, trouble.traceback))
+        attempted = self._attempted(flight, trouble.error, trouble.hint, trouble.traceback)
+        self._count(pending, attempted, in_vain=trouble.in_vain and wrong is None)
 
     def _broke_off(self, flight: Flight, error: Exception) -> None:
         """Go on after a call that ended in the middle: its worker died, or its node."""
@@ -199,7 +200,7 @@ class PhaseRun:
         node = self.nodes.name(flight.node_id) if flight.node_id else ""
         return Attempted(error, traceback, hint, node, flight.node_id, flight.pid, seconds, **facts)
 
-    def _count(self, pending: Pending, attempted: Attempted) -> None:
+    def _count(self, pending: Pending, attempted: Attempted, *, in_vain: bool = False) -> None:
         """Enter a failed attempt; the task is tried again after a pause, or given up."""
         if pending.task.key in self.ended:
             return
@@ -210,7 +211,7 @@ class PhaseRun:
         if not self._is_open(pending):
             return  # a second call still works on it
         counted = pending.counted(self.nodes.left_out)
-        if counted > self.settings.retries:
+        if counted > self.settings.retries or in_vain:
             self.failures.append(TaskFailure(pending.task, tuple(pending.attempts)))
             self._end(pending, None)
             return

@@ -106,6 +106,8 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
                 progress.found(step.name)
                 progress.note(f"  {step.name}: kept as it is, though what it was made from has changed")
                 continue
+            if not result.ran:
+                store_of(out).check_rights(out)
             check_intact(inputs, checked)
             _write_run(out, plan, result, complete=False)
             job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders, step.carried)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.errors import Interrupted, StaleError, UsageError
+from gristmill.errors import Interrupted, RefusedError, StaleError, StorageRefused, UsageError
 from gristmill.location import Roots, use_storage
 from gristmill.pins import check_pins
 from gristmill.pipeline.run.attempts import first_line, hint_of
@@ -31,7 +31,7 @@ from gristmill.pipeline.sources.record import InputRange
 from gristmill.storage import write_atomic
 
 _TELL_SECONDS = 0.2
-_FATAL = (UsageError, StaleError, Interrupted)  # these end the run, they are not tried again
+FATAL = (UsageError, StaleError, StorageRefused, Interrupted)  # these end the run, they are not tried again
 Unseen = tuple[str, int, str]  # a file, its size and version as planned; of a pinned file -1 and its digest
 
 
@@ -68,6 +68,7 @@ class Trouble:
     hint: str | None
     fatal: Exception | None
     unseen: tuple[Unseen, ...]
+    in_vain: bool = False  # another attempt would end as this one
 
 
 def work_off(packed: bytes, packed_shared: bytes) -> Iterator[list[Any]]:
@@ -134,10 +135,15 @@ def _look(path: Path, said: bytes) -> str:
 
 
 def _trouble(error: Exception, task: Named, shared: Shared) -> Trouble:
-    fatal = error if isinstance(error, _FATAL) else None
+    fatal = error if isinstance(error, FATAL) else None
     unseen = tuple(unseen_inputs(task.arguments, shared.pins))
     spelled = "".join(traceback.format_exception(error))
-    return Trouble(first_line(error), spelled, hint_of(error), fatal, unseen)
+    return Trouble(first_line(error), spelled, hint_of(error), fatal, unseen, is_in_vain(error))
+
+
+def is_in_vain(error: Exception) -> bool:
+    """Whether another attempt at a task would end as this one."""
+    return isinstance(error, RefusedError)
 
 
 def unseen_inputs(arguments: Mapping[str, Any], pins: Mapping[str, str]) -> Iterator[Unseen]:

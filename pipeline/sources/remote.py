@@ -10,9 +10,13 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from gristmill.errors import InputError, UsageError
+from gristmill.errors import InputError, RefusedError, UsageError
+from gristmill.pipeline.sources.keys import below_prefix, match_keys
 from gristmill.pipeline.sources.record import InputRange
 from gristmill.remote import Access, GaveUp, one_line, open_filesystem, patiently, version_of
+from gristmill.s3_objects import is_s3
+
+_MOST_WHOLE_BYTES = 256 << 20  # of an input that is kept whole, for a server that ignores ranges
 
 T = TypeVar("T")
 
@@ -25,23 +29,23 @@ def list_remote(
     `choose` says which of a folder's files are inputs; without it a folder is refused.
     """
     filesystem, path = open_filesystem(pattern, access)
-    if any(mark in path for mark in "*?["):
-        found = with_retries(
-            lambda timeout: _strict_glob(filesystem, path, timeout),
-            pattern,
-            access,
-            filesystem,
-        )
-    else:
-        info = with_retries(lambda timeout: filesystem.info(path, **timeout), pattern, access, filesystem)
+    has_marks = any(mark in path for mark in "*?[")
+    info = _info(filesystem, path, pattern, access, must=not has_marks)  # a key may hold a `[` or a `*`
+    if info is not None and (info["type"] == "file" or not has_marks):
         found = {path: info}
         if info["type"] == "directory" and choose:
-            found = with_retries(
-                lambda timeout: filesystem.find(path, detail=True, **timeout), pattern, access, filesystem
-            )
-            below = {name.removeprefix(path).lstrip("/"): name for name in found}
-            visible = [name for name in below if not any(part[:1] in "._" for part in name.split("/"))]
-            found = {below[name]: found[below[name]] for name in choose(sorted(visible))}
+            found = _below(filesystem, path, pattern, access)
+            names = {name.removeprefix(path).lstrip("/"): name for name in found}
+            visible = [name for name in names if not any(part[:1] in "._" for part in name.split("/"))]
+            found = {names[name]: found[names[name]] for name in choose(sorted(visible))}
+    elif is_s3(filesystem):
+        found = match_keys(
+            filesystem, path, lambda request: with_retries(request, pattern, access, filesystem)
+        )
+    else:
+        found = with_retries(
+            lambda timeout: _strict_glob(filesystem, path, timeout), pattern, access, filesystem
+        )
     files = [
         _whole(filesystem.unstrip_protocol(name), info)
         for name, info in found.items()
@@ -54,6 +58,33 @@ def list_remote(
             hint="check the path; a folder needs a glob, such as /*.warc.gz",
         )
     return files
+
+
+def _info(
+    filesystem: Any, path: str, pattern: str, access: Access, *, must: bool
+) -> Mapping[str, Any] | None:
+    """What lies at a path, taken by its letters; None where nothing does and nothing must."""
+
+    def ask(timeout: Mapping[str, float]) -> Mapping[str, Any] | None:
+        try:
+            return dict(filesystem.info(path, **timeout))
+        except FileNotFoundError:
+            if must:
+                raise
+            return None
+
+    return with_retries(ask, pattern, access, filesystem)
+
+
+def _below(filesystem: Any, path: str, pattern: str, access: Access) -> dict[str, Any]:
+    """Every file of a folder, by path."""
+    if is_s3(filesystem):
+        return dict(
+            below_prefix(filesystem, path, lambda request: with_retries(request, pattern, access, filesystem))
+        )
+    return with_retries(
+        lambda timeout: dict(filesystem.find(path, detail=True, **timeout)), pattern, access, filesystem
+    )
 
 
 def _strict_glob(filesystem: Any, path: str, timeout: Mapping[str, float]) -> dict[str, Any]:
@@ -78,14 +109,27 @@ def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:
     filesystem, path = open_filesystem(source.path, access)
     check_unchanged(source, access)
 
-    def fetch(start: int, end: int) -> bytes:
-        def attempt(timeout: Mapping[str, float]) -> bytes:
-            data: bytes = filesystem.cat_file(path, start=start, end=end, **timeout)
-            if len(data) != end - start:
-                raise OSError(f"{len(data)} bytes came of {end - start}")
-            return data
+    whole: list[bytes] = []  # of a server that ignores ranges: its first answer is all there is to ask
 
-        return with_retries(attempt, f"{source.shown}@{start}", access, filesystem)
+    def attempt(timeout: Mapping[str, float], start: int, end: int) -> bytes:
+        data: bytes = filesystem.cat_file(path, start=start, end=end, **timeout)
+        if len(data) == source.size and not 0 == start <= end == source.size:
+            if len(data) > _MOST_WHOLE_BYTES:
+                raise NotImplementedError(
+                    f"the server ignores ranges: it sent all of {len(data):,} bytes where {end - start:,}"
+                    " were asked for"
+                )
+            whole.append(data)
+            return data[start:end]
+        if len(data) != end - start:
+            raise OSError(f"{len(data)} bytes came of {end - start}")
+        return data
+
+    def fetch(start: int, end: int) -> bytes:
+        if whole:
+            return whole[0][start:end]
+        where = f"{source.shown}@{start}"
+        return with_retries(lambda timeout: attempt(timeout, start, end), where, access, filesystem)
 
     return fetch
 
@@ -96,7 +140,7 @@ def check_unchanged(source: InputRange, access: Access) -> None:
     info = with_retries(lambda timeout: filesystem.info(path, **timeout), source.path, access, filesystem)
     now = _whole(source.path, info)
     if not _same(source, now):
-        raise InputError(
+        raise RefusedError(
             f"an input changed since the run was planned: {source.size} bytes then, {now.size} now",
             where=source.shown,
             hint="run again: what depends on it is planned anew",
@@ -130,18 +174,14 @@ def with_retries(
         return patiently(attempt, where, access, filesystem)
     except FileNotFoundError as error:
         reason = one_line(error, access.options)
-        raise InputError(
+        raise RefusedError(
             f"cannot read an input: {reason}", where=where, hint="check the URL and the access"
         ) from error
     except GaveUp as gave_up:
-        after, hint = (
-            ("", "check the URL and the access")
-            if gave_up.final
-            else (f" after {gave_up.attempts} attempts", None)
-        )
-        raise InputError(
-            f"cannot read an input{after}: {gave_up.reason}", where=where, hint=hint
-        ) from gave_up
+        after = "" if gave_up.final else f" after {gave_up.attempts} attempts"
+        hint = gave_up.hint or ("check the URL and the access" if gave_up.final else None)
+        kind = RefusedError if gave_up.final else InputError
+        raise kind(f"cannot read an input{after}: {gave_up.reason}", where=where, hint=hint) from gave_up
 
 
 def _whole(path: str, info: Mapping[str, Any]) -> InputRange:

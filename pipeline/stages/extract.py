@@ -133,7 +133,7 @@ def _extract_source(making: Making, name: str, source: RecipeSource, settings: E
             raise
         message = f"`sources.{name}.inputs`: {error.message}: `{error.where}`"
         raise type(error)(message, where=place, hint=error.hint) from error
-    listing = [[file.path, file.size, file.version] for file in files]
+    listing = [[file.shown, file.size, file.version] for file in files]
     shard_bytes, only = making.samples.get(name, (recipe.shard_bytes, None))
     piece = ExtractSlice(
         source=name,

@@ -3,6 +3,7 @@ kernel."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 from gristmill.cache import Cache
-from gristmill.errors import IntegrityError, LockedError, UsageError
+from gristmill.errors import GristmillError, IntegrityError, LockedError, UsageError
 from gristmill.location import RemotePath, location, staged, use_storage
 from gristmill.lock import hold_lock, read_holder
 from gristmill.owner import owner
@@ -158,6 +159,31 @@ def test_the_cache_stays_below_its_bound_and_a_link_outlives_it(tmp_path: Path) 
     assert [path.exists() for path in paths] == [False, False, False, True, True]
     assert (tmp_path / "held").read_bytes() == b"x" * 100
     assert cache.get("key4", "x", lambda to: pytest.fail("it is there")) == paths[4]
+
+
+def test_a_full_disk_lets_go_of_what_no_task_uses_and_then_names_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache", 10_000)
+    held = cache.get("held", "x", lambda to: to.write_bytes(b"x" * 70))
+    cache.link(held, tmp_path / "held")
+    idle = cache.get("idle", "x", lambda to: to.write_bytes(b"x" * 100))
+
+    def fetch(to: Path) -> None:
+        if idle.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        to.write_bytes(b"new")
+
+    assert cache.get("new", "x", fetch).read_bytes() == b"new"
+    assert held.exists() and not idle.exists()
+    monkeypatch.setattr("gristmill.cache._FULL_SECONDS", 0.0)
+    monkeypatch.setattr("gristmill.cache._WAIT_SECONDS", 0.0)
+
+    def full(to: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(GristmillError, match=r"disk of the cache folder .*cache` is full .* 70 bytes of the"):
+        cache.get("more", "x", full)
 
 
 def test_scratch_of_a_process_that_died_is_swept(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from gristmill import location
-from gristmill.errors import GristmillError
+from gristmill.errors import GristmillError, StorageRefused
 from gristmill.hashing import sha256_file
 from gristmill.location import RemotePath, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
@@ -24,6 +25,7 @@ from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings
 from gristmill.stores import store_of
 from tests.support import object_store
+from tests.support.counting_store import counting_store
 from tests.support.faulty_proxy import FAULTS, FaultyProxy
 from tests.support.small_recipe import write_recipe
 from tests.support.toy_stage import INLINE, QUIET, plan
@@ -83,6 +85,37 @@ def test_a_run_in_an_object_store_is_the_run_on_a_disk(server: str, tmp_path: Pa
     assert run_plan(plan(), out, INLINE, QUIET).reused == ["toy/a"]
     assert retries_in(result.manifests["toy/a"]) == 0
     assert not (out / ".lock").exists()
+
+
+def test_a_store_that_lets_nothing_be_deleted_is_told_before_the_first_step(tmp_path: Path) -> None:
+    with counting_store() as store:
+
+        def denied(**_: object) -> dict[str, object]:
+            raise PermissionError("Access Denied")
+
+        store._delete_object = denied  # type: ignore[method-assign]
+        out = reached("http://unused", "s3://mill/denied", tmp_path / "cache")
+        with pytest.raises(StorageRefused, match="Access Denied") as caught:
+            run_plan(plan(), out, INLINE, QUIET)
+        assert "rights to put, get, list and delete" in str(caught.value)
+        assert not [key for key in store.objects if "/records/" in key]
+
+
+def test_requests_of_a_stage_grow_with_its_shards_and_no_faster(tmp_path: Path) -> None:
+    asked = []
+    for shards in (25, 50, 100):
+        with counting_store() as store:
+            out = reached("http://unused", f"s3://mill/count-{shards}", tmp_path / f"cache-{shards}")
+            run_plan(plan(numbers=tuple(range(shards)), seconds=0.0), out, INLINE, QUIET)
+            made = store.take()
+            assert list(verify(out)) == []
+            run_plan(plan(numbers=tuple(range(shards)), seconds=0.0), out, INLINE, QUIET)
+        asked.append(made)
+        assert made["head_object"] <= 10, "a HEAD for each shard"
+        assert made["list_objects_v2"] <= 20
+    grown = [sum(later.values()) - sum(before.values()) for before, later in pairwise(asked)]
+    assert grown[0] == pytest.approx(25 * 3, abs=5)  # a file and its record put, the record read
+    assert grown[1] == pytest.approx(50 * 3, abs=5)
 
 
 def test_gc_ends_uploads_that_nobody_will_finish_and_removes_what_no_manifest_names(

@@ -85,8 +85,16 @@ class CountingStore:
         return {**about, "ContentLength": len(data), "Body": Body(data)}
 
     def _list_objects_v2(
-        self, Prefix: str = "", Delimiter: str = "", ContinuationToken: str = "", MaxKeys: int = PAGE, **_: Any
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        Prefix: str = "",
+        Delimiter: str = "",
+        ContinuationToken: str = "",
+        MaxKeys: int = PAGE,
+        **_: Any,
+    ) -> dict[str, Any]:
+        def rolled(name: str) -> bool:
+            return bool(Delimiter) and name.endswith(Delimiter) and len(name) > len(Prefix)
+
         names = sorted(
             {
                 key if not Delimiter or Delimiter not in (rest := key[len(Prefix) :])
@@ -98,9 +106,9 @@ class CountingStore:
         page = names[: min(MaxKeys, PAGE)]
         contents = [
             {"Key": name, "Size": len(self.objects[name]), **self._head_object(name)}
-            for name in page if name in self.objects
+            for name in page if not rolled(name)
         ]  # fmt: skip
-        prefixes = [{"Prefix": name} for name in page if name not in self.objects]
+        prefixes = [{"Prefix": name} for name in page if rolled(name)]
         more = {"IsTruncated": True, "NextContinuationToken": page[-1]} if len(page) < len(names) else {}
         return {"Contents": contents, "CommonPrefixes": prefixes, "KeyCount": len(page), **more}
 
