@@ -128,7 +128,8 @@ class Extraction:
                 return False
             self.has_equal_rows = True
         self._seen.add(record.key)
-        self.counts.update(f"note.{name}" for name in record.notes)
+        if record.notes:
+            self.counts.update(f"note.{name}" for name in record.notes)
         if removal := self._gate(record):
             self._remove(record, removal, tables)
             return False

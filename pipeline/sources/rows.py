@@ -21,7 +21,7 @@ from gristmill.pipeline.sources.values import as_text
 from gristmill.pipeline.sources.wellformed import clean_text
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.sources.settings import Columns, SourceSettings
+    from gristmill.pipeline.sources.settings import SourceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,96 +56,100 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
     return _MISSING
 
 
-def row_to_record(
-    row: Mapping[str, Any],
-    settings: SourceSettings,
-    origin: Origin,
-    payload_bytes: int,
-    there: Sequence[str] = (),
-) -> Record | Failure:
-    """Make a record of a row; one without a usable text is a failure that says which column was looked for.
+class RowReader:
+    """Makes records of a source's rows; what its settings say is looked up once."""
 
-    `there` are the columns of the file, where not all of them were read.
-    """
-    columns = settings.columns
-    name = columns.html or columns.text or ""
-    value = value_at(row, name)
-    cells = {said: value_at(row, said) for said in (columns.id, columns.url) if said}
-    broken = [(said, cell) for said, cell in [(name, value), *cells.items()] if isinstance(cell, Unreadable)]
-    if broken:
-        said, cell = broken[0]
-        return Failure(cell.error, f"column `{said}`: {cell.message}", origin, payload_bytes)
-    own_id, url = (_text(cells.get(said or "")) for said in (columns.id, columns.url))
-    if not isinstance(value, str | bytes):
-        kind = "null" if value is None else f"{type(value).__name__}, not a string"
-        found = (
-            f"is missing; there are {spell_columns(there or tuple(row))}"
-            if value is _MISSING
-            else f"is {kind}"
+    def __init__(self, settings: SourceSettings) -> None:
+        columns = settings.columns
+        self._is_page = columns.html is not None
+        self._content = columns.html or columns.text or ""
+        self._id, self._url, self._date = columns.id, columns.url, columns.date
+        self._max_bytes = settings.max_record_bytes
+        self._passthrough = tuple(settings.passthrough)
+        named = (("id", columns.id), ("url", columns.url), ("date", columns.date))
+        self._asked = tuple(said for kind, said in named if said and said != kind)
+
+    def read(
+        self, row: Mapping[str, Any], origin: Origin, payload_bytes: int, there: Sequence[str] = ()
+    ) -> Record | Failure:
+        """Make a record of a row; one without a usable text is a failure that says which column was looked
+        for.
+
+        `there` are the columns of the file, where not all of them were read.
+        """
+        name = self._content
+        value = value_at(row, name)
+        own_id = value_at(row, self._id) if self._id else None
+        url = value_at(row, self._url) if self._url else None
+        for said, cell in ((name, value), (self._id, own_id), (self._url, url)):
+            if isinstance(cell, Unreadable):
+                return Failure(cell.error, f"column `{said}`: {cell.message}", origin, payload_bytes)
+        own_id, url = _text(own_id), _text(url)
+        if not isinstance(value, str | bytes):
+            kind = "null" if value is None else f"{type(value).__name__}, not a string"
+            found = (
+                f"is missing; there are {spell_columns(there or tuple(row))}"
+                if value is _MISSING
+                else f"is {kind}"
+            )
+            return Failure("no_text", f"column `{name}` {found}", origin, payload_bytes, None, url, own_id)
+        if len(value) > self._max_bytes:
+            unit = "characters" if isinstance(value, str) else "bytes"
+            message = f"{len(value)} {unit}, more than {self._max_bytes}"
+            return Failure("too_large", message, origin, payload_bytes, None, url, own_id)
+        return self._record(row, origin, payload_bytes, value, own_id, url, there)
+
+    def _record(
+        self,
+        row: Mapping[str, Any],
+        origin: Origin,
+        payload_bytes: int,
+        value: str | bytes,
+        own_id: str | None,
+        url: str | None,
+        there: Sequence[str],
+    ) -> Record:
+        is_page = self._is_page
+        notes: list[str] = []
+        if url is not None and len(url) > MAX_URL_CHARACTERS:
+            url = None
+            notes.append("url_too_long")
+        if isinstance(value, bytes):  # in a binary column nothing says that it is UTF-8: as pages are read
+            payload, text = value, "" if is_page else clean_text(decode(value)[0])
+        else:
+            text = clean_text(value)
+            payload = text.encode() if is_page else b""
+        content: str | bytes = payload if is_page else text
+        # Ids often start anew in each file of a corpus: only with the same text it is the same row.
+        key = digest16("row", own_id, content) if own_id is not None else digest16(url or "", content)
+        when = value_at(row, self._date) if self._date else None
+        if isinstance(when, Unreadable):
+            when = None
+            notes.append("unreadable_date")
+        passed = {name: value_at(row, name) for name in self._passthrough}
+        notes += [f"unreadable.{name}" for name, cell in passed.items() if isinstance(cell, Unreadable)]
+        absent = [name for name, cell in passed.items() if cell is _MISSING]
+        absent += [said for said in self._asked if value_at(row, said) is _MISSING]
+        return Record(
+            key=key.hex(),
+            url=url,
+            date=_date(when),
+            origin=origin,
+            payload_bytes=payload_bytes,
+            payload=payload if is_page else None,
+            text=None if is_page else text,
+            content_type="text/html" if is_page else "text/plain",
+            charset="utf-8" if isinstance(value, str) else None,
+            columns={
+                name: None if cell is _MISSING or isinstance(cell, Unreadable) else cell
+                for name, cell in passed.items()
+            },
+            own_id=own_id,
+            has_own_key=own_id is not None,
+            notes=tuple(notes),
+            absent=tuple(absent),
+            there=tuple(there or row) if absent else (),
         )
-        return Failure("no_text", f"column `{name}` {found}", origin, payload_bytes, None, url, own_id)
-    if len(value) > settings.max_record_bytes:
-        unit = "characters" if isinstance(value, str) else "bytes"
-        message = f"{len(value)} {unit}, more than {settings.max_record_bytes}"
-        return Failure("too_large", message, origin, payload_bytes, None, url, own_id)
-    return _record(row, columns, settings, origin, payload_bytes, value, own_id, url, there)
-
-
-def _record(
-    row: Mapping[str, Any],
-    columns: Columns,
-    settings: SourceSettings,
-    origin: Origin,
-    payload_bytes: int,
-    value: str | bytes,
-    own_id: str | None,
-    url: str | None,
-    there: Sequence[str],
-) -> Record:
-    is_page = columns.html is not None
-    notes: list[str] = []
-    if url is not None and len(url) > MAX_URL_CHARACTERS:
-        url = None
-        notes.append("url_too_long")
-    if isinstance(value, bytes):  # in a binary column nothing says that it is UTF-8: the rules of pages hold
-        payload, text = value, "" if is_page else clean_text(decode(value)[0])
-    else:
-        text = clean_text(value)
-        payload = text.encode() if is_page else b""
-    content: str | bytes = payload if is_page else text
-    # Ids often start anew in each file of a corpus: only with the same text it is the same row.
-    key = digest16("row", own_id, content) if own_id is not None else digest16(url or "", content)
-    when = value_at(row, columns.date) if columns.date else None
-    if isinstance(when, Unreadable):
-        when = None
-        notes.append("unreadable_date")
-    passed = {name: value_at(row, name) for name in settings.passthrough}
-    notes += [f"unreadable.{name}" for name, cell in passed.items() if isinstance(cell, Unreadable)]
-    absent = [name for name, cell in passed.items() if cell is _MISSING]
-    for kind in ("id", "url", "date"):
-        said = getattr(columns, kind)
-        if said and said != kind and value_at(row, said) is _MISSING:  # rows need none of the usual names
-            absent.append(said)
-    return Record(
-        key=key.hex(),
-        url=url,
-        date=_date(when),
-        origin=origin,
-        payload_bytes=payload_bytes,
-        payload=payload if is_page else None,
-        text=None if is_page else text,
-        content_type="text/html" if is_page else "text/plain",
-        charset="utf-8" if isinstance(value, str) else None,
-        columns={
-            name: None if cell is _MISSING or isinstance(cell, Unreadable) else cell
-            for name, cell in passed.items()
-        },
-        own_id=own_id,
-        has_own_key=own_id is not None,
-        notes=tuple(notes),
-        absent=tuple(absent),
-        there=tuple(there or row) if absent else (),
-    )
 
 
 def _text(value: Any) -> str | None:

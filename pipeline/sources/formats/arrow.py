@@ -18,7 +18,7 @@ from gristmill.pipeline.sources.arrow_rows import (
 )
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows import row_to_record
+from gristmill.pipeline.sources.rows import RowReader
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> I
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
         return
+    reader = RowReader(settings)
     try:
         for batch in _batches(window):
             if claimed := too_many_rows(end + batch.num_rows, window.size):
@@ -56,7 +57,7 @@ def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> I
                 )
                 for values in rows:
                     origin = Origin(source.path, row, 1)
-                    yield row_to_record(values, settings, origin, num_bytes(values), batch.schema.names)
+                    yield reader.read(values, origin, num_bytes(values), batch.schema.names)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         # A stream does not say how many rows it has: what lies behind the damage is one failure.

@@ -13,7 +13,7 @@ from gristmill.pipeline.sources.format import COMPRESSIONS, InputFormat
 from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows import Unreadable, row_to_record
+from gristmill.pipeline.sources.rows import RowReader, Unreadable
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
         name = name.removesuffix(suffix)
     csv.field_size_limit(settings.max_record_bytes)
     rows = csv.reader(lines, delimiter="\t" if name.endswith(".tsv") else ",")
+    reader = RowReader(settings)
     header: list[str] | None = None
     while True:
         start = lines.offset
@@ -100,15 +101,15 @@ def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
             if asked := [column for column in twice if column in wanted_paths(settings)]:
                 raise Damaged("repeated_column", f"the header names the column `{asked[0]}` twice")
         elif fields:
-            yield _record(header, fields, settings, origin)
+            yield _record(header, fields, reader, origin)
 
 
-def _record(header: list[str], fields: list[str], settings: SourceSettings, origin: Origin) -> Item:
+def _record(header: list[str], fields: list[str], reader: RowReader, origin: Origin) -> Item:
     if len(fields) != len(header):
         message = f"{len(fields)} fields, the header names {len(header)} columns"
         return Failure("not_csv", message, origin, origin.length)
     row = {column: _cell(field) for column, field in zip(header, fields, strict=True)}
-    return row_to_record(row, settings, origin, origin.length)
+    return reader.read(row, origin, origin.length)
 
 
 def _cell(field: str) -> str | Unreadable:

@@ -16,7 +16,7 @@ from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import NOTHING_STARTS, Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows import row_to_record
+from gristmill.pipeline.sources.rows import RowReader
 from gristmill.pipeline.sources.values import exact_integer, exact_number, holds_float
 from gristmill.pipeline.sources.window import ByteWindow
 
@@ -136,6 +136,7 @@ class _Lines:
     def __init__(self, settings: SourceSettings, path: str, offset: int) -> None:
         self._settings, self._path, self._offset = settings, path, offset
         self._exact = exact_columns(settings)
+        self._reader = RowReader(settings)
         self._pieces: list[bytes] = []
         self.pending = 0
         self._skipping = False
@@ -194,7 +195,7 @@ class _Lines:
             error, _, message = row.partition(": ")
             yield Failure(error, message, origin, length)
         else:
-            yield row_to_record(row, self._settings, origin, length)
+            yield self._reader.read(row, origin, length)
 
 
 def exact_columns(settings: SourceSettings) -> tuple[str, ...]:

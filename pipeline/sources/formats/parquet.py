@@ -19,7 +19,7 @@ from gristmill.pipeline.sources.arrow_rows import (
 )
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows import row_to_record
+from gristmill.pipeline.sources.rows import RowReader
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
@@ -64,11 +64,12 @@ def _row_group(file: pq.ParquetFile, number: int, path: str, settings: SourceSet
     if twice := repeated_column(file.schema_arrow, settings):
         yield from _lost_rows("repeated_column", f"the file has two columns `{twice}`", path, row, end)
         return
+    reader = RowReader(settings)
     try:
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names, use_threads=False):
             rows: Iterable[dict[str, Any]] = rows_of(batch) if names else [{}] * batch.num_rows
             for values in rows:
-                yield row_to_record(values, settings, Origin(path, row, 1), num_bytes(values), there)
+                yield reader.read(values, Origin(path, row, 1), num_bytes(values), there)
                 row += 1
     except (pa.ArrowException, OSError) as error:
         message = f"row group {number}: {one_line(error)}"
