@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,7 +25,7 @@ from gristmill.manifest import (
 )
 from gristmill.pins import check_pins, share_files
 from gristmill.pipeline.run.attempts import TaskFailure
-from gristmill.pipeline.run.engine import Engine, open_engine
+from gristmill.pipeline.run.engine import Engine, RayEngine, open_engine
 from gristmill.pipeline.run.job import Job, Phase, records_at_work
 from gristmill.pipeline.run.losses import (
     LostTask,
@@ -52,13 +53,23 @@ class Engines:
         self.settings, self.out, self.say = settings, out, say
         self._open: dict[str, Engine] = {}
         self._stack = ExitStack()
+        self._lock = threading.Lock()
 
     def for_tasks(self, num_tasks: int) -> Engine:
-        wanted = "many" if num_tasks > 1 or "many" in self._open else "one"
-        if wanted not in self._open:
-            opened = open_engine(self.settings, num_tasks=num_tasks, out=self.out, say=self.say)
-            self._open[wanted] = self._stack.enter_context(opened)
-        return self._open[wanted]
+        with self._lock:
+            wanted = "many" if num_tasks > 1 or "many" in self._open else "one"
+            if wanted not in self._open:
+                opened = open_engine(self.settings, num_tasks=num_tasks, out=self.out, say=self.say)
+                self._open[wanted] = self._stack.enter_context(opened)
+            return self._open[wanted]
+
+    def may_run_steps_beside(self) -> bool:
+        """Whether steps can run at the same time: tasks are another machine's, or at least other processes';
+        in this process they are not begun for it."""
+        asked = self.settings.kind == "ray" or (self.settings.kind == "auto" and bool(self.settings.address))
+        if asked:
+            self.for_tasks(2)  # here, in the thread that signals come to
+        return isinstance(self._open.get("many"), RayEngine)
 
     def __enter__(self) -> Self:
         return self

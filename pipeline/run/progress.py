@@ -64,6 +64,11 @@ class Progress:
         self._at_work: Sequence[float] = ()
         self._usual = 0.0
 
+    def beside(self) -> Progress:
+        """One for a step that runs beside the one that is shown: it says what stays, and is counted in the
+        log."""
+        return _Beside(self)
+
     @contextmanager
     def logged(self, out: Path, command: str) -> Iterator[None]:
         """Write what is said while the block runs into the run's log, after the command that began it."""
@@ -216,3 +221,22 @@ class Progress:
         under_way = sum(min(1.0, seconds / self._usual) for seconds in self._at_work) if self._usual else 0.0
         seconds = (now - self.began) / (fresh + under_way) * max(0.0, self.total - self.done - under_way)
         return f", {spell_seconds(seconds)} to go"
+
+
+class _Beside(Progress):
+    """The progress of a step that runs beside another: its phases are logged, its lines are the other's."""
+
+    def __init__(self, shown: Progress) -> None:
+        super().__init__(quiet=True, level=shown.level, log_level=shown.log_level)
+        self._shown = shown
+        self.log = shown.log
+
+    def found(self, step: str, kept: int | None = None) -> None:
+        self._shown.found(step, kept)
+
+    def finished(self, step: str, said: str, seconds: float, kept: int | None = None) -> None:
+        self._disarm()
+        self._shown.finished(step, said, seconds, kept)
+
+    def note(self, line: str, level: str = "info") -> None:
+        self._shown.note(line, level)

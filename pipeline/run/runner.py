@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from gristmill.pipeline.run.log import LOG
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.side_by_side import run_steps
 from gristmill.pipeline.run.signals import stopped_by_signals
 from gristmill.pipeline.run.step import Step, differences, identity, ingredients, is_kept, step_folder
 from gristmill.storage import write_atomic
@@ -76,7 +77,7 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
     began = time.perf_counter()
     check_folder(out, plan.name)
     out = out.absolute()  # a cluster's workers have folders of their own
-    result, checked = RunResult({}, [], [], 0.0), set[Path]()
+    result = RunResult({}, [], [], 0.0)
     previous = _previous(out)
     progress.plan([step.name for step in plan.steps])
     with (
@@ -85,40 +86,75 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
         stopped_by_signals(),
         Engines(engine, out, progress.note) as engines,
     ):
-        for step in plan.steps:
-            inputs = {name: result.manifests[name] for name in step.inputs}
-            facts = ingredients(step, inputs, plan.seed)
-            key = identity(facts)
-            folder = step_folder(out, step.name, key)
-            if (folder / MANIFEST).exists():
-                manifest = read_manifest(folder)
-                if not manifest.lost:
-                    result.manifests[step.name] = manifest
-                    result.reused.append(step.name)
-                    progress.found(step.name, _kept(manifest))
-                    continue
-                progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again", "warning")
-                store_of(out).remove(folder / MANIFEST)  # unfinished again: its other tasks stay done
-            elif (old := previous.get(step.name)) and is_kept(step, old.ingredients, facts):
-                result.manifests[step.name] = old
-                result.reused.append(step.name)
-                result.kept.append(step.name)
-                progress.found(step.name)
-                progress.note(f"  {step.name}: kept as it is, though what it was made from has changed")
-                continue
-            if not result.ran:
-                store_of(out).check_rights(out)
-            check_intact(inputs, checked)
-            _write_run(out, plan, result, complete=False)
-            job = Job(step.name, step.slice, inputs, plan.seed, folder, step.holders, step.carried)
-            result.manifests[step.name] = execute(
-                step, job, facts, key, engines, progress, plan.allowed_failures
-            )
-            checked.add(folder)
-            result.ran.append(step.name)
+        making = _Making(plan, out, engines, progress, result, previous)
+        beside = engines.may_run_steps_beside
+        run_steps(plan.steps, making.prepare, making.done, beside, progress)
         _write_run(out, plan, result, complete=not result.incomplete)
     result.seconds = time.perf_counter() - began
     return result
+
+
+@dataclass
+class _Making:
+    """A run on its way: what steps are there, and what is to be done for one that is not."""
+
+    plan: Plan
+    out: Path
+    engines: Engines
+    progress: Progress
+    result: RunResult
+    previous: Mapping[str, Manifest]
+    checked: set[Path] = field(default_factory=set)  # folders whose files were looked at
+    rights: bool = False  # whether the store was asked what it allows
+
+    def prepare(self, step: Step) -> Callable[[Progress], Manifest] | None:
+        """Find a step that is there before; return the work of one that is not."""
+        result, progress = self.result, self.progress
+        inputs = {name: result.manifests[name] for name in step.inputs}
+        facts = ingredients(step, inputs, self.plan.seed)
+        key = identity(facts)
+        folder = step_folder(self.out, step.name, key)
+        if (folder / MANIFEST).exists():
+            manifest = read_manifest(folder)
+            if not manifest.lost:
+                self._found(step, manifest)
+                progress.found(step.name, _kept(manifest))
+                return None
+            progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again", "warning")
+            store_of(self.out).remove_files([folder / MANIFEST])  # unfinished again: its other tasks stay
+        elif (old := self.previous.get(step.name)) and is_kept(step, old.ingredients, facts):
+            self._found(step, old)
+            result.kept.append(step.name)
+            progress.found(step.name)
+            progress.note(f"  {step.name}: kept as it is, though what it was made from has changed")
+            return None
+        if not self.rights:
+            store_of(self.out).check_rights(self.out)
+            self.rights = True
+        check_intact(inputs, self.checked)
+        _write_run(self.out, self.plan, result, complete=False)
+        job = Job(step.name, step.slice, inputs, self.plan.seed, folder, step.holders, step.carried)
+        allowed = self.plan.allowed_failures
+        return lambda shown: execute(step, job, facts, key, self.engines, shown, allowed)
+
+    def done(self, step: Step, manifest: Manifest) -> None:
+        self.result.manifests[step.name] = manifest
+        self.checked.add(manifest.folder)
+        self.result.ran.append(step.name)
+        self._in_order()
+
+    def _found(self, step: Step, manifest: Manifest) -> None:
+        self.result.manifests[step.name] = manifest
+        self.result.reused.append(step.name)
+        self._in_order()
+
+    def _in_order(self) -> None:
+        """The order of the plan, whichever step ended first: what a run ends with depends on it."""
+        manifests = self.result.manifests
+        order = [step.name for step in self.plan.steps]
+        for names in (self.result.ran, self.result.reused):
+            names.sort(key=order.index)
+        self.result.manifests = {name: manifests[name] for name in order if name in manifests}
 
 
 def _kept(manifest: Manifest) -> int | None:

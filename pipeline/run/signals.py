@@ -10,7 +10,7 @@ from typing import Any
 
 from gristmill.errors import Interrupted
 
-_received: list[Interrupted] = []
+_received: list[BaseException] = []
 
 
 @contextmanager
@@ -28,8 +28,7 @@ def stopped_by_signals() -> Iterator[None]:
     try:
         old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not in the main thread, where nobody could stop us by signal anyway
-        yield
-        return
+        old = {}
     try:
         yield
     finally:
@@ -55,6 +54,11 @@ def patience(waits_for: str, at_once: Callable[[], object]) -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def stop_all(error: BaseException) -> None:
+    """Let every thread of this run stop at its next `check`."""
+    _received.append(error)
 
 
 def check() -> None:

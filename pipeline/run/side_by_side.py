@@ -1,0 +1,66 @@
+"""Steps of a plan in the order of their inputs; on a cluster those that do not depend on each other run at
+the same time, so that a phase of one task leaves no node idle that another step could use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from gristmill.pipeline.run import signals
+from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.step import Step
+
+MOST_STEPS = 4  # at the same time: more would only share the same nodes
+_POLL_SECONDS = 0.2
+
+Made = TypeVar("Made")
+Work = Callable[[Progress], Made]
+
+
+def run_steps(
+    steps: Sequence[Step],
+    prepare: Callable[[Step], Work[Made] | None],
+    done: Callable[[Step, Made], None],
+    beside: Callable[[], bool],
+    progress: Progress,
+) -> None:
+    """Run steps after their inputs; `prepare` gives the work of one, None where there is none to do.
+
+    What `prepare` and `done` do, they do in this thread and one at a time. A step that has nothing beside it
+    runs in this thread as well, where signals arrive. `beside` says whether several may run at once. One that
+    fails stops the others: what they finished stays done.
+    """
+    waiting, finished = list(steps), set[str]()
+    running: dict[Future[Made], Step] = {}
+    speaking: Future[Made] | None = None  # whose phases the terminal shows
+    with ThreadPoolExecutor(MOST_STEPS, thread_name_prefix="step") as pool:
+        try:
+            while waiting or running:
+                signals.check()
+                ready = [step for step in waiting if finished.issuperset(step.inputs)]
+                for step in ready[: MOST_STEPS - len(running)]:
+                    waiting.remove(step)
+                    work = prepare(step)
+                    if work is None:
+                        finished.add(step.name)
+                        break  # others may be ready now
+                    more = [one for one in waiting if finished.issuperset(one.inputs)]
+                    if not running and not (more and beside()):
+                        done(step, work(progress))
+                        finished.add(step.name)
+                        break
+                    is_first = speaking is None or speaking.done()
+                    future = pool.submit(work, progress if is_first else progress.beside())
+                    running[future] = step
+                    speaking = future if is_first else speaking
+                    if not beside():
+                        break
+                else:
+                    for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
+                        step = running.pop(future)
+                        done(step, future.result())
+                        finished.add(step.name)
+        except BaseException as error:
+            signals.stop_all(error)
+            raise
