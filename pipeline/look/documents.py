@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
+from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.inplace import MarkedVersion, passes_of
 from gristmill.pipeline.look.lookup import OUTLETS, FoundRow, find_id, read_row
 from gristmill.pipeline.look.reading import read_body
@@ -92,6 +93,26 @@ def find_documents(out: Path, query: Query) -> Iterator[Shown]:
     for part in parts:
         if query.source in (None, part.source):
             yield from _of(manifests, part, query)
+
+
+def count_documents(out: Path, query: Query) -> int | None:
+    """How many documents a query matches; None near a cut, where shard records name a few only."""
+    if query.near:
+        return None
+    manifests = finished_steps(out)
+    _check(manifests, query)
+    parts = final_documents(manifests) if query.outlet == "kept" else outlet(manifests, query.outlet)
+    parts = [part for part in parts if query.source in (None, part.source)]
+    if not (query.rule or query.text or query.domain):
+        return sum(entry.rows for part in parts for _, entry in part.files)
+    wanted = ["text" if query.text else "", "url" if query.domain else "", "rules", "error"]
+    total = 0
+    for part in parts:
+        for path, _ in part.files:
+            there = parquet_schema(path).names
+            columns = [name for name in wanted if name in there] or ["id"]
+            total += sum(len(_matching(table, query)) for table in read_tables(path, columns))
+    return total
 
 
 def _check(manifests: Mapping[str, Manifest], query: Query) -> None:

@@ -130,6 +130,11 @@ def export_folder(
     return facts.rows, facts.files
 
 
+def files_of(out: Path, wanted: Wanted) -> list[HandedFile]:
+    """The files that an export reads."""
+    return [file for _, file in _files(out, wanted)]
+
+
 def read_name(out: Path) -> str:
     """The name of a run's recipe; of a step's own folder, the folder's."""
     try:

@@ -88,6 +88,8 @@ def number(value: object) -> str:
         return "–" if value is None else str(value)
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{value:,.0f}"
+    if 1e4 <= abs(value) < 1e15:  # four digits would lose some before the point
+        return f"{value:,.1f}"
     return f"{value:.4g}"
 
 

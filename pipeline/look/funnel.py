@@ -29,6 +29,7 @@ class Level:
     num_tokens: int | None = None
     by_rule_first: Counter[str] = field(default_factory=Counter)
     by_rule_any: Counter[str] = field(default_factory=Counter)
+    by_source: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # kept, removed, failed
     steps: list[StepView] = field(default_factory=list)
 
 
@@ -44,6 +45,11 @@ class Funnel:
     def last(self) -> Level | None:
         """The last level of documents: mixing copies and drops some of them again."""
         return next((level for level in reversed(self.levels) if level.num_tokens is None), None)
+
+    @property
+    def pages(self) -> int:
+        """The records that could be documents: not the requests, metadata and other kinds of an archive."""
+        return self.records - sum(level.not_documents for level in self.levels if level.is_entry)
 
     @property
     def documents(self) -> int:
@@ -138,6 +144,9 @@ def _pass(step: StepView, level: Level, documents: dict[str, int], text_bytes: d
         documents[source] = out["kept"]
         # Extraction makes text out of payload; every later stage books text itself.
         text_bytes[source] = books.created_bytes or books.bytes_out["kept"]
+        before = level.by_source.get(source, (0, 0, 0))
+        counts = (out["kept"], before[1] + out["removed"], before[2] + out["failed"])
+        level.by_source[source] = counts
         level.came += books.items_in
         level.removed += out["removed"]
         level.failed += out["failed"]

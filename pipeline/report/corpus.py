@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gristmill.pipeline.look.figures import count, share
@@ -25,6 +25,7 @@ from gristmill.pipeline.report.markup import (
 )
 
 TOP = 12
+LANGUAGES = "kept.language"
 _SHOWN_DOMAINS = 300  # as many as a shard keeps
 
 
@@ -37,11 +38,19 @@ class Corpus:
     num_shards: int = 0
 
 
-def corpus_section(funnel: Funnel) -> PageSection | None:
+def corpus_section(funnel: Funnel, tokens: Html | None = None) -> PageSection | None:
     """Describe the documents that are left, source by source as the last step over documents kept them."""
     corpus = read_corpus(funnel)
     parts = [
-        part for part in (_languages(corpus), _domains(corpus), _years(corpus), _lengths(corpus)) if part
+        part
+        for part in (
+            _languages(corpus),
+            _domains(corpus),
+            _years(corpus),
+            length_figure(corpus.lengths, "Lengths"),
+            tokens,
+        )
+        if part
     ]
     if not parts:
         return None
@@ -70,7 +79,7 @@ def read_corpus(funnel: Funnel) -> Corpus:
     return corpus
 
 
-def _ranked(tally: Counter[str], name: str, whole: int) -> list[Html]:
+def ranked(tally: Counter[str], name: str, whole: int) -> list[Html]:
     """The largest of a tally in a table, more of them to unfold."""
     following = Counter(dict(sorted(tally.items(), key=lambda item: (-item[1], item[0]))[TOP:_SHOWN_DOMAINS]))
     more = (
@@ -98,9 +107,9 @@ def _top(tally: Counter[str], name: str, most: int, whole: int) -> Html:
 
 
 def _languages(corpus: Corpus) -> Html | None:
-    tally = corpus.tallies.get("kept.language", Counter())
+    tally = corpus.tallies.get(LANGUAGES, Counter())
     whole = sum(tally.values())
-    return figure(f"Languages: {count(len(tally))}", *_ranked(tally, "language", whole)) if whole else None
+    return figure(f"Languages: {count(len(tally))}", *ranked(tally, "language", whole)) if whole else None
 
 
 def _domains(corpus: Corpus) -> Html | None:
@@ -114,7 +123,7 @@ def _domains(corpus: Corpus) -> Html | None:
         " many shards."
     )
     return figure(
-        f"Domains: {count(len(tally))}", *_ranked(tally, "domain", with_url), note(said) if several else ""
+        f"Domains: {count(len(tally))}", *ranked(tally, "domain", with_url), note(said) if several else ""
     )
 
 
@@ -134,8 +143,8 @@ def _years(corpus: Corpus) -> Html | None:
     )
 
 
-def _lengths(corpus: Corpus) -> Html | None:
-    histogram = corpus.lengths
+def length_figure(histogram: Mapping[str, Sequence[float]], title: str) -> Html | None:
+    """The lengths of documents in bytes, kept and removed."""
     if "kept" not in histogram:
         return None
     seen: list[tuple[str, Sequence[float]]] = [
@@ -145,7 +154,7 @@ def _lengths(corpus: Corpus) -> Html | None:
     chart = draw_histogram("Length of documents in bytes", bins, series, width=460, height=170)
     keys = legend((name, name) for name, _ in series)
     return figure(
-        "Lengths",
+        title,
         keys,
         chart,
         note("Bytes of UTF-8 in a document; each bar is twice as wide as the one before."),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 from gristmill.pipeline.look.figures import count, number, short, tick
 from gristmill.pipeline.report.drawing import line, polygon, rect, svg, text
 from gristmill.pipeline.report.markup import Html
 
 _LEFT, _TOP, _BOTTOM = 2.0, 30.0, 18.0
+_AT_BOUND = 0.4  # of a bin that begins at a bound: for the values that are the bound itself
+_LETTER = 6.4  # the width of a digit
 _TOWERS = 4.0  # a bar this many times as high as the next would flatten all others: it is cut short
 _SHORT_OF_TOP = 0.62  # where the next highest bar then ends
 
@@ -59,21 +62,29 @@ def histogram(
     cuts: Sequence[float] = (),
     *,
     gone: Sequence[tuple[float, float]] = (),
+    left_of: Mapping[float, str] = MappingProxyType({}),
     width: float = 300,
     height: float = 150,
 ) -> Html:
     """Stacked bars, one per declared bin, with the cuts drawn through; `series` are (CSS class, counts), the
     lowest first.
 
-    Stretches that a bound lets go (`gone`) are tinted. The highest bar tells its count; one that towers over
-    all others is drawn broken.
+    Stretches that a bound lets go (`gone`) are tinted. A bound of `left_of` at which a bin begins is drawn
+    within it: the named series, whose values are the bound itself, stands to its left. The highest bar tells
+    its count; one that towers over all others is drawn broken.
     """
     num = len(series[0][1])
     plot, step = height - _TOP - _BOTTOM, (width - 2 * _LEFT) / num
     floor = _TOP + plot
 
+    inside = {
+        value: int(bin_position(value, bins, num))
+        for value in left_of
+        if value in bins and bin_position(value, bins, num) < num
+    }
+
     def across(value: float) -> float:
-        return _LEFT + step * bin_position(value, bins, num)
+        return _LEFT + step * (bin_position(value, bins, num) + (_AT_BOUND if value in inside else 0.0))
 
     sums = [sum(values[index] for _, values in series) for index in range(num)]
     ceiling = _ceiling(sums)
@@ -86,25 +97,41 @@ def histogram(
     for index in range(num):
         said = f"{labels[index]}: {', '.join(f'{name} {count(values[index])}' for name, values in series)}"
         whole = max(sums[index], ceiling)
-        drawn += _stack(
-            _LEFT + index * step,
-            floor,
-            step,
-            plot / whole,
-            [(name, values[index]) for name, values in series],
-            said,
-        )
+        parts = [(name, values[index]) for name, values in series]
+        bound = next((value for value, place in inside.items() if place == index), None)
+        left = _LEFT + index * step
+        if bound is None:
+            drawn += _stack(left, floor, step, plot / whole, parts, said)
+        else:
+            own = [(name, value) for name, value in parts if name == left_of[bound]]
+            others = [(name, value) for name, value in parts if name != left_of[bound]]
+            wide = _AT_BOUND * step
+            drawn += _stack(left, floor, wide, plot / whole, own, said)
+            drawn += _stack(left + wide, floor, step - wide, plot / whole, others, said)
     drawn.append(line(_LEFT, floor, width - _LEFT, floor, "axis"))
     drawn += _edges(bins, num, step, height - 5)
-    for cut in cuts:
-        x = across(cut)
-        anchor = "end" if x > width * 0.7 else "start"
+    places = [across(cut) for cut in cuts]
+    drawn += _cuts([number(cut) for cut in cuts], places, floor, width)
+    drawn += _highest(sums, ceiling, step, plot, width, places)
+    return svg(width, height, title, *drawn)
+
+
+def _cuts(labels: Sequence[str], places: Sequence[float], floor: float, width: float) -> list[Html]:
+    """The cuts with their numbers beside them, on the side where there is room, below each other where they
+    would touch."""
+    drawn: list[Html] = []
+    taken: list[tuple[float, float]] = []
+    for label, x in sorted(zip(labels, places, strict=True), key=lambda pair: pair[1]):
+        wide = _LETTER * len(label) + 4
+        ends = x + wide > width
+        low, high = (x - wide, x) if ends else (x, x + wide)
+        y = 10 if not any(low < other[1] and other[0] < high for other in taken) else 20
+        taken.append((low, high))
         drawn += [
             line(x, 3, x, floor, "cut"),
-            text(x + (-4 if anchor == "end" else 4), 10, number(cut), "cutlabel", anchor),
+            text(x + (-4 if ends else 4), y, label, "cutlabel halo", "end" if ends else "start"),
         ]
-    drawn += _highest(sums, ceiling, step, plot, width)
-    return svg(width, height, title, *drawn)
+    return drawn
 
 
 def _ceiling(sums: Sequence[float]) -> float:
@@ -125,7 +152,14 @@ def _stack(
     return drawn
 
 
-def _highest(sums: Sequence[float], ceiling: float, step: float, plot: float, width: float) -> list[Html]:
+def _highest(
+    sums: Sequence[float],
+    ceiling: float,
+    step: float,
+    plot: float,
+    width: float,
+    cuts: Sequence[float] = (),
+) -> list[Html]:
     """The count of the highest bar above it, and the break in it where it is cut short."""
     if not any(sums):
         return []
@@ -133,6 +167,13 @@ def _highest(sums: Sequence[float], ceiling: float, step: float, plot: float, wi
     left = _LEFT + index * step
     anchor = "start" if left < 24 else "end" if left > width - 40 else "middle"
     x = {"start": left, "middle": left + step / 2, "end": left + step}[anchor]
+    wide = _LETTER * len(short(sums[index])) + 2
+    low = {"start": x, "middle": x - wide / 2, "end": x - wide}[anchor]
+    for cut in cuts:  # the count gives way to the line of a cut
+        if low - 3 < cut < low + wide + 3:
+            right = cut + 3 + wide < width and cut <= low + wide / 2
+            x, anchor = (cut + 4, "start") if right or cut < wide else (cut - 4, "end")
+            low = x if anchor == "start" else x - wide
     y = _TOP + 0.16 * plot
     gap = [polygon([(left, y + 3), (left + step, y - 3), (left + step, y + 1), (left, y + 7)], "break")]
     return [

@@ -1,7 +1,7 @@
 "use strict";
 const form = document.getElementById("query"), article = document.getElementById("document");
 const life = document.getElementById("life"), position = document.getElementById("position");
-let at = 0;
+let at = 0, counted = { asked: "", matched: null };
 
 // Text from documents is only ever set as text, never as markup.
 function element(name, className, text) {
@@ -38,7 +38,7 @@ function show(found) {
   const why = element("button", "", "its whole life");
   why.type = "button";
   why.addEventListener("click", () => tell(found.id));
-  article.replaceChildren(head, place, element("p", "why", `${found.outlet} at ${found.step} ${reason}`), text, why);
+  article.replaceChildren(head, place, element("p", `why ${found.outlet}`, `${found.outlet} at ${found.step} ${reason}`), text, why);
 }
 
 async function tell(id) {
@@ -77,6 +77,21 @@ async function move(to) {
   at = to;
   position.textContent = `document ${at + 1}`;
   show(found.document);
+  const asked = JSON.stringify(values);
+  if (asked !== counted.asked) {
+    counted = { asked, matched: null };
+    ask("/count", values).then((answer) => {
+      if (counted.asked === asked && answer.matched !== undefined) counted.matched = answer.matched;
+      tellPosition();
+    });
+  }
+  tellPosition();
+}
+
+function tellPosition() {
+  if (counted.matched === null) return;
+  const matched = counted.matched.toLocaleString("en");
+  position.textContent = `document ${(at + 1).toLocaleString("en")} of ${matched} that match`;
 }
 
 form.addEventListener("change", () => move(0));

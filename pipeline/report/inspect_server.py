@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from gristmill.errors import GristmillError, UsageError
-from gristmill.pipeline.look.documents import Query, Shelf
+from gristmill.pipeline.look.documents import Query, Shelf, count_documents
 from gristmill.pipeline.look.figures import inert
 from gristmill.pipeline.look.life import look_up
 from gristmill.pipeline.look.telling import as_json
@@ -59,11 +59,15 @@ class _Reader:
         self._shelves: dict[Query, Shelf] = {}
         self._lock = threading.Lock()  # a shelf is a generator, and is read by one thread at a time
 
-    def document(self, asked: Mapping[str, str]) -> dict[str, Any]:
+    @staticmethod
+    def _query(asked: Mapping[str, str]) -> Query:
         said = {name: asked[name] for name in _FIELDS if asked.get(name)}
         if said.get("outlet", "kept") not in ("kept", "removed", "failed"):
             raise UsageError("`outlet` must be kept, removed or failed")
-        query = replace(Query(), **said)  # type: ignore[arg-type]
+        return replace(Query(), **said)  # type: ignore[arg-type]
+
+    def document(self, asked: Mapping[str, str]) -> dict[str, Any]:
+        query = self._query(asked)
         at = int(asked.get("at", "0")) if asked.get("at", "0").isdecimal() else 0
         with self._lock:
             if query not in self._shelves:
@@ -72,6 +76,10 @@ class _Reader:
                 self._shelves[query] = Shelf(self.out, query)
             shown = self._shelves[query].get(at)
         return {"at": at, "document": None if shown is None else _inert(shown.as_json())}
+
+    def count(self, asked: Mapping[str, str]) -> dict[str, Any]:
+        """How many documents a query matches; those it names by a cut are not counted."""
+        return {"matched": count_documents(self.out, self._query(asked))}
 
     def life(self, asked: str) -> dict[str, Any]:
         found: dict[str, Any] = _inert(json.loads(as_json(look_up(self.out, asked))))
@@ -151,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, html.encode(), "text/html; charset=utf-8", policy)
             elif url.path == "/document":
                 self._answer_json(200, self.reader.document(asked))
+            elif url.path == "/count":
+                self._answer_json(200, self.reader.count(asked))
             elif url.path == "/life":
                 self._answer_json(200, self.reader.life(asked.get("of", "")))
             else:

@@ -13,7 +13,7 @@ from gristmill.pipeline.report.narrowing import funnel as draw_funnel
 
 _LEGEND = (
     *(("kept", "left"), ("removed", "removed"), ("failed", "failed")),
-    *(("edited", "edited out"), ("other", "not documents, or held out")),
+    *(("edited", "edited out"), ("other", "held out")),
 )
 _STATES = {
     "complete": "complete",
@@ -36,8 +36,8 @@ def verdict(view: RunView, funnel: Funnel) -> str:
             if waiting
             else "The inputs held no records: nothing came of this run."
         )
-    part = share(funnel.documents, funnel.records)
-    kept = f"{count(funnel.documents)} of {count(funnel.records)} records are left as documents ({part})"
+    part = share(funnel.documents, funnel.pages)
+    kept = f"{count(funnel.documents)} of {count(funnel.pages)} pages are left as documents ({part})"
     text = f": {size(funnel.text_bytes)} of text"
     tokens = f", {amount(funnel.num_tokens)} tokens to train on" if funnel.num_tokens is not None else ""
     return f"{kept}{text}{tokens}.{_largest_loss(funnel)}{_model(view)}"
@@ -90,12 +90,15 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
     failed = sum(level.failed for level in funnel.levels)
     removed = sum(level.removed for level in funnel.levels if level.num_tokens is None)
     tiles = [
-        ("records in", amount(funnel.records), size(funnel.record_bytes)),
-        ("documents kept", amount(funnel.documents), share(funnel.documents, funnel.records)),
-        ("removed by rule", amount(removed), share(removed, funnel.records)),
-        ("failed", amount(failed), share(failed, funnel.records)),
+        ("pages in", amount(funnel.pages), size(funnel.record_bytes)),
+        ("documents kept", amount(funnel.documents), share(funnel.documents, funnel.pages)),
+        ("removed by rule", amount(removed), share(removed, funnel.pages)),
+        ("failed", amount(failed), share(failed, funnel.pages)),
         ("text", size(funnel.text_bytes), f"{size(funnel.text_bytes / max(1, funnel.documents))} each"),
     ]
+    others = funnel.records - funnel.pages
+    if others:
+        tiles.insert(1, ("other records", amount(others), "requests, metadata"))
     if funnel.tokenized and funnel.num_tokens is not None:
         each = f"{funnel.tokenized.text_bytes / max(1, funnel.num_tokens):.2f} bytes each"
         tiles.append(("tokens", amount(funnel.num_tokens), each))
@@ -136,11 +139,9 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
 
 
 def funnel_section(funnel: Funnel) -> PageSection:
-    names = ["records in", *(level.name for level in funnel.levels)]
+    names = ["pages in", *(level.name for level in funnel.levels)]
     columns = [
-        Column(
-            "documents", [Amount(funnel.records, amount(funnel.records)), *map(_documents, funnel.levels)]
-        ),
+        Column("documents", [Amount(funnel.pages, amount(funnel.pages)), *map(_documents, funnel.levels)]),
         Column(
             "bytes of text",
             [None, *(_bytes(level, first=index == 0) for index, level in enumerate(funnel.levels))],
@@ -157,12 +158,9 @@ def funnel_section(funnel: Funnel) -> PageSection:
 
 
 def _documents(level: Level) -> Amount:
-    other = "held out" if level.num_tokens is not None else "not documents"
-    lost = (
-        ("removed", "removed", level.removed),
-        ("failed", "failed", level.failed),
-        ("other", other, level.not_documents),
-    )
+    lost = [("removed", "removed", level.removed), ("failed", "failed", level.failed)]
+    if level.num_tokens is not None:
+        lost.append(("other", "held out", level.not_documents))
     return Amount(
         level.documents,
         amount(level.documents),
@@ -193,7 +191,7 @@ def _tokens(level: Level) -> Amount | None:
 
 def _table_of(funnel: Funnel) -> Html:
     rows: list[list[object]] = []
-    before = funnel.records
+    before = funnel.pages
     for level in funnel.levels:
         tokens = Cell("" if level.num_tokens is None else count(level.num_tokens), level.num_tokens)
         rows.append(
@@ -213,13 +211,22 @@ def _table_of(funnel: Funnel) -> Html:
 
 
 def rules_section(funnel: Funnel) -> PageSection | None:
+    levels = [level for level in funnel.levels if level.num_tokens is None]
     most = max(
-        (number for level in funnel.levels for number in (level.by_rule_any | level.by_rule_first).values()),
+        (number for level in levels for number in (level.by_rule_any | level.by_rule_first).values()),
         default=0,
     )
     rows: list[list[object]] = []
-    for level in funnel.levels:
+    for level in levels:
         rows += [_rule_row(level, rule, most) for rule in level.by_rule_any | level.by_rule_first]
+    budget = [
+        f"{count(level.by_rule_first[rule])} of {count(level.came)} documents are in no shard, by {rule}: no"
+        " rule of quality, the mixture had no room for them."
+        for level in funnel.levels
+        if level.num_tokens is not None
+        for rule in level.by_rule_first
+        if level.by_rule_first[rule]
+    ]
     if not rows:
         return None
     rows.sort(key=lambda row: -float(row[2].value or 0))  # type: ignore[attr-defined]
@@ -227,7 +234,8 @@ def rules_section(funnel: Funnel) -> PageSection | None:
     lead = (
         "A document that fails several rules is removed by the first of them; in pale, all that fail a rule."
     )
-    return PageSection("rules", "Rules", table(head, rows), lead)
+    body = join([table(head, rows), *(tag("p", line, class_="note") for line in budget)])
+    return PageSection("rules", "Rules", body, lead)
 
 
 def _rule_row(level: Level, rule: str, most: int) -> list[object]:

@@ -12,9 +12,11 @@ from typing import Any
 from gristmill.pipeline.look.figures import inert
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import RunView, Summed, read_view, written
+from gristmill.pipeline.report.by_source import source_section
 from gristmill.pipeline.report.closing import asking_section, failures_section, provenance_section
 from gristmill.pipeline.report.corpus import corpus_section
 from gristmill.pipeline.report.markup import Html, PageSection, tag
+from gristmill.pipeline.report.measured import correlations_section, token_lengths
 from gristmill.pipeline.report.overview import funnel_section, hero, rules_section
 from gristmill.pipeline.report.samples import collect_samples, in_script, samples_section
 from gristmill.pipeline.report.signals import signals_section
@@ -46,7 +48,9 @@ def render(view: RunView) -> str:
             funnel_section(funnel),
             rules_section(funnel),
             signals_section(funnel),
-            corpus_section(funnel),
+            correlations_section(view),
+            corpus_section(funnel, token_lengths(view)),
+            source_section(funnel),
         ]
     made += [resolve(section)(view) for section in stage_sections(view)]
     made.append(samples_section(view, samples))

@@ -7,13 +7,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from gristmill.pipeline.look.figures import count, inert
+from gristmill.pipeline.look.figures import count, inert, number
 from gristmill.pipeline.look.reading import RunView
-from gristmill.pipeline.report.markup import Html, PageSection, command, join, tag
+from gristmill.pipeline.report.markup import Cell, Html, PageSection, command, details, join, table, tag
 from gristmill.pipeline.report.signals import near_cut, sample_title, trimmed
 from gristmill.pipeline.run.stage import label_of
 
 BUDGET_BYTES = 3_000_000  # of the page's five million
+_MOST_ROWS = 400
 _CHARACTERS = (1200, 800, 500, 300, 160, 80)
 
 
@@ -113,4 +114,25 @@ def samples_section(view: RunView, groups: Mapping[str, Mapping[str, Any]]) -> P
         tag("article", Html(""), id="sample", class_="sample", tabindex="0"),
         id="browser",
     )
-    return PageSection("samples", "Samples", body, lead)
+    listed = details("all of them in a table, to sort", _table(browsable))
+    return PageSection("samples", "Samples", join([body, listed]), lead)
+
+
+def _table(groups: Mapping[str, Mapping[str, Any]]) -> Html:
+    rows: list[list[object]] = []
+    for key, group in groups.items():
+        if near_cut(key) is None:
+            for sample in group["samples"]:
+                value, text = sample.get("value"), sample.get("text") or ""
+                rows.append(
+                    [
+                        tag("bdi", sample.get("url") or sample.get("id", ""), class_="url"),
+                        group["title"],
+                        sample.get("source", ""),
+                        sample.get("language") or "",
+                        Cell(number(value), value) if isinstance(value, int | float) else "",
+                        Cell(count(len(text)), len(text)),
+                    ]
+                )
+    head = ["document", "what became of it", "source", "language", "value", "characters shown"]
+    return table(head, rows[:_MOST_ROWS])

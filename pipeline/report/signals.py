@@ -39,7 +39,8 @@ def signals_section(funnel: Funnel) -> PageSection | None:
         return None
     body = [tag("div", *cards[True], class_="cards")]
     if cards[False]:
-        idle = f"{len(cards[False])} rules that no document fails"
+        num = len(cards[False])
+        idle = f"{num} rule{'' if num == 1 else 's'} that no document fails"
         body.append(details(idle, tag("div", *cards[False], class_="cards"), open_=not cards[True]))
     lead = (
         "What every rule measured on the documents it saw: kept ones below, on top those that any rule"
@@ -72,7 +73,12 @@ def _card(
             class_="note",
         ),
         histograms.histogram(
-            f"{rule}: kept and removed", histogram["bins"], series, cuts, gone=_gone(bound) if bound else ()
+            f"{rule}: kept and removed",
+            histogram["bins"],
+            series,
+            cuts,
+            gone=_gone(bound) if bound else (),
+            left_of=_at_bounds(bound) if bound else {},
         ),
         (
             tag(
@@ -87,6 +93,13 @@ def _card(
         ),
         class_="card signal",
     )
+
+
+def _at_bounds(bound: Mapping[str, Any]) -> dict[float, str]:
+    """Which side documents are on whose value is the bound itself, where their bin begins there: those at a
+    `max` stay, those at an `above` go."""
+    sides = {"max": "kept", "above": "removed"}
+    return {bound[side]: outlet for side, outlet in sides.items() if bound[side] is not None}
 
 
 def _gone(bound: Mapping[str, Any]) -> list[tuple[float, float]]:

@@ -131,7 +131,7 @@ def export(
     ):
         if wrong:
             raise UsageError(said, hint=hint)
-    wanted = Wanted(kind, layout, id_column, split, partial, _bytes(size))  # type: ignore[arg-type]
+    wanted = Wanted(kind, layout, id_column, split, partial, spelled_bytes(size))  # type: ignore[arg-type]
     if to is None:
         num_rows = export_stream(out, wanted, sys.stdout.buffer)
     elif of_file is not None:
@@ -150,7 +150,8 @@ def export(
 _SPLITS = ("all", "train", "heldout", "both")
 
 
-def _bytes(size: str) -> int:
+def spelled_bytes(size: str) -> int:
+    """Read a size such as 512M or 1Gi; raises UsageError for what is none."""
     from gristmill.overrides import parse_number
 
     number = parse_number(size) or (int(size) if size.isdecimal() else None)

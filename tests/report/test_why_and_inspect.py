@@ -21,7 +21,7 @@ from gristmill.errors import UsageError
 from gristmill.filters.presets import PRESETS
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
-from gristmill.pipeline.look.documents import Query, find_documents
+from gristmill.pipeline.look.documents import Query, count_documents, find_documents
 from gristmill.pipeline.look.inplace import cut
 from gristmill.pipeline.look.life import Event, look_up
 from gristmill.pipeline.look.reader import page
@@ -258,10 +258,10 @@ def test_the_reader_in_the_browser_turns_pages_and_runs_nothing(tab: Tab, served
             time.sleep(0.05)
 
     tab.open(f"http://127.0.0.1:{served}/")
-    until("document.getElementById('position').textContent === 'document 1'")
+    until("document.getElementById('position').textContent.startsWith('document 1')")
     first = tab.run("document.getElementById('document').innerText")
     tab.press("j")
-    until("document.getElementById('position').textContent === 'document 2'")
+    until("document.getElementById('position').textContent.startsWith('document 2 of ')")
     assert tab.run("document.getElementById('document').innerText") != first
     tab.run("[...document.querySelectorAll('#document button')].pop().click()")
     until("document.querySelectorAll('#life h3').length > 1")
@@ -324,3 +324,13 @@ def test_why_takes_under_a_second_on_a_thousand_shards_of_ten_million_documents(
         print(f"{time.perf_counter() - began:.2f} s, {time.process_time() - cpu:.2f} s of CPU")
         assert life.id == wanted.hex() and len(life.events) == 2
         assert time.process_time() - cpu < 1
+
+
+def test_a_search_says_how_many_documents_match(out: Path) -> None:
+    whole, some = count_documents(out, Query()), count_documents(out, Query(text="the"))
+    assert whole and some and some <= whole
+    assert count_documents(out, Query(text="never said anywhere")) == 0
+    assert len(list(find_documents(out, Query(text="the")))) == some
+    assert count_documents(out, Query(outlet="removed")) == len(
+        list(find_documents(out, Query(outlet="removed")))
+    )
