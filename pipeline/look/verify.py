@@ -170,13 +170,15 @@ def _verify_handover(manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
         if not kind or kind.entry or kind.books != "texts" or not manifest.books:
             continue
         source = name.partition("/")[2] or None
-        inputs = [manifests[step] for step in manifest.ingredients["inputs"] if step in manifests]
-        kept = sum(
-            entry.rows
-            for step in inputs
-            for entry in step.named("documents")
-            if source in (None, entry.source)
-        )
+        named = set(manifest.ingredients["inputs"])
+        inputs = [step for other, step in manifests.items() if other in named]  # in the order they ran
+        kept_by_source: dict[str | None, int] = {}
+        for step in inputs:  # where two inputs hold a source's documents, the later one has them as they are
+            entries = [entry for entry in step.named("documents") if source in (None, entry.source)]
+            kept_by_source |= dict.fromkeys((entry.source for entry in entries), 0)
+            for entry in entries:
+                kept_by_source[entry.source] += entry.rows
+        kept = sum(kept_by_source.values())
         if inputs and kept != manifest.books.items_in:
             yield Finding(
                 str(manifest.folder),

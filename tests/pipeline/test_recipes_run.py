@@ -33,6 +33,7 @@ PAGES, ROWS = 400, 120
 KINDS = {
     "wikipedia": "wikipedia/enwiki-articles.jsonl.gz",
     "references": "wikipedia/enwiki-articles.jsonl.gz",
+    "books2": "books/classic-books-markdown.jsonl.gz",
     "books": "books/eltec.jsonl.gz",
     "arxiv": "arxiv/abstracts.jsonl.gz",
     "c4": "cc-text/samples.jsonl.gz",
@@ -82,7 +83,7 @@ def texts_of(shared_data: Path) -> Any:
         kind = next((path for name, path in KINDS.items() if name in source), None)
         path = shared_data / "sources" / (kind or "stackexchange/questions-answers.jsonl.gz")
         with gzip.open(path, "rt") as file:
-            return [json.loads(line) for line in islice(file, ROWS if "eltec" not in path.name else 5)]
+            return [json.loads(line) for line in islice(file, 5 if "books" in str(path) else ROWS)]
 
     return rows
 

@@ -129,3 +129,24 @@ def test_the_second_step_of_a_stage_is_known_by_its_name() -> None:
         *("filter", "dedup-exact", "filter", "dedup-exact"),
     ]
     assert not decides_on_documents("ngram-heldout-2")
+
+
+def test_deduplication_after_a_stage_of_one_source_reads_each_source_as_it_is_then(tmp_path: Path) -> None:
+    """Both inputs of the second deduplication hold the crawl: from before and from after its selection."""
+    for name in ("crawl", "books"):
+        rows = [
+            {"id": f"{name}{n}", "text": f"{name} {n}", "url": f"http://{name}.example/{n}"} for n in range(6)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = make_recipe(
+        {
+            "name": "after",
+            "sources": {name: {"inputs": str(tmp_path / f"{name}.jsonl")} for name in ("crawl", "books")},
+            "dedup": {"exact": {}},
+            "coverage": {"apply_to": ["crawl"], "max_per_domain": 2},
+            "stages": ["dedup.exact", "coverage", {"dedup": {"exact": {}}}],
+        }
+    )
+    run_plan(build_plan(recipe), tmp_path / "out", EngineSettings(kind="inline"), Progress(quiet=True))
+    assert finished_steps(tmp_path / "out")["dedup-exact-2"].books.items_in == 2 + 6  # type: ignore[union-attr]
+    assert not list(verify(tmp_path / "out"))

@@ -79,7 +79,11 @@ def stand_in(path: Path) -> None:
     """Make a small list, benchmark, model or set of thresholds by what its name says it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
-        path.write_text(json.dumps({"question": "Which of these thirteen words in a row does no page hold?"}))
+        path.write_text(
+            json.dumps(
+                {"question": "Which of these more than thirteen words in a row does no page of the web hold?"}
+            )
+        )
     elif path.suffix == ".bin":
         path.write_bytes(small_model(path.stem))
     elif path.suffix == ".yml":

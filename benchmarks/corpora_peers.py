@@ -1,0 +1,119 @@
+"""The originals' own code over texts on stdin, run by `corpora.py` in an interpreter that has it.
+
+    PYTHON corpora_peers.py fineweb | redpajama FOLDER | ccnet FOLDER | dolma
+
+Input: one JSON string a line; output: one JSON value a text. `fineweb`: [removing rule or null, text] of
+datatrove's four filters in the order of its examples/fineweb.py, given the words of gristmill's definition.
+`redpajama`: the signals of app/src, each a number or a list by line. `ccnet`: normalize_for_dedup of each
+line. `dolma`: the attributes of code_redpajama_taggers_v1, code_copyright_comments_v1 and gopher_v1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def fineweb() -> Callable[[str], Any]:
+    from datatrove.data import Document
+    from datatrove.pipeline.filters import (
+        C4QualityFilter,
+        FineWebQualityFilter,
+        GopherQualityFilter,
+        GopherRepetitionFilter,
+    )
+    from datatrove.pipeline.filters.base_filter import get_filter_result
+    from filters_peers import MODULES, c4_filters, cores, sentences, whole
+
+    for name, splitter in (("gopher", cores), ("gopher-repetition", whole), ("fineweb", whole)):
+        MODULES[name].split_into_words = splitter
+    c4_filters.split_into_sentences = sentences
+    blocks = (
+        GopherRepetitionFilter(),
+        GopherQualityFilter(),
+        C4QualityFilter(filter_no_terminal_punct=False),
+        FineWebQualityFilter(),
+    )
+
+    def judge(text: str) -> Any:
+        document = Document(text=text, id="0")
+        for block in blocks:
+            try:
+                kept, reason = get_filter_result(block.filter(document))
+            except ZeroDivisionError:  # a text without words or lines
+                kept, reason = False, "division_by_zero"
+            if not kept:
+                return [f"{type(block).__name__}: {reason}", None]
+        return [None, document.text]
+
+    return judge
+
+
+def redpajama(folder: str) -> Callable[[str], Any]:
+    sys.path.insert(0, folder)
+    from core.document import Document
+    from core.quality_signals.content import RPS_Doc_Curly_Bracket, RPS_Doc_Lorem_Ipsum
+    from core.quality_signals.lines import register_lines_callables
+    from core.quality_signals.natural_language import register_natural_language_callables
+    from core.quality_signals.repetitions import register_repetitions_callables
+
+    made = [
+        *register_natural_language_callables(),
+        *register_lines_callables(),
+        *register_repetitions_callables(),
+        RPS_Doc_Curly_Bracket(),
+        RPS_Doc_Lorem_Ipsum(),
+    ]
+
+    def measure(text: str) -> Any:
+        document = Document(text, domain=None, precompute_ngrams=True)
+        found = {}
+        for signal in made:
+            values = [value for *_, value in signal(document)]
+            found[signal.field_name] = values if signal.field_name.startswith("rps_lines") else values[0]
+        return found
+
+    return measure
+
+
+def ccnet(folder: str) -> Callable[[str], Any]:
+    sys.path.insert(0, folder)
+    from cc_net.text_normalizer import normalize_for_dedup
+
+    return lambda text: [normalize_for_dedup(line) for line in text.split("\n")]
+
+
+def dolma() -> Callable[[str], Any]:
+    from dolma.core.data_types import Document
+    from dolma.taggers.code.code_taggers import CodeCopyrightTagger, CodeRedPajamaTaggers
+    from dolma.taggers.gopher import GopherTagger
+
+    taggers = [CodeRedPajamaTaggers(), CodeCopyrightTagger(), GopherTagger()]
+
+    def tag(text: str) -> Any:
+        found = {}
+        for tagger in taggers:
+            try:
+                spans = tagger.predict(Document(source="", version="", id="0", text=text)).spans
+            except Exception as error:  # gopher_v1 divides by the words of a text without any
+                found[f"{type(tagger).__name__}.error"] = type(error).__name__
+                continue
+            for span in spans:
+                found[f"{type(tagger).__name__}.{span.type}"] = [span.start, span.end, span.score]
+        return found
+
+    return tag
+
+
+if __name__ == "__main__":
+    kinds: dict[str, Callable[..., Callable[[str], Any]]] = {
+        "fineweb": fineweb,
+        "redpajama": redpajama,
+        "ccnet": ccnet,
+        "dolma": dolma,
+    }
+    judge = kinds[sys.argv[1]](*sys.argv[2:])
+    for line in sys.stdin:
+        print(json.dumps(judge(json.loads(line))))
