@@ -83,10 +83,21 @@ class LossSettings:
     z: float = 0.0  # weight of logsumexp^2; 1e-4 in PaLM and OLMo-core
     smoothing: float = 0.0  # probability mass spread evenly over the vocabulary
     entropy: float = 0.0  # weight of the predictions' entropy, as a bonus
+    unlikelihood: float = 0.0  # weight, of tokens that came before (Welleck et al. 2020: 1)
+    contrastive: float = 0.0  # weight of the contrastive token loss on the same (Jiang et al. 2022: 1)
+    negatives: int = 60  # tokens back that these two look at
+    scheduled_sampling: float = 0.0  # share of inputs that are the model's own, at the end of the run
 
     def __post_init__(self) -> None:
         fraction("loss.smoothing", self.smoothing)
-        at_least("loss.z", self.z, 0)
+        fraction("loss.scheduled_sampling", self.scheduled_sampling)
+        for name in ("z", "unlikelihood", "contrastive"):
+            at_least(f"loss.{name}", getattr(self, name), 0)
+        at_least("loss.negatives", self.negatives, 1)
+
+    @property
+    def has_negatives(self) -> bool:
+        return self.unlikelihood > 0 or self.contrastive > 0
 
 
 @dataclass(frozen=True)

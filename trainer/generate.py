@@ -42,6 +42,9 @@ class Sampling:
     temperature: float = 0.0
     top_k: int = 0  # 0: all
     top_p: float = 1.0  # the smallest set of tokens with this probability
+    typical_p: float = 1.0  # the same of those whose surprise is nearest the entropy (Meister et al. 2023)
+    min_p: float = 0.0  # tokens of at least this share of the likeliest one's probability
+    contrastive: float = 0.0  # weight of the penalty of contrastive search over the top_k likeliest
     num_beams: int = 1
     length_penalty: float = 1.0  # a beam's score is its log-likelihood / length^penalty
     seed: int = 0
@@ -60,6 +63,17 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise UsageError(
                 f"top_p must lie above 0 and up to 1, got {self.top_p}", hint="1 takes every token"
+            )
+        if not 0 < self.typical_p <= 1:
+            raise UsageError(f"typical_p must lie above 0 and up to 1, got {self.typical_p}")
+        for name in ("min_p", "contrastive"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        if self.contrastive and (self.top_k < 2 or self.temperature > 0 or self.num_beams > 1):
+            raise UsageError(
+                "contrastive search chooses among the top_k likeliest: it needs top_k of 2 or more, no"
+                " temperature and one beam",
+                hint="Su et al. 2022: top_k 4, contrastive 0.6",
             )
         if self.num_beams > 1 and self.temperature > 0:
             raise UsageError("beams search for the likeliest text, a temperature samples: choose one")
@@ -129,6 +143,11 @@ def generate(
                 f"a prompt of {len(prompt)} tokens does not fit a context of {model.config.context}",
                 hint="shorten it",
             )
+    if sampling.contrastive:
+        from gristmill.trainer.contrastive import contrastive_search
+
+        how = (sampling.top_k, sampling.contrastive, sampling.max_tokens, vocab or model.config.vocab)
+        return [contrastive_search(model, prompt, eos_id, *how) for prompt in prompts]
     if sampling.num_beams > 1:
         return [_beam_search(model, prompt, eos_id, sampling, vocab) for prompt in prompts]
     out: list[Ids] = []
@@ -179,6 +198,16 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> in
     if 0 < sampling.top_k < len(logits):
         logits = logits.masked_fill(logits < logits.topk(sampling.top_k).values[-1], -torch.inf)
     probabilities = logits.softmax(-1)
+    if sampling.min_p:
+        least = sampling.min_p * probabilities.max()
+        probabilities = probabilities.masked_fill(probabilities < least, 0.0)
+    if sampling.typical_p < 1:
+        surprise = -(probabilities.clamp(min=torch.finfo(torch.float32).tiny)).log()
+        off = (surprise - (probabilities * surprise).sum()).masked_fill(probabilities == 0, torch.inf)
+        nearest = off.abs().argsort(stable=True)
+        ordered = probabilities[nearest]
+        outside = ordered.cumsum(-1) - ordered >= sampling.typical_p
+        probabilities = probabilities.index_fill(0, nearest[outside], 0.0)
     if sampling.top_p < 1:
         ordered, index = probabilities.sort(descending=True, stable=True)
         outside = ordered.cumsum(-1) - ordered >= sampling.top_p

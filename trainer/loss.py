@@ -6,14 +6,15 @@ Per token with logits z over V tokens, target y, p = softmax(z), lse = logsumexp
     loss = (1 - s)(lse - z_y) + s (lse - mean z) + c lse^2 - b H
     d loss / d z_j = p_j (1 + 2 c lse + b (log p_j + H)) - s / V - (1 - s)[j = y]
 
-for smoothing s (as in torch), z-loss c (PaLM) and entropy bonus b. The sum over a chunk's tokens and both
-gradients are taken while its logits exist, so the most that ever lies in memory is one chunk, and nothing is
-computed twice.
+for smoothing s (as in torch), z-loss c (PaLM) and entropy bonus b; for losses on negatives see `negatives`.
+The sum over a chunk's tokens and both gradients are taken while its logits exist, so the most that ever lies
+in memory is one chunk, and nothing is computed twice.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from gristmill.trainer.config import LossSettings
 from gristmill.trainer.loader import IGNORED
+from gristmill.trainer.negatives import add_negative_losses
 
 CHUNK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}  # logits at once, fp32: 16 MB and 512 MB
 
@@ -43,11 +45,12 @@ def chunked_loss(
     settings: LossSettings,
     fuse: bool = False,
     softcap: float = 0.0,
+    negatives: Tensor | None = None,
 ) -> Loss:
     """Return `scale` times the summed loss of hidden states (N, D) under the head `weight` (>= vocab, D);
-    targets (N)."""
+    targets (N), and what should not follow, `negatives` (N, W)."""
     apply: Any = _ChunkedLoss.apply
-    total, nll = apply(hidden, weight, targets, vocab, scale, settings, fuse, softcap)
+    total, nll = apply(hidden, weight, targets, vocab, scale, settings, fuse, softcap, negatives)
     return Loss(total, nll)
 
 
@@ -82,10 +85,18 @@ def chunk_rows(num_tokens: int, weight: Tensor) -> int:
 
 
 def loss_and_gradient(
-    logits: Tensor, targets: Tensor, vocab: int, z: float, s: float, b: float, c: float = 0.0
+    logits: Tensor,
+    targets: Tensor,
+    vocab: int,
+    z: float,
+    s: float,
+    b: float,
+    c: float = 0.0,
+    negatives: Tensor | None = None,
+    weights: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Tensor, ...]:
     """Return per token of one chunk the loss, the plain nats, and the gradient by the logits (n, >= vocab),
-    in their type. `c` is the bound of a soft cap on logits.
+    in their type. `c` is the bound of a soft cap on logits, `weights` are those of the losses on negatives.
 
     Columns beyond the vocabulary take no part. Ignored tokens are the caller's: their rows hold values of
     token 0.
@@ -100,6 +111,10 @@ def loss_and_gradient(
     lse = logits.logsumexp(-1) if compiled else logits.amax(-1) - p.amax(-1).log()
     nll = lse - chosen
     loss, gradient = nll, p
+    pushed = None
+    if negatives is not None:
+        more, pushed = add_negative_losses(logits, p, targets, negatives, *weights)
+        loss = loss + more
     if s:
         loss = loss + s * (chosen - logits.mean(-1))
     if z:
@@ -116,6 +131,8 @@ def loss_and_gradient(
         gradient = gradient - (1 - s) * (torch.arange(vocab, device=logits.device) == index)
     else:
         gradient.scatter_add_(1, index, torch.full_like(index, -(1 - s), dtype=p.dtype))
+    if pushed is not None:
+        gradient = gradient + pushed
     if c:
         gradient = gradient * (1 - (logits / c).square())
     gradient = F.pad(gradient, (0, padding)) if padding else gradient
@@ -139,19 +156,21 @@ class _ChunkedLoss(torch.autograd.Function):
         settings: LossSettings,
         fuse: bool,
         softcap: float,
+        negatives: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        step = _fused() if fuse else loss_and_gradient
+        step = _fused() if fuse and negatives is None else loss_and_gradient
         head = weight.to(hidden.dtype)
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         total = nll = torch.zeros((), device=hidden.device)
-        for h, y, out in zip(
-            *(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets, d_hidden)),
-            strict=True,
-        ):
-            loss, nats, gradient = step(
-                h @ head.t(), y, vocab, settings.z, settings.smoothing, settings.entropy, softcap
-            )
+        size = chunk_rows(len(hidden), weight)
+        parts = [torch.split(x, size) for x in (hidden, targets, d_hidden)]
+        pushed: Any = itertools.repeat(None) if negatives is None else torch.split(negatives, size)
+        weights = (settings.unlikelihood, settings.contrastive)
+        for h, y, out, against in zip(*parts, pushed, strict=False):
+            how = (settings.z, settings.smoothing, settings.entropy, softcap)
+            more = () if against is None else (against, weights)
+            loss, nats, gradient = step(h @ head.t(), y, vocab, *how, *more)
             valid = y != IGNORED
             total, nll = total + (loss * valid).sum(), nll + (nats * valid).sum()
             torch.mm(gradient, head, out=out)
@@ -170,4 +189,4 @@ class _ChunkedLoss(torch.autograd.Function):
         d_hidden, d_weight = ctx.gradients
         ctx.gradients = None  # they are scaled in place and handed on: the weight's is never held twice
         factor = d_total * ctx.scale
-        return d_hidden.mul_(factor), d_weight.mul_(factor), *[None] * 6
+        return d_hidden.mul_(factor), d_weight.mul_(factor), *[None] * 7

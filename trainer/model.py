@@ -23,6 +23,7 @@ from gristmill.trainer.config import LossSettings
 from gristmill.trainer.layers import Linear, Norm
 from gristmill.trainer.loss import Loss, cap, chunked_loss, token_losses
 from gristmill.trainer.moe import auxiliary_loss, copies
+from gristmill.trainer.negatives import negatives_of
 from gristmill.trainer.recompute import recomputed
 from gristmill.trainer.rope import Rotary, tables
 from gristmill.trainer.shape import ModelConfig
@@ -54,12 +55,14 @@ class Model(nn.Module):
         last: bool = False,
         expert_shares: Tensor | None = None,
         count_copies: bool = False,
+        hidden: bool = False,
     ) -> Any:
         """Return logits (B, T, vocab); with `targets` and `loss` a Loss; with `targets` alone per-token
         (nats, entropy).
 
         `last` computes the logits of the last position only. `expert_shares` (layers, experts) are those of
-        the whole step; `count_copies` returns what they are made of, the copies sent to each expert.
+        the whole step; `count_copies` returns what they are made of, the copies sent to each expert. `hidden`
+        returns the last layer's states (B, T, width) instead of logits.
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape)
@@ -82,14 +85,19 @@ class Model(nn.Module):
         if cache is not None:
             cache.length += tokens.shape[1]
         x = self.norm(x[:, -1:] if last else x)
+        if hidden:
+            return x
         weight = self.embed.weight if self.head is None else self.head.weight
         if targets is None:
             return cap(F.linear(x, weight.to(x.dtype))[..., : self.config.vocab], self.config.logit_softcap)
-        hidden, flat = x.flatten(0, 1), targets.flatten()
+        states, flat, softcap = x.flatten(0, 1), targets.flatten(), self.config.logit_softcap
         if loss is None:
-            return token_losses(hidden, weight, flat, self.config.vocab, self.config.logit_softcap)
+            return token_losses(states, weight, flat, self.config.vocab, softcap)
+        negatives = None
+        if loss.has_negatives:
+            negatives = negatives_of(tokens, positions, targets, loss.negatives).flatten(0, 1)
         total, nll = chunked_loss(
-            hidden, weight, flat, self.config.vocab, scale, loss, self.fuse_loss, self.config.logit_softcap
+            states, weight, flat, self.config.vocab, scale, loss, self.fuse_loss, softcap, negatives
         )
         if routings:
             total = total + auxiliary_loss(routings, expert_shares, self.config) * scale

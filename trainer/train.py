@@ -57,6 +57,7 @@ from gristmill.trainer.profiling import Profiler, memory_snapshot
 from gristmill.trainer.remote import open_shards
 from gristmill.trainer.resume import branch_command, changes, held_by, rate_jump, refuse_other, spell_average
 from gristmill.trainer.schedule import check_schedule, lr_factor
+from gristmill.trainer.scheduled import share_at, with_own_inputs
 from gristmill.trainer.shape import ModelConfig
 from gristmill.trainer.shards import ShardSet
 from gristmill.trainer.sinks import open_sinks
@@ -206,7 +207,7 @@ class Training:
         nats = torch.zeros((), device=group.device)
         how = {"scale": scale, "loss": settings.loss, "expert_shares": self._expert_shares(batch)}
         for start in range(0, self.rows, self.micro):
-            part = batch.rows(start, start + self.micro)
+            part = self._with_own_inputs(batch.rows(start, start + self.micro), start)
             last = start + self.micro >= self.rows
             with accumulate(self.module, last, settings.mesh.reduce == "part"):
                 loss = self._forward(part, **how)
@@ -226,6 +227,15 @@ class Training:
         self.step += 1
         self.judged.append((self.step, torch.stack([take, loss_mean.float(), norm.float()])))
         self.last = (loss_mean, norm, settings.optimizer.lr * factor, num_targets, started)
+
+    def _with_own_inputs(self, batch: TokenBatch, start: int) -> TokenBatch:
+        """Scheduled sampling: a share of inputs are what the model foretells, drawn by step, rank and row."""
+        most = self.settings.loss.scheduled_sampling
+        if not most:
+            return batch
+        place = (self.settings.seed * 1_000_003 + self.step) * 65_537 + self.group.rank * self.rows + start
+        share = share_at(self.step, self.steps, most)
+        return with_own_inputs(batch, lambda part: self._forward(part, likeliest=True), share, place % 2**63)
 
     @torch.no_grad()
     def _expert_shares(self, batch: TokenBatch) -> Tensor | None:
@@ -336,6 +346,9 @@ class Training:
         if not masked and self.special_scores:  # the plain causal kernel has none: a row is one document
             mask = self.masks(torch.arange(batch.positions.shape[1]).expand_as(batch.positions))
         batch = batch.to(self.group.device)
+        if how.pop("likeliest", False):
+            logits = self.module(batch.inputs, batch.positions if masked else None, mask=mask)
+            return logits.argmax(-1).cpu()
         return self.module(batch.inputs, batch.positions if masked else None, batch.targets, mask=mask, **how)
 
     def _evaluation_due(self) -> bool:

@@ -122,6 +122,15 @@ def generate(
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.8,
     top_k: Annotated[int, typer.Option(help="Draw from the k likeliest; 0: all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Draw from the smallest set with this probability.")] = 0.95,
+    typical_p: Annotated[
+        float, typer.Option(help="Draw from the tokens nearest the expected surprise, of this probability.")
+    ] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(help="Draw from tokens of this share of the likeliest one's probability.")
+    ] = 0.0,
+    contrastive: Annotated[
+        float, typer.Option(help="Search by this penalty on repetition; needs temperature 0 and --top-k.")
+    ] = 0.0,
     beams: Annotated[int, typer.Option(help="Search with this many beams; needs temperature 0.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     device: Device = "auto",
@@ -139,7 +148,9 @@ def generate(
 
     from gristmill.trainer.generate import Sampling, complete
 
-    sampling = Sampling(max_tokens, temperature, top_k, top_p, beams, seed=seed)
+    sampling = Sampling(
+        max_tokens, temperature, top_k, top_p, typical_p, min_p, contrastive, num_beams=beams, seed=seed
+    )
     texts = complete(_trained(checkpoint), prompts, sampling, device, dtype)
     for prompt, text in zip(prompts, texts, strict=True) if _is_first_rank() else ():
         print(orjson.dumps({"prompt": prompt, "text": text}).decode() if json else prompt + text)
