@@ -109,7 +109,7 @@ def evaluate_rows(
         out |= _texts(texts, *_score_texts(scorer, tokenizer, eos_id, texts))
     if found["answer"]:
         pairs = [(prompt_of(row), row["answer"]) for row in found["answer"]]
-        out["answer"] = _answers(score(pairs))
+        out["answer"] = _answers(score(pairs), [answer for _, answer in pairs])
     if found["choices"]:
         out["choices"] = _choices(found["choices"], score)
     return out
@@ -253,12 +253,18 @@ def _texts(texts: list[str], scores: list[Continuation], words: list[Continuatio
             "bits_per_byte": nats / (math.log(2) * max(1, size)),
         }
     }  # fmt: skip
-    return found | ({"last_word": _answers(words)} if words else {})
+    last = [rest for before, rest in map(_before_last_word, texts) if before]
+    return found | ({"last_word": _answers(words, last)} if words else {})
 
 
-def _answers(scores: list[Continuation]) -> dict[str, Any]:
+def _answers(scores: list[Continuation], answers: list[str]) -> dict[str, Any]:
+    """`accuracy` is the share that greedy decoding gets right to the token, exact match; bits per byte and
+    likelihood (geometric mean over tokens) of the answer are smooth where that one jumps."""
     nats, tokens = -sum(s.log_likelihood for s in scores), sum(s.num_tokens for s in scores)
+    size = sum(len(answer.encode()) for answer in answers)
     return {
+        "bits_per_byte": nats / (math.log(2) * max(1, size)),
+        "likelihood": math.exp(-nats / max(1, tokens)),
         "rows": len(scores),
         "accuracy": sum(s.is_greedy for s in scores) / len(scores),
         "perplexity": math.exp(min(700.0, nats / max(1, tokens))),
@@ -271,7 +277,8 @@ def _choices(
 ) -> dict[str, Any]:
     pairs = [(prompt_of(row), choice) for row in rows for choice in row["choices"]]
     scores = iter(score(pairs))
-    right = right_per_byte = 0
+    right = right_per_byte = size = 0
+    nats = normalised = 0.0
     for row in rows:
         totals = [next(scores).log_likelihood for _ in row["choices"]]
         per_byte = [
@@ -279,4 +286,14 @@ def _choices(
         ]
         right += totals.index(max(totals)) == row["answer"]
         right_per_byte += per_byte.index(max(per_byte)) == row["answer"]
-    return {"rows": len(rows), "accuracy": right / len(rows), "accuracy_per_byte": right_per_byte / len(rows)}
+        nats -= totals[row["answer"]]
+        size += len(row["choices"][row["answer"]].encode())
+        most = max(totals)
+        normalised += math.exp(totals[row["answer"]] - most) / sum(math.exp(one - most) for one in totals)
+    return {
+        "rows": len(rows),
+        "accuracy": right / len(rows),
+        "accuracy_per_byte": right_per_byte / len(rows),
+        "bits_per_byte": nats / (math.log(2) * max(1, size)),  # of the right choice
+        "normalised_likelihood": normalised / len(rows),  # of the right one among all
+    }

@@ -151,7 +151,7 @@ def generate(
     sampling = Sampling(
         max_tokens, temperature, top_k, top_p, typical_p, min_p, contrastive, num_beams=beams, seed=seed
     )
-    texts = complete(_trained(checkpoint), prompts, sampling, device, dtype)
+    texts = complete(trained(checkpoint), prompts, sampling, device, dtype)
     for prompt, text in zip(prompts, texts, strict=True) if _is_first_rank() else ():
         print(orjson.dumps({"prompt": prompt, "text": text}).decode() if json else prompt + text)
 
@@ -180,7 +180,7 @@ def evaluate(
 
     if gpus:
         _on_ranks(gpus)
-    found = scores(_trained(checkpoint), file, device, dtype)
+    found = scores(trained(checkpoint), file, device, dtype)
     if not _is_first_rank():
         return
     if json:
@@ -209,7 +209,7 @@ def export_hf(
 
     if dtype not in ("fp32", "bf16"):
         raise UsageError(f"`--dtype` must be fp32 or bf16, got {dtype!r}")
-    print(write(_trained(checkpoint), out, dtype))
+    print(write(trained(checkpoint), out, dtype))
 
 
 def average(
@@ -226,7 +226,7 @@ def average(
     """
     from gristmill.trainer.average import average as write
 
-    print(write(_trained(checkpoint), out, last))
+    print(write(trained(checkpoint), out, last))
 
 
 def _is_first_rank() -> bool:
@@ -243,7 +243,7 @@ def _on_ranks(gpus: int) -> None:
     raise typer.Exit(launch(command, gpus))
 
 
-def _trained(checkpoint: Path) -> Path:
+def trained(checkpoint: Path) -> Path:
     """The trainer's folder of a run, or what else was named."""
     from gristmill.pipeline.phases.train import RUN
     from gristmill.pipeline.run.folder import result_of
@@ -254,7 +254,7 @@ def _trained(checkpoint: Path) -> Path:
 def _checkpoint(named: str) -> str:
     """RUN@STEP, where RUN may be a recipe's run."""
     run, at, step = named.rpartition("@")
-    return f"{_trained(Path(run))}@{step}" if at and step.isdecimal() else str(_trained(Path(named)))
+    return f"{trained(Path(run))}@{step}" if at and step.isdecimal() else str(trained(Path(named)))
 
 
 def _shard_folders(named: str) -> tuple[str, str]:
