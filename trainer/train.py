@@ -16,18 +16,17 @@ ended run is not redone.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gristmill.errors import Interrupted, StepFailed, UsageError
+from gristmill.errors import Interrupted, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.branch import fork, with_trunk
 from gristmill.trainer.build import build, model_config
@@ -41,6 +40,7 @@ from gristmill.trainer.hf import start_config
 from gristmill.trainer.loader import BatchLoader, TokenBatch, prefetch
 from gristmill.trainer.log import Log
 from gristmill.trainer.memory import explain_out_of_memory, peak_memory
+from gristmill.trainer.meter import Meter, give_up, spell_row
 from gristmill.trainer.model import flops_per_token, num_parameters
 from gristmill.trainer.moe import shares
 from gristmill.trainer.optimizer import Optimizer
@@ -66,7 +66,6 @@ from gristmill.trainer.stopping import Signals, only_run
 from gristmill.trainer.summary import by_step, ended_run, of_log, write_summary
 from gristmill.trainer.tasks import open_tasks, spell_task
 from gristmill.trainer.tokenizer import copy_tokenizer
-from gristmill.trainer.told import spell_seconds
 
 
 def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +135,7 @@ class Training:
         self.spikes = SpikeFilter(settings.spike_window, settings.spike_sigmas, group.device)
         self.saved, self.signals = (-1, False), Signals()
         self.judged: list[tuple[int, Tensor]] = []
-        self.paused = self.paused_in_all = 0.0  # seconds of evaluations and saves, no part of a speed
+        self.meter = Meter(group)
         self.votes: list[Callable[[], float]] = []
         self.changed: dict[str, list[Any]] = {}
         self.jump: tuple[float, float] | None = None
@@ -266,49 +265,20 @@ class Training:
         self._log_skipped()
         loss, norm, lr, num_targets, started = self.last
         loss_value, norm_value = float(loss), float(norm)  # waits for the device: the clock is read after
-        now = time.perf_counter()
-        since, tokens = getattr(self, "logged", (started, self.tokens - num_targets))
-        self.logged = (now, self.tokens)
-        speed = (self.tokens - tokens) / max(1e-9, now - since - self.paused)
-        self.paused = 0.0
-        peak = self.group.peak_flops
-        mfu = None if peak is None else speed * flops_per_token(self.model) / (peak * self.group.world)
+        speed = self.meter.speed(self.tokens, started, num_targets)
         skipped, in_a_row = (int(self.spikes.state[key]) for key in ("skipped", "skipped_in_a_row"))
-        epoch = self._sample(self.step) / self.loader.num_samples
-        to_go = (self.steps - self.step) * self.step_tokens / max(1e-9, speed)
-        values = dict(
+        row = dict(
             step=self.step, steps=self.steps, tokens=self.tokens, loss=loss_value, lr=lr,
-            grad_norm=norm_value, tokens_per_s=speed,
-            seconds_to_go=to_go,
-            mfu=mfu, memory_bytes=peak_memory(self.group.device), skipped=skipped, epoch=epoch,
+            grad_norm=norm_value, tokens_per_s=speed, skipped=skipped,
+            seconds_to_go=(self.steps - self.step) * self.step_tokens / max(1e-9, speed),
+            mfu=self.meter.mfu(speed, flops_per_token(self.model)),
+            memory_bytes=peak_memory(self.group.device),
+            epoch=self._sample(self.step) / self.loader.num_samples,
         )  # fmt: skip
-        self.log.step(**values)
-        share = "" if mfu is None else f"  mfu {mfu:.1%}"
-        self.log.say(
-            f"step {self.step}/{self.steps}  loss {loss_value:.4f}  norm {norm_value:.2f}  lr {lr:.2e}  "
-            f"{speed:,.0f} tokens/s{share}  {spell_seconds(to_go)} to go",
-            live=True,
-        )
+        self.log.step(**row)
+        self.log.say(spell_row(row), live=True)
         if in_a_row >= self.settings.max_skipped:
-            raise StepFailed(
-                f"{in_a_row} steps in a row were skipped: the loss is {loss_value}, the gradient norm"
-                f" {norm_value}",
-                where=f"{self.folder} step {self.step}",
-                hint=(
-                    "lower optimizer.lr, lengthen the warm-up, or go on from an earlier checkpoint; log.jsonl"
-                    " shows when it began and which documents those steps had read (event: skip)"
-                ),
-            )
-
-    @contextlib.contextmanager
-    def _pause(self) -> Iterator[None]:
-        """Keep what is done within out of the speed of training."""
-        if self.group.device.type == "cuda":
-            torch.cuda.synchronize(self.group.device)
-        began = time.perf_counter()
-        yield
-        took = time.perf_counter() - began
-        self.paused, self.paused_in_all = self.paused + took, self.paused_in_all + took
+            raise give_up(in_a_row, row, str(self.folder))
 
     def _log_skipped(self) -> None:
         """Name the documents of the steps skipped since the last log row or save."""
@@ -361,7 +331,7 @@ class Training:
 
     def _evaluate(self) -> None:
         if self.heldout is not None:
-            with self._pause():
+            with self.meter.pause():
                 rows = self.heldout.evaluate(self._forward, self.micro, self.group, self._asked_to_stop)
                 reshard(self.module)
             if rows is None:
@@ -382,7 +352,7 @@ class Training:
         for task in self.tasks:
             if self._asked_to_stop():
                 self._stop()
-            with self._pause():
+            with self.meter.pause():
                 found += task.score(self._scorer())
                 reshard(self.module)
         for row in found:
@@ -468,7 +438,7 @@ class Training:
         tokenizer = self.shards.tokenizer()
         if tokenizer is not None and self.group.rank == 0:
             copy_tokenizer(tokenizer, self.shards.reading, self.folder)
-        with self._pause():
+        with self.meter.pause():
             self.checkpoints.save(self._state(), meta, self.settings.keep)
         self.saved = (self.step, permanent)
 
@@ -501,7 +471,7 @@ class Training:
         return ended_run(self.folder, self.steps, self.heldout is not None)
 
     def _summary(self, seconds: float, steps: int) -> dict[str, Any]:
-        speed = steps * self.step_tokens / max(1e-9, seconds - self.paused_in_all)
+        speed = steps * self.step_tokens / max(1e-9, seconds - self.meter.paused_in_all)
         summary = {
             "parameters": num_parameters(self.model), "steps": self.step, "tokens": self.tokens,
             "training_seconds": seconds, "tokens_per_s": speed,

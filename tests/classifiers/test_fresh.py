@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,44 @@ def test_fresh_calibration_lies_in_its_interval_in_19_of_20_seeds() -> None:
         inside += low <= truth <= high
         assert low <= error <= high
     assert inside >= 19
+
+
+@pytest.mark.slow
+def test_real_calibration_lies_in_its_interval_in_19_of_20_seeds(shared_data: Path, tmp_path: Path) -> None:
+    """Wikipedia against the main text of pages, drawn anew for each seed: 60 % train, calibrate and judge a
+    model, whose interval is asked for its error on the rest."""
+
+    def texts(name: str, field: str) -> list[str]:
+        lines = gzip.decompress((shared_data / name).read_bytes()).splitlines()
+        found = [json.loads(line)[field] or "" for line in lines]
+        return [text[:1500] for text in found if len(text) > 300]
+
+    classes = {
+        "wiki": texts("sources/wikipedia/enwiki-articles.jsonl.gz", "text"),
+        "web": texts("realweb/gold.jsonl.gz", "gold_text"),
+    }
+    size = min(map(len, classes.values()))
+    settings = ClassifierSettings(heldout_fraction=0.4, buckets=20_000)
+    inside = []
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        folder = tmp_path / f"{seed}"
+        folder.mkdir()
+        sides, fresh = [], []
+        for name, every in classes.items():
+            drawn = [every[n] for n in generator.permutation(len(every))[:size]]
+            cut = size * 3 // 5
+            sides.append({name: [write_documents(folder / f"{name}.parquet", name, drawn[:cut])]})
+            fresh.append(drawn[cut:])
+        report = quality.train(settings, *sides, folder / "model", seed)
+        scorer = quality.Scorer(settings, folder / "model")
+        scores = scorer.score(pa.table({"text": pa.array([*fresh[0], *fresh[1]], pa.large_string())}))
+        labels, known = np.arange(len(scores)) < len(fresh[0]), ~np.isnan(scores)
+        units = list(range(int(known.sum())))
+        error, _ = calibration_error(labels[known], scores[known].astype(np.float32), Intervals(units))
+        low, high = report["intervals"]["calibration_error"]
+        inside.append(low <= error <= high)
+    assert sum(inside) >= 19, inside
 
 
 def test_isotonic_is_not_judged_on_what_it_was_fitted_to(tmp_path: Path) -> None:

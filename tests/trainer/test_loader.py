@@ -3,8 +3,11 @@ ranks."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +28,7 @@ from gristmill.trainer.packing import PackedStream, best_fit, fragment
 from gristmill.trainer.remote import RemoteShardSet, open_shards
 from gristmill.trainer.shards import ShardSet, Stream
 
+ROOT = Path(__file__).parents[2]
 Corpus = Callable[..., Path]
 
 
@@ -288,6 +292,49 @@ def test_ranks_that_share_a_cache_fetch_a_shard_once_and_never_take_each_others(
         for one in (first, second):
             assert np.array_equal(one.doc_ids(shard), near.doc_ids(shard))
             assert sum(path.stat().st_size for path in one.folder.glob("0*.bin")) <= 2 * bound
+
+
+READS_AT_RANDOM = """
+import hashlib, random, sys
+from pathlib import Path
+from gristmill.trainer.remote import RemoteShardSet
+url, cache, room, log, seed = sys.argv[1:]
+plain = RemoteShardSet._fetch
+def fetch(self, name, *more):
+    with open(log, "a") as file: file.write(name + "\\n")
+    plain(self, name, *more)
+RemoteShardSet._fetch = fetch
+far, draw = RemoteShardSet(url, Path(cache), int(room)), random.Random(int(seed))
+for _ in range(60):
+    shard = draw.randrange(len(far.shards))
+    print(shard, hashlib.sha256(far.payload(shard).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("shards_in_cache", [10, 2])
+def test_processes_that_share_a_cache_read_what_is_there_and_one_fetches_for_all(
+    shards_in_cache: int, corpus: Corpus, tmp_path: Path
+) -> None:
+    folder = corpus("far", (30, 30, 30, 30))
+    largest = max(path.stat().st_size for path in folder.glob("*.bin"))
+    room, log = int((shards_in_cache + 0.9) * largest), tmp_path / "fetched"
+    command = [sys.executable, "-c", READS_AT_RANDOM, f"file://{folder}", str(tmp_path / "cache"), str(room)]
+    processes = [
+        subprocess.Popen([*command, str(log), str(seed)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for seed in range(4)
+    ]
+    wanted = {
+        str(number): hashlib.sha256(opened(folder).payload(number).tobytes()).hexdigest()
+        for number in range(4)
+    }
+    for process in processes:
+        told, _ = process.communicate(timeout=300)
+        assert process.returncode == 0
+        rows = [line.split() for line in told.splitlines()]
+        assert len(rows) == 60 and all(wanted[number] == found for number, found in rows)
+    if shards_in_cache == 10:
+        fetched = log.read_text().splitlines()
+        assert sorted(name for name in fetched if name.endswith(".bin")) == [f"0000{n}.bin" for n in range(4)]
 
 
 def test_a_cache_left_by_an_earlier_run_counts_and_another_set_at_the_url_is_not_it(
