@@ -118,7 +118,7 @@ def test_a_run_has_a_log_file_also_when_it_is_quiet_and_when_it_fails(tmp_path: 
         toy_run(tmp_path, Progress(quiet=True), poison=1)
     log = (out / LOG).read_text().splitlines()
     assert log[: len(lines)] == lines and " error   StepFailed: step `toy` failed" in log[-1]
-    assert list(verify(out)) == []
+    assert [finding.problem for finding in verify(out)] == ["is not complete: the step `toy` is not finished"]
 
 
 def test_records_inside_shards_at_work_are_counted(tmp_path: Path) -> None:
