@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -57,3 +58,20 @@ def _is_same(found: Path, started: Path) -> bool:
         return found.samefile(started)
     except OSError:
         return False
+
+
+def inside_job() -> bool:
+    """Whether this process was started by `ray job submit`: its working folder is a copy that is thrown
+    away."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def resuming(recipe: str, out: Path) -> str:
+    """How a person resumes this run: by the same command, or by handing the recipe to the cluster again."""
+    if not inside_job():
+        return f"resume with: {command_line()}"
+    file = next((said for said in sys.argv if said.endswith((".yaml", ".yml"))), f"{recipe}.yaml")
+    return (
+        f"hand the recipe in again from where it lies, and the run resumes: gristmill submit {file}"
+        f" --address ADDRESS --out {shlex.quote(str(out))}"
+    )

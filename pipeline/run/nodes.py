@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -10,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gristmill.errors import EngineError, UsageError
+from gristmill.pipeline.run.called import inside_job
 from gristmill.pipeline.run.job import Phase
+
+__all__ = ["NODE_LABEL", "Node", "Nodes", "inside_job"]
 
 _REFRESH_SECONDS = 1.0
 _FEW_FAILURES = 3  # tasks that failed on one node and on no other, before it is left out
@@ -149,9 +151,3 @@ class Nodes:
             resources = (has.get("CPU", 0.0), has.get("memory", 0.0), has.get("GPU", 0.0))
             found.append(Node(key, self._names[key], *map(float, resources)))
         return found
-
-
-def inside_job() -> bool:
-    """Whether this process was started by `ray job submit`: its working folder is a copy that is thrown
-    away."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ

@@ -13,6 +13,7 @@ from typing import Any
 import gristmill
 from gristmill.pipeline.run import gate
 from gristmill.pipeline.run.attempts import TaskFailure
+from gristmill.pipeline.run.head import Head
 from gristmill.pipeline.run.job import Phase, Task
 from gristmill.pipeline.run.nodes import NODE_LABEL, Nodes
 from gristmill.pipeline.run.phase_run import PhaseRun
@@ -57,6 +58,8 @@ class RayEngine:
         if owns and not (settings.address or os.environ.get("RAY_ADDRESS")):
             self.release["here"] = str(Path(gristmill.__file__).resolve().parent.parent)
         ray.cloudpickle.register_pickle_by_value(gate)
+        context = None if "here" in self.release else ray.get_runtime_context()
+        self.head = Head(context.gcs_address) if context else None
 
     def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], watch: Watch) -> list[TaskFailure]:
         return PhaseRun(self, folder, phase, tasks, watch).work()
@@ -80,6 +83,10 @@ class RayEngine:
             return ""
 
     def close(self) -> None:
+        if self.head:
+            self.head.close()
+            if self.head.is_lost:
+                return  # nobody is there to say good-bye to
         if self.probe:
             with contextlib.suppress(Exception):
                 store_of(self.probe[0]).remove(self.probe[0])

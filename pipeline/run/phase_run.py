@@ -52,6 +52,8 @@ class PhaseRun:
         try:
             while self.waiting or self.later or self.flights or self.confirming:
                 signals.check()
+                if self.engine.head:
+                    self.engine.head.check()
                 self._give()
                 for call in self._ready():
                     self._hear(call)

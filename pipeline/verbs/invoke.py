@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gristmill.errors import Interrupted, UsageError
-from gristmill.pipeline.run.called import command_line, program
+from gristmill.errors import EngineError, Interrupted, UsageError
+from gristmill.pipeline.run.called import program, resuming
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
@@ -134,7 +134,10 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
             result = run_plan(build_plan(recipe, until), out, settings, progress)
             report.nothing_new = not result.ran
     except Interrupted as stop:
-        stop.hint = f"resume with: {command_line()}"
+        stop.hint = resuming(recipe.name, out)
+        raise
+    except EngineError as error:
+        error.hint = "; ".join(filter(None, [error.hint, resuming(recipe.name, out)]))
         raise
     reused = f", {len(result.reused)} reused" if result.reused else ""
     for line in said_of_tokens(result.manifests):
