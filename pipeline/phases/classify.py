@@ -4,6 +4,7 @@ stays."""
 from __future__ import annotations
 
 import io
+import tempfile
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from gristmill.classifiers.passages import COLUMNS, num_passages, sample_bounds,
 from gristmill.classifiers.settings import TopFraction
 from gristmill.facts import Counts, Facts
 from gristmill.heldout import for_training
+from gristmill.location import staged
 from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.shuffle import files, passed_on
@@ -195,11 +197,13 @@ def score(job: Job[ClassifyScoreSlice]) -> Stage:
     ]
     decided = yield Phase("keep", tasks, common, may_lose=True)
     groups = telling.merged(record.stated(Groups).groups for record in decided if not record.is_lost)
-    opened = quality.Scorer(piece.classifier, Path(common["model"]))
+    with tempfile.TemporaryDirectory(prefix="gristmill-model-") as folder:
+        model = staged({"model": common["model"]}, Path(folder))["model"]  # the output may lie elsewhere
+        warnings = telling.warnings(groups, quality.Scorer(piece.classifier, Path(model)))
     return ClassifyScoreFacts(
         rule=piece.classifier.keep.rule,
         groups=groups,
-        warnings=telling.warnings(groups, opened),
+        warnings=warnings,
         replaced_files=passed_on(job, near),
     )
 
