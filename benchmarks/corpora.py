@@ -67,7 +67,7 @@ def main() -> None:
     for name, told in found.items():
         print(f"{name}: {json.dumps(told)}", file=sys.stderr)
     agreed = {name: told["agree"] / told["compared"] for name, told in found.items() if told["compared"]}
-    report = {
+    report: dict[str, Any] = {
         "what": "agreement with the originals' own code on the same texts",
         "unit": "share of decisions or values that are the same",
         "ours": {"texts": len(texts)},
@@ -78,6 +78,9 @@ def main() -> None:
         "versions": {name: version(name) for name in ("datatrove", "numpy", "pyarrow")},
     }
     if arguments.save:
+        before = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        for key in ("peers", "details"):  # of originals that were not run this time
+            report[key] = {**before.get(key, {}), **report[key]}
         RESULT.write_text(json.dumps(report, indent=1) + "\n")
     if arguments.json:
         print(json.dumps(report))
