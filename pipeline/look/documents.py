@@ -17,6 +17,7 @@ from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.inplace import MarkedVersion, passes_of
 from gristmill.pipeline.look.lookup import OUTLETS, FoundRow, find_id, read_row
 from gristmill.pipeline.look.reading import read_body
+from gristmill.pipeline.look.search import index_paths, search
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.filter import FilterFacts
@@ -90,9 +91,41 @@ def find_documents(out: Path, query: Query) -> Iterator[Shown]:
         yield from _near(manifests, query)
         return
     parts = final_documents(manifests) if query.outlet == "kept" else outlet(manifests, query.outlet)
+    if query.text and query.outlet in _INDEXED and index_paths(out):
+        yield from _by_index(out, manifests, parts, query)
+        return
     for part in parts:
         if query.source in (None, part.source):
             yield from _of(manifests, part, query)
+
+
+_INDEXED = {"kept": "documents", "removed": "removed"}
+_MOST_HITS = 10_000
+
+
+def _phrase(query: Query) -> str:
+    """What is searched for, as one phrase."""
+    text = (query.text or "").replace('"', " ")
+    return f'"{text}"'
+
+
+def _by_index(
+    out: Path, manifests: Mapping[str, Manifest], parts: list[SourceFiles], query: Query
+) -> Iterator[Shown]:
+    """Documents that hold the words of a query, by the run's text index."""
+    places = {path: (part, number) for part in parts for number, (path, _) in enumerate(part.files)}
+    wanted = {"outlet": _INDEXED[query.outlet], "source": query.source}
+    for hit in search(out, _phrase(query), _MOST_HITS, **wanted).hits:
+        if hit.path not in places:
+            continue
+        row = hit.read()
+        if query.rule and query.rule not in (row.get("rules") or ()):
+            continue
+        if query.domain and not _is_under(domain_of(row.get("url") or ""), query.domain):
+            continue
+        part, number = places[hit.path]
+        found = FoundRow(part.step, OUTLETS[0], hit.path, hit.row, part.source, number)
+        yield Shown(part.step, query.outlet, row, passes_of(manifests, found, row["id"]))
 
 
 def count_documents(out: Path, query: Query) -> int | None:
@@ -103,6 +136,9 @@ def count_documents(out: Path, query: Query) -> int | None:
     _check(manifests, query)
     parts = final_documents(manifests) if query.outlet == "kept" else outlet(manifests, query.outlet)
     parts = [part for part in parts if query.source in (None, part.source)]
+    if query.text and not (query.rule or query.domain) and query.outlet in _INDEXED and index_paths(out):
+        narrowed = {"outlet": _INDEXED[query.outlet], "source": query.source}
+        return sum(search(out, _phrase(query), 0, **narrowed).by_outlet.values())
     if not (query.rule or query.text or query.domain):
         return sum(entry.rows for part in parts for _, entry in part.files)
     wanted = ["text" if query.text else "", "url" if query.domain else "", "rules", "error"]

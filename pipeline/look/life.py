@@ -3,6 +3,7 @@ ended."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from gristmill.pipeline.look.lookup import (
     find_url,
     read_row,
 )
+from gristmill.pipeline.look.search import holding
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry
 from gristmill.pipeline.stages.filter import FilterFacts
@@ -62,14 +64,14 @@ class Life:
 def look_up(out: Path, asked: str) -> Life:
     """Tell the life of a document named by id, URL or a piece of its text.
 
-    Ids and URLs are found by index; text is not indexed: documents are searched until the first that holds
-    it.
+    Ids and URLs are found by index, and so is text where the run wrote an index of it; else documents are
+    read until the first that holds it.
     """
     manifests = finished_steps(out)
     entries = [manifest for manifest in manifests.values() if is_entry(manifest.ingredients["stage"])]
     if not entries:
         raise UsageError(f"`{out}` has read no input yet", hint="`gristmill status` says how far the run is")
-    found = _first(entries, manifests, asked)
+    found = _first(out, entries, manifests, asked)
     if not found:
         num = sum(manifest.books.items_in for manifest in entries if manifest.books)
         sources = ", ".join(dict.fromkeys(source for manifest in entries for source in manifest.sources()))
@@ -98,7 +100,9 @@ def look_up(out: Path, asked: str) -> Life:
     return Life(asked, row["id"].hex(), row.get("url"), _verdict(events), events, others)
 
 
-def _first(entries: Sequence[Manifest], manifests: Mapping[str, Manifest], asked: str) -> list[FoundRow]:
+def _first(
+    out: Path, entries: Sequence[Manifest], manifests: Mapping[str, Manifest], asked: str
+) -> list[FoundRow]:
     """Where the document entered the run."""
     if id_ := _as_id(asked):
         documents = [found for manifest in entries if (found := find_id(manifest, id_))]
@@ -118,9 +122,12 @@ def _first(entries: Sequence[Manifest], manifests: Mapping[str, Manifest], asked
             f"`{asked}` is too short to search for",
             hint="give an id (32 hex digits), a URL, or a longer piece of text",
         )
+    for hit in itertools.islice(holding(out, asked), 1):
+        id_ = hit.read(("id",))["id"]
+        return [found for manifest in entries if (found := find_id(manifest, id_, source=hit.source))]
     for manifest in entries:
-        if hit := _search(manifest, asked):
-            return [hit]
+        if found_by_reading := _search(manifest, asked):
+            return [found_by_reading]
     return []
 
 

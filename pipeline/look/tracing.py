@@ -126,9 +126,16 @@ def _holding(out: Path, text: str) -> Iterator[tuple[bytes, str]]:
     """The documents a run ends with that hold a text, with what stands around it."""
     import pyarrow.compute as pc
 
+    from gristmill.pipeline.look.search import holding
     from gristmill.pipeline.run.final import final_documents
 
-    for part in final_documents(finished_steps(out)):
+    by_index = False
+    for hit in holding(out, text, outlet="documents"):
+        row = hit.read(("id", "text"))
+        at = row["text"].find(text)
+        by_index = True
+        yield row["id"], row["text"][max(0, at - 100) : at + 200]
+    for part in final_documents(finished_steps(out)) if not by_index else ():
         for path, _ in part.files:
             for table in read_tables(path, ["id", "text"]):
                 for row in table.filter(

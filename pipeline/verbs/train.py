@@ -136,9 +136,17 @@ def generate(
     device: Device = "auto",
     dtype: Dtype = "auto",
     gpus: Gpus = 0,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace", help="A run: name the training passages that share most tokens.", show_default=False
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Continue texts with a trained model.
+
+    With --trace, the training documents that share the longest runs of tokens with what is written are named.
 
     Example: gristmill generate runs/a "The standard library"
     """
@@ -153,7 +161,43 @@ def generate(
     )
     texts = complete(trained(checkpoint), prompts, sampling, device, dtype)
     for prompt, text in zip(prompts, texts, strict=True) if _is_first_rank() else ():
-        print(orjson.dumps({"prompt": prompt, "text": text}).decode() if json else prompt + text)
+        shared = _passages(trace, prompt + text) if trace is not None else []
+        if json:
+            print(
+                orjson.dumps(
+                    {"prompt": prompt, "text": text, **({"passages": shared} if trace else {})}
+                ).decode()
+            )
+            continue
+        print(prompt + text)
+        for passage in shared:
+            print(
+                f"  {passage['tokens']} tokens as in {passage['place']}, {passage['id']}: {passage['text']!r}"
+            )
+
+
+def _passages(trace: Path, text: str) -> list[dict[str, Any]]:
+    """The longest runs of tokens that a text shares with training shards, and whose documents they are of."""
+    from gristmill.pipeline.look.passages import longest_passages
+    from gristmill.pipeline.run.folder import result_of
+    from gristmill.token_shards import read_manifest
+    from gristmill.tokenize.settings import TokenizerSettings
+    from gristmill.tokenize.tokenizers import open_tokenizer
+
+    shards = result_of(trace, "mix", "shards/train")
+    manifest = read_manifest(shards)
+    tokenizer = open_tokenizer(shards / manifest["tokenizer"], TokenizerSettings(eos=manifest["eos_id"]))
+    (ids,) = tokenizer.encode_batch([text])
+    found = longest_passages(shards, list(ids), 5)
+    return [
+        {
+            "tokens": passage.length,
+            "text": tokenizer.decode(list(ids)[passage.at : passage.at + passage.length]),
+            "place": f"{passage.shard}:{passage.token}",
+            "id": passage.id,
+        }
+        for passage in found
+    ]
 
 
 def evaluate(
