@@ -3,13 +3,16 @@ documents.
 
     python benchmarks/encode.py [--texts FOLDER] [--quick] [--json]
     python benchmarks/encode.py --memory --json
+    python benchmarks/encode.py --places --json
 
 (Not `tokenize.py`: run as a script from its folder, that name would stand before the standard library's
 module.) Ours and each library alternate over the same text on one core and are timed in CPU seconds; ours
-reads Parquet, checks its sample by the library, and writes payload and index, the library encodes texts in
-memory. The ids are compared. The shuffle is timed on synthetic documents of 64 tokens, 10 million of
-them (100,000 with --quick), in one process. `--memory` gives the peak of a process of its own that encodes,
-or mixes, once, ten times and a hundred times as much.
+reads Parquet, checks its sample by the library, writes payload and index, and shuffles them into shards with
+their digests and manifest; the library encodes texts in memory. The ids are compared. The shuffle is timed on
+synthetic documents of 64 tokens, 10 million of them (100,000 with --quick), in one process. `--memory` gives
+the peak of a process of its own that encodes, or mixes, once, ten times and a hundred times as much.
+`--places` simulates the shuffle of 1 and 10 G tokens: where each document goes, file by file, without its
+tokens.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +41,15 @@ import pyarrow as pa
 
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter
+from gristmill.token_shards import MANIFEST, token_dtype
 from gristmill.tokenize import gather, mix, train
 from gristmill.tokenize.encode import INDEX, encode
 from gristmill.tokenize.encoder import Encoder
-from gristmill.tokenize.places import Take
+from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
+from gristmill.tokenize.places import Take, order_of, shard_of
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
-from gristmill.tokenize.tokenizers import open_tokenizer
+from gristmill.tokenize.shards import manifest_body
+from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer, tokenizer_sha256
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when the first tokenizer is used
 ROUNDS = 3
@@ -87,7 +94,7 @@ def real_texts(folder: str, megabytes: float) -> list[str]:
 
 
 def encoding(folder: Path, texts: list[str], rounds: int) -> dict[str, float]:
-    """MB/s of CPU time: ours from Parquet to payload and index with nothing remembered, and the libraries
+    """MB/s of CPU time: ours from Parquet to committed shards with nothing remembered, and the libraries
     alone on texts in memory."""
     path = write_texts(folder, texts)
     num_bytes = sum(len(text.encode()) for text in texts)
@@ -105,6 +112,7 @@ def encoding(folder: Path, texts: list[str], rounds: int) -> dict[str, float]:
             encoder._fast.renew()  # type: ignore[union-attr]  # words of the round before are forgotten
             begun = time.process_time()
             encode(encoder, path, folder / "t.bin", folder / "i.parquet")
+            shards(folder, tokenizer)
             seconds["ours"].append(time.process_time() - begun)
             begun = time.process_time()
             expected = tokenizer.encode_batch(texts)
@@ -114,6 +122,36 @@ def encoding(folder: Path, texts: list[str], rounds: int) -> dict[str, float]:
         speeds = {key: num_bytes / statistics.median(values) / 1e6 for key, values in seconds.items()}
         found |= {f"ours_{peer}": speeds["ours"], peer: speeds[peer]}
     return found
+
+
+def shards(folder: Path, tokenizer: Tokenizer) -> None:
+    """Mix the encoded file into shards and write their manifest; every digest is taken, as when committed."""
+    settings = MixSettings(method="natural", heldout_fraction=0.0)
+    index, out, dtype = folder / "i.parquet", folder / "committed", token_dtype(tokenizer.vocab_size).str
+    out.mkdir(exist_ok=True)
+    size = mix.measure(index, settings, 1, folder / "sizes").training
+    gates = gates_of(np.fromfile(folder / "sizes", "<u8").reshape(SIZES_SHAPE), size.tokens / size.docs)
+    mix.levels(index, settings, "d", 1, gates, folder / "levels")
+    bound = mix.find_bound([folder / "levels"], size.tokens, size.tokens, weighted=False, split=True)
+    copies = mix.most_copies(settings, "d", bound)
+    count = max(1, -(-size.tokens // settings.shard_tokens))
+    take = Take(
+        "d", 0, "train", 0, count, bound.level, copies, tuple(gates), bound.cut_level, bound.cut_tokens
+    )
+    mix.assign(folder / "t.bin", index, dtype, settings, take, 1, folder / "part", tokenizer.eos_id)
+    entries = []
+    for number in range(count):
+        part = gather.MapOutput(folder / "part", number)
+        entry = gather.write_shard([part], out / f"{number:05d}", dtype, 1)
+        entries.append({key: value for key, value in entry.items() if key != "per_source"})
+    shutil.copyfile(tokenizer.file, out / tokenizer.file.name)
+    body = manifest_body(
+        kind="mixed", vocab=tokenizer.vocab_size, dtype=dtype, eos_id=tokenizer.eos_id, split="train",
+        tokenizer_file=tokenizer.file.name, tokenizer_sha256=tokenizer_sha256(tokenizer),
+        reading=tokenizer.reading.as_json(), sources=[{"name": "d", **asdict(size)}], shards=entries,
+    )  # fmt: skip
+    (out / MANIFEST).write_bytes(body)
+    assert sum(entry["tokens"] for entry in entries) == size.tokens
 
 
 def shuffling(
@@ -158,6 +196,37 @@ def shuffling(
     }
 
 
+def places(tokens: int, per_file: int = 250_000, shard_tokens: int = 1 << 26) -> dict[str, Any]:
+    """Place documents of all sizes (log-normal, some longer than a shard) until there are so many tokens.
+
+    Each file is seen once and forgotten. `shard_over_mean` is the largest shard, without the documents that
+    are longer than one; `seam` is how far the share of the first half of the files is from a half in any
+    shard.
+    """
+    count = -(-tokens // shard_tokens)
+    held, first, docs, longest, total = np.zeros(count), np.zeros(count), 0, 0, 0
+    rng = np.random.default_rng(5)
+    begun = time.process_time()
+    while total < tokens:
+        sizes = np.minimum(rng.lognormal(5.5, 1.5, per_file), 1e8).astype(np.int64) + 2
+        sizes[:1] = shard_tokens * 2 if docs % (40 * per_file) == 0 else sizes[:1]
+        column = pa.Array.from_buffers(
+            pa.binary(16), per_file, [None, pa.py_buffer(rng.bytes(16 * per_file))]
+        )
+        shard = shard_of(order_of(column, 1, 7), 0, count)
+        short = np.where(sizes > shard_tokens, 0, sizes)
+        held += np.bincount(shard, short, count)
+        first += np.bincount(shard, short, count) if total < tokens / 2 else 0
+        docs, longest, total = docs + per_file, max(longest, int(sizes.max())), total + int(sizes.sum())
+    seam = abs(first / held - first.sum() / held.sum()).max()
+    return {
+        "tokens": total, "documents": docs, "shards": count,
+        "longest_document_over_shard": longest / shard_tokens,
+        "shard_over_mean": float(held.max() / held.mean()), "seam": float(seam),
+        "cpu_seconds": time.process_time() - begun, "peak_bytes": own_peak(),
+    }  # fmt: skip
+
+
 def peak_of(what: str, scale: int, folder: Path) -> int:
     """Peak bytes of a new process that encodes one file of `scale` times the text, or mixes `scale` files."""
     command = [sys.executable, __file__, "--measure", what, "--scale", str(scale), "--folder", str(folder)]
@@ -165,6 +234,9 @@ def peak_of(what: str, scale: int, folder: Path) -> int:
 
 
 def measure(what: str, scale: int, folder: Path) -> int:
+    if what == "places":
+        print(json.dumps(places(scale * 1_000_000_000)))
+        raise SystemExit
     if what == "mix":
         shuffling(folder, 20_000 * scale, per_file=20_000, shard_tokens=1 << 20)
         return own_peak()
@@ -207,15 +279,24 @@ def main() -> None:
     for name in ("--measure", "--scale", "--folder"):  # how this script calls itself
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument("--texts", help="a folder of .jsonl.gz with a field `text`; else the documentation")
-    parser.add_argument("--megabytes", type=float, default=10)
+    parser.add_argument("--megabytes", type=float, help="of --texts; 10, or 2 with --quick")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--places", action="store_true")
     options = parser.parse_args()
     if options.measure:
         print(measure(options.measure, int(options.scale), Path(options.folder)))
         return
     folder = Path(tempfile.mkdtemp())
+    if options.places:
+        command = [sys.executable, __file__, "--measure", "places", "--folder", "-", "--scale"]
+        runs = [
+            subprocess.run([*command, n], check=True, capture_output=True, text=True) for n in ("1", "10")
+        ]
+        found = {run.args[-1] + " G": json.loads(run.stdout) for run in runs}
+        print(json.dumps({"what": "places of a shuffle, simulated", "ours": found, **made_on()}))
+        return
     if options.memory:
         peaks = memory(folder)
         shutil.rmtree(folder)
@@ -227,7 +308,7 @@ def main() -> None:
         shuffle = shuffling(folder, 100_000 if options.quick else 10_000_000)
         shutil.rmtree(folder / "shards")
         texts = (
-            real_texts(options.texts, 2 if options.quick else options.megabytes)
+            real_texts(options.texts, options.megabytes or (2 if options.quick else 10))
             if options.texts
             else [text for _, text in sorted(pydoc_data.topics.topics.items())]
         )
@@ -237,7 +318,7 @@ def main() -> None:
     peers = {name: speeds[name] for name in ("sentencepiece", "tokenizers")}
     ratio = {name: speeds[f"ours_{name}"] / peers[name] for name in peers}
     result: dict[str, Any] = {
-        "what": "encode documents from Parquet to tokens", "unit": "MB/s of CPU time, one core",
+        "what": "encode documents from Parquet to committed shards", "unit": "MB/s of CPU time, one core",
         "ours": {name: speeds[f"ours_{name}"] for name in peers},
         "peers": peers, "ratio": ratio, "megabytes": sum(len(text.encode()) for text in texts) / 1e6,
         "shuffle": shuffle,

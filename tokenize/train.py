@@ -31,7 +31,7 @@ Sources = Mapping[str, Sequence[Path]]
 _LINE_BYTES = 4096
 _STRETCH_CHARS = 4096
 _GENEROUS, _MARGIN_CHARS = 1.3, 16 * _STRETCH_CHARS
-_MOST_WORDS = 200_000
+_MOST_WORDS = 100_000
 _POINT = 0.01
 _WHITE = re.compile(r"\s")
 # Thai, Lao, Myanmar, Khmer, kana, Han.

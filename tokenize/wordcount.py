@@ -20,49 +20,74 @@ from gristmill.text import kernel  # noqa: F401  sets the cache folder before an
 _LONGEST = 256  # bytes; longer runs without a blank are cut between characters
 _BLANK, _BREAK, _RETURN = 32, 10, 13
 _SLOTS, _POOL_BYTES = 1 << 18, 1 << 22  # at first; both double when they are full
+# A slot of the table, half a cache line: key, number from 1 (0: empty), count, unused. The key of a word of
+# up to 7 bytes is the word itself with its length, so that nothing else is looked at; else it is a hash.
+_KEY, _NUMBER, _COUNT, _WIDTH = 0, 1, 2, 4
+_LONG = 0xFF << 56
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 
 
 def count_words(texts: Iterable[pa.Array]) -> pa.Table:
     """Distinct words of `large_string` arrays and how often each occurs, in the order of first occurrence."""
-    table, pool = np.full(_SLOTS, -1, np.int64), np.empty(_POOL_BYTES, np.uint8)
-    ends, counts = np.zeros(_SLOTS // 2 + 1, np.int64), np.zeros(_SLOTS // 2, np.int64)
+    table, pool = np.zeros((_SLOTS, _WIDTH), np.uint64), np.empty(_POOL_BYTES, np.uint8)
+    ends = np.zeros(_SLOTS // 2 + 1, np.int64)
     state = np.zeros(3, np.int64)  # words so far, and the row and byte at which to go on
     for array in texts:
         array = pc.fill_null(array, "").cast(pa.large_string())
         offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
         data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
         state[1:] = 0
-        while not _fill(data, offsets, table, pool, ends, counts, state):
-            pool = np.concatenate([pool, np.empty_like(pool)])
-            counts = np.append(counts, np.zeros_like(counts))
-            ends = np.append(ends, np.zeros(len(counts) + 1 - len(ends), np.int64))
-            table = np.full(2 * len(table), -1, np.int64)
-            _rehash(table, pool, ends, int(state[0]))
+        while not _fill(data, offsets, table, pool, ends, state):
+            if state[0] + 1 >= len(ends):
+                ends = np.append(ends, np.zeros(len(table), np.int64))
+                grown = np.zeros((2 * len(table), _WIDTH), np.uint64)
+                _enter(table, grown)
+                table = grown
+            else:
+                pool = np.concatenate([pool, np.empty_like(pool)])
     used = int(state[0])
+    counts = np.zeros(used, np.int64)
+    there = table[:, _NUMBER] > 0
+    counts[table[there, _NUMBER].astype(np.int64) - 1] = table[there, _COUNT]
     buffers = [None, pa.py_buffer(ends[: used + 1].tobytes()), pa.py_buffer(pool)]
     words = pa.Array.from_buffers(pa.large_binary(), used, buffers)
-    return pa.table({"word": words, "count": counts[:used]})
+    return pa.table({"word": words, "count": counts})
 
 
 @njit(cache=True, nogil=True)
-def _hash(data: npt.NDArray[np.uint8], start: int, stop: int) -> np.uint64:
-    """FNV-1a, 64 bits, folded."""
+def _key_of(data: Bytes, start: int, stop: int) -> np.uint64:
+    """A word of up to 7 bytes, and its length on top; of a longer one FNV-1a, 64 bits, folded to 56."""
+    if stop - start < 8:
+        key = np.uint64(stop - start) << np.uint64(56)
+        for i in range(start, stop):
+            key |= np.uint64(data[i]) << np.uint64(8 * (i - start))
+        return key
     value = np.uint64(0xCBF29CE484222325)
     for i in range(start, stop):
         value = (value ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
-    return value ^ (value >> np.uint64(32))
+    return (value ^ (value >> np.uint64(32))) | np.uint64(_LONG)
 
 
 @njit(cache=True, nogil=True)
-def _rehash(
-    table: npt.NDArray[np.int64], pool: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], used: int
-) -> None:
-    mask = np.uint64(len(table) - 1)
-    for word in range(used):
-        slot = _hash(pool, ends[word], ends[word + 1]) & mask
-        while table[slot] >= 0:
-            slot = (slot + np.uint64(1)) & mask
-        table[slot] = word
+def _first_slot(key: np.uint64, mask: np.uint64) -> np.uint64:
+    """Where a key is looked for first: the upper bits of a product, which all of its bits move."""
+    value = key * np.uint64(0x9E3779B97F4A7C15)
+    return (value ^ (value >> np.uint64(29))) & mask
+
+
+@njit(cache=True, nogil=True)
+def _enter(table: U64, grown: U64) -> None:
+    """Enter all words of a table into a larger one, which is empty."""
+    mask = np.uint64(len(grown) - 1)
+    for old in range(len(table)):
+        if table[old, _NUMBER]:
+            slot = _first_slot(table[old, _KEY], mask)
+            while grown[slot, _NUMBER]:
+                slot = (slot + np.uint64(1)) & mask
+            grown[slot] = table[old]
 
 
 @njit(cache=True, nogil=True)
@@ -86,15 +111,7 @@ def _word_end(data: npt.NDArray[np.uint8], begin: int, stop: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _fill(
-    data: npt.NDArray[np.uint8],
-    offsets: npt.NDArray[np.int64],
-    table: npt.NDArray[np.int64],
-    pool: npt.NDArray[np.uint8],
-    ends: npt.NDArray[np.int64],
-    counts: npt.NDArray[np.int64],
-    state: npt.NDArray[np.int64],
-) -> bool:
+def _fill(data: Bytes, offsets: I64, table: U64, pool: Bytes, ends: I64, state: I64) -> bool:
     """Count the words of these texts; False, with the place in `state`, when there is no room for more."""
     mask = np.uint64(len(table) - 1)
     for row in range(state[1], len(offsets) - 1):
@@ -105,25 +122,30 @@ def _fill(
                 continue
             begin = at
             at = _word_end(data, begin, stop)
-            length = at - begin
-            slot = _hash(data, begin, at) & mask
-            while table[slot] >= 0:
-                start = ends[table[slot]]
-                if ends[table[slot] + 1] - start == length:
-                    i = 0
-                    while i < length and pool[start + i] == data[begin + i]:
-                        i += 1
-                    if i == length:
+            length, key = at - begin, _key_of(data, begin, at)
+            slot = _first_slot(key, mask)
+            while table[slot, _NUMBER]:
+                if table[slot, _KEY] == key:
+                    if length < 8:
                         break
+                    number = np.int64(table[slot, _NUMBER]) - 1
+                    start = ends[number]
+                    if ends[number + 1] - start == length:
+                        i = 0
+                        while i < length and pool[start + i] == data[begin + i]:
+                            i += 1
+                        if i == length:
+                            break
                 slot = (slot + np.uint64(1)) & mask
-            if table[slot] < 0:
+            if not table[slot, _NUMBER]:
                 used = state[0]
-                if used >= len(counts) or ends[used] + length > len(pool):
+                if used + 1 >= len(ends) or ends[used] + length > len(pool):
                     state[1], state[2] = row, begin
                     return False
                 for i in range(length):
                     pool[ends[used] + i] = data[begin + i]
                 ends[used + 1] = ends[used] + length
-                table[slot], state[0] = used, used + 1
-            counts[table[slot]] += 1
+                table[slot, _KEY], table[slot, _NUMBER] = key, np.uint64(used + 1)
+                state[0] = used + 1
+            table[slot, _COUNT] += np.uint64(1)
     return True

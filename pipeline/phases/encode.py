@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.document import FAILED
 from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.run.outcomes import Outcomes
 from gristmill.pipeline.stages.tokenizer import EncodeFacts, EncodeSlice, TokenizerFacts
-from gristmill.storage import ParquetWriter
 from gristmill.tokenize.encode import REFUSED, Encoded
 from gristmill.tokenize.encode import encode as encode_file
 from gristmill.tokenize.encoder import encoder_of
@@ -70,12 +69,11 @@ def encode_shard(task: Attempt[EncodeSlice], path: str, tokenizer: str, opened: 
     source = task.settings.source
     payload, index = task.scratch / "tokens.bin", task.scratch / "index.parquet"
     found = encode_file(encoder_of(Path(tokenizer), opened), Path(path), payload, index)
-    counts, task.record.books = EncodedCounts(**found.counts), books_of(found)
+    counts = EncodedCounts(**found.counts)
     task.record.state(counts, EncodedBy(**found.facts, losses=dict(found.losses)))
-    if found.failed.num_rows:
-        with ParquetWriter(task.scratch / "failed.parquet", FAILED) as writer:
-            writer.write(found.failed)
-        task.publish(writer.path, "failed", writer.num_rows, source=source)
+    outcomes = Outcomes(task, source, kinds=("failed",), books=books_of(found))
+    outcomes.fail(found.failed)
+    outcomes.publish()
     task.publish(payload, "tokens", counts.tokens, source=source)
     task.publish(index, "token-index", counts.documents, source=source)
 

@@ -34,7 +34,8 @@ class Outcomes:
 
     The kept file is published even when empty, so that a step's shards and its inputs' shards correspond.
     `sides` are tables beside the documents that are published even when empty; others begin with their first
-    `note`. `books` are those of a task that counts by itself.
+    `note`. `books` are those of a task that counts by itself. `kinds` leaves out what a task never writes:
+    one whose kept documents are no text has failed ones only.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Outcomes:
         by_url: bool = False,
         sides: Mapping[str, pa.Schema] | None = None,
         books: Books | None = None,
+        kinds: Sequence[str] = ("documents", "removed", "failed"),
     ) -> None:
         self.task, self.source, self.by_url = task, source, by_url
         self.keep_removed = getattr(task.settings, "keep_removed", "text")
         self.schema = document_schema(extra)
         schemas = {"documents": self.schema, "removed": removed_schema(self.schema), "failed": FAILED}
+        schemas = {kind: schemas[kind] for kind in kinds}
         self._writers = {kind: self._open(kind, schema) for kind, schema in schemas.items()}
         self._sides = {kind: self._open(kind, schema) for kind, schema in (sides or {}).items()}
         self._keys: dict[str, list[pa.ChunkedArray]] = {kind: [] for kind in schemas}
@@ -101,8 +104,12 @@ class Outcomes:
         self._observer.see("removed", removed)
         self._write("removed", self._trim(removed), of_removed)
         if failed is not None:
-            self._observer.see_failed(failed)
-            self._write("failed", failed, of_failed)
+            self.fail(failed, of_failed)
+
+    def fail(self, failed: pa.Table, own_keys: pa.Array | None = None) -> None:
+        """Write rows that failed, which the task books by itself."""
+        self._observer.see_failed(failed)
+        self._write("failed", failed, own_keys)
 
     def note(self, kind: str, table: pa.Table) -> None:
         """Write rows of a table beside the documents, such as decisions or signals."""
@@ -130,7 +137,8 @@ class Outcomes:
                 self._publish_index(f"{kind}-urls", self._urls[kind])
                 self._publish_index(f"{kind}-keys", [pa.chunked_array(self._own_keys[kind], pa.binary(16))])
         self.task.record.books = self.books
-        self._observer.into(self.task.record)
+        if "documents" in self._writers or self._writers["failed"].num_rows:
+            self._observer.into(self.task.record)
 
     def _open(self, kind: str, schema: pa.Schema) -> ParquetWriter:
         return ParquetWriter(self.task.scratch / f"{kind}.parquet", schema)

@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 from gristmill.errors import RecipeError
 from gristmill.pipeline import cli
 from gristmill.pipeline.look.life import look_up
+from gristmill.pipeline.run.folder import finished_steps
 from gristmill.token_shards import read_documents
+from gristmill.tokenize.encode import REFUSED
+from gristmill.tokenize.encoder import Encoder, Ids, _Refused
 from gristmill.trainer.shards import ShardSet, Stream
 from tests.support.small_corpus import TEXTS
 
@@ -186,3 +189,32 @@ def test_a_plan_of_encoded_sources_is_exact_and_refuses_what_they_lack(
     refused = gristmill("mix", "recipe.yaml", "--out", "out", "--plan", "--set", "mix.tokens=99999999")
     assert isinstance(refused.exception, RecipeError)
     assert "the largest budget with these proportions is" in str(refused.exception)
+
+
+def test_a_document_that_no_encoder_takes_is_booked_and_found(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = Encoder._one
+
+    def refusing(encoder: Encoder, text: bytes) -> Ids:
+        if b"quagga" in text:
+            raise _Refused("no library takes it")
+        return whole(encoder, text)
+
+    monkeypatch.setattr(Encoder, "_one", refusing)
+    texts = ["One plain text about animals.", "A quagga was here.", "And another plain text."]
+    lines = [json.dumps({"id": str(n), "text": text}) for n, text in enumerate(texts)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    (tmp_path / "recipe.yaml").write_text(
+        f"name: one\nsources:\n  a: {{inputs: [a.jsonl], dedup: false}}\ntokenizer: {{path: {model}}}\n"
+        "mix: {heldout_fraction: 0}\n"
+    )
+    gristmill("tokenize", "encode", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet")
+    encoded = finished_steps(Path("out"))["encode/a"]
+    assert encoded.books and encoded.books.items_out == {"kept": 2, "failed": 1}
+    assert encoded.books.by_error == {REFUSED: 1} and len(encoded.named("failed-index")) == 1
+    (row,) = pq.read_table(encoded.folder / encoded.named("failed")[0].path).to_pylist()
+    assert row["message"] == "no library takes it"
+    last = look_up(Path("out"), row["id"].hex()).events[-1]
+    assert last.step == "encode/a" and last.outcome == "not encoded"
