@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.trainer.checkpoint import find
-from gristmill.trainer.evaluate import score_pairs, token_scores
+from gristmill.trainer.evaluate import Scorer, score_pairs, token_scores
 from gristmill.trainer.generate import load_model
 from gristmill.trainer.rows import prompt_of, read_rows
 from gristmill.trainer.tokenizer import load_tokenizer
@@ -69,7 +69,7 @@ def shots(
     found = []
     for (count, said), pairs in prompts.items():
         chosen = [pair for pair, fit in zip(pairs, fits, strict=True) if fit]
-        scored = score_pairs(model, tokenizer, meta.eos_id, chosen)
+        scored = score_pairs(Scorer.of(model), tokenizer, meta.eos_id, chosen)
         nats = -math.fsum(one.log_likelihood for one in scored)
         size = sum(len(answer.encode()) for _, answer in chosen)
         found.append(

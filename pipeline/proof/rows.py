@@ -100,7 +100,7 @@ def read_rows(path: Path, columns: Columns | None = None) -> Rows:
     return Rows(n, d, c, losses, runs)
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> bytes:
+def write_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return rows as CSV, the columns of all rows in order of first appearance."""
     heads = list(dict.fromkeys(head for row in rows for head in row))
     out = io.StringIO()

@@ -82,7 +82,8 @@ def _below(node: Any, key: Any) -> Any:
 
 
 def _at(node: Any, number: int) -> Any:
-    return node.value[number] if isinstance(node, yaml.SequenceNode) else None
+    listed = node.value if isinstance(node, yaml.SequenceNode) else []
+    return listed[number] if number < len(listed) else None  # an override may be longer than the file
 
 
 def _is_empty(node: Any) -> bool:

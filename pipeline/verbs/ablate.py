@@ -83,7 +83,7 @@ def ablate(
         recipe, set_, vary=vary, without=without, grid=grid, files=with_, placebo=placebo
     )
     asked = ablation.Asked(
-        targets=_targets(target),
+        targets=named_targets(target),
         seeds=seeds,
         tokens=int(number("--tokens", tokens)) if tokens else None,
         proxies=proxies,
@@ -124,7 +124,7 @@ def ablate(
     progress.note(f"the page: {page}")
 
 
-def _targets(said: list[str]) -> dict[str, list[str]]:
+def named_targets(said: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for one in said:
         name, equals, path = one.partition("=")

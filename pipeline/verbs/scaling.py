@@ -29,10 +29,83 @@ def register(app: typer.Typer) -> None:
     scaling = typer.Typer(
         help="Scaling laws: fit a ladder, predict a size, plan a budget.", no_args_is_help=True
     )
+    scaling.command("ladder")(ladder)
     scaling.command("fit")(fit)
     scaling.command("predict")(predict)
     scaling.command("plan")(plan)
     app.add_typer(scaling, name="scaling")
+
+
+def ladder(
+    recipe: options.Recipe,
+    widths: Annotated[str, typer.Option(help="Widths, multiples of 32.")] = "64,96,128,192",
+    tokens: Annotated[str, typer.Option(help="Of the shortest branch.")] = "100k",
+    multiples: Annotated[str, typer.Option(help="Branches, in multiples of these tokens.")] = "1,2,4",
+    target: Annotated[
+        list[str], typer.Option(metavar="NAME=PATH", help="A set that is not trained on. Repeatable.")
+    ] = [],  # noqa: B006
+    hold_back: Annotated[
+        bool, typer.Option("--hold-back", help="Predict the largest size's rows from the others'.")
+    ] = False,
+    at_once: Annotated[
+        int | None, typer.Option(help="Trainings at a time at most.", min=1, show_default=False)
+    ] = None,
+    documents: Annotated[int, typer.Option(help="Of a target at most.", min=2)] = 400,
+    document_bytes: Annotated[int, typer.Option(help="Of each, from its beginning.", min=100)] = 4000,
+    out: options.OutOption = None,
+    set_: options.Overrides = [],  # noqa: B006
+    engine: options.EngineKind = None,
+    workers: options.Workers = None,
+    address: options.Address = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Train sizes x tokens from one recipe, a trunk a size with branches, and write ladder.csv.
+
+    Example: gristmill scaling ladder recipe.yaml --widths 64,128,256 --target wiki=wiki.jsonl
+    """
+    import json as json_module
+
+    from gristmill.pipeline.proof.ablation import Asked
+    from gristmill.pipeline.proof.ladder import climb
+    from gristmill.pipeline.proof.laws_told import tell_held_back
+    from gristmill.pipeline.proof.rows import write_rows
+    from gristmill.pipeline.proof.texts import Amount
+    from gristmill.pipeline.proof.variants import read_variants
+    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.verbs.ablate import named_targets
+    from gristmill.pipeline.verbs.invoke import Options, engine_settings
+    from gristmill.storage import write_atomic
+
+    (variant,) = read_variants(recipe, set_)
+    asked = Asked(named_targets(target), at_once=at_once, amount=Amount(documents, document_bytes))
+    folder = out or Path("out") / f"{variant.recipe.name}-ladder"
+    settings = engine_settings(variant.recipe, Options(out, engine, workers, address, quiet, json))
+    found = climb(
+        variant,
+        asked,
+        _whole("--widths", widths),
+        int(number("--tokens", tokens)),
+        _whole("--multiples", multiples),
+        folder,
+        settings,
+        Progress(quiet=quiet),
+    )
+    path = folder / "ladder.csv"
+    write_atomic(path, write_rows(found))
+    if json:
+        print(json_module.dumps(found))
+    else:
+        print(f"{len(found)} rows in {path}; fit them with `gristmill scaling fit {path}`")
+    for line in tell_held_back(path) if hold_back else ():
+        print(line)
+
+
+def _whole(name: str, said: str) -> list[int]:
+    try:
+        return [int(part) for part in said.split(",")]
+    except ValueError:
+        raise UsageError(f"`{name}` must be whole numbers such as 1,2,4, got {said!r}") from None
 
 
 def fit(

@@ -167,3 +167,9 @@ def test_trained_models_tell_shuffled_words_and_a_killed_call_goes_on(recipe: Pa
     before = {path: path.stat().st_mtime_ns for path in runs.iterdir()}
     assert ablated(recipe, *said, train=True) == found
     assert {path: path.stat().st_mtime_ns for path in runs.iterdir()} == before
+
+
+def test_an_override_may_hold_a_longer_list_than_the_file(tmp_path: Path) -> None:
+    path = small_recipe.write_recipe(tmp_path, filter={"presets": []})
+    _, longer = read_variants(path, vary=["both: filter.presets=[gopher, c4-code]"])
+    assert longer.recipe.filter.presets == ("gopher", "c4-code")  # type: ignore[attr-defined]
