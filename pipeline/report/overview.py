@@ -131,7 +131,7 @@ def hero(view: RunView, funnel: Funnel, written: str) -> Html:
         tag("dl", *shown, class_="tiles") if funnel.records else "",
         tag(
             "p",
-            f"Written {written} by gristmill {view.version} from shard records; no document was opened.",
+            f"Written {written} by gristmill {view.version} from records and side files; no text was read.",
             class_="note",
         ),
         class_="hero",
