@@ -90,7 +90,7 @@ def test_ranks_killed_after_a_step_end_with_the_same_bits(
 def test_background_saves_do_not_meet_the_collectives_of_the_steps(corpus: Corpus, tmp_path: Path) -> None:
     mix, heldout = corpus(counts=(60, 40, 50)), corpus("heldout", (9,), split="heldout")
     how = {"parallel": "ddp", "steps": 40, "ephemeral_every": 1, "save_every": 0, "eval_every": 0}
-    train_on_ranks([settings(mix, heldout, tmp_path / "run", **how)], tmp_path, 2, LIKE_CUDA, timeout=200)
+    train_on_ranks([settings(mix, heldout, tmp_path / "run", **how)], tmp_path, 2, LIKE_CUDA)
     assert find(tmp_path / "run").name == "step-00000040"
     load_model(tmp_path / "run", "cpu")
 
