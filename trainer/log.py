@@ -49,6 +49,8 @@ TASK_KEYS = (
     "perplexity",
     "bits_per_byte",
     "log_likelihood",
+    "likelihood",
+    "normalised_likelihood",
 )
 
 

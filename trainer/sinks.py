@@ -13,7 +13,7 @@ Sink = Callable[[int, dict[str, float]], None]
 
 STEP = ("loss", "lr", "grad_norm", "tokens_per_s", "mfu", "memory_bytes", "epoch")
 EVALUATION = ("loss", "bits_per_byte", "entropy")
-TASK = ("accuracy", "accuracy_per_byte", "perplexity", "bits_per_byte")
+TASK = ("accuracy", "accuracy_per_byte", "perplexity", "bits_per_byte", "normalised_likelihood")
 
 
 def scalars(row: dict[str, Any]) -> dict[str, float]:
