@@ -217,14 +217,22 @@ def put_manifest(manifest: Manifest) -> None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Open a step's manifest, checking its digest; raises IntegrityError when it is absent or altered."""
+    manifest = find_manifest(folder)
+    if manifest is None:
+        raise IntegrityError(
+            f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of"
+            " gristmill"
+        )
+    return manifest
+
+
+def find_manifest(folder: Path) -> Manifest | None:
+    """Open a step's manifest, if there is one; raises IntegrityError when it is altered."""
     remember_output(folder)
     try:
         return _manifest(folder, read_file(folder / MANIFEST))
     except (FileNotFoundError, NotADirectoryError):
-        raise IntegrityError(
-            f"`{folder}` holds no {MANIFEST}: the step is unfinished or the folder is not an output of"
-            " gristmill"
-        ) from None
+        return None
 
 
 def read_manifests(folders: Sequence[Path]) -> Iterator[Manifest]:

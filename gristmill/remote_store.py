@@ -195,16 +195,13 @@ class RemoteStore:
             raise FileNotFoundError(errno.ENOENT, "no such object", url)
         return self.cache.get(_key(url, info), name, lambda path: self._download(url, path, info))
 
-    def sizes_below(self, folder: Url, names: Sequence[str]) -> dict[str, int]:
+    def find_below(self, folder: Url, names: Sequence[str]) -> dict[str, Info]:
         listed = self.walk(folder)
-        return {name: listed[url].size for name in names if (url := f"{folder}/{name}") in listed}
+        return {name: listed[url] for name in names if (url := f"{folder}/{name}") in listed}
 
-    def read_anew(self, url: Url) -> Path:
+    def read_anew(self, url: Url, info: Info) -> Path:
         """Return a local copy of what the store has now: that of the cache only where both have one MD5."""
         url, name = str(url), Path(url).name
-        info = self.info(url)
-        if info is None or info.is_folder:
-            raise FileNotFoundError(errno.ENOENT, "no such object", url)
         key = url if CONTENT_NAMED.search(url) else _key(url, info)
         copy = self.cache.get(key, name, lambda path: self._download(url, path, info))
         if f"ETag:{_md5(copy)}" == info.version:

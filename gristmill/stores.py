@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from gristmill.disk import named, read_file, storage_error
 from gristmill.location import RemotePath
-from gristmill.remote_store import Stretch, whole_stretch
+from gristmill.remote_store import Info, Stretch, whole_stretch
 from gristmill.s3_uploads import Leftover
 
 T = TypeVar("T")
@@ -61,11 +61,12 @@ class Store(Protocol):
     def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
         """Ask for many things and yield the answers in order: several at a time, where each is a request."""
 
-    def sizes_below(self, folder: Path, names: Sequence[str]) -> dict[str, int]:
-        """The sizes of the files there are of those named below a folder."""
+    def find_below(self, folder: Path, names: Sequence[str]) -> dict[str, Info]:
+        """What the store says of those files named below a folder that are there."""
 
-    def read_anew(self, path: Path) -> Path:
-        """Return a local file with what lies in the store now, whatever a cache holds."""
+    def read_anew(self, path: Path, info: Info) -> Path:
+        """Return a local file with what lies in the store now, as `find_below` told, whatever a cache
+        holds."""
 
     def check_rights(self, folder: Path) -> None:
         """Raise where the store refuses what a run needs."""
@@ -138,14 +139,15 @@ class LocalStore:
     def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
         return map(ask, many)
 
-    def sizes_below(self, folder: Path, names: Sequence[str]) -> dict[str, int]:
+    def find_below(self, folder: Path, names: Sequence[str]) -> dict[str, Info]:
         found = {}
         for name in names:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                found[name] = (folder / name).stat().st_size
+                status = (folder / name).stat()
+                found[name] = Info(status.st_size, "", status.st_mtime, is_folder=False)
         return found
 
-    def read_anew(self, path: Path) -> Path:
+    def read_anew(self, path: Path, info: Info) -> Path:
         return path
 
     def check_rights(self, folder: Path) -> None:

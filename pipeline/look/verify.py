@@ -101,15 +101,15 @@ def _verify_identity(
 
 def _verify_files(manifest: Manifest, checked: Checked) -> Iterator[Finding]:
     store = store_of(manifest.folder)
-    sizes = store.sizes_below(manifest.folder, [entry.path for entry in manifest.files])
+    there = store.find_below(manifest.folder, [entry.path for entry in manifest.files])
 
     def problem(entry: FileEntry) -> str:
-        path, size = manifest.folder / entry.path, sizes.get(entry.path)
-        if size is None:
+        path, info = manifest.folder / entry.path, there.get(entry.path)
+        if info is None:
             return "is missing"
-        if size != entry.bytes:
-            return f"has {size:,} bytes, the manifest says {entry.bytes:,}"
-        copy = store.read_anew(path)
+        if info.size != entry.bytes:
+            return f"has {info.size:,} bytes, the manifest says {entry.bytes:,}"
+        copy = store.read_anew(path, info)
         if (digest := sha256_file(copy)) != entry.sha256:
             return f"hashes to {digest[:12]}…, the manifest says {entry.sha256[:12]}…"
         if path.suffix == ".parquet" and (rows := _rows(copy)) != entry.rows:

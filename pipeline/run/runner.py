@@ -13,7 +13,7 @@ from typing import Any
 from gristmill import __version__
 from gristmill.errors import UsageError
 from gristmill.lock import hold_lock
-from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.manifest import MANIFEST, Manifest, find_manifest
 from gristmill.pipeline.run.called import command_line
 from gristmill.pipeline.run.engine import inside_job
 from gristmill.pipeline.run.execute import Engines, execute
@@ -78,7 +78,6 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
     check_folder(out, plan.name)
     out = out.absolute()  # a cluster's workers have folders of their own
     result = RunResult({}, [], [], 0.0)
-    previous = _previous(out)
     progress.plan([step.name for step in plan.steps])
     with (
         hold_lock(out),
@@ -86,7 +85,7 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
         stopped_by_signals(),
         Engines(engine, out, progress.note) as engines,
     ):
-        making = _Making(plan, out, engines, progress, result, previous)
+        making = _Making(plan, out, engines, progress, result, _previous(out))
         beside = engines.may_run_steps_beside
         run_steps(plan.steps, making.prepare, making.done, beside, progress)
         _write_run(out, plan, result, complete=not result.incomplete)
@@ -114,16 +113,17 @@ class _Making:
         facts = ingredients(step, inputs, self.plan.seed)
         key = identity(facts)
         folder = step_folder(self.out, step.name, key)
-        if (folder / MANIFEST).exists():
-            manifest = read_manifest(folder)
+        before = self.previous.get(step.name)
+        manifest = before if before and before.folder == folder else find_manifest(folder)
+        if manifest:
             if not manifest.lost:
                 self._found(step, manifest)
                 progress.found(step.name, _kept(manifest))
                 return None
             progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again", "warning")
             store_of(self.out).remove_files([folder / MANIFEST])  # unfinished again: its other tasks stay
-        elif (old := self.previous.get(step.name)) and is_kept(step, old.ingredients, facts):
-            self._found(step, old)
+        elif before and is_kept(step, before.ingredients, facts):
+            self._found(step, before)
             result.kept.append(step.name)
             progress.found(step.name)
             progress.note(f"  {step.name}: kept as it is, though what it was made from has changed")
@@ -174,8 +174,7 @@ def states(plan: Plan, out: Path) -> list[StepState]:
             continue
         facts = ingredients(step, {name: known[name] for name in step.inputs}, plan.seed)
         folder = step_folder(out, step.name, identity(facts))
-        if (folder / MANIFEST).exists():
-            manifest = read_manifest(folder)
+        if manifest := find_manifest(folder):
             if manifest.lost:
                 found.append(StepState(step, "incomplete", spell_lost(manifest).partition(": ")[2], manifest))
                 continue
@@ -269,8 +268,6 @@ def _previous(out: Path) -> dict[str, Manifest]:
     if not (out / RUN_FILE).exists():
         return {}
     run = read_run(out)
-    found = {}
-    for entry in [*run.get("previous", []), *run["steps"]]:
-        if (out / entry["folder"] / MANIFEST).exists():
-            found[entry["name"]] = read_manifest(out / entry["folder"])
-    return found
+    entries = [*run.get("previous", []), *run["steps"]]
+    manifests = store_of(out).side_by_side(find_manifest, [out / entry["folder"] for entry in entries])
+    return {entry["name"]: one for entry, one in zip(entries, manifests, strict=True) if one}
