@@ -51,12 +51,47 @@ def decode_as(body: bytes, encoding: str) -> str:
         return body.decode(_PYTHON[encoding], "replace")
     if encoding == "iso-2022-jp":
         return _iso_2022_jp(body)
+    if encoding in _ALIKE and (text := _by_pythons(body, encoding)) is not None:
+        return text
     if encoding in _MULTI:
         pattern, decode = _MULTI[encoding]
         return _by_runs(body, pattern, decode)
     text, _ = codecs.charmap_decode(body, "replace", _single(encoding))
     return text
 
+
+def _by_pythons(body: bytes, encoding: str) -> str | None:
+    """Decode by Python's codec, many times as fast, what it decodes as the standard does: whole text without
+    the characters of the few pairs that the two map differently (all are compared in a test)."""
+    if encoding == "euc-jp" and b"\x8f" in body:  # JIS X 0212: few texts have it
+        return None
+    codec, differing = _ALIKE[encoding]
+    try:
+        text = body.decode(codec)
+    except UnicodeDecodeError:
+        return None
+    if not differing or not differing.search(text):
+        return text
+    if encoding != "euc-jp":
+        return None
+    for python, standard in _EUC_JP_SIGNS:
+        text = text.replace(python, standard)
+    return text
+
+
+# These six come of one pair each: they can be put right in the text.
+_EUC_JP_SIGNS = tuple(
+    zip("\u301c\u2016\u2212\xa2\xa3\xac", "\uff5e\u2225\uff0d\uffe0\uffe1\uffe2", strict=True)
+)
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
+_ALIKE: dict[str, tuple[str, re.Pattern[str] | None]] = {
+    "euc-kr": ("cp949", None),
+    "gb18030": ("gb18030", re.compile("[\u1e3f\ue000-\uf8ff]")),
+    "gbk": ("gb18030", re.compile("[\u1e3f\ue000-\uf8ff]")),
+    "shift_jis": ("cp932", _PRIVATE),
+    "euc-jp": ("euc_jp", re.compile("[\u301c\u2016\u2212\xa2\xa3\xac]")),
+    "big5": ("big5hkscs", re.compile("[\u2022\uff64\u203e\u223c\u2641\u2609\uff0f\uff3c\xa5\xa2\xa3]")),
+}
 
 _PYTHON = {"utf-8": "utf-8", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be", "hz": "hz"}
 

@@ -169,6 +169,8 @@ class _Reader:
 
     def _at_start(self) -> bool:
         cursor = self._cursor
+        if self._grammar.start.match(cursor.buffer, cursor.at):
+            return True
         while len(data := cursor.peek(_START_BYTES)) < _START_BYTES and cursor.extend():
             pass
         return bool(self._grammar.start.match(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 # Begins with a byte to look for: four times as fast as with "\r*" before it.
 _HEAD_END = re.compile(rb"\n\r*\n")
@@ -30,6 +31,8 @@ class Response:
     @property
     def codings(self) -> str:
         """What lies on the body: content codings, then what the transfer added but for the chunks."""
+        if not ("content-encoding" in self.headers or "transfer-encoding" in self.headers):
+            return ""
         transfer = self.headers.get("transfer-encoding", "").lower().split(",")
         added = [name.strip() for name in transfer if name.strip() not in ("", "chunked", "identity")]
         return ", ".join([*filter(None, [self.headers.get("content-encoding", "").strip().lower()]), *added])
@@ -44,7 +47,8 @@ def parse_response(block: bytes) -> Response:
     response = _parse_head(block)
     for _ in range(_MAX_HEADS):
         interim = response.status is not None and (
-            100 <= response.status < 200 or not {"content-type", "content-length"} & set(response.headers)
+            100 <= response.status < 200
+            or not ("content-type" in response.headers or "content-length" in response.headers)
         )
         if not interim or not _STATUS.match(response.body):
             break
@@ -69,21 +73,30 @@ def _parse_head(block: bytes) -> Response:
 
 def parse_headers(head: bytes) -> dict[str, str]:
     """Parse `Name: value` lines after the first; folded lines join, what has no colon is passed over."""
-    headers: dict[str, list[str]] = {}
+    text = text_of(head)
+    headers: dict[str, str] = {}
+    parts: dict[str, list[str]] = {}  # of values over several lines: joined once, however many there are
+    folds = "\n " in text or "\n\t" in text
     name, kept = "", False
-    for line in text_of(head).split("\n")[1:]:
-        if line and line[0] in " \t" and name:
+    for line in text.split("\n")[1:]:
+        if folds and line and line[0] in " \t" and name:
             if kept:
-                headers[name].append(line.strip())
+                parts.setdefault(name, [headers[name]]).append(line.strip())
             continue
         key, colon, value = line.partition(":")
-        name = key.strip().lower() if colon else ""
-        kept = bool(colon) and (name not in headers or name in _LISTS)
-        if kept and name in headers:
-            headers[name] += [",", value.strip()]
-        elif kept:
-            headers[name] = [value.strip()]
-    return {name: parts[0] if len(parts) == 1 else " ".join(parts) for name, parts in headers.items()}
+        if not colon:
+            name, kept = "", False
+            continue
+        name = key.strip().lower()
+        kept = name not in headers
+        if kept:
+            headers[name] = value.strip()
+        elif name in _LISTS:
+            kept = True
+            parts.setdefault(name, [headers[name]]).extend((",", value.strip()))
+    for name, several in parts.items():
+        headers[name] = " ".join(several)
+    return headers
 
 
 def text_of(head: bytes) -> str:
@@ -101,12 +114,22 @@ def media_type(value: str | None) -> str | None:
     Of several types, in one line or more, the last counts (Fetch, "extract a MIME type"); what stands between
     a type and its parameters need not be a semicolon, as for browsers.
     """
+    if value is None:
+        return None
+    return _last_type(value) if len(value) > _REMEMBERED_CHARACTERS else _known_type(value)
+
+
+def _last_type(value: str) -> str | None:
     found = None
-    for part in (value or "").split(","):
+    for part in value.split(","):
         match = _MEDIA_TYPE.match(part)
         if match and match[1].lower() not in _UNKNOWN_TYPES:
             found = match[1].lower()
     return found
+
+
+_REMEMBERED_CHARACTERS = 200
+_known_type = lru_cache(maxsize=4096)(_last_type)  # a crawl has few
 
 
 def charset_of(value: str | None) -> str | None:

@@ -218,8 +218,15 @@ class Members:
     """
 
     def __init__(
-        self, window: ByteWindow, codec: Codec, record_start: re.Pattern[bytes], position: int = 0
+        self,
+        window: ByteWindow,
+        codec: Codec,
+        record_start: re.Pattern[bytes],
+        position: int = 0,
+        *,
+        is_padded: bool = False,
     ) -> None:
+        self._is_padded = is_padded  # zeros may follow the last member
         self._window, self._codec, self._record_start = window, codec, record_start
         self.position = self.offset = position
         self._decompressor: Any = None
@@ -240,6 +247,9 @@ class Members:
             if self._is_plain_record(self.position):
                 self._plain_end = self._end_of_plain(self.position)
                 return True
+            if self._is_padded and self._is_padding():
+                self.position = self.offset = self._window.size
+                return False
             raise Damaged("junk", f"no {self._codec.name} member starts here")
         return True
 
@@ -296,6 +306,16 @@ class Members:
             return True
         is_member = self._window.read_exactly(self.position, len(self._codec.magic)) == self._codec.magic
         return self._starts_record(self.position) if is_member else self._is_plain_record(self.position)
+
+    def _is_padding(self) -> bool:
+        """Say whether nothing but zeros follows, as behind files written in blocks: gzip(1) and Python's gzip
+        pass over them."""
+        at = self.position
+        while piece := self._window.read(at, 1 << 16):
+            if piece.count(0) < len(piece):
+                return False
+            at += len(piece)
+        return True
 
     def _is_plain_record(self, offset: int) -> bool:
         """Say whether a record lies here as it is: some writers append without compressing."""

@@ -23,7 +23,7 @@ def inflated_pieces(window: ByteWindow, path: str) -> Iterator[bytes]:
             yield piece
             at += len(piece)
         return
-    members = Members(window, codec, _ANYTHING)
+    members = Members(window, codec, _ANYTHING, is_padded=True)
     while members.open():
         while piece := members.read():
             yield piece

@@ -50,6 +50,8 @@ def value_at(row: Mapping[str, Any], path: str) -> Any:
                     return Unreadable("not_json", f"column `{head}` holds no JSON object")
             if isinstance(below, Unreadable):
                 return below
+            if isinstance(below, list) and below and isinstance(below[0], tuple):  # an Arrow map's pairs
+                below = dict(below)
             return value_at(below, rest) if isinstance(below, Mapping) else _MISSING
         more, dot, rest = rest.partition(".")
         head = f"{head}.{more}"

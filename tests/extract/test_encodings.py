@@ -219,3 +219,28 @@ def test_bytes_at_random_are_some_encoding_and_none_raises() -> None:
         text, name = decode(random.integers(0, 256, size, np.uint8).tobytes())
         text.encode()
         assert name in known_encodings()
+
+
+def strictly(data: bytes, codec: str) -> bool:
+    try:
+        data.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", sorted(encoding_standard._ALIKE))
+def test_what_pythons_codecs_decode_fast_is_what_the_standard_decodes(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pairs that Python takes, those of a lead byte together, and EUC-JP's triples; few of them alone."""
+    codec = encoding_standard._ALIKE[name][0]
+    pairs = [[bytes([lead, trail]) for trail in range(0x100)] for lead in range(0x80, 0x100)]
+    if name == "euc-jp":
+        pairs += [[b"\x8f" + pair for pair in row] for row in pairs]
+    bodies = [b" ".join(pair for pair in row if strictly(pair, codec)) for row in pairs]
+    bodies += [pair for row in pairs for pair in row[0xA1:0xA4]]
+    fast = [decode_as(body, name) for body in bodies]
+    monkeypatch.setattr(encoding_standard, "_ALIKE", {})
+    slow = [decode_as(body, name) for body in bodies]
+    assert [body for body, *texts in zip(bodies, fast, slow, strict=True) if texts[0] != texts[1]] == []

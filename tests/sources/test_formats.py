@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -16,7 +19,7 @@ from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import InputRange, Item, Origin, RangeEnd, Record
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.sources.window import ByteWindow
-from tests.support.archives import records, source_of
+from tests.support.archives import failures, read_all, records, source_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "sources.md"
 
@@ -64,3 +67,45 @@ def test_a_format_declared_in_one_module_is_planned_and_read(
     assert shard.format == "mirror"
     assert [item.text for item in records(list(read_records(shard, source)))] == ["mill"]
     formats._by_ending.cache_clear()
+
+
+GOOD = "The mill ground wheat and rye."
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "texts", "errors"),
+    [
+        ("semicolon.csv", f"id;text\n1;{GOOD}\n".encode(), [GOOD], []),  # as spreadsheets of Europe write it
+        ("bar.csv", f"id|text\n1|{GOOD}\n".encode(), [GOOD], []),
+        ("excel.csv", f"id\ttext\r\n1\t{GOOD} Müller\r\n".encode("utf-16"), [f"{GOOD} Müller"], []),
+        ("mac.csv", f"id,text\r1,{GOOD}\r2,{GOOD} Again.\r".encode(), [GOOD, f"{GOOD} Again."], []),
+        ("latin.csv", f"année,text\n1,{GOOD}\n2,né ici\n".encode("latin-1"), [GOOD], ["invalid_utf8"]),
+        ("open.csv", f'id,text\n1,{GOOD}\n2,"never\n3,ends\n'.encode(), [GOOD], ["truncated"]),
+        ("open-head.csv", b'id,"text\n1,never ends\n', [], ["truncated"]),
+    ],
+)
+def test_dialects_of_csv_are_read_or_said(
+    tmp_path: Path, name: str, data: bytes, texts: list[str], errors: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    items = read_all(tmp_path / name, "csv")
+    assert [record.text for record in records(items)] == texts
+    assert [failure.error for failure in failures(items)] == errors
+
+
+def test_a_path_leads_into_a_map_of_parquet(tmp_path: Path) -> None:
+    maps = pa.array([[("body", GOOD), ("n", "1")], None, []], pa.map_(pa.string(), pa.string()))
+    pq.write_table(pa.table({"fields": maps}), tmp_path / "a.parquet")
+    items = read_all(tmp_path / "a.parquet", "parquet", columns={"text": "fields.body"})
+    assert [record.text for record in records(items)] == [GOOD]
+    assert [failure.error for failure in failures(items)] == ["no_text", "no_text"]
+
+
+def test_zeros_behind_compressed_rows_are_padding_and_anything_else_is_junk(tmp_path: Path) -> None:
+    """As gzip(1) and Python's gzip have it."""
+    packed = gzip.compress(f'{{"text": "{GOOD}"}}\n'.encode())
+    for padding, errors in ((b"\0" * 70_000, []), (b"\0" * 700 + b"x", ["junk"])):
+        (tmp_path / "a.jsonl.gz").write_bytes(packed + padding)
+        items = read_all(tmp_path / "a.jsonl.gz", "jsonl")
+        assert [record.text for record in records(items)] == [GOOD]
+        assert [failure.error for failure in failures(items)] == errors

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gristmill.pipeline.sources.archive import unreadable
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 def read_csv(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the rows of a file, then the `RangeEnd`; quoted fields may hold line ends (RFC 4180).
 
-    The origin of a row is its place and length in the inflated file.
+    The origin of a row is its place and length in the inflated file; in one in UTF-16, which its byte order
+    mark tells, those of the same text in UTF-8.
     """
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
@@ -44,15 +47,17 @@ class _Lines:
     """Lines as `csv` wants them, bytes that are no UTF-8 as lone surrogates; counts where it is."""
 
     def __init__(self, window: ByteWindow, path: str, max_bytes: int) -> None:
-        self._pieces = inflated_pieces(window, path)
+        self._pieces = _in_utf8(inflated_pieces(window, path))
         self._max = max_bytes
         self.offset = 0
+        self.ended = False
 
     def __iter__(self) -> Iterator[str]:
         pending: list[bytes] = []
-        num_pending = 0
+        num_pending, end = 0, b""
         for piece in self._pieces:
-            *whole, rest = piece.split(b"\n")
+            end = end or (b"\r" if b"\r" in piece and b"\n" not in piece else b"\n")  # CR alone: old Macs
+            *whole, rest = piece.split(end)
             for line in whole:
                 pending.append(line + b"\n")
                 yield self._line(b"".join(pending))
@@ -63,6 +68,7 @@ class _Lines:
                 raise Damaged("too_large", f"a line of more than {self._max} bytes")
         if num_pending:
             yield self._line(b"".join(pending))
+        self.ended = True
 
     def _line(self, line: bytes) -> str:
         if not self.offset:
@@ -71,16 +77,32 @@ class _Lines:
         return line.decode("utf-8", "surrogateescape")
 
 
+def _in_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass bytes on; those of a file in UTF-16, as spreadsheets write it, in UTF-8."""
+    first = next(pieces, b"")
+    if first[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        yield first
+        yield from pieces
+        return
+    decoder = codecs.getincrementaldecoder("utf-16")("replace")
+    for piece in chain([first], pieces):
+        yield decoder.decode(piece).encode()
+    yield decoder.decode(b"", final=True).encode()
+
+
 def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
     name = path.lower()
     for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
     csv.field_size_limit(settings.max_record_bytes)
-    rows = csv.reader(lines, delimiter="\t" if name.endswith(".tsv") else ",")
+    given = iter(lines)
+    first = next(given, "")
+    delimiter = "\t" if name.endswith(".tsv") else _delimiter(first, settings)
+    rows = csv.reader(chain([first], given), delimiter=delimiter)
     reader = RowReader(settings)
     header: list[str] | None = None
     while True:
-        start = lines.offset
+        start = lines.offset if header else 0
         try:
             fields = next(rows, None)
         except csv.Error as error:
@@ -95,13 +117,27 @@ def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
         if fields is None:
             return
         origin = Origin(path, start, lines.offset - start)
-        if header is None:
-            header = fields
+        if lines.ended:  # more lines were asked for: a quote is open
+            yield Failure("truncated", "a quoted field does not end", origin, origin.length)
+        elif header is None:
+            header = [
+                column.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for column in fields
+            ]
             twice = [column for column, num in Counter(header).items() if num > 1]
             if asked := [column for column in twice if column in wanted_paths(settings)]:
                 raise Damaged("repeated_column", f"the header names the column `{asked[0]}` twice")
         elif fields:
             yield _record(header, fields, reader, origin)
+
+
+def _delimiter(line: str, settings: SourceSettings) -> str:
+    """Return what separates the columns of a header: of comma, semicolon, tab and bar the first under which
+    it names the column of texts."""
+    wanted = settings.columns.html or settings.columns.text
+    for mark in ",;\t|":
+        if wanted in next(csv.reader([line], delimiter=mark), []):
+            return mark
+    return ","
 
 
 def _record(header: list[str], fields: list[str], reader: RowReader, origin: Origin) -> Item:

@@ -58,7 +58,7 @@ def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings)
         yield from _read_plain(window, source, settings)
         return
     lines = _Lines(settings, source.path, 0)
-    members = Members(window, codec, _START)
+    members = Members(window, codec, _START, is_padded=True)
     while True:
         try:
             if not members.open():
