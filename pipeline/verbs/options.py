@@ -122,11 +122,11 @@ def running(verb: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(verb)
     def command(**values: Any) -> None:
         given = {name: values.pop(name) for name in shared}
+        if "recipe" in values or is_recipe(values.get("inputs", ())):
+            refuse_beside_recipe(**{name: given[name] for name in _OF_PLAIN_FILES})
         if "inputs" in values:
             listed = [f"@{name}" for name in given["inputs_from"]]
             values["inputs"] = [*values["inputs"], *listed]
-        if "recipe" in values or is_recipe(values.get("inputs", ())):
-            refuse_beside_recipe(**{name: given[name] for name in _OF_PLAIN_FILES})
         said = _said(**given)
         verb(**values, said=said)
 
