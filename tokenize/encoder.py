@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from gristmill.errors import InputError
 from gristmill.hashing import sha256_file
-from gristmill.tokenize.fast import Fast, is_panic
+from gristmill.tokenize.fast import Fast, holds_newer, is_panic
 from gristmill.tokenize.probe import ODD
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
@@ -99,7 +99,9 @@ class Encoder:
         return self._without_special(EncodedTexts(tokens, lengths, refused), parts, data, offsets)
 
     def _one(self, text: bytes) -> Ids:
-        if self._fast and not self.why:
+        newer = self.tokenizer.kind != "sentencepiece" and holds_newer(text)
+        self.num_by_reference += newer
+        if self._fast and not self.why and not newer:
             try:
                 return self._fast.encode(text)
             except BaseException as error:  # a panic of Rust code is no Exception

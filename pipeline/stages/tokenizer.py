@@ -75,7 +75,7 @@ ENCODE = StageKind(
     "encode",
     EncodeSlice,
     "gristmill.pipeline.phases.encode:encode",
-    version=3,
+    version=4,
     facts=EncodeFacts,
     libraries=(*KERNELS, *TOKENIZERS),
     label="encoded",

@@ -225,6 +225,17 @@ def test_a_document_that_no_encoder_takes_fails_alone(
     ]  # fmt: skip
 
 
+def test_letters_of_newer_unicode_go_to_the_reference(tmp_path: Path) -> None:
+    """gigatoken and tokenizers split around a letter of Unicode 17 each in another way."""
+    tokenizer = open_tokenizer(byte_bpe(tmp_path / "tokenizer.json", None))
+    texts = ["plain", "naïve 字 🙂", "a\u088fa", "b\U00016ea0b", "c\U000323b0c", "\u0c5b and \u0c5d"]
+    assert [fast.holds_newer(text.encode()) for text in texts] == [False, False, True, True, True, False]
+    encoder = Encoder(tokenizer)
+    found = encoder.encode(pa.array(texts, pa.large_string()))
+    assert found.tokens.tolist() == list(chain.from_iterable(tokenizer.encode_batch(texts)))
+    assert encoder.num_by_reference == 3
+
+
 def test_a_million_blanks_are_encoded_though_tiktoken_panics(tmp_path: Path) -> None:
     lines = [base64.b64encode(bytes([byte])) + b" %d" % byte for byte in range(256)]
     (tmp_path / "own.tiktoken").write_bytes(b"\n".join(lines))

@@ -29,9 +29,10 @@ def realweb(folder: Path) -> Iterator[str]:
     from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
     for path in sorted((folder / "realweb").glob("*.warc.gz")):
-        for record in ArchiveIterator(path.open("rb"), record_types=WarcRecordType.response):
-            page = record.reader.read()
-            yield extract_plain_text(bytes_to_str(page, detect_encoding(page)), main_content=False)
+        with path.open("rb") as file:
+            for record in ArchiveIterator(file, record_types=WarcRecordType.response):
+                page = record.reader.read()
+                yield extract_plain_text(bytes_to_str(page, detect_encoding(page)), main_content=False)
 
 
 def sources(folder: Path) -> Iterator[str]:
