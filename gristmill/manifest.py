@@ -264,30 +264,52 @@ def _manifest(folder: Path, raw: bytes) -> Manifest:
 
 
 def _envelope(body: dict[str, Any], timing: dict[str, Any]) -> tuple[str, bytes]:
-    """The digest of a body, and the canonical JSON of both."""
-    spelled = canonical_json(body)
-    digest = hashlib.sha256(spelled).hexdigest()
-    parts = (b'{"body":', spelled, f',"sha256":"{digest}","timing":'.encode(), canonical_json(timing), b"}\n")
-    return digest, b"".join(parts)
+    """The digest of a body, and the canonical JSON of both; the timing has a digest of its own, which nothing
+    else depends on."""
+    spelled, times = canonical_json(body), canonical_json(timing)
+    digest = _sha256(spelled)
+    return digest, b"".join((_HEAD, spelled, _middle(digest), times, _tail(_sha256(times))))
+
+
+_HEAD = b'{"body":'
+
+
+def _middle(digest: str) -> bytes:
+    return f',"sha256":"{digest}","timing":'.encode()
+
+
+def _tail(digest: str) -> bytes:
+    return f',"timing_sha256":"{digest}"}}\n'.encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _open(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
     try:
         data = orjson.loads(raw)
-        body, digest = data["body"], data["sha256"]
+        body, digest, timing = data["body"], str(data["sha256"]), data["timing"]
+        sealed = str(data["timing_sha256"]) if len(data) > 3 else None  # absent in earlier releases' files
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise IntegrityError(
             f"`{path}` is not a whole record: {error}", hint="remove the step's folder and run again"
         ) from error
-    if not _is_canonical(raw, digest) and sha256_json(body) != digest:
+    if not _is_as_written(raw, digest, sealed) and (sealed is not None or sha256_json(body) != digest):
+        found = sha256_json(body)
+        what = "its body" if found != digest else "what stands beside its body"
         raise IntegrityError(
-            f"`{path}` was altered: its body hashes to {sha256_json(body)[:12]}…, it says {digest[:12]}…"
+            f"`{path}` was altered: {what} is not what was written"
+            f" (the body hashes to {found[:12]}…, it says {digest[:12]}…)"
         )
-    return body, data["timing"], digest
+    return body, timing, digest
 
 
-def _is_canonical(raw: bytes, digest: str) -> bool:
-    """Whether the body hashes to `digest` as it stands in the file: we write canonical JSON, so it need not
-    be built anew."""
-    start, end = len(b'{"body":'), raw.rfind(b',"sha256":"')
-    return raw.startswith(b'{"body":') and hashlib.sha256(raw[start:end]).hexdigest() == digest
+def _is_as_written(raw: bytes, digest: str, sealed: str | None) -> bool:
+    """Whether every byte is as it was written: we write canonical JSON, so it need not be built anew."""
+    middle, tail = _middle(digest), _tail(sealed) if sealed else b"}\n"
+    at = raw.rfind(middle)
+    if at < 0 or not raw.startswith(_HEAD) or not raw.endswith(tail):
+        return False
+    times = raw[at + len(middle) : len(raw) - len(tail)]
+    return _sha256(raw[len(_HEAD) : at]) == digest and sealed in (None, _sha256(times))

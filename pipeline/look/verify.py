@@ -50,6 +50,9 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
     except IntegrityError as error:
         yield Finding(str(out), error.message)
         return
+    except (KeyError, TypeError, AttributeError) as error:
+        yield Finding(str(out / RUN_FILE), f"is damaged or of another version: {error!r}")
+        return
     for manifest in manifests.values():
         checked.num_steps += 1
         if manifest.lost:

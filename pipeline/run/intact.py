@@ -9,7 +9,8 @@ from gristmill.damage import mending
 from gristmill.errors import IntegrityError
 from gristmill.hashing import sha256_file
 from gristmill.location import RemotePath
-from gristmill.manifest import Manifest
+from gristmill.manifest import MANIFEST, Manifest
+from gristmill.pipeline.run.step import identity
 from gristmill.storage import FileEntry
 
 _OUTLETS = ("removed", "failed")  # kept for people, read by no step
@@ -31,6 +32,19 @@ def check_intact(manifests: Mapping[str, Manifest], checked: set[Path]) -> None:
                 f"the finished step `{name}` is not whole: `{path}` {problem}",
                 hint=mending(manifest.folder),
             )
+
+
+def check_identity(name: str, manifest: Manifest, key: str) -> None:
+    """Raise IntegrityError where the manifest in a step's folder is of another step, or of other ingredients
+    than its identity says."""
+    if manifest.identity == key and identity(manifest.ingredients) == key:
+        return
+    raise IntegrityError(
+        f"the finished step `{name}` is not what its folder says: the manifest is of identity"
+        f" {manifest.identity[:12]}..., made from ingredients of {identity(manifest.ingredients)[:12]}...",
+        where=str(manifest.folder / MANIFEST),
+        hint=mending(manifest.folder),
+    )
 
 
 def _off(manifest: Manifest) -> Iterator[tuple[Path, str]]:

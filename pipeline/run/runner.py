@@ -18,7 +18,7 @@ from gristmill.pipeline.run.called import command_line
 from gristmill.pipeline.run.engine import inside_job
 from gristmill.pipeline.run.execute import Engines, execute
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
-from gristmill.pipeline.run.intact import check_intact
+from gristmill.pipeline.run.intact import check_identity, check_intact
 from gristmill.pipeline.run.job import Job
 from gristmill.pipeline.run.log import LOG
 from gristmill.pipeline.run.losses import spell_lost
@@ -116,6 +116,7 @@ class _Making:
         before = self.previous.get(step.name)
         manifest = before if before and before.folder == folder else find_manifest(folder)
         if manifest:
+            check_identity(step.name, manifest, key)
             if not manifest.lost:
                 self._found(step, manifest)
                 progress.found(step.name, _kept(manifest))
@@ -131,11 +132,27 @@ class _Making:
         if not self.rights:
             store_of(self.out).check_rights(self.out)
             self.rights = True
+            self._check_what_will_be_read()
         check_intact(inputs, self.checked)
         _write_run(self.out, self.plan, result, complete=False)
         job = Job(step.name, step.slice, inputs, self.plan.seed, folder, step.holders, step.carried)
         allowed = self.plan.allowed_failures
         return lambda shown: execute(step, job, facts, key, self.engines, shown, allowed)
+
+    def _check_what_will_be_read(self) -> None:
+        """Raise IntegrityError for a finished step that is not whole and that a step which has to be run
+        reads: hours later it would stop the run."""
+        known = dict(self.result.manifests)
+        for step in self.plan.steps:
+            inputs = {name: known[name] for name in step.inputs if name in known}
+            if step.name not in known and len(inputs) == len(step.inputs):
+                facts = ingredients(step, inputs, self.plan.seed)
+                folder = step_folder(self.out, step.name, identity(facts))
+                old = find_manifest(folder) or self.previous.get(step.name)
+                if old and not old.lost and (old.folder == folder or is_kept(step, old.ingredients, facts)):
+                    known[step.name] = old
+            if step.name not in known:
+                check_intact(inputs, self.checked)
 
     def done(self, step: Step, manifest: Manifest) -> None:
         self.result.manifests[step.name] = manifest

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from gristmill import manifest as manifests
 from gristmill.errors import IncompleteError, IntegrityError, StaleError, StepFailed
 from gristmill.hashing import canonical_json, sha256_json
+from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.export import export_jsonl
 from gristmill.pipeline.look.verify import verify
@@ -193,7 +195,7 @@ def test_a_run_with_more_failures_than_allowed_says_how_many_of_what(
     err = capfd.readouterr().err
     assert ended.value.code == 3
     assert "3 of 11 records failed, more than `limits.failed_fraction`" in err
-    assert "no_text 2" in err and "gristmill inspect 'my out' --failed" in err
+    assert "no_text 2" in err and "inspect 'my out' --failed" in err
 
 
 def test_a_module_that_a_rule_imports_from_beside_it_is_part_of_the_identity(
@@ -229,3 +231,55 @@ def test_two_runs_of_a_verb_on_other_inputs_do_not_share_its_own_folder(
     code, err = run("dedup", "a.jsonl", "--stages", "exact", "--mode", "mark")
     assert code in (0, None) and "holds an earlier run with other settings (dedup)" in err
     assert run("dedup", "b.jsonl", "--stages", "exact", "--out", "out/b")[0] in (0, None)
+
+
+def test_a_damaged_step_is_said_before_an_earlier_one_is_begun_anew(here: Path) -> None:
+    write_rows(here / "b.jsonl", "b")
+    sources = {"a": {"inputs": "a.jsonl"}, "b": {"inputs": "b.jsonl"}}
+    run_plan(plan_of(sources=sources), here / "out", INLINE, QUIET)
+    write_rows(here / "a.jsonl", "other")  # its extraction has to be run again, which may take hours
+    (documents,) = here.glob("out/steps/extract-b-*/data/documents-*.parquet")
+    documents.write_bytes(documents.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match=r"step `extract/b` is not whole: .* bytes, its manifest says"):
+        run_plan(plan_of(sources=sources, filter={"presets": []}), here / "out", INLINE, QUIET)
+    assert len(list(here.glob("out/steps/extract-a-*"))) == 1  # nothing was begun
+
+
+def test_a_manifest_of_another_step_in_a_steps_folder_is_not_taken_for_it(here: Path) -> None:
+    run_plan(plan_of(), here / "out", INLINE, QUIET)
+    (manifest,) = here.glob("out/steps/extract-a-*/manifest.json")
+    resign(manifest, identity="f" * 64)
+    with pytest.raises(IntegrityError, match=r"step `extract/a` is not what its folder says") as caught:
+        run_plan(plan_of(), here / "out", INLINE, QUIET)
+    assert caught.value.hint and f"rm -r {manifest.parent}" in caught.value.hint
+
+
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
+def test_flipped_bits_of_manifests_records_and_every_kind_of_file_are_found(here: Path, every: int) -> None:
+    """At each byte another bit; of files that are hashed whole, at five places."""
+    plan = plan_of(filter={"presets": ["gopher"]}, dedup={"exact": {}})
+    run_plan(plan, here / "out", INLINE, QUIET)
+    (step,) = here.glob("out/steps/filter-a-*")
+    for path in (step / "manifest.json", *step.glob("records/*/*.json")):
+        whole = path.read_bytes()
+        for at in range(every // 2, len(whole), every):
+            with pytest.raises(IntegrityError):
+                manifests._open(path, _flipped(whole, at))
+    kinds = {
+        entry.kind: manifest.folder / entry.path for manifest in _steps(here) for entry in manifest.files
+    }
+    for path in (*kinds.values(), step / "manifest.json", *step.glob("records/*/*.json")):
+        whole = path.read_bytes()
+        for at in range(0, len(whole), max(1, len(whole) // 2)):
+            path.write_bytes(_flipped(whole, at))
+            folder = next(parent for parent in path.parents if parent.parent.name == "steps")
+            assert any(finding.path in (str(path), str(folder)) for finding in verify(folder)), path
+        path.write_bytes(whole)
+
+
+def _steps(here: Path) -> list[Manifest]:
+    return [read_manifest(path.parent) for path in here.glob("out/steps/*/manifest.json")]
+
+
+def _flipped(whole: bytes, at: int) -> bytes:
+    return whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
