@@ -37,7 +37,14 @@ class InputFormat:
     read: Reader
 
     def can_split(self, path: str) -> bool:
-        return self.splits == "always" or (self.splits == "plain" and not path.endswith(COMPRESSIONS))
+        return self.splits == "always" or (
+            self.splits == "plain" and not plain_name(path).endswith(COMPRESSIONS)
+        )
+
+
+def plain_name(path: str) -> str:
+    """The name of a file in lower case; a URL's without its query, which may be a signature."""
+    return (path.partition("?")[0] if "://" in path else path).rsplit("/", 1)[-1].lower()
 
 
 @functools.cache
@@ -64,7 +71,7 @@ def known_endings() -> list[str]:
 
 def format_by_name(path: str) -> InputFormat | None:
     """Return the format that a file's name tells, below a compression's ending; None for one it does not."""
-    name = path.rsplit("/", 1)[-1].lower()
+    name = plain_name(path)
     for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
     _, dot, ending = name.rpartition(".")

@@ -31,13 +31,13 @@ _BATCH_ROWS = 256
 def read_arrow(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the rows of a file or stream, then the `RangeEnd`; the origin of a row is its number."""
     yield from _rows(window, source, settings)
-    yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+    yield RangeEnd(source.shown, source.start, source.end, 0, window.size)
 
 
 def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     row, end = 0, 0
     if window.size == 0:
-        yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
+        yield Failure("empty_file", "the file has no bytes", Origin(source.shown, 0, 0), 0)
         return
     reader = RowReader(settings)
     try:
@@ -56,14 +56,14 @@ def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> I
                     rows_of(part) if names else ({} for _ in range(min(_BATCH_ROWS, batch.num_rows - at)))
                 )
                 for values in rows:
-                    origin = Origin(source.path, row, 1)
+                    origin = Origin(source.shown, row, 1)
                     yield reader.read(values, origin, num_bytes(values), batch.schema.names)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         # A stream does not say how many rows it has: what lies behind the damage is one failure.
         error_name = "damaged_batch" if end else "not_arrow"
         for lost in range(row, max(end, row + 1)):
-            yield Failure(error_name, one_line(error), Origin(source.path, lost, 1), 0)
+            yield Failure(error_name, one_line(error), Origin(source.shown, lost, 1), 0)
 
 
 def _batches(window: ByteWindow) -> Iterator[pa.RecordBatch]:

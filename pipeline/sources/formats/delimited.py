@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.pipeline.sources.archive import unreadable
 from gristmill.pipeline.sources.arrow_rows import wanted_paths
-from gristmill.pipeline.sources.format import COMPRESSIONS, InputFormat
+from gristmill.pipeline.sources.format import COMPRESSIONS, InputFormat, plain_name
 from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
@@ -29,18 +29,18 @@ def read_csv(window: ByteWindow, source: InputRange, settings: SourceSettings) -
     mark tells, those of the same text in UTF-8.
     """
     if window.size == 0:
-        yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
-        yield RangeEnd(source.path, 0, 0, 0, 0)
+        yield Failure("empty_file", "the file has no bytes", Origin(source.shown, 0, 0), 0)
+        yield RangeEnd(source.shown, 0, 0, 0, 0)
         return
     lines = _Lines(window, source.path, settings.max_record_bytes)
     try:
-        yield from _rows(lines, source.path, settings)
+        yield from _rows(lines, source.shown, settings)
     except Damaged as damage:
         if not lines.offset:
             yield from unreadable(damage, source, window)
             return
-        yield Failure(damage.error, damage.message, Origin(source.path, lines.offset, 0), 0)
-    yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+        yield Failure(damage.error, damage.message, Origin(source.shown, lines.offset, 0), 0)
+    yield RangeEnd(source.shown, source.start, source.end, 0, window.size)
 
 
 class _Lines:
@@ -91,7 +91,7 @@ def _in_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
-    name = path.lower()
+    name = plain_name(path)
     for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
     csv.field_size_limit(settings.max_record_bytes)

@@ -25,6 +25,7 @@ from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, NotDocument, Origin, RangeEnd
 from gristmill.pipeline.sources.window import ByteWindow
+from gristmill.redact import public_url
 from gristmill.text.languages import language_code
 from gristmill.urls import host_of
 
@@ -70,7 +71,7 @@ def read_cdx(window: ByteWindow, source: InputRange, settings: SourceSettings) -
     except Damaged as damage:
         yield from unreadable(damage, source, window)
         return
-    yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+    yield RangeEnd(source.shown, source.start, source.end, 0, window.size)
 
 
 def read_ccindex(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
@@ -80,7 +81,7 @@ def read_ccindex(window: ByteWindow, source: InputRange, settings: SourceSetting
     except (pa.ArrowException, OSError) as error:
         yield from unreadable(Damaged("not_parquet", one_line(error)), source, window)
         return
-    yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+    yield RangeEnd(source.shown, source.start, source.end, 0, window.size)
 
 
 def _records(
@@ -99,7 +100,7 @@ def _records(
                 elif id(row) in fetched:
                     yield from _in_record(row, fetched[id(row)], settings)
                 else:
-                    yield NotDocument("not_selected", Origin(source.path, 0, 0), 0)
+                    yield NotDocument("not_selected", Origin(source.shown, 0, 0), 0)
 
 
 def _in_record(row: IndexRow, data: bytes | Failure, settings: SourceSettings) -> Iterator[Item]:
@@ -131,7 +132,7 @@ def _fetcher(settings: SourceSettings) -> Callable[[IndexRow], bytes | Failure]:
 
     def fetch(row: IndexRow) -> bytes | Failure:
         place = _place(row, settings)
-        origin = Origin(place, row.offset, row.length)
+        origin = Origin(public_url(place), row.offset, row.length)
         if not 0 < row.length <= settings.max_record_bytes:
             return Failure("too_large", f"{row.length} bytes in the index", origin, 0, url=row.url)
         try:
@@ -182,7 +183,7 @@ def _cdx_rows(window: ByteWindow, source: InputRange) -> Iterator[IndexRow | Fai
             letters = text.split()[1:]
         elif text.strip():
             row = _cdx_row(text, letters)
-            yield row or Failure("not_cdx", text[:200], Origin(source.path, start, len(line)), 0)
+            yield row or Failure("not_cdx", text[:200], Origin(source.shown, start, len(line)), 0)
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -242,7 +243,7 @@ def _parquet_rows(window: ByteWindow, source: InputRange) -> Iterator[IndexRow |
     for batch in file.iter_batches(1024, columns=names, use_threads=False):
         for said in batch.to_pylist():
             row = _row(said)
-            yield row or Failure("not_cdx", "no file, offset and length", Origin(source.path, number, 1), 0)
+            yield row or Failure("not_cdx", "no file, offset and length", Origin(source.shown, number, 1), 0)
             number += 1
 
 

@@ -39,7 +39,7 @@ _PRETTY = (
 def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the rows that start in a range, then its `RangeEnd`; a compressed file is one range."""
     if window.size == 0:
-        yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
+        yield Failure("empty_file", "the file has no bytes", Origin(source.shown, 0, 0), 0)
     try:
         codec = sniff_codec(window)
     except Damaged as damage:
@@ -57,7 +57,7 @@ def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings)
     if codec is None:
         yield from _read_plain(window, source, settings)
         return
-    lines = _Lines(settings, source.path, 0)
+    lines = _Lines(settings, source.shown, 0)
     members = Members(window, codec, _START, is_padded=True)
     while True:
         try:
@@ -70,9 +70,9 @@ def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings)
             lost_from = members.offset
             end = members.resync(members.behind_damage(lost_from, window.size))
             lines.drop()
-            yield Failure(damage.error, damage.message, Origin(source.path, lost_from, end - lost_from), 0)
+            yield Failure(damage.error, damage.message, Origin(source.shown, lost_from, end - lost_from), 0)
     yield from lines.finish()
-    yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+    yield RangeEnd(source.shown, source.start, source.end, 0, window.size)
 
 
 def _first_bytes(window: ByteWindow, path: str) -> bytes:
@@ -85,7 +85,7 @@ def _first_bytes(window: ByteWindow, path: str) -> bytes:
 def _read_array(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """The elements of one array are rows; they belong to the range in which the file begins."""
     if source.start == 0:
-        lines, elements = _Lines(settings, source.path, 0), Elements(settings.max_record_bytes)
+        lines, elements = _Lines(settings, source.shown, 0), Elements(settings.max_record_bytes)
         damage: Damaged | None = None
         try:
             for piece in inflated_pieces(window, source.path):
@@ -94,14 +94,14 @@ def _read_array(window: ByteWindow, source: InputRange, settings: SourceSettings
         except Damaged as found:
             damage = found
         if elements.stray is not None:
-            origin = Origin(source.path, elements.stray, 0)
+            origin = Origin(source.shown, elements.stray, 0)
             yield Failure("junk", "something else follows an array of rows", origin, 0)
         elif damage or elements.is_open:
             damage = damage or Damaged("truncated", "the array does not end")
-            origin = Origin(source.path, elements.start, elements.num_pending)
+            origin = Origin(source.shown, elements.start, elements.num_pending)
             yield Failure(damage.error, damage.message, origin, 0)
     whole = NOTHING_STARTS if source.start else 0
-    yield RangeEnd(source.path, source.start, source.end, whole, whole if source.start else window.size)
+    yield RangeEnd(source.shown, source.start, source.end, whole, whole if source.start else window.size)
 
 
 def _read_plain(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
@@ -111,10 +111,10 @@ def _read_plain(window: ByteWindow, source: InputRange, settings: SourceSettings
     if first:
         line_end = window.find(b"\n", first - 1, source.end - 1)
         if line_end < 0:
-            yield RangeEnd(source.path, source.start, source.end, NOTHING_STARTS, NOTHING_STARTS)
+            yield RangeEnd(source.shown, source.start, source.end, NOTHING_STARTS, NOTHING_STARTS)
             return
         first = line_end + 1
-    lines, at = _Lines(settings, source.path, first), first
+    lines, at = _Lines(settings, source.shown, first), first
     while at < source.end and (piece := window.read(at, min(_PIECE_BYTES, source.end - at))):
         yield from lines.feed(piece)
         at += len(piece)
@@ -127,7 +127,7 @@ def _read_plain(window: ByteWindow, source: InputRange, settings: SourceSettings
         if end:
             break
     yield from lines.finish()
-    yield RangeEnd(source.path, source.start, source.end, first, at)
+    yield RangeEnd(source.shown, source.start, source.end, first, at)
 
 
 class _Lines:

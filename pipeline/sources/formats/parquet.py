@@ -32,28 +32,28 @@ def read_parquet(window: ByteWindow, source: InputRange, settings: SourceSetting
     """Yield the rows of a range's row groups, then its `RangeEnd`; the origin of a row is its row group and
     row in the file."""
     if window.size == 0:
-        yield Failure("empty_file", "the file has no bytes", Origin(source.path, 0, 0), 0)
-        yield RangeEnd(source.path, 0, 0, 0, 0)
+        yield Failure("empty_file", "the file has no bytes", Origin(source.shown, 0, 0), 0)
+        yield RangeEnd(source.shown, 0, 0, 0, 0)
         return
     try:
         file = pq.ParquetFile(pa.PythonFile(SeekableFile(window), mode="r"), pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         if source.start == 0:
-            yield Failure("not_parquet", one_line(error), Origin(source.path, 0, window.size), 0)
-        yield RangeEnd(source.path, source.start, source.end, source.start, source.end)
+            yield Failure("not_parquet", one_line(error), Origin(source.shown, 0, window.size), 0)
+        yield RangeEnd(source.shown, source.start, source.end, source.start, source.end)
         return
     starts = [_first_byte(file.metadata.row_group(number)) for number in range(file.num_row_groups)]
     owned = [number for number, start in enumerate(starts) if source.start <= start < source.end]
     claimed = too_many_rows(sum(file.metadata.row_group(number).num_rows for number in owned), window.size)
     if claimed:
-        yield Failure("damaged_row_group", claimed, Origin(source.path, source.start, window.size), 0)
+        yield Failure("damaged_row_group", claimed, Origin(source.shown, source.start, window.size), 0)
         owned = []
     for number in owned:
-        yield from _row_group(file, number, source.path, settings)
+        yield from _row_group(file, number, source.shown, settings)
     bounds = [*starts, window.size]
     first = next((start for start in bounds if start >= source.start), window.size) if source.start else 0
     yield RangeEnd(
-        source.path, source.start, source.end, first, next(start for start in bounds if start >= source.end)
+        source.shown, source.start, source.end, first, next(start for start in bounds if start >= source.end)
     )
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def read_text(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
     """Yield the one document of a text file, then the `RangeEnd`. Text that is no UTF-8 is a failure: a guess
     would be silent."""
-    origin = Origin(source.path, 0, window.size)
+    origin = Origin(source.shown, 0, window.size)
     yield _document(window, source.path, settings, origin)
-    yield RangeEnd(source.path, source.start, source.end, 0, window.size)
+    yield RangeEnd(source.shown, source.start, source.end, 0, window.size)
 
 
 def _document(window: ByteWindow, path: str, settings: SourceSettings, origin: Origin) -> Record | Failure:
