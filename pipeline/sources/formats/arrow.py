@@ -35,7 +35,7 @@ def read_arrow(window: ByteWindow, source: InputRange, settings: SourceSettings)
 
 
 def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
-    row, end = 0, 0
+    row, end, shown = 0, 0, source.shown
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.shown, 0, 0), 0)
         return
@@ -56,7 +56,7 @@ def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> I
                     rows_of(part) if names else ({} for _ in range(min(_BATCH_ROWS, batch.num_rows - at)))
                 )
                 for values in rows:
-                    origin = Origin(source.shown, row, 1)
+                    origin = Origin(shown, row, 1)
                     yield reader.read(values, origin, num_bytes(values), batch.schema.names)
                     row += 1
     except (pa.ArrowException, OSError) as error:
