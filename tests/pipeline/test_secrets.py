@@ -166,6 +166,7 @@ def write_recipe(folder: Path, presigned: Presigned, **more: Any) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
 
 
+@pytest.mark.slow
 def test_a_run_over_presigned_urls_leaves_no_secret_anywhere(
     presigned: Presigned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
