@@ -17,10 +17,10 @@ from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
 
 if TYPE_CHECKING:
+    from gristmill.pipeline.look.document.life import Life
+    from gristmill.pipeline.look.document.tracing import Traced
     from gristmill.pipeline.look.funnel import Funnel
-    from gristmill.pipeline.look.life import Life
     from gristmill.pipeline.look.reading import RunView
-    from gristmill.pipeline.look.tracing import Traced
     from gristmill.trainer.shards import ShardSet
 
 
@@ -87,19 +87,19 @@ class OpenRun:
 
     def why(self, asked: str) -> Life:
         """The life of a document named by id, URL or a piece of its text, step by step."""
-        from gristmill.pipeline.look.life import look_up
+        from gristmill.pipeline.look.document.life import look_up
 
         return look_up(self.path, asked)
 
     def trace(self, token: str, split: str = "train") -> Traced:
         """From a token, `SHARD:NUMBER` such as 00000:1234, back to its document and record."""
-        from gristmill.pipeline.look.tracing import trace_token
+        from gristmill.pipeline.look.document.tracing import trace_token
 
         return trace_token(self.path, split, token)
 
     def shards(self, split: str = "train") -> ShardSet:
         """The token shards of a split, memory-mapped."""
-        from gristmill.pipeline.look.tracing import shard_folder
+        from gristmill.pipeline.look.document.tracing import shard_folder
         from gristmill.trainer.shards import ShardSet
 
         return ShardSet(shard_folder(self.path, split))

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
 from gristmill.parquet import parquet_schema
-from gristmill.pipeline.look.inplace import MarkedVersion, passes_of
-from gristmill.pipeline.look.lookup import OUTLETS, FoundRow, find_id, read_row
+from gristmill.pipeline.look.document.inplace import MarkedVersion, passes_of
+from gristmill.pipeline.look.document.lookup import OUTLETS, FoundRow, find_id, read_row
 from gristmill.pipeline.look.reading import read_body
 from gristmill.pipeline.look.search import index_paths, search
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.look.lookup import read_row
+from gristmill.pipeline.look.document.lookup import read_row
 from gristmill.pipeline.phases.text_index import KIND
 from gristmill.pipeline.run.folder import finished_steps
 

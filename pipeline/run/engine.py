@@ -22,15 +22,23 @@ from typing import Any, Protocol
 import gristmill
 from gristmill.errors import EngineError, Interrupted
 from gristmill.location import location
-from gristmill.pipeline.run import ranks, signals
-from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, hint_of, input_names
-from gristmill.pipeline.run.confirm import wait_for
+from gristmill.pipeline.run import signals
+from gristmill.pipeline.run.cluster import ranks
+from gristmill.pipeline.run.cluster.attempts import (
+    Attempted,
+    Pending,
+    TaskFailure,
+    first_line,
+    hint_of,
+    input_names,
+)
+from gristmill.pipeline.run.cluster.confirm import wait_for
+from gristmill.pipeline.run.cluster.nodes import inside_job
+from gristmill.pipeline.run.cluster.on_ray import RayEngine
+from gristmill.pipeline.run.cluster.worker import FATAL, is_in_vain
 from gristmill.pipeline.run.job import Phase, Task, attempt, function_name
-from gristmill.pipeline.run.nodes import inside_job
-from gristmill.pipeline.run.on_ray import RayEngine
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.watch import AtWork, Watch
-from gristmill.pipeline.run.worker import FATAL, is_in_vain
 
 __all__ = ["Engine", "InlineEngine", "RayEngine", "inside_job", "open_engine", "run_ranks", "start_ray"]
 

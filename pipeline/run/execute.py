@@ -24,7 +24,7 @@ from gristmill.manifest import (
     record_path,
 )
 from gristmill.pins import check_pins, share_files
-from gristmill.pipeline.run.attempts import TaskFailure
+from gristmill.pipeline.run.cluster.attempts import TaskFailure
 from gristmill.pipeline.run.engine import Engine, RayEngine, open_engine
 from gristmill.pipeline.run.job import Job, Phase, records_at_work
 from gristmill.pipeline.run.losses import (

@@ -17,7 +17,7 @@ from typing import Any
 from gristmill.hashing import sha256_json
 from gristmill.ledger import Books
 from gristmill.manifest import Manifest
-from gristmill.pipeline.run.attempts import TaskFailure
+from gristmill.pipeline.run.cluster.attempts import TaskFailure
 from gristmill.pipeline.run.job import Job, Phase
 from gristmill.pipeline.sources.record import InputRange, InputShard
 from gristmill.stores import store_of

@@ -43,7 +43,7 @@ def card(
 
     Example: gristmill card out/web --licence odc-by
     """
-    from gristmill.pipeline.look.publish import write_card
+    from gristmill.pipeline.look.publishing.publish import write_card
 
     about = _about(licence, url, creator)
     for path in write_card(out, to or out / "card", about):
@@ -77,7 +77,7 @@ def publish(
     """
     from gristmill.errors import UsageError
     from gristmill.pipeline.look.export import Wanted
-    from gristmill.pipeline.look.publish import publish as write
+    from gristmill.pipeline.look.publishing.publish import publish as write
     from gristmill.pipeline.run.progress import Progress
     from gristmill.pipeline.run.settings import EngineSettings
     from gristmill.pipeline.verbs.outputs import spelled_bytes

@@ -188,9 +188,9 @@ def trace(
     """
     import json as json_module
 
+    from gristmill.pipeline.look.document.telling import plain, tell
+    from gristmill.pipeline.look.document.tracing import trace_step, trace_text, trace_token
     from gristmill.pipeline.look.figures import one_line
-    from gristmill.pipeline.look.telling import plain, tell
-    from gristmill.pipeline.look.tracing import trace_step, trace_text, trace_token
     from gristmill.pipeline.run.folder import run_of
 
     if sum(asked is not None for asked in (token, text, step)) != 1:

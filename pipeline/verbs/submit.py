@@ -44,7 +44,7 @@ def submit(
 
     Example: gristmill submit recipe.yaml --address http://127.0.0.1:8265 --out /data/out/web
     """
-    from gristmill.pipeline.run.submit import submit_job
+    from gristmill.pipeline.run.cluster.submit import submit_job
     from gristmill.pipeline.verbs.invoke import load_recipe
 
     load_recipe(recipe, set_)  # a mistake is better shown here than in a job's log

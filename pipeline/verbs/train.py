@@ -178,7 +178,7 @@ def generate(
 
 def _passages(trace: Path, text: str) -> list[dict[str, Any]]:
     """The longest runs of tokens that a text shares with training shards, and whose documents they are of."""
-    from gristmill.pipeline.look.passages import longest_passages
+    from gristmill.pipeline.look.document.passages import longest_passages
     from gristmill.pipeline.run.folder import result_of
     from gristmill.token_shards import read_manifest
     from gristmill.tokenize.settings import TokenizerSettings

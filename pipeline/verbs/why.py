@@ -29,8 +29,8 @@ def why(
     Example: gristmill why out/web https://example.org/page.html
     """
 
-    from gristmill.pipeline.look.life import look_up
-    from gristmill.pipeline.look.telling import as_json, tell
+    from gristmill.pipeline.look.document.life import look_up
+    from gristmill.pipeline.look.document.telling import as_json, tell
 
     life = look_up(out, asked)
     if json:

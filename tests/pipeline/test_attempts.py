@@ -11,12 +11,12 @@ import pytest
 from gristmill.errors import EngineError, GristmillError, IntegrityError, StepFailed, UsageError
 from gristmill.manifest import TaskRecord, put_record, record_path
 from gristmill.pipeline.run import execute
-from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure
-from gristmill.pipeline.run.confirm import wait_for
-from gristmill.pipeline.run.deaths import death_of
-from gristmill.pipeline.run.gate import refusal, source_digest
+from gristmill.pipeline.run.cluster.attempts import Attempted, Pending, TaskFailure
+from gristmill.pipeline.run.cluster.confirm import wait_for
+from gristmill.pipeline.run.cluster.deaths import death_of
+from gristmill.pipeline.run.cluster.gate import refusal, source_digest
+from gristmill.pipeline.run.cluster.nodes import NODE_LABEL, Nodes
 from gristmill.pipeline.run.job import Phase, Task
-from gristmill.pipeline.run.nodes import NODE_LABEL, Nodes
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from tests.support.toy_stage import INLINE, QUIET, plan, square

@@ -15,8 +15,8 @@ from gristmill.document import removed_rows, text_bytes
 from gristmill.facts import StepFacts
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.comparison import compare, levels
+from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.funnel import build_funnel
-from gristmill.pipeline.look.life import look_up
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.making import Making

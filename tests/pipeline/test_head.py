@@ -8,8 +8,8 @@ import time
 import pytest
 
 from gristmill.errors import EngineError
-from gristmill.pipeline.run import head
-from gristmill.pipeline.run.head import Head
+from gristmill.pipeline.run.cluster import head
+from gristmill.pipeline.run.cluster.head import Head
 
 
 def test_a_head_that_stops_answering_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from gristmill.errors import EngineError, UsageError
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.run import packing
-from gristmill.pipeline.run.packing import pack
-from gristmill.pipeline.run.submit import check_job_server
+from gristmill.pipeline.run.cluster import packing
+from gristmill.pipeline.run.cluster.packing import pack
+from gristmill.pipeline.run.cluster.submit import check_job_server
 
 RECIPE = """
 name: x

@@ -16,9 +16,9 @@ import pytest
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.run.cluster.submit import submit_job
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.runner import run_plan
-from gristmill.pipeline.run.submit import submit_job
 from gristmill.pipeline.verbs.invoke import load_recipe
 from tests.support.small_recipe import recipe, write_inputs
 from tests.support.toy_stage import INLINE, QUIET

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gristmill.errors import UsageError
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.called import without_secrets
-from gristmill.pipeline.run.submit import job_command, submit_job
+from gristmill.pipeline.run.cluster.submit import job_command, submit_job
 from gristmill.pipeline.sources.record import InputRange
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.redact import holds_secret, public_url

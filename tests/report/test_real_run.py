@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.pipeline.look.life import look_up
+from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.report.follow import followed

@@ -21,11 +21,11 @@ from gristmill.errors import UsageError
 from gristmill.filters.presets import PRESETS
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
+from gristmill.pipeline.look.document.inplace import cut
+from gristmill.pipeline.look.document.life import Event, look_up
+from gristmill.pipeline.look.document.telling import as_json, tell
 from gristmill.pipeline.look.documents import Query, count_documents, find_documents
-from gristmill.pipeline.look.inplace import cut
-from gristmill.pipeline.look.life import Event, look_up
 from gristmill.pipeline.look.reader import page
-from gristmill.pipeline.look.telling import as_json, tell
 from gristmill.pipeline.look.terminal import Paper
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan

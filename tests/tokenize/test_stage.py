@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from gristmill.errors import RecipeError
 from gristmill.pipeline import cli
-from gristmill.pipeline.look.life import look_up
+from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.token_shards import read_documents
 from gristmill.tokenize.encode import REFUSED

@@ -10,9 +10,9 @@ import pytest
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.cli import main
+from gristmill.pipeline.look.document.life import look_up
+from gristmill.pipeline.look.document.passages import longest_passages
 from gristmill.pipeline.look.documents import Query, count_documents, find_documents
-from gristmill.pipeline.look.life import look_up
-from gristmill.pipeline.look.passages import longest_passages
 from gristmill.pipeline.look.search import fts_query, search
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.file import make_recipe

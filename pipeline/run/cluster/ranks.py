@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gristmill.errors import EngineError
-from gristmill.pipeline.run.nodes import Nodes
+from gristmill.pipeline.run.cluster.nodes import Nodes
 from gristmill.pipeline.run.settings import EngineSettings
 
 _SAID_SECONDS = 10.0

@@ -9,8 +9,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from gristmill.pipeline.look.document.life import Event, Life
 from gristmill.pipeline.look.figures import measured, one_line
-from gristmill.pipeline.look.life import Event, Life
 from gristmill.pipeline.look.terminal import Paper, facts, rows
 
 _STYLES = {

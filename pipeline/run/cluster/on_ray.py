@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import gristmill
-from gristmill.pipeline.run import gate
-from gristmill.pipeline.run.attempts import TaskFailure
-from gristmill.pipeline.run.head import Head
+from gristmill.pipeline.run.cluster import gate
+from gristmill.pipeline.run.cluster.attempts import TaskFailure
+from gristmill.pipeline.run.cluster.head import Head
+from gristmill.pipeline.run.cluster.nodes import NODE_LABEL, Nodes
+from gristmill.pipeline.run.cluster.phase_run import PhaseRun
 from gristmill.pipeline.run.job import Phase, Task
-from gristmill.pipeline.run.nodes import NODE_LABEL, Nodes
-from gristmill.pipeline.run.phase_run import PhaseRun
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.watch import Watch
 from gristmill.storage import write_atomic

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gristmill.errors import EngineError, UsageError
+from gristmill.pipeline.run.cluster.packing import pack
 from gristmill.pipeline.run.engine import TOKEN_HINT
-from gristmill.pipeline.run.packing import pack
 from gristmill.redact import public_url
 
 TOKEN = Path("~/.ray/auth_token")

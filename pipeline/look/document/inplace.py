@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gristmill.manifest import Manifest
-from gristmill.pipeline.look.lookup import FoundRow, find_id, find_side, read_row
+from gristmill.pipeline.look.document.lookup import FoundRow, find_id, find_side, read_row
 from gristmill.pipeline.stages.filter import FilterFacts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gristmill.pipeline.run.attempts import first_line, hint_of
+from gristmill.pipeline.run.cluster.attempts import first_line, hint_of
 
 _MARKS = {  # what Python's faulthandler and Ray write into the log of a process that dies by a signal
     "SIGSEGV": ("Segmentation fault", "SIGSEGV"),

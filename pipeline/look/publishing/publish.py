@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_file
-from gristmill.pipeline.look.card import as_json, card, limits, recipe_yaml, remake_command
-from gristmill.pipeline.look.corpus_statistics import statistics
-from gristmill.pipeline.look.croissant import croissant
 from gristmill.pipeline.look.export import Wanted, export_folder, files_of, schema_of
+from gristmill.pipeline.look.publishing.card import as_json, card, limits, recipe_yaml, remake_command
+from gristmill.pipeline.look.publishing.corpus_statistics import statistics
+from gristmill.pipeline.look.publishing.croissant import croissant
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.storage import write_atomic

@@ -14,16 +14,23 @@ from gristmill.errors import Interrupted
 from gristmill.location import location
 from gristmill.manifest import TaskRecord, record_path
 from gristmill.pipeline.run import signals
-from gristmill.pipeline.run.attempts import Attempted, Pending, TaskFailure, first_line, hint_of, input_names
-from gristmill.pipeline.run.calls import Caller, Flight
-from gristmill.pipeline.run.confirm import Confirming, confirmed
-from gristmill.pipeline.run.deaths import death_of
+from gristmill.pipeline.run.cluster.attempts import (
+    Attempted,
+    Pending,
+    TaskFailure,
+    first_line,
+    hint_of,
+    input_names,
+)
+from gristmill.pipeline.run.cluster.calls import Caller, Flight
+from gristmill.pipeline.run.cluster.confirm import Confirming, confirmed
+from gristmill.pipeline.run.cluster.deaths import death_of
+from gristmill.pipeline.run.cluster.worker import Trouble, is_as_planned
 from gristmill.pipeline.run.job import Phase, Task
 from gristmill.pipeline.run.watch import AtWork, Watch
-from gristmill.pipeline.run.worker import Trouble, is_as_planned
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.run.on_ray import RayEngine
+    from gristmill.pipeline.run.cluster.on_ray import RayEngine
 
 _POLL_SECONDS = 0.2
 _TELL_SECONDS = 0.5

@@ -1,7 +1,7 @@
 """Calls to workers: how many tasks go into one, where it may go, and when a task is begun a second time.
 
 A call is a generator on a worker: it tells first where it is, then what became of each task
-(`gristmill.pipeline.run.worker`).
+(`gristmill.pipeline.run.cluster.worker`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.location import roots
-from gristmill.pipeline.run import gate
-from gristmill.pipeline.run.attempts import Pending
+from gristmill.pipeline.run.cluster import gate
+from gristmill.pipeline.run.cluster.attempts import Pending
+from gristmill.pipeline.run.cluster.nodes import Nodes, inside_job
+from gristmill.pipeline.run.cluster.worker import Call, Named
 from gristmill.pipeline.run.job import Phase, function_name
-from gristmill.pipeline.run.nodes import Nodes, inside_job
 from gristmill.pipeline.run.stragglers import straggles
-from gristmill.pipeline.run.worker import Call, Named
 
 _CALL_SECONDS = 0.25  # of work in one call, where tasks are short
 _MOST_TASKS = 32  # in one call

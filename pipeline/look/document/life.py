@@ -15,11 +15,9 @@ import pyarrow as pa
 from gristmill.classifiers.draw import draw
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
-from gristmill.pipeline.look.copies import copies_in_shards
-from gristmill.pipeline.look.figures import bound as spell_bound
-from gristmill.pipeline.look.figures import measured
-from gristmill.pipeline.look.inplace import named_edits
-from gristmill.pipeline.look.lookup import (
+from gristmill.pipeline.look.document.copies import copies_in_shards
+from gristmill.pipeline.look.document.inplace import named_edits
+from gristmill.pipeline.look.document.lookup import (
     OUTLETS,
     FoundRow,
     find_id,
@@ -28,6 +26,8 @@ from gristmill.pipeline.look.lookup import (
     find_url,
     read_row,
 )
+from gristmill.pipeline.look.figures import bound as spell_bound
+from gristmill.pipeline.look.figures import measured
 from gristmill.pipeline.look.search import holding
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry

@@ -80,8 +80,8 @@ def refusal(expected: Mapping[str, Any]) -> str:
 
 
 def work_through_gate(expected: Mapping[str, Any], call: bytes, shared: bytes) -> Iterator[list[Any]]:
-    """Yield lists of events (`gristmill.pipeline.run.worker`); the first says where this is, the second may
-    say that this process does not work."""
+    """Yield lists of events (`run/cluster/worker.py`); the first says where this is, the second may say that
+    this process does not work."""
     context = sys.modules["ray"].get_runtime_context()
     try:
         log = os.readlink("/proc/self/fd/2")  # noqa: PTH115
@@ -92,7 +92,7 @@ def work_through_gate(expected: Mapping[str, Any], call: bytes, shared: bytes) -
     if reason:
         yield [("unfit", reason)]
         return
-    from gristmill.pipeline.run.worker import work_off
+    from gristmill.pipeline.run.cluster.worker import work_off
 
     yield from work_off(call, shared)
 
