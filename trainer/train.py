@@ -28,6 +28,7 @@ from torch import Tensor
 
 from gristmill.errors import Interrupted, UsageError
 from gristmill.trainer.attention import DocumentMasks, document_kernel
+from gristmill.trainer.balance import Balance, balance
 from gristmill.trainer.branch import fork, with_trunk
 from gristmill.trainer.build import build, model_config
 from gristmill.trainer.checkpoint import Checkpoints, Meta, load
@@ -470,12 +471,19 @@ class Training:
             return None
         return ended_run(self.folder, self.steps, self.heldout is not None)
 
+    def _balance(self) -> Balance:
+        """What became of every token of the shards in the steps so far, those of the trunk counted."""
+        skipped = [self._sample(row["step"] - 1) for row in self.log.rows("skip")]
+        missed = sum(self.loader.num_targets(first, self.settings.batch) for first in skipped)
+        return balance(self.loader, self._sample(self.step), missed)
+
     def _summary(self, seconds: float, steps: int) -> dict[str, Any]:
         speed = steps * self.step_tokens / max(1e-9, seconds - self.meter.paused_in_all)
         summary = {
             "parameters": num_parameters(self.model), "steps": self.step, "tokens": self.tokens,
             "training_seconds": seconds, "tokens_per_s": speed,
             **of_log(self.log, self.step), "skipped": int(self.spikes.state["skipped"]),
+            "balance": self._balance().as_json(),
             "checkpoint": str(self.checkpoints.newest()), "model": dataclasses.asdict(self.config),
             "device": str(self.group.device), "dtype": str(self.model.dtype).removeprefix("torch."),
         }  # fmt: skip

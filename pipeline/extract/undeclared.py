@@ -138,7 +138,8 @@ def _evidence(body: bytes) -> bytes:
 
 def wide_without_bom(body: bytes) -> str | None:
     """Recognise UTF-16 without a byte order mark by its zero bytes on one side of markup; where they are
-    few, as in Cyrillic, by text almost without controls and unassigned characters."""
+    few, as in Cyrillic (a blank or a sign in sixteen characters), by text almost without controls and
+    unassigned characters. A stray NUL or two make no UTF-16."""
     head = body[:512]
     half = len(head) // 2
     if half < 8 or b"\0" not in head:
@@ -149,7 +150,7 @@ def wide_without_bom(body: bytes) -> str | None:
     if even * 10 > half * 7 and odd * 10 < half:
         return "utf-16be"
     for name, zeros, others in (("utf-16le", odd, even), ("utf-16be", even, odd)):
-        if zeros > 10 * others and _is_plain_text(decode_as(body[:4096], name)):
+        if zeros * 16 > half and zeros > 10 * others and _is_plain_text(decode_as(body[:4096], name)):
             return name
     return None
 

@@ -35,6 +35,7 @@ class TrainFacts(StepFacts):
     balance: dict[str, int] = field(default_factory=dict)
     checkpoint: str = ""
     evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tasks: list[dict[str, Any]] | None = None
     model: dict[str, Any] = field(default_factory=dict)
     device: str = ""
     dtype: str = ""

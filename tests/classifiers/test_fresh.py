@@ -19,6 +19,7 @@ from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.classifiers.teaching import Heldout
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter
+from gristmill.urls import domain_of
 from tests.support.classified import CODE, TEXTS, write_documents
 
 VOCABULARY = [f"w{number}" for number in range(400)]
@@ -76,7 +77,7 @@ def test_a_domain_is_on_one_side_unless_it_is_most_of_its_source(tmp_path: Path)
     table = pa.parquet.read_table(path)
     large = parts.large_domains([parts.tally_hosts([table])])
     assert large == ["en.wikipedia.org"]
-    url_of = dict(zip(table["id"].to_pylist(), map(parts.domain_of, table["url"].to_pylist()), strict=True))
+    url_of = dict(zip(table["id"].to_pylist(), map(domain_of, table["url"].to_pylist()), strict=True))
     sides = []
     for heldout in (False, True):
         chosen = sample(

@@ -25,6 +25,7 @@ from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt
 from gristmill.urls import domain_of
 from tests.support.classified import CODE, TEXTS
+from tests.support.ngram_lookup import as_found, look_up
 from tests.support.ngram_truth import brute_force, key
 
 RECIPE: dict[str, Any] = {
@@ -94,8 +95,11 @@ def test_counts_equal_brute_force_over_what_the_steps_before_left(steps: dict[st
         texts += for_training(table, 3, 0.2)["text"].to_pylist()
     truth = {key(gram): count for gram, count in brute_force(texts, order=3).items()}
     model = NgramModel(steps["ngram-train"].folder / "model")
-    assert model.keys.tolist() == sorted(truth)
-    assert model.codes.tolist() == ngrams.quantise(np.array([truth[k] for k in sorted(truth)])).tolist()
+    keys = np.array(sorted(truth), np.uint64)
+    codes = ngrams.quantise(np.array([truth[each] for each in sorted(truth)]))
+    lines = steps["ngram-train"].folder / "model" / ngrams.LINES
+    assert (look_up(lines, int(model.card["lines"]), keys, 1) == as_found(codes[:, None])).all()
+    assert steps["ngram-train"].extra["kept"] == len(keys)
     assert steps["ngram-train"].extra["words"] == model.card["words"]
 
 
