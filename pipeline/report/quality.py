@@ -18,6 +18,7 @@ from gristmill.pipeline.report.markup import (
     figure,
     join,
     legend,
+    note,
     table,
     tag,
 )
@@ -200,7 +201,8 @@ def _ngrams(ngrams: Mapping[str, Sequence[Mapping[str, Any]]]) -> Html:
             ]
             for row in ngrams.get(key, ())[:_SHOWN_NGRAMS]
         ]
-        sides.append(table([title, "score", "curated passages", "crawled"], rows))
+        heads = [title, "score", "curated passages", "crawled"]
+        sides.append(table(heads, rows) if rows else note(f"No word or pair of words {title} text."))
     return tag("div", *sides, class_="cards")
 
 
