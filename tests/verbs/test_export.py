@@ -120,6 +120,7 @@ def test_duckdb_and_polars_read_a_folder_of_both_splits(out: Path, tmp_path: Pat
     assert polars.read_parquet(f"{folder}/*.parquet").schema["id"] == polars.String
 
 
+@pytest.mark.filterwarnings("ignore:The default formatting of datetime")  # of pandas, within datasets
 def test_datasets_loads_both_splits_and_writes_json(out: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     folder = tmp_path / "corpus"
