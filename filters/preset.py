@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -72,8 +73,16 @@ class Preset:
             lambda batch: self.measure(batch, values),
             tuple(f"{self.name}.{edit}" for edit in self.edits),
             tuple(languages) if languages is not None else None,
-            {name: digest_of([str(values[name])]) for name in self.lists if values[name]},
+            {name: digest_of(_files(str(values[name]))) for name in self.lists if values[name]},
         )
+
+
+def _files(path: str) -> list[str]:
+    """A path, or the files of a folder: a model may be several."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return [path]
+    return [str(file) for file in sorted(folder.iterdir()) if file.is_file()]
 
 
 def rules_of(

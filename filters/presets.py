@@ -109,7 +109,8 @@ def _c4(name: str, source: str, sentences: int, page_chars: float | None, **para
         "sentence_model": None,
         "languages": ("en",),
     }
-    return Preset(name, measure_c4, C4_SIGNALS, rules, C4_EDITS, {**defaults, **parameters})
+    values = {**defaults, **parameters}
+    return Preset(name, measure_c4, C4_SIGNALS, rules, C4_EDITS, values, lists=("sentence_model",))
 
 
 def _mc4() -> Preset:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.errors import InputError
+from gristmill.filters.order import digests_of
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import Bound
@@ -195,3 +196,11 @@ def test_a_sentence_model_counts_as_the_source_does(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_sentence_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a punkt_tab model"):
         failed_rules("c4-code", FIVE, sentence_model=str(tmp_path))
+
+
+def test_a_changed_sentence_model_is_another_filter(tmp_path: Path) -> None:
+    settings = FilterSettings(presets=("c4-code",), set={"c4-code.sentence_model": str(tmp_path)})
+    (tmp_path / "abbrev_types.txt").write_text("dr")
+    before = digests_of(settings, 1)
+    (tmp_path / "abbrev_types.txt").write_text("mr")
+    assert before and digests_of(settings, 1) != before
