@@ -226,7 +226,7 @@ def _columns(part: BaseModel) -> Iterator[tuple[str, str]]:
 
 def _external(part: BaseModel) -> dict[str, str]:
     """Digests of the indexes and benchmarks that a part compares with."""
-    if isinstance(part, FuzzySettings):
+    if isinstance(part, FuzzySettings) and part.against:
         from gristmill.pipeline.phases.dedup.index import index_digest
 
         return index_digest(part)
