@@ -41,14 +41,19 @@ def confirmed(path: Path, digest: str | None = None) -> TaskRecord:
 
 def wait_for(path: Path, digest: str, seconds: float) -> TaskRecord:
     """Read a record that may appear within so many seconds; raises GristmillError when it does not."""
+    with suppress(FileNotFoundError):
+        return confirmed(path, digest)  # nearly always: no pool, no pause
     confirming: Confirming[None] = Confirming(seconds)
     confirming.add(None, path, digest)
-    while True:
-        for _, found in confirming.finished():
-            if isinstance(found, TaskRecord):
-                return found
-            raise found
-        time.sleep(_FIRST_PAUSE_SECONDS)
+    try:
+        while True:
+            for _, found in confirming.finished():
+                if isinstance(found, TaskRecord):
+                    return found
+                raise found
+            time.sleep(_FIRST_PAUSE_SECONDS)
+    finally:
+        confirming.close()
 
 
 @dataclass(slots=True)
