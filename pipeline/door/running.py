@@ -34,18 +34,14 @@ def run(
     call resumes. It never exits the interpreter.
     """
     from gristmill.location import use_storage
-    from gristmill.pipeline.recipe.plan import build_plan
-    from gristmill.pipeline.report.follow import followed
-    from gristmill.pipeline.run.runner import run_plan
+    from gristmill.pipeline.report.follow import run_followed
 
     loaded = _load(recipe, overrides)
     folder = location(str(out))
     use_storage(folder, loaded.output.settings())
     settings = loaded.engine.with_said(kind=engine, workers=workers, address=address)
     progress = _progress(quiet)
-    with followed(folder, progress.note) as report:
-        result = run_plan(build_plan(loaded, until), folder, settings, progress)
-        report.nothing_new = not result.ran
+    run_followed(loaded, until, folder, settings, progress)
     return open_run(folder)
 
 

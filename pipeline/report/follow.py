@@ -8,11 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gristmill.manifest import MANIFEST
 from gristmill.pipeline.look.reading import Summed
 from gristmill.pipeline.report.page import REPORT, write_report
 from gristmill.pipeline.run.folder import RUN_FILE
+
+if TYPE_CHECKING:
+    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.runner import RunResult
+    from gristmill.pipeline.run.settings import EngineSettings
 
 EVERY_SECONDS = 60.0
 _SHARE = 20  # a report that takes long to draw is drawn rarely: at most a twentieth of the time goes into it
@@ -50,6 +57,20 @@ def followed(
         thread.join()
         if not (found.nothing_new and _is_fresh(out)):
             _write(out, say, known)
+
+
+def run_followed(
+    recipe: Recipe, until: str | None, out: Path, settings: EngineSettings, progress: Progress
+) -> RunResult:
+    """Run a recipe's steps, all or up to one section, with its report kept fresh; raises what `run_plan`
+    does."""
+    from gristmill.pipeline.recipe.plan import build_plan
+    from gristmill.pipeline.run.runner import run_plan
+
+    with followed(out, progress.note) as report:
+        result = run_plan(build_plan(recipe, until), out, settings, progress)
+        report.nothing_new = not result.ran
+    return result
 
 
 def _is_fresh(out: Path) -> bool:

@@ -119,9 +119,7 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
     Raises what `run_plan` raises; on an interruption the command that resumes is printed first.
     """
     from gristmill.pipeline.look.token_notes import said_of_tokens
-    from gristmill.pipeline.recipe.plan import build_plan
-    from gristmill.pipeline.report.follow import followed
-    from gristmill.pipeline.run.runner import run_plan
+    from gristmill.pipeline.report.follow import run_followed
     from gristmill.pipeline.run.spelling import spell_seconds
 
     out = output_folder(recipe, options.out)
@@ -130,9 +128,7 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
         print(said, file=sys.stderr)
     settings = engine_settings(recipe, options)
     try:
-        with followed(out, progress.note) as report:
-            result = run_plan(build_plan(recipe, until), out, settings, progress)
-            report.nothing_new = not result.ran
+        result = run_followed(recipe, until, out, settings, progress)
     except Interrupted as stop:
         stop.hint = resuming(recipe.name, out)
         raise
