@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 
 from gristmill.filters.edits import Edits
 from gristmill.filters.rules import Bound, Rule
-from gristmill.text.words import Int64s, Scratch, Words, scan, text_spans
+
+if TYPE_CHECKING:  # who plans knows blocks and loads no kernel
+    from gristmill.text.words import Int64s, Scratch, Words
 
 # Signals of words and lines are measured on at most this much of a document, cut between characters: hash
 # tables stay small. It is 20 times the page C4 takes and some 600,000 English words, 6 times the most that
@@ -37,6 +39,8 @@ class Batch:
     """
 
     def __init__(self, documents: pa.Table, scratch: Scratch | None = None) -> None:
+        from gristmill.text.words import Scratch, text_spans
+
         self.documents = documents
         self.scratch = scratch or Scratch()
         self.starts, self.stops, self.data = text_spans(documents.column("text"))
@@ -61,6 +65,8 @@ class Batch:
 
     @cached_property
     def words(self) -> Words:
+        from gristmill.text.words import scan
+
         return scan(self.starts, self.measured_stops, self.data, self.scratch, fold=False)
 
     @cached_property
@@ -68,6 +74,17 @@ class Batch:
         """Code points of each whole text."""
         lengths = pc.fill_null(pc.utf8_length(self.documents.column("text")), 0)
         return np.asarray(lengths.cast(pa.int64()))
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A way to measure texts, as the module with its kernels declares it: its signals, those of them that are
+    no counts, and the edits it proposes."""
+
+    measure: Callable[[Batch, Mapping[str, Any]], Measured]
+    signals: tuple[str, ...]
+    edits: tuple[str, ...] = ()
+    floats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from gristmill.filters.block import MEASURED_BYTES, Batch, Measured
+from gristmill.filters.apply import apply_edits
+from gristmill.filters.block import MEASURED_BYTES, Batch, Measured, Measurement
 from gristmill.filters.c4_lines import LONG_WORD, citation_at, has_long_word, judge, next_line
-from gristmill.filters.edits import Edits, apply_edits
+from gristmill.filters.edits import Edits
 from gristmill.filters.punkt import load_punkt
 from gristmill.text.kernel import BYTES, OFFSETS, kernel, part
 from gristmill.text.lanes import ROOM, between, first_bits, ones, window
@@ -223,3 +224,6 @@ def _punkt_sentences(batch: Batch, edits: Edits, model: str) -> Any:
         [sum(len(punkt.tokenize(line)) for line in text.split("\n")) if text else 0 for text in texts],
         np.int64,
     )
+
+
+C4 = Measurement(measure_c4, C4_SIGNALS, C4_EDITS)

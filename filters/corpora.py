@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from gristmill.filters.lengths import (
-    LENGTH_SIGNALS,
-    NFC_EDITS,
-    SLIMPAJAMA_SIGNALS,
-    measure_length,
-    measure_nfc,
-)
-from gristmill.filters.madlad import MADLAD_SIGNALS, measure_madlad
 from gristmill.filters.preset import COUNTS, LENGTHS, UNIT, Preset, rules_of
-from gristmill.filters.redpajama import FLOATS, RPS_SIGNALS, measure_redpajama
 from gristmill.filters.rules import Bound
-from gristmill.filters.source_code import CODE_SIGNALS, measure_code
 
 REDPAJAMA = "github.com/togethercomputer/RedPajama-Data, app/src/core/quality_signals"
 MADLAD = "Kudugunta et al. 2023 (arXiv:2309.04662), section 2.3; thresholds of allenai/datamap-rs"
@@ -56,9 +46,7 @@ def _redpajama() -> Preset:
         ),
     )
     parameters = {"stop_words": None, "languages": None}
-    return Preset(
-        "redpajama-v2", measure_redpajama, RPS_SIGNALS, rules, (), parameters, FLOATS, ("stop_words",)
-    )
+    return Preset("redpajama-v2", "redpajama:REDPAJAMA_V2", rules, parameters, ("stop_words",))
 
 
 def _madlad() -> Preset:
@@ -76,12 +64,12 @@ def _madlad() -> Preset:
         "technical": False,
         "languages": None,
     }
-    return Preset("madlad", measure_madlad, MADLAD_SIGNALS, rules, (), parameters, (), ("cursed",))
+    return Preset("madlad", "madlad:MADLAD", rules, parameters, ("cursed",))
 
 
 def _slimpajama() -> Preset:
     rules = rules_of("slimpajama", SLIMPAJAMA, ("characters", "letters", None, Bound(min=200), COUNTS))
-    return Preset("slimpajama", measure_nfc, SLIMPAJAMA_SIGNALS, rules, NFC_EDITS, {"languages": None})
+    return Preset("slimpajama", "lengths:NFC", rules, {"languages": None})
 
 
 def _length() -> Preset:
@@ -93,7 +81,7 @@ def _length() -> Preset:
         ("words", "words", None, _NONE, COUNTS),
         ("lines", "lines", None, _NONE, COUNTS),
     )
-    return Preset("length", measure_length, LENGTH_SIGNALS, rules, (), {"languages": None})
+    return Preset("length", "lengths:LENGTH", rules, {"languages": None})
 
 
 def _code() -> Preset:
@@ -109,7 +97,7 @@ def _code() -> Preset:
         ("xml", "xml_declarations", None, _NONE, LENGTHS),
         ("copyright_fraction", "copyright_chars", "chars", _NONE, UNIT),
     )
-    return Preset("code", measure_code, CODE_SIGNALS, rules, (), {"languages": None})
+    return Preset("code", "source_code:CODE", rules, {"languages": None})
 
 
 CORPUS_PRESETS = (_redpajama(), _madlad(), _slimpajama(), _length(), _code())

@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gristmill.filters.block import Batch, Measured
+from gristmill.filters.block import Batch, Measured, Measurement
 from gristmill.filters.edits import Edits, difference
 from gristmill.filters.linepass import line_signals
 from gristmill.text.normal import normal_form
 
-LENGTH_SIGNALS = ("chars", "words", "lines")
-SLIMPAJAMA_SIGNALS = ("letters",)
-NFC_EDITS = ("nfc",)
 _NOT_LETTERS = str.maketrans("", "", string.punctuation + string.whitespace)
 
 
@@ -42,3 +39,7 @@ def measure_nfc(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
         if composed != text:
             edits.append(difference(row, text.encode(), composed.encode()))
     return Measured({"letters": counts}, Edits.of(edits))
+
+
+LENGTH = Measurement(measure_length, ("chars", "words", "lines"))
+NFC = Measurement(measure_nfc, ("letters",), ("nfc",))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError
-from gristmill.filters.block import Batch, Measured
+from gristmill.filters.block import Batch, Measured, Measurement
 
 _KINDS = ("list_case", "abnormal_length", "technical", "cursed")
 MADLAD_SIGNALS = ("sentences", "questionable_sentences", *(f"{kind}_sentences" for kind in _KINDS))
@@ -89,3 +89,6 @@ def measure_madlad(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     rows = [tuple(madlad_reference(text, parameters).values()) for text in batch.strings]
     values = np.array(rows, np.int64).reshape(-1, len(MADLAD_SIGNALS))
     return Measured({name: values[:, column] for column, name in enumerate(MADLAD_SIGNALS)})
+
+
+MADLAD = Measurement(measure_madlad, MADLAD_SIGNALS)

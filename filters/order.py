@@ -19,7 +19,6 @@ from gristmill.filters.contents import datatrove_block, function_block, model_bl
 from gristmill.filters.files import digest_of
 from gristmill.filters.options import FilterSection
 from gristmill.filters.own_code import class_file, code_digests, filter_classes, function_file
-from gristmill.filters.pii import pii_block
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES
 from gristmill.filters.settings import FilterSettings, resolve
@@ -30,7 +29,12 @@ from gristmill.hashing import canonical_json
 def build_blocks(settings: FilterSettings, seed: int) -> list[Block]:
     """Build every filter that is set; lists and models are read here, and code of one's own is imported."""
     classes = filter_classes(settings.datatrove)
-    blocks = _blocks_without_code(settings, seed)
+    blocks = [*_source_blocks(settings, seed), *_list_blocks(settings, seed)]
+    blocks += [PRESETS[name].block(*resolve(name, settings.set)) for name in settings.presets]
+    if settings.pii is not None:
+        from gristmill.filters.pii import pii_block  # who plans loads no kernel
+
+        blocks.append(pii_block(settings.pii))
     blocks += [
         datatrove_block(part, made_of) for part, made_of in zip(settings.datatrove, classes, strict=True)
     ]
@@ -66,9 +70,12 @@ def digests_of(settings: FilterSettings, seed: int) -> dict[str, str]:
     never imported."""
     found = {
         f"{block.name}.{name}": digest
-        for block in _blocks_without_code(settings, seed)
+        for block in (*_source_blocks(settings, seed), *_list_blocks(settings, seed))
         for name, digest in block.digests.items()
     }
+    for name in settings.presets:
+        read = PRESETS[name].digests(resolve(name, settings.set)[1])
+        found |= {f"{name}.{part}": digest for part, digest in read.items()}
     for part in settings.datatrove:
         if source := class_file(part.filter):
             block = f"datatrove.{part.filter.rpartition('.')[2]}"
@@ -82,7 +89,8 @@ def digests_of(settings: FilterSettings, seed: int) -> dict[str, str]:
     return found
 
 
-def _blocks_without_code(settings: FilterSettings, seed: int) -> list[Block]:
+def _source_blocks(settings: FilterSettings, seed: int) -> list[Block]:
+    """What looks at a document's source and language rather than at its words."""
     blocks = []
     if settings.sample is not None:
         blocks.append(sample_block(settings.sample, seed))
@@ -92,12 +100,16 @@ def _blocks_without_code(settings: FilterSettings, seed: int) -> list[Block]:
         blocks.append(url_block(settings.url))
     if settings.language is not None:
         blocks.append(language_block(settings.language))
-    blocks += [PRESETS[name].block(*resolve(name, settings.set)) for name in settings.presets]
+    return blocks
+
+
+def _list_blocks(settings: FilterSettings, seed: int) -> list[Block]:
+    """What reads a list of words or a model by path."""
+    blocks = []
     if settings.stop_words is not None:
         blocks.append(stop_word_block(settings.stop_words, settings.by_language))
     blocks += [word_list_block(part, seed) for part in settings.wordlists]
     blocks += [model_block(part) for part in settings.models]
-    blocks += [pii_block(settings.pii)] if settings.pii is not None else []
     return blocks
 
 

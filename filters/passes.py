@@ -24,8 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.document import REMOVAL_FIELDS, removed_schema
+from gristmill.filters.apply import apply_edits
 from gristmill.filters.block import Batch, Block
-from gristmill.filters.edits import EDIT, Edits, apply_edits, edit_column
+from gristmill.filters.edits import EDIT, Edits, edit_column
 from gristmill.filters.order import build_blocks
 from gristmill.filters.rules import Rule, Verdict, decide, decide_again, histogram
 from gristmill.filters.settings import FilterSettings

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from gristmill.filters.block import Batch, Block, Measured
+from gristmill.filters.block import Block, Measurement
 from gristmill.filters.files import digest_of
 from gristmill.filters.rules import Bound, Rule
 
@@ -38,24 +39,35 @@ COUNTS = (
 )
 LENGTHS = tuple(float(number) for number in range(16))
 
-Measure = Callable[[Batch, Mapping[str, Any]], Measured]
-
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named set of rules with one way to measure them."""
+    """A named set of rules with one way to measure them.
+
+    `measured_by` names the measurement as `module:NAME`: it is loaded with its kernels when texts are
+    measured, so that whoever plans or checks bounds waits for none.
+    """
 
     name: str
-    measure: Measure
-    signals: tuple[str, ...]
+    measured_by: str
     rules: tuple[Rule, ...]
-    edits: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    floats: tuple[str, ...] = ()  # those of its signals that are no counts
     lists: tuple[str, ...] = ()  # those of its parameters that are paths
+
+    @property
+    def measurement(self) -> Measurement:
+        module, _, name = self.measured_by.partition(":")
+        found: Measurement = getattr(importlib.import_module(f"gristmill.filters.{module}"), name)
+        return found
+
+    def digests(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """Digest the files that changed parameters name."""
+        values = {**self.parameters, **parameters}
+        return {name: digest_of(_files(str(values[name]))) for name in self.lists if values[name]}
 
     def block(self, bounds: Mapping[str, Bound | None], parameters: Mapping[str, Any]) -> Block:
         """Build the block with changed bounds and parameters; a rule whose bound is None is off."""
+        measurement = self.measurement
         values = {**self.parameters, **parameters}
         rules = []
         for rule in self.rules:
@@ -68,12 +80,15 @@ class Preset:
         )
         return Block(
             self.name,
-            {name: pa.float64() if name in self.floats else pa.int64() for name in self.signals},
+            {
+                name: pa.float64() if name in measurement.floats else pa.int64()
+                for name in measurement.signals
+            },
             tuple(rules),
-            lambda batch: self.measure(batch, values),
-            tuple(f"{self.name}.{edit}" for edit in self.edits),
+            lambda batch: measurement.measure(batch, values),
+            tuple(f"{self.name}.{edit}" for edit in measurement.edits),
             tuple(languages) if languages is not None else None,
-            {name: digest_of(_files(str(values[name]))) for name in self.lists if values[name]},
+            self.digests(parameters),
         )
 
 

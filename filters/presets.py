@@ -9,19 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gristmill.filters.c4 import C4_EDITS, C4_SIGNALS, measure_c4
 from gristmill.filters.corpora import CORPUS_PRESETS
 from gristmill.filters.preset import COUNTS, LENGTHS, UNIT, Preset, rules_of
-from gristmill.filters.quality import (
-    FINEWEB_SIGNALS,
-    GOPHER_SIGNALS,
-    MC4_SIGNALS,
-    measure_fineweb,
-    measure_gopher,
-    measure_mc4,
-)
-from gristmill.filters.refinedweb import LINE_EDITS, LINE_SIGNALS, measure_lines
-from gristmill.filters.repetition import REPETITION_SIGNALS, measure_repetition
 from gristmill.filters.rules import Bound
 
 MASSIVETEXT = "Rae et al. 2021 (arXiv:2112.11446), appendix A1.1"
@@ -47,7 +36,7 @@ def _gopher() -> Preset:
         ("letter_words_fraction", "letter_words", "words", Bound(min=0.8), UNIT),
         ("stop_words", "stop_words", None, Bound(min=2), LENGTHS),
     )
-    return Preset("gopher", measure_gopher, GOPHER_SIGNALS, rules, parameters={"languages": ("en",)})
+    return Preset("gopher", "quality:GOPHER", rules, {"languages": ("en",)})
 
 
 def _repetition() -> Preset:
@@ -73,9 +62,7 @@ def _repetition() -> Preset:
             for n in duplicate
         ),
     )
-    return Preset(
-        "gopher-repetition", measure_repetition, REPETITION_SIGNALS, rules, parameters={"languages": None}
-    )
+    return Preset("gopher-repetition", "repetition:REPETITION", rules, {"languages": None})
 
 
 def _fineweb(name: str, source: str, end: Bound, short: Bound, duplicate: Bound) -> Preset:
@@ -88,9 +75,7 @@ def _fineweb(name: str, source: str, end: Bound, short: Bound, duplicate: Bound)
         ("duplicate_line_chars_fraction", "duplicate_text_line_chars", "line_chars", duplicate, UNIT),
         ("newlines_per_word", "newlines", "words", Bound(max=0.3), UNIT),
     )
-    return Preset(
-        name, measure_fineweb, FINEWEB_SIGNALS, rules, parameters={"short_line_chars": 30, "languages": None}
-    )
+    return Preset(name, "quality:FINEWEB", rules, {"short_line_chars": 30, "languages": None})
 
 
 def _c4(name: str, source: str, sentences: int, page_chars: float | None, **parameters: Any) -> Preset:
@@ -109,8 +94,7 @@ def _c4(name: str, source: str, sentences: int, page_chars: float | None, **para
         "sentence_model": None,
         "languages": ("en",),
     }
-    values = {**defaults, **parameters}
-    return Preset(name, measure_c4, C4_SIGNALS, rules, C4_EDITS, values, lists=("sentence_model",))
+    return Preset(name, "c4:C4", rules, {**defaults, **parameters}, lists=("sentence_model",))
 
 
 def _mc4() -> Preset:
@@ -120,7 +104,7 @@ def _mc4() -> Preset:
         ("lines", "split_lines", None, Bound(min=3), COUNTS),
         ("third_line_chars", "third_line_chars", None, Bound(min=200), COUNTS),
     )
-    return Preset("mc4-paragraphs", measure_mc4, MC4_SIGNALS, rules, parameters={"languages": None})
+    return Preset("mc4-paragraphs", "quality:MC4", rules, {"languages": None})
 
 
 def _lines(name: str, source: str, removed: Bound, *, javascript: bool) -> Preset:
@@ -136,7 +120,7 @@ def _lines(name: str, source: str, removed: Bound, *, javascript: bool) -> Prese
         "javascript": javascript,
         "languages": ("en",),
     }
-    return Preset(name, measure_lines, LINE_SIGNALS, rules, LINE_EDITS, parameters)
+    return Preset(name, "refinedweb:LINES", rules, parameters)
 
 
 PRESETS: dict[str, Preset] = {

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from gristmill.filters.block import Batch, Measured
+from gristmill.filters.block import Batch, Measured, Measurement
 from gristmill.filters.constants import STOP_WORDS
 from gristmill.filters.linepass import line_signals
 from gristmill.text.kernel import BYTES, OFFSETS, kernel
@@ -18,17 +18,9 @@ from gristmill.text.words import HAS_LETTER
 
 _LINE_SIGNALS = ("hashes", "ellipses", "lines", "bullet_lines", "ellipsis_lines")
 _WORD_SIGNALS = ("words", "content_words", "content_word_chars", "letter_words", "stop_words")
-GOPHER_SIGNALS = (*_WORD_SIGNALS, *_LINE_SIGNALS)
 FINEWEB_SIGNALS = (
-    *(
-        "text_lines",
-        "end_mark_lines",
-        "short_lines",
-        "duplicate_text_line_chars",
-        "line_chars",
-        "newlines",
-        "words",
-    ),
+    *("text_lines", "end_mark_lines", "short_lines", "duplicate_text_line_chars"),
+    *("line_chars", "newlines", "words"),
 )
 MC4_SIGNALS = ("split_lines", "third_line_chars")
 
@@ -84,3 +76,8 @@ def measure_fineweb(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
 def measure_mc4(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     lines = line_signals(batch)
     return Measured({name: lines[name] for name in MC4_SIGNALS})
+
+
+GOPHER = Measurement(measure_gopher, (*_WORD_SIGNALS, *_LINE_SIGNALS))
+FINEWEB = Measurement(measure_fineweb, FINEWEB_SIGNALS)
+MC4 = Measurement(measure_mc4, MC4_SIGNALS)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import types
 
-from gristmill.filters.block import Batch, Measured
+from gristmill.filters.block import Batch, Measured, Measurement
 from gristmill.filters.constants import LOREM_IPSUM, STOP_WORDS
 from gristmill.filters.files import read_lines
 from gristmill.text.kernel import kernel, part
@@ -37,7 +37,6 @@ _TEXTS = (
 _RAW = ("raw_words", "no_alpha_words", "caps_words", "stop_words")
 _NORMAL = ("normal_words", "normal_word_chars", "unique_words", "line_words")
 RPS_SIGNALS = (*_TEXTS, *_RAW, *_NORMAL, *_NGRAMS, "entropy")
-FLOATS = ("entropy",)
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _RAW_WORD = re.compile(r"\w+|[^\w\s]+")
@@ -237,3 +236,6 @@ def _normal_signals(batch: Batch, normal: Sequence[str]) -> dict[str, Any]:
         "line_words": lengths.astype(np.int64),
         "entropy": np.array([_entropy(each) for each in counts], np.float64),
     }
+
+
+REDPAJAMA_V2 = Measurement(measure_redpajama, RPS_SIGNALS, floats=("entropy",))

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from gristmill.filters.block import Batch, Measured
+from gristmill.filters.block import Batch, Measured, Measurement
 from gristmill.filters.edits import Edits
 
 LINE_EDITS = ("upper_case", "digits", "counter", "one_word", "button", "javascript")
-LINE_SIGNALS = ("line_words", "removed_line_words")
 _UPPER, _DIGITS, _COUNTER, _ONE_WORD, _BUTTON, _JAVASCRIPT = range(6)
 
 _COUNTER_LINE = re.compile(
@@ -79,3 +78,6 @@ def measure_lines(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
             at, position = at + size, end
             removed[row] += num_words
     return Measured({"line_words": total, "removed_line_words": removed}, Edits.of(edits))
+
+
+LINES = Measurement(measure_lines, ("line_words", "removed_line_words"), LINE_EDITS)

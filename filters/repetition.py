@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from gristmill.filters.block import Batch, Measured
+from gristmill.filters.block import Batch, Measured, Measurement
 from gristmill.filters.linepass import line_signals
 from gristmill.text.kernel import OFFSETS, kernel, part
 from gristmill.text.points import finish
@@ -25,7 +25,6 @@ _LINES = {
 }
 _TOP, _DUPLICATE = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 _NGRAMS = (*(f"top_{n}gram_chars" for n in _TOP), *(f"duplicate_{n}gram_chars" for n in _DUPLICATE))
-REPETITION_SIGNALS = (*_LINES, *_NGRAMS)
 
 _PRIME, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC4CEB9FE1A85EC53)
 _ONE = np.uint64(1)
@@ -167,3 +166,6 @@ def measure_repetition(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     lines = line_signals(batch)
     signals: dict[str, npt.NDArray[Any]] = {name: lines[column] for name, column in _LINES.items()}
     return Measured(signals | {name: out[:, index] for index, name in enumerate(_NGRAMS)})
+
+
+REPETITION = Measurement(measure_repetition, (*_LINES, *_NGRAMS))

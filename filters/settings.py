@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -31,10 +31,8 @@ from gristmill.filters.options import (
     UrlSettings,
     WordListSettings,
 )
+from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES, Bound
-
-if TYPE_CHECKING:
-    from gristmill.filters.preset import Preset
 
 
 class FilterSettings(FilterSection):
@@ -87,11 +85,10 @@ class FilterSettings(FilterSection):
     @field_validator("presets")
     @classmethod
     def _known_presets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = presets() if names else {}
         for name in names:
-            if name not in known:
+            if name not in PRESETS:
                 raise ValueError(
-                    f"no preset is called `{name}`{nearest(name, known)}; there are {', '.join(known)}"
+                    f"no preset is called `{name}`{nearest(name, PRESETS)}; there are {', '.join(PRESETS)}"
                 )
             if names.count(name) > 1:
                 raise ValueError(f"the preset `{name}` is listed twice")
@@ -173,15 +170,8 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def presets() -> Mapping[str, Preset]:
-    """The presets by name; their kernels are slow to import, and most who read settings name none."""
-    from gristmill.filters.presets import PRESETS
-
-    return PRESETS
-
-
 def _names(preset: str) -> list[str]:
-    own = presets()[preset]
+    own = PRESETS[preset]
     return [*(rule.name.partition(".")[2] for rule in own.rules), *own.parameters]
 
 
@@ -190,7 +180,7 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Bound | 
 
     Raises ValueError on an unknown name, a wrong type, or bounds that no value satisfies.
     """
-    preset = presets()[name]
+    preset = PRESETS[name]
     bounds: dict[str, Bound | None] = {}
     parameters: dict[str, Any] = {}
     rules = {rule.name: rule.bound for rule in preset.rules}

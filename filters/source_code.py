@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gristmill.filters.block import Batch, Measured
+from gristmill.filters.block import Batch, Measured, Measurement
 
 CODE_SIGNALS = (
     *("chars", "lines", "line_chars", "longest_line_chars", "alphanumeric_chars", "letter_chars", "tokens"),
@@ -57,3 +57,6 @@ def measure_code(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     rows = [tuple(code_reference(text).values()) for text in batch.strings]
     values = np.array(rows, np.int64).reshape(-1, len(CODE_SIGNALS))
     return Measured({name: values[:, column] for column, name in enumerate(CODE_SIGNALS)})
+
+
+CODE = Measurement(measure_code, CODE_SIGNALS)

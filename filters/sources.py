@@ -19,7 +19,6 @@ from gristmill.filters.files import digest_of, load_fasttext, predict, read_line
 from gristmill.filters.options import AgeSettings, LanguageSettings, UrlSettings
 from gristmill.filters.rules import Bound, Rule
 from gristmill.hashing import uniform
-from gristmill.text.detection import detect_batch
 from gristmill.text.languages import keeps, language_code, script_code, script_of
 from gristmill.urls import listed_host, normalise_url
 
@@ -188,6 +187,8 @@ def language_block(settings: LanguageSettings) -> Block:
             codes = batch.documents.column("language").to_pylist()
             scores = [score or 0.0 for score in batch.documents.column("language_score").to_pylist()]
         elif detector == "auto":
+            from gristmill.text.detection import detect_batch
+
             codes, shares = detect_batch(batch.documents.column("text").combine_chunks())
             scores = np.nan_to_num(shares).tolist()
         else:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numba
 from numba import types
+from numba.core import entrypoints
 from numba.core.caching import InTreeCacheLocator
 
 # Arrow buffers that are memory-mapped are read-only; the plain `uint8[::1]` would reject them.
@@ -91,6 +92,10 @@ _OTHERS = (
 numba.config.CACHE_LOCATOR_CLASSES = (
     f"{__name__}.KernelCacheLocator,{numba.config.CACHE_LOCATOR_CLASSES or _OTHERS}"
 )
+
+# Other packages' extensions of numba are not loaded: that of awkward, which gigatoken brings, takes .2 s
+# of every process. Who wants it beside these kernels calls `awkward.numba.register()`.
+entrypoints._already_initialized = True
 
 
 def kernel(*signatures: Any) -> Any:

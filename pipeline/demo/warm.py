@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gristmill
-from gristmill.filters.settings import presets
+from gristmill.filters.presets import PRESETS
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.progress import Progress
@@ -70,7 +70,7 @@ def _recipes(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "dedup", {**blocks, "dedup": dedup}
     yield "tokens", {**blocks, "tokenizer": {"vocab_size": 320}, "mix": {"heldout_fraction": 0.1}}
     yield "ngram", {**blocks, "ngram": {"train_on": ["text"], "apply_to": ["web"]}}
-    for preset in presets():
+    for preset in PRESETS:
         yield preset, {**blocks, "filter": {"presets": [preset]}}
 
 

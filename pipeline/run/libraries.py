@@ -16,11 +16,21 @@ EXTRACTION = (
     *("tld", "babel", "charset-normalizer", "dateparser", "python-dateutil"),
     *("fastwarc", "isal", "lz4", "zstandard", "brotli", "pypdfium2"),
 )
-FILTERS = ("datatrove", "fasttext-modern", "pyahocorasick", "pycld2", "eldc", "xxhash", "regex", "nltk")
+FILTERS = (
+    "datatrove",
+    "fasttext-modern",
+    "pyahocorasick",
+    "pycld2",
+    "eldc",
+    "resiliparse",
+    "xxhash",
+    "regex",
+    "nltk",
+)
 DEDUP = ("xxhash", "datatrove")
 CLASSIFIER = ("fasttext-modern", "scikit-learn")
 TOKENIZERS = ("sentencepiece", "tokenizers", "gigatoken", "tiktoken")
-TRAINER = ("numpy", "torch", "safetensors", "sentencepiece", "tokenizers")
+TRAINER = ("numpy", "torch", "safetensors", "sentencepiece", "tokenizers", "tiktoken")
 
 
 def version_of(name: str) -> str:

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from gristmill.facts import Facts
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import TaskRecord
-from gristmill.text.addresses import domains_of
 
 SAMPLES = 8  # texts kept per outlet or rule, those with the smallest hash of their id
 SNIPPET_CHARACTERS = 1200
@@ -91,6 +90,8 @@ class Observer:
         )
 
     def _count_domains(self, name: str, urls: pa.ChunkedArray) -> None:
+        from gristmill.text.addresses import domains_of  # readers of tallies load no kernel
+
         named = urls.filter(pc.greater(pc.binary_length(urls), 0))  # null where there is no URL
         counts = domains_of(named).value_counts()
         self.tallies.setdefault(name, Counter()).update(

@@ -106,7 +106,7 @@ TRAIN = StageKind(
     "gristmill.pipeline.phases.ngram:train",
     version=3,
     facts=NgramTrainFacts,
-    libraries=KERNELS,
+    libraries=(*KERNELS, "sentencepiece"),
 )
 SCORE = StageKind(
     "ngram-score",
@@ -125,7 +125,7 @@ HELDOUT = StageKind(
     "gristmill.pipeline.phases.ngram:heldout",
     version=3,
     facts=NgramHeldoutFacts,
-    libraries=KERNELS,
+    libraries=(*KERNELS, "sentencepiece"),
     report=("gristmill.pipeline.report.training:training_section",),
 )
 

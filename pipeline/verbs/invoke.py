@@ -102,12 +102,12 @@ def named_recipe(
 
 def whole_keys(overrides: Sequence[str]) -> list[str]:
     """Spell a preset's bound as a recipe has it: `filter.set.gopher.words.min` for `gopher.words.min`."""
-    from gristmill.filters.settings import presets
+    from gristmill.filters.presets import PRESETS
     from gristmill.pipeline.recipe.model import recipe_model
 
     def whole(override: str) -> str:
         owner, dot, _ = override.partition("=")[0].partition(".")
-        is_bound = dot and owner not in recipe_model().model_fields and owner in presets()
+        is_bound = dot and owner not in recipe_model().model_fields and owner in PRESETS
         return f"filter.set.{override}" if is_bound else override
 
     return [whole(override) for override in overrides]

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.filters import reference
+from gristmill.filters.apply import apply_edits
 from gristmill.filters.block import Batch
 from gristmill.filters.c4 import measure_c4
 from gristmill.filters.constants import STOP_WORDS
-from gristmill.filters.edits import apply_edits
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.quality import measure_fineweb, measure_gopher, measure_mc4
 from gristmill.filters.repetition import measure_repetition

@@ -40,7 +40,7 @@ HARMLESS = {
 }
 # These shape bytes in the stages that use them; others load them by way of fsspec or of a library.
 ELSEWHERE = {
-    **dict.fromkeys(("isal", "lz4", "zstandard", "brotli"), ("extract",)),
+    **dict.fromkeys(("isal", "lz4", "zstandard", "brotli", "chardet"), ("extract",)),
     **dict.fromkeys(("charset-normalizer", "python-dateutil", "babel", "tld"), ("extract",)),
     **dict.fromkeys(("regex", "nltk"), ("filter", "recut")),
     "scikit-learn": ("classify-train", "classify-score"),

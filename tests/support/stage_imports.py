@@ -16,10 +16,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from gristmill.filters.presets import PRESETS
 from gristmill.pipeline.run.stage import kinds
 
-# What a stage starts in another process, or hands to it by name.
+# What a stage starts in another process, or names as text.
+_MEASURING = [f"gristmill.filters.{preset.measured_by.partition(':')[0]}" for preset in PRESETS.values()]
 STARTS = {
+    "filter": _MEASURING,
+    "recut": _MEASURING,
     "extract": ["gristmill.pipeline.extract.worker_main"],
     "classify-train": ["gristmill.classifiers.fasttext_child"],
     "train": ["gristmill.trainer.train"],
