@@ -81,7 +81,13 @@ class Child:
     """Runs pages through an extractor in a process of its own; starts it late, replaces it as needed, closes
     it."""
 
-    def __init__(self, settings: ExtractSettings, metadata: bool = False, loader: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: ExtractSettings,
+        metadata: bool = False,
+        loader: str | None = None,
+        statements: bool = False,
+    ) -> None:
         self._settings = settings
         self._process: _Process | None = None
         self._options = {
@@ -93,6 +99,7 @@ class Child:
             "max_page_bytes": settings.max_page_bytes,
             "memory_bytes": settings.memory_bytes,
             "metadata": metadata,
+            "statements": statements,
             "loader": loader,
         }
         self.num_started = 0
@@ -276,14 +283,17 @@ _kept: dict[tuple[str, str], Child] = {}  # at most one
 
 @contextlib.contextmanager
 def kept_child(
-    settings: ExtractSettings, metadata: bool = False, loader: str | None = None
+    settings: ExtractSettings,
+    metadata: bool = False,
+    loader: str | None = None,
+    statements: bool = False,
 ) -> Iterator[Child]:
     """Lend the process that the last task with the same settings left behind, or a new one; an exception ends
     it."""
-    key = settings.model_dump_json(), f"{metadata}/{loader}"
+    key = settings.model_dump_json(), f"{metadata}/{loader}/{statements}"
     child = _kept.pop(key, None)
     close_kept()
-    child = child or Child(settings, metadata, loader)
+    child = child or Child(settings, metadata, loader, statements)
     try:
         yield child
     except BaseException:

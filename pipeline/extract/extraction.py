@@ -30,6 +30,7 @@ from gristmill.pipeline.extract.child import Child, kept_child
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, REMOVED, Page
 from gristmill.pipeline.extract.gates import Removal, make_gates
 from gristmill.pipeline.extract.settings import ExtractSettings
+from gristmill.pipeline.extract.statements import COLUMNS, of_head, together
 from gristmill.pipeline.extract.tables import Tables
 from gristmill.pipeline.sources.broken import broken_fraction
 from gristmill.pipeline.sources.read import read_records
@@ -76,6 +77,7 @@ class Extraction:
             loader,
         )
         self._gate = make_gates(settings)
+        self._statements = any(name in COLUMNS for name in source.passthrough)
         self._seen: set[str] = set()  # keys: of one source, equal keys are equal ids
         self.has_equal_rows = False  # rows without a key of their own, of one text and URL
         self.books = Books()
@@ -86,8 +88,8 @@ class Extraction:
     def __iter__(self) -> Iterator[ExtractBatch]:
         schema = documents_schema(self._source)
         tables = Tables(schema, removed_schema(schema), FAILED_SCHEMA, self._name, self._source.passthrough)
-        metadata = any(name.startswith("page.") for name in self._source.passthrough)
-        with kept_child(self._settings, metadata, self._loader) as child:
+        metadata = any(name.startswith("page.") and name not in COLUMNS for name in self._source.passthrough)
+        with kept_child(self._settings, metadata, self._loader, self._statements) as child:
             for records in self._batches(tables):
                 self._extract(records, child, tables)
                 if tables.is_full:
@@ -187,6 +189,8 @@ class Extraction:
                 record, Removal("extract.min_text_bytes", num_bytes, self._settings.min_text_bytes), tables
             )
             return
+        if self._statements:
+            said = {**said, **together(said, of_head(record.http_headers))}
         self._leave("kept", record.payload_bytes)
         self.books.created_bytes += num_bytes
         tables.keep(record, text, num_bytes, language, score, said)

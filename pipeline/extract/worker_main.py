@@ -30,6 +30,7 @@ from gristmill.pipeline.extract.extractors import Extractor, load_extractor
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
 from gristmill.pipeline.extract.pdf import is_pdf, pdf_text
 from gristmill.pipeline.extract.sniffing import binary_type, looks_like_html
+from gristmill.pipeline.extract.statements import of_page
 from gristmill.pipeline.sources.wellformed import clean_text
 from gristmill.text.detection import detect, detect_markup
 
@@ -170,6 +171,8 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
             "canonical_url": found.canonical_url,
         }
         said["date"] = found.date.isoformat() if found.date else None
+    if options["statements"]:
+        said |= of_page(html)
     if charset != "utf-8":
         said["charset_told"] = is_declared(content.body, page.charset or None, charset)
     if content.damage:

@@ -24,8 +24,8 @@ _ROW = (
 class Sieve:
     """Write the documents of one file, kept or removed by at most one rule each.
 
-    `carried` are columns that documents carry on; `noted` are columns of the decisions, which have a row for
-    every document.
+    `carried` are columns that documents carry on, `dropped` those that they leave; `noted` are columns of
+    the decisions, which have a row for every document.
     """
 
     def __init__(
@@ -36,9 +36,11 @@ class Sieve:
         *,
         carried: Sequence[pa.Field] = (),
         noted: Sequence[pa.Field] = (),
+        dropped: Sequence[str] = (),
     ) -> None:
         self.carried, self.num_rows = carried, 0
-        names = {field.name for field in carried}
+        self._left = {*(field.name for field in carried), *dropped}
+        names = self._left
         before = [field for field in extra_fields(path) if field.name not in names]
         self._decisions = pa.schema([*_ROW, *noted]) if noted else None
         sides = {"decisions": self._decisions} if self._decisions else {}
@@ -55,7 +57,7 @@ class Sieve:
         """Remove the documents that have a rule, with what it measured and its bound; `columns` are those
         carried and noted."""
         columns = columns or {}
-        names = [name for name in table.column_names if name not in {field.name for field in self.carried}]
+        names = [name for name in table.column_names if name not in self._left]
         table = table.select(names)
         for field in self.carried:
             table = table.append_column(field, columns[field.name])

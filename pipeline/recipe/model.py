@@ -53,6 +53,14 @@ class RecipeSource(SourceSettings):
         True, description="true: the recipe's filters; false: none; or filters of its own"
     )
     dedup: bool = Field(True, description="whether its documents are compared with others and can be removed")
+    licence: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9.+-]*$",
+        description=(
+            "of the whole source, as SPDX or the Hub spells it (cc-by-sa-4.0): what holds for documents whose"
+            " pages name none (see `rights`), and stands in the data card"
+        ),
+    )
     partial: bool = Field(
         False,
         description="take an output folder of gristmill as it is, though steps or shards of it are missing",
@@ -132,6 +140,16 @@ def _below(folder: Path, key: str, value: Any) -> Any:
     return mark + os.path.join(folder, value.removeprefix(mark)) if folder != Path() else value  # noqa: PTH118
 
 
+def _archives_below(data: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A recipe's data with the relative archives of `rights` below the recipe's folder, as inputs are."""
+    rights = data.get("rights")
+    archives = rights.get("archives") if isinstance(rights, Mapping) else None
+    if not isinstance(archives, Mapping) or not isinstance(rights, Mapping):
+        return data
+    moved = {key: _below(folder, key, value) for key, value in archives.items()}
+    return {**data, "rights": {**rights, "archives": moved}}
+
+
 class Recipe(_Section):
     """Everything that decides what a run makes.
 
@@ -156,6 +174,7 @@ class Recipe(_Section):
     @classmethod
     def relative_to(cls, data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Return a recipe's plain data with the relative inputs of its sources below the recipe's folder."""
+        data = _archives_below(data, folder)
         sources = data.get("sources")
         if not isinstance(sources, Mapping):
             return beside(data, folder)

@@ -41,8 +41,9 @@ class CommonCrawl(BaseModel):
         pattern=r"^CC-MAIN-\d{4}-\d{2}$",
         description="As named on the crawl's site, for instance CC-MAIN-2025-05.",
     )
-    kind: Literal["warc", "wet"] = Field(
-        default="warc", description="Pages as fetched, or the crawl's own texts."
+    kind: Literal["warc", "wet", "robotstxt"] = Field(
+        default="warc",
+        description="Pages as fetched, the crawl's own texts, or sites' robots.txt (for `rights.archives`).",
     )
     files: int | None = Field(
         default=None, ge=1, description="How many of the snapshot's (80,000 or so) files; all when unset."

@@ -15,7 +15,13 @@ _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _CHARSET = re.compile(r"charset\s*+=\s*+[\"']?\s*+([^\s\"';,]+)", re.IGNORECASE)
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
 _MEDIA_TYPE = re.compile(rf'[\s"]*+({_TOKEN}/{_TOKEN})')
-_LISTS = ("content-encoding", "transfer-encoding", "content-type")  # of these, repeated lines are one list
+_LISTS = (
+    "content-encoding",
+    "transfer-encoding",
+    "content-type",
+    "x-robots-tag",
+    "link",
+)  # of these, repeated lines are one list
 _UNKNOWN_TYPES = ("unknown/unknown", "application/unknown", "*/*")  # MIME Sniffing, section 7
 _MAX_HEADS = 4
 

@@ -122,7 +122,8 @@ class SourceSettings(BaseModel):
             "Columns kept beside the document, by type; a list means strings. One that has the name of a"
             " document's own column (id, source, language, ...) is kept as input.<name>. From a web archive:"
             " http.<header>, warc.<header>, http.status, page.title, page.author, page.date, page.site_name,"
-            " page.canonical_url, page.charset."
+            " page.canonical_url, page.charset, page.licence, page.licence_place, page.robots,"
+            " page.tdm_reservation."
         ),
     )
     limit: int | None = Field(

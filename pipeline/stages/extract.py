@@ -12,6 +12,7 @@ from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.run.libraries import COLUMNS, EXTRACTION, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind
 from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.pipeline.stages.rights import RightsSection, statements_for
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.making import Making
@@ -49,7 +50,7 @@ EXTRACT = StageKind(
     "extract",
     ExtractSlice,
     "gristmill.pipeline.phases.extract:extract",
-    version=7,
+    version=8,
     libraries=(*KERNELS, *EXTRACTION),
     label="extracted",
     books="texts",
@@ -120,6 +121,11 @@ def _extract_source(making: Making, name: str, source: RecipeSource, settings: E
 
     recipe = making.recipe
     inputs = source.reading()
+    asked = statements_for(recipe.section(RightsSection), name, tuple(inputs.passthrough))
+    if asked:
+        inputs = inputs.model_copy(
+            update={"passthrough": {**inputs.passthrough, **dict.fromkeys(asked, "string")}}
+        )
     relative = [path for path in inputs.inputs if not path.startswith("/") and "://" not in path]
     if relative and inside_job():
         raise UsageError(

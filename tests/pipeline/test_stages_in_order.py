@@ -53,7 +53,7 @@ def test_stages_run_in_the_order_listed_and_twice_where_listed_twice(tmp_path: P
         (["filter", "dedup.url"], "leaves out `dedup.exact`, which the recipe sets"),
         (["filter", "dedup", "classify"], "lists `classify`, which the recipe does not set"),
         (["filter", "dedup", "dedup.lines"], "lists `dedup.lines`, which the recipe does not set"),
-        (["filtre", "dedup"], "lists `filtre`, there are filter, dedup, dedup.url"),
+        (["filtre", "dedup"], "lists `filtre`, there are rights, filter, dedup, dedup.url"),
         (["filter", "dedup", "filter.presets"], "lists `filter.presets`, there are"),
         (["filter", "dedup", {"filter": {}, "dedup": {}}], "one section with its settings"),
         (["filter", "dedup", {"filter": {"presets": ["gofer"]}}], "did you mean `gopher`"),

@@ -27,6 +27,8 @@ from gristmill.pipeline.extract.charset import decode_utf8
 from gristmill.pipeline.extract.content import TooLarge, decode_content
 from gristmill.pipeline.extract.gates import make_gates
 from gristmill.pipeline.extract.settings import ExtractSettings
+from gristmill.pipeline.extract.statements import of_head, of_page
+from gristmill.pipeline.phases.rights.robots import Rules, normal_path, parse, rules_for
 from gristmill.pipeline.sources.formats.arc import ARC
 from gristmill.pipeline.sources.formats.warc import WARC
 from gristmill.pipeline.sources.httpmessage import charset_of, dechunk, parse_headers, parse_response
@@ -52,6 +54,7 @@ def page(body: bytes) -> object:
     return decode_utf8(b"\xe9" + body, None)
 
 
+BY = b"https://creativecommons.org/licenses/by/4.0/ "
 READERS: dict[str, tuple[Callable[[int], object], int]] = {
     "blanks after charset=": (lambda n: charset_of("text/html; charset=" + " " * n + ";"), 20_000),
     "blanks before an equals sign": (lambda n: charset_of("charset" + " " * n), 200_000),
@@ -68,6 +71,17 @@ READERS: dict[str, tuple[Callable[[int], object], int]] = {
     "lines like ARC records": (lambda n: arc(b" 1\nhttp://a" * n), 20_000),
     "digits in a line of ARC": (lambda n: arc(b" 12345678 " + b" 1" * n), 20_000),
     "version digits of a WARC record": (lambda n: WARC.find_restart(b"\n\nWARC/1." + b"1" * n, 0), 100_000),
+    "unclosed metas of a head": (lambda n: of_page(b"<meta name=robots content=no " * n), 3_000),
+    "attributes of a meta": (lambda n: of_page(b"<meta no " + b"a=" * n + b">"), 50_000),
+    "addresses of a licence": (lambda n: of_page(BY * n), 3_000),
+    "addresses in links": (lambda n: of_page(b"<a href=" + BY + b" rel=x>" + BY * n), 3_000),
+    "marks in a footer": (lambda n: of_page((b"<a href=" + BY + b">") * n + b"footer" * n), 3_000),
+    "other addresses of the licences' host": (lambda n: of_page(b"creativecommons.org//" * n), 10_000),
+    "directives of a header": (lambda n: of_head({"x-robots-tag": "a: noai, " * n}), 10_000),
+    "links of a header": (lambda n: of_head({"link": "<https://creativecommons.org" * n}), 5_000),
+    "groups of robots.txt": (lambda n: rules_for(parse(b"user-agent: *\ndisallow: /a\n" * n), "a"), 3_000),
+    "stars of a pattern": (lambda n: Rules([(False, "/" + "*a" * n + "b")]).allows("/" + "a" * n), 10_000),
+    "escapes of a path": (lambda n: normal_path("%41%zz" * n), 20_000),
     "blank lines of carriage returns": (lambda n: WARC.find_restart(b"\n\r\r\r" * n, 0), 50_000),
 }  # fmt: skip
 

@@ -66,7 +66,7 @@ def limits(found: Mapping[str, Any]) -> list[str]:
         said.append(
             "No filter looked for personal data (`filter.pii`): addresses and numbers stand as crawled."
         )
-    if not found["opt_out"]:
+    if found["opt_out_found"] is None and not found["opt_out"]:
         said.append(
             "No rule honoured opt-outs (robots.txt, noai, TDM reservations) beyond what the crawler did."
         )
@@ -90,8 +90,9 @@ def _parts(out: Path, found: Mapping[str, Any], licence: str, columns: Mapping[s
     for name, row in found["sources"].items():
         inputs = ", ".join(str(path) for path in row.get("inputs", [])[:3])
         amounts = [count(row["pages"]), count(row["documents"]), size(row["text_bytes"])]
-        rows.append([name, *amounts, count(row.get("tokens", 0)), inputs])
-    yield "## Sources\n\n" + _table(["source", "pages", "documents", "text", "tokens", "read from"], rows)
+        rows.append([name, *amounts, count(row.get("tokens", 0)), row.get("licence", ""), inputs])
+    head = ["source", "pages", "documents", "text", "tokens", "licence", "read from"]
+    yield "## Sources\n\n" + _table(head, rows)
     for title, key in (("Languages", "languages"), ("Domains, the largest", "domains"), ("Years", "years")):
         if found[key]:
             yield f"## {title}\n\n" + _counts(found[key], found["documents"])
@@ -114,6 +115,9 @@ def _parts(out: Path, found: Mapping[str, Any], licence: str, columns: Mapping[s
 
 
 def _protection(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["opt_out_found"] is not None:
+        numbers = ", ".join(f"`{name}` {count(num)}" for name, num in found["opt_out_found"].items())
+        yield f"- Opt-outs found, by documents, honoured or not: {numbers or 'none'}"
     for title, key in (
         ("Personal data replaced", "personal_data"),
         ("Documents removed for an opt-out", "opt_out"),

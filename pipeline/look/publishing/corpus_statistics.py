@@ -15,6 +15,7 @@ from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.mix import MixFacts
+from gristmill.pipeline.stages.rights import RightsFacts
 from gristmill.pipeline.stages.tokenizer import EncodeFacts
 
 _TOP = 30
@@ -62,6 +63,7 @@ def statistics(out: Path) -> dict[str, Any]:
         "personal_data": _personal_data(view),
         "licences": _licences(out),
         "opt_out": {name: number for name, number in rules.items() if _is_opt_out(name)},
+        "opt_out_found": _signals(view),
         "contamination": {name: number for name, number in rules.items() if "decontaminat" in name},
         "problems": list(view.problems),
     }  # fmt: skip
@@ -99,7 +101,7 @@ def _sources(view: RunView, funnel: Funnel, last: dict[str, Totals]) -> dict[str
         row |= {"tokens": tokens[source]} if source in tokens else {}
         given = settings.get(source, {})
         if isinstance(given, dict):
-            row |= {"inputs": given["inputs"]} if given.get("inputs") else {}
+            row |= {name: given[name] for name in ("inputs", "licence") if given.get(name)}
     return found
 
 
@@ -140,6 +142,15 @@ def _licences(out: Path) -> dict[str, int]:
             if column:
                 found.update(str(value) for value in read_parquet(path, [column])[column].to_pylist())
     return _largest(found)
+
+
+def _signals(view: RunView) -> dict[str, int] | None:
+    """Documents by the opt-outs found for them, honoured or not; None where no step looked for any."""
+    steps = [step for step in view.of_stage("rights") if step.manifest]
+    found: Counter[str] = Counter()
+    for step in steps:
+        found.update(step.stated(RightsFacts).signals)
+    return dict(found.most_common()) if steps else None
 
 
 def _is_opt_out(rule: str) -> bool:
