@@ -78,16 +78,18 @@ class Books:
             getattr(books, name).update(data[name])
         return books
 
+    def add(self, part: Books) -> None:
+        """Enter what is in another's books into these, too."""
+        for name in ("items_in", "bytes_in", "inserted_bytes", "created_bytes"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        for name in ("items_out", "bytes_out", "by_rule_first", "by_rule_any", "by_error"):
+            getattr(self, name).update(getattr(part, name))
+
     @classmethod
     def total(cls, parts: Iterable[Books]) -> Books:
         total = cls()
         for part in parts:
-            total.items_in += part.items_in
-            total.bytes_in += part.bytes_in
-            total.inserted_bytes += part.inserted_bytes
-            total.created_bytes += part.created_bytes
-            for name in ("items_out", "bytes_out", "by_rule_first", "by_rule_any", "by_error"):
-                getattr(total, name).update(getattr(part, name))
+            total.add(part)
         return total
 
 

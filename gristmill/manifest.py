@@ -1,32 +1,33 @@
 """Shard records and step manifests: what a reader opens instead of listing a folder.
 
 A step's folder holds `data/` (content-addressed files), `records/<phase>/<task>.json` (one per finished task,
-put if absent) and `manifest.json` (put last). Both kinds of JSON are `{"body": ..., "sha256": digest of body,
-"timing": ...}`: seconds and memory differ from run to run, so they lie outside the digest.
+put if absent), `summary-*.json` (what they add up to) and `manifest.json` (put last), with its lists in
+`entries/` where they are long. All JSON is sealed (`gristmill.sealed`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
-
+from gristmill import entries
 from gristmill.disk import read_file
+from gristmill.entries import Entries
 from gristmill.errors import IntegrityError
 from gristmill.facts import Counts, Facts
-from gristmill.hashing import canonical_json, sha256_json
+from gristmill.hashing import sha256_json
 from gristmill.inside import below
 from gristmill.ledger import Books
 from gristmill.location import remember_output
+from gristmill.sealed import open_sealed, seal_json
 from gristmill.storage import FileEntry, put_if_absent
 from gristmill.stores import store_of
 
 FORMAT_VERSION = 1
+PARTED_FORMAT = 2  # of a manifest whose lists lie in parts beside it
 MANIFEST = "manifest.json"
 Stated = TypeVar("Stated", bound=Facts)
 
@@ -51,6 +52,11 @@ class TaskRecord:
         """What stands for a task that failed on every attempt where the recipe allows it: no files, and
         nothing counted."""
         return cls(phase, task, counts=Counter(), extra={"lost": True})
+
+    def slim(self) -> None:
+        """Let go of histograms, samples and tallies: a driver holds a hundred thousand records at once."""
+        self.histograms, self.samples = {}, {}
+        self.extra = {name: value for name, value in self.extra.items() if name != "tallies"}
 
     @property
     def is_lost(self) -> bool:
@@ -97,7 +103,7 @@ def put_record(folder: Path, record: TaskRecord) -> bool:
     for place in sorted({(folder / entry.path).parent for entry in record.files}):
         store_of(folder).settle(place)
     path = record_path(folder, record.phase, record.task)
-    record.digest, data = _envelope(record.body(), record.timing)
+    record.digest, data = seal_json(record.body(), record.timing)
     if put_if_absent(path, data):
         return True
     record.digest = read_record(path).digest
@@ -118,26 +124,22 @@ def read_record(path: Path) -> TaskRecord:
     return record
 
 
-def read_records(paths: Sequence[Path], *, slim: bool = False) -> Iterator[TaskRecord]:
-    """Read shard records of one step in order, checking their digests.
-
-    `slim` leaves out histograms, samples and tallies: a driver holds a hundred thousand records at once.
-    """
+def read_records(paths: Sequence[Path]) -> Iterator[TaskRecord]:
+    """Read shard records of one step in order, checking their digests."""
     if paths:
         for path, raw in zip(paths, store_of(paths[0]).read_all(paths), strict=True):
-            yield _record(path, raw, slim=slim)
+            yield _record(path, raw)
 
 
-def _record(path: Path, raw: bytes, *, slim: bool) -> TaskRecord:
-    body, timing, digest = _open(path, raw)
+def _record(path: Path, raw: bytes) -> TaskRecord:
+    body, timing, digest = open_sealed(path, raw)
+    if body.get("format") != FORMAT_VERSION:
+        raise IntegrityError(
+            f"the record `{path.parent.name}/{path.name}` has format {body.get('format')!r}, not"
+            f" {FORMAT_VERSION}"
+        )
     for entry in body["files"]:
         below(path.parent.parent.parent, entry["path"])
-    if slim:
-        body |= {
-            "histograms": {},
-            "samples": {},
-            "extra": {name: value for name, value in body["extra"].items() if name != "tallies"},
-        }
     return TaskRecord(
         body["phase"],
         body["task"],
@@ -165,10 +167,16 @@ class Manifest:
     books: Books | None
     extra: Mapping[str, Any]
     timing: Mapping[str, Any] = field(default_factory=dict)
+    # Where the records' sum lies, and its digest; None in steps of earlier releases.
+    summary: Mapping[str, str] | None = None
+    content: str = ""  # the content digest, where the files lie in parts
 
     @property
     def content_digest(self) -> str:
         """The digest that steps downstream depend on: what the files hold, not how they were asked for."""
+        return self.content or self.hash_content()
+
+    def hash_content(self) -> str:
         return sha256_json(
             [[entry.kind, entry.path, entry.sha256] for entry in self.files] + [dict(self.extra)]
         )
@@ -178,11 +186,20 @@ class Manifest:
         """The tasks that an incomplete step was published without; empty for a whole one."""
         return list(self.extra.get("lost", ()))
 
+    def beside(self) -> set[str]:
+        """The files beside the manifest that it is read with: the records' sum, and its lists."""
+        lists = [
+            part for rows in (self.files, self.records) if isinstance(rows, Entries) for part in rows.parts
+        ]
+        return {part["path"] for part in (*lists, *([self.summary] if self.summary else []))}
+
     def stated(self, kind: type[Stated]) -> Stated:
         """Read what the step states of itself; raises IntegrityError where it does not."""
         return kind.of(self.extra)
 
     def named(self, kind: str) -> list[FileEntry]:
+        if isinstance(self.files, Entries):
+            return self.files.named(kind)
         return [entry for entry in self.files if entry.kind == kind]
 
     def paths(self, kind: str) -> list[Path]:
@@ -202,17 +219,26 @@ class Manifest:
 
 def put_manifest(manifest: Manifest) -> None:
     """Publish a step: from now on readers see it."""
-    body = {
-        "format": FORMAT_VERSION,
+    files: Any = [entry.as_json() for entry in manifest.files]
+    records: Any = [dict(entry) for entry in manifest.records]
+    body: dict[str, Any] = {"format": FORMAT_VERSION}
+    if len(files) + len(records) > entries.MOST_INLINE:
+        files = entries.put_parts(manifest.folder, "files", "kind", files)
+        records = entries.put_parts(manifest.folder, "records", "phase", records)
+        store_of(manifest.folder).settle(manifest.folder / entries.FOLDER)
+        body = {"format": PARTED_FORMAT, "content": manifest.content_digest}
+    body |= {
         "step": manifest.step,
         "identity": manifest.identity,
         "ingredients": dict(manifest.ingredients),
-        "files": [entry.as_json() for entry in manifest.files],
-        "records": [dict(entry) for entry in manifest.records],
+        "files": files,
+        "records": records,
         "books": manifest.books.as_json() if manifest.books else None,
         "extra": dict(manifest.extra),
     }
-    put_if_absent(manifest.folder / MANIFEST, _envelope(body, dict(manifest.timing))[1])
+    if manifest.summary:
+        body["summary"] = dict(manifest.summary)
+    put_if_absent(manifest.folder / MANIFEST, seal_json(body, dict(manifest.timing))[1])
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -243,73 +269,32 @@ def read_manifests(folders: Sequence[Path]) -> Iterator[Manifest]:
 
 def _manifest(folder: Path, raw: bytes) -> Manifest:
     path = folder / MANIFEST
-    body, timing, _ = _open(path, raw)
-    if body["format"] != FORMAT_VERSION:
+    body, timing, _ = open_sealed(path, raw)
+    if body["format"] not in (FORMAT_VERSION, PARTED_FORMAT):
         raise IntegrityError(
-            f"`{path}` has format {body['format']}, this version reads format {FORMAT_VERSION}"
+            f"`{path}` has format {body['format']}, this version reads formats {FORMAT_VERSION} and"
+            f" {PARTED_FORMAT}"
         )
-    for entry in (*body["files"], *body["records"]):
+    summary = body.get("summary")
+    for entry in (*body["files"], *body["records"], *([summary] if summary else [])):
         below(folder, entry["path"])
+    files: Sequence[FileEntry]
+    records: Sequence[Mapping[str, str]]
+    if body["format"] == PARTED_FORMAT:
+        files = Entries(folder, body["files"], FileEntry)
+        records = Entries[Mapping[str, str]](folder, body["records"], dict)
+    else:
+        files, records = [FileEntry(**entry) for entry in body["files"]], body["records"]
     return Manifest(
         folder,
         body["step"],
         body["identity"],
         body["ingredients"],
-        [FileEntry(**entry) for entry in body["files"]],
-        body["records"],
+        files,
+        records,
         Books.from_json(body["books"]) if body["books"] else None,
         body["extra"],
         timing,
+        summary,
+        body.get("content", ""),
     )
-
-
-def _envelope(body: dict[str, Any], timing: dict[str, Any]) -> tuple[str, bytes]:
-    """The digest of a body, and the canonical JSON of both; the timing has a digest of its own, which nothing
-    else depends on."""
-    spelled, times = canonical_json(body), canonical_json(timing)
-    digest = _sha256(spelled)
-    return digest, b"".join((_HEAD, spelled, _middle(digest), times, _tail(_sha256(times))))
-
-
-_HEAD = b'{"body":'
-
-
-def _middle(digest: str) -> bytes:
-    return f',"sha256":"{digest}","timing":'.encode()
-
-
-def _tail(digest: str) -> bytes:
-    return f',"timing_sha256":"{digest}"}}\n'.encode()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _open(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
-    try:
-        data = orjson.loads(raw)
-        body, digest, timing = data["body"], str(data["sha256"]), data["timing"]
-        sealed = str(data["timing_sha256"]) if len(data) > 3 else None  # absent in earlier releases' files
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"`{path}` is not a whole record: {error}", hint="remove the step's folder and run again"
-        ) from error
-    if not _is_as_written(raw, digest, sealed) and (sealed is not None or sha256_json(body) != digest):
-        found = sha256_json(body)
-        what = "its body" if found != digest else "what stands beside its body"
-        raise IntegrityError(
-            f"`{path}` was altered: {what} is not what was written"
-            f" (the body hashes to {found[:12]}…, it says {digest[:12]}…)"
-        )
-    return body, timing, digest
-
-
-def _is_as_written(raw: bytes, digest: str, sealed: str | None) -> bool:
-    """Whether every byte is as it was written: we write canonical JSON, so it need not be built anew."""
-    middle, tail = _middle(digest), _tail(sealed) if sealed else b"}\n"
-    at = raw.rfind(middle)
-    if at < 0 or not raw.startswith(_HEAD) or not raw.endswith(tail):
-        return False
-    times = raw[at + len(middle) : len(raw) - len(tail)]
-    return _sha256(raw[len(_HEAD) : at]) == digest and sealed in (None, _sha256(times))

@@ -54,6 +54,8 @@ FLOOR |= {
     "splitmix",
     "disk",
     "arrays",
+    "entries",
+    "sealed",
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from gristmill.entries import FOLDER
 from gristmill.lock import hold_lock
 from gristmill.manifest import MANIFEST, read_manifest, read_record
 from gristmill.pipeline.run.folder import read_run
@@ -45,14 +46,15 @@ def _unnamed_in_step(folder: Path) -> Iterator[Path]:
     if scratch.exists() and any(scratch.iterdir()):  # an empty one is where attempts of this step worked
         yield scratch
     if (folder / MANIFEST).exists():
-        named = {entry.path for entry in read_manifest(folder).files}
+        manifest = read_manifest(folder)
+        named = {entry.path for entry in manifest.files} | manifest.beside()
     else:
         named = {
             entry.path
             for path in sorted((folder / "records").glob("*/*.json"))
             for entry in read_record(path).files
         }
-    for path in sorted((folder / "data").glob("*")):
+    for path in sorted([*folder.glob("data/*"), *folder.glob(f"{FOLDER}/*"), *folder.glob("summary-*.json")]):
         if path.relative_to(folder).as_posix() not in named:
             yield path
 

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.errors import UsageError
-from gristmill.manifest import Manifest
+from gristmill.manifest import Manifest, read_records
 from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.document.inplace import MarkedVersion, passes_of
 from gristmill.pipeline.look.document.lookup import OUTLETS, FoundRow, find_id, read_row
-from gristmill.pipeline.look.reading import read_body
 from gristmill.pipeline.look.search import index_paths, search
 from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
@@ -209,10 +208,9 @@ def _near(manifests: Mapping[str, Manifest], query: Query) -> Iterator[Shown]:
     """The documents that shard records name as nearest to a rule's cut, from both sides, each in full."""
     named: list[tuple[float, str, Manifest, dict[str, Any]]] = []
     for manifest in manifests.values():
-        for entry in manifest.records:
-            body, _ = read_body(manifest.folder / entry["path"])
+        for record in read_records([manifest.folder / entry["path"] for entry in manifest.records]):
             for side in ("kept", "removed"):
-                for sample in body["samples"].get(f"near:{query.near}:{side}", ()):
+                for sample in record.samples.get(f"near:{query.near}:{side}", ()):
                     named.append((sample.get("distance", 0.0), sample["id"], manifest, sample))
     for _, id_, manifest, sample in sorted(named, key=lambda item: item[:2]):
         found = find_id(manifest, bytes.fromhex(id_))

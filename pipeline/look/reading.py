@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import orjson
 
 from gristmill.errors import GristmillError, IntegrityError
 from gristmill.lock import read_holder
-from gristmill.manifest import FORMAT_VERSION, MANIFEST, Manifest, Stated, read_manifest
-from gristmill.pipeline.look.totals import Totals
+from gristmill.manifest import MANIFEST, Manifest, Stated, TaskRecord, read_manifest, read_record
 from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.stage import stage_of
+from gristmill.pipeline.run.summary import is_gone, read_summary
+from gristmill.pipeline.run.totals import Totals
 from gristmill.pipeline.stages.train import TrainFacts
 from gristmill.stores import store_of
 
@@ -53,7 +54,7 @@ class StepView:
         """Wall time of the finished step; the work so far of an unfinished one."""
         if self.manifest:
             return float(self.manifest.timing.get("seconds", 0.0))
-        return sum(task.seconds for task in self.totals.tasks)
+        return sum(times.work_seconds for times in self.totals.times.values())
 
 
 @dataclass(slots=True)
@@ -179,7 +180,6 @@ class Summed:
 
     totals: Totals = field(default_factory=Totals)
     seen: set[Path] = field(default_factory=set)
-    documents: set[str] = field(default_factory=set)  # files of documents that the records name
 
 
 def _totals(
@@ -189,62 +189,54 @@ def _totals(
     problems: list[str],
     known: dict[Path, Summed],
 ) -> Totals:
-    """Add up a step's records, those that were not there the last time; all of them anew where the finished
-    step no longer has documents that its records name."""
-    published = {entry.path for entry in manifest.files} if manifest else None
-    paths = list(_record_paths(folder, manifest))
+    """What a step's records come to: its summary says it, where it has one; else they are added up, those
+    that were not there the last time."""
+    if manifest and manifest.summary:
+        summary = folder / manifest.summary["path"]
+        if folder in known and known[folder].seen == {summary}:
+            return known[folder].totals
+        try:
+            known[folder] = Summed(read_summary(folder, manifest.summary), {summary})
+            return known[folder].totals
+        except (GristmillError, KeyError, TypeError, ValueError) as error:
+            problems.append(f"{name}: {_said(summary, error)}; its records are read instead")
+            known.pop(folder, None)
+    paths = _record_paths(folder, manifest)
     summed = known.setdefault(folder, Summed())
-    if not summed.seen <= set(paths) or (published is not None and not summed.documents <= published):
+    if manifest or not summed.seen <= set(paths):  # what was written anew shows only now
         summed = known[folder] = Summed()
+    published = {entry.path for entry in manifest.files} if manifest else None
     new = [path for path in paths if path not in summed.seen]
-    for path, read in zip(new, store_of(folder).side_by_side(_body_or_error, new), strict=True):
+    for path, read in zip(new, store_of(folder).side_by_side(_record_or_error, new), strict=True):
         try:
             if isinstance(read, Exception):
                 raise read
-            summed.totals.add(*read, published)
-            kinds = ((entry["kind"], entry["path"]) for entry in read[0]["files"])
-            summed.documents.update(file for kind, file in kinds if kind == "documents")
+            summed.totals.add(read, rewritten=published is not None and is_gone(read, published))
             summed.seen.add(path)
         except (GristmillError, KeyError, TypeError, ValueError) as error:
-            said = (
-                error.message
-                if isinstance(error, GristmillError)
-                else f"`{path.name}` is of another version ({error!r})"
-            )
-            problems.append(f"{name}: {said}")
+            problems.append(f"{name}: {_said(path, error)}")
     return summed.totals
 
 
-def _body_or_error(path: Path) -> tuple[dict[str, Any], dict[str, float]] | Exception:
+def _said(path: Path, error: Exception) -> str:
+    if isinstance(error, GristmillError):
+        return error.message
+    return f"`{path.name}` is of another version ({error!r})"
+
+
+def _record_or_error(path: Path) -> TaskRecord | Exception:
     try:
-        return read_body(path)
+        return read_record(path)
     except (GristmillError, KeyError, TypeError, ValueError) as error:
         return error
+    except OSError as error:
+        return IntegrityError(f"the record `{path.parent.name}/{path.name}` cannot be read: {error}")
 
 
-def _record_paths(folder: Path, manifest: Manifest | None) -> Iterator[Path]:
+def _record_paths(folder: Path, manifest: Manifest | None) -> list[Path]:
     if manifest:
-        yield from (folder / entry["path"] for entry in manifest.records)
-    else:
-        yield from sorted(folder.glob("records/*/*.json"))
-
-
-def read_body(path: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """Read a record's body and timing without rebuilding the canonical form: `verify` checks digests, reports
-    read many."""
-    try:
-        data = orjson.loads(path.read_bytes())
-        body = data["body"]
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"the record `{path.parent.name}/{path.name}` cannot be read: {error}"
-        ) from error
-    if body.get("format") != FORMAT_VERSION:
-        raise IntegrityError(
-            f"the record `{path.parent.name}/{path.name}` has format {body.get('format')!r}, not"
-            f" {FORMAT_VERSION}"
-        )
-    return body, data.get("timing", {})
+        return [folder / entry["path"] for entry in manifest.records]
+    return sorted(folder.glob("records/*/*.json"))
 
 
 def _quarantine(folder: Path) -> dict[str, str]:

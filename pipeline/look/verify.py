@@ -16,6 +16,8 @@ from gristmill.pipeline.run.folder import RUN_FILE, finished_steps, read_run
 from gristmill.pipeline.run.losses import spell_lost, with_lost
 from gristmill.pipeline.run.stage import kinds
 from gristmill.pipeline.run.step import identity
+from gristmill.pipeline.run.summary import body_of, is_gone, read_summary
+from gristmill.pipeline.run.totals import Totals
 from gristmill.storage import FileEntry
 from gristmill.stores import store_of
 
@@ -57,9 +59,13 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
         checked.num_steps += 1
         if manifest.lost:
             yield Finding(str(manifest.folder), f"is {spell_lost(manifest)}")
-        yield from _verify_identity(manifest, manifests, kept)
-        yield from _verify_files(manifest, checked)
-        yield from _verify_records(manifest)
+        try:
+            yield from _verify_identity(manifest, manifests, kept)
+            yield from _verify_files(manifest, checked)
+            yield from _verify_records(manifest)
+        except IntegrityError as error:  # a list that lies beside the manifest
+            yield Finding(str(manifest.folder), error.message)
+            return
     yield from _verify_handover(manifests)
 
 
@@ -90,6 +96,8 @@ def _verify_identity(
         yield Finding(path, f"says identity {said[:12]}..., its ingredients hash to {found[:12]}...")
     if not manifest.folder.name.endswith(f"-{said[:12]}"):
         yield Finding(path, f"says identity {said[:12]}..., its folder is another's")
+    if manifest.content and manifest.hash_content() != manifest.content:
+        yield Finding(path, "its lists of files are not those of its content digest")
     for name, digest in manifest.ingredients.get("inputs", {}).items():
         if manifest.step in kept or (len(manifests) == 1 and name not in manifests):
             continue  # kept, or a step's folder on its own
@@ -134,19 +142,23 @@ def _rows(path: Path) -> int:
 
 
 def _verify_records(manifest: Manifest) -> Iterator[Finding]:
-    books = []
+    books, totals, whole_records = [], Totals(), True
+    published = {entry.path for entry in manifest.files}
     paths = [manifest.folder / entry["path"] for entry in manifest.records]
     read = store_of(manifest.folder).side_by_side(_record_or_error, paths)
     for entry, path, record in zip(manifest.records, paths, read, strict=True):
         if isinstance(record, Exception):
             yield Finding(str(path), str(record))
+            whole_records = False
             continue
         if record.digest != entry["sha256"]:
             yield Finding(
                 str(path), f"hashes to {record.digest[:12]}..., its manifest says {entry['sha256'][:12]}..."
             )
+            whole_records = False
         if (record.phase, record.task) != (entry["phase"], entry["task"]):
             yield Finding(str(path), f"is the record of {record.phase} {record.task}")
+        totals.add(record, rewritten=is_gone(record, published))
         if record.books:
             books.append(record.books)
             try:
@@ -157,6 +169,14 @@ def _verify_records(manifest: Manifest) -> Iterator[Finding]:
     total = whole.as_json() if whole else None
     if total != (manifest.books.as_json() if manifest.books else None):
         yield Finding(str(manifest.folder / MANIFEST), "its books are not the sum of its records'")
+    if manifest.summary and whole_records:
+        try:
+            told = read_summary(manifest.folder, manifest.summary)
+        except IntegrityError as error:
+            yield Finding(str(manifest.folder / manifest.summary["path"]), error.message)
+            return
+        if body_of(told) != body_of(totals):
+            yield Finding(str(manifest.folder / manifest.summary["path"]), "is not the sum of the records")
 
 
 def _record_or_error(path: Path) -> TaskRecord | Exception:

@@ -6,9 +6,9 @@ from collections import Counter
 
 from gristmill.pipeline.look.figures import count, share
 from gristmill.pipeline.look.funnel import Funnel, Level
-from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report.corpus import LANGUAGES, length_figure, ranked
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, details, figure, join, table, tag
+from gristmill.pipeline.run.totals import Totals
 from gristmill.pipeline.stages.filter import FilterFacts
 
 

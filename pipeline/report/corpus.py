@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from gristmill.pipeline.look.figures import count, share
 from gristmill.pipeline.look.funnel import Funnel
-from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.histograms import histogram as draw_histogram
 from gristmill.pipeline.report.histograms import without_empty_ends
@@ -23,6 +22,7 @@ from gristmill.pipeline.report.markup import (
     table,
     tag,
 )
+from gristmill.pipeline.run.totals import Totals
 
 TOP = 12
 LANGUAGES = "kept.language"
@@ -35,6 +35,7 @@ class Corpus:
 
     tallies: dict[str, Counter[str]] = field(default_factory=dict)
     lengths: dict[str, list[float]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)  # names that summaries leave out, by tally
     num_shards: int = 0
 
 
@@ -68,6 +69,7 @@ def read_corpus(funnel: Funnel) -> Corpus:
         corpus.num_shards = max(corpus.num_shards, totals.num_records)
         for name, tally in totals.tallies[source].items():
             corpus.tallies.setdefault(name, Counter()).update(tally)
+        corpus.left_out.update({name: num for name, (num, _) in totals.left_out.get(source, {}).items()})
         for outlet, values in totals.lengths.get(source, {}).items():
             before = corpus.lengths.get(outlet)
             summed = (
@@ -122,6 +124,8 @@ def _domains(corpus: Corpus) -> Html | None:
         f"Every shard tells its {_SHOWN_DOMAINS} largest; counts of smaller ones may be low where there are"
         " many shards."
     )
+    if left_out := corpus.left_out["kept.domain"]:
+        said += f" The rarest of each source, {count(left_out)}, are left out."
     return figure(
         f"Domains: {count(len(tally))}", *ranked(tally, "domain", with_url), note(said) if several else ""
     )

@@ -10,9 +10,9 @@ from typing import Any
 from gristmill.pipeline.look.figures import bound as spell_bound
 from gristmill.pipeline.look.figures import count, number, share
 from gristmill.pipeline.look.funnel import Funnel
-from gristmill.pipeline.look.totals import Totals
 from gristmill.pipeline.report import histograms
 from gristmill.pipeline.report.markup import Html, PageSection, details, join, legend, tag
+from gristmill.pipeline.run.totals import Totals
 from gristmill.pipeline.stages.filter import FilterFacts
 
 PREFIX = "rule:"

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 from gristmill.pipeline.look.figures import count, short, size
 from gristmill.pipeline.look.reading import RunView, StepView
-from gristmill.pipeline.look.totals import TaskTime
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, note, table, tag
 from gristmill.pipeline.run.progress import spell_seconds
-from gristmill.pipeline.run.stragglers import STRAGGLES, straggles, usual_seconds
+from gristmill.pipeline.run.stragglers import STRAGGLES
+from gristmill.pipeline.run.times import TaskTime
 
 _SHOWN = 12
 
 
 def stragglers(step: StepView) -> list[tuple[TaskTime, float]]:
-    """The shards that took far longer than their phase's median, with that median; the slowest first."""
-    found = []
-    for phase in dict.fromkeys(task.phase for task in step.totals.tasks):
-        tasks = [task for task in step.totals.tasks if task.phase == phase]
-        usual = usual_seconds([task.seconds for task in tasks])
-        found += [(task, usual) for task in tasks if straggles(task.seconds, usual, len(tasks))]
+    """The shards that took longest of those that took far longer than their phase's median, with that median;
+    the slowest first."""
+    found = [(task, times.usual) for times in step.totals.times.values() for task in times.stragglers]
     return sorted(found, key=lambda pair: (-pair[0].seconds, pair[0].task))
 
 
 def stages_section(view: RunView) -> PageSection | None:
     longest = max((step.seconds for step in view.steps if step.manifest), default=0.0)
-    rows = [_row(step, longest) for step in view.steps if step.totals.tasks or step.state != "waiting"]
+    rows = [_row(step, longest) for step in view.steps if step.totals.times or step.state != "waiting"]
     if not rows:
         return None
     head = ["step", "wall time", "", "work", "shards", "median", "slowest", "records/s", "bytes/s", "memory"]
     body: list[Html] = [table(head, rows)]
     slow = [(step, task, usual) for step in view.steps for task, usual in stragglers(step)]
     if slow:
+        number = sum(times.num_stragglers for step in view.steps for times in step.totals.times.values())
         body.append(
             tag(
                 "h3",
-                f"Stragglers: {len(slow)} shards took more than {STRAGGLES:g} times their phase's median",
+                f"Stragglers: {number} shards took more than {STRAGGLES:g} times their phase's median",
             )
         )
         body.append(
@@ -56,16 +54,19 @@ def stages_section(view: RunView) -> PageSection | None:
         )
     else:
         body.append(note("No shard took more than twice its phase's median and over a second."))
-    lead = "Work is the sum over shards; rates are per second of work, that is per core."
+    lead = (
+        "Work is the sum over shards, the median that of the phase with most work; rates are per second of"
+        " work, that is per core."
+    )
     return PageSection("stages", "Throughput and stragglers", join(body), lead, "Throughput")
 
 
 def _row(step: StepView, longest: float) -> list[object]:
-    tasks = step.totals.tasks
-    work = sum(task.seconds for task in tasks)
-    slowest = max((task.seconds for task in tasks), default=0.0)
-    usual = usual_seconds([task.seconds for task in tasks])
-    peak = max((task.peak_bytes for task in tasks), default=0.0)
+    phases = list(step.totals.times.values())
+    work = sum(times.work_seconds for times in phases)
+    slowest = max((times.longest[0].seconds for times in phases if times.longest), default=0.0)
+    usual = max(phases, key=lambda times: times.work_seconds).usual if phases else 0.0
+    peak = max((times.peak_bytes for times in phases), default=0.0)
     books = step.totals.books
     item_rate, byte_rate = (books.items_in / work, books.bytes_in / work) if work else (0.0, 0.0)
     return [

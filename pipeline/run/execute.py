@@ -38,6 +38,8 @@ from gristmill.pipeline.run.losses import (
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
+from gristmill.pipeline.run.summary import put_summary
+from gristmill.pipeline.run.totals import Totals
 from gristmill.pipeline.run.watch import Watch
 from gristmill.redact import public_url
 from gristmill.storage import write_atomic
@@ -97,6 +99,7 @@ def execute(
     stage = step.kind.load()(job)
     done: list[TaskRecord] = []
     losses: list[LostTask] = []
+    totals = Totals()
     records: list[TaskRecord] | None = None
     try:
         while True:
@@ -105,7 +108,7 @@ def execute(
             phase = replace(
                 phase, step=(job.settings, job.seed), pins=step.pins, libraries=facts["libraries"]
             )
-            records = run_phase(step, job.folder, phase, engines, progress, losses, allowed_failures)
+            records = run_phase(step, job.folder, phase, engines, progress, losses, allowed_failures, totals)
             done += [record for record in records if not record.is_lost]
     except StopIteration as finish:
         stated: StepFacts = finish.value
@@ -128,6 +131,7 @@ def execute(
         with_lost(Books.total(books) if books else None, lost),
         extra,
         {**timing, "seconds": round(time.perf_counter() - began, 3), "ended": round(time.time(), 1)},
+        put_summary(job.folder, totals, done, replaced),
     )
     check_pins(step.pins)
     put_manifest(manifest)
@@ -148,10 +152,12 @@ def run_phase(
     progress: Progress,
     losses: list[LostTask],
     allowed: int,
+    totals: Totals,
 ) -> list[TaskRecord]:
     """Run the tasks of a phase that have no record yet; return all records in task order.
 
-    A task that failed and is allowed to stands as a lost record.
+    A task that failed and is allowed to stands as a lost record. What the records say for reports is added to
+    `totals`, and they are handed on without it.
     """
     there = finished_keys(folder, phase.name)
     pending = [task for task in phase.tasks if task.key not in there]
@@ -160,9 +166,9 @@ def run_phase(
     told = functools.partial(phase.told or functools.partial(_records_told, phase.name), folder)
     done = len(phase.tasks) - len(pending)
     progress.phase(f"{step.name} {phase.name}", done=done, total=len(phase.tasks), told=told)
-    watch = Watch(folder, phase.name, len(phase.tasks), progress)
+    watch = Watch(folder, phase.name, len(phase.tasks), progress, totals)
     paths = [record_path(folder, phase.name, task.key) for task in phase.tasks if task.key in there]
-    watch.found(read_records(paths, slim=True))
+    watch.found(read_records(paths))
     if pending:
         watch.write()
         try:

@@ -5,37 +5,18 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.facts import Facts
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import TaskRecord
+from gristmill.pipeline.run.observed import SAMPLES, TOP_DOMAINS, Tallies
 
-SAMPLES = 8  # texts kept per outlet or rule, those with the smallest hash of their id
 SNIPPET_CHARACTERS = 1200
-TOP_DOMAINS = 300
 LENGTH_BINS = [0, *(2**power for power in range(4, 27))]  # bytes of UTF-8
-
-
-@dataclass(frozen=True, slots=True)
-class Tallies(Facts):
-    """Counts of a task's documents by outlet and what is counted (language, year, source, domain, error)."""
-
-    tallies: dict[str, dict[str, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Shown(Facts):
-    """What of a task's clusters and pairs the page shows, chosen by hash; ids of bounded documents."""
-
-    clusters: list[dict[str, Any]] | None = None
-    pairs: dict[str, list[dict[str, Any]]] | None = None
-    bounded: list[str] | None = None
 
 
 class Observer:

@@ -22,6 +22,7 @@ from gristmill.pipeline.run.folder import PROGRESS
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.spelling import spell_seconds
 from gristmill.pipeline.run.stragglers import straggles, usual_seconds
+from gristmill.pipeline.run.totals import Totals
 from gristmill.storage import write_atomic
 
 _WRITE_SECONDS = 2.0
@@ -42,8 +43,11 @@ class AtWork:
 class Watch:
     """Follow one phase of a step; the engine tells it what ends and what is at work."""
 
-    def __init__(self, folder: Path, phase: str, total: int, progress: Progress) -> None:
+    def __init__(
+        self, folder: Path, phase: str, total: int, progress: Progress, totals: Totals | None = None
+    ) -> None:
         self.folder, self.phase, self.total, self.progress = folder, phase, total, progress
+        self.totals = totals or Totals()  # of the step, over its phases
         self.records: dict[str, TaskRecord] = {}
         self._num_failed = 0
         self._seconds: list[float] = []
@@ -125,6 +129,8 @@ class Watch:
         }
 
     def _take(self, record: TaskRecord) -> None:
+        self.totals.add(record)
+        record.slim()
         self.records[record.task] = record
         timing = record.timing
         seconds = float(timing.get("seconds", 0.0))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gristmill import manifest as manifests
 from gristmill.errors import IncompleteError, IntegrityError, StaleError, StepFailed
 from gristmill.hashing import canonical_json, sha256_json
 from gristmill.manifest import Manifest, read_manifest
@@ -24,6 +23,7 @@ from gristmill.pipeline.run.runner import Plan, run_plan, states
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import InputShard
 from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.sealed import open_sealed
 from tests.support.toy_stage import INLINE, QUIET
 
 TEXTS = [f"document {number} of a small input, with a few words of its own" for number in range(8)]
@@ -264,7 +264,7 @@ def test_flipped_bits_of_manifests_records_and_every_kind_of_file_are_found(here
         whole = path.read_bytes()
         for at in range(every // 2, len(whole), every):
             with pytest.raises(IntegrityError):
-                manifests._open(path, _flipped(whole, at))
+                open_sealed(path, _flipped(whole, at))
     kinds = {
         entry.kind: manifest.folder / entry.path for manifest in _steps(here) for entry in manifest.files
     }

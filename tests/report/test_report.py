@@ -19,6 +19,7 @@ from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.report.follow import followed
 from gristmill.pipeline.report.page import render, write_report
+from gristmill.sealed import seal_json
 from tests.support.run_folders import RULES, books, record, write_run, write_run_file, write_step
 
 
@@ -137,12 +138,12 @@ def test_older_and_damaged_files_are_named_and_the_rest_is_shown(tmp_path: Path)
     run = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**run, "format": 0}))
     folder = tmp_path / run["steps"][1]["folder"]
-    (folder / "records/filter/00001.json").write_text('{"body": {"format": 0}, "sha256": "", "timing": {}}')
+    (folder / "records/filter/00001.json").write_bytes(seal_json({"format": 0}, {})[1])
     (folder / "records/filter/00002.json").write_text('{"body": {"for')
     page = render(read_view(tmp_path))
     assert "run.json has format 0, this version reads format 1" in page
     assert "the record `filter/00001.json` has format 0, not 1" in page
-    assert "the record `filter/00002.json` cannot be read" in page
+    assert "records/filter/00002.json` is not a whole record" in page
     assert ">285<" in page  # extraction is whole
 
     (folder / "manifest.json").write_text("{}")

@@ -106,12 +106,13 @@ class Caller:
         return found[: max(0, num_idle)]
 
     def _options(self, pending: Sequence[Pending], avoided: set[str]) -> dict[str, Any]:
-        more = f" and {len(pending) - 1} more" if len(pending) > 1 else ""
+        first, last = pending[0].task.key, pending[-1].task.key  # neighbours: what is tried again goes alone
+        keys = first if first == last else f"{first}..{last}"
         options: dict[str, Any] = {
             "num_cpus": self.nodes.cpus_for(self.phase),
             "max_retries": 0,  # attempts are counted here
             "num_returns": "streaming",
-            "name": f"{self.folder.name}:{self.phase.name}:{pending[0].task.key}{more}",
+            "name": f"{self.folder.name}:{self.phase.name}:{keys}",
         }
         if self.phase.memory_bytes:
             options["memory"] = self.phase.memory_bytes

@@ -29,7 +29,7 @@ T = TypeVar("T")
 def confirmed(path: Path, digest: str | None = None) -> TaskRecord:
     """Read a record by name; raises FileNotFoundError, or IntegrityError where it is not the one that its
     task wrote."""
-    (record,) = read_records([path], slim=True)
+    (record,) = read_records([path])
     if digest not in (None, record.digest):
         raise IntegrityError(
             f"the record `{path}` hashes to {record.digest[:12]}..., its task says {str(digest)[:12]}...",

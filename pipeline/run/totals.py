@@ -1,32 +1,21 @@
 """Shard records added up: books, tallies and histograms are sums, samples are those with the smallest hash of
-all shards."""
+all shards. What they come to does not grow with the shards."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gristmill.ledger import Books
-from gristmill.pipeline.run.tallies import Shown, Tallies
+from gristmill.manifest import TaskRecord
+from gristmill.pipeline.run.observed import SAMPLES, TOP_DOMAINS, Shown, Tallies
+from gristmill.pipeline.run.times import PhaseTimes, TaskTime
 
-SAMPLES = 8  # as many as every shard keeps: the smallest of them all are exactly the smallest of the whole
-CLUSTERS = 6
-_OUTLETS = ("kept", "removed", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskTime:
-    """What one shard cost."""
-
-    phase: str
-    task: str
-    seconds: float
-    peak_bytes: float
-    items: int
-    bytes: int
+CLUSTERS, MEMBERS = 6, 24  # shown, and members of each
+MOST_DOMAINS = 10 * TOP_DOMAINS  # of a source, in what a finished step is summed up to
 
 
 @dataclass(slots=True)
@@ -48,60 +37,45 @@ class Totals:
         default_factory=dict
     )  # compared by deduplication, by outcome
     bounded: list[str] = field(default_factory=list)  # ids of documents whose comparisons a bound ended
-    tasks: list[TaskTime] = field(default_factory=list)
+    times: dict[str, PhaseTimes] = field(default_factory=dict)  # by phase
+    # By source and tally: how many names a summary leaves out, the rarest, and what they counted.
+    left_out: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     has_books: bool = False
 
-    def add(self, body: Mapping[str, Any], timing: Mapping[str, float], published: set[str] | None) -> None:
-        """Add one record; `published` are the paths of the step's manifest, None while it has none.
-
-        A phase that writes documents anew observes them anew: what the first attempt saw as kept is then left
-        out.
-        """
+    def add(self, record: TaskRecord, *, rewritten: bool = False) -> None:
+        """Add one record. `rewritten`: a later phase wrote its documents anew and observed them anew, so that
+        what it saw as kept is left out."""
         self.num_records += 1
-        rewritten = published is not None and self._is_rewritten(body, published)
-        books = Books.from_json(body["books"]) if body["books"] else None
-        if books:
-            self._add_books(books, body)
-        self.counts.update({name: value for name, value in body["counts"].items() if isinstance(value, int)})
-        source = _source(body)
+        source = _source(record)
+        if record.books:
+            self._add_books(record.books, source)
+        self.counts.update({name: value for name, value in record.counts.items() if isinstance(value, int)})
         tallies = self.tallies.setdefault(source, {})
-        for name, tally in Tallies.of(body["extra"]).tallies.items():
+        for name, tally in Tallies.of(record.extra).tallies.items():
             if not (rewritten and name.startswith("kept.")):
                 tallies.setdefault(name, Counter()).update(tally)
-        for name, histogram in body["histograms"].items():
+        for name, histogram in record.histograms.items():
             without = {"kept"} if rewritten else set()
             if name == "length_bytes":
                 self._add_histogram(self.lengths, source, histogram, without)
             else:
                 self._add_histogram(self.histograms, name, histogram, without)
-        for label, samples in body["samples"].items():
+        for label, samples in record.samples.items():
             if not (rewritten and label == "kept"):
                 self._add_samples(self.samples, label, samples)
-        shown = Shown.of(body["extra"])
+        shown = Shown.of(record.extra)
         for outcome, pairs in (shown.pairs or {}).items():
             self._add_samples(self.pairs, outcome, pairs)
-        self.bounded = [*self.bounded, *(shown.bounded or ())][:SAMPLES]
+        if shown.bounded:
+            self.bounded = sorted({*self.bounded, *shown.bounded})[:SAMPLES]
         self._add_clusters(shown.clusters or [])
-        self.tasks.append(
-            TaskTime(
-                body["phase"],
-                body["task"],
-                timing.get("seconds", 0.0),
-                timing.get("peak_bytes", 0.0),
-                books.items_in if books else 0,
-                books.bytes_in if books else 0,
-            )
-        )
+        times = self.times.setdefault(record.phase, PhaseTimes(record.phase))
+        times.add(TaskTime.of(record))
 
-    @staticmethod
-    def _is_rewritten(body: Mapping[str, Any], published: set[str]) -> bool:
-        documents = [entry["path"] for entry in body["files"] if entry["kind"] == "documents"]
-        return bool(documents) and not any(path in published for path in documents)
-
-    def _add_books(self, books: Books, body: Mapping[str, Any]) -> None:
+    def _add_books(self, books: Books, source: str) -> None:
         self.has_books = True
-        _add(self.books, books)
-        _add(self.by_source.setdefault(_source(body), Books()), books)
+        self.books.add(books)
+        self.by_source.setdefault(source, Books()).add(books)
 
     @staticmethod
     def _add_histogram(
@@ -123,7 +97,13 @@ class Totals:
     def _add_samples(
         found: dict[str, list[dict[str, Any]]], label: str, samples: list[dict[str, Any]]
     ) -> None:
+        """As many as every shard keeps: the smallest of them all are exactly the smallest of the whole."""
         mine = found.setdefault(label, [])
+        if len(mine) == SAMPLES:  # after the first shards hardly any is among the smallest
+            last = _sample_order(mine[-1])
+            samples = [sample for sample in samples if _sample_order(sample) < last]
+            if not samples:
+                return
         mine[:] = heapq.nsmallest(SAMPLES, [*mine, *samples], key=_sample_order)
 
     def _add_clusters(self, clusters: list[dict[str, Any]]) -> None:
@@ -133,7 +113,8 @@ class Totals:
         found = {cluster["cluster_id"]: cluster for cluster in self.clusters}
         for cluster in clusters:
             mine = found.setdefault(cluster["cluster_id"], {**cluster, "members": []})
-            mine["members"] = [*mine["members"], *cluster["members"]]
+            members = [*mine["members"], *cluster["members"]]
+            mine["members"] = heapq.nsmallest(MEMBERS, members, key=_member_order)
         self.clusters = heapq.nsmallest(
             CLUSTERS, found.values(), key=lambda cluster: (cluster["hash"], cluster["cluster_id"])
         )
@@ -142,9 +123,9 @@ class Totals:
         """Add another step's totals to these, for views over all sources of a stage."""
         self.num_records += other.num_records
         self.has_books |= other.has_books
-        _add(self.books, other.books)
+        self.books.add(other.books)
         for source, books in other.by_source.items():
-            _add(self.by_source.setdefault(source, Books()), books)
+            self.by_source.setdefault(source, Books()).add(books)
         self.counts.update(other.counts)
         for source, tallies in other.tallies.items():
             for name, tally in tallies.items():
@@ -156,12 +137,17 @@ class Totals:
             for label, samples in added.items():
                 self._add_samples(kept, label, samples)
         self._add_clusters(other.clusters)
-        self.tasks += other.tasks
 
 
-def _source(body: Mapping[str, Any]) -> str:
+def is_rewritten(record: TaskRecord, replaced: Container[str]) -> bool:
+    """Whether a later phase wrote all documents of a task anew."""
+    documents = [entry.path for entry in record.files if entry.kind == "documents"]
+    return bool(documents) and all(path in replaced for path in documents)
+
+
+def _source(record: TaskRecord) -> str:
     """The source that a task's documents are of; a task has one or none."""
-    return next((entry["source"] for entry in body["files"] if entry.get("source")), "")
+    return next((entry.source for entry in record.files if entry.source), "")
 
 
 def _sample_order(sample: Mapping[str, Any]) -> tuple[float, int, str]:
@@ -169,9 +155,5 @@ def _sample_order(sample: Mapping[str, Any]) -> tuple[float, int, str]:
     return (sample.get("distance", 0.0), sample.get("hash", 0), sample.get("id", ""))
 
 
-def _add(total: Books, part: Books) -> None:
-    summed = Books.total([total, part])
-    for name in ("items_in", "bytes_in", "inserted_bytes", "created_bytes"):
-        setattr(total, name, getattr(summed, name))
-    for name in ("items_out", "bytes_out", "by_rule_first", "by_rule_any", "by_error"):
-        setattr(total, name, getattr(summed, name))
+def _member_order(member: Mapping[str, Any]) -> tuple[bool, str]:
+    return (member.get("removed", False), member["id"])
