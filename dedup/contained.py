@@ -10,7 +10,7 @@ is cut are held, too: under a fifth of them are new.
 How a stage calls this; each call is one task:
 
     for shard in shards: map_ngrams(settings, shard.path, shard.first_row, runs)
-    for part in range(parts): find_held(runs of all, *key_range(part, parts), held)
+    for part in range(parts): find_held(settings, runs of all, *key_range(part, parts), held)
     for shard in shards: apply_held(settings, shard.path, shard.first_row, held of all)
 """
 
@@ -95,7 +95,9 @@ def map_ngrams(settings: ContainedSettings, path: Path, first_row: int, out: Pat
     return {"documents": row - first_row, "ngrams": len(joined["key"])}
 
 
-def find_held(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
+def find_held(
+    settings: ContainedSettings, paths: Sequence[Path], low: int, high: int, out: Path
+) -> dict[str, int]:
     """Write, by row, the paragraph of each n-gram in [low, high) that occurs in an earlier place."""
     columns = read_range([SortedRun(path) for path in paths], low, high, _COLUMNS)
     order = np.lexsort([columns[name] for name in ("paragraph", "row", "id_high", "key")])

@@ -6,7 +6,7 @@ task:
     for shard in shards:                                                             # map
         map_exact(settings, shard.path, shard.first_row, scratch / f"{shard.name}.keys")
     for part in range(num_parts(total_documents, PART_RECORDS)):                     # reduce
-        reduce_exact([*scratch.glob("*.keys")], *key_range(part, parts), scratch / f"{part}.decisions")
+        reduce_exact(settings, scratch.glob("*.keys"), *key_range(part, parts), scratch / f"{part}.decisions")
     for shard in shards:                                                             # apply
         for applied in apply_exact(settings, shard.path, shard.first_row, [*scratch.glob("*.decisions")]):
             applied.kept, applied.removed, applied.decisions                         # Arrow tables
@@ -88,7 +88,9 @@ def _keys(
     return valid, np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])
 
 
-def reduce_exact(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, Any]:
+def reduce_exact(
+    settings: ExactSettings, paths: Sequence[Path], low: int, high: int, out: Path
+) -> dict[str, Any]:
     """Decide who survives among the documents whose key lies in [low, high)."""
     columns = read_range([SortedRun(path) for path in paths], low, high, _COLUMNS)
     by_key = argsort(columns["key_high"])

@@ -10,11 +10,11 @@ repeat of any length goes whole. No task holds more than its range of hashes.
 How a stage calls this; each call is one task:
 
     for shard in shards:                                                          # 1. fingerprints
-        map_fingerprints(settings, shard.path, fingerprints)
-    for part in range(parts): find_repeated(fingerprints of all, *key_range(part, parts), repeated)
+        map_fingerprints(settings, shard.path, shard.first_row, fingerprints)
+    for part in range(parts): find_repeated(settings, fingerprints of all, *key_range(part, parts), repeated)
     for shard in shards:                                                          # 2. windows
         map_windows(settings, shard.path, shard.first_row, repeated of all, windows)
-    for part in range(parts): find_cuts(windows of all, *key_range(part, parts), cuts)
+    for part in range(parts): find_cuts(settings, windows of all, *key_range(part, parts), cuts)
     for shard in shards: apply_substring(settings, shard.path, shard.first_row, cuts)
 """
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ def _windows(settings: SubstringSettings, text: pa.ChunkedArray) -> _Windows:
     return _Windows(first, doc, *ends, fingerprints, place, hashes)
 
 
-def map_fingerprints(settings: SubstringSettings, path: Path, out: Path) -> dict[str, int]:
+def map_fingerprints(settings: SubstringSettings, path: Path, first_row: int, out: Path) -> dict[str, int]:
     """Write the distinct fingerprints of a shard, and whether each occurs in it more than once."""
     parts = []
     text_bytes = 0
@@ -83,7 +84,7 @@ def map_fingerprints(settings: SubstringSettings, path: Path, out: Path) -> dict
     return {"fingerprints": len(key), "text_bytes": text_bytes}
 
 
-def find_repeated(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
+def find_repeated(settings: Any, paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
     """Write the fingerprints in [low, high) that occur more than once in all shards."""
     columns = read_range([SortedRun(path) for path in paths], low, high, ("key", "often"))
     key, place, count = np.unique(columns["key"], return_inverse=True, return_counts=True)
@@ -135,7 +136,9 @@ def _among(known: Sequence[SortedRun], keys: Numbers) -> npt.NDArray[np.bool_]:
     return found[place]
 
 
-def find_cuts(paths: Sequence[Path], low: int, high: int, out: Path) -> dict[str, int]:
+def find_cuts(
+    settings: SubstringSettings, paths: Sequence[Path], low: int, high: int, out: Path
+) -> dict[str, int]:
     """Write the byte ranges to cut, by row, of the windows whose hash lies in [low, high): of equal ones all
     but the first."""
     columns = read_range([SortedRun(path) for path in paths], low, high, _WINDOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.dedup import cluster, contained, decontaminate, exact, fuzzy, grams, pieces, substring
+from gristmill.dedup import cluster, decontaminate, fuzzy, grams
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.runs import key_range, num_parts
-from gristmill.dedup.settings import (
-    ContainedSettings,
-    DecontaminateSettings,
-    ExactSettings,
-    FuzzySettings,
-    PieceSettings,
-    SubstringSettings,
-)
+from gristmill.dedup.settings import DecontaminateSettings, FuzzySettings
 from gristmill.document import DOCUMENT, document_id
+from gristmill.pipeline.phases.dedup import contained, exact, pieces, substring
+from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges
 
 
 def documents(texts: Sequence[str | None], **columns: Any) -> pa.Table:
@@ -71,20 +67,33 @@ class Outcome:
         return self.kept["text"].to_pylist()
 
 
-def run_exact(
-    settings: ExactSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
+def run_frame(
+    frame: Frame, settings: Any, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
 ) -> Outcome:
+    """All passes of a frame, over `parts` ranges of keys; `counts` are those of its last pass."""
     scratch.mkdir(parents=True)
-    keys, decisions = [], []
-    for path, first_row in shards:
-        keys.append(scratch / f"{path.stem}.keys")
-        exact.map_exact(settings, path, first_row, keys[-1])
-    counts = []
-    for part in range(parts):
-        decisions.append(scratch / f"{part}.decisions")
-        counts.append(exact.reduce_exact(keys, *key_range(part, parts), decisions[-1]))
-    applied = [piece for path, row in shards for piece in exact.apply_exact(settings, path, row, decisions)]
+    runs: list[Path] = []
+    counts: list[dict[str, Any]] = []
+    for number, each in enumerate(frame.passes):
+        before = [runs] if number else []
+        calls: list[tuple[Any, ...]] = [(path, row, *before) for path, row in shards]
+        if isinstance(each, OverRanges):
+            calls = [(runs, *key_range(part, parts)) for part in range(parts)]
+        counts, written = [], []
+        for place, call in enumerate(calls):
+            out = scratch / f"{number}-{place}.run"
+            counts.append(each.work(settings, *call, out))
+            several = counts[-1].get("files")
+            written += [out] if several is None else [out.with_suffix(f".{i}") for i in range(several)]
+        runs = written
+    applied = [piece for path, row in shards for piece in frame.apply(settings, path, row, runs)]
     return _outcome(applied, counts)
+
+
+run_exact = functools.partial(run_frame, exact.FRAME)
+run_pieces = functools.partial(run_frame, pieces.FRAME)
+run_contained = functools.partial(run_frame, contained.FRAME)
+run_substring = functools.partial(run_frame, substring.FRAME)
 
 
 def run_fuzzy(settings: FuzzySettings, shards: Sequence[tuple[Path, int]], scratch: Path) -> Outcome:
@@ -140,62 +149,6 @@ def _outcome(applied: list[Applied], counts: list[dict[str, Any]]) -> Outcome:
         for name in ("kept", "removed", "decisions")
     )
     return Outcome(kept, removed, decisions, counts)
-
-
-def run_pieces(
-    settings: PieceSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
-) -> Outcome:
-    scratch.mkdir(parents=True)
-    keys, cuts = [], []
-    for path, first_row in shards:
-        keys.append(scratch / f"{path.stem}.keys")
-        pieces.map_pieces(settings, path, first_row, keys[-1])
-    counts = []
-    for part in range(parts):
-        cuts.append(scratch / f"{part}.cuts")
-        counts.append(pieces.reduce_pieces(settings, keys, *key_range(part, parts), cuts[-1]))
-    applied = [piece for path, row in shards for piece in pieces.apply_pieces(settings, path, row, cuts)]
-    return _outcome(applied, counts)
-
-
-def run_contained(
-    settings: ContainedSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
-) -> Outcome:
-    scratch.mkdir(parents=True)
-    runs, held, counts = [], [], []
-    for path, first_row in shards:
-        runs.append(scratch / f"{path.stem}.ngrams")
-        contained.map_ngrams(settings, path, first_row, runs[-1])
-    for part in range(parts):
-        held.append(scratch / f"{part}.held")
-        counts.append(contained.find_held(runs, *key_range(part, parts), held[-1]))
-    applied = [piece for path, row in shards for piece in contained.apply_held(settings, path, row, held)]
-    return _outcome(applied, counts)
-
-
-def run_substring(
-    settings: SubstringSettings, shards: Sequence[tuple[Path, int]], scratch: Path, parts: int = 2
-) -> Outcome:
-    scratch.mkdir(parents=True)
-    printed, repeated, windows, cuts = [], [], [], []
-    for path, _row in shards:
-        printed.append(scratch / f"{path.stem}.prints")
-        substring.map_fingerprints(settings, path, printed[-1])
-    for part in range(parts):
-        repeated.append(scratch / f"{part}.repeated")
-        substring.find_repeated(printed, *key_range(part, parts), repeated[-1])
-    for path, row in shards:
-        out = scratch / f"windows-{path.stem}.run"
-        files = substring.map_windows(settings, path, row, repeated, out)["files"]
-        windows += [out.with_suffix(f".{number}") for number in range(files)]
-    counts = []
-    for part in range(parts):
-        cuts.append(scratch / f"{part}.cuts")
-        counts.append(substring.find_cuts(windows, *key_range(part, parts), cuts[-1]))
-    applied = [
-        piece for path, row in shards for piece in substring.apply_substring(settings, path, row, cuts)
-    ]
-    return _outcome(applied, counts)
 
 
 def run_decontaminate(

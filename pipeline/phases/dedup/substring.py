@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from gristmill.dedup import substring
 from gristmill.dedup.cuts import CUTS
-from gristmill.dedup.runs import key_range, num_parts
 from gristmill.facts import Counts
-from gristmill.pipeline.phases.dedup.applied import write_applied
-from gristmill.pipeline.phases.shuffle import (
-    DocumentFile,
-    files,
-    over_parts,
-    over_shards,
-    passed_on,
-    shards_of,
-)
-from gristmill.pipeline.run.job import Attempt, Job, Stage
+from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges, OverShards
+from gristmill.pipeline.run.job import Job, Stage
 from gristmill.pipeline.stages.dedup import SubstringFacts, SubstringSlice
 
 
@@ -48,57 +38,20 @@ class Cuts(Counts):
     repeats: int = 0
 
 
+FRAME = Frame(
+    f"{__name__}:FRAME",
+    "substring",
+    (
+        OverShards("fingerprints", substring.map_fingerprints, (Printed,), rows="fingerprints"),
+        OverRanges("repeated", substring.find_repeated, (Repeated,), substring.PART_RECORDS, rows="repeated"),
+        OverShards("windows", substring.map_windows, (Windows,), rows="windows"),
+        OverRanges("cuts", substring.find_cuts, (Cuts,), substring.PART_RECORDS, rows="repeats"),
+    ),
+    substring.apply_substring,
+    CUTS,
+)
+
+
 def substring_stage(job: Job[SubstringSlice]) -> Stage:
-    shards = shards_of(job)
-    printed = yield over_shards("fingerprints", write_fingerprints, shards)
-    parts = num_parts(Printed.total(printed).fingerprints, substring.PART_RECORDS)
-    paths = files(job, printed, "fingerprints")
-    repeated = yield over_parts("repeated", find_repeated, parts, fingerprints=paths)
-    paths = files(job, repeated, "repeated")
-    windows = yield over_shards("windows", write_windows, shards, repeated=paths)
-    parts = num_parts(Windows.total(windows).windows, substring.PART_RECORDS)
-    found = yield over_parts("cuts", find_cuts, parts, windows=files(job, windows, "windows"))
-    yield over_shards("apply", apply_shard, shards, cuts=files(job, found, "cuts"))
-    passing = passed_on(job, printed, repeated, windows, found)
-    return SubstringFacts(Cuts.total(found).repeats, replaced_files=passing)
-
-
-def write_fingerprints(task: Attempt[SubstringSlice], shard: DocumentFile) -> None:
-    out = task.scratch / "fingerprints.run"
-    printed = Printed(**substring.map_fingerprints(task.settings.substring, Path(shard.path), out))
-    task.record.state(printed)
-    task.publish(out, "fingerprints", printed.fingerprints)
-
-
-def find_repeated(task: Attempt[SubstringSlice], part: int, parts: int, fingerprints: list[str]) -> None:
-    out = task.scratch / "repeated.run"
-    paths = [Path(path) for path in fingerprints]
-    found = Repeated(**substring.find_repeated(paths, *key_range(part, parts), out))
-    task.record.state(found)
-    task.publish(out, "repeated", found.repeated)
-
-
-def write_windows(task: Attempt[SubstringSlice], shard: DocumentFile, repeated: list[str]) -> None:
-    out = task.scratch / "windows.run"
-    paths = [Path(path) for path in repeated]
-    windows = Windows(
-        **substring.map_windows(task.settings.substring, Path(shard.path), shard.first_row, paths, out)
-    )
-    task.record.state(windows)
-    for number in range(windows.files):
-        task.publish(out.with_suffix(f".{number}"), "windows")
-
-
-def find_cuts(task: Attempt[SubstringSlice], part: int, parts: int, windows: list[str]) -> None:
-    out = task.scratch / "cuts.run"
-    paths = [Path(path) for path in windows]
-    cuts = Cuts(**substring.find_cuts(paths, *key_range(part, parts), out))
-    task.record.state(cuts)
-    task.publish(out, "cuts", cuts.repeats)
-
-
-def apply_shard(task: Attempt[SubstringSlice], shard: DocumentFile, cuts: list[str]) -> None:
-    batches = substring.apply_substring(
-        task.settings.substring, Path(shard.path), shard.first_row, [Path(path) for path in cuts]
-    )
-    write_applied(task, shard, batches, CUTS)
+    done = yield from FRAME.over(job)
+    return SubstringFacts(Cuts.total(done.passes[-1]).repeats, replaced_files=done.replaced_files)
