@@ -9,7 +9,7 @@ nothing passes through memory as a whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,31 @@ def read_range(runs: Sequence[SortedRun], low: int, high: int, names: Sequence[s
         name: concat([run.columns[name][span] for run, span in zip(runs, spans, strict=True)])
         for name in names
     }
+
+
+def key_slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cut [low, high) into ranges of keys that hold `most` records of all runs together, or one key that
+    holds more: what a task that may not read all at once reads by turns."""
+    while low < high:
+        starts = [run.position(low) for run in runs]
+
+        def records(end: int, starts: Sequence[int] = starts) -> int:
+            return sum(run.position(end) - start for run, start in zip(runs, starts, strict=True))
+
+        if not (left := records(high)):
+            return
+        if left <= most:
+            yield low, high
+            return
+        # The least end with more than `most` before it: up to it, or that one key alone.
+        first = min(int(run.key[at]) for run, at in zip(runs, starts, strict=True) if at < len(run))
+        below, above = first, high
+        while above - below > 1:
+            middle = (below + above) // 2
+            below, above = (middle, above) if records(middle) <= most else (below, middle)
+        end = max(below, first + 1)
+        yield low, end
+        low = end
 
 
 def concat(arrays: Sequence[npt.NDArray]) -> npt.NDArray:

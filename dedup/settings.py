@@ -281,6 +281,40 @@ class SubstringSettings(_Settings):
     )
 
 
+class PassageSettings(_Settings):
+    """Fuzzy substrings (Olmo 3's last stage): passages that occurred before, in the order of ids, but for a
+    few changed words, are cut."""
+
+    min_bytes: int = Field(500, ge=50, description="bytes of a passage that must recur (Olmo 3: 500)")
+    max_edit_fraction: float = Field(
+        0.2,
+        gt=0,
+        le=0.5,
+        description="a smaller share of a passage's words is replaced, inserted or deleted",
+    )
+    max_gap_words: int = Field(
+        8, ge=1, le=64, description="so many changed words in a row, net of equal ones, end a passage"
+    )
+    max_links: int = Field(
+        3,
+        ge=1,
+        le=64,
+        description="earlier documents that a place is linked to by one seed, first ones first",
+    )
+    max_sources: int = Field(
+        4, ge=1, le=64, description="earlier passages that one is compared with, those that share most first"
+    )
+    scope: str = Field(
+        "all", min_length=1, description="compare within: `all`, `source`, or the name of any column"
+    )
+    min_characters: int = Field(
+        1, ge=0, description="a document left with fewer characters, ends cut, is removed"
+    )
+    memory_bytes: int = Field(
+        1_000_000_000, ge=1 << 24, description="what no task holds of seeds, links and words"
+    )
+
+
 class ContainedSettings(_Settings):
     """DCLM's Bloom filter of n-grams (BFF, `--remove-type old-both`), exactly: paragraphs, and documents,
     most of whose n-grams earlier documents hold."""
@@ -393,6 +427,9 @@ class DedupSettings(_Settings):
     )
     substring: SubstringSettings | None = Field(
         None, description="substrings of 50 words and more; off by default"
+    )
+    passages: PassageSettings | None = Field(
+        None, description="passages of 500 bytes and more, but for small changes; off by default"
     )
     decontaminate: DecontaminateSettings | None = Field(None, description="overlap with benchmark files")
 

@@ -104,7 +104,7 @@ def map_windows(
     count, files, row = 0, 0, first_row
     for table in read_batches(path, ["id", "text"]):
         windows = _windows(settings, table["text"])
-        chosen = np.flatnonzero(_among(known, windows.fingerprint))
+        chosen = np.flatnonzero(among(known, windows.fingerprint))
         doc = windows.doc[chosen]
         id_high, id_low = split_ids(table["id"])
         columns = (
@@ -125,7 +125,7 @@ def _flush(waiting: Sequence[Columns], out: Path, files: int) -> int:
     return files + 1
 
 
-def _among(known: Sequence[SortedRun], keys: Numbers) -> npt.NDArray[np.bool_]:
+def among(known: Sequence[SortedRun], keys: Numbers) -> npt.NDArray[np.bool_]:
     """Say which keys are in one of some runs of rising ranges."""
     distinct, place = np.unique(keys, return_inverse=True)
     found = np.zeros(len(distinct), bool)

@@ -65,7 +65,8 @@ def _recipes(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every stage with kernels once: extraction and deduplication, tokens and mixture, and each preset."""
     blocks = {"extract": {"extractor": "blocks"}}
     dedup: dict[str, Any] = {
-        name: {} for name in ("url", "exact", "fuzzy", "lines", "paragraphs", "spans", "substring")
+        name: {}
+        for name in ("url", "exact", "fuzzy", "lines", "paragraphs", "spans", "substring", "passages")
     }
     yield "dedup", {**blocks, "dedup": dedup}
     yield "tokens", {**blocks, "tokenizer": {"vocab_size": 320}, "mix": {"heldout_fraction": 0.1}}

@@ -20,7 +20,8 @@ class Tallies(Facts):
 
 @dataclass(frozen=True, slots=True)
 class Shown(Facts):
-    """What of a task's clusters and pairs the page shows, chosen by hash; ids of bounded documents."""
+    """What of a task's clusters, and of its pairs by their outcome, the page shows, chosen by hash; ids of
+    bounded documents."""
 
     clusters: list[dict[str, Any]] | None = None
     pairs: dict[str, list[dict[str, Any]]] | None = None

@@ -16,6 +16,7 @@ from gristmill.dedup.settings import (
     FuzzySettings,
     LineSettings,
     ParagraphSettings,
+    PassageSettings,
     PieceSettings,
     SpanSettings,
     SubstringSettings,
@@ -45,6 +46,11 @@ class PiecesSlice(Slice):
 
 class SubstringSlice(Slice):
     substring: SubstringSettings
+    keep_removed: KeepRemoved
+
+
+class PassageSlice(Slice):
+    passages: PassageSettings
     keep_removed: KeepRemoved
 
 
@@ -100,6 +106,18 @@ class SubstringFacts(StepFacts):
 
 
 @dataclass(frozen=True, slots=True)
+class PassageFacts(StepFacts):
+    """Seeds of all documents, those whose key is repeated, links between places that share one, chains of
+    links that were aligned, and those left out for others of the same place that share more."""
+
+    seeds: int = 0
+    repeated_seeds: int = 0
+    links: int = 0
+    chains: int = 0
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ContainedFacts(StepFacts):
     """N-grams of all documents, and those that an earlier place holds."""
 
@@ -120,6 +138,7 @@ class DecontaminateFacts(StepFacts):
 
 
 _PHASES = "gristmill.pipeline.phases"
+_CUTS = ("gristmill.pipeline.report.cuts:cuts_section",)
 _REPORT = ("gristmill.pipeline.report.duplicates:duplicates_section",)
 EXACT = StageKind(
     "dedup-exact",
@@ -154,6 +173,7 @@ PIECES = StageKind(
     libraries=(*KERNELS, *DEDUP),
     label="pieces cut",
     books="texts",
+    report=_CUTS,
 )
 SUBSTRING = StageKind(
     "dedup-substring",
@@ -164,6 +184,18 @@ SUBSTRING = StageKind(
     libraries=(*KERNELS, *DEDUP),
     label="substrings cut",
     books="texts",
+    report=_CUTS,
+)
+PASSAGES = StageKind(
+    "dedup-passages",
+    PassageSlice,
+    f"{_PHASES}.dedup.passages:passages_stage",
+    version=1,
+    facts=PassageFacts,
+    libraries=(*KERNELS, *DEDUP),
+    label="passages cut",
+    books="texts",
+    report=_CUTS,
 )
 CONTAINED = StageKind(
     "dedup-ngrams",
@@ -173,6 +205,7 @@ CONTAINED = StageKind(
     libraries=(*KERNELS, *DEDUP),
     label="n-grams cut",
     books="texts",
+    report=_CUTS,
     facts=ContainedFacts,
 )
 DECONTAMINATE = StageKind(
@@ -194,6 +227,7 @@ _KINDS: dict[type[BaseModel], tuple[StageKind, str]] = {
     ParagraphSettings: (PIECES, "pieces"),
     SpanSettings: (PIECES, "pieces"),
     SubstringSettings: (SUBSTRING, "substring"),
+    PassageSettings: (PASSAGES, "passages"),
     ContainedSettings: (CONTAINED, "ngrams"),
     DecontaminateSettings: (DECONTAMINATE, "decontaminate"),
 }
@@ -243,7 +277,7 @@ SECTIONS = (
         DedupSettings,
         plan,
         order=30,
-        kinds=(EXACT, FUZZY, PIECES, CONTAINED, SUBSTRING, DECONTAMINATE),
+        kinds=(EXACT, FUZZY, PIECES, CONTAINED, SUBSTRING, PASSAGES, DECONTAMINATE),
         default=DedupSettings(),
         listed=True,
     ),

@@ -30,8 +30,8 @@ def dedup(
         str | None,
         typer.Option(
             help=(
-                "Of url, exact, fuzzy, lines, paragraphs, spans, substring; run in this order. exact,fuzzy"
-                " when unset."
+                "Of url, exact, fuzzy, lines, paragraphs, spans, substring, passages; run in this order."
+                " exact,fuzzy when unset."
             ),
             show_default=False,
         ),
@@ -113,6 +113,7 @@ def _sections(
         "fuzzy": fuzzy,
         **{name: _given(scope=scope) for name in ("lines", "paragraphs", "spans")},
         "substring": {},
+        "passages": _given(scope=scope),
     }
     asked = [name.strip() for name in stages.split(",") if name.strip()]
     for name in asked:

@@ -50,14 +50,20 @@ def test_every_stage_can_be_asked_for_by_name(tmp_path: Path, app: typer.Typer) 
         ["One says this. Two says that. Three is quiet.\nA footer.", "Another page.\nA footer."],
     )
     quiz = write(tmp_path / "quiz.jsonl", [" ".join(page(5, 20))])
-    stages = ["--stages", "url,exact,fuzzy,lines,paragraphs,spans,substring", "--decontaminate", quiz]
+    stages = [
+        "--stages",
+        "url,exact,fuzzy,lines,paragraphs,spans,substring,passages",
+        "--decontaminate",
+        quiz,
+    ]
     done = CliRunner().invoke(
         app,
         ["dedup", path, "--out", str(tmp_path / "out"), *stages, "--engine", "inline", "--quiet", "--json"],
     )
     assert done.exit_code == 0, done.output
     names = [row["step"].removeprefix("dedup-") for row in json.loads(done.stdout)["steps"]][1:]
-    assert names == ["url", "exact", "fuzzy", "lines", "paragraphs", "spans", "substring", "decontaminate"]
+    cuts = ["lines", "paragraphs", "spans", "substring", "passages"]
+    assert names == ["url", "exact", "fuzzy", *cuts, "decontaminate"]
 
 
 def test_an_unknown_stage_and_an_index_without_fuzzy_are_refused(tmp_path: Path, app: typer.Typer) -> None:

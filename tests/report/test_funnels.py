@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from gristmill.parquet import read_parquet
 from gristmill.pipeline.cli import main
+from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.report.page import write_report
@@ -89,9 +91,25 @@ def test_decontamination_is_a_level_with_its_rule(inputs: Path, capsys: pytest.C
 
 
 def test_substrings_and_pieces_are_levels(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = run("cut", dedup={"exact": {}, "lines": {}, "paragraphs": {}, "substring": {"min_bytes": 100}})
+    cuts = {"lines": {}, "paragraphs": {}, "substring": {"min_bytes": 100}, "passages": {"min_bytes": 100}}
+    out = run("cut", dedup={"exact": {}, **cuts})
     names = [name for name, *_ in funnels_agree(out, capsys)]
-    assert names == ["extracted", "exact dedup", "pieces cut", "substrings cut"]
+    assert names == ["extracted", "exact dedup", "pieces cut", "substrings cut", "passages cut"]
+
+
+def test_the_page_and_why_say_what_was_cut_and_who_holds_it(
+    inputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run("cut", dedup={"passages": {"min_bytes": 100}})
+    page = write_report(out, out / "page.html").read_text()
+    assert "2 ranges were cut out of 2 documents" in page
+    (path,) = finished_steps(out)["dedup-passages"].paths("decisions")
+    decisions = read_parquet(path).to_pylist()
+    (holder,) = {row["kept_in"][0].hex() for row in decisions if row["edits"]}
+    assert page.count(f"<code>{holder}</code>") == 2
+    cut = next(row["id"] for row in decisions if row["edits"])
+    life = look_up(out, cut.hex())
+    assert life.events[-1].facts["kept_in"] == holder and len(life.events[-1].edits) == 1
 
 
 def test_a_recut_begins_with_the_documents_it_decides_on(

@@ -16,7 +16,7 @@ from gristmill.dedup.decisions import Applied
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import DecontaminateSettings, FuzzySettings
 from gristmill.document import DOCUMENT, document_id
-from gristmill.pipeline.phases.dedup import contained, exact, pieces, substring
+from gristmill.pipeline.phases.dedup import contained, exact, passages, pieces, substring
 from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges
 
 
@@ -94,6 +94,7 @@ run_exact = functools.partial(run_frame, exact.FRAME)
 run_pieces = functools.partial(run_frame, pieces.FRAME)
 run_contained = functools.partial(run_frame, contained.FRAME)
 run_substring = functools.partial(run_frame, substring.FRAME)
+run_passages = functools.partial(run_frame, passages.FRAME)
 
 
 def run_fuzzy(settings: FuzzySettings, shards: Sequence[tuple[Path, int]], scratch: Path) -> Outcome:

@@ -291,6 +291,8 @@ def _reason(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spelled(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(str(_spelled(each)) for each in value)
     return value.hex() if isinstance(value, bytes) else value
 
 

@@ -17,6 +17,7 @@ from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.dedup.samples import (
     ClusterObserver,
+    CutObserver,
     Largest,
 )
 from gristmill.pipeline.phases.shuffle import (
@@ -38,19 +39,24 @@ def write_applied(
     names = {field.name for field in carried}
     before = [field for field in extra_fields(Path(shard.path)) if field.name not in names]
     outcomes = Outcomes(task, shard.source, [*before, *carried], sides={"decisions": decisions})
-    cut = "deleted_bytes" in decisions.names
+    cuts = CutObserver(task.seed) if "deleted_bytes" in decisions.names else None
     for applied in batches:
         kept, removed = applied.kept, applied.removed
         if clusters:
             clusters.see(applied.decisions, both(applied))
             kept, removed = (with_clusters(part, applied.decisions) for part in (kept, removed))
-        deleted = int(pc.sum(applied.decisions["deleted_bytes"]).as_py() or 0) if cut else 0
+        deleted = 0
+        if cuts:
+            cuts.see(applied.decisions)
+            deleted = int(pc.sum(applied.decisions["deleted_bytes"]).as_py() or 0)
         read = (applied.decisions.num_rows, applied.bytes_in)
         outcomes.take(read, kept, removed, deleted_bytes=deleted)
         outcomes.note("decisions", applied.decisions)
     outcomes.publish()
     if clusters:
         clusters.into(task.record)
+    if cuts:
+        cuts.into(task.record)
 
 
 def with_clusters(documents: pa.Table, decisions: pa.Table) -> pa.Table:

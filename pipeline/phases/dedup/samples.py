@@ -1,5 +1,5 @@
-"""What deduplication found, for a task's record: cluster sizes, similarities, and clusters and pairs chosen
-by hash."""
+"""What deduplication found, for a task's record: cluster sizes, similarities, lengths of what is cut, and
+clusters and pairs chosen by hash."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ JACCARD_BINS = [round(step / 50, 2) for step in range(51)]
 CLUSTERS, MEMBERS = 6, 4  # clusters kept in every record, and members of each
 SNIPPET_CHARACTERS = 2500
 BOUNDED = pa.schema([pa.field("id", pa.binary(16), nullable=False)])
+CUT_BINS = [0, *(2**power for power in range(5, 21))]  # bytes of a range that is cut
 PAIRS = 8  # compared pairs kept in every record, of the accepted and of the rejected
 
 
@@ -62,6 +63,49 @@ class ComparedPairs(Counts):
     pairs_accepted: int = 0
     pairs_rejected: int = 0
     pairs_unread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CutRanges(Counts):
+    """Documents of which something is cut and that stay, and the ranges cut out of them."""
+
+    documents_cut: int = 0
+    ranges_cut: int = 0
+
+
+class CutObserver:
+    """Collect, over the tables of one task, how much is cut out of documents; where the documents that hold
+    what is cut are named, some pairs chosen by hash."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.sizes = np.zeros(len(CUT_BINS), np.int64)
+        self.documents = 0
+        self._pairs: list[dict[str, Any]] = []
+
+    def see(self, decisions: pa.Table) -> None:
+        edited = decisions.filter(pc.equal(decisions["decision"], "edited"))
+        self.documents += len(edited)
+        edits = pc.list_flatten(edited["edits"])
+        size = pc.subtract(pc.struct_field(edits, "end"), pc.struct_field(edits, "start")).to_numpy()
+        self.sizes += np.bincount(np.searchsorted(CUT_BINS, size, "right") - 1, minlength=len(CUT_BINS))
+        if "kept_in" in decisions.column_names and len(edited):
+            self._sample(edited)
+
+    def into(self, record: TaskRecord) -> None:
+        record.histograms["cut_bytes"] = {"bins": CUT_BINS, "ranges": self.sizes.tolist()}
+        record.state(CutRanges(self.documents, int(self.sizes.sum())))
+        if self._pairs:
+            record.state(Shown(pairs={"cut": self._pairs}))
+
+    def _sample(self, edited: pa.Table) -> None:
+        hashes = keyed_hash(self.seed, "cut", edited["id"].combine_chunks())
+        for row in np.argsort(hashes, kind="stable")[:PAIRS].tolist():
+            one = edited.slice(row, 1).to_pylist()[0]
+            edit, holder = one["edits"][0], one["kept_in"][0]
+            pair = {"id": one["id"].hex(), "kept_id": holder.hex(), **edit, "hash": int(hashes[row])}
+            self._pairs.append(pair)
+        self._pairs = heapq.nsmallest(PAIRS, self._pairs, key=lambda pair: (pair["hash"], pair["id"]))
 
 
 class ClusterObserver:
