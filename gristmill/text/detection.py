@@ -58,11 +58,17 @@ def detect_batch(texts: pa.LargeStringArray) -> tuple[list[str | None], npt.NDAr
     (NaN where there is none)."""
     import numpy as np
 
-    data = memoryview(texts.buffers()[2] or b"").cast("B")
-    offsets = np.frombuffer(texts.buffers()[1], np.int64)[
-        texts.offset : texts.offset + len(texts) + 1
-    ].tolist()
-    found = [_of_pieces(_pieces(data[start:end])) for start, end in pairwise(offsets)]
+    from gristmill.text.pieces import cut_pieces  # a kernel: detecting one text needs none
+    from gristmill.text.words import text_spans
+
+    starts, stops, whole = text_spans(texts)
+    places = (np.ascontiguousarray(starts), np.ascontiguousarray(stops))
+    firsts, lasts, ends = (each.tolist() for each in cut_pieces(whole, *places, _PIECE_BYTES, _NUM_PIECES))
+    data = memoryview(whole)
+    found = [
+        _of_pieces([str(data[firsts[number] : lasts[number]], "utf-8") for number in range(first, last)])
+        for first, last in pairwise(ends)
+    ]
     shares = np.array([np.nan if share is None else share for _, share in found], np.float64)
     return [code for code, _ in found], shares
 
@@ -101,16 +107,20 @@ def _of_pieces(pieces: list[str]) -> Found:
         return _by_cld2(text, is_plain=True) if pycld2 is not None else _by_resiliparse(text)
     votes: dict[str, float] = {}
     characters: dict[str, int] = {}
+    details = eldc.detect_details
     for piece in pieces:
-        result = eldc.detect_details(piece)
+        result = details(piece)
         if result.reliable:
-            code = result.language
-            characters[code] = characters.get(code, 0) + len(piece)
-            votes[code] = votes.get(code, 0.0) + len(piece) * result.scores[code]
+            code, size = result.language, len(piece)
+            characters[code] = characters.get(code, 0) + size
+            votes[code] = votes.get(code, 0.0) + size * result.scores[code]
     if not characters:
         return _by_cld2("\n".join(pieces), is_plain=True) if pycld2 is not None else (None, None)
-    code = max(characters, key=lambda key: (characters[key], key))
-    told = sum(characters.values())
+    if len(characters) == 1:
+        ((code, told),) = characters.items()
+    else:
+        code = max(characters, key=lambda key: (characters[key], key))
+        told = sum(characters.values())
     share = characters[code] / told
     is_sure = votes[code] >= _SURE_OF.get(code, _SURE) * characters[code] and 2 * told >= sum(
         map(len, pieces)

@@ -6,6 +6,8 @@ CLD2 says `iw`, `jw` and `zh-Hant`, lid.176 `he`, `jv` and `zh`, GlotLID and NLL
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 # Codes withdrawn from ISO 639-1 or never in it, by what stands for them now.
 _RENAMED = {"iw": "he", "jw": "jv", "in": "id", "ji": "yi", "mo": "ro", "sh": "sr", "nb": "no", "tl": "fil"}
 _NONE = frozenset(("un", "und", "unknown", "xxx", "zxx", "mis", "mul", ""))
@@ -30,6 +32,7 @@ _PARTS = _THREE_AND_TWO.split()
 _TWO_OF_THREE = dict(zip(_PARTS[::2], _PARTS[1::2], strict=True))
 
 
+@lru_cache(maxsize=4096)
 def language_code(said: str | None) -> str | None:
     """Return the one code for what a detector says, without its script; None for no language."""
     code = (said or "").removeprefix("__label__").replace("_", "-").partition("-")[0].lower()

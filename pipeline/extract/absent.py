@@ -9,6 +9,7 @@ from typing import Any
 from gristmill.facts import Facts
 from gristmill.pipeline.sources.record import Record
 from gristmill.pipeline.sources.rows import spell_columns
+from gristmill.pipeline.sources.text_rows import TextRows
 
 _MOST_NAMED = 12
 
@@ -40,6 +41,14 @@ class AbsentColumns:
         elif self._absent:
             lacking = self._lacking(record)
             self._absent = [name for name in self._absent if name in lacking]
+
+    def see_rows(self, rows: TextRows) -> None:
+        """Take note of rows by columns."""
+        self._seen += len(rows)
+        if self._absent is None:
+            self._absent, self._there = list(rows.absent), rows.there
+        elif self._absent:
+            self._absent = [name for name in self._absent if name in rows.absent]
 
     def facts(self) -> Absent:
         """For the shard's record; none where nothing is absent."""

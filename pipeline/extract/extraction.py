@@ -20,26 +20,38 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from gristmill.document import FAILED as FAILED_SCHEMA
-from gristmill.document import document_schema, removed_schema
+from gristmill.document import document_schema, removed_schema, text_bytes
+from gristmill.index import own_keys
 from gristmill.ledger import Books
 from gristmill.pipeline.extract.absent import AbsentColumns
+from gristmill.pipeline.extract.by_columns import (
+    KeysSeen,
+    Leaving,
+    broken_or_short,
+    document_table,
+    removed_table,
+    row_keys,
+)
 from gristmill.pipeline.extract.child import Child, kept_child
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, REMOVED, Page
-from gristmill.pipeline.extract.gates import Removal, make_gates
+from gristmill.pipeline.extract.gates import Removal, make_gates, make_url_gate
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.statements import COLUMNS, of_head, together
 from gristmill.pipeline.extract.tables import Tables
 from gristmill.pipeline.sources.broken import broken_fraction
-from gristmill.pipeline.sources.read import read_records
+from gristmill.pipeline.sources.read import read_items
 from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record
 from gristmill.pipeline.sources.settings import SourceSettings
+from gristmill.pipeline.sources.text_rows import TextRows
 from gristmill.text.detection import detect
 
 _BATCH_PAGES = 64
 _BATCH_BYTES = 8 << 20
+REPEATED = "input.repeated_record"
 
 
 def documents_schema(source: SourceSettings) -> pa.Schema:
@@ -76,14 +88,18 @@ class Extraction:
             settings,
             loader,
         )
-        self._gate = make_gates(settings)
+        self._gate, self._url_gate = make_gates(settings), make_url_gate(settings)
         self._statements = any(name in COLUMNS for name in source.passthrough)
-        self._seen: set[str] = set()  # keys: of one source, equal keys are equal ids
-        self.has_equal_rows = False  # rows without a key of their own, of one text and URL
+        self._seen = KeysSeen()  # of one source, equal keys are equal ids
         self.books = Books()
         self.ends: list[RangeEnd] = []
         self.counts: Counter[str] = Counter()
         self.absent = AbsentColumns(source.passthrough)
+
+    @property
+    def has_equal_rows(self) -> bool:
+        """Whether there are rows without a key of their own, of one text and URL."""
+        return self._seen.has_equal_rows
 
     def __iter__(self) -> Iterator[ExtractBatch]:
         schema = documents_schema(self._source)
@@ -91,19 +107,29 @@ class Extraction:
         metadata = any(name.startswith("page.") and name not in COLUMNS for name in self._source.passthrough)
         with kept_child(self._settings, metadata, self._loader, self._statements) as child:
             for records in self._batches(tables):
+                if isinstance(records, TextRows):
+                    if not tables.is_empty:
+                        yield ExtractBatch(*tables.flush())
+                    yield self._by_columns(records, schema)
+                    continue
                 self._extract(records, child, tables)
                 if tables.is_full:
                     yield ExtractBatch(*tables.flush())
             self.counts.update({f"note.{name}": num for name, num in sorted(tables.notes.items())})
             yield ExtractBatch(*tables.flush())
 
-    def _batches(self, tables: Tables) -> Iterator[list[Record]]:
-        """Yield records that passed the gates, a batch at a time; everything else goes to the books and
-        tables at once."""
+    def _batches(self, tables: Tables) -> Iterator[list[Record] | TextRows]:
+        """Yield records that passed the gates, a batch at a time, and rows by columns; everything else goes
+        to the books and tables at once."""
         batch: list[Record] = []
         num_bytes = 0
-        for item in read_records(self._shard, self._source):
+        for item in read_items(self._shard, self._source):
             match item:
+                case TextRows():
+                    if batch:
+                        yield batch
+                        batch, num_bytes = [], 0
+                    yield item
                 case Record():
                     self._enter(item.payload_bytes)
                     self.absent.see(item)
@@ -124,12 +150,9 @@ class Extraction:
         yield batch
 
     def _passes(self, record: Record, tables: Tables) -> bool:
-        if record.key in self._seen:
-            if record.has_own_key:
-                self._remove(record, Removal("input.repeated_record"), tables)
-                return False
-            self.has_equal_rows = True
-        self._seen.add(record.key)
+        if self._seen.again(record.key, is_own=record.has_own_key):
+            self._remove(record, Removal(REPEATED), tables)
+            return False
         if record.notes:
             self.counts.update(f"note.{name}" for name in record.notes)
         if removal := self._gate(record):
@@ -140,6 +163,41 @@ class Extraction:
             self._fail(record, "too_large", message, tables)
             return False
         return True
+
+    def _by_columns(self, rows: TextRows, schema: pa.Schema) -> ExtractBatch:
+        """Turn plain rows into documents: what `_passes` and `_keep` do with records, in their order."""
+        self._enter(int(rows.payload_bytes.sum()), len(rows))
+        self.absent.see_rows(rows)
+        own = rows.own_ids.is_valid()
+        keys = row_keys(rows)
+        leaving = {row: Leaving(row, REPEATED) for row in self._seen.again_among(keys, own)}
+        if self._url_gate is not None:
+            for row, url in enumerate(rows.urls.to_pylist()):
+                if row not in leaving and (removal := self._url_gate(url)):
+                    leaving[row] = Leaving(row, removal.rule, removal.value, removal.bound)
+        for found in broken_or_short(
+            rows.texts, self._settings.max_broken_fraction, self._settings.min_text_bytes
+        ):
+            leaving.setdefault(found.row, found)
+        stays = np.ones(len(rows), bool)
+        stays[list(leaving)] = False
+        gone = [leaving[row] for row in sorted(leaving)]
+        for each in gone:
+            self.books.by_rule_first[each.rule] += 1
+            self.books.by_rule_any[each.rule] += 1
+        passed = self._source.passthrough
+        documents = document_table(rows, keys, self._name, schema, stays, passed)
+        removed = removed_table(rows, keys, gone, self._name, removed_schema(schema), passed)
+        kept_bytes = int(rows.payload_bytes[stays].sum())
+        self._leave("kept", kept_bytes, documents.num_rows)
+        if gone:
+            self._leave("removed", int(rows.payload_bytes.sum()) - kept_bytes, len(gone))
+        self.books.created_bytes += text_bytes(documents)
+        own_ids = own_keys(rows.own_ids)
+        kept, left = pa.array(stays), pa.array(~stays)
+        keys_of_own = (own_ids.filter(kept), own_ids.filter(left), pa.nulls(0, pa.binary(16)))
+        are_own = own.filter(kept).to_pylist()
+        return ExtractBatch(documents, removed, FAILED_SCHEMA.empty_table(), keys_of_own, are_own)
 
     def _extract(self, records: list[Record], child: Child, tables: Tables) -> None:
         pages = [_page(record) for record in records if record.payload is not None]
@@ -220,12 +278,12 @@ class Extraction:
         self.books.by_error[failure.error] += 1
         tables.fail(failure)
 
-    def _enter(self, num_bytes: int) -> None:
-        self.books.items_in += 1
+    def _enter(self, num_bytes: int, num: int = 1) -> None:
+        self.books.items_in += num
         self.books.bytes_in += num_bytes
 
-    def _leave(self, outlet: str, num_bytes: int) -> None:
-        self.books.items_out[outlet] += 1
+    def _leave(self, outlet: str, num_bytes: int, num: int = 1) -> None:
+        self.books.items_out[outlet] += num
         self.books.bytes_out[outlet] += num_bytes
 
 

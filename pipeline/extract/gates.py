@@ -33,21 +33,31 @@ class Removal:
 Gate = Callable[[Record], Removal | None]
 
 
+def make_url_gate(settings: ExtractSettings) -> Callable[[str | None], Removal | None] | None:
+    """Return the gates that look at URLs alone; None where the settings block none."""
+    if not (settings.block_urls or settings.block_domains):
+        return None
+    blocked = re.compile("|".join(f"(?:{pattern})" for pattern in settings.block_urls))
+    domains = tuple(f".{domain.lower().strip('.')}" for domain in settings.block_domains)
+
+    def gate(url: str | None) -> Removal | None:
+        if settings.block_urls and url and blocked.search(url):
+            return Removal("extract.url")
+        if domains and f".{host_of(url)}".endswith(domains):
+            return Removal("extract.domain")
+        return None
+
+    return gate
+
+
 def make_gates(settings: ExtractSettings) -> Gate:
     """Return the gates in order as one function: None lets a page through."""
     statuses, content_types = frozenset(settings.statuses), frozenset(settings.content_types)
-    blocked = (
-        re.compile("|".join(f"(?:{pattern})" for pattern in settings.block_urls))
-        if settings.block_urls
-        else None
-    )
-    domains = tuple(f".{domain.lower().strip('.')}" for domain in settings.block_domains)
+    by_url = make_url_gate(settings)
 
     def gate(record: Record) -> Removal | None:
-        if blocked and record.url and blocked.search(record.url):
-            return Removal("extract.url")
-        if domains and f".{host_of(record.url)}".endswith(domains):
-            return Removal("extract.domain")
+        if by_url and (removal := by_url(record.url)):
+            return removal
         if record.status is not None and record.status not in statuses:
             return Removal(
                 "extract.status", record.status, settings.statuses[0] if len(settings.statuses) == 1 else None

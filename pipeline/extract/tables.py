@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from gristmill.index import own_keys
+from gristmill.pipeline.extract.dates import milliseconds
 from gristmill.pipeline.extract.gates import Removal
 from gristmill.pipeline.sources.record import Failure, Origin, Record
 from gristmill.pipeline.sources.settings import stored_name
@@ -18,7 +18,6 @@ from gristmill.text.digests import digest16_rows
 
 _FULL_ROWS = 2048
 _FULL_BYTES = 16 << 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # Documents, removed, failed; of each the keys of its rows' own ids; whether each document has its own key.
@@ -43,6 +42,10 @@ class Tables:
         }
         self.notes: Counter[str] = Counter()  # values that a pass-through column could not hold
         self._clear()
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self._rows)
 
     @property
     def is_full(self) -> bool:
@@ -172,24 +175,6 @@ def _column(name: str, record: Record, said: Mapping[str, Any]) -> Any:
         "http": record.http_headers,
     }
     return said_by.get(kind, {}).get(key)
-
-
-def milliseconds(date: str | None) -> int | None:
-    """Parse a date as sources write them, into milliseconds since 1970; None where it is not one.
-
-    ISO 8601, `20240131123000`, seconds or milliseconds since 1970. What names no time zone is UTC.
-    """
-    if not date:
-        return None
-    try:
-        if date.isdecimal() and len(date) in (10, 13):
-            return int(date) * (1000 if len(date) == 10 else 1)
-        compact = date.isdecimal() and len(date) == 14
-        parsed = datetime.strptime(date, "%Y%m%d%H%M%S") if compact else datetime.fromisoformat(date.strip())
-        elapsed = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) - _EPOCH
-    except (ValueError, OverflowError):
-        return None
-    return (elapsed.days * 86_400 + elapsed.seconds) * 1000 + elapsed.microseconds // 1000
 
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {

@@ -118,4 +118,4 @@ class RangeEnd:
     next: int
 
 
-Item = Record | NotDocument | Failure | RangeEnd
+Item = Record | NotDocument | Failure | RangeEnd  # beside `text_rows.TextRows`, from formats with columns

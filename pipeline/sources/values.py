@@ -82,7 +82,7 @@ def as_int64(value: Any) -> int | None:
         value = int(number)
     if not isinstance(value, int):
         return None
-    whole: int = value
+    whole = int(value)  # a truth value is 0 or 1: Arrow takes none among integers
     return whole if -_MAX_INT64 - 1 <= whole <= _MAX_INT64 else None
 
 

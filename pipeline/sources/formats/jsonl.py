@@ -17,13 +17,16 @@ from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, 
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import NOTHING_STARTS, Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import RowReader
+from gristmill.pipeline.sources.text_rows import TextRows, interleaved
 from gristmill.pipeline.sources.values import exact_integer, exact_number, holds_float
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
+    from gristmill.pipeline.sources.json_columns import JsonColumns
     from gristmill.pipeline.sources.settings import SourceSettings
 
 _PIECE_BYTES = 1 << 20
+_BLOCK_BYTES = 4 << 20
 _START = re.compile(rb"\s*[{\[]")
 _HEAD_BYTES = 1 << 12
 # An array of objects, or an object whose first key begins on a line of its own.
@@ -36,7 +39,7 @@ _PRETTY = (
 )
 
 
-def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item | TextRows]:
     """Yield the rows that start in a range, then its `RangeEnd`; a compressed file is one range."""
     if window.size == 0:
         yield Failure("empty_file", "the file has no bytes", Origin(source.shown, 0, 0), 0)
@@ -66,7 +69,8 @@ def read_jsonl(window: ByteWindow, source: InputRange, settings: SourceSettings)
             while piece := members.read():
                 yield from lines.feed(piece)
         except Damaged as damage:
-            # What is pending was cut; whole lines before it are already out.
+            # What is pending was cut; whole lines before it are given out first.
+            yield from lines.take_whole()
             lost_from = members.offset
             end = members.resync(members.behind_damage(lost_from, window.size))
             lines.drop()
@@ -82,7 +86,9 @@ def _first_bytes(window: ByteWindow, path: str) -> bytes:
         return b""  # for the readers below to say
 
 
-def _read_array(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def _read_array(
+    window: ByteWindow, source: InputRange, settings: SourceSettings
+) -> Iterator[Item | TextRows]:
     """The elements of one array are rows; they belong to the range in which the file begins."""
     if source.start == 0:
         lines, elements = _Lines(settings, source.shown, 0), Elements(settings.max_record_bytes)
@@ -104,7 +110,9 @@ def _read_array(window: ByteWindow, source: InputRange, settings: SourceSettings
     yield RangeEnd(source.shown, source.start, source.end, whole, whole if source.start else window.size)
 
 
-def _read_plain(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def _read_plain(
+    window: ByteWindow, source: InputRange, settings: SourceSettings
+) -> Iterator[Item | TextRows]:
     """A range owns the lines that start in it: a line across its end is its own, one across its start is
     not."""
     first = source.start
@@ -131,65 +139,122 @@ def _read_plain(window: ByteWindow, source: InputRange, settings: SourceSettings
 
 
 class _Lines:
-    """Cut bytes into lines and lines into records; `offset` is where the pending line starts."""
+    """Cut bytes into lines and lines into records; `offset` is where what is pending starts.
+
+    Pieces are gathered to blocks of some megabytes, whose whole lines are read by columns where the source's
+    settings allow; a line that is odd is read by itself.
+    """
 
     def __init__(self, settings: SourceSettings, path: str, offset: int) -> None:
         self._settings, self._path, self._offset = settings, path, offset
         self._exact = exact_columns(settings)
         self._reader = RowReader(settings)
+        self._columns: JsonColumns | None = None
         self._pieces: list[bytes] = []
+        self._num_whole = 0  # of the pending bytes, those up to the last line end
         self.pending = 0
         self._skipping = False
+        self._read_any = False
 
     @property
     def at_line_start(self) -> bool:
-        return self.pending == 0
+        return self.pending == self._num_whole and not self._skipping
 
-    def feed(self, data: bytes) -> Iterator[Item]:
-        at = 0
-        while (end := data.find(b"\n", at)) >= 0:
-            line = b"".join([*self._pieces, data[at:end]]) if self._pieces else data[at:end]
-            length = self.pending + end + 1 - at
-            yield from self._line(line, length)
-            self._offset += length
-            self._pieces, self.pending, self._skipping = [], 0, False
-            at = end + 1
-        if at < len(data):
-            self.pending += len(data) - at
-            if self.pending > self._settings.max_record_bytes:
-                self._pieces, self._skipping = [], True
-            else:
-                self._pieces.append(data[at:])
+    def feed(self, data: bytes) -> Iterator[Item | TextRows]:
+        """Take the next bytes; what they complete is given out a block at a time."""
+        if not data:
+            return
+        if self._skipping:
+            end = data.find(b"\n") + 1
+            self.pending += end or len(data)
+            if not end:
+                return
+            yield self._too_large(self._offset, self.pending)
+            self._forget(self.pending)
+            data = data[end:]
+            if not data:
+                return
+        if (end := data.rfind(b"\n") + 1) > 0:
+            self._num_whole = self.pending + end
+        self._pieces.append(data)
+        self.pending += len(data)
+        if self._num_whole >= _BLOCK_BYTES:
+            yield from self.take_whole()
+        if self.pending - self._num_whole > self._settings.max_record_bytes:
+            yield from self.take_whole()
+            self._pieces, self._skipping = [], True
 
-    def finish(self) -> Iterator[Item]:
+    def take_whole(self) -> Iterator[Item | TextRows]:
+        """Give out the whole lines that are pending."""
+        if not self._num_whole:
+            return
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        block = data if self._num_whole == len(data) else data[: self._num_whole]
+        yield from self._block(block)
+        rest = data[len(block) :]
+        self._forget(len(block))
+        self._pieces, self.pending = [rest] if rest else [], len(rest)
+
+    def finish(self) -> Iterator[Item | TextRows]:
         """A last line without a line end counts."""
-        if self.pending:
-            yield from self._line(b"".join(self._pieces), self.pending)
-            self._offset += self.pending
-        self.drop()
+        yield from self.take_whole()
+        if self._skipping:
+            yield self._too_large(self._offset, self.pending)
+        elif self.pending:
+            yield from self._line(b"".join(self._pieces), self._offset, self.pending)
+        self._forget(self.pending)
 
     def drop(self) -> None:
         """Forget the pending line."""
-        self._offset += self.pending
-        self._pieces, self.pending, self._skipping = [], 0, False
+        self._forget(self.pending)
 
     def element(self, offset: int, element: bytes | None) -> Iterator[Item]:
         """Make a record of an element of an array; None stands for one beyond the bound."""
-        self._offset, self._skipping = offset, element is None
-        yield from self._line(element or b"", len(element or b""))
+        if element is None:
+            yield self._too_large(offset, 0)
+        else:
+            yield from self._line(element, offset, len(element))
 
-    def _line(self, line: bytes, length: int) -> Iterator[Item]:
-        origin = Origin(self._path, self._offset, length)
-        if self._skipping:
-            yield Failure(
-                "too_large",
-                f"a line of {length} bytes, more than {self._settings.max_record_bytes}",
-                origin,
-                length,
-            )
+    def _forget(self, num_bytes: int) -> None:
+        self._offset += num_bytes
+        self._pieces, self.pending, self._num_whole, self._skipping = [], 0, 0, False
+
+    def _block(self, block: bytes) -> Iterator[Item | TextRows]:
+        """Read whole lines that begin at `_offset`: by columns, the first line of all and odd ones by
+        themselves."""
+        if self._columns is None:
+            from gristmill.pipeline.sources.json_columns import JsonColumns  # compiled kernels
+
+            self._columns = JsonColumns(self._settings)
+        found = self._columns.read(block, self._path, self._offset)
+        if found is None:
+            at = 0
+            while at < len(block):
+                end = block.find(b"\n", at) + 1
+                yield from self._line(block[at : end - 1], self._offset + at, end - at)
+                at = end
             return
+        rows, odd, starts, stops = found
+        if not self._read_any and not odd.all():
+            odd[odd.argmin()] = self._read_any = True  # it says which columns there are, where one is absent
+
+        def one(number: int) -> Iterator[Item]:
+            start, stop = int(starts[number]), int(stops[number])
+            yield from self._line(block[start:stop], self._offset + start, stop + 1 - start)
+
+        yield from interleaved(rows, odd, one)
+
+    def _too_large(self, offset: int, length: int) -> Failure:
+        message = f"a line of {length} bytes, more than {self._settings.max_record_bytes}"
+        return Failure("too_large", message, Origin(self._path, offset, length), length)
+
+    def _line(self, line: bytes, offset: int, length: int) -> Iterator[Item]:
         if not line.strip():
             return
+        if length > self._settings.max_record_bytes:
+            yield self._too_large(offset, length)
+            return
+        origin = Origin(self._path, offset, length)
         row = parse_row(line, self._exact)
         if isinstance(row, str):
             error, _, message = row.partition(": ")

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.pipeline.sources.arrow_columns import batch_rows, read_batch
 from gristmill.pipeline.sources.arrow_rows import (
     SeekableFile,
     leaves,
-    num_bytes,
     one_line,
     repeated_column,
-    rows_of,
     too_many_rows,
 )
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
 from gristmill.pipeline.sources.rows import RowReader
+from gristmill.pipeline.sources.text_rows import TextRows
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
 
-_BATCH_ROWS = 256
 
-
-def read_parquet(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
+def read_parquet(
+    window: ByteWindow, source: InputRange, settings: SourceSettings
+) -> Iterator[Item | TextRows]:
     """Yield the rows of a range's row groups, then its `RangeEnd`; the origin of a row is its row group and
     row in the file."""
     if window.size == 0:
@@ -57,7 +57,9 @@ def read_parquet(window: ByteWindow, source: InputRange, settings: SourceSetting
     )
 
 
-def _row_group(file: pq.ParquetFile, number: int, path: str, settings: SourceSettings) -> Iterator[Item]:
+def _row_group(
+    file: pq.ParquetFile, number: int, path: str, settings: SourceSettings
+) -> Iterator[Item | TextRows]:
     row = sum(file.metadata.row_group(before).num_rows for before in range(number))
     end = row + file.metadata.row_group(number).num_rows
     names, there = leaves(file.schema_arrow, settings), file.schema_arrow.names
@@ -66,11 +68,11 @@ def _row_group(file: pq.ParquetFile, number: int, path: str, settings: SourceSet
         return
     reader = RowReader(settings)
     try:
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names, use_threads=False):
-            rows: Iterable[dict[str, Any]] = rows_of(batch) if names else [{}] * batch.num_rows
-            for values in rows:
-                yield reader.read(values, Origin(path, row, 1), num_bytes(values), there)
-                row += 1
+        group = file.metadata.row_group(number)
+        most = batch_rows(group.num_rows, group.total_byte_size)
+        for batch in file.iter_batches(most, row_groups=[number], columns=names, use_threads=False):
+            yield from read_batch(batch, row, path, reader, settings, there)
+            row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         message = f"row group {number}: {one_line(error)}"
         yield from _lost_rows("damaged_row_group", message, path, row, end)

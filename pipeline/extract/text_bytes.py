@@ -1,0 +1,49 @@
+"""What the bytes of a column of texts show: how much of each is no text (`sources.broken`, by a kernel)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from numba import types
+
+from gristmill.text.kernel import BYTES, kernel
+from gristmill.text.words import text_spans
+
+_PLACES = types.Array(types.int64, 1, "C", readonly=True)
+_NUMBERS = types.Array(types.float64, 1, "C")
+_FEW = 100  # as in `sources.broken`: texts in which they can be no more than one in a hundred have none
+
+
+def broken_fractions(texts: pa.LargeStringArray) -> npt.NDArray[np.float64]:
+    """Return `broken_fraction` of each text."""
+    starts, stops, data = text_spans(texts)
+    out = np.zeros(len(starts), np.float64)
+    _broken(data, np.ascontiguousarray(starts), np.ascontiguousarray(stops), _FEW, out)
+    return out
+
+
+@kernel(types.void(BYTES, _PLACES, _PLACES, types.int64, _NUMBERS))
+def _broken(data, starts, stops, few, out):  # type: ignore[no-untyped-def]
+    for row in range(len(starts)):
+        start, stop = starts[row], stops[row]
+        controls = 0  # C0 but for tab, line feed, form feed and carriage return; DEL
+        points = 0
+        leads = 0  # bytes C2 and EF, which C1 and U+FFFD begin with
+        for i in range(start, stop):
+            code = data[i]
+            points += (code & 0xC0) != 0x80
+            controls += (code < 32 and code != 9 and code != 10 and code != 12 and code != 13) or code == 127
+            leads += code == 0xC2 or code == 0xEF
+        if controls + leads == 0:
+            continue
+        suspects, broken = controls, controls
+        for i in range(start, stop - 1):
+            if data[i] == 0xC2:
+                suspects += 1
+                broken += data[i + 1] < 0xA0
+            elif data[i] == 0xEF and i + 2 < stop and data[i + 1] == 0xBF and data[i + 2] == 0xBD:
+                suspects += 1
+                broken += 1
+        if suspects * few >= points:
+            out[row] = broken / points
