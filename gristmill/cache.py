@@ -24,6 +24,8 @@ from gristmill.owner import is_tag_gone, tag
 
 _SPARED_SECONDS = 60.0
 _DIGEST = ".sha256"
+_LOW_WATER = 0.95  # of the bound, down to which files go once it is passed
+_LOOKS = 64  # so small a part of what is free is filled between two looks: other processes fill it, too
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FULL_SECONDS, _WAIT_SECONDS = 60.0, 1.0  # how long a full disk is waited for
 
@@ -38,6 +40,7 @@ class Cache:
         self.folder = folder or (Path(chosen) if chosen else own)
         self.max_bytes = max_bytes
         self._checked: dict[Path, tuple[int, ...]] = {}
+        self._unseen = 0.0  # bytes that may be entered before the folder is looked at again
         self._files, self._scratch = self.folder / "files", self.folder / "scratch"
         for place in (self.folder, self._files, self._scratch):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,6 +73,7 @@ class Cache:
         """Take a finished file in under a key."""
         path = self._path(key, name)
         self._note(path, source)
+        size = source.stat().st_size
         try:
             source.replace(path)
         except OSError:  # it lies on another disk
@@ -77,7 +81,7 @@ class Cache:
             shutil.copyfile(source, aside)
             aside.replace(path)
             aside.parent.rmdir()
-        self._evict()
+        self._evict(size)
         return path
 
     def link(self, source: Path, into: Path) -> None:
@@ -128,21 +132,29 @@ class Cache:
     def _path(self, key: str, name: str) -> Path:
         return self._files / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-{name}"
 
-    def _evict(self) -> None:
+    def _evict(self, entered: int) -> None:
+        """Look at the whole folder again once a part of what was free has been filled: to look at each file
+        for every one that is entered would take the longer, the more there are."""
+        self._unseen -= entered
+        if self._unseen > 0:
+            return
         found = []
-        for path in self._files.iterdir():
-            if path.suffix == _DIGEST:
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
+        with os.scandir(self._files) as entries:
+            for entry in entries:
+                if not entry.name.endswith(_DIGEST):
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat()
+                        found.append((status.st_mtime, status.st_size, entry.name))
         total = sum(size for _, size, _ in found)
-        for used, size, path in sorted(found):
-            if total <= self.max_bytes or time.time() - used < _SPARED_SECONDS:
-                return
-            path.unlink(missing_ok=True)
-            _digest_of(path).unlink(missing_ok=True)
-            total -= size
+        if total > self.max_bytes:
+            for used, size, name in sorted(found):
+                if total <= _LOW_WATER * self.max_bytes or time.time() - used < _SPARED_SECONDS:
+                    break
+                path = self._files / name
+                path.unlink(missing_ok=True)
+                _digest_of(path).unlink(missing_ok=True)
+                total -= size
+        self._unseen = max(self.max_bytes - total, (1 - _LOW_WATER) * self.max_bytes) / _LOOKS
 
     def _make_room(self, deadline: float, error: OSError) -> None:
         """Let go of all that no task holds a link to, or wait for tasks to end; raises GristmillError when

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from gristmill.errors import UsageError
 from gristmill.filters.settings import FilterSettings
 from gristmill.pipeline.estimate.phases import Interval, PhaseCost, total
+from gristmill.pipeline.estimate.place import sample_place
 from gristmill.pipeline.estimate.scale_up import Prediction, StepEstimate, estimate, warnings
 from gristmill.pipeline.estimate.schedule import simulate
 from gristmill.pipeline.look.tables import print_table
@@ -35,11 +31,11 @@ def preflight(
     done = [state.step.name for state in states(build_plan(recipe), out) if state.state == "done"]
     recipe, left_out = _without_code(recipe)
     engine = engine_settings(recipe, options)
-    num_cpus = 1 if engine.kind == "inline" else engine.workers or os.cpu_count() or 1
-    with tempfile.TemporaryDirectory(prefix="gristmill-estimate-") as folder:
-        progress = Progress(quiet=options.quiet or options.json)
-        found = estimate(recipe, Path(folder) / "sample", engine, num_cpus, progress, done)
-    said = [*found.notes, *warnings(found.steps, out, psutil.virtual_memory().total, num_cpus)]
+    progress = Progress(quiet=options.quiet or options.json)
+    with sample_place(out, engine, progress.note) as place:
+        found = estimate(recipe, place.folder / "sample", engine, place.num_cpus, progress, done)
+    num_cpus = place.num_cpus
+    said = [*found.notes, *warnings(found.steps, out, int(place.memory_bytes), place.cpus_each)]
     if left_out:
         names = ", ".join(left_out)
         said.append(f"filters that are code of the recipe's own were not run, as if they kept all: {names}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,26 +81,23 @@ def estimate(
     progress: Progress,
     done: Collection[str] = (),
 ) -> Prediction:
-    """Run the sample in `scratch` (removed afterwards) and predict every step, nothing for those that are
-    `done`."""
+    """Run the sample in `scratch` and predict every step, nothing for those that are `done`."""
     samples, sampled = choose_samples(recipe)
     share = sum(part.sample_bytes for part in sampled.values()) / max(
         1, sum(part.total_bytes for part in sampled.values())
     )
     notes: list[str] = []
-    try:
-        result = _run_sample(_of_sample(recipe, share), samples, scratch, engine, progress, notes)
-        fitted = {name: _phases(name, manifest, sampled) for name, manifest in result.manifests.items()}
-        steps = [
-            _step(name, manifest, fitted[name], sampled, num_cpus, done)
-            for name, manifest in result.manifests.items()
-        ]
-        work = sum(_makespan(manifest, num_cpus) for manifest in result.manifests.values())
-        training = None
-        if "train" not in done:
-            training = measure_training(recipe, result.manifests, share, scratch / "training", notes)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    result = _run_sample(_of_sample(recipe, share), samples, scratch, engine, progress, notes)
+    fitted = {name: _phases(name, manifest, sampled) for name, manifest in result.manifests.items()}
+    steps = [
+        _step(name, manifest, fitted[name], sampled, num_cpus, done)
+        for name, manifest in result.manifests.items()
+    ]
+    work = sum(_makespan(manifest, num_cpus) for manifest in result.manifests.values())
+    training = None
+    if "train" not in done:
+        with tempfile.TemporaryDirectory(prefix="gristmill-training-") as folder:
+            training = measure_training(recipe, result.manifests, share, Path(folder), notes)
     if training:
         fitted["train"] = [training.phase]
         steps.append(_training_step(training, num_cpus))
@@ -254,6 +252,6 @@ def warnings(steps: Sequence[StepEstimate], out: Path, memory_bytes: int, num_cp
         if not step.done and step.step != "train" and step.peak_bytes * num_cpus > memory_bytes:
             said.append(
                 f"{num_cpus} workers of {step.step} may take {num_cpus * step.peak_bytes / 1e9:.1f} GB, "
-                f"the machine has {memory_bytes / 1e9:.1f} GB: use fewer with `--workers`"
+                f"a machine has {memory_bytes / 1e9:.1f} GB: use fewer with `--workers`"
             )
     return said

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gristmill.location import staged
 from gristmill.manifest import Manifest
 from gristmill.pipeline.estimate.phases import Interval, PhaseCost
 from gristmill.pipeline.recipe.model import Recipe
@@ -55,8 +56,8 @@ def measure_training(
     whole = Settings.from_dict(dict(settings))
     context = whole.model.context
     batch = min(whole.batch, max(1, _STEP_TOKENS // context))
-    shards = manifests["mix"].folder / "shards"
-    places = {"shards": str(shards / "train"), "run": str(scratch), "heldout": ""}
+    shards = staged({"train": str(manifests["mix"].folder / "shards" / "train")}, scratch / "inputs")
+    places = {"shards": shards["train"], "run": str(scratch), "heldout": ""}
     measured = {**settings, **_SHORT, "batch": batch, **places}
     began = time.perf_counter()
     problem = _train(measured, scratch)

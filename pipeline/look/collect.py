@@ -31,6 +31,7 @@ def collect(out: Path, *, dry_run: bool = False) -> list[Leftover]:
 def _unnamed(out: Path) -> Iterator[Path]:
     run = read_run(out)
     live = {entry["folder"] for entry in [*run["steps"], *run.get("previous", [])]}
+    yield from sorted(out.glob(".estimate-*"))  # samples of estimates that were killed
     for folder in sorted((out / "steps").glob("*")):
         relative = folder.relative_to(out).as_posix()
         # A folder without a manifest belongs to a run that was stopped: its finished shards are what resuming

@@ -63,10 +63,12 @@ def plan(
     ] = None,
     engine: options.EngineKind = None,
     workers: options.Workers = None,
+    address: options.Address = None,
     json: options.Json = False,
 ) -> None:
     """Say what the recipe needs, and for every step whether it is done, stale (and because of what) or to
-    run; nothing is written.
+    run; nothing is written. With --estimate and --address the sample is milled on that cluster, and the
+    estimate is for its CPUs.
 
     Example: gristmill plan recipe.yaml --estimate --price 0.04
     """
@@ -76,7 +78,7 @@ def plan(
     if estimate or cluster:
         from gristmill.pipeline.estimate.preflight import preflight
 
-        preflight(loaded, Options(out, engine, workers, None, False, json), price, cluster, shards)
+        preflight(loaded, Options(out, engine, workers, address, False, json), price, cluster, shards)
         return
     options.show_plan(loaded, Options(out, json=json))
 

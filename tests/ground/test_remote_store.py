@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +160,31 @@ def test_the_cache_stays_below_its_bound_and_a_link_outlives_it(tmp_path: Path) 
     assert [path.exists() for path in paths] == [False, False, False, True, True]
     assert (tmp_path / "held").read_bytes() == b"x" * 100
     assert cache.get("key4", "x", lambda to: pytest.fail("it is there")) == paths[4]
+
+
+def test_entering_a_file_does_not_look_at_all_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    real = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if path == tmp_path / "files":
+            looks.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    cache = Cache(tmp_path, 1_000_000)
+    for number in range(600):
+        path = cache.get(f"key{number}", "x", lambda to: to.write_bytes(b"x" * 100))
+        os.utime(path, (1e9 + number,) * 2)
+    assert 1 <= len(looks) <= 6  # of 600 files that take a sixteenth of the room
+    cache.max_bytes = 40_000
+    for number in range(600, 1200):
+        path = cache.get(f"key{number}", "x", lambda to: to.write_bytes(b"x" * 100))
+        os.utime(path, (1e9 + number,) * 2)
+    kept = [path for path in (tmp_path / "files").iterdir() if not path.name.endswith(".sha256")]
+    assert 38_000 - 100 <= 100 * len(kept) <= 40_000 + 1_000_000 // 64
 
 
 def test_a_full_disk_lets_go_of_what_no_task_uses_and_then_names_itself(

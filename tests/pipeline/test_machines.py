@@ -3,8 +3,11 @@ nothing is lost."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,3 +92,23 @@ def test_the_last_task_is_begun_a_second_time_where_a_node_idles(machines: Any, 
     said, told = ended(drive(machines.address, tmp_path / "out", toy))
     assert said == {"digest": expected.content_digest}, told
     assert "another node begins it, too" in told
+
+
+def test_an_estimate_with_an_address_is_milled_on_that_cluster_and_for_its_cpus(
+    machines: Any, tmp_path: Path
+) -> None:
+    add_node(machines, 2)
+    for number in range(3):
+        rows = [json.dumps({"id": f"{number}-{n}", "text": f"{n} " * 400}) for n in range(40)]
+        (tmp_path / f"a-{number}.jsonl").write_text("\n".join(rows))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\nsources: {a: {inputs: a-*.jsonl}}\nshard_bytes: 8000\ndedup: {exact: {}}\n")
+    command = ["plan", str(recipe), "--out", str(tmp_path / "out"), "--estimate", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gristmill.pipeline.cli", *command, "--address", machines.address],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["num_cpus"] == 3
+    assert [step["step"] for step in found["steps"]] == ["extract/a", "dedup-exact"]
+    assert list((tmp_path / "out").iterdir()) == []

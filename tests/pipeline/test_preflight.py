@@ -11,6 +11,7 @@ import pytest
 
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.estimate.phases import Interval, PhaseCost, cost_of_phase
+from gristmill.pipeline.estimate.place import sample_place
 from gristmill.pipeline.estimate.preflight import on_cluster
 from gristmill.pipeline.estimate.sample import Sampled, choose_sample
 from gristmill.pipeline.estimate.scale_up import Prediction, estimate, wall_of
@@ -153,9 +154,11 @@ def test_the_predicted_keep_rate_is_that_of_the_run(tmp_path: Path) -> None:
     from gristmill.pipeline.recipe.plan import build_plan
 
     recipe = write(tmp_path, 400)
-    found = estimate(recipe, tmp_path / "sample", INLINE, 1, QUIET)
+    with sample_place(tmp_path / "out", INLINE, lambda line: None) as place:
+        assert (place.num_cpus, place.cpus_each) == (1, 1)
+        found = estimate(recipe, place.folder / "sample", INLINE, 1, QUIET)
     ran = run_plan(build_plan(recipe), tmp_path / "out", INLINE, QUIET).manifests
-    assert not (tmp_path / "sample").exists()
+    assert not place.folder.exists()
     assert [step.step for step in found.steps] == list(ran)
     books = ran["filter/a"].books
     assert books
