@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.model.shape import ModelConfig
 
 Step = Callable[[Tensor, Tensor], Tensor]
 

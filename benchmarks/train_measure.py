@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 from train_baselines import plain_step, transformers_step
 
-from gristmill.trainer.attention import DocumentMasks, document_kernel
 from gristmill.trainer.config import LossSettings, Settings
-from gristmill.trainer.devices import compute_dtype
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.loss import chunked_loss
-from gristmill.trainer.memory import peak_memory
-from gristmill.trainer.model import Model, flops_per_token, num_parameters
-from gristmill.trainer.optimizer import Optimizer
-from gristmill.trainer.parallel import Group, torch_device, wrap
-from gristmill.trainer.presets import preset
-from gristmill.trainer.shape import ModelConfig
-from gristmill.trainer.spikes import SpikeFilter
+from gristmill.trainer.model.attention import DocumentMasks, document_kernel
+from gristmill.trainer.model.decoder import Model, flops_per_token, num_parameters
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.loss import chunked_loss
+from gristmill.trainer.model.memory import peak_memory
+from gristmill.trainer.model.presets import preset
+from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.optimize.optimizer import Optimizer
+from gristmill.trainer.optimize.spikes import SpikeFilter
+from gristmill.trainer.ranks.devices import compute_dtype
+from gristmill.trainer.ranks.parallel import Group, torch_device, wrap
 
 Batch = tuple[Tensor, Tensor, Tensor]  # inputs, targets, positions on the CPU
 Step = Callable[[Batch], Tensor]

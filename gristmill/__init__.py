@@ -26,7 +26,7 @@ _PLACES = {
     "GristmillError": "gristmill.errors",
     "OpenRun": "gristmill.pipeline.door.opened",
     "Rows": "gristmill.pipeline.door.rows",
-    "TokenDataset": "gristmill.trainer.dataset",
+    "TokenDataset": "gristmill.trainer.data.dataset",
     "deduplicate": "gristmill.pipeline.door.texts",
     "extract": "gristmill.pipeline.door.texts",
     "filter_documents": "gristmill.pipeline.door.texts",
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from gristmill.pipeline.door.rows import Rows
     from gristmill.pipeline.door.running import run, train
     from gristmill.pipeline.door.texts import Deduplicated, Filtered, deduplicate, extract, filter_documents
-    from gristmill.trainer.dataset import TokenDataset
+    from gristmill.trainer.data.dataset import TokenDataset
 
 
 def __getattr__(name: str) -> Any:

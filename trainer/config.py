@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gristmill.errors import UsageError
-from gristmill.trainer.architectures.table import architecture
 from gristmill.trainer.fields import at_least, fraction, from_dict
-from gristmill.trainer.presets import preset
-from gristmill.trainer.shape import ModelConfig as ModelConfig
+from gristmill.trainer.model.architectures.table import architecture
+from gristmill.trainer.model.presets import preset
+from gristmill.trainer.model.shape import ModelConfig as ModelConfig
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gristmill.errors import GristmillError, LockedError
 from gristmill.lock import hold_lock
-from gristmill.trainer.parallel import Group
+from gristmill.trainer.ranks.parallel import Group
 
 
 class Signals:

@@ -1,13 +1,12 @@
 """Train a model on token shards; resume it to the bit.
 
-    python -m gristmill.trainer.train --shards mix --out train/a --heldout heldout --set
-    model.preset=llama-15m --set steps=200 torchrun --nproc-per-node 8 -m gristmill.trainer.train --shards mix
-    --out train/a --set model.preset=llama-1b
+    python -m gristmill.trainer.train --shards mix --out train/a --set model.preset=llama-15m --set steps=200
+    torchrun --nproc-per-node 8 -m gristmill.trainer.train --shards mix --out train/a
 
 From Python, in a process of its own (the trainer imports torch and numpy only):
 
-    from gristmill.trainer.train import run summary = run({"shards": "mix", "run": "train/a", "heldout":
-    "heldout", "model": {"preset": "llama-15m"}, "steps": 200})
+    from gristmill.trainer.train import run
+    summary = run({"shards": "mix", "run": "train/a", "model": {"preset": "llama-15m"}, "steps": 200})
 
 It writes `log.jsonl`, `checkpoints/`, `summary.json` and the tokenizer into the run folder. SIGTERM and
 SIGINT finish the step, save a checkpoint and raise Interrupted (exit 143 or 130); the same call continues. An
@@ -27,25 +26,44 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import Interrupted, UsageError
-from gristmill.trainer.attention import DocumentMasks, document_kernel
-from gristmill.trainer.balance import Balance, balance
-from gristmill.trainer.branch import fork, with_trunk
-from gristmill.trainer.build import build, model_config
-from gristmill.trainer.checkpoint import Checkpoints, Meta, load
+from gristmill.trainer.checkpoints.branch import fork, with_trunk
+from gristmill.trainer.checkpoints.checkpoint import Checkpoints, Meta, load
+from gristmill.trainer.checkpoints.hf import start_config
+from gristmill.trainer.checkpoints.resume import (
+    branch_command,
+    changes,
+    held_by,
+    rate_jump,
+    refuse_other,
+    spell_average,
+)
 from gristmill.trainer.config import Settings
-from gristmill.trainer.devices import compute_dtype
-from gristmill.trainer.documents import documents
-from gristmill.trainer.evaluate import LOGITS_AT_ONCE, Scorer
-from gristmill.trainer.heldout import HeldOut
-from gristmill.trainer.hf import start_config
-from gristmill.trainer.loader import BatchLoader, TokenBatch, prefetch
-from gristmill.trainer.log import Log
-from gristmill.trainer.memory import explain_out_of_memory, peak_memory
-from gristmill.trainer.meter import Meter, give_up, spell_row
-from gristmill.trainer.model import flops_per_token, num_parameters
-from gristmill.trainer.moe import shares
-from gristmill.trainer.optimizer import Optimizer
-from gristmill.trainer.parallel import (
+from gristmill.trainer.data.balance import Balance, balance
+from gristmill.trainer.data.documents import documents
+from gristmill.trainer.data.loader import BatchLoader, TokenBatch, prefetch
+from gristmill.trainer.data.remote import open_shards
+from gristmill.trainer.data.shards import ShardSet
+from gristmill.trainer.evaluation.evaluate import LOGITS_AT_ONCE, Scorer
+from gristmill.trainer.evaluation.heldout import HeldOut
+from gristmill.trainer.evaluation.tasks import open_tasks, spell_task
+from gristmill.trainer.evaluation.tokenizer import copy_tokenizer
+from gristmill.trainer.logs.log import Log
+from gristmill.trainer.logs.meter import Meter, give_up, spell_row
+from gristmill.trainer.logs.profiling import Profiler, memory_snapshot
+from gristmill.trainer.logs.sinks import open_sinks
+from gristmill.trainer.logs.summary import by_step, ended_run, of_log, write_summary
+from gristmill.trainer.model.attention import DocumentMasks, document_kernel
+from gristmill.trainer.model.build import build, model_config
+from gristmill.trainer.model.decoder import flops_per_token, num_parameters
+from gristmill.trainer.model.memory import explain_out_of_memory, peak_memory
+from gristmill.trainer.model.moe import shares
+from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.optimize.optimizer import Optimizer
+from gristmill.trainer.optimize.schedule import check_schedule, lr_factor
+from gristmill.trainer.optimize.scheduled import share_at, with_own_inputs
+from gristmill.trainer.optimize.spikes import SpikeFilter
+from gristmill.trainer.ranks.devices import compute_dtype
+from gristmill.trainer.ranks.parallel import (
     Group,
     accumulate,
     determinism,
@@ -54,19 +72,7 @@ from gristmill.trainer.parallel import (
     reshard,
     settle,
 )
-from gristmill.trainer.profiling import Profiler, memory_snapshot
-from gristmill.trainer.remote import open_shards
-from gristmill.trainer.resume import branch_command, changes, held_by, rate_jump, refuse_other, spell_average
-from gristmill.trainer.schedule import check_schedule, lr_factor
-from gristmill.trainer.scheduled import share_at, with_own_inputs
-from gristmill.trainer.shape import ModelConfig
-from gristmill.trainer.shards import ShardSet
-from gristmill.trainer.sinks import open_sinks
-from gristmill.trainer.spikes import SpikeFilter
 from gristmill.trainer.stopping import Signals, only_run
-from gristmill.trainer.summary import by_step, ended_run, of_log, write_summary
-from gristmill.trainer.tasks import open_tasks, spell_task
-from gristmill.trainer.tokenizer import copy_tokenizer
 
 
 def run(settings: Settings | dict[str, Any]) -> dict[str, Any]:

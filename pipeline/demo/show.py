@@ -127,7 +127,7 @@ def model(trained: Manifest) -> Table:
 
 def sample(trained: Manifest, prompt: str) -> list[Text]:
     """Let the model continue a prompt, as three short lines of heading, prompt and continuation."""
-    from gristmill.trainer.generate import Sampling, complete
+    from gristmill.trainer.evaluation.generate import Sampling, complete
 
     run = trained.folder / "train" / "run"
     sampling = Sampling(max_tokens=_SAMPLE_TOKENS, temperature=0.7, top_p=0.9, seed=1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gristmill.pipeline.look.document.tracing import Traced
     from gristmill.pipeline.look.funnel import Funnel
     from gristmill.pipeline.look.reading import RunView
-    from gristmill.trainer.shards import ShardSet
+    from gristmill.trainer.data.shards import ShardSet
 
 
 def open_run(path: str | Path) -> OpenRun:
@@ -100,7 +100,7 @@ class OpenRun:
     def shards(self, split: str = "train") -> ShardSet:
         """The token shards of a split, memory-mapped."""
         from gristmill.pipeline.look.document.tracing import shard_folder
-        from gristmill.trainer.shards import ShardSet
+        from gristmill.trainer.data.shards import ShardSet
 
         return ShardSet(shard_folder(self.path, split))
 

@@ -16,7 +16,7 @@ from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
 from gristmill.pipeline.run.job import records_at_work
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.stragglers import straggles, usual_seconds
-from gristmill.trainer.told import last_step
+from gristmill.trainer.logs.told import last_step
 
 
 def read_status(out: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.progress import spell_seconds
 from gristmill.pipeline.run.stragglers import straggles
 from gristmill.pipeline.run.watch import spell_straggler
-from gristmill.trainer.told import spell_step
+from gristmill.trainer.logs.told import spell_step
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.about import Need

@@ -18,7 +18,7 @@ from gristmill.errors import StepFailed
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.train import TrainFacts, TrainSlice
-from gristmill.trainer.told import last_step, spell_step
+from gristmill.trainer.logs.told import last_step, spell_step
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -96,7 +96,7 @@ def run_process(task: Attempt[Any], settings: Mapping[str, Any], run: Path) -> N
 
 def sample(run: Path) -> dict[str, Any]:
     """Let the trained model continue a word, for people to read."""
-    from gristmill.trainer.generate import Sampling, complete
+    from gristmill.trainer.evaluation.generate import Sampling, complete
 
     (text,) = complete(
         run, [_PROMPT], Sampling(max_tokens=120, temperature=_TEMPERATURE, top_p=0.9, seed=1), device="cpu"

@@ -29,7 +29,7 @@ def training_flops(settings: Mapping[str, Any], vocab: int, tokens: float) -> tu
     import torch
 
     from gristmill.trainer.config import Settings
-    from gristmill.trainer.model import Model, flops_per_token, num_parameters
+    from gristmill.trainer.model.decoder import Model, flops_per_token, num_parameters
 
     given = Settings.from_dict({"shards": "-", "run": "-", **settings}).model
     with torch.device("meta"):
@@ -64,12 +64,12 @@ def tell_cost(
     if not left:
         return said
     cpus = min(left, workers or os.cpu_count() or 1)
-    from gristmill.trainer.parallel import torch_device
+    from gristmill.trainer.ranks.parallel import torch_device
 
     if torch_device(device).type == "cuda":
         import torch
 
-        from gristmill.trainer.devices import peak_flops
+        from gristmill.trainer.ranks.devices import peak_flops
 
         peak = peak_flops(torch.cuda.get_device_name())
         seconds = flops / (peak * _GPU_EFFICIENCY) if peak else 0.0

@@ -13,13 +13,13 @@ from gristmill.pipeline.report.markup import PageSection, figure, tag
 from gristmill.pipeline.report.page import page
 from gristmill.pipeline.run.folder import result_of
 from gristmill.storage import write_atomic
-from gristmill.trainer.checkpoint import Meta, find
-from gristmill.trainer.degeneration import STRATEGIES, Memory, measures, sampling_of
-from gristmill.trainer.evaluate import evaluate
-from gristmill.trainer.generate import generate, load_model
-from gristmill.trainer.model import num_parameters
-from gristmill.trainer.shards import ShardSet
-from gristmill.trainer.tokenizer import load_tokenizer
+from gristmill.trainer.checkpoints.checkpoint import Meta, find
+from gristmill.trainer.data.shards import ShardSet
+from gristmill.trainer.evaluation.degeneration import STRATEGIES, Memory, measures, sampling_of
+from gristmill.trainer.evaluation.evaluate import evaluate
+from gristmill.trainer.evaluation.generate import generate, load_model
+from gristmill.trainer.evaluation.tokenizer import load_tokenizer
+from gristmill.trainer.model.decoder import num_parameters
 
 _SHARP, _SMOOTH = "accuracy", ("normalised_likelihood", "likelihood")
 

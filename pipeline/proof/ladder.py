@@ -26,7 +26,7 @@ from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.trainer.config import ModelConfig
-from gristmill.trainer.shards import ShardSet
+from gristmill.trainer.data.shards import ShardSet
 
 DECAY = 0.2  # of a run's steps (WSD)
 _HEAD = 32
@@ -101,7 +101,7 @@ def counts(config: ModelConfig) -> tuple[int, int, int]:
     """Parameters in all, without embeddings, and those that a token is multiplied with (head included)."""
     import torch
 
-    from gristmill.trainer.model import Model, num_parameters
+    from gristmill.trainer.model.decoder import Model, num_parameters
 
     with torch.device("meta"):
         model = Model(config)

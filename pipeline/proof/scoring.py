@@ -24,9 +24,9 @@ from gristmill.pipeline.proof.texts import Amount, Text, heldout_texts, shard_te
 from gristmill.pipeline.run.job import Attempt
 from gristmill.storage import ParquetWriter
 from gristmill.text.cores import cores_of
-from gristmill.trainer.evaluate import token_scores
-from gristmill.trainer.generate import load_model
-from gristmill.trainer.tokenizer import load_tokenizer
+from gristmill.trainer.evaluation.evaluate import token_scores
+from gristmill.trainer.evaluation.generate import load_model
+from gristmill.trainer.evaluation.tokenizer import load_tokenizer
 
 NGRAM = NgramSettings(order=3, min_count=1, smoothing="kneser_ney")  # small texts: longer ones are unseen
 SPELLING_BITS = 4.1  # per byte of a word never seen: the entropy of single English letters (Shannon 1951)

@@ -21,8 +21,8 @@ from gristmill.hashing import digest16, keyed_hash
 from gristmill.manifest import Manifest
 from gristmill.pipeline.proof.comparing import Floats
 from gristmill.storage import read_tables
-from gristmill.trainer.shards import ShardSet, Stream
-from gristmill.trainer.tokenizer import ShardTokenizer
+from gristmill.trainer.data.shards import ShardSet, Stream
+from gristmill.trainer.evaluation.tokenizer import ShardTokenizer
 
 PREFIX = "target-"  # of the sources that targets by path are, in the merged plan
 HELDOUT = "held-out "  # before a source's name

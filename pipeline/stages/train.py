@@ -25,7 +25,7 @@ class TrainSlice(Slice):
 @dataclass(frozen=True, slots=True)
 class TrainFacts(StepFacts):
     """The trainer's summary, where its last checkpoint lies, and a text that the model wrote; `balance` is
-    that of `gristmill.trainer.balance`."""
+    that of `gristmill.trainer.data.balance`."""
 
     parameters: int = 0
     steps: int = 0

@@ -42,7 +42,7 @@ def convert(
     import json
 
     from gristmill.storage import write_atomic
-    from gristmill.trainer import converters
+    from gristmill.trainer.evaluation import converters
 
     lines = file.read_text("utf-8").splitlines()
     given = labels.read_text("utf-8").splitlines() if labels else []
@@ -65,7 +65,7 @@ def synthetic(
     import json
 
     from gristmill.storage import write_atomic
-    from gristmill.trainer import synthetic as making
+    from gristmill.trainer.evaluation import synthetic as making
 
     rows: list[dict[str, Any]] = making.rows(kind, count, seed)
     if text:
@@ -134,7 +134,7 @@ def shots(
     from gristmill.pipeline.look.terminal import Paper
     from gristmill.pipeline.look.terminal import rows as table
     from gristmill.pipeline.verbs.train import trained
-    from gristmill.trainer.in_context import shots as score
+    from gristmill.trainer.evaluation.in_context import shots as score
 
     try:
         numbers = [int(part) for part in counts.split(",")]

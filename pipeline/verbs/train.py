@@ -86,7 +86,7 @@ def train(
         raise UsageError("name a recipe, a run or shards to train on, or a checkpoint with --from RUN@STEP")
     if input is not None and input.endswith((".yaml", ".yml")):
         _train_recipe(input, options_of_run=(out, engine, workers, address, quiet, json), overrides=set_)
-    from gristmill.trainer.branch import with_trunk
+    from gristmill.trainer.checkpoints.branch import with_trunk
     from gristmill.trainer.command import with_settings
     from gristmill.trainer.config import Settings
 
@@ -154,7 +154,7 @@ def generate(
         _on_ranks(gpus)
     import orjson
 
-    from gristmill.trainer.generate import Sampling, complete
+    from gristmill.trainer.evaluation.generate import Sampling, complete
 
     sampling = Sampling(
         max_tokens, temperature, top_k, top_p, typical_p, min_p, contrastive, num_beams=beams, seed=seed
@@ -220,7 +220,7 @@ def evaluate(
     """
     import orjson
 
-    from gristmill.trainer.evaluate import evaluate as scores
+    from gristmill.trainer.evaluation.evaluate import evaluate as scores
 
     if gpus:
         _on_ranks(gpus)
@@ -249,7 +249,7 @@ def export_hf(
 
     Example: gristmill export-hf runs/a exported
     """
-    from gristmill.trainer.hf import export_hf as write
+    from gristmill.trainer.checkpoints.hf import export_hf as write
 
     if dtype not in ("fp32", "bf16"):
         raise UsageError(f"`--dtype` must be fp32 or bf16, got {dtype!r}")
@@ -268,7 +268,7 @@ def average(
 
     Example: gristmill average runs/a runs/a-mean --last 5
     """
-    from gristmill.trainer.average import average as write
+    from gristmill.trainer.optimize.average import average as write
 
     print(write(trained(checkpoint), out, last))
 
@@ -280,7 +280,7 @@ def _is_first_rank() -> bool:
 
 def _on_ranks(gpus: int) -> None:
     """Run this very command once per GPU, and end with its exit code."""
-    from gristmill.trainer.launch import launch
+    from gristmill.trainer.ranks.launch import launch
 
     _check_gpus(gpus)
     command = [sys.executable, "-m", "gristmill.pipeline.cli", *sys.argv[1:], "--gpus", "0"]
@@ -323,7 +323,7 @@ def _train_recipe(recipe: str, options_of_run: tuple[Any, ...], overrides: list[
 
 
 def _check_gpus(gpus: int) -> None:
-    from gristmill.trainer.parallel import torch_device
+    from gristmill.trainer.ranks.parallel import torch_device
 
     torch_device("cuda")
     import torch
@@ -346,7 +346,7 @@ def _in_group(values: dict[str, Any], ranks: int, use_gpus: bool, address: str |
     wrote."""
     import orjson
 
-    from gristmill.trainer.launch import launch
+    from gristmill.trainer.ranks.launch import launch
 
     run = Path(values["run"]).absolute()
     run.mkdir(parents=True, exist_ok=True)

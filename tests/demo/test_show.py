@@ -68,7 +68,7 @@ def shown(manifests: dict[str, Manifest], monkeypatch: pytest.MonkeyPatch) -> st
     def complete(run: Path, prompts: list[str], *rest: Any, **more: Any) -> list[str]:
         return [" a list\nof \x1b[31mnames " + "and more " * 20]
 
-    monkeypatch.setattr("gristmill.trainer.generate.complete", complete)
+    monkeypatch.setattr("gristmill.trainer.evaluation.generate.complete", complete)
     stream = io.StringIO()
     show_run(manifests, Path("run"), "The function returns", stream)
     return stream.getvalue()

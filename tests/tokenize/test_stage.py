@@ -18,7 +18,7 @@ from gristmill.pipeline.run.folder import finished_steps
 from gristmill.token_shards import read_documents
 from gristmill.tokenize.encode import REFUSED
 from gristmill.tokenize.encoder import Encoder, Ids, _Refused
-from gristmill.trainer.shards import ShardSet, Stream
+from gristmill.trainer.data.shards import ShardSet, Stream
 from tests.support.small_corpus import TEXTS
 
 RECIPE = """

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gristmill.errors import UsageError
-from gristmill.trainer import attention
-from gristmill.trainer.attention import (
+from gristmill.trainer.model import attention
+from gristmill.trainer.model.attention import (
     Blocks,
     DocumentMasks,
     PackedBatch,

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gristmill.trainer.balance import balance
 from gristmill.trainer.config import DataSettings
-from gristmill.trainer.loader import IGNORED, BatchLoader
-from gristmill.trainer.order import EpochOrder
-from gristmill.trainer.shards import ShardSet
+from gristmill.trainer.data.balance import balance
+from gristmill.trainer.data.loader import IGNORED, BatchLoader
+from gristmill.trainer.data.order import EpochOrder
+from gristmill.trainer.data.shards import ShardSet
 
 Corpus = Callable[..., Path]
 MANNERS = [

@@ -12,7 +12,7 @@ import torch
 
 from gristmill.errors import UsageError
 from gristmill.pipeline import cli
-from gristmill.trainer.generate import load_model
+from gristmill.trainer.evaluation.generate import load_model
 from gristmill.trainer.stopping import Signals
 from gristmill.trainer.train import Training, run
 

@@ -16,9 +16,9 @@ import torch
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, Interrupted, LockedError, UsageError
 from gristmill.lock import hold_lock
-from gristmill.trainer.checkpoint import Checkpoints, find, load
-from gristmill.trainer.generate import load_model
-from gristmill.trainer.heldout import HeldOut
+from gristmill.trainer.checkpoints.checkpoint import Checkpoints, find, load
+from gristmill.trainer.evaluation.generate import load_model
+from gristmill.trainer.evaluation.heldout import HeldOut
 from gristmill.trainer.train import Training, run
 
 Corpus = Callable[..., Path]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gristmill.trainer import attention, moe
-from gristmill.trainer.attention import DocumentMasks, Mask
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.model import Model
-from gristmill.trainer.parallel import compile_blocks
-from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.model import attention, moe
+from gristmill.trainer.model.attention import DocumentMasks, Mask
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.ranks.parallel import compile_blocks
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at every tensor's
 

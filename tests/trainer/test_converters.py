@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gristmill.errors import InputError, UsageError
-from gristmill.trainer import synthetic
-from gristmill.trainer.converters import LAYOUTS, convert
-from gristmill.trainer.evaluate import Continuation, _answers, _choices
+from gristmill.trainer.evaluation import synthetic
+from gristmill.trainer.evaluation.converters import LAYOUTS, convert
+from gristmill.trainer.evaluation.evaluate import Continuation, _answers, _choices
 
 PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "lambada": (

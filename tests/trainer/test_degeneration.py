@@ -11,12 +11,19 @@ import torch
 
 from gristmill.errors import UsageError
 from gristmill.trainer.config import ModelConfig
-from gristmill.trainer.contrastive import contrastive_search
-from gristmill.trainer.degeneration import STRATEGIES, Memory, calibration, measures, sampling_of, zipf
-from gristmill.trainer.generate import Sampling, choose, generate
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.model import Model
-from gristmill.trainer.shards import ShardSet, Stream
+from gristmill.trainer.data.shards import ShardSet, Stream
+from gristmill.trainer.evaluation.contrastive import contrastive_search
+from gristmill.trainer.evaluation.degeneration import (
+    STRATEGIES,
+    Memory,
+    calibration,
+    measures,
+    sampling_of,
+    zipf,
+)
+from gristmill.trainer.evaluation.generate import Sampling, choose, generate
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import init_weights
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gristmill.trainer.parallel import determinism
+from gristmill.trainer.ranks.parallel import determinism
 
 
 def test_a_deterministic_run_leaves_torch_as_it_was() -> None:

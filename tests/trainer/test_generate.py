@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from gristmill.errors import InputError, UsageError
-from gristmill.trainer.evaluate import _windows, evaluate, score_tokens
-from gristmill.trainer.generate import Sampling, choose, complete, generate
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.model import Model
-from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.evaluation.evaluate import _windows, evaluate, score_tokens
+from gristmill.trainer.evaluation.generate import Sampling, choose, complete, generate
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.shape import ModelConfig
 
 Corpus = Callable[..., Path]
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from gristmill.trainer import moe
-from gristmill.trainer.attention import DocumentMasks, attend, document_kernel
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.loss import chunked_loss
+from gristmill.trainer.model import moe
+from gristmill.trainer.model.attention import DocumentMasks, attend, document_kernel
+from gristmill.trainer.model.loss import chunked_loss
 from gristmill.trainer.train import run
 
 pytestmark = [

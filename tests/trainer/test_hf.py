@@ -12,13 +12,13 @@ import torch
 
 from gristmill.errors import InputError, UsageError
 from gristmill.literals import closed_model
-from gristmill.trainer.architectures.table import ARCHITECTURES
-from gristmill.trainer.checkpoint import Checkpoints, Meta
-from gristmill.trainer.hf import export_hf, load_weights, read_config
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.model import Model
-from gristmill.trainer.parallel import Group
-from gristmill.trainer.shape import ModelConfig, RopeScaling
+from gristmill.trainer.checkpoints.checkpoint import Checkpoints, Meta
+from gristmill.trainer.checkpoints.hf import export_hf, load_weights, read_config
+from gristmill.trainer.model.architectures.table import ARCHITECTURES
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.shape import ModelConfig, RopeScaling
+from gristmill.trainer.ranks.parallel import Group
 from gristmill.trainer.train import run
 
 Corpus = Callable[..., Path]
@@ -248,7 +248,7 @@ def test_a_sentencepiece_model_becomes_the_same_tokenizer(tmp_path: Path) -> Non
     spm: Any = pytest.importorskip("sentencepiece")
     transformers: Any = pytest.importorskip("transformers")
     tokenizers: Any = pytest.importorskip("tokenizers")
-    from gristmill.trainer.hf_tokenizer import write_tokenizer
+    from gristmill.trainer.checkpoints.hf_tokenizer import write_tokenizer
 
     text = Path(pytest.__file__).with_name("__init__.py").read_text() + Path(dataclasses.__file__).read_text()
     (tmp_path / "text.txt").write_text(text)
@@ -289,8 +289,8 @@ def test_a_sentencepiece_model_becomes_the_same_tokenizer(tmp_path: Path) -> Non
 def test_a_tokenizer_of_hugging_face_keeps_its_ids_and_puts_eos_first(tmp_path: Path) -> None:
     tokenizers: Any = pytest.importorskip("tokenizers")
     transformers: Any = pytest.importorskip("transformers")
-    from gristmill.trainer.hf_tokenizer import write_tokenizer
-    from gristmill.trainer.tokenizer import load_tokenizer
+    from gristmill.trainer.checkpoints.hf_tokenizer import write_tokenizer
+    from gristmill.trainer.evaluation.tokenizer import load_tokenizer
 
     made = tokenizers.ByteLevelBPETokenizer()
     made.train_from_iterator(
@@ -312,7 +312,7 @@ def test_a_tokenizer_of_hugging_face_keeps_its_ids_and_puts_eos_first(tmp_path: 
 def test_transformers_continues_a_prompt_as_generate_does(tmp_path: Path) -> None:
     spm: Any = pytest.importorskip("sentencepiece")
     transformers: Any = pytest.importorskip("transformers")
-    from gristmill.trainer.generate import Sampling, complete
+    from gristmill.trainer.evaluation.generate import Sampling, complete
 
     (tmp_path / "text.txt").write_text(Path(dataclasses.__file__).read_text())
     config = dataclasses.replace(SHAPES["LlamaForCausalLM"], vocab=400)

@@ -10,8 +10,8 @@ import pytest
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.proof.emergence import measure, measure_decoding, write_page
-from gristmill.trainer import synthetic
-from gristmill.trainer.in_context import loss_by_position, shots
+from gristmill.trainer.evaluation import synthetic
+from gristmill.trainer.evaluation.in_context import loss_by_position, shots
 from gristmill.trainer.train import run
 from tests.support.small_tokenizer import write_small_mix
 

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 
 from gristmill.errors import InputError, IntegrityError, UsageError
 from gristmill.trainer.config import DataSettings
-from gristmill.trainer.loader import IGNORED, BatchLoader, TokenBatch, prefetch
-from gristmill.trainer.order import Blend, EpochOrder, Permutation
-from gristmill.trainer.packing import PackedStream, best_fit, fragment
-from gristmill.trainer.remote import RemoteShardSet, open_shards
-from gristmill.trainer.shards import ShardSet, Stream
+from gristmill.trainer.data.loader import IGNORED, BatchLoader, TokenBatch, prefetch
+from gristmill.trainer.data.order import Blend, EpochOrder, Permutation
+from gristmill.trainer.data.packing import PackedStream, best_fit, fragment
+from gristmill.trainer.data.remote import RemoteShardSet, open_shards
+from gristmill.trainer.data.shards import ShardSet, Stream
 
 ROOT = Path(__file__).parents[2]
 Corpus = Callable[..., Path]
@@ -297,7 +297,7 @@ def test_ranks_that_share_a_cache_fetch_a_shard_once_and_never_take_each_others(
 READS_AT_RANDOM = """
 import hashlib, random, sys
 from pathlib import Path
-from gristmill.trainer.remote import RemoteShardSet
+from gristmill.trainer.data.remote import RemoteShardSet
 url, cache, room, log, seed = sys.argv[1:]
 plain = RemoteShardSet._fetch
 def fetch(self, name, *more):

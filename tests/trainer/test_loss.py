@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gristmill.trainer import loss as module
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.loader import IGNORED
-from gristmill.trainer.loss import chunked_loss, token_losses
+from gristmill.trainer.data.loader import IGNORED
+from gristmill.trainer.model import loss as module
+from gristmill.trainer.model.loss import chunked_loss, token_losses
 
 V, PADDED, D, N = 37, 64, 16, 50
 

@@ -12,15 +12,16 @@ import torch
 import torch.nn.functional as F
 
 from gristmill.errors import UsageError
-from gristmill.trainer import devices, float8, moe
-from gristmill.trainer.architectures.table import ARCHITECTURES
-from gristmill.trainer.attention import DocumentMasks
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.layers import Linear
-from gristmill.trainer.model import Model, flops_per_token, num_parameters
-from gristmill.trainer.presets import PRESETS, preset
-from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.model import float8, moe
+from gristmill.trainer.model.architectures.table import ARCHITECTURES
+from gristmill.trainer.model.attention import DocumentMasks
+from gristmill.trainer.model.decoder import Model, flops_per_token, num_parameters
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.layers import Linear
+from gristmill.trainer.model.presets import PRESETS, preset
+from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.ranks import devices
 
 TINY = ModelConfig(vocab=50, num_layers=2, width=32, num_heads=4, num_kv_heads=2, ffn=48, context=24)
 DRAW = torch.Generator().manual_seed(0)

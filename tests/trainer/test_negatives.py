@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import UsageError
-from gristmill.trainer import loss as module
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.loader import IGNORED, TokenBatch
-from gristmill.trainer.loss import chunked_loss
-from gristmill.trainer.negatives import NONE, negatives_of
-from gristmill.trainer.scheduled import share_at, with_own_inputs
+from gristmill.trainer.data.loader import IGNORED, TokenBatch
+from gristmill.trainer.model import loss as module
+from gristmill.trainer.model.loss import chunked_loss
+from gristmill.trainer.optimize.negatives import NONE, negatives_of
+from gristmill.trainer.optimize.scheduled import share_at, with_own_inputs
 from gristmill.trainer.train import run
 
 V, PADDED, D, N, W = 29, 64, 16, 40, 5

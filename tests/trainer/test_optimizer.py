@@ -11,13 +11,13 @@ import torch
 from gristmill.errors import UsageError
 from gristmill.trainer.command import with_settings
 from gristmill.trainer.config import OptimizerSettings, Settings
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.model import Model
-from gristmill.trainer.muon import orthogonalise
-from gristmill.trainer.optimizer import Optimizer
-from gristmill.trainer.schedule import check_schedule, lr_factor
-from gristmill.trainer.shape import ModelConfig
-from gristmill.trainer.spikes import MIN_HISTORY, SpikeFilter
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.optimize.muon import orthogonalise
+from gristmill.trainer.optimize.optimizer import Optimizer
+from gristmill.trainer.optimize.schedule import check_schedule, lr_factor
+from gristmill.trainer.optimize.spikes import MIN_HISTORY, SpikeFilter
 
 CONFIG = ModelConfig(vocab=50, num_layers=2, width=32, num_heads=4, num_kv_heads=2, ffn=48, context=24)
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from gristmill.trainer.checkpoint import find
-from gristmill.trainer.generate import load_model
-from gristmill.trainer.tensors import read_table
+from gristmill.trainer.checkpoints.checkpoint import find
+from gristmill.trainer.checkpoints.tensors import read_table
+from gristmill.trainer.evaluation.generate import load_model
 from tests.support.ranks import start_ranks, train_on_ranks
 
 Corpus = Callable[..., Path]
@@ -25,7 +25,9 @@ SMALL = {"num_layers": 2, "width": 32, "num_heads": 2, "ffn": 64, "context": 32}
 # uses gloo of the default group, as saving in the background would without a group of its own.
 LIKE_CUDA = """
 import torch.distributed as dist
-import gristmill.trainer.checkpoint as c, gristmill.trainer.parallel as p, gristmill.trainer.train as t
+import gristmill.trainer.checkpoints.checkpoint as c
+import gristmill.trainer.ranks.parallel as p
+import gristmill.trainer.train as t
 init = c.Checkpoints.__init__
 c.Checkpoints.__init__ = lambda self, run, group, background=False: init(self, run, group, True)
 device_group = []

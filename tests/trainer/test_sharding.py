@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from gristmill.errors import UsageError
-from gristmill.trainer import initialise
 from gristmill.trainer.config import DataSettings, MeshSettings
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.loader import BatchLoader
-from gristmill.trainer.model import Model
-from gristmill.trainer.parallel import Group, device_mesh
-from gristmill.trainer.remote import open_shards
-from gristmill.trainer.shape import ModelConfig
-from gristmill.trainer.sharding import row_counts
+from gristmill.trainer.data.loader import BatchLoader
+from gristmill.trainer.data.remote import open_shards
+from gristmill.trainer.model import initialise
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.ranks.parallel import Group, device_mesh
+from gristmill.trainer.ranks.sharding import row_counts
 from tests.support.ranks import train_on_ranks
 
 Corpus = Callable[..., Path]
@@ -28,7 +28,7 @@ SHAPE = {"num_layers": 3, "width": 64, "num_heads": 4, "num_kv_heads": 2, "ffn":
 
 # Tells what a rank held at most.
 MEASURE = """
-import gristmill.trainer.train as T, gristmill.trainer.muon as M
+import gristmill.trainer.train as T, gristmill.trainer.optimize.muon as M
 from torch.distributed.fsdp import FSDPModule
 held = {"each": 0, "late": 0, "matrices": 0}
 def unsharded(module):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gristmill.trainer.slurm import first_host, ranks_of_srun
+from gristmill.trainer.ranks.slurm import first_host, ranks_of_srun
 from tests.support.ranks import ROOT, free_port
 
 TASK = {"SLURM_PROCID": "5", "SLURM_NTASKS": "16", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "4711"}

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from gristmill.errors import InputError, UsageError
-from gristmill.trainer.evaluate import Scorer, evaluate, token_scores
-from gristmill.trainer.generate import load_model
-from gristmill.trainer.launch import launch
-from gristmill.trainer.parallel import Group
+from gristmill.trainer.evaluation.evaluate import Scorer, evaluate, token_scores
+from gristmill.trainer.evaluation.generate import load_model
+from gristmill.trainer.ranks.launch import launch
+from gristmill.trainer.ranks.parallel import Group
 from gristmill.trainer.train import run
 from tests.support.small_tokenizer import write_small_mix
 

@@ -15,9 +15,9 @@ from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenizer_files import READING, Reading
-from gristmill.trainer.hf import export_hf
-from gristmill.trainer.hf_tokenizer import write_tokenizer
-from gristmill.trainer.tokenizer import copy_tokenizer, load_tokenizer
+from gristmill.trainer.checkpoints.hf import export_hf
+from gristmill.trainer.checkpoints.hf_tokenizer import write_tokenizer
+from gristmill.trainer.evaluation.tokenizer import copy_tokenizer, load_tokenizer
 from tests.support.small_corpus import TEXTS
 from tests.support.tokenizer_files import SPELLED, byte_bpe_file, rank_file, sentencepiece_file
 
@@ -74,7 +74,7 @@ def test_transformers_reads_no_special_token_out_of_a_text_either(tmp_path: Path
 
 
 def test_a_model_trained_on_tiktoken_shards_completes_and_is_exported(corpus: Corpus, tmp_path: Path) -> None:
-    from gristmill.trainer.generate import Sampling, complete
+    from gristmill.trainer.evaluation.generate import Sampling, complete
     from gristmill.trainer.train import run
 
     encoded = open_tokenizer(rank_file(tmp_path / "r50k_base.tiktoken"), TokenizerSettings(eos=700))

@@ -21,19 +21,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, Interrupted, StepFailed, UsageError
-from gristmill.trainer.checkpoint import Checkpoints, find
+from gristmill.trainer.checkpoints.checkpoint import Checkpoints, find
 from gristmill.trainer.command import with_settings
 from gristmill.trainer.config import LossSettings, MeshSettings, Settings
-from gristmill.trainer.documents import documents
-from gristmill.trainer.generate import Sampling, generate, load_model
-from gristmill.trainer.initialise import init_weights
-from gristmill.trainer.loader import BatchLoader
-from gristmill.trainer.log import EVAL_KEYS, STEP_KEYS
-from gristmill.trainer.memory import advice, sample_bytes
-from gristmill.trainer.model import Model
-from gristmill.trainer.parallel import Group
-from gristmill.trainer.presets import preset
-from gristmill.trainer.shards import ShardSet
+from gristmill.trainer.data.documents import documents
+from gristmill.trainer.data.loader import BatchLoader
+from gristmill.trainer.data.shards import ShardSet
+from gristmill.trainer.evaluation.generate import Sampling, generate, load_model
+from gristmill.trainer.logs.log import EVAL_KEYS, STEP_KEYS
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import init_weights
+from gristmill.trainer.model.memory import advice, sample_bytes
+from gristmill.trainer.model.presets import preset
+from gristmill.trainer.ranks.parallel import Group
 from gristmill.trainer.train import run
 
 Corpus = Callable[..., Path]
@@ -95,7 +95,8 @@ def test_every_held_out_token_and_byte_is_counted_once(corpus: Corpus, tmp_path:
 
 def test_importing_the_trainer_needs_torch_and_numpy_only() -> None:
     code = (
-        "import sys, gristmill.trainer.train, gristmill.trainer.generate\nprint([m for m in ('pyarrow',"
+        "import sys, gristmill.trainer.train, gristmill.trainer.evaluation.generate\n"
+        "print([m for m in ('pyarrow',"
         " 'pydantic', 'ray', 'numba', 'yaml', 'typer', 'transformers', 'sentencepiece', 'safetensors') if m"
         " in sys.modules])"
     )
@@ -175,7 +176,7 @@ def test_sigterm_saves_and_the_same_command_continues_to_the_same_bits(
 def test_a_signal_in_a_python_call_raises_a_resumable_error(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gristmill.trainer.optimizer import Optimizer
+    from gristmill.trainer.optimize.optimizer import Optimizer
 
     plain = Optimizer.step
 
@@ -313,7 +314,7 @@ def test_the_loss_on_a_markov_source_reaches_its_entropy(shards: Any, tmp_path: 
 def test_a_diverging_run_gives_up_after_the_allowed_number_of_skipped_steps(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gristmill.trainer.optimizer import Optimizer
+    from gristmill.trainer.optimize.optimizer import Optimizer
 
     monkeypatch.setattr(Optimizer, "grad_norm", lambda self: torch.tensor(torch.nan))
     with pytest.raises(StepFailed, match="3 steps in a row were skipped") as caught:
@@ -324,7 +325,7 @@ def test_a_diverging_run_gives_up_after_the_allowed_number_of_skipped_steps(
 def test_a_skipped_step_is_logged_with_the_documents_it_had_read(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gristmill.trainer.optimizer import Optimizer
+    from gristmill.trainer.optimize.optimizer import Optimizer
 
     plain = Optimizer.grad_norm
     norms = iter([1.0, torch.nan, 1.0, torch.nan, 1.0, 1.0])

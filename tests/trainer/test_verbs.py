@@ -16,8 +16,8 @@ import pytest
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest, put_manifest
 from gristmill.pipeline import cli
-from gristmill.trainer.documents import documents_of_step
-from gristmill.trainer.launch import launch
+from gristmill.trainer.data.documents import documents_of_step
+from gristmill.trainer.ranks.launch import launch
 
 Corpus = Callable[..., Path]
 

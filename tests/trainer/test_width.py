@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from gristmill.errors import UsageError
-from gristmill.trainer.average import average
 from gristmill.trainer.config import LossSettings, OptimizerSettings, Settings
-from gristmill.trainer.generate import load_model
-from gristmill.trainer.initialise import deviation, init_weights
-from gristmill.trainer.model import Model
-from gristmill.trainer.optimizer import Optimizer
-from gristmill.trainer.shape import ModelConfig
+from gristmill.trainer.evaluation.generate import load_model
+from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.initialise import deviation, init_weights
+from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.optimize.average import average
+from gristmill.trainer.optimize.optimizer import Optimizer
 from gristmill.trainer.train import run
 
 Corpus = Callable[..., Path]

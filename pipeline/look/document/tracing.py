@@ -86,7 +86,7 @@ def trace_step(out: Path, step: int, limit: int) -> tuple[int, list[Traced]]:
     known.
     """
     from gristmill.pipeline.phases.train import RUN
-    from gristmill.trainer.documents import documents_of_step
+    from gristmill.trainer.data.documents import documents_of_step
 
     shards, found = documents_of_step(result_of(out, "train", RUN), step)
     try:

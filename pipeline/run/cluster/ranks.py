@@ -102,13 +102,13 @@ def _say(line: str) -> None:
 
 
 def _meeting_point() -> tuple[str, int]:
-    from gristmill.trainer.launch import free_port
+    from gristmill.trainer.ranks.launch import free_port
 
     return sys.modules["ray"].util.get_node_ip_address(), free_port()
 
 
 def _run_rank(command: list[str], rank: int, ranks: int, address: str, port: int) -> int:
-    from gristmill.trainer.launch import rank_environment
+    from gristmill.trainer.ranks.launch import rank_environment
 
     # Ray shows a task only its own GPU, so that is number 0 here.
     process = subprocess.Popen(

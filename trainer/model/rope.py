@@ -1,0 +1,79 @@
+"""Rotary positions: each pair (i, i + d/2) of a head's dimensions is turned by position x theta^(-2i/d).
+
+`rope_scaling` stretches them for a longer context: all alike (linear, Chen et al. 2023), by a larger base
+(NTK-aware), by how often a pair turns within the original context (YaRN, Peng et al. 2023, which sharpens
+attention too), or by its wavelength (Llama 3.1); all but NTK as transformers computes them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gristmill.trainer.model.shape import ModelConfig, RopeScaling, ntk_theta
+
+Rotary = tuple[Tensor, Tensor] | None  # cosines and sines; None: a layer without positions
+
+
+def tables(config: ModelConfig, positions: Tensor, dtype: torch.dtype) -> list[Rotary]:
+    """Return for each layer the cosines and sines of positions (B, T), shaped (B, T, 1, head_dim / 2).
+
+    Angles are computed in fp32; layers of one base share their tables.
+    """
+    bases = [config.layer_theta(layer) for layer in range(config.num_layers)]
+    found: dict[float, Rotary] = {0.0: None}
+    for base in bases:
+        if base not in found:
+            angles = positions[..., None, None].float() * frequencies(config, base, positions.device)
+            sharper = sharpening(config.rope_scaling)
+            found[base] = (angles.cos() * sharper).to(dtype), (angles.sin() * sharper).to(dtype)
+    return [found[base] for base in bases]
+
+
+def frequencies(config: ModelConfig, base: float, device: torch.device) -> Tensor:
+    """Return the angle per position of each pair, fp32."""
+    scaling, dim = config.rope_scaling, config.head_dim
+    if scaling.kind == "ntk":
+        base = ntk_theta(base, scaling.factor, dim)
+    pair = torch.arange(0, dim, 2, dtype=torch.float32, device=device)
+    plain = base ** (-pair / dim)
+    if scaling.kind == "linear":
+        return plain / scaling.factor
+    if scaling.kind == "yarn":
+        kept = 1 - _between(pair / 2, *_turning(scaling, base, dim))
+    elif scaling.kind == "llama3":
+        turns = scaling.original_context * plain / (2 * math.pi)
+        kept = _between(turns, scaling.low_freq_factor, scaling.high_freq_factor)
+    else:
+        return plain
+    return plain * kept + plain / scaling.factor * (1 - kept)
+
+
+def sharpening(scaling: RopeScaling) -> float:
+    """Return what cosines and sines are multiplied by."""
+    if scaling.kind != "yarn":
+        return 1.0
+    return scaling.attention_factor or (0.1 * math.log(scaling.factor) + 1.0 if scaling.factor > 1 else 1.0)
+
+
+def _turning(scaling: RopeScaling, base: float, dim: int) -> tuple[float, float]:
+    """Return between which pairs YaRN goes from angles as they were to stretched ones."""
+
+    def pair(turns: float) -> float:
+        return dim * math.log(scaling.original_context / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+    low = max(math.floor(pair(scaling.beta_fast)), 0)
+    high = min(math.ceil(pair(scaling.beta_slow)), dim - 1)
+    return low, high if high != low else high + 0.001
+
+
+def _between(values: Tensor, low: float, high: float) -> Tensor:
+    return ((values - low) / (high - low)).clamp(0, 1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (i, i + d/2) of a head's dimensions by its angle."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
