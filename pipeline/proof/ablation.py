@@ -16,7 +16,7 @@ from typing import Any
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest, TaskRecord
 from gristmill.pipeline.proof.merging import Merged, merge
-from gristmill.pipeline.proof.scoring import Judged, find_leaks, score_model, score_proxies
+from gristmill.pipeline.proof.scoring import PROXIES, Judged, find_leaks, score_model, score_proxies
 from gristmill.pipeline.proof.texts import PREFIX, Amount, target_paths
 from gristmill.pipeline.proof.trials import Trials, key_of, open_trials, run_of, training
 from gristmill.pipeline.proof.variants import Variant
@@ -219,13 +219,23 @@ def _proxies(
                 "documents": asked.amount.documents,
                 "bytes": asked.amount.bytes,
             }
-            key = key_of(kind="proxy", shards=one.mix.content_digest, targets=digests, **facts)
+            key = key_of(
+                kind="proxy",
+                shards=one.mix.content_digest,
+                reference=reference.mix.content_digest,
+                targets=digests,
+                **facts,
+            )
             arguments = {
-                "shards": one.shards("train"), "heldout": one.shards("heldout"), "targets": targets, **facts
-            }  # fmt: skip
+                "shards": one.shards("train"),
+                "reference": reference.shards("train"),
+                "heldout": one.shards("heldout"),
+                "targets": targets,
+                **facts,
+            }
             tasks[key], named[one.variant.name, seed] = Task(key, score_proxies, arguments), key
     records = trials.run("proxy", tasks)
-    for name in ("n-gram", "compression"):
+    for name in PROXIES:
         _keep(found, name, named, records, functools.partial(_measured, name))
 
 

@@ -20,6 +20,7 @@ from gristmill.classifiers.perplexity import NgramModel
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.facts import Facts
 from gristmill.pipeline.proof.comparing import Floats
+from gristmill.pipeline.proof.likeness import likeness, taught
 from gristmill.pipeline.proof.texts import Amount, Text, heldout_texts, shard_texts, sizes, target_texts
 from gristmill.pipeline.run.job import Attempt
 from gristmill.storage import ParquetWriter
@@ -28,6 +29,7 @@ from gristmill.trainer.evaluation.evaluate import token_scores
 from gristmill.trainer.evaluation.generate import load_model
 from gristmill.trainer.evaluation.tokenizer import load_tokenizer
 
+PROXIES = ("n-gram", "compression", "classifier")
 NGRAM = NgramSettings(order=3, min_count=1, smoothing="kneser_ney")  # small texts: longer ones are unseen
 SPELLING_BITS = 4.1  # per byte of a word never seen: the entropy of single English letters (Shannon 1951)
 _DICTIONARY_BYTES = 1 << 20
@@ -78,6 +80,7 @@ def score_model(
 def score_proxies(
     task: Attempt[Any],
     shards: str,
+    reference: str,
     heldout: str,
     targets: Mapping[str, Sequence[str]],
     tokens: int,
@@ -86,7 +89,8 @@ def score_proxies(
     bytes: int,
 ) -> None:
     """Count an n-gram model, and fill a compressor's dictionary, with a draw of a variant's training text of
-    so many tokens; score all targets with both."""
+    so many tokens; score all targets with both. Targets by path teach a classifier beside the reference's
+    text, which scores the draw."""
     tokenizer = load_tokenizer(Path(shards))
     texts = _drawn(shards, tokenizer, tokens, draw)
     model = ngram_model(texts, task.scratch)
@@ -98,6 +102,10 @@ def score_proxies(
         measures["compression"].append(
             _row(name, chosen, [_compressed(compressor, text) for _, text in chosen])
         )
+    recipe = texts if reference == shards else _drawn(reference, tokenizer, tokens, draw)
+    measures["classifier"] = [
+        _classified(name, chosen, recipe, texts, bytes) for name, chosen in judged if name in targets
+    ]
     task.record.state(Judged(measures=measures))
 
 
@@ -156,6 +164,16 @@ def _all_texts(
 def _row(name: str, texts: Sequence[Text], bits: Sequence[float]) -> dict[str, Any]:
     lengths = [int(size) for size in sizes(texts)]
     return Scored(name, [key for key, _ in texts], lengths, [round(value, 6) for value in bits]).as_json()
+
+
+def _classified(
+    name: str, chosen: Sequence[Text], recipe: Sequence[str], texts: Sequence[str], num_bytes: int
+) -> dict[str, Any]:
+    """Bits a document, by fold; a target or recipe of too few documents has no fold."""
+    model = taught(chosen, recipe, num_bytes)
+    found = likeness(model, texts, num_bytes) if model is not None else {}
+    bits = [round(value, 6) for value in found.values()]
+    return Scored(name, list(found), [1] * len(found), bits).as_json()
 
 
 def _drawn(shards: str, tokenizer: Any, tokens: int, draw: int) -> list[str]:

@@ -63,7 +63,8 @@ def _ranking(verdict: Verdict, paper: Paper) -> Iterator[str]:
         counts = [sum(1 for one in told if one and one.told == word) for word in ("better", "worse")]
         said = "the recipe" if told[0] is None else f"{counts[0]} better, {counts[1]} worse"
         shown.append([str(place), name, *(f"{mean:.4f}" for mean in means), said])
-    yield paper.paint("bits per byte, mean of targets (less is better)", "bold")
+    unit = "bits per byte" + (" (classifier: bits a document)" if "classifier" in measures else "")
+    yield paper.paint(f"{unit}, mean of targets (less is better)", "bold")
     yield from rows(
         paper, ["", "variant", *measures, "of targets"], shown, right=(0, *range(2, 2 + len(measures)))
     )

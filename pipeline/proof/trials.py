@@ -28,6 +28,7 @@ from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.signals import stopped_by_signals
 from gristmill.pipeline.run.stage import StageKind
 from gristmill.pipeline.run.step import Step
+from gristmill.pipeline.run.totals import Totals
 from gristmill.pipeline.stages.train import TRAIN, TrainSlice
 from gristmill.stores import store_of
 
@@ -99,7 +100,7 @@ class Trials:
             step=(None, self.seed),
         )
         step = Step(FOLDER, _KIND, TrainSlice(train={}))
-        records = run_phase(step, self.folder, made, self.engines, self.progress, [], 0)
+        records = run_phase(step, self.folder, made, self.engines, self.progress, [], 0, Totals())
         return {record.task: record for record in records}
 
 

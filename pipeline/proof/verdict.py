@@ -19,8 +19,9 @@ from gristmill.pipeline.proof.comparing import (
     interval_of_mean,
     seed_noise,
 )
+from gristmill.pipeline.proof.scoring import PROXIES
 
-MEASURES = ("trained", "n-gram", "compression")
+MEASURES = ("trained", *PROXIES)
 MEAN = "mean of targets"
 
 
