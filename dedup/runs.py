@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ from gristmill.errors import IntegrityError
 MAGIC = b"GMRUN001"
 BLOCK = 4096  # records per index entry: 8 bytes of index for 48 KiB of band keys
 _ALIGN = 64
+_HEAD = len(MAGIC) + 8  # bytes before the header, whose length they end with
+INDEX = "__index__"
 
 Columns = dict[str, npt.NDArray]
 
@@ -40,7 +43,7 @@ def write_run(path: Path, columns: Mapping[str, npt.NDArray]) -> None:
         raise IntegrityError(
             f"run {path.name}: the first column must be sorted u64, got unsorted {key.dtype}"
         )
-    arrays = {**columns, "__index__": np.ascontiguousarray(key[::BLOCK])}
+    arrays = {**columns, INDEX: np.ascontiguousarray(key[::BLOCK])}
     header = json.dumps([[name, array.dtype.str, len(array)] for name, array in arrays.items()]).encode()
     with named(path), path.open("wb") as file:
         file.write(MAGIC + len(header).to_bytes(8, "little") + header)
@@ -49,27 +52,67 @@ def write_run(path: Path, columns: Mapping[str, npt.NDArray]) -> None:
             put_array(file, array)
 
 
+class Column(NamedTuple):
+    """Where a column of a run lies."""
+
+    name: str
+    dtype: str
+    length: int
+    start: int
+
+    @property
+    def width(self) -> int:
+        return np.dtype(self.dtype).itemsize
+
+    @property
+    def num_bytes(self) -> int:
+        return self.width * self.length
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.num_bytes
+
+
+def layout(path: Path, head: bytes, size: int) -> list[Column]:
+    """Read where the columns of a run of so many bytes lie, the index last; `head` holds its header at least.
+
+    Raises IntegrityError for a file that is none, or is cut short.
+    """
+    position = _HEAD + _header_bytes(path, head)
+    found = []
+    for name, dtype, length in json.loads(head[_HEAD:position]):
+        position += -position % _ALIGN
+        found.append(Column(name, dtype, length, position))
+        position = found[-1].stop
+        if position > size:
+            raise _damaged(path, f"is cut short in column {name}")
+    return found
+
+
+def _header_bytes(path: Path, head: bytes) -> int:
+    if not head.startswith(MAGIC):
+        raise _damaged(path, "is no run of sorted records")
+    return int.from_bytes(head[len(MAGIC) : _HEAD], "little")
+
+
 class SortedRun:
     """A run opened for reading; columns are mapped, not loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with named(path), path.open("rb") as file:
-            if file.read(8) != MAGIC:
-                raise _damaged(path, "is no run of sorted records")
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            position = file.tell()
-        self.columns: Columns = {}
         size = path.stat().st_size
-        for name, dtype, length in header:
-            position += -position % _ALIGN
-            num_bytes = np.dtype(dtype).itemsize * length
-            if position + num_bytes > size:
-                raise _damaged(path, f"is cut short in column {name}")
-            mapped = np.memmap(path, dtype, "r", position, (length,)) if length else np.empty(0, dtype)
-            self.columns[name] = mapped.view(np.ndarray)
-            position += num_bytes
-        self.index = self.columns.pop("__index__")
+        with named(path), path.open("rb") as file:
+            head = file.read(_HEAD)
+            head += file.read(_header_bytes(path, head))
+        self.columns: Columns = {}
+        for one in layout(path, head, size):
+            mapped = (
+                np.memmap(path, one.dtype, "r", one.start, (one.length,))
+                if one.length
+                else np.empty(0, one.dtype)
+            )
+            self.columns[one.name] = mapped.view(np.ndarray)
+        self.index = self.columns.pop(INDEX)
         self.key = next(iter(self.columns.values()))
 
     def __len__(self) -> int:

@@ -69,6 +69,10 @@ class Cache:
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
 
+    def holds(self, key: str, name: str) -> bool:
+        """Whether the file of a key is there."""
+        return self._path(key, name).exists()
+
     def enter(self, key: str, name: str, source: Path) -> Path:
         """Take a finished file in under a key."""
         path = self._path(key, name)

@@ -161,6 +161,14 @@ def roots() -> Roots:
     return tuple(_settings.items())
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ByRange:
+    """A published file that a task reads parts of: it is not staged, who takes it decides what to fetch."""
+
+    path: str
+    bytes: int
+
+
 def staged(arguments: Mapping[str, Any], into: Path) -> dict[str, Any]:
     """Return a task's arguments with local links below `into` for every URL under a root that `use_storage`
     knows.
@@ -191,6 +199,8 @@ def _replaced(value: Any, change: Callable[[Any], Any]) -> Any:
     """Plain data with every text and URL in it changed."""
     if isinstance(value, str | RemotePath):
         return change(value)
+    if isinstance(value, ByRange):
+        return value
     if isinstance(value, Mapping):
         return {key: _replaced(item, change) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -182,6 +182,10 @@ class RemoteStore:
             for start in range(0, len(many), 64 * _NUM_THREADS):
                 yield from pool.map(ask, many[start : start + 64 * _NUM_THREADS])
 
+    def is_near(self, url: Url) -> bool:
+        """Whether the cache of this machine has a file whose name carries its digest."""
+        return bool(CONTENT_NAMED.search(str(url))) and self.cache.holds(str(url), Path(url).name)
+
     def fetch(self, url: Url, info: Info | None = None) -> Path:
         """Return a local copy of an object: read it now, or link it (`Cache.link`) to keep it.
 

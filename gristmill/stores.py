@@ -58,6 +58,9 @@ class Store(Protocol):
         Raises IntegrityError for a file that ends before.
         """
 
+    def is_near(self, path: Path) -> bool:
+        """Whether a published file lies on this machine, so that to read it asks nobody."""
+
     def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
         """Ask for many things and yield the answers in order: several at a time, where each is a request."""
 
@@ -135,6 +138,9 @@ class LocalStore:
             with named(path), path.open("rb") as file:
                 file.seek(start)
                 yield whole_stretch(path, start, stop, file.read(stop - start))
+
+    def is_near(self, path: Path) -> bool:
+        return True
 
     def side_by_side(self, ask: Callable[[Any], T], many: Sequence[Any]) -> Iterator[T]:
         return map(ask, many)

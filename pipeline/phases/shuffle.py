@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gristmill.location import ByRange
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Job, Phase, Task
 from gristmill.stores import store_of
@@ -46,6 +47,15 @@ def over_parts(name: str, function: Any, parts: int, **common: Any) -> Phase:
 
 def files(job: Job[Any], records: Iterable[TaskRecord], kind: str) -> list[str]:
     return [str(job.folder / entry.path) for record in records for entry in record.named(kind)]
+
+
+def by_range(job: Job[Any], records: Iterable[TaskRecord], kind: str) -> list[ByRange]:
+    """Sorted runs, for tasks that read a range of the keys of each."""
+    return [
+        ByRange(str(job.folder / entry.path), entry.bytes)
+        for record in records
+        for entry in record.named(kind)
+    ]
 
 
 def passed_on(job: Job[Any], *phases: Sequence[TaskRecord], but: Sequence[str] = ()) -> list[str]:

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from gristmill.cache import Cache
 from gristmill.location import RemotePath, use_storage
+from gristmill.pipeline.phases import ranges
+from gristmill.pipeline.phases.dedup import frame, fuzzy
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run import runner
@@ -72,3 +75,38 @@ def test_requests_of_every_stage_grow_with_its_shards_and_no_faster(
             before, after = (sum(found[n][step].values()) / n for n in (fewer, more))
             assert after <= before * 1.1, f"{step}: {found[fewer][step]} of {fewer}, {found[more][step]}"
         assert few["head_object"] <= 25
+
+
+def test_reduce_tasks_on_another_node_fetch_the_ranges_that_they_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deduplication reads parts of large runs that its node does not hold: the same result, and no run is
+    fetched whole."""
+    monkeypatch.chdir(tmp_path)
+    write_shards(tmp_path, 2)
+    made = {"name": "r", "sources": {"web": {"inputs": ["*-00*.jsonl"]}}, "shard_bytes": 8000}
+    made["dedup"] = {"exact": {}, "fuzzy": {}}
+    for module in (frame, fuzzy):
+        monkeypatch.setattr(module, "num_parts", lambda *_: 5)
+    plan = build_plan(make_recipe(made))
+    local = runner.run_plan(plan, tmp_path / "local", INLINE, QUIET).manifests
+    out = RemotePath("s3://mill/ranges")
+    access = Access({"key": "x", "secret": "y", "skip_instance_cache": True})
+    use_storage(str(out), StorageSettings(access, str(tmp_path / "cache")))
+    monkeypatch.setattr(ranges, "LARGE_BYTES", 0)
+    monkeypatch.setattr(Cache, "holds", lambda *_: False)
+    with counting_store() as store:
+        real, fetched = store._get_object, []
+
+        def get(Key: str, Range: str = "", **asked: Any) -> dict[str, Any]:
+            fetched.append((Key, Range))
+            return real(Key=Key, Range=Range, **asked)
+
+        store._get_object = get  # type: ignore[method-assign]
+        remote = runner.run_plan(plan, out, INLINE, QUIET).manifests
+    assert {name: one.content_digest for name, one in remote.items()} == {
+        name: one.content_digest for name, one in local.items()
+    }
+    for kind in ("data/keys-", "data/bands-"):
+        asked = [span for key, span in fetched if kind in key]
+        assert asked and all(asked)

@@ -30,11 +30,13 @@ import pyarrow as pa
 
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.facts import Facts
+from gristmill.location import ByRange
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup.applied import write_applied
+from gristmill.pipeline.phases.ranges import runs_here
 from gristmill.pipeline.phases.shuffle import (
     DocumentFile,
-    files,
+    by_range,
     over_parts,
     over_shards,
     passed_on,
@@ -107,16 +109,20 @@ class Frame:
         settings = getattr(job.settings, self.field)
         shards = shards_of(job)
         done: list[list[TaskRecord]] = []
-        runs: list[str] = []
+        runs: list[ByRange] = []
         rows = 0
         for number, each in enumerate(self.passes):
-            task = {"frame": self.name, "number": number, "runs": runs}
+            over_ranges = isinstance(each, OverRanges)
+            task: dict[str, Any] = {"frame": self.name, "number": number}
+            task["runs"] = runs if over_ranges else [run.path for run in runs]
             records = yield each.phase(task, shards, settings, rows)
             done.append(records)
             kind = each.kind or each.name
-            runs = files(job, records, kind)
+            runs = by_range(job, records, kind)
             rows = sum(entry.rows for record in records for entry in record.named(kind))
-        applied = yield over_shards("apply", apply_shard, shards, frame=self.name, runs=runs)
+        applied = yield over_shards(
+            "apply", apply_shard, shards, frame=self.name, runs=[run.path for run in runs]
+        )
         return Done(shards, tuple(done), applied, passed_on(job, *done))
 
 
@@ -127,9 +133,12 @@ def run_shard(task: Attempt[Any], shard: DocumentFile, frame: str, number: int, 
     _run(task, whole, number, Path(shard.path), shard.first_row, *before)
 
 
-def run_range(task: Attempt[Any], part: int, parts: int, frame: str, number: int, runs: list[str]) -> None:
+def run_range(
+    task: Attempt[Any], part: int, parts: int, frame: str, number: int, runs: list[ByRange]
+) -> None:
     """One range of keys of a pass."""
-    _run(task, resolve(frame), number, [Path(run) for run in runs], *key_range(part, parts))
+    low, high = key_range(part, parts)
+    _run(task, resolve(frame), number, runs_here(task, runs, low, high), low, high)
 
 
 def _run(task: Attempt[Any], frame: Frame, number: int, *arguments: Any) -> None:

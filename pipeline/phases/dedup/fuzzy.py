@@ -17,7 +17,7 @@ from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.stars import EDGE_BYTES
 from gristmill.facts import Counts
-from gristmill.location import location
+from gristmill.location import ByRange, location
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.dedup import index
 from gristmill.pipeline.phases.dedup.applied import check_alarm, write_applied
@@ -32,8 +32,10 @@ from gristmill.pipeline.phases.dedup.samples import (
     observe_bounded,
     observe_pairs,
 )
+from gristmill.pipeline.phases.ranges import runs_here
 from gristmill.pipeline.phases.shuffle import (
     DocumentFile,
+    by_range,
     files,
     over_parts,
     over_shards,
@@ -77,7 +79,7 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     old = index.old_shards(settings, num_rows)
     num_keys = total.band_keys + sum(shard.num_keys for shard in old)
     runs: dict[str, Any] = {
-        "bands": files(job, signed, "bands"),
+        "bands": by_range(job, signed, "bands"),
         "old": [(shard.bands, shard.first_row) for shard in old],
     }
     parts = num_parts(num_keys, settings.part_records)
@@ -134,12 +136,13 @@ def write_bands(task: Attempt[FuzzySlice], shard: DocumentFile) -> None:
 
 
 def cluster_part(
-    task: Attempt[FuzzySlice], part: int, parts: int, bands: list[str], old: list[tuple[str, int]]
+    task: Attempt[FuzzySlice], part: int, parts: int, bands: list[ByRange], old: list[tuple[str, int]]
 ) -> None:
     out = task.scratch / "forest.run"
-    runs, old_runs = [Path(path) for path in bands], [(Path(path), row) for path, row in old]
+    low, high = key_range(part, parts)
+    runs, old_runs = runs_here(task, bands, low, high), [(Path(path), row) for path, row in old]
     most = task.settings.fuzzy.memory_bytes // EDGE_BYTES
-    joined = Joined(**cluster.cluster_bands(runs, *key_range(part, parts), out, old_runs, most))
+    joined = Joined(**cluster.cluster_bands(runs, low, high, out, old_runs, most))
     task.record.state(joined)
     for number in range(joined.files):
         task.publish(out.with_suffix(f".{number}"), "forest")
