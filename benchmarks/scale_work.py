@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from gristmill.facts import StepFacts
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, peak_bytes
 from gristmill.pipeline.run.progress import Progress
@@ -23,10 +24,8 @@ MANY = StageKind("many", Many, "scale_work:many", version=1)
 
 
 def many(job: Job) -> Stage:
-    records = yield Phase(
-        "empty", [Task(f"{number:06d}", nothing) for number in range(job.settings.num_shards)]
-    )
-    return {"tasks": len(records)}
+    yield Phase("empty", [Task(f"{number:06d}", nothing) for number in range(job.settings.num_shards)])
+    return StepFacts()
 
 
 def nothing(task: Attempt) -> None:

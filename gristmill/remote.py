@@ -35,6 +35,7 @@ _REGION_HINT = (
 )
 _FIRST_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 20.0
+_CONNECTIONS = 64  # to one store at a time, as verbs ask side by side; botocore's own bound is 10
 _LISTED_RETRIES = 100  # of one task; more are only counted
 
 _PACKAGES = {  # that bring a scheme to fsspec
@@ -129,7 +130,8 @@ def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
         )
     options = {"use_listings_cache": False, **access.options}
     if url.startswith(("s3://", "s3a://")):
-        options["config_kwargs"] = {"retries": {"total_max_attempts": 1}, **options.get("config_kwargs", {})}
+        own = {"retries": {"total_max_attempts": 1}, "max_pool_connections": _CONNECTIONS}
+        options["config_kwargs"] = {**own, **options.get("config_kwargs", {})}
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **options)
     except (ImportError, ValueError) as error:

@@ -16,6 +16,7 @@ from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
 from gristmill.pipeline.run.job import records_at_work
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.stragglers import straggles, usual_seconds
+from gristmill.stores import store_of
 from gristmill.trainer.logs.told import last_step
 
 
@@ -23,8 +24,12 @@ def read_status(out: Path) -> dict[str, Any]:
     """Tell the state of every step of a run's plan; raises UsageError when `out` is none."""
     run, holder = read_run(out), read_holder(out)
     folders = {entry["name"]: out / entry["folder"] for entry in run["steps"]}
-    steps = [_step(out, name, folders.get(name), holder is not None) for name in run.get("plan", folders)]
-    return {"complete": bool(run["complete"]), "holder": holder, "steps": steps}
+
+    def read(name: str) -> dict[str, Any]:
+        return _step(out, name, folders.get(name), holder is not None)
+
+    steps = store_of(out).side_by_side(read, list(run.get("plan", folders)))
+    return {"complete": bool(run["complete"]), "holder": holder, "steps": list(steps)}
 
 
 def _step(out: Path, name: str, folder: Path | None, running: bool) -> dict[str, Any]:

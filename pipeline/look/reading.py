@@ -109,7 +109,15 @@ def read_view(out: Path, known: dict[Path, Summed] | None = None) -> RunView:
     holder = read_holder(out)
     folders = {entry["name"]: out / entry["folder"] for entry in run.get("steps", [])}
     names = list(dict.fromkeys([*run.get("plan", []), *folders]))
-    steps = [_read_step(out, name, folders.get(name), holder is not None, problems, known) for name in names]
+
+    def read(name: str) -> tuple[StepView, list[str]]:
+        said: list[str] = []
+        return _read_step(out, name, folders.get(name), holder is not None, said, known), said
+
+    steps = []
+    for step, said in store_of(out).side_by_side(read, names):
+        steps.append(step)
+        problems += said
     return RunView(
         out,
         str(run.get("recipe_name", out.name)),
@@ -165,7 +173,8 @@ def _read_step(
         view.state = "incomplete" if manifest.lost else "done"
     if manifest and manifest.lost:
         problems.append(f"{name}: {spell_lost(manifest)}")
-    view.quarantine = _quarantine(folder)
+    if manifest is None or manifest.lost:
+        view.quarantine = _quarantine(folder)
     if manifest is None:
         # `running` is refined by whether the step has failed shards: a run that failed has let go of the
         # lock.

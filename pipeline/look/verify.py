@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gristmill.errors import BooksError, IntegrityError
 from gristmill.hashing import sha256_file
@@ -55,18 +56,37 @@ def verify(out: Path, checked: Checked | None = None) -> Iterator[Finding]:
     except (KeyError, TypeError, AttributeError) as error:
         yield Finding(str(out / RUN_FILE), f"is damaged or of another version: {error!r}")
         return
-    for manifest in manifests.values():
+    parts = [_Part(manifest, manifests, kept) for manifest in manifests.values()]
+    for found, counted, whole in store_of(out).side_by_side(_verify_step, parts):
         checked.num_steps += 1
-        if manifest.lost:
-            yield Finding(str(manifest.folder), f"is {spell_lost(manifest)}")
-        try:
-            yield from _verify_identity(manifest, manifests, kept)
-            yield from _verify_files(manifest, checked)
-            yield from _verify_records(manifest)
-        except IntegrityError as error:  # a list that lies beside the manifest
-            yield Finding(str(manifest.folder), error.message)
+        checked.num_files += counted.num_files
+        checked.num_bytes += counted.num_bytes
+        yield from found
+        if not whole:
             return
     yield from _verify_handover(manifests)
+
+
+class _Part(NamedTuple):
+    """One step, the others that it stands on, and those that a recipe keeps as they are."""
+
+    manifest: Manifest
+    manifests: Mapping[str, Manifest]
+    kept: Collection[str]
+
+
+def _verify_step(part: _Part) -> tuple[list[Finding], Checked, bool]:
+    """What is off in a step, what was looked at, and whether its lists could be read at all."""
+    manifest, checked, found = part.manifest, Checked(), list[Finding]()
+    if manifest.lost:
+        found.append(Finding(str(manifest.folder), f"is {spell_lost(manifest)}"))
+    try:
+        found += _verify_identity(manifest, part.manifests, part.kept)
+        found += _verify_files(manifest, checked)
+        found += _verify_records(manifest)
+    except IntegrityError as error:  # a list that lies beside the manifest
+        return [*found, Finding(str(manifest.folder), error.message)], checked, False
+    return found, checked, True
 
 
 def _verify_run(out: Path, manifests: Mapping[str, Manifest]) -> Iterator[Finding]:

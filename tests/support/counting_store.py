@@ -3,6 +3,7 @@ bytes."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import threading
@@ -35,9 +36,11 @@ class Body:
 
 
 class CountingStore:
-    """Objects by key; `requests` counts kinds, `sent` and `received` bytes of bodies."""
+    """Objects by key; `requests` counts kinds, `sent` and `received` bytes of bodies; an answer comes after
+    `latency_seconds`."""
 
     def __init__(self) -> None:
+        self.latency_seconds = 0.0
         self.objects: dict[str, bytes] = {}
         self.requests: Counter[str] = Counter()
         self.sent = self.received = 0
@@ -159,6 +162,8 @@ def counting_store() -> Iterator[CountingStore]:
     store, real = CountingStore(), S3FileSystem._call_s3
 
     async def call(self: Any, method: str, *_: Any, **asked: Any) -> Any:
+        if store.latency_seconds:
+            await asyncio.sleep(store.latency_seconds)
         return store.answer(method, {name: value for name, value in asked.items() if name != "Bucket"})
 
     S3FileSystem._call_s3 = call
