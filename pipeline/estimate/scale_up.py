@@ -32,6 +32,7 @@ from gristmill.pipeline.estimate.phases import (
     sum_interval,
     total,
 )
+from gristmill.pipeline.estimate.prompts import prompts_told
 from gristmill.pipeline.estimate.sample import Sampled, choose_samples
 from gristmill.pipeline.estimate.schedule import makespan, phase_seconds
 from gristmill.pipeline.estimate.training import TrainingCost, measure_training
@@ -93,6 +94,11 @@ def estimate(
         _step(name, manifest, fitted[name], sampled, num_cpus, done)
         for name, manifest in result.manifests.items()
     ]
+    notes += [
+        said
+        for name in fitted
+        if (said := prompts_told(name, result.manifests[name], _factor(_parts(name, sampled))))
+    ]
     work = sum(_makespan(manifest, num_cpus) for manifest in result.manifests.values())
     training = None
     if "train" not in done:
@@ -137,7 +143,7 @@ def _run_sample(
 def _phases(name: str, manifest: Manifest, sampled: Mapping[str, Sampled]) -> list[PhaseCost]:
     """Fit every phase of a step, in the order they ran."""
     parts = _parts(name, sampled)
-    factor = sum(part.total_bytes for part in parts) / max(1, sum(part.sample_bytes for part in parts))
+    factor = _factor(parts)
     records = manifest.read_records()
     phases: dict[str, list[TaskRecord]] = {}
     for record in records:
@@ -154,6 +160,11 @@ def _phases(name: str, manifest: Manifest, sampled: Mapping[str, Sampled]) -> li
 def _parts(name: str, sampled: Mapping[str, Sampled]) -> list[Sampled]:
     source = name.partition("/")[2]
     return [sampled[source]] if source in sampled else list(sampled.values())
+
+
+def _factor(parts: Sequence[Sampled]) -> float:
+    """How many times the sample the whole is."""
+    return sum(part.total_bytes for part in parts) / max(1, sum(part.sample_bytes for part in parts))
 
 
 def _most(manifest: Manifest, phase: str) -> float:
@@ -185,8 +196,7 @@ def _step(
     done: Collection[str],
 ) -> StepEstimate:
     records = manifest.read_records()
-    parts = _parts(name, sampled)
-    factor = sum(part.total_bytes for part in parts) / max(1, sum(part.sample_bytes for part in parts))
+    factor = _factor(_parts(name, sampled))
     disk = np.array([sum(entry.bytes for entry in record.files) for record in records], float)
     nothing = Interval(0.0, 0.0, 0.0)
     return StepEstimate(

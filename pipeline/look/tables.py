@@ -49,6 +49,10 @@ def print_states(states: Sequence[StepState], *, as_json: bool) -> None:
     print_table(["step", "state", "because"], rows)
     for line in _told_of_stale(states):
         print(line)
+    for state in states:
+        if state.state != "done":
+            for line in state.step.slice.foretold():
+                print(one_line(line))
 
 
 _OF_MIXTURES = ("settings.proportions", "settings.sources", "settings.heldout_fraction")

@@ -81,7 +81,7 @@ class Making:
 
         None where another run wrote the documents: what those carry their files say.
         """
-        if source not in self.recipe.sources:
+        if source not in self.recipe.sources and source not in self.recipe.made_sources():
             return None
         made: dict[str, str] = {}
         by_name, at = {step.name: step for step in self.steps}, self.last.get(source)
@@ -90,7 +90,8 @@ class Making:
                 return None
             made = {**by_name[at].kind.carries, **made}
             at = by_name[at].holders.get(source)
-        passed = self.recipe.sources[source].passthrough
+        own = self.recipe.sources.get(source)
+        passed = own.passthrough if own else {}
         further = {**{stored_name(name): kind for name, kind in passed.items()}, **made}
         if numbers:
             return tuple(name for name, kind in further.items() if kind in ("int64", "float64"))

@@ -206,8 +206,9 @@ class Recipe(_Section):
     def _sections_fit_together(self) -> Self:
         check_stages(self)
         for location, name in self.named_sources():
-            if name not in self.sources and not any(self.outputs(source) for source in self.sources.values()):
-                raise UnknownSource(location, name, self.sources)
+            known = (*self.sources, *self.made_sources())
+            if name not in known and not any(self.outputs(source) for source in self.sources.values()):
+                raise UnknownSource(location, name, known)
         for section in sections():
             if section.check:
                 section.check(self)
@@ -220,6 +221,16 @@ class Recipe(_Section):
         settings: Settings | None = getattr(self, name, None)
         spelled = (turn.settings for turn in listed_turns(self) if turn.section.name == name and turn.spelled)
         return settings if settings is not None else next(spelled, None)
+
+    def made_sources(self) -> dict[str, Section]:
+        """The sources that sections add to those that are read, each with its section."""
+        made: dict[str, Section] = {}
+        for section in sections():
+            if section.makes:
+                settings = [getattr(self, section.name, None)]
+                settings += [turn.settings for turn in listed_turns(self) if turn.section is section]
+                made.update((name, section) for own in settings for name in section.makes(own))
+        return made
 
     def named_sources(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield every source that a section names, with the section and key that do."""

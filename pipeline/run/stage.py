@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -38,6 +38,10 @@ class Slice(BaseModel):
     """The part of a recipe that a step depends on: what is not in it cannot make the step stale."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def foretold(self) -> list[str]:
+        """What is said of a step before it is run, by `plan`: such as what it will spend."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Section:
     has none and there is no default. `check` raises ValueError for a recipe in which the section lacks
     another. A section without a model has no key of its own: it adds steps that follow from other sections.
     `listed`: it takes documents and leaves documents, so that a recipe's `stages` may list it in another
-    place, or twice.
+    place, or twice. `makes` names the sources that its settings add to the recipe's.
     """
 
     name: str
@@ -91,6 +95,7 @@ class Section:
     description: str | None = None
     check: Callable[[Recipe], None] | None = None
     listed: bool = False
+    makes: Callable[[Any], Iterable[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,11 +108,27 @@ def _sampled(making: Making, part: SourceFiles) -> SourceFiles:
 def _check_named_sources(making: Making) -> None:
     from gristmill.pipeline.recipe.model import UnknownSource
 
+    made = making.recipe.made_sources()
     for location, name in making.recipe.named_sources():
-        if name not in making.last and (name not in making.adopted or location[0] == "mix"):
+        if name in made:
+            _check_made_before(making, location, name, made[name])
+        elif name not in making.last and (name not in making.adopted or location[0] == "mix"):
             adopted = name in making.adopted
             hint = f"`{name}` is an output folder with several sources" if adopted else None
             raise RecipeError(str(UnknownSource(location, name, making.last)), hint=hint)
+
+
+def _check_made_before(making: Making, location: tuple[str, ...], name: str, maker: Section) -> None:
+    from gristmill.pipeline.recipe.turns import turns_of
+
+    order = [turn.section.name for turn in turns_of(making.recipe)]
+    asks = location[0] if location[0] in order else location[1]
+    if order.index(maker.name) > order.index(asks):
+        raise RecipeError(
+            f"`{'.'.join(location)}` names the source `{name}`, which `{maker.name}` makes later",
+            where=making.recipe.place_of(*location),
+            hint=f"list the stages in another order: `stages: [..., {maker.name}, {asks}]`",
+        )
 
 
 def _extract_source(making: Making, name: str, source: RecipeSource, settings: ExtractSettings) -> str:

@@ -32,6 +32,8 @@ HARMLESS = {
     **dict.fromkeys(("mpmath", "sympy", "filelock", "huggingface-hub", "humanize", "pycparser"), LOADED),
     **dict.fromkeys(("fsspec", "urllib3", "certifi", "requests", "idna", "anyio", "h11"), NETWORK),
     **dict.fromkeys(("httpcore2", "httpx2", "truststore", "httpx", "httpcore", "hf-xet", "sniffio"), NETWORK),
+    **dict.fromkeys(("aiohttp", "aiohappyeyeballs", "aiosignal", "frozenlist", "multidict"), NETWORK),
+    **dict.fromkeys(("propcache", "yarl"), NETWORK),
     **dict.fromkeys(("rich", "tqdm", "loguru", "shellingham", "typer", "click"), SHOWS),
     "cffi": "calls C libraries, which are named themselves",
     "llvmlite": "pinned to one release by numba, which is named",

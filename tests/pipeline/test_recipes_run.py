@@ -25,6 +25,7 @@ from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.tokenize.settings import TokenizerSettings
+from tests.support.model_server import model_server
 from tests.support.recipe_inputs import lay_out
 
 RECIPES = [own.name for own in shipped() if own.name not in ("web", "pretrain")]  # those to start from
@@ -100,8 +101,10 @@ def test_a_recipe_runs_to_its_end_and_its_books_balance(
     smaller = SMALLER if recipe.section(TokenizerSettings) else ()
     recipe = read_recipe(path, smaller)
     out = tmp_path / "out"
-    plan = build_plan(recipe)
-    result = run_plan(plan, out, EngineSettings(kind="inline"), Progress(quiet=True))
+    with model_server(tmp_path) as server:
+        asked = [f"generate.{written}.server.url={server.url}" for written in recipe.made_sources()]
+        plan = build_plan(read_recipe(path, [*smaller, *asked]))
+        result = run_plan(plan, out, EngineSettings(kind="inline"), Progress(quiet=True))
     assert result.ran == [step.name for step in plan.steps]
     assert not list(verify(out))
     funnel = build_funnel(read_view(out))

@@ -32,8 +32,10 @@ from gristmill.pipeline.look.search import holding
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry
 from gristmill.pipeline.stages.filter import FilterFacts
+from gristmill.pipeline.stages.generate import GENERATE
 from gristmill.storage import read_tables
 
+_WRITTEN = ("seed", "seed_url", "template", "model", "parameters", "request")
 _SIDES = ("min", "above", "max", "below")
 
 
@@ -51,7 +53,8 @@ class Event:
 
 @dataclass(slots=True)
 class Life:
-    """A document's way through a run; `id` is None where it never was in the input."""
+    """A document's way through a run; `id` is None where it never was in the input. `seed` is the life of the
+    document that a model wrote it from."""
 
     asked: str
     id: str | None
@@ -59,6 +62,7 @@ class Life:
     verdict: str
     events: list[Event]
     others: list[str] = field(default_factory=list)  # ids of further records of the same URL
+    seed: Life | None = None
 
 
 def look_up(out: Path, asked: str) -> Life:
@@ -93,11 +97,22 @@ def look_up(out: Path, asked: str) -> Life:
         "bound",
         "error",
         "message",
+        *_WRITTEN,
     )
     row = read_row(start.path, start.row, columns)
     events = list(_events(manifests, start, row))
     others = [read_row(other.path, other.row, ("id",))["id"].hex() for other in found[1:]]
-    return Life(asked, row["id"].hex(), row.get("url"), _verdict(events), events, others)
+    if start.step.startswith(f"{GENERATE.name}/"):
+        events[0].facts |= _written(manifests[start.step], start, row)
+    seed = look_up(out, row["seed"]) if row.get("seed") and _as_id(row["seed"]) else None
+    return Life(asked, row["id"].hex(), row.get("url"), _verdict(events), events, others, seed)
+
+
+def _written(manifest: Manifest, found: FoundRow, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model was asked for a document: the seed, template, model and parameters, and the prompt."""
+    kind = f"{found.outlet}-prompts"
+    side = find_side(manifest, kind, row["id"], found.source, found.position, found.row) or {}
+    return {name: row[name] for name in _WRITTEN if row.get(name)} | {"prompt": side.get("prompt")}
 
 
 def _first(

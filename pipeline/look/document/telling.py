@@ -47,6 +47,10 @@ def tell(life: Life, paper: Paper | None = None) -> Iterator[str]:
     for event in life.events:
         yield ""
         yield from _tell_event(event, paper)
+    if life.seed:
+        yield ""
+        yield paper.paint("written from", "bold")
+        yield from (f"  {line}" if line else "" for line in tell(life.seed, paper))
     if life.others:
         more = " …" if len(life.others) > _SHOWN_OTHERS else ""
         yield ""

@@ -14,12 +14,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from gristmill.dedup.runs import SortedRun, key_range, num_parts, sort_columns, write_run
+from gristmill.dedup.runs import SortedRun, key_range, num_parts
 from gristmill.facts import Counts, Facts
 from gristmill.hashing import digest16
 from gristmill.pipeline.extract.content import TooLarge, decode_content, is_coded
+from gristmill.pipeline.phases.packed_rows import read_rows, write_rows
 from gristmill.pipeline.phases.rights.robots import (
     MAX_BYTES,
     Group,
@@ -102,7 +101,7 @@ def read_files(task: Attempt[SiteRulesSlice], shard: InputShard) -> None:
             ends.append(asdict(item))
     said.sort(key=lambda one: (one[0], one[1], json.dumps(one[2])))
     path = task.scratch / "said.run"
-    _write(path, [(site, [kind, what]) for site, kind, what in said])
+    write_rows(path, [(site_key(site), [site, kind, what]) for site, kind, what in said])
     task.record.counts = dict(counts)
     task.record.state(FilesRead(rows=len(said)), Ends(ends))
     task.publish(path, "said", len(said))
@@ -147,16 +146,16 @@ def _by_agents(groups: Sequence[Group], agents: Sequence[str]) -> list[Any]:
 def merge_sites(task: Attempt[SiteRulesSlice], part: int, parts: int, runs: Sequence[str]) -> None:
     low, high = key_range(part, parts)
     rows = [row for path in runs for row in read_rows(SortedRun(Path(path)), low, high)]
-    rows.sort(key=lambda row: (row[0], json.dumps(row[1])))
+    rows.sort(key=lambda row: (row[0], row[1], json.dumps(row[2])))
     sites = []
     for site, group in groupby(rows, key=lambda row: row[0]):
         by_kind: dict[str, list[Any]] = {}
-        for _, (kind, what) in group:
+        for _, kind, what in group:
             if what not in by_kind.setdefault(kind, []):
                 by_kind[kind].append(what)
         sites.append((site, by_kind))
     path = task.scratch / "sites.run"
-    _write(path, sites)
+    write_rows(path, [(site_key(site), [site, said]) for site, said in sites])
     task.record.state(FilesRead(sites=len(sites)))
     task.publish(path, "site-rules", len(sites))
 
@@ -164,30 +163,6 @@ def merge_sites(task: Attempt[SiteRulesSlice], part: int, parts: int, runs: Sequ
 def site_key(site: str) -> int:
     """The 64 bits under which a site is filed."""
     return int.from_bytes(digest16("site", site)[:8], "big")
-
-
-def _write(path: Path, rows: Sequence[tuple[str, Any]]) -> None:
-    """Write rows sorted by the key of their site: keys, ends, and the JSON of each row one after another."""
-    spelled = [json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() for row in rows]
-    keys = np.array([site_key(site) for site, _ in rows], np.uint64)
-    ordered = sort_columns({"key": keys, "row": np.arange(len(rows), dtype=np.uint32)})
-    lines = [spelled[row] for row in ordered["row"].tolist()]
-    ends = np.cumsum([len(line) for line in lines], dtype=np.uint64)
-    blob = np.frombuffer(b"".join(lines), np.uint8)
-    write_run(path, {"key": ordered["key"], "end": ends.astype(np.uint64), "json": blob})
-
-
-def read_rows(run: SortedRun, low: int, high: int) -> list[tuple[str, Any]]:
-    """The rows of a run whose keys lie in [low, high): site and value."""
-    span = run.span(low, high)
-    ends = run.columns["end"][span].tolist()
-    at = int(run.columns["end"][span.start - 1]) if span.start else 0
-    rows = []
-    for end in ends:
-        site, value = json.loads(run.columns["json"][at:end].tobytes())
-        rows.append((site, value))
-        at = end
-    return rows
 
 
 def rules_of(runs: Sequence[SortedRun], site: str) -> Mapping[str, Any]:

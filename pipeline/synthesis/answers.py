@@ -1,0 +1,127 @@
+"""The record of answers: appended to before anything else is made of them, so that a kill repeats none.
+
+    OUT/answers/SOURCE/BITS-PREFIX.jsonl
+
+A file has lines `{"sent": REQUEST}`, written before a request leaves, and `{"answer": REQUEST, ...}` or
+`{"refused": REQUEST}`, written as soon as it comes back. Files outlive the steps that use them: a changed
+filter, or seed, asks only for what has no answer. A file holds the requests whose digests begin with
+PREFIX in BITS bits; one with fewer or more bits, of a run over less or more, is read as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+FOLDER = "answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered: `finish` as it says (stop, length, ...), tokens as it counts them."""
+
+    text: str
+    finish: str | None
+    tokens_in: int
+    tokens_out: int
+    model: str | None = None
+    is_estimated: bool = False  # the tokens: the server did not count
+
+
+class AnswerRecord:
+    """The answers of one part of the requests, known and to come; one task at a time writes."""
+
+    def __init__(self, folder: Path, bits: int, part: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.known: dict[str, Answer] = {}
+        self.unsure: set[str] = set()  # sent by an attempt that did not live to see the answer
+        for path in sorted(folder.glob("*.jsonl")):
+            if _shares(path.stem, bits, part):
+                self._read(path)
+        self.unsure -= self.known.keys()
+        path = folder / f"{_name(bits, part)}.jsonl"
+        _end_line(path)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.sync()
+        os.close(self._file)
+
+    def sent(self, request: str) -> None:
+        """Write down that a request is about to leave."""
+        self._append({"sent": request})
+
+    def refused(self, request: str) -> None:
+        """Write down that a request came back without an answer: whether it was paid is no question."""
+        self._append({"refused": request})
+
+    def put(self, request: str, answer: Answer) -> None:
+        """Write down an answer; it is on its way to the disk when this returns, and there after `sync`."""
+        self._append({"answer": request, **asdict(answer)})
+        self.known[request] = answer
+
+    def sync(self) -> None:
+        """Have all that was written reach the disk."""
+        os.fsync(self._file)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        data = json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        while data:
+            data = data[os.write(self._file, data) :]
+
+    def _read(self, path: Path) -> None:
+        for line in _lines(path):
+            if request := line.pop("answer", None):
+                self.known[request] = Answer(**line)
+            elif request := line.get("sent"):
+                self.unsure.add(request)
+            elif request := line.get("refused"):
+                self.unsure.discard(request)
+
+
+def bits_for(num_requests: int, per_part: int) -> int:
+    """Into how many parts requests are cut: 2 to the power of this."""
+    return max(0, (max(1, -(-num_requests // per_part)) - 1).bit_length())
+
+
+def _name(bits: int, part: int) -> str:
+    return f"{bits}-{part:x}"
+
+
+def _shares(name: str, bits: int, part: int) -> bool:
+    """Whether a file may hold requests of a part: one prefix begins the other."""
+    own, _, prefix = name.partition("-")
+    try:
+        other_bits, other = int(own), int(prefix, 16)
+    except ValueError:
+        return False
+    shared = min(bits, other_bits)
+    return part >> (bits - shared) == other >> (other_bits - shared)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file; what a crash cut off is none."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def _end_line(path: Path) -> None:
+    """End a line that a crash cut off, so that the next one is whole."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")

@@ -1,0 +1,306 @@
+"""Synthetic sources: prompts, a server that fails, one answer a request, provenance, budgets, checks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gristmill.errors import RecipeError, StepFailed, UsageError
+from gristmill.parquet import read_parquet
+from gristmill.pipeline.cli import main
+from gristmill.pipeline.look.document.life import look_up
+from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.recipe.file import make_recipe
+from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.report.page import write_report
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.runner import RunResult, run_plan
+from gristmill.pipeline.stages.generate import GenerateFacts
+from gristmill.pipeline.stages.mix import MixFacts
+from gristmill.pipeline.synthesis.prompts import passages
+from gristmill.pipeline.synthesis.templates import TEMPLATES
+from tests.support.model_server import model_server
+from tests.support.toy_stage import INLINE, QUIET
+
+SENTENCE = "Seed number {} tells of the mill by the river, of its stones and of the grain that comes in. "
+
+
+def seeds(folder: Path, num: int) -> Path:
+    rows = [
+        {"id": f"page-{n}", "url": f"http://a.example/{n}", "text": SENTENCE.format(n) * 4}
+        for n in range(num)
+    ]
+    (folder / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "web.jsonl"
+
+
+def recipe(path: Path, url: str | None, own: dict[str, Any] | None = None, **sections: Any) -> dict[str, Any]:
+    server = {"model": "made-up", "url": url, "in_flight": 32}
+    own = own or {}
+    return {
+        "name": "x",
+        "sources": {"web": {"inputs": str(path)}},
+        "generate": {"books": {**own, "server": {**server, **own.get("server", {})}}},
+        **sections,
+    }
+
+
+def run(told: dict[str, Any], out: Path) -> RunResult:
+    return run_plan(build_plan(make_recipe(told)), out, INLINE, QUIET)
+
+
+def rows(out: Path, kind: str = "documents") -> list[dict[str, Any]]:
+    paths = finished_steps(out)["generate/books"].paths(kind)
+    return [row for path in paths for row in read_parquet(path).to_pylist()]
+
+
+def test_each_prompt_is_answered_once_and_its_document_leads_back_to_the_page(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 60)
+    with model_server(tmp_path, fails=0.2) as server:
+        run(recipe(path, server.url), tmp_path / "out")
+        assert set(server.paid().values()) == {1}
+        assert len(server.paid()) == 60
+    assert not list(verify(tmp_path / "out"))
+    manifest = finished_steps(tmp_path / "out")["generate/books"]
+    assert manifest.books
+    assert manifest.books.items_in == manifest.books.items_out["kept"] == 60
+    facts = manifest.stated(GenerateFacts)
+    assert (facts.seeds, facts.prompts, facts.requests) == (60, 60, 60)
+    made = rows(tmp_path / "out")
+    (page,) = [row for row in made if row["seed_url"] == "http://a.example/7"]
+    assert page["template"] == "cosmopedia"
+    assert page["model"] == "made-up"
+    assert json.loads(page["parameters"]) == {"max_tokens": 1024, "temperature": 0.8, "top_p": 0.95}
+    life = look_up(tmp_path / "out", page["id"].hex())
+    assert life.seed
+    assert life.seed.url == "http://a.example/7"
+    assert life.events[0].facts["file"] == str(path)
+    assert "Seed number 7 tells" in life.events[0].facts["prompt"]
+
+
+def test_a_finished_step_asks_nothing_again_and_a_changed_check_needs_no_server(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 30)
+    with model_server(tmp_path) as server:
+        run(recipe(path, server.url), tmp_path / "out")
+        run(recipe(path, server.url, {"checks": {"min_words": 30}}), tmp_path / "out")
+        assert set(server.paid().values()) == {1}
+    # Neither another check nor fewer seeds is another request.
+    result = run(recipe(path, None, {"checks": {"min_words": 1000}}), tmp_path / "out")
+    assert result.manifests["generate/books"].books
+    assert result.manifests["generate/books"].books.by_rule_first == {"generate.min_words": 30}
+    run(recipe(path, None, {"fraction": 0.5}), tmp_path / "out")
+    with pytest.raises(UsageError, match="30 prompts have no answer, and no server is named"):
+        run(recipe(path, None, {"sampling": {"temperature": 0.1}}), tmp_path / "out")
+
+
+def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 40)
+    digests = []
+    for number, in_flight in enumerate((1, 32)):
+        (tmp_path / str(number)).mkdir()
+        with model_server(tmp_path / str(number), fails=0.1, seed=number) as server:
+            told = recipe(path, server.url, {"server": {"in_flight": in_flight}})
+            result = run(told, tmp_path / str(number) / "out")
+            digests.append(result.manifests["generate/books"].content_digest)
+    assert digests[0] == digests[1]
+
+
+def test_checks_remove_by_rules_with_counts(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 12)
+    long = " ".join(f"word{n}" for n in range(60))
+    says = {
+        "number 0 ": "I'm sorry, but I cannot help with that.",
+        "number 1 ": "Too short.",
+        "number 2 ": SENTENCE.format(2) * 4,
+        "number 3 ": TEMPLATES["cosmopedia"].replace("{text}", " ") * 2,
+        "number 4 ": f"<think>Let me think.</think>Here is the text:\n\n{long}.",
+        "number 5 ": f"First sentence of it: {long}. And then it breaks o",
+        "number 6 ": f"No end in sight {long}",
+    }
+    with model_server(tmp_path, says=says, cuts="number 5 ", refuses="number 7 ") as server:
+        run(recipe(path, server.url), tmp_path / "out")
+    manifest = finished_steps(tmp_path / "out")["generate/books"]
+    assert manifest.books
+    assert manifest.books.by_rule_first == {
+        "generate.refusal": 1, "generate.min_words": 1, "generate.seed_copy": 1, "generate.prompt_copy": 1,
+    }  # fmt: skip
+    assert manifest.books.by_error == {"http_400": 1}
+    assert manifest.books.items_out == {"kept": 7, "removed": 4, "failed": 1}
+    texts = {row["seed_url"][-1]: row["text"] for row in rows(tmp_path / "out")}
+    assert texts["4"] == f"{long}."
+    assert texts["5"] == f"First sentence of it: {long}."
+    assert manifest.stated(GenerateFacts).notes == [
+        "1 answers began with reasoning, which was taken off",
+        "1 answers began with a line about themselves, which was taken off",
+        "1 answers that the length ended were cut after their last sentence",
+    ]
+    assert [row["message"] for row in rows(tmp_path / "out", "failed")] == ["context length exceeded"]
+    write_report(tmp_path / "out")
+    assert "generate.seed_copy" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("truncated", ["remove", "keep"])
+def test_a_truncated_end_is_what_the_recipe_says(tmp_path: Path, truncated: str) -> None:
+    path = seeds(tmp_path, 4)
+    with model_server(tmp_path, cuts="number 1 ") as server:
+        run(recipe(path, server.url, {"checks": {"truncated": truncated}}), tmp_path / "out")
+    gone = [row["rule"] for row in rows(tmp_path / "out", "removed")]
+    assert gone == (["generate.truncated"] if truncated == "remove" else [])
+
+
+@pytest.mark.parametrize("budget", [{"tokens": 20_000}, {"money": 0.02, "price_in": 1.0, "price_out": 1.0}])
+def test_a_budget_is_held_and_what_it_leaves_out_is_removed_by_name(
+    tmp_path: Path, budget: dict[str, Any]
+) -> None:
+    path = seeds(tmp_path, 200)
+    own = {"budget": budget, "sampling": {"max_tokens": 100}, "server": {"in_flight": 8}}
+    with model_server(tmp_path, seconds=0.01) as server:
+        told = recipe(path, server.url, own)
+        run(told, tmp_path / "out")
+        facts = finished_steps(tmp_path / "out")["generate/books"].stated(GenerateFacts)
+        removed = rows(tmp_path / "out", "removed")
+        assert {row["rule"] for row in removed} == {"generate.budget"}
+        assert len(rows(tmp_path / "out")) + len(removed) == 200
+        assert 17_000 < facts.tokens_in + facts.tokens_out <= 20_000
+        assert facts.most_tokens > 20_000
+        # More of it asks for what was left out alone.
+        more = {name: 10 * value if name in ("tokens", "money") else value for name, value in budget.items()}
+        run(recipe(path, server.url, {**own, "budget": more}), tmp_path / "out")
+        assert len(server.paid()) == 200
+        assert set(server.paid().values()) == {1}
+
+
+def test_a_plan_says_what_may_be_spent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = seeds(tmp_path, 10)
+    own = {"budget": {"tokens": 20_000, "money": 3.5, "price_in": 1.0}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe(path, "http://127.0.0.1:9/v1", own)))
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "out")])
+    assert not stopped.value.code
+    told = "generate/books asks `made-up` at http://127.0.0.1:9/v1: at most 20,000 tokens and 3.50 of money"
+    assert told in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_limit_of_rate_is_waited_for(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 20)
+    with model_server(tmp_path, limited=[1, 2, 3]) as server:
+        run(recipe(path, server.url), tmp_path / "out")
+        assert set(server.paid().values()) == {1}
+    assert len(rows(tmp_path / "out")) == 20
+
+
+def test_the_key_comes_by_the_environment_and_stays_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = seeds(tmp_path, 5)
+    with model_server(tmp_path, key="sk-secret") as server:
+        monkeypatch.setenv("MY_KEY", "sk-wrong")
+        told = recipe(path, server.url, {"server": {"key_env": "MY_KEY"}})
+        with pytest.raises(StepFailed, match="refuses with 401: no key") as failed:
+            run(told, tmp_path / "out")
+        assert "sk-wrong" not in str(failed.value)
+        monkeypatch.setenv("MY_KEY", "sk-secret")
+        run(told, tmp_path / "out")
+    found = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert found
+    assert not [
+        file for file in found if b"sk-secret" in file.read_bytes() or b"sk-wrong" in file.read_bytes()
+    ]
+
+
+def test_completions_are_spoken_as_well(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 5)
+    with model_server(tmp_path) as server:
+        run(
+            recipe(path, server.url, {"server": {"api": "completions"}, "system": "Be brief."}),
+            tmp_path / "out",
+        )
+    assert len(rows(tmp_path / "out")) == 5
+
+
+def test_a_share_of_it_is_a_proportion_and_seeds_are_held_out_with_what_was_made_of_them(
+    tmp_path: Path,
+) -> None:
+    path = seeds(tmp_path, 60)
+    sections = {
+        "tokenizer": {"vocab_size": 300},
+        "mix": {"proportions": {"web": 0.7, "books": 0.3}, "heldout_fraction": 0.2, "tokens": 3000},
+    }
+    with model_server(tmp_path) as server:
+        run(recipe(path, server.url, **sections), tmp_path / "out")
+    steps = finished_steps(tmp_path / "out")
+    shares = {row["name"]: row["tokens"] for row in steps["mix"].stated(MixFacts).table}
+    assert 0.25 < shares["books"] / sum(shares.values()) < 0.35
+    made = rows(tmp_path / "out")
+    assert {row["cluster_id"].hex() for row in made} == {row["seed"] for row in made}
+    assert not list(verify(tmp_path / "out"))
+
+
+def test_equal_prompts_are_one_request(tmp_path: Path) -> None:
+    text = SENTENCE.format(1) * 4
+    lines = [json.dumps({"id": f"{n}", "text": text}) for n in range(3)]
+    (tmp_path / "web.jsonl").write_text("\n".join(lines))
+    own = {"audiences": ["all"], "styles": ["a text"]}
+    with model_server(tmp_path) as server:
+        run(recipe(tmp_path / "web.jsonl", server.url, own), tmp_path / "out")
+        assert list(server.paid().values()) == [1]
+    assert [row["rule"] for row in rows(tmp_path / "out", "removed")] == ["generate.repeated_prompt"] * 2
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"templates": ["cosmo"]}, "no template `cosmo`; there are cosmopedia"),
+        ({"templates": ["mine"], "prompts": {"mine": "Write."}}, "lacks {text}"),
+        ({"seeds": ["wob"]}, "names the source `wob`, the recipe has web"),
+        ({"server": {"url": "http://me:pass@a.example/v1"}}, "no user, password or query"),
+        ({"server": {"url": "a.example"}}, "no address of http"),
+        ({"budget": {"money": 1}}, "`money` needs `price_in`"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, own: dict[str, Any], message: str) -> None:
+    path = seeds(tmp_path, 1)
+    with pytest.raises(RecipeError, match=message):
+        build_plan(make_recipe(recipe(path, "http://127.0.0.1:9/v1", own)))
+
+
+def test_a_name_that_is_taken_and_a_source_that_is_made_later_are_named(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 1)
+    told = recipe(path, None)
+    told["generate"]["web"] = told["generate"].pop("books")
+    with pytest.raises(RecipeError, match="writes the source `web`, which `sources` has"):
+        make_recipe(told)
+    late = recipe(path, None, classify={"positives": ["books"], "negatives": ["web"]})
+    with pytest.raises(RecipeError, match="`books`, which `generate` makes later"):
+        build_plan(make_recipe(late))
+
+
+def test_passages_end_where_a_text_pauses() -> None:
+    text = "First sentence here. Second one there.\n\nA new paragraph that goes on and on for a while."
+    assert list(passages(text, 60, 9)) == [
+        "First sentence here. Second one there.",
+        "A new paragraph that goes on and on for a while.",
+    ]
+    assert list(passages("word " * 100, 52, 2)) == [("word " * 10).strip()] * 2
+    assert "".join(passages("x" * 100, 30, 9)) == "x" * 100
+
+
+def test_an_estimate_asks_nobody_and_says_how_many_prompts_there_will_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = seeds(tmp_path, 50)
+    own = {"budget": {"tokens": 5000, "price_out": 2.0}, "sampling": {"max_tokens": 100}}
+    with model_server(tmp_path) as server:
+        (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe(path, server.url, own)))
+        with pytest.raises(SystemExit) as stopped:
+            main(["plan", str(tmp_path / "r.yaml"), "--estimate", "--engine", "inline"])
+        assert not stopped.value.code
+        assert not server.paid()
+    told = " ".join(capsys.readouterr().out.split())
+    assert "generate/books: about 50 prompts to `made-up`" in told
+    assert "or 0.01 of money at the very most; its budget holds it to 5,000 tokens" in told
