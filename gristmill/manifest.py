@@ -98,13 +98,14 @@ def record_path(folder: Path, phase: str, task: str) -> Path:
 def put_record(folder: Path, record: TaskRecord) -> bool:
     """Publish a task's record unless another attempt has; all files it names must be in place.
 
-    Its `digest` is then that of the record that is there.
+    Its `digest` is then that of the record that is there. Names of records are made to outlive a loss of
+    power all at once, before a manifest names them: a task whose record is lost is done again.
     """
     for place in sorted({(folder / entry.path).parent for entry in record.files}):
         store_of(folder).settle(place)
     path = record_path(folder, record.phase, record.task)
     record.digest, data = seal_json(record.body(), record.timing)
-    if put_if_absent(path, data):
+    if put_if_absent(path, data, settled=False):
         return True
     record.digest = read_record(path).digest
     return False
@@ -219,6 +220,8 @@ class Manifest:
 
 def put_manifest(manifest: Manifest) -> None:
     """Publish a step: from now on readers see it."""
+    for place in sorted({(manifest.folder / entry["path"]).parent for entry in manifest.records}):
+        store_of(manifest.folder).settle(place)
     files: Any = [entry.as_json() for entry in manifest.files]
     records: Any = [dict(entry) for entry in manifest.records]
     body: dict[str, Any] = {"format": FORMAT_VERSION}

@@ -229,7 +229,7 @@ class RemoteStore:
             return
         self._ask(url, lambda fs, path, timeout: fs.pipe_file(path, data, **timeout))
 
-    def put_if_absent(self, url: Url, data: bytes) -> bool:
+    def put_if_absent(self, url: Url, data: bytes, *, settled: bool = True) -> bool:
         try:
             self._ask(url, lambda fs, path, timeout: _create(fs, path, data, timeout))
         except FileExistsError:

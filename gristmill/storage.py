@@ -172,6 +172,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     store_of(path).write(path, data)
 
 
-def put_if_absent(path: Path, data: bytes) -> bool:
-    """Create a file with this content unless it is there already; say whether it was created."""
-    return store_of(path).put_if_absent(path, data)
+def put_if_absent(path: Path, data: bytes, *, settled: bool = True) -> bool:
+    """Create a file with this content unless it is there already; say whether it was created.
+
+    One that need not be `settled` may be gone after a loss of power, until its folder is settled.
+    """
+    return store_of(path).put_if_absent(path, data, settled=settled)

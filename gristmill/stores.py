@@ -38,7 +38,9 @@ class Store(Protocol):
     def write(self, path: Path, data: bytes) -> None:
         """Replace a file's content so that a reader sees the old bytes or the new ones, never a mixture."""
 
-    def put_if_absent(self, path: Path, data: bytes) -> bool: ...
+    def put_if_absent(self, path: Path, data: bytes, *, settled: bool = True) -> bool:
+        """Create a file unless it is there; where it need not be `settled`, its name may be lost with power
+        until `settle`."""
 
     def settle(self, folder: Path) -> None:
         """Make sure that the names of the files in a folder outlive a loss of power."""
@@ -102,7 +104,7 @@ class LocalStore:
         aside.replace(path)
         fsync_folder(path.parent)
 
-    def put_if_absent(self, path: Path, data: bytes) -> bool:
+    def put_if_absent(self, path: Path, data: bytes, *, settled: bool = True) -> bool:
         aside = _write_aside(path, data)
         try:
             os.link(aside, path)
@@ -116,7 +118,8 @@ class LocalStore:
             aside.replace(path)  # two attempts at a task put records that differ in timings alone
         finally:
             aside.unlink(missing_ok=True)
-        fsync_folder(path.parent)
+        if settled:
+            fsync_folder(path.parent)
         return True
 
     def settle(self, folder: Path) -> None:
