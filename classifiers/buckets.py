@@ -3,7 +3,6 @@ documents, in bounded memory."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers.keep import upper_bits
+from gristmill.classifiers.quantiles import quantiles
 from gristmill.classifiers.settings import BucketSettings
 
 Bounds = dict[str, tuple[float, float]]
@@ -24,34 +23,11 @@ def bucket_bounds(
 ) -> Bounds:
     """Per language, the perplexities up to which a document is head, and above which it is tail.
 
-    Everything is read twice: once to count values by their upper 16 bits, which says in which of those bins a
-    third ends, and once to sort the values of these bins alone. Documents without words have no perplexity,
-    and no say; languages that the model never saw (`sees`) have no bounds.
+    A part that holds no document ends below every perplexity, which is at least 1. Documents without words
+    have no perplexity, and no say; languages that the model never saw (`sees`) have no bounds.
     """
-    counts: dict[str, npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(1 << 16, np.int64))
-    for language, values in _by_language(read(), sees):
-        counts[language] += np.bincount(upper_bits(values), minlength=1 << 16)
-    places = {
-        language: [_place(own, size) for size in _sizes(settings, own)] for language, own in counts.items()
-    }
-    near: dict[tuple[str, int], list[_Values]] = {
-        (language, which): [] for language, own in places.items() for which, _ in own
-    }
-    for language, values in _by_language(read(), sees):
-        bins = upper_bits(values)
-        for which in {which for which, _ in places[language]}:
-            near[language, which].append(values[bins == which])
-    ordered = {key: np.sort(np.concatenate([*parts, np.empty(0, np.float32)])) for key, parts in near.items()}
-
-    def value(language: str, which: int, rank: int) -> float:
-        # A part that holds no document ends below every perplexity, which is at least 1.
-        return float(ordered[language, which][rank - 1]) if rank else 0.0
-
-    bounds = {
-        language: (value(language, *head), value(language, *middle))
-        for language, (head, middle) in places.items()
-    }
-    return dict(sorted(bounds.items()))
+    cuts = quantiles(lambda: _by_language(read(), sees), lambda total: _sizes(settings, total))
+    return {language: (head, middle) for language, (head, middle) in cuts.items()}
 
 
 def buckets(perplexities: pa.ChunkedArray, languages: pa.ChunkedArray, bounds: Bounds) -> pa.Array:
@@ -86,17 +62,7 @@ def _by_language(tables: Iterable[pa.Table], sees: Callable[[str], bool]) -> Ite
                 yield language, values[codes == code]
 
 
-def _sizes(settings: BucketSettings, counts: npt.NDArray[np.int64]) -> list[int]:
+def _sizes(settings: BucketSettings, total: int) -> list[int]:
     """How many documents are head, and how many are head or middle."""
-    total = int(counts.sum())
     head, tail = settings.fractions
     return [int(total * fraction + 1e-6) for fraction in (head, 1 - tail)]
-
-
-def _place(counts: npt.NDArray[np.int64], size: int) -> tuple[int, int]:
-    """The bin of the `size`-th smallest value, and its rank in there from 1; rank 0 where there is none."""
-    if not size:
-        return 0, 0
-    ends = np.cumsum(counts)
-    which = int(np.searchsorted(ends, size))
-    return which, size - int(ends[which] - counts[which])

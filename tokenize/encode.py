@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.arrays import put_array
+from gristmill.cells import TOPIC, Cells, add_cells, in_cells, sum_cells
 from gristmill.disk import named
 from gristmill.document import FAILED
 from gristmill.hashing import uniform
@@ -54,21 +55,24 @@ class Encoded:
     losses: Counter[str]
     failed: pa.Table
     failed_bytes: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
+    cells: Cells | None = None  # documents and tokens of each cell, where documents lie in cells
 
 
 def encode(encoder: Encoder, documents: Path, payload: Path, index: Path) -> Encoded:
     """Encode one file of documents.
 
-    Numeric pass-through columns go into the index as float64, so that a mixture can weight documents by them.
+    Numeric pass-through columns go into the index as float64, so that a mixture can weight documents by them,
+    and with them the topic.
     Before, a hash sample of the documents is encoded by the reference: the fast encoder is held to it, and
     what does not come back is counted by kind.
     """
     names = parquet_schema(documents).names
     extra = numeric_columns(documents)
-    wanted = (UNIT_COLUMN, "url", "source", "origin", *extra)
+    wanted = (UNIT_COLUMN, "url", "source", "origin", *extra, TOPIC)
     columns = ["id", "text", *(name for name in wanted if name in names)]
-    schema = pa.schema([*INDEX, *(pa.field(name, pa.float64()) for name in extra)])
+    kinds = {**dict.fromkeys(extra, pa.float64()), **({TOPIC: pa.string()} if TOPIC in names else {})}
+    schema = pa.schema([*INDEX, *(pa.field(name, kind) for name, kind in kinds.items())])
+    cells: list[Cells] = []
     tokenizer = encoder.tokenizer
     texts = sampled_texts(documents)
     lost = losses(tokenizer, texts, encoder.examine(texts))
@@ -98,13 +102,16 @@ def encode(encoder: Encoder, documents: Path, payload: Path, index: Path) -> Enc
                 "tokens": (found.lengths + 1).astype("u4"),
                 "bytes": sizes,
             }
-            values |= {name: batch[name].cast(pa.float64()) for name in extra}
+            values |= {name: batch[name].cast(kind) for name, kind in kinds.items()}
             writer.write(pa.table(values, schema=schema))
+            if in_cells(kinds):
+                cells.append(sum_cells(batch, tokens=pa.array(found.lengths + 1, pa.int64())))
             counts["documents"] += batch.num_rows
             counts["tokens"] += int(found.lengths.sum()) + batch.num_rows
             counts["bytes"] += int(pc.sum(sizes).as_py() or 0)
     counts |= {"failed": sum(map(len, failed)), "by_reference": encoder.num_by_reference}
-    return Encoded(counts, encoder.facts, lost, pa.concat_tables(failed), failed_bytes)
+    summed = add_cells(cells) if in_cells(kinds) else None
+    return Encoded(counts, encoder.facts, lost, pa.concat_tables(failed), failed_bytes, summed)
 
 
 def closed(found: EncodedTexts, eos_id: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.arrays import write_array
+from gristmill.cells import Cells, in_cells, sum_cells
 from gristmill.hashing import keyed_hash
 from gristmill.heldout import is_heldout
 from gristmill.parquet import read_parquet
@@ -38,7 +39,7 @@ from gristmill.tokenize.places import Take, order_of, shard_of
 from gristmill.tokenize.plan import Size
 from gristmill.tokenize.ranges import copy_ranges
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.weights import weights_of
+from gristmill.tokenize.weights import CellWeights, by_cell, weights_of
 
 U64 = npt.NDArray[np.uint64]
 LEVEL = np.dtype([("level", "<u8"), ("tokens", "<u8")])
@@ -49,10 +50,12 @@ _SHORTEST_CUT = 2  # one token of text and the end token
 
 @dataclass(frozen=True, slots=True)
 class MeasuredFile:
-    """One encoded file: what may be trained on and what is held out."""
+    """One encoded file: what may be trained on and what is held out; documents and tokens of the former by
+    cell, where they lie in cells."""
 
     training: Size
     heldout: Size
+    cells: Cells | None = None
 
 
 def measure(index: Path, settings: MixSettings, seed: int, sizes: Path) -> MeasuredFile:
@@ -62,18 +65,28 @@ def measure(index: Path, settings: MixSettings, seed: int, sizes: Path) -> Measu
     training = table.filter(pa.array(~held))
     tokens = training["tokens"].to_numpy().astype(np.uint64)
     write_array(sizes, sizes_by_draw(_raw_draws(training, seed), tokens).astype("<u8"))
-    return MeasuredFile(_size(training), _size(table.filter(pa.array(held))))
+    cells = sum_cells(training, tokens=training["tokens"]) if in_cells(table.schema.names) else None
+    return MeasuredFile(_size(training), _size(table.filter(pa.array(held))), cells)
 
 
 def levels(
-    index: Path, settings: MixSettings, source: str, seed: int, gates: Sequence[int], out: Path
+    index: Path,
+    settings: MixSettings,
+    source: str,
+    seed: int,
+    gates: Sequence[int],
+    out: Path,
+    cells: CellWeights | None = None,
 ) -> None:
-    """Write the levels of the training copies of one encoded file, in order, with running tokens."""
+    """Write the levels of the training copies of one encoded file, in order, with running tokens; documents
+    of weight 0 have none."""
     table = read_parquet(index)
     held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
     training = table.filter(pa.array(~held))
+    weights = weights_of(training, settings, source, index, cells)
+    if weights is not None and not weights.all():
+        training, weights = training.filter(pa.array(weights > 0)), weights[weights > 0]
     tokens = training["tokens"].to_numpy().astype("<u8")
-    weights = weights_of(training, settings, source, index)
     copies = range(1, (settings.copies_of(source) if weights is not None else 1) + 1)
     draws = _draws(training, seed, gates)
     found = np.concatenate([_level(draws, weights, copy) for copy in copies])
@@ -193,6 +206,9 @@ def assign(
     part = [int(lengths[place]) for place in np.flatnonzero(copies.cut) if row[place] not in taken]
     distinct = int(tokens[taken].sum()) + sum(part)
     found = Assigned(len(np.unique(row)), 0, len(row), len(ordered), 0, distinct)
+    if take.cells is not None:
+        found.left_out = _left_out(table, settings, take, seed)
+        found.cells = sum_cells(table.take(pa.array(row)), tokens=pa.array(lengths))
     for place in np.flatnonzero(copies.cut).tolist():
         ordered[ends[place] - 1] = eos_id
         text = ordered[ends[place] - lengths[place] : ends[place] - 1]
@@ -222,7 +238,8 @@ class Assigned:
     """What one file gives to a split: documents with their bytes, copies, tokens and bytes of the copies, and
     tokens without repetition.
 
-    `cut` names the document of which only the beginning is taken.
+    `cut` names the document of which only the beginning is taken, `left_out` counts those of weight 0,
+    `cells` are the copies and their tokens by cell, where a curve weighs them.
     """
 
     documents: int
@@ -232,6 +249,8 @@ class Assigned:
     bytes: int
     distinct_tokens: int
     cut: dict[str, Any] | None = None
+    left_out: int = 0
+    cells: Cells | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +288,13 @@ def _copies(
     copies, cut = np.zeros(table.num_rows, np.int64), np.zeros(table.num_rows, np.bool_)
     if not take.copies or not table.num_rows:
         return copies, cut
-    draws, weights = _draws(table, seed, take.gates), weights_of(table, settings, take.source, index)
+    draws = _draws(table, seed, take.gates)
+    weights = weights_of(table, settings, take.source, index, take.cells)
+    if weights is not None and not weights.all():
+        weighed = np.flatnonzero(weights)
+        part = _copies(table.take(pa.array(weighed)), settings, take, seed, index)
+        copies[weighed], cut[weighed] = part
+        return copies, cut
     for copy in range(1, take.copies + 1):
         level = _level(draws, weights, copy)
         if take.bound >= 0:
@@ -277,6 +302,12 @@ def _copies(
         if take.cut_level >= 0:
             cut |= level == np.uint64(take.cut_level)
     return copies, cut
+
+
+def _left_out(table: pa.Table, settings: MixSettings, take: Take, seed: int) -> int:
+    """The documents that a curve takes never, held-out ones aside."""
+    held = is_heldout(seed, settings.heldout_fraction, table["unit"].combine_chunks())
+    return int(np.count_nonzero((by_cell(table, take.cells or {}) == 0) & ~held))
 
 
 def _raw_draws(table: pa.Table, seed: int) -> U64:

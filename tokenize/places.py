@@ -3,6 +3,7 @@ looking."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ class Take:
 
     Copies up to the level `bound` are taken, and no document more than `copies` times. Of the one copy at
     `cut_level`, if that is not -1, the first `cut_tokens` tokens are taken, the end token among them. `gates`
-    are those of `gristmill.tokenize.gates`.
+    are those of `gristmill.tokenize.gates`, `cells` the weights of cells.
     """
 
     source: str
@@ -33,6 +34,7 @@ class Take:
     gates: tuple[int, ...] = ()
     cut_level: int = -1
     cut_tokens: int = 0
+    cells: Mapping[str, Mapping[str, float]] | None = None
 
 
 def order_of(ids: pa.Array, copy: int, seed: int) -> U64:

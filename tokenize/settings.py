@@ -102,6 +102,44 @@ class SizeWeight(_Settings):
         return self.table
 
 
+class CellWeight(_Settings):
+    """Weights by quality bucket, within each topic where documents have one: how often a cell is taken."""
+
+    curve: Literal["olmo-3"] | dict[int, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        description=(
+            "olmo-3: Olmo 3's upsampling curve for each topic; or your own steps, from the lowest bucket of"
+            " a step to how often it is taken compared with others, as {8: 1, 19: 7}; lower ones are left out"
+        )
+    )
+    topics: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={},
+        description=(
+            "shares of the source's tokens by topic, compared with each other; other topics are left out; all"
+            " topics as they are when unset"
+        ),
+    )
+    discard: float = Field(
+        default=0.4,
+        ge=0,
+        lt=1,
+        description="of olmo-3: lowest share of a topic's tokens, of which whole buckets are left out",
+    )
+    most: float = Field(
+        default=7.0, gt=0, le=MOST_COPIES, description="the most often a bucket's documents are taken"
+    )
+
+    @model_validator(mode="after")
+    def _takes_something(self) -> Self:
+        if isinstance(self.curve, dict) and not any(self.curve.values()):
+            raise ValueError("a curve needs a bucket that is taken, such as {8: 1, 19: 7}")
+        return self
+
+    def factor(self, bucket: int) -> float:
+        """How often a bucket is taken by the steps of one's own, compared with others."""
+        steps = self.curve if isinstance(self.curve, dict) else {}
+        return max(((step, factor) for step, factor in steps.items() if step <= bucket), default=(0, 0.0))[1]
+
+
 class MixSettings(_Settings):
     """Proportions, a budget, and the shards that are written."""
 
@@ -130,12 +168,12 @@ class MixSettings(_Settings):
             "how often a source may repeat: up to 4 is nearly as good as new text (Muennighoff et al. 2023)"
         ),
     )
-    weights: dict[str, str | SizeWeight] = Field(
+    weights: dict[str, str | SizeWeight | CellWeight] = Field(
         default={},
         description=(
             "per source, the numeric column that weights its documents, such as quality_score or cluster_size"
             ", or {column: cluster_size, table: txt360}, table being linear, txt360, fineweb-2, or your own"
-            " such as {1: 1, 2: 3, 6: 5}"
+            " such as {1: 1, 2: 3, 6: 5}, or {curve: olmo-3} over topics and quality buckets"
         ),
     )
     weight_copies: int = Field(
@@ -184,6 +222,12 @@ class MixSettings(_Settings):
             raise ValueError(
                 f"proportions sum to {total:.6g}, not 1; set `normalise: true` to use {{{scaled}}}"
             )
+        curved = [name for name in self.weights if isinstance(self.weight_of(name), CellWeight)]
+        if curved and self.kind == "sources":
+            raise ValueError(
+                f"`weights.{curved[0]}` has a curve, and shards of kind `sources` hold every document once;"
+                " write them as `kind: mixed`"
+            )
         return self
 
     def epochs_cap(self, source: str) -> float:
@@ -192,7 +236,7 @@ class MixSettings(_Settings):
             return self.max_epochs.get(source, 4.0)
         return self.max_epochs
 
-    def weight_of(self, source: str) -> SizeWeight | None:
+    def weight_of(self, source: str) -> SizeWeight | CellWeight | None:
         """Return what weights a source's documents, None for one without weights."""
         weight = self.weights.get(source)
         return SizeWeight(column=weight) if isinstance(weight, str) else weight
@@ -200,5 +244,7 @@ class MixSettings(_Settings):
     def copies_of(self, source: str) -> int:
         """Return how often a weighted source's documents may be repeated: the highest weight of its table."""
         weight = self.weight_of(source)
+        if isinstance(weight, CellWeight):
+            return math.ceil(weight.most)
         classes = weight.classes() if weight else None
         return math.ceil(max(classes.values())) if classes else self.weight_copies

@@ -9,15 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.cells import TOPIC, buckets_of, topics_of
 from gristmill.errors import InputError
 from gristmill.tokenize.encode import INDEX
-from gristmill.tokenize.settings import MixSettings
+from gristmill.tokenize.settings import CellWeight, MixSettings
+
+CellWeights = Mapping[str, Mapping[str, float]]  # by topic, then by bucket
 
 
 def weights_of(
-    table: pa.Table, settings: MixSettings, source: str, index: Path
+    table: pa.Table, settings: MixSettings, source: str, index: Path, cells: CellWeights | None = None
 ) -> npt.NDArray[np.float64] | None:
     """Return the weight of each document of an encoded file, None for a source without weights.
+
+    `cells` are the weights of cells, where the source's is a curve; of these alone a weight may be 0.
 
     Raises InputError for a column that the index lacks, with those it has, and for a value that is no weight,
     with the first document that has it.
@@ -25,9 +30,12 @@ def weights_of(
     weight = settings.weight_of(source)
     if weight is None or settings.kind == "sources":  # there each document is written once
         return None
+    if isinstance(weight, CellWeight):
+        return by_cell(table, cells or {})
     column, classes = weight.column, weight.classes()
     if column not in table.schema.names:
-        carried = ", ".join(table.schema.names[len(INDEX) :]) or "no number"
+        numbers = [name for name in table.schema.names[len(INDEX) :] if name != TOPIC]
+        carried = ", ".join(numbers) or "no number"
         raise InputError(
             f"`mix.weights` names `{column}` for `{source}`, its documents carry {carried}",
             where=str(index),
@@ -49,6 +57,12 @@ def weights_of(
             hint="take out those documents before, or leave the source unweighted",
         )
     return weights
+
+
+def by_cell(table: pa.Table, cells: CellWeights) -> npt.NDArray[np.float64]:
+    """Return the weight of each document's cell, 0 for a cell that has none."""
+    pairs = zip(topics_of(table).to_pylist(), buckets_of(table).to_pylist(), strict=True)
+    return np.array([cells.get(topic, {}).get(str(bucket), 0.0) for topic, bucket in pairs], np.float64)
 
 
 def by_size(sizes: npt.NDArray[np.float64], table: Mapping[int, float]) -> npt.NDArray[np.float64]:

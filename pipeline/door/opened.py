@@ -75,6 +75,13 @@ class OpenRun:
         """Records that could not be turned into documents, with error, file and offset."""
         return self._rows(outlet(self.manifests, "failed"), source)
 
+    def cells(self) -> pa.Table:
+        """Topic by quality: a row for each source, topic and bucket, with documents, bytes, tokens where they
+        are encoded, and the weight and tokens `taken` where a mixture weighs cells."""
+        from gristmill.pipeline.look.cells import CELL_ROWS, cell_rows
+
+        return pa.Table.from_pylist(cell_rows(self.manifests), schema=CELL_ROWS)
+
     def decisions(self, step: str) -> Rows:
         """What a step decided: a row for every document that came to it."""
         manifest = self._step(step)

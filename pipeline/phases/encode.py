@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gristmill.cells import Cells, add_cells
 from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
@@ -33,11 +34,12 @@ class EncodedCounts(Counts):
 
 @dataclass(frozen=True, slots=True)
 class EncodedBy(Facts):
-    """What encoded a file, why the reference did, and losses of a sample by kind."""
+    """What encoded a file, why the reference did, losses of a sample by kind; and sums by cell."""
 
     encoder: str
     losses: dict[str, int]
     encoder_why: str | None = None
+    cells: Cells | None = None
 
 
 def encode(job: Job[EncodeSlice]) -> Stage:
@@ -56,6 +58,7 @@ def encode(job: Job[EncodeSlice]) -> Stage:
         lossy=losses["lossy"],
         encoders=sorted({one.encoder for one in encoded}),
         encoders_why=sorted({one.encoder_why for one in encoded if one.encoder_why}),
+        cells=add_cells(cells) if (cells := [one.cells for one in encoded if one.cells]) else None,
     )
 
 
@@ -70,7 +73,7 @@ def encode_shard(task: Attempt[EncodeSlice], path: str, tokenizer: str, opened: 
     payload, index = task.scratch / "tokens.bin", task.scratch / "index.parquet"
     found = encode_file(encoder_of(Path(tokenizer), opened), Path(path), payload, index)
     counts = EncodedCounts(**found.counts)
-    task.record.state(counts, EncodedBy(**found.facts, losses=dict(found.losses)))
+    task.record.state(counts, EncodedBy(**found.facts, losses=dict(found.losses), cells=found.cells))
     outcomes = Outcomes(task, source, kinds=("failed",), books=books_of(found))
     outcomes.fail(found.failed)
     outcomes.publish()

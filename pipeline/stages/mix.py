@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gristmill.cells import BUCKET, TOPIC
 from gristmill.facts import StepFacts
 from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
-from gristmill.tokenize.settings import MixSettings, TokenizerSettings
+from gristmill.tokenize.settings import CellWeight, MixSettings, TokenizerSettings
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.making import Making
@@ -24,7 +25,8 @@ class MixSlice(Slice):
 class MixFacts(StepFacts):
     """The mixture as `planned`, and as realised in training (`table`) and held-out shards, a row a source;
     sources that miss their share; what sources hold (`sizes`), how many of their tokens are in shards once
-    or more; documents cut at a boundary; and by split and source, first shard, number of shards, copies."""
+    or more; documents cut at a boundary; by split and source, first shard, number of shards, copies; and by
+    source, topic and bucket the weight, and the tokens `taken`, where a curve weighs cells."""
 
     planned: list[dict[str, Any]] = field(default_factory=list)
     table: list[dict[str, Any]] = field(default_factory=list)
@@ -35,6 +37,7 @@ class MixFacts(StepFacts):
     distinct_tokens: dict[str, int] = field(default_factory=dict)
     cut: dict[str, Any] = field(default_factory=dict)
     places: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    cells: dict[str, dict[str, dict[str, dict[str, float]]]] = field(default_factory=dict)
 
 
 MIX = StageKind(
@@ -59,7 +62,12 @@ def plan(making: Making, settings: MixSettings | None) -> None:
     if settings is None or tokenizer is None:
         return
     for source in making.mixed_sources:
-        if weight := settings.weight_of(source):
+        weight = settings.weight_of(source)
+        if isinstance(weight, CellWeight):
+            making.check_column(BUCKET, (source,), ("mix", "weights", source), numbers=True)
+            if weight.topics:
+                making.check_column(TOPIC, (source,), ("mix", "weights", source, "topics"))
+        elif weight:
             making.check_column(weight.column, (source,), ("mix", "weights", source), numbers=True)
     inputs = (*(f"encode/{source}" for source in making.mixed_sources), "tokenizer")
     making.add("mix", MIX, MixSlice(mix=settings, tokenizer=tokenizer), inputs)

@@ -60,6 +60,7 @@ class EncodeFacts(StepFacts):
     lossy: int = 0
     encoders: list[str] = field(default_factory=list)
     encoders_why: list[str] = field(default_factory=list)
+    cells: dict[str, dict[str, list[int]]] | None = None
 
 
 TOKENIZER = StageKind(

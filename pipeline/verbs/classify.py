@@ -1,4 +1,4 @@
-"""`classify`: train a quality classifier, or score and keep documents with one."""
+"""`classify`: quality classifiers, topics, and quality buckets of topics."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.verbs import listing, options
+from gristmill.pipeline.verbs.cells import cells, quality, topics
 from gristmill.pipeline.verbs.invoke import Options
 
 Alpha = Annotated[
@@ -21,9 +22,13 @@ GROUP = listing.STAGES
 
 
 def register(app: typer.Typer) -> None:
-    classify = typer.Typer(help="Train a quality classifier, or score with one.", no_args_is_help=True)
-    classify.command("train")(train)
-    classify.command("score")(score)
+    classify = typer.Typer(
+        help="Train a quality classifier or score with one, find topics, rank documents by quality.",
+        no_args_is_help=True,
+    )
+    for name, command in {"train": train, "score": score, "topics": topics, "quality": quality}.items():
+        classify.command(name)(command)
+    classify.command("cells")(cells)
     app.add_typer(classify, name="classify")
 
 

@@ -36,7 +36,23 @@ def test_no_stage_writes_other_bytes_under_the_same_version(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fixed_inputs(tmp_path)
-    plan = build_plan(make_recipe(recipe(name="golden")))
+    cells = {
+        "topics": {
+            "number": 2,
+            "dimensions": 8,
+            "max_fraction": 1.0,
+            "window_chars": 500,
+            "learn_from": ["web", "prose"],
+            "apply_to": ["web"],
+        },
+        "quality": {
+            "columns": {"quality_score": "higher"},
+            "buckets": 4,
+            "within": "topic",
+            "apply_to": ["web"],
+        },
+    }
+    plan = build_plan(make_recipe(recipe(name="golden", **cells)))
     result = run_plan(plan, tmp_path / "out", EngineSettings(kind="inline"), Progress(quiet=True))
     found = {
         step.name: {

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from gristmill.arrays import read_array
+from gristmill.cells import Cells, add_cells
 from gristmill.facts import Facts
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.mix import MixSlice
 from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.cell_weights import Weights, weigh_cells
 from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
-from gristmill.tokenize.plan import Size, SourcePlan
-from gristmill.tokenize.settings import MixSettings
+from gristmill.tokenize.plan import MixPlan, Size, SourcePlan
+from gristmill.tokenize.settings import CellWeight, MixSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,11 @@ class EncodedFile:
 
 @dataclass(frozen=True, slots=True)
 class Measured(Facts):
-    """Documents, tokens and bytes of one encoded file, by split."""
+    """Documents, tokens and bytes of one encoded file, by split; what may be trained on by cell."""
 
     train: dict[str, int]
     heldout: dict[str, int]
+    cells: Cells | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,22 @@ def over_files(name: str, function: Any, encoded: Sequence[EncodedFile], **commo
 def measure_file(task: Attempt[MixSlice], part: EncodedFile) -> None:
     path = task.scratch / "sizes.u64"
     found = mixing.measure(Path(part.index), task.settings.mix, task.seed, path)
-    task.record.state(Measured(asdict(found.training), asdict(found.heldout)))
+    task.record.state(Measured(asdict(found.training), asdict(found.heldout), found.cells))
     task.publish(path, "sizes", source=part.source)
+
+
+def weights_of_cells(
+    settings: MixSettings, plan: MixPlan, measured: Sequence[TaskRecord], encoded: Sequence[EncodedFile]
+) -> dict[str, Weights]:
+    """The weights of the cells of each source that a curve weighs."""
+    found = {}
+    for row in plan.rows:
+        weight = settings.weight_of(row.source)
+        if isinstance(weight, CellWeight):
+            stated = [record.stated(Measured) for record, _ in of_source(measured, encoded, row.source)]
+            cells = add_cells(one.cells for one in stated if one.cells)
+            found[row.source] = weigh_cells(weight, cells, row.tokens, row.source)
+    return found
 
 
 def gates_task(
@@ -84,11 +101,15 @@ def gate_source(task: Attempt[MixSlice], sizes: Sequence[str], mean_tokens: floa
     task.record.state(Gates(gates_of(np.asarray(total, np.uint64), mean_tokens)))
 
 
-def level_file(task: Attempt[MixSlice], part: EncodedFile, gates: Mapping[str, Sequence[int]]) -> None:
+def level_file(
+    task: Attempt[MixSlice],
+    part: EncodedFile,
+    gates: Mapping[str, Sequence[int]],
+    cells: Mapping[str, mixing.CellWeights],
+) -> None:
     path = task.scratch / "levels.run"
-    mixing.levels(
-        Path(part.index), task.settings.mix, part.source, task.seed, gates.get(part.source, ()), path
-    )
+    of_source = gates.get(part.source, ()), path, cells.get(part.source)
+    mixing.levels(Path(part.index), task.settings.mix, part.source, task.seed, *of_source)
     task.publish(path, "levels", source=part.source)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from gristmill.cells import add_cells
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.encode import tokenizer_facts
 from gristmill.pipeline.phases.mix.measured import (
     Gates,
@@ -17,8 +19,9 @@ from gristmill.pipeline.phases.mix.measured import (
     of_source,
     over_files,
     size_of,
+    weights_of_cells,
 )
-from gristmill.pipeline.phases.mix.placed import SPLITS, Assigned, CutDocument, assign_file
+from gristmill.pipeline.phases.mix.placed import SPLITS, Assigned, CutDocument, TakenCells, assign_file
 from gristmill.pipeline.phases.mix.written import (
     check_tokens,
     entries_of,
@@ -31,6 +34,7 @@ from gristmill.pipeline.stages.mix import MixFacts, MixSlice
 from gristmill.stores import store_of
 from gristmill.token_shards import token_dtype
 from gristmill.tokenize import mix as mixing
+from gristmill.tokenize.cell_weights import Weights
 from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.realised import add_realised, misses
@@ -47,12 +51,13 @@ def mix(job: Job[MixSlice]) -> Stage:
     measured = yield over_files("measure", measure_file, encoded)
     sizes = {split: {name: size_of(measured, encoded, name, split) for name in names} for split in SPLITS}
     plan = make_plan(settings, sizes["train"])
+    cells = weights_of_cells(settings, plan, measured, encoded)
     gated = yield Phase("gates", [gates_task(job, row, measured, encoded) for row in plan.rows])
     gates = {row.source: record.stated(Gates).gates for row, record in zip(plan.rows, gated, strict=True)}
-    levelled = yield over_files("levels", level_file, encoded, gates=gates)
+    levelled = yield over_files("levels", level_file, encoded, gates=gates, cells=cells)
     bounded = yield Phase("bound", [bound_task(job, row, levelled, encoded, settings) for row in plan.rows])
     bounds = {row.source: bound_of(record) for row, record in zip(plan.rows, bounded, strict=True)}
-    takes = plan_takes(settings, plan, bounds, gates, sizes["heldout"], names)
+    takes = plan_takes(settings, plan, bounds, gates, sizes["heldout"], names, cells)
     tokenizer_settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
     opened = open_tokenizer(tokenizer, tokenizer_settings)
     dtype = token_dtype(opened.vocab_size).str
@@ -102,8 +107,24 @@ def mix(job: Job[MixSlice]) -> Stage:
             }
             for split in SPLITS
         },
+        cells={
+            name: _taken(weights, [record for record, _ in of_source(assigned, encoded, name)])
+            for name, weights in cells.items()
+        },
         replaced_files=passing,
     )
+
+
+def _taken(weights: Weights, assigned: Sequence[TaskRecord]) -> dict[str, dict[str, dict[str, float]]]:
+    """The weight of each cell of a source, and the tokens of it that training shards hold."""
+    taken = add_cells(record.stated(TakenCells).taken_cells or {} for record in assigned)
+    return {
+        topic: {
+            bucket: {"weight": weight, "taken": taken.get(topic, {}).get(bucket, [0, 0])[1]}
+            for bucket, weight in buckets.items()
+        }
+        for topic, buckets in weights.items()
+    }
 
 
 def heldout_notes(fraction: float, sizes: Mapping[str, Mapping[str, Size]]) -> list[str]:
@@ -127,6 +148,7 @@ def plan_takes(
     gates: Mapping[str, Sequence[int]],
     heldout: Mapping[str, Size],
     names: Sequence[str],
+    cells: Mapping[str, Weights],
 ) -> dict[str, dict[str, Take]]:
     """What each split takes of each source, and over which shards; sources the mixture leaves out take
     nothing.
@@ -147,6 +169,7 @@ def plan_takes(
             takes[split][name] = Take(
                 name, number, split, first, count, bound.level, copies,
                 tuple(gates.get(name, ())), bound.cut_level, bound.cut_tokens,
+                cells.get(name) if split == "train" else None,
             )  # fmt: skip
             first += count if apart else 0
     return takes

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from gristmill.cells import Cells
 from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
 from gristmill.parquet import read_parquet
@@ -21,6 +22,7 @@ from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
 
 BUDGET = "mix.budget"
+CURVE = "mix.curve"  # of documents that a curve takes never
 SPLITS = ("train", "heldout")
 
 
@@ -41,6 +43,13 @@ class CutDocument(Facts):
     cut: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TakenCells(Facts):
+    """Copies and their tokens by cell, where a curve weighs cells."""
+
+    taken_cells: Cells | None = None
+
+
 def assign_file(
     task: Attempt[MixSlice],
     part: EncodedFile,
@@ -50,8 +59,8 @@ def assign_file(
     tokenizer: str,
     tokenizer_settings: TokenizerSettings,
 ) -> None:
-    """Place every copy; book each document as kept, held out, or removed because the budget has no room for
-    it."""
+    """Place every copy; book each document as kept, held out, or removed because its curve takes it never or
+    the budget has no room for it."""
 
     def text_bytes(ids: Any) -> int:
         text = open_tokenizer(Path(tokenizer), tokenizer_settings).decode(ids)
@@ -83,8 +92,11 @@ def assign_file(
         books.bytes_out[outlet] = found[split].document_bytes
     books.items_out["removed"] = books.items_in - sum(books.items_out.values())
     books.bytes_out["removed"] = books.bytes_in - sum(books.bytes_out.values())
-    books.by_rule_first[BUDGET] = books.by_rule_any[BUDGET] = books.items_out["removed"]
+    left_out = found["train"].left_out
+    for rule, removed in ((BUDGET, books.items_out["removed"] - left_out), (CURVE, left_out)):
+        if removed or rule == BUDGET:
+            books.by_rule_first[rule] = books.by_rule_any[rule] = removed
     task.record.books = books
     train = found["train"]
     assigned = Assigned(train.copies, train.tokens, train.bytes, train.distinct_tokens)
-    task.record.state(assigned, CutDocument(train.cut))
+    task.record.state(assigned, CutDocument(train.cut), TakenCells(train.cells))
