@@ -76,9 +76,13 @@ class RankModel(_Settings):
     label_weights: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = Field(
         default=None, description="score = sum of weight x probability over labels; {__label__hq: 1} if unset"
     )
-    prepare: Preparation = "spaces"
-    window: Window = "head"
-    window_chars: int = Field(default=4000, ge=100)
+    prepare: Preparation = Field(
+        default="spaces", description="how a text becomes a line, as in `classify.classifier`; DCLM's: lines"
+    )
+    window: Window = Field(
+        default="head", description="which characters of a long text are scored; DCLM's model: whole"
+    )
+    window_chars: int = Field(default=4000, ge=100, description="characters scored of a text")
 
     def as_classifier(self) -> ClassifierSettings:
         """The settings by which the quality classifier's scorer opens it."""

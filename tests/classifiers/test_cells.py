@@ -176,6 +176,14 @@ def test_why_names_topic_and_bucket(run: tuple[Path, dict[str, Manifest]]) -> No
     assert events["topics/web"]["topic"] == row["topic"]
     assert events["quality/web"]["quality_bucket"] == row["quality_bucket"]
     assert events["quality/web"]["score_stars"] == row["stars"]
+    weights = {(each["topic"], each["bucket"]): each["weight"] for each in cell_rows(steps)}
+    lowest = next(each for each in rows_of(steps["quality/web"]) if each["quality_bucket"] == 2)
+    for asked in (row, lowest):
+        weight = weights[asked["topic"], asked["quality_bucket"]]
+        facts = open_run(out).why(asked["id"].hex()).events[-1].facts
+        assert facts["weight of its cell"] == weight
+        assert facts["cell"] == f"{asked['topic']}, bucket {asked['quality_bucket']}"
+    assert facts["note"] == "its curve takes its cell never" and weight == 0
     gone = rows_of(steps["quality/web"], "removed")[0]
     life = open_run(out).why(gone["id"].hex())
     assert life.verdict.startswith("removed at quality/web by quality.bucket: ")

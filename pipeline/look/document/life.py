@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gristmill.cells import BUCKET, TOPIC
 from gristmill.classifiers.draw import draw
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
@@ -33,6 +34,7 @@ from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.pipeline.stages.generate import GENERATE
+from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.storage import read_tables
 
 _WRITTEN = ("seed", "seed_url", "template", "model", "parameters", "request")
@@ -198,7 +200,7 @@ def _events(manifests: Mapping[str, Manifest], start: FoundRow, row: Mapping[str
         yield event
         at = found
     if at.outlet == "documents":
-        yield from _in_mixtures(manifests, at.source, row["id"])
+        yield from _in_mixtures(manifests, at, row["id"])
 
 
 def _entered(found: FoundRow, row: Mapping[str, Any]) -> Event:
@@ -284,17 +286,34 @@ def _encoded(manifest: Manifest, at: FoundRow, id_: bytes) -> Event:
     return Event(manifest.step, "encoded", {"tokens": row["tokens"], "bytes": row["bytes"], "row": at.row})
 
 
-def _in_mixtures(manifests: Mapping[str, Manifest], source: str, id_: bytes) -> Iterator[Event]:
-    """Where a document's tokens lie in the mixed shards, copy by copy."""
+def _in_mixtures(manifests: Mapping[str, Manifest], at: FoundRow, id_: bytes) -> Iterator[Event]:
+    """Where a document's tokens lie in the mixed shards, copy by copy; with the weight of its cell, where a
+    curve weighs cells."""
     for manifest in manifests.values():
         if manifest.ingredients["stage"] == "mix":
-            copies = list(copies_in_shards(manifest, source, id_))
+            copies = list(copies_in_shards(manifest, at.source, id_))
+            cell = _cell(manifest, at)
             if not copies:
-                yield Event(
-                    manifest.step, "not drawn", {"note": "its source's epochs or the budget left it out"}
+                never = cell and not cell["weight of its cell"]
+                why = (
+                    "its curve takes its cell never"
+                    if never
+                    else "its source's epochs or the budget left it out"
                 )
+                yield Event(manifest.step, "not drawn", {**cell, "note": why})
             for copy in copies:
-                yield Event(manifest.step, "in shard", copy)
+                yield Event(manifest.step, "in shard", {**copy, **cell})
+
+
+def _cell(manifest: Manifest, at: FoundRow) -> dict[str, Any]:
+    """A document's topic and bucket, and how often the mixture takes their documents."""
+    cells = manifest.stated(MixFacts).cells.get(at.source)
+    if cells is None:
+        return {}
+    row = read_row(at.path, at.row, (TOPIC, BUCKET))
+    topic, bucket = row.get(TOPIC) or "", row.get(BUCKET) or 0
+    weight = cells.get(topic, {}).get(str(bucket), {}).get("weight", 0.0)
+    return {"cell": f"{topic or 'all topics'}, bucket {bucket}", "weight of its cell": weight}
 
 
 def _reason(row: Mapping[str, Any]) -> dict[str, Any]:
