@@ -86,12 +86,10 @@ def read(markup: str) -> Formula | None:
     # A drawing is long; what it draws lies in it as MathML, and the rest is not read.
     start = markup.find("<math")
     end = markup.find("</math>", start)
-    if (
-        0 < start < end
-        and "math/tex" not in markup
-        and (math := parse(markup[start : end + 7]).first("math"))
-    ):
-        tex = _kept(math)[0] or to_tex(math)
+    if 0 < start < end and "math/tex" not in markup:
+        with parse(markup[start : end + 7]) as root:
+            math = root.first("math")
+            tex = (_kept(math)[0] or to_tex(math)) if math else ""
         if tex:
             is_display = _DISPLAYS.search(markup, 0, start + 200) is not None
             return Formula(tex, is_display)
@@ -99,8 +97,9 @@ def read(markup: str) -> Formula | None:
         last = markup.rfind(">") + 1  # beyond it no tag ends, and each would be searched to the end for that
         text = unescape(_ANY_TAG.sub("", markup[:last]) + markup[last:])
         return Formula("", text=" ".join(text.split())[:2000])
-    node = next(parse(markup).nodes(), None)
-    return read_node(node) if node is not None else None
+    with parse(markup) as root:
+        node = next(root.nodes(), None)
+        return read_node(node) if node is not None else None
 
 
 def read_node(node: Node) -> Formula | None:
@@ -272,6 +271,7 @@ _KATEX_PAIR = re.compile(
 _MAX_REGIONS = 12  # places of a page that are looked at for its configuration, of each name
 _RENDERERS = (b"athJax", b"katex", b"mathjax")
 _ASCII_MATH = (b"sciiMath", b"sciimath", b"ASCIIMath", b"=AM_", b"=AM-", b"MML-AM_", b"AM_CHTML", b"AM_HTML")
+_FEW = 50  # characters that are looked at one by one
 _MAX_INLINE, _MAX_DISPLAY = 600, 6000
 _ENVIRONMENT = r"(?:equation|align|alignat|gather|multline|eqnarray|displaymath|flalign|CD|math)\*?"
 _BEGIN = re.compile(rf"\\begin\{{({_ENVIRONMENT})\}}")
@@ -288,7 +288,12 @@ _ALWAYS = (
     ("[mathjaxinline]", "[/mathjaxinline]", False),
     ("[mathjax]", "[/mathjax]", True),
 )
-_MARKS = ("\\(", "\\[", "$$", "$latex ", "[latex]", "[tex]", "[math]", "[mathjax", "\\begin{")
+# Marks that are no other's, by their first character.
+_MARKS = {
+    "\\": ("\\(", "\\[", "\\begin{"),
+    "$": ("$$", "$latex "),
+    "[": ("[latex]", "[tex]", "[math]", "[mathjax"),
+}
 
 
 class Delimiters:
@@ -389,13 +394,22 @@ def mark(page: bytes, text: str) -> str:
     """Write the formulas that stand between marks in a page's text between dollars. Without a mark that is no
     other's, the page must load what draws them: most dollars are money."""
     escapes, dollars, ticks = "\\" in text, "$" in text, "`" in text
-    if not (escapes or dollars or ticks or "[" in text):
-        return text  # an opening mark of a page's own without any of these is not looked for
-    if not any(sign in text for sign in _MARKS):
+    # An opening mark of a page's own without any of these is not looked for.
+    if not any(_holds(text, first, signs) for first, signs in _MARKS.items()):
         is_worth = escapes and dollars and text.count("$") > 1
         if not ((is_worth or (ticks and text.count("`") > 1)) and _has_renderer(page)):
             return text
     return Delimiters(page).mark(text)
+
+
+def _holds(text: str, first: str, signs: tuple[str, ...]) -> bool:
+    """Tell whether a text holds one of the signs, all of which begin with one character."""
+    at = text.find(first)
+    for _ in range(_FEW):
+        if at < 0 or text.startswith(signs, at):
+            return at >= 0
+        at = text.find(first, at + 1)
+    return any(text.find(sign, at) >= 0 for sign in signs)
 
 
 def _loads_asciimath(page: bytes) -> bool:

@@ -16,7 +16,9 @@ import html
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import lru_cache
 from heapq import merge
+from typing import NamedTuple
 
 MAX_DEPTH = 200
 _VOID = frozenset(
@@ -58,11 +60,15 @@ _CLOSES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     )
     for name in names
 }  # fmt: skip
-_OPENS = re.compile(r"<(?:/?[a-zA-Z]|[!?])")
+OPENS = re.compile(r"<(?:/?[a-zA-Z]|[!?])")
 _TAG = re.compile(r"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
 # A tag without a `>` in quotes: it ends at its first one.
 _SIMPLE_TAG = re.compile(
     r"""<(/?)([a-zA-Z][^\s/>"']*+)(?=[\s/>])([^"'>]*+(?:(?:"[^">]*+"|'[^'>]*+')[^"'>]*+)*+)>"""
+)
+# The same as one group, to split by.
+TAGS = re.compile(
+    r"""(</?[a-zA-Z][^\s/>"']*+(?=[\s/>])[^"'>]*+(?:(?:"[^">]*+"|'[^'>]*+')[^"'>]*+)*+>)"""
 )
 _MAX_TAG = 20_000  # characters of a tag in which quotes are balanced
 _NEAR = 8  # elements of the stack that are looked at one by one
@@ -72,6 +78,7 @@ _ATTRIBUTE = re.compile(r"""([^\s=/"'>]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>
 
 
 _NOT_NUMBERS = re.compile(r"[^\d\s.:|>+\-–#·▾▸]+")
+_COMMON = (("&nbsp;", "\xa0"), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'))
 _LONG_NUMBER = re.compile(r"&#[0-9]{20,}")
 
 
@@ -80,6 +87,8 @@ def unescape(text: str) -> str:
     beyond 4,300, are those of no character."""
     if "&" not in text:
         return text
+    for reference, character in _COMMON:  # code is full of them; the library looks each up
+        text = text.replace(reference, character)
     if "&#" in text:
         text = _LONG_NUMBER.sub("&#4294967295", text)
     return html.unescape(text)
@@ -138,14 +147,15 @@ class Node:
     from `start` to `end` in that of the piece."""
 
     __slots__ = (
-        "_attributes", "_classes", "_markup", "_source", "after", "children", "end", "number", "parent",
+        "_attributes", "_classes", "_markup", "_parent", "_source", "after", "children", "end", "number",
         "start", "tag",
     )  # fmt: skip
 
     def __init__(
         self, tag: str, markup: str = "", parent: Node | None = None, source: _Source | None = None
     ) -> None:
-        self.tag, self._markup, self.parent = tag, markup, parent
+        self.tag, self._markup = tag, markup
+        self._parent = parent.number if parent is not None else -1
         self._source = source or _Source()
         self._attributes: dict[str, str] | None = None
         self._classes: list[str] | None = None
@@ -158,10 +168,8 @@ class Node:
     def attributes(self) -> dict[str, str]:
         """Name to value, the first where one is given twice."""
         if self._attributes is None:
-            self._attributes = {}
-            if "=" in self._markup or self._markup.strip("/ "):
-                for name, *values in _ATTRIBUTE.findall(self._markup):
-                    self._attributes.setdefault(name.lower(), unescape("".join(values)))
+            read = _remembered if len(self._markup) < _MAX_REMEMBERED else _read_attributes
+            self._attributes = read(self._markup)
         return self._attributes
 
     def get(self, name: str) -> str:
@@ -172,6 +180,23 @@ class Node:
         if self._classes is None:
             self._classes = self.get("class").lower().split()
         return self._classes
+
+    @property
+    def parent(self) -> Node | None:
+        """The element around it."""
+        return self._source.nodes[self._parent] if self._parent >= 0 else None
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget the elements: each knows of all others, which would wait for the collector of cycles."""
+        self._source.nodes.clear()
+
+    @property
+    def markup(self) -> str:
+        """The start tag behind the name, as it is written."""
+        return self._markup
 
     def nodes(self) -> Iterator[Node]:
         """Yield the elements directly below."""
@@ -204,19 +229,89 @@ class Node:
         return self._source.is_numbers(self.start, self.end)
 
 
+def _read_attributes(markup: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if "=" in markup or markup.strip("/ "):
+        for name, *values in _ATTRIBUTE.findall(markup):
+            found.setdefault(name.lower(), unescape("".join(values)))
+    return found
+
+
+_MAX_REMEMBERED = 200  # characters of a tag, of which pages repeat most
+_remembered = lru_cache(maxsize=4096)(_read_attributes)
+
+
+class _Kind(NamedTuple):
+    """What a tag does: ends an element, or begins one with these attributes."""
+
+    ends: bool
+    tag: str
+    markup: str
+    closed: bool
+    stays: bool  # open until an end tag
+    rule: tuple[frozenset[str], frozenset[str]] | None
+
+    @classmethod
+    def of(cls, closes: bool, name: str, markup: str) -> _Kind:
+        tag = name.lower()
+        if ":" in tag:
+            tag = tag.rpartition(":")[2]
+        closed = markup.endswith("/")
+        stays = tag not in _VOID and not (closed and not _is_html(tag))
+        return cls(closes, tag, markup, closed, stays, _CLOSES.get(tag))
+
+
+def _kind(simple: str) -> _Kind:
+    match = _SIMPLE_TAG.match(simple)
+    assert match is not None
+    closes, name, markup = match.groups()
+    return _Kind.of(closes == "/", name, markup)
+
+
 def parse(source: str) -> Node:
-    """Return a root without a name above what the source holds."""
+    """Return a root without a name above what the source holds; within `with` it is there no longer than
+    needed."""
+    return _parse_simple(source) or _parse_odd(source)
+
+
+def _parse_simple(source: str) -> Node | None:
+    """Read a source all of whose markup are tags without a `>` in quotes, none of them raw; None of others.
+
+    It is cut at its tags at once, and each of a kind is looked at once.
+    """
+    pieces = TAGS.split(source)
+    texts = "\0".join(pieces[::2])
+    kinds = {tag: _kind(tag) for tag in {*pieces[1::2]}}
+    if "\0" in source or OPENS.search(texts) or any(kind.tag in _RAW for kind in kinds.values()):
+        return None
+    parts = iter(unescape(texts).split("\0"))
+    builder = _Builder()
+    if first := next(parts):
+        builder.text(first)
+    for tag, text in zip(pieces[1::2], parts, strict=True):
+        kind = kinds[tag]
+        if kind.ends:
+            builder.close(kind.tag)
+        else:
+            builder.open(kind)
+        if text:
+            builder.text(text)
+    return builder.finish()
+
+
+def _parse_odd(source: str) -> Node:
+    """Read any source, tag by tag."""
     builder = _Builder()
     i, end = 0, len(source)
     balanced = _MAX_BALANCED * end + _MAX_TAG  # characters that may be read in vain for the end of a quote
     while i < end:
-        match = _OPENS.search(source, i)
+        match = OPENS.search(source, i)
         if match is None:
-            builder.text(source[i:])
+            builder.text(unescape(source[i:]))
             break
         at = match.start()
         if at > i:
-            builder.text(source[i:at])
+            builder.text(unescape(source[i:at]))
         if simple := _SIMPLE_TAG.match(source, at):
             closes, name, markup = simple.groups()
             i = simple.end()
@@ -226,15 +321,13 @@ def parse(source: str) -> Node:
             if source[at + 1] in "!?" or not (odd := _NAME.match(source, at + 1 + (source[at + 1] == "/"))):
                 continue
             closes, name, markup = source[at + 1] == "/", odd[0], source[odd.end() : i - 1]
-        tag = name.lower()
-        if ":" in tag:
-            tag = tag.rpartition(":")[2]
-        if closes:
+        kind = _Kind.of(bool(closes), name, markup)
+        tag = kind.tag
+        if kind.ends:
             builder.close(tag)
             continue
-        closed = markup.endswith("/")
-        node = builder.open(tag, markup, closed)
-        if tag in _RAW and not closed:
+        node = builder.open(kind)
+        if tag in _RAW and not kind.closed:
             stop = _RAW_ENDS[tag].search(source, i)
             content = source[i : stop.start()] if stop else source[i:]
             builder.raw(node, unescape(content) if tag in ("textarea", "title") else content)
@@ -268,8 +361,7 @@ class _Builder:
         self._scopes: list[int] = []
         self._muted = 0  # open elements whose text is none
 
-    def text(self, source: str) -> None:
-        text = unescape(source)
+    def text(self, text: str) -> None:
         self._stack[-1].children.append(text)
         if not self._muted:
             self._source.parts.append(text)
@@ -283,13 +375,13 @@ class _Builder:
             self._source.length += len(text)
             node.end = self._source.length
 
-    def open(self, tag: str, markup: str, closed: bool) -> Node:
-        if rule := _CLOSES.get(tag):
-            self._imply(*rule)
-        stack = self._stack
-        node = Node(tag, markup, stack[-1], self._source)
+    def open(self, kind: _Kind) -> Node:
+        if kind.rule:
+            self._imply(*kind.rule)
+        stack, tag = self._stack, kind.tag
+        node = Node(tag, kind.markup, stack[-1], self._source)
         stack[-1].children.append(node)
-        if tag not in _VOID and not (closed and not _is_html(tag)) and len(stack) < MAX_DEPTH:
+        if kind.stays and len(stack) < MAX_DEPTH:
             self._open.setdefault(tag, []).append(len(stack))
             if tag in _SCOPE:
                 self._scopes.append(len(stack))
@@ -300,7 +392,10 @@ class _Builder:
 
     def _imply(self, ends: frozenset[str], stops: frozenset[str]) -> None:
         """End the outermost of these elements on this side of where the search stops."""
-        stack = self._stack
+        stack, opened = self._stack, self._open
+        found = [places for tag in ends if (places := opened.get(tag))]
+        if not found:
+            return
         cut = len(stack)
         for k in range(cut - 1, max(cut - _NEAR, 0), -1):
             tag = stack[k].tag
@@ -310,10 +405,6 @@ class _Builder:
                 if cut < len(stack):
                     self._cut(cut)
                 return
-        opened = self._open
-        found = [places for tag in ends if (places := opened.get(tag))]
-        if not found:
-            return
         stop = max((places[-1] for tag in stops if (places := opened.get(tag))), default=0)
         cut = min(
             (places[at] for places in found if (at := bisect_left(places, stop)) < len(places)), default=0

@@ -11,9 +11,10 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
-from gristmill.pipeline.extract.blocks.fragment import Node, parse
+from gristmill.pipeline.extract.blocks.fragment import OPENS, TAGS, Node, parse, unescape
 
 MAX_BYTES = 400_000  # of markup; longer code is written as its text lies in the page's blocks
 
@@ -79,6 +80,12 @@ _LINE_SPANS = frozenset(("line", "code-line", "token-line", "view-line", "cm-lin
     "codeline"))  # fmt: skip
 # A break in the markup with the blanks around it; blanks before it are looked at from the first one on only.
 _BREAK = re.compile(r"(?:(?<![ \t])[ \t]++)?\n[ \t\n]*")
+# Phrases that may colour code, their end tags, and their attributes.
+_PHRASE = re.compile(
+    r"</?(?:span|a|code|b|i|em|strong|font|u|s|var|kbd|tt|samp|mark|sub|sup|small|big)(?=[\s/>])([^>]*)>",
+    re.IGNORECASE,
+)
+_MAX_TAG = 300  # characters of a tag that is remembered
 _LAYOUT = dict.fromkeys(map(ord, "\u200b\ufeff\u2060\u00ad"))
 _LIKE_CODE = re.compile(r"[{}();=<>\[\]$|]|::|->|//|#!|\b(?:def|import|return|SELECT|echo|sudo|npm|pip)\b")
 _NAMED_BY = re.compile(
@@ -136,14 +143,48 @@ _NO_LANGUAGE = frozenset(
 def find(markup: str | Node, around: str | None = "") -> Listing | None:
     """Read the code in an element's markup, or in the root above it; `around` holds the start tags of what it
     lies in, which may name the language; where it is None, the language is not asked for."""
-    root = parse(markup) if isinstance(markup, str) else markup
-    node = next(root.nodes(), None)
+    if isinstance(markup, str) and around is None and (text := _highlighted(markup)) is not None:
+        return Listing(text) if text.strip() else None
+    if isinstance(markup, str):
+        with parse(markup) as root:
+            return find(root, around)
+    node = next(markup.nodes(), None)
     if node is None or not _is_code(node):
         return None
     text = _Writer(node).text()
     if not text.strip():
         return None
     return Listing(text, _language(node, around) if around is not None else "")
+
+
+def _highlighted(markup: str) -> str | None:
+    """Return the code of a `pre` that holds nothing but coloured text, as most do, without a tree: None where
+    it may hold more."""
+    pieces = TAGS.split(markup)
+    if pieces[0] or len(pieces) < 2 or not all(map(_only_colours, {*pieces[3:-2:2]})):
+        return None
+    begin, end = pieces[1].lower(), pieces[-2].lower()
+    if not begin.startswith("<pre") or not _only_colours("<span" + begin[4:]):
+        return None
+    if pieces[-1] or len(pieces) < 4 or end.rstrip("> \n") != "</pre":
+        return None
+    text = "\0".join(pieces[2::2])
+    if OPENS.search(text):
+        return None
+    text = unescape(text).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return _tidy(text)
+
+
+def _only_colours(tag: str) -> bool:
+    """Tell of a tag whether it does no more than colour the code in it."""
+    match = _PHRASE.match(tag)
+    return match is not None and len(tag) <= _MAX_TAG and not _remembered("span", match[1])
+
+
+def _tidy(text: str) -> str:
+    """Return code without what only steers layout, blanks that end lines, and blank lines around it."""
+    lines = text.replace("\xa0", " ").translate(_LAYOUT).split("\n")
+    return "\n".join([line.rstrip() for line in lines]).strip("\n")
 
 
 def _is_code(node: Node) -> bool:
@@ -222,11 +263,7 @@ def _is_gutter(node: Node) -> bool:
     names = node.classes()
     if node.tag == "span" and not _TOKENS.isdisjoint(names):
         return False
-    named = (
-        not _GUTTERS.isdisjoint(names)
-        or "data-line-number" in node.attributes
-        or any(name.endswith(_GUTTER_ENDINGS) for name in names)
-    )
+    named = _is_named_gutter(node)
     if node.tag == "pre" and not named:
         if node.first("pre") is not None:
             return False
@@ -236,6 +273,43 @@ def _is_gutter(node: Node) -> bool:
         lines = node.text().split()
         return lines == [str(int(lines[0]) + k) for k in range(len(lines))]
     return named and node.is_numbers()
+
+
+def _is_named_gutter(node: Node) -> bool:
+    """Tell whether an element goes by a name of line numbers."""
+    names = node.classes()
+    return (
+        not _GUTTERS.isdisjoint(names)
+        or "data-line-number" in node.attributes
+        or any(name.endswith(_GUTTER_ENDINGS) for name in names)
+    )
+
+
+# What an element's start tag says of it, bit by bit.
+_IS_DROPPED, _MAY_BE_GUTTER, _IS_HIDDEN, _IS_LINE = 1, 2, 4, 8
+
+
+def _traits_of(node: Node) -> int:
+    return (_remembered if len(node.markup) <= _MAX_TAG else _traits)(node.tag, node.markup)
+
+
+def _traits(tag: str, markup: str) -> int:
+    """Read the bits above off a start tag; pages of code repeat the same few."""
+    node = Node(tag, markup)
+    names = node.classes()
+    copies = tag in ("a", "em", "span") and "copy" in node.get("onclick").lower()
+    is_dropped = tag in _DROPPED or copies or not _NOT_CODE.isdisjoint(names)
+    may_be_gutter = tag == "pre" or _is_named_gutter(node)
+    is_line = tag in ("span", "code") and not _LINE_SPANS.isdisjoint(names)
+    return (
+        _IS_DROPPED * is_dropped
+        | _MAY_BE_GUTTER * may_be_gutter
+        | _IS_HIDDEN * (node.get("aria-hidden") == "true")
+        | _IS_LINE * is_line
+    )
+
+
+_remembered = lru_cache(maxsize=8192)(_traits)
 
 
 class _Writer:
@@ -255,9 +329,7 @@ class _Writer:
             return self._given.text().replace("\r\n", "\n").strip("\n")
         is_pre = self._node.tag in ("pre", "listing", "xmp", "textarea") or self._is_raw()
         self._write(self._node, is_pre)
-        lines = "".join(self._parts).replace("\xa0", " ").translate(_LAYOUT).split("\n")
-        kept = [line.rstrip() for line in lines]
-        return "\n".join(kept).strip("\n")
+        return _tidy("".join(self._parts))
 
     def _is_raw(self) -> bool:
         """Tell whether the lines are those of the text itself, which the page's style keeps."""
@@ -277,28 +349,20 @@ class _Writer:
                 if item.tag == "br":
                     self._break()
                     continue
-                begins = item.tag in _BLOCKS or self._is_line_span(item)
+                begins = item.tag in _BLOCKS or _traits_of(item) & _IS_LINE
                 if begins and item is not root and item.tag not in ("td", "th") and not self._at_start:
                     self._break()
                 stack.append((item, pre, len(self._parts)))
                 stack += [(child, pre, -1) for child in reversed(item.children)]
 
     def _skips(self, node: Node) -> bool:
-        if node.tag in _DROPPED or _is_gutter(node) or not _NOT_CODE.isdisjoint(node.classes()):
+        traits = _traits_of(node)
+        if traits & _IS_DROPPED or (traits & _MAY_BE_GUTTER and _is_gutter(node)):
             return True
         if self._code_cells and node.tag in ("td", "th") and not _is_code_cell(node):
             at = bisect_right(self._code_cells, node.number)
             return at == len(self._code_cells) or self._code_cells[at] >= node.after
-        if (
-            "onclick" in node.attributes
-            and node.tag in ("a", "em", "span")
-            and "copy" in node.get("onclick").lower()
-        ):
-            return True
-        return node.get("aria-hidden") == "true" and node.is_numbers()
-
-    def _is_line_span(self, node: Node) -> bool:
-        return node.tag in ("span", "code") and not _LINE_SPANS.isdisjoint(node.classes())
+        return bool(traits & _IS_HIDDEN) and node.is_numbers()
 
     def _text(self, text: str, pre: bool) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -29,13 +29,24 @@ def write(
     are kept or dropped as a whole."""
     found = regions.find(page, tokenized, choice, mode, is_markdown)
     kept = choice.kept
-    if len(tokenized.inserts):
+    has_formulas = L.FORMULA in tokenized.inserts[:, L.KIND]
+    if has_formulas:
         _keep_formulas(tokenized, kept)
+    if not (is_markdown or has_formulas or found):
+        text = plain_text(tokenized.text, tokenized.blocks, tokenized.elements, kept).tobytes().decode()
+        return _without_marks(formulas.mark(page, text))
     stash = Stash(page, tokenized.inserts, is_markdown)
     writer = markdown if is_markdown else _plain
     text = writer(tokenized, kept, found, stash)
     text = formulas.mark(page, text)
     return stash.release(text).strip("\n") if stash.held else text
+
+
+def _without_marks(text: str) -> str:
+    """Take the bytes of phrases out of plain text; one that leaves nothing leaves one blank, not two."""
+    if HELD not in text:
+        return text
+    return text.replace(f" {HELD} ", " ").replace(HELD, "").strip("\n")
 
 
 def _keep_formulas(tokenized: Tokenized, kept: npt.NDArray[np.bool_]) -> None:

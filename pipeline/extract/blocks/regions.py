@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,8 @@ _SURE = re.compile(
 )
 _LIKE_CODE = re.compile(rb"[{}=<>;$]|\w\(|:$|^[^\S\n]*+#|--", re.MULTILINE)
 _FIRST_HASH = re.compile(rb"\s{0,200}#")
+_WHOLE_PAGE = re.compile(rb"<(?:body|html|main|article)[\s>]")  # has names of code for a page about it
+_CELLS = (b"<td", b"<th")
 _MAX_LOOSE_BYTES = 20_000  # of an element whose name may mean something else
 _ANCESTORS = 3
 
@@ -77,29 +80,33 @@ def find(
     found: list[Region] = []
     if not (tokenized.num_code or len(tokenized.inserts) or is_markdown):
         return found
-    inside, names = _Inside.of(tokenized), _Names(page)
-    reach, done, budget = None, 0, _MAX_READ * len(page) + 10_000
-    for opened, closed, element, first, end in _spans(page, tokenized, is_markdown):
+    spans = _spans(page, tokenized, is_markdown)
+    if not spans:
+        return found
+    inside, reach, done, budget = _Inside(tokenized), _reach(kept), 0, _MAX_READ * len(page) + 10_000
+    for opened, closed, element, first, end in spans:
         if opened < done:
             continue
         is_table = element > 0 and elements[element, L.TAG] == _TABLE
         by_name = element > 0 and not is_table
+        is_near = _is_near(elements, element, first, end, reach) or (
+            is_table and _in_main(elements, element)
+        )
+        stands = None if is_near else _is_kept(blocks, choice, first, end)
+        if not (is_near or stands):
+            continue
         if by_name and not _may_be_code(page, tokenized, opened, closed, first, end, inside):
             continue
-        stands = _is_kept(blocks, choice, first, end)
-        reach = reach or _reach(kept)
-        if not stands and not (
-            _is_near(elements, element, first, end, reach) or (is_table and _in_main(elements, element))
-        ):
-            continue
-        if not is_markdown and _is_plain(page, blocks, first, end, opened, closed, names):
+        if stands is None:
+            stands = _is_kept(blocks, choice, first, end)
+        if not is_markdown and _is_plain(page, blocks, first, end, opened, closed):
             kept[first:end] = True
             done = closed
             continue
         budget -= closed - opened
         if budget < 0:
             break
-        content = _read(page, tokenized, element, opened, closed, mode, is_table, is_markdown, names)
+        content = _read(page, tokenized, element, opened, closed, mode, is_table, is_markdown)
         if isinstance(content, Table) and not is_markdown:
             content = None
         if content is None or not (stands or _is_whole(content)):
@@ -197,15 +204,19 @@ def _is_plain(
     end: int,
     opened: int,
     closed: int,
-    names: _Names,
 ) -> bool:
     """Tell whether a `pre` lies in one block, without breaks or numbers of lines to mend."""
     return (
         end - first == 1
         and page[opened : opened + 4].lower() == b"<pre"
         and blocks[first, L.BREAKS] == 0
-        and not names.any(_NUMBERS, opened, closed)
+        and not _holds(page, _NUMBERS, opened, closed)
     )
+
+
+def _holds(page: bytes, names: Sequence[bytes], opened: int, closed: int) -> bool:
+    """Tell whether a stretch of markup holds one of the names."""
+    return any(page.find(name, opened, closed) >= 0 for name in names)
 
 
 def _read(
@@ -217,46 +228,46 @@ def _read(
     mode: int,
     is_table: bool,
     is_markdown: bool,
-    names: _Names,
 ) -> Listing | Table | None:
     """Read a stretch's markup as what it may be."""
     size = closed - opened
     may_list = size <= listings.MAX_BYTES and (
         not is_table
         or tokenized.elements[element, L.CONTEXT] & T.CODE
-        or names.any((b"<pre", *_NUMBERS), opened, closed)
+        or _holds(page, (b"<pre", *_NUMBERS), opened, closed)
     )
     if not may_list and not (is_table and size <= data_tables.MAX_BYTES):
         return None
-    root = parse(page[opened:closed].decode("utf-8", "replace"))
-    if may_list:
-        around = (
-            b"".join(_start_tags(page, tokenized, element)).decode("utf-8", "replace")
-            if is_markdown
-            else None
-        )
-        found = listings.find(root, around)
-        if found is not None or not is_table:
-            return found
-    return data_tables.find(root, lambda node: write(node, mode))
+    markup = page[opened:closed].decode("utf-8", "replace")
+    around = (
+        b"".join(_start_tags(page, tokenized, element)).decode("utf-8", "replace") if is_markdown else None
+    )
+    if not is_table:
+        return listings.find(markup, around)
+    with parse(markup) as root:
+        found = listings.find(root, around) if may_list else None
+        return found if found is not None else data_tables.find(root, lambda node: write(node, mode))
 
 
-@dataclass(frozen=True, slots=True)
 class _Inside:
-    """Where `pre` and `code` begin in the page, in order."""
+    """Where `pre` and `code` begin in the page, in order, and the signs of code in its text."""
 
-    pres: list[int]
-    codes: list[int]
-    signs: _Signs
+    def __init__(self, tokenized: Tokenized) -> None:
+        self._tokenized = tokenized
+        self.signs = _Signs(tokenized.text)
 
-    @classmethod
-    def of(cls, tokenized: Tokenized) -> _Inside:
-        inserts = tokenized.inserts
-        return cls(
-            tokenized.places[tokenized.elements[:, L.TAG] == _PRE, L.OPENED].tolist(),
-            inserts[inserts[:, L.KIND] == L.CODE_BEGIN, L.INSERT_START].tolist(),
-            _Signs(tokenized.text),
-        )
+    @cached_property
+    def pres(self) -> list[int]:
+        found: list[int] = self._tokenized.places[
+            self._tokenized.elements[:, L.TAG] == _PRE, L.OPENED
+        ].tolist()
+        return found
+
+    @cached_property
+    def codes(self) -> list[int]:
+        inserts = self._tokenized.inserts
+        found: list[int] = inserts[inserts[:, L.KIND] == L.CODE_BEGIN, L.INSERT_START].tolist()
+        return found
 
 
 def _may_be_code(
@@ -273,7 +284,12 @@ def _may_be_code(
     num_pre = bisect_left(inside.pres, closed) - bisect_left(inside.pres, opened)
     if num_pre and inside.pres[bisect_left(inside.pres, opened)] == opened:
         return True
+    blocks = tokenized.blocks
+    if end - first == 1 and not num_pre and page[opened : opened + 3] in _CELLS and not blocks[first, L.BREAKS]:
+        return False  # one line
     start = page[opened : page.find(b">", opened, opened + 1000) + 1].lower()
+    if _WHOLE_PAGE.match(start):
+        return False
     is_sure = _SURE.search(start) is not None
     if num_pre == 1 or (not is_sure and closed - opened > _MAX_LOOSE_BYTES):
         return False
@@ -281,7 +297,6 @@ def _may_be_code(
         return True
     if not is_sure and bisect_left(inside.codes, closed) == bisect_left(inside.codes, opened):
         return False
-    blocks = tokenized.blocks
     return inside.signs.any(int(blocks[first, L.START]), int(blocks[end - 1, L.END]))
 
 
@@ -305,26 +320,6 @@ class _Signs:
             self._searched = match.start() if match else max(end, begin)
             self._next = match.span() if match else (-1, -1)
         return self._next[0] >= start and self._next[1] <= end
-
-
-class _Names:
-    """Looks for names in stretches of a page's markup that begin one after the other, or lie in each
-    other."""
-
-    def __init__(self, page: bytes) -> None:
-        self._page = page
-        self._next: dict[bytes, int] = {}
-
-    def any(self, names: Sequence[bytes], opened: int, closed: int) -> bool:
-        """Tell whether a stretch holds one of the names; `opened` never falls."""
-        return any(self._find(name, opened) + len(name) <= closed for name in names)
-
-    def _find(self, name: bytes, opened: int) -> int:
-        found = self._next.get(name, -1)
-        if found < opened:
-            found = self._page.find(name, opened)
-            found = self._next[name] = found if found >= 0 else len(self._page)
-        return found
 
 
 def _start_tags(page: bytes, tokenized: Tokenized, element: int) -> list[bytes]:
