@@ -13,7 +13,7 @@ from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks.classifier import BlockModel, load_card, load_model, save_model
 from gristmill.pipeline.extract.blocks.columns import FEATURES
 from gristmill.pipeline.extract.blocks.cut import MIN_REPEATED_WORDS, PRIOR_WORDS, choose
-from gristmill.pipeline.extract.blocks.trees import EARLY_TREES, MAX_LEAVES, MAX_STEPS, leaf_slot
+from gristmill.pipeline.extract.blocks.trees import EARLY_TREES, LANES, MAX_LEAVES, MAX_STEPS, leaf_slot
 
 
 def plain_scores(model: BlockModel, x: np.ndarray) -> np.ndarray:
@@ -34,10 +34,15 @@ def plain_scores(model: BlockModel, x: np.ndarray) -> np.ndarray:
     return (scores + np.float32(0.1) * (padded[:-2] + padded[2:])) / np.float32(1.2)
 
 
+def side_by_side(rows: np.ndarray) -> np.ndarray:
+    """Lay rows of features out as the kernels have them."""
+    return np.ascontiguousarray(np.pad(rows, ((0, -len(rows) % LANES), (0, 0))).T)
+
+
 def test_the_compiled_trees_agree_with_a_plain_walk() -> None:
-    x = np.random.default_rng(1).normal(0, 3, (81, len(FEATURES))).astype(np.float32)
+    x = np.random.default_rng(1).normal(0, 3, (600, len(FEATURES))).astype(np.float32)
     model = load_model()
-    found = model.probabilities(x)
+    found = model.probabilities(side_by_side(x), len(x))
     assert np.allclose(found, 1 / (1 + np.exp(-plain_scores(model, x))), atol=1e-5)
 
 
@@ -45,11 +50,12 @@ def test_a_page_of_very_many_blocks_takes_fewer_trees() -> None:
     model, num_trees = load_model(), EARLY_TREES + 5
     x = np.random.default_rng(2).normal(0, 3, (MAX_STEPS // num_trees, len(FEATURES))).astype(np.float32)
     fewer = model._replace(starts=model.starts[: num_trees + 1])
-    assert np.array_equal(model.probabilities(x), fewer.probabilities(x))
+    columns = side_by_side(x)
+    assert np.array_equal(model.probabilities(columns, len(x)), fewer.probabilities(columns, len(x)))
 
 
 def test_a_page_without_blocks_has_no_probabilities() -> None:
-    assert len(load_model().probabilities(np.empty((0, len(FEATURES)), dtype=np.float32))) == 0
+    assert len(load_model().probabilities(np.empty((len(FEATURES), 0), dtype=np.float32), 0)) == 0
 
 
 def chosen(

@@ -32,6 +32,7 @@ from gristmill.pipeline.extract.blocks.training.summary import (
     mean_score,
     silver_by_language,
 )
+from gristmill.pipeline.extract.blocks.trees import LANES
 
 
 def test_every_han_and_kana_character_is_a_word() -> None:
@@ -125,7 +126,8 @@ def test_exported_trees_give_what_a_walk_from_the_root_gives() -> None:
     x = rng.normal(0, 1, (100, 136)).astype(np.float32)
     for row in x:  # one block a page: it has no neighbours to lean to
         expected = sum(walked(tree, row) for tree in trees)
-        assert model.probabilities(row[None])[0] == pytest.approx(1 / (1 + np.exp(-expected)), abs=1e-5)
+        columns = np.ascontiguousarray(np.pad(row[:, None], ((0, 0), (0, LANES - 1))))
+        assert model.probabilities(columns, 1)[0] == pytest.approx(1 / (1 + np.exp(-expected)), abs=1e-5)
     with pytest.raises(ValueError, match="33 leaves"):
         export({"tree_info": [{"tree_structure": grown(rng, 33)}]}, empty, empty)
 

@@ -33,10 +33,10 @@ class BlockModel(NamedTuple):
     word_keys: npt.NDArray[np.int32]
     word_values: npt.NDArray[np.float32]
 
-    def probabilities(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the probability of each row of features to be main text."""
+    def probabilities(self, x: npt.NDArray[np.float32], num: int) -> npt.NDArray[np.float32]:
+        """Return the probability of each of `num` blocks, columns of features, to be main text."""
         found: npt.NDArray[np.float32] = probabilities(
-            x, self.starts, self.features, self.thresholds, self.kept, self.leaves
+            x, num, self.starts, self.features, self.thresholds, self.kept, self.leaves
         )
         return found
 

@@ -38,6 +38,8 @@ def _best_level(gains, words, recall_weight):
     for level in range(_LEVELS):
         expected += gains[level]
     for level in range(_LEVELS - 1, -1, -1):
+        if words[level] == 0:
+            continue
         gained += gains[level]
         taken += words[level]
         value = (1.0 + square) * gained / (taken + square * expected + PRIOR_WORDS)

@@ -87,6 +87,5 @@ def choose_blocks(
     x = measure(
         page, blocks, tokenized.elements, tokenized.tokens, tokenized.words, tokenized.marks, *model.tables
     )
-    probabilities = model.probabilities(x)
-    kept = choose(probabilities, blocks, x[:, IS_COPY], float(recall_weight))
-    return Choice(kept, probabilities, x[:, IS_COPY])
+    probabilities, repeated = model.probabilities(x, len(blocks)), x[IS_COPY, : len(blocks)]
+    return Choice(choose(probabilities, blocks, repeated, float(recall_weight)), probabilities, repeated)

@@ -1,6 +1,6 @@
 """What the classifier sees of each block: its own text, the elements around it, its neighbours, the page.
 
-One row of float32 per block, columns as in `columns`. Nothing here knows a language; the two learned tables
+One column of float32 per block, its rows as in `columns`. Nothing here knows a language; the two learned tables
 (class names and words, as log-odds of being main text) are given, and a name they do not hold counts zero.
 """
 
@@ -32,6 +32,7 @@ from gristmill.pipeline.extract.blocks.surroundings import (
     title_overlaps,
     title_words,
 )  # fmt: skip
+from gristmill.pipeline.extract.blocks.trees import LANES
 
 _H1, _H6, _ARTICLE_TAG, _MAIN_TAG = T.ID["h1"], T.ID["h6"], T.ID["article"], T.ID["main"]
 _CONTAINER = T.ARTICLE | T.MAIN | T.SECTION
@@ -50,7 +51,7 @@ def _own(
 ):
     """Fill what a block says by itself, the context of its element and the log-odds of its names and
     words."""
-    x, row, element = x[b], blocks[b], blocks[b, L.ELEMENT]
+    x, row, element = x[:, b], blocks[b], blocks[b, L.ELEMENT]
     num_words, num_chars = row[L.WORDS], row[L.CHARS]
     previous_end = blocks[b - 1, L.SOURCE_END] if b > 0 else 0
     context, tag = elements[element, L.CONTEXT], elements[element, L.TAG]
@@ -161,7 +162,7 @@ def _around(x, b, blocks, elements, sums, last, best, shared_depth, num_words):
 def _fill_around(x, blocks, elements, sums, last, best, shared_depth, num_words, groups, slots, siblings):
     """Fill what surrounds each block: its elements and the blocks that look like it."""
     for b in range(blocks.shape[0]):
-        row = x[b, C.FIRST_AROUND :]
+        row = x[C.FIRST_AROUND :, b]
         _around(row, b, blocks, elements, sums, last, best, shared_depth, num_words)
         slot, element = slots[b], blocks[b, L.ELEMENT]
         row[C.ALIKE_COUNT], row[C.ALIKE_WORDS] = (
@@ -187,43 +188,43 @@ def _sequence(x, blocks, elements, best_title):
     for b in range(num):
         total += blocks[b, L.WORDS]
     for b in range(num):
-        heading = x[b, _IN_HEADING] > 0
-        prose = blocks[b, L.WORDS] >= PROSE_WORDS and x[b, C.LINK_WORDS_FRACTION] <= PROSE_LINKS
-        x[b, C.SINCE_HEADING], x[b, C.SINCE_PROSE] = since_heading, since_prose
+        heading = x[_IN_HEADING, b] > 0
+        prose = blocks[b, L.WORDS] >= PROSE_WORDS and x[C.LINK_WORDS_FRACTION, b] <= PROSE_LINKS
+        x[C.SINCE_HEADING, b], x[C.SINCE_PROSE, b] = since_heading, since_prose
         since_heading = 0 if heading else min(since_heading + 1, 99)
         since_prose = 0 if prose else min(since_prose + 1, 99)
-        x[b, C.POSITION], x[b, C.WORDS_BEFORE], x[b, C.NUM_BEFORE], x[b, C.NUM_AFTER] = (
+        x[C.POSITION, b], x[C.WORDS_BEFORE, b], x[C.NUM_BEFORE, b], x[C.NUM_AFTER, b] = (
             fraction(b, num),
             fraction(before, total),
             log(b),
             log(num - 1 - b),
         )
         before += blocks[b, L.WORDS]
-        x[b, C.FROM_TITLE] = min(max(b - best_title, -99), 99) if best_title >= 0 else -100
-        x[b, C.SAME_ELEMENT_AS_PREVIOUS], x[b, C.SAME_PARENT_AS_PREVIOUS], x[b, C.SAME_ELEMENT_AS_NEXT] = (
+        x[C.FROM_TITLE, b] = min(max(b - best_title, -99), 99) if best_title >= 0 else -100
+        x[C.SAME_ELEMENT_AS_PREVIOUS, b], x[C.SAME_PARENT_AS_PREVIOUS, b], x[C.SAME_ELEMENT_AS_NEXT, b] = (
             0,
             0,
             0,
         )
         if b > 0:
             here, there = blocks[b, L.ELEMENT], blocks[b - 1, L.ELEMENT]
-            x[b, C.SAME_ELEMENT_AS_PREVIOUS] = here == there
-            x[b, C.SAME_PARENT_AS_PREVIOUS] = elements[here, L.PARENT] == elements[there, L.PARENT]
-            x[b - 1, C.SAME_ELEMENT_AS_NEXT] = here == there
+            x[C.SAME_ELEMENT_AS_PREVIOUS, b] = here == there
+            x[C.SAME_PARENT_AS_PREVIOUS, b] = elements[here, L.PARENT] == elements[there, L.PARENT]
+            x[C.SAME_ELEMENT_AS_NEXT, b - 1] = here == there
     to_heading, to_prose = 99, 99
     for b in range(num - 1, -1, -1):
-        x[b, C.TO_HEADING], x[b, C.TO_PROSE] = to_heading, to_prose
-        to_heading = 0 if x[b, _IN_HEADING] > 0 else min(to_heading + 1, 99)
+        x[C.TO_HEADING, b], x[C.TO_PROSE, b] = to_heading, to_prose
+        to_heading = 0 if x[_IN_HEADING, b] > 0 else min(to_heading + 1, 99)
         to_prose = (
             0
-            if blocks[b, L.WORDS] >= PROSE_WORDS and x[b, C.LINK_WORDS_FRACTION] <= PROSE_LINKS
+            if blocks[b, L.WORDS] >= PROSE_WORDS and x[C.LINK_WORDS_FRACTION, b] <= PROSE_LINKS
             else min(to_prose + 1, 99)
         )
         near = np.int64(0)
         for other in range(max(b - 5, 0), min(b + 6, num)):
-            if x[other, C.LINK_WORDS_FRACTION] <= PROSE_LINKS:
+            if x[C.LINK_WORDS_FRACTION, other] <= PROSE_LINKS:
                 near += blocks[other, L.WORDS]
-        x[b, C.PROSE_NEAR] = log(near)
+        x[C.PROSE_NEAR, b] = log(near)
 
 
 @njit_borrowing
@@ -241,7 +242,7 @@ def _page(x, blocks, elements, source_bytes, depth):
         num_words += words
         num_links += blocks[b, L.LINK_WORDS]
         num_wide += blocks[b, L.WIDE]
-        if words >= PROSE_WORDS and x[b, C.LINK_WORDS_FRACTION] <= PROSE_LINKS:
+        if words >= PROSE_WORDS and x[C.LINK_WORDS_FRACTION, b] <= PROSE_LINKS:
             prose_words += words
             num_prose += 1
     num_h1, num_articles, has_main = 0, 0, 0
@@ -250,49 +251,41 @@ def _page(x, blocks, elements, source_bytes, depth):
         num_h1 += tag == _H1
         num_articles += tag == _ARTICLE_TAG
         has_main |= tag == _MAIN_TAG
+    values = (
+        log(num_words), log(blocks.shape[0]), fraction(num_links, num_words), fraction(prose_words, num_words),
+        np.float32(num_prose), np.float32(num_h1), np.float32(num_articles), np.float32(has_main),
+        fraction(num_wide, num_words), log(source_bytes),
+    )  # fmt: skip
+    for k in range(len(values)):
+        x[C.FIRST_PAGE + k, : blocks.shape[0]] = values[k]
     for b in range(blocks.shape[0]):
-        row = x[b, C.FIRST_PAGE :]
-        row[C.PAGE_WORDS], row[C.PAGE_BLOCKS], row[C.PAGE_LINK_FRACTION] = (
-            log(num_words),
-            log(blocks.shape[0]),
-            fraction(num_links, num_words),
-        )
-        (
-            row[C.PAGE_PROSE_SHARE],
-            row[C.PAGE_NUM_PROSE],
-            row[C.PAGE_NUM_H1],
-            row[C.PAGE_NUM_ARTICLES],
-            row[C.PAGE_HAS_MAIN],
-        ) = (
-            fraction(prose_words, num_words),
-            num_prose,
-            num_h1,
-            num_articles,
-            has_main,
-        )
-        row[C.PAGE_WIDE_FRACTION], row[C.PAGE_SOURCE_BYTES] = fraction(num_wide, num_words), log(source_bytes)
-        x[b, C.DEPTH_FROM_MEDIAN] = x[b, C.DEPTH] - depth
+        x[C.DEPTH_FROM_MEDIAN, b] = x[C.DEPTH, b] - depth
     return num_words
 
 
 @njit_borrowing
-def _beside(x):
+def _beside(x, num):
     """Copy a few columns of the blocks before and after into each row; -1 beyond the page's ends."""
-    num = x.shape[0]
     for k in range(len(C.NEIGHBOURS)):
-        first = C.FIRST_BESIDE + k * len(C.BESIDE)
-        for b in range(num):
-            other = b + C.NEIGHBOURS[k]
-            for j in range(len(C.BESIDE)):
-                x[b, first + j] = x[other, C.BESIDE[j]] if 0 <= other < num else -1
+        offset = C.NEIGHBOURS[k]
+        begin = min(max(-offset, 0), num)
+        end = max(min(num - offset, num), begin)
+        for j in range(len(C.BESIDE)):
+            to, of = C.FIRST_BESIDE + k * len(C.BESIDE) + j, C.BESIDE[j]
+            for b in range(begin):
+                x[to, b] = -1
+            for b in range(begin, end):
+                x[to, b] = x[of, b + offset]
+            for b in range(end, num):
+                x[to, b] = -1
 
 
 @njit(cache=True, nogil=True)
 def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values, word_keys, word_values):
-    """Return the features of a page's blocks, float32 of shape (blocks, C.NUM_FEATURES), from what `tokenize`
-    returned."""
+    """Return the features of a page's blocks from what `tokenize` returned: float32 of shape (C.NUM_FEATURES,
+    blocks filled up to a multiple of `trees.LANES`), a row each, as `trees` reads them."""
     num = blocks.shape[0]
-    x = np.empty((num, C.NUM_FEATURES), dtype=np.float32)
+    x = np.zeros((C.NUM_FEATURES, (num + LANES - 1) // LANES * LANES), dtype=np.float32)
     if num == 0:
         return x
     num_elements = elements.shape[0]
@@ -331,7 +324,7 @@ def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values
             word_values,
             data.size,
         )
-        x[b, C.COPIES], x[b, C.IS_COPY], x[b, C.TITLE_OVERLAP] = count[b], repeated[b], overlaps[b]
+        x[C.COPIES, b], x[C.IS_COPY, b], x[C.TITLE_OVERLAP, b] = count[b], repeated[b], overlaps[b]
     _sequence(x, blocks, elements, best_title)
     num_words = _page(
         x,
@@ -341,5 +334,5 @@ def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values
         median_depth(blocks, elements, np.zeros(L.MAX_DEPTH + 2, dtype=np.int64)),
     )
     _fill_around(x, blocks, elements, sums, last, best, shared_depth, num_words, groups, slots, siblings)
-    _beside(x)
+    _beside(x, num)
     return x

@@ -89,9 +89,7 @@ def find(
             continue
         is_table = element > 0 and elements[element, L.TAG] == _TABLE
         by_name = element > 0 and not is_table
-        is_near = _is_near(elements, element, first, end, reach) or (
-            is_table and _in_main(elements, element)
-        )
+        is_near = _is_near(elements, element, first, end, reach) or (is_table and _in_main(elements, element))
         stands = None if is_near else _is_kept(blocks, choice, first, end)
         if not (is_near or stands):
             continue
@@ -285,7 +283,12 @@ def _may_be_code(
     if num_pre and inside.pres[bisect_left(inside.pres, opened)] == opened:
         return True
     blocks = tokenized.blocks
-    if end - first == 1 and not num_pre and page[opened : opened + 3] in _CELLS and not blocks[first, L.BREAKS]:
+    if (
+        end - first == 1
+        and not num_pre
+        and page[opened : opened + 3] in _CELLS
+        and not blocks[first, L.BREAKS]
+    ):
         return False  # one line
     start = page[opened : page.find(b">", opened, opened + 1000) + 1].lower()
     if _WHOLE_PAGE.match(start):

@@ -61,17 +61,6 @@ _XHTML, _PROLOG_BYTES = b"http://www.w3.org/1999/xhtml", 4096
 
 
 @njit_called
-def _flush(i, text, blocks, elements, words, state):
-    """End the current block, if it holds any text, at source position i."""
-    b = state[L.NUM_BLOCKS]
-    state[L.PENDING], state[L.BREAK], state[L.LINK_CLOSED] = NOTHING, 0, -1
-    if blocks[b, L.WORDS] == 0:
-        state[L.OUT] = blocks[b, L.START]
-    else:
-        _end_block(i, text, blocks, elements, words, state)
-
-
-@njit_borrowing
 def _end_block(i, text, blocks, elements, words, state):
     """Cut the current block's text where it ends, and begin the next block there."""
     b, out = state[L.NUM_BLOCKS], state[L.OUT]
@@ -90,6 +79,17 @@ def _end_block(i, text, blocks, elements, words, state):
     for column in range(L.NUM_BLOCK_COLUMNS):
         blocks[b, column] = 0
     blocks[b, L.START], blocks[b, L.SOURCE_START], blocks[b, L.WORD_START] = out, i, state[L.NUM_WORDS]
+
+
+@njit_borrowing
+def _flush(i, text, blocks, elements, words, state):
+    """End the current block, if it holds any text, at source position i."""
+    b = state[L.NUM_BLOCKS]
+    state[L.PENDING], state[L.BREAK], state[L.LINK_CLOSED] = NOTHING, 0, -1
+    if blocks[b, L.WORDS] == 0:
+        state[L.OUT] = blocks[b, L.START]
+    else:
+        _end_block(i, text, blocks, elements, words, state)
 
 
 @njit_borrowing

@@ -48,7 +48,7 @@ def features_of(page: LabelledPage, names: Odds, words: Odds) -> npt.NDArray[np.
         page.html, page.blocks, page.elements, page.tokens, page.words, page.tokenized.marks,
         names.keys, names.values, words.keys, words.values,
     )  # fmt: skip
-    return x
+    return x[:, : len(page.blocks)].T
 
 
 def _learn_odds(pages: Sequence[LabelledPage], with_words: bool) -> tuple[Odds, Odds]:
