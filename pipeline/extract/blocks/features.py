@@ -1,7 +1,8 @@
 """What the classifier sees of each block: its own text, the elements around it, its neighbours, the page.
 
-One column of float32 per block, its rows as in `columns`. Nothing here knows a language; the two learned tables
-(class names and words, as log-odds of being main text) are given, and a name they do not hold counts zero.
+One column of float32 per block, its rows as in `columns`. Nothing here knows a language; the two learned
+tables (class names and words, as log-odds of being main text) are given, and a name they do not hold counts
+zero.
 """
 
 # mypy: disable-error-code="no-untyped-def,assignment"
@@ -252,9 +253,9 @@ def _page(x, blocks, elements, source_bytes, depth):
         num_articles += tag == _ARTICLE_TAG
         has_main |= tag == _MAIN_TAG
     values = (
-        log(num_words), log(blocks.shape[0]), fraction(num_links, num_words), fraction(prose_words, num_words),
-        np.float32(num_prose), np.float32(num_h1), np.float32(num_articles), np.float32(has_main),
-        fraction(num_wide, num_words), log(source_bytes),
+        log(num_words), log(blocks.shape[0]), fraction(num_links, num_words),
+        fraction(prose_words, num_words), np.float32(num_prose), np.float32(num_h1),
+        np.float32(num_articles), np.float32(has_main), fraction(num_wide, num_words), log(source_bytes),
     )  # fmt: skip
     for k in range(len(values)):
         x[C.FIRST_PAGE + k, : blocks.shape[0]] = values[k]

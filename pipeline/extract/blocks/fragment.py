@@ -66,8 +66,10 @@ _TAG = re.compile(r"""<[^>"']*+(?:"[^"]*+"[^>"']*+|'[^']*+'[^>"']*+)*+>""")
 _SIMPLE_TAG = re.compile(
     r"""<(/?)([a-zA-Z][^\s/>"']*+)(?=[\s/>])([^"'>]*+(?:(?:"[^">]*+"|'[^'>]*+')[^"'>]*+)*+)>"""
 )
-# The same as one group, to split by.
-TAGS = re.compile(r"""(</?[a-zA-Z][^\s/>"']*+(?=[\s/>])[^"'>]*+(?:(?:"[^">]*+"|'[^'>]*+')[^"'>]*+)*+>)""")
+# The same without a `<` either, so that no search goes beyond the next tag, as one group to split by.
+TAGS = re.compile(
+    r"""(</?[a-zA-Z][^\s/<>"']*+(?=[\s/>])[^"'<>]*+(?:(?:"[^"<>]*+"|'[^'<>]*+')[^"'<>]*+)*+>)"""
+)
 _MAX_TAG = 20_000  # characters of a tag in which quotes are balanced
 _NEAR = 8  # elements of the stack that are looked at one by one
 _MAX_BALANCED = 4  # times the piece's characters; then a tag ends at its first `>`

@@ -125,8 +125,8 @@ def probabilities(x, num, starts, features, thresholds, kept, leaves):
     """Return the probability of each of a page's `num` blocks, in order, to be main text, float32; the sum of
     leaf values is its log-odds.
 
-    `x` is what `features.measure` returns. Runs of `LANES` blocks some of which have hope are put side by side
-    for the trees after the first ones; a hopeless block's sum is about where these would have taken it.
+    `x` is what `features.measure` returns. Runs of `LANES` blocks some of which have hope are put side by
+    side for the trees after the first ones; a hopeless block's sum is about where these would have taken it.
     """
     scores = np.zeros(x.shape[1], dtype=np.float32)
     num_trees = min(starts.size - 1, max(EARLY_TREES, MAX_STEPS // max(num, 1)))
