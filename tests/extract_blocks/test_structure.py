@@ -9,7 +9,7 @@ import pytest
 from gristmill.pipeline.extract.blocks import asciimath, data_tables, listings
 from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.blocks.formulas import Delimiters, mark, read
-from gristmill.pipeline.extract.blocks.fragment import parse
+from gristmill.pipeline.extract.blocks.fragment import Bounds, parse
 from gristmill.pipeline.extract.blocks.mathml import to_tex
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 
@@ -332,3 +332,47 @@ def test_an_article_that_lies_only_in_the_pages_data_is_taken_from_there(script:
     assert (found.text, found.taken_from) == ("\n".join(PROSE), where)
     own = extract(page(script))
     assert own.taken_from == "page" and own.text.startswith(PROSE[0])
+
+
+@pytest.mark.parametrize(
+    ("inside", "cap"),
+    [
+        ("<table><tr><th>a<th>b" + '<tr><td rowspan="99" colspan="99">x<td>y' * 99 + "</table>", "grid"),
+        ("<table><tr><td>a<td>b<tr><td>" + "<i>x</i>" * 9000 + "</table>", "fragments"),
+        ("<table><tr><td>a<td>b<tr><td>c<td>" + "<b>" * 400 + "d</table>", "nesting"),
+        ("<p>" + "<code>a " * 40 + "</code>" * 40, "nesting"),
+    ],
+)
+def test_a_bound_of_a_fragment_that_is_met_is_a_cap_of_the_page(inside: str, cap: str) -> None:
+    assert cap in extract(page(inside), settings=MARKDOWN).caps
+
+
+def test_quotes_that_swallow_the_ends_of_tags_are_balanced_up_to_a_bound() -> None:
+    bounds = Bounds()
+    parse('<b ">"' * 2000, bounds)
+    assert "quotes" in bounds.met
+
+
+def test_a_page_within_the_bounds_of_fragments_meets_no_cap() -> None:
+    inside = "<table><tr><th>a<th>b<tr><td>1<td>2</table><pre>a = <b>1</b></pre>" + KATEX + MATHJAX_3
+    assert extract(page(inside), settings=MARKDOWN).caps == ()
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<pre><span class="k">def</span> f():\n    <span class="k">return</span> 1 &lt; 2\n</pre>',
+        '<PRE class="x"><code>a\r\nb\r<b>c</b>&nbsp;d &amp;lt; &quot;</code></pre>',
+        '<pre><span class="line">a</span><span class="line">b</span></pre>',
+        '<pre><span class="lineno">1</span>a\n<span class="lineno">2</span>b</pre>',
+        "<pre>a<br>b<!-- c -->d</pre>",
+        "<pre>a &lt<i>;</i> b<i>&no</i>t</pre>",
+        '<pre>a<span title="x>y">b</span></pre>',
+        "<pre>a <x b <i>c</i></pre>",
+    ],
+)
+def test_coloured_code_reads_without_a_tree_as_with_one(markup: str) -> None:
+    quick = listings.highlighted(markup)
+    by_tree = listings.find(markup)
+    assert by_tree is not None
+    assert quick is None or quick == by_tree.text

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gristmill.pipeline.extract.blocks.fragment import Node, parse
+from gristmill.pipeline.extract.blocks.fragment import Bounds, Node, parse
 
 MAX_BYTES = 1_000_000  # of markup
 _MAX_SPAN, _MAX_CELLS = 200, 50_000
@@ -61,13 +61,17 @@ class Table:
     has_head: bool = True
 
 
-def find(markup: str | Node, inline: Callable[[Node], str] | None = None) -> Table | None:
+def find(
+    markup: str | Node, inline: Callable[[Node], str] | None = None, bounds: Bounds | None = None
+) -> Table | None:
     """Read a table of data from its markup or the root above it; `inline` writes a cell."""
     table = (parse(markup) if isinstance(markup, str) else markup).first("table")
     if table is None or not is_data(table):
         return None
     write = inline or cell_text
-    rows, has_head = _rows(table, write)
+    rows, has_head, is_bounded = _rows(table, write)
+    if is_bounded and bounds:
+        bounds.met.add("grid")
     if not rows:
         return None
     caption = next((child for child in table.nodes() if child.tag == "caption"), None)
@@ -157,9 +161,12 @@ def _span(cell: Node, name: str) -> int:
     return min(max(number, 1), _MAX_SPAN)
 
 
-def _rows(table: Node, write: Callable[[Node], str]) -> tuple[list[list[str]], bool]:
-    """Lay the cells on a grid; a cell that spans others is repeated in them. Empty rows are left out. A grid
-    that is out of proportion to the table has no rows."""
+def _rows(table: Node, write: Callable[[Node], str]) -> tuple[list[list[str]], bool, bool]:
+    """Lay the cells on a grid; a cell that spans others is repeated in them. Empty rows are left out.
+
+    Returns (rows, whether the first is a head, whether a bound was met): a grid that is out of proportion to
+    the table has no rows.
+    """
     grid: list[list[str]] = []
     pending: dict[int, tuple[int, str]] = {}  # column: rows still to fill, the text
     most_cells = min(_FREE_CELLS + _CELLS_EACH * table.count("td", "th"), _MAX_CELLS)
@@ -182,19 +189,19 @@ def _rows(table: Node, write: Callable[[Node], str]) -> tuple[list[list[str]], b
                 else:
                     line.append(text)
             if num_cells + len(line) > most_cells:
-                return [], False
+                return [], False, True
         _fill(line, pending)
         num_cells += len(line)
         num_chars += sum(map(len, line))
         if num_cells > most_cells or num_chars > most_chars:
-            return [], False
+            return [], False, True
         if any(line):
             grid.append(line)
     width = max((len(line) for line in grid), default=0)
     if width * len(grid) > most_cells:
-        return [], False
+        return [], False, True
     used = [column for column in range(width) if any(column < len(line) and line[column] for line in grid)]
-    return [[line[c] if c < len(line) else "" for c in used] for line in grid], has_head
+    return [[line[c] if c < len(line) else "" for c in used] for line in grid], has_head, False
 
 
 def _fill(line: list[str], pending: dict[int, tuple[int, str]], only: int = -1) -> None:

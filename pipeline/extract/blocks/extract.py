@@ -23,6 +23,7 @@ from gristmill.pipeline.extract.blocks.classifier import SHIPPED, BlockModel, lo
 from gristmill.pipeline.extract.blocks.columns import IS_COPY
 from gristmill.pipeline.extract.blocks.cut import Choice, choose
 from gristmill.pipeline.extract.blocks.features import measure
+from gristmill.pipeline.extract.blocks.fragment import Bounds
 from gristmill.pipeline.extract.blocks.main_text import write
 from gristmill.pipeline.extract.blocks.metadata import describe
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
@@ -44,7 +45,8 @@ def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings 
     mode = settings.mode()
     tokenized = tokenize(page, mode)
     choice = choose_blocks(page, tokenized, model, settings.recall_weight)
-    main = write(data, tokenized, choice, mode, settings.format == "markdown")
+    bounds = Bounds.of(len(data))
+    main = write(data, tokenized, choice, mode, settings.format == "markdown", bounds)
     taken_from, is_short = "page", False
     kept_words = int(tokenized.blocks[choice.kept, L.WORDS].sum())
     if kept_words < _FEW_WORDS:
@@ -53,7 +55,7 @@ def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings 
         if not is_short:
             text, where = elsewhere.find(data, tokenized.marks)
             main, taken_from = (text, where) if len(text) > 2 * len(main) else (main, "page")
-    named = tuple(name for bit, name in enumerate(L.CAPS) if tokenized.caps >> bit & 1)
+    named = (*(name for bit, name in enumerate(L.CAPS) if tokenized.caps >> bit & 1), *sorted(bounds.met))
     if not settings.metadata:
         return Extracted(main, caps=named, taken_from=taken_from, is_short=is_short)
     about = describe(data, tokenized.marks, url)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from gristmill.pipeline.extract.blocks import asciimath
-from gristmill.pipeline.extract.blocks.fragment import Node, parse, unescape
+from gristmill.pipeline.extract.blocks.fragment import Bounds, Node, parse, unescape
 from gristmill.pipeline.extract.blocks.mathml import to_tex
 
 
@@ -78,26 +78,28 @@ _CODECOGS_SIZE = re.compile(
 )
 
 
-def read(markup: str) -> Formula | None:
-    """Return the formula of a piece of markup; None where it is none, as an image that is no formula."""
+def read(markup: str, bounds: Bounds | None = None) -> Formula | None:
+    """Return the formula of a piece of markup; None where it is none, as an image that is no formula. One
+    with more tags than `bounds` allow is its text."""
+    bounds = bounds or Bounds()
     at = markup.find("<annotation")
     if at >= 0 and (match := _ANNOTATION.match(markup, at)) and match[1].strip():
         return Formula(_unwrapped(unescape(match[1])), _DISPLAYS.search(markup, 0, at) is not None)
     # A drawing is long; what it draws lies in it as MathML, and the rest is not read.
     start = markup.find("<math")
     end = markup.find("</math>", start)
-    if 0 < start < end and "math/tex" not in markup:
-        with parse(markup[start : end + 7]) as root:
+    if 0 < start < end and "math/tex" not in markup and bounds.allow(markup[start : end + 7]):
+        with parse(markup[start : end + 7], bounds) as root:
             math = root.first("math")
             tex = (_kept(math)[0] or to_tex(math)) if math else ""
         if tex:
             is_display = _DISPLAYS.search(markup, 0, start + 200) is not None
             return Formula(tex, is_display)
-    if not any(sign in markup for sign in _SOURCES):
+    if not any(sign in markup for sign in _SOURCES) or not bounds.allow(markup):
         last = markup.rfind(">") + 1  # beyond it no tag ends, and each would be searched to the end for that
         text = unescape(_ANY_TAG.sub("", markup[:last]) + markup[last:])
         return Formula("", text=" ".join(text.split())[:2000])
-    with parse(markup) as root:
+    with parse(markup, bounds) as root:
         node = next(root.nodes(), None)
         return read_node(node) if node is not None else None
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gristmill.pipeline.extract.blocks import formulas
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.fragment import Node, unescape
+from gristmill.pipeline.extract.blocks.fragment import Bounds, Node, unescape
 
 HELD = "\x02"  # stands for what is held back until delimiters have been looked for
 _MARKS = {L.CODE_BEGIN: "`", L.STRONG_BEGIN: "**", L.EMPHASIS_BEGIN: "*"}
@@ -119,6 +119,7 @@ class Stash:
     page: bytes
     inserts: npt.NDArray[np.int32]
     is_markdown: bool
+    bounds: Bounds = field(default_factory=Bounds)
     held: list[str] = field(default_factory=list)
     _at: dict[int, int] = field(default_factory=dict)
     _deeper: dict[int, int] = field(default_factory=dict)  # phrases of a kind open beyond the bound
@@ -155,6 +156,7 @@ class Stash:
             return
         elif kind in _ASKED and len(opened) >= _MAX_NESTED:
             self._deeper[kind] = self._deeper.get(kind, 0) + 1
+            self.bounds.met.add("nesting")
         elif kind in _ASKED:
             opened.append((kind, len(out), _attribute(self.page, start, end) if kind == L.LINK_BEGIN else ""))
         else:
@@ -191,7 +193,7 @@ class Stash:
             is_script = self.page[after : after + 7].lower() == b"<script" and until > after
             if kind == L.FORMULA and is_script and not self.page[end:after].strip():
                 return ""
-        found = formulas.read(markup)
+        found = formulas.read(markup, self.bounds)
         return str(found) if found is not None else ""
 
     def hold(self, text: str) -> str:

@@ -143,8 +143,6 @@ _NO_LANGUAGE = frozenset(
 def find(markup: str | Node, around: str | None = "") -> Listing | None:
     """Read the code in an element's markup, or in the root above it; `around` holds the start tags of what it
     lies in, which may name the language; where it is None, the language is not asked for."""
-    if isinstance(markup, str) and around is None and (text := _highlighted(markup)) is not None:
-        return Listing(text) if text.strip() else None
     if isinstance(markup, str):
         with parse(markup) as root:
             return find(root, around)
@@ -157,7 +155,7 @@ def find(markup: str | Node, around: str | None = "") -> Listing | None:
     return Listing(text, _language(node, around) if around is not None else "")
 
 
-def _highlighted(markup: str) -> str | None:
+def highlighted(markup: str) -> str | None:
     """Return the code of a `pre` that holds nothing but coloured text, as most do, without a tree: None where
     it may hold more."""
     pieces = TAGS.split(markup)

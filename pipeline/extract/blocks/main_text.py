@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gristmill.pipeline.extract.blocks import formulas, regions
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks.cut import Choice
+from gristmill.pipeline.extract.blocks.fragment import Bounds
 from gristmill.pipeline.extract.blocks.inline import HELD, Stash
 from gristmill.pipeline.extract.blocks.listings import Listing
 from gristmill.pipeline.extract.blocks.markdown import markdown
@@ -24,10 +25,12 @@ def write(
     choice: Choice,
     mode: int = 0,
     is_markdown: bool = False,
+    bounds: Bounds | None = None,
 ) -> str:
     """Return the text of the kept blocks; what is kept is completed in place, where code, tables and formulas
-    are kept or dropped as a whole."""
-    found = regions.find(page, tokenized, choice, mode, is_markdown)
+    are kept or dropped as a whole. `bounds` are told which were met."""
+    bounds = bounds or Bounds.of(len(page))
+    found = regions.find(page, tokenized, choice, mode, is_markdown, bounds)
     kept = choice.kept
     has_formulas = L.FORMULA in tokenized.inserts[:, L.KIND]
     if has_formulas:
@@ -35,7 +38,7 @@ def write(
     if not (is_markdown or has_formulas or found):
         text = plain_text(tokenized.text, tokenized.blocks, tokenized.elements, kept).tobytes().decode()
         return _without_marks(formulas.mark(page, text))
-    stash = Stash(page, tokenized.inserts, is_markdown)
+    stash = Stash(page, tokenized.inserts, is_markdown, bounds)
     writer = markdown if is_markdown else _plain
     text = writer(tokenized, kept, found, stash)
     text = formulas.mark(page, text)

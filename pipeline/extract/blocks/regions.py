@@ -20,7 +20,7 @@ from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.cut import Choice
 from gristmill.pipeline.extract.blocks.data_tables import Table
-from gristmill.pipeline.extract.blocks.fragment import parse
+from gristmill.pipeline.extract.blocks.fragment import Bounds, parse
 from gristmill.pipeline.extract.blocks.inline import write
 from gristmill.pipeline.extract.blocks.listings import Listing
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
@@ -73,6 +73,7 @@ def find(
     choice: Choice,
     mode: int,
     is_markdown: bool,
+    bounds: Bounds,
 ) -> list[Region]:
     """Return the stretches of code, and in Markdown of tables, that are kept, in order; `choice.kept` is
     completed in place. In text, code that lies in one block as it should is left to it, and so are tables."""
@@ -103,8 +104,9 @@ def find(
             continue
         budget -= closed - opened
         if budget < 0:
+            bounds.met.add("fragments")
             break
-        content = _read(page, tokenized, element, opened, closed, mode, is_table, is_markdown)
+        content = _read(page, tokenized, element, opened, closed, mode, is_table, is_markdown, bounds)
         if isinstance(content, Table) and not is_markdown:
             content = None
         if content is None or not (stands or _is_whole(content)):
@@ -226,6 +228,7 @@ def _read(
     mode: int,
     is_table: bool,
     is_markdown: bool,
+    bounds: Bounds,
 ) -> Listing | Table | None:
     """Read a stretch's markup as what it may be."""
     size = closed - opened
@@ -235,16 +238,21 @@ def _read(
         or _holds(page, (b"<pre", *_NUMBERS), opened, closed)
     )
     if not may_list and not (is_table and size <= data_tables.MAX_BYTES):
+        bounds.met.add("fragments")
         return None
     markup = page[opened:closed].decode("utf-8", "replace")
     around = (
         b"".join(_start_tags(page, tokenized, element)).decode("utf-8", "replace") if is_markdown else None
     )
-    if not is_table:
-        return listings.find(markup, around)
-    with parse(markup) as root:
+    if not is_table and around is None and (text := listings.highlighted(markup)) is not None:
+        return Listing(text) if text.strip() else None
+    if not bounds.allow(markup):
+        return None
+    with parse(markup, bounds) as root:
         found = listings.find(root, around) if may_list else None
-        return found if found is not None else data_tables.find(root, lambda node: write(node, mode))
+        if found is not None or not is_table:
+            return found
+        return data_tables.find(root, lambda node: write(node, mode), bounds)
 
 
 class _Inside:

@@ -377,7 +377,7 @@ def _phrase(tag, what, spans, b, text, blocks, words, inserts, state):
         blocks[b, L.INPUTS] += 1
 
 
-@njit_called
+@njit_borrowing
 def _start_tag(
     data,
     i,
