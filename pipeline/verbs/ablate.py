@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import measured, options
+from gristmill.pipeline.verbs.listing import MEASURE
+
+GROUP = MEASURE
 
 
 def register(app: typer.Typer) -> None:
@@ -33,23 +36,18 @@ def ablate(
     placebo: Annotated[
         bool, typer.Option("--placebo", help="Add the recipe again with other seeds: what noise looks like.")
     ] = False,
-    target: Annotated[
-        list[str], typer.Option(metavar="NAME=PATH", help="A set that no variant trains on. Repeatable.")
-    ] = [],  # noqa: B006
+    target: measured.Targets = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(help="Models a variant, or draws of a proxy.", min=1)] = 3,
-    tokens: Annotated[
-        str | None,
-        typer.Option(help="Tokens a model; one pass of the recipe when unset.", show_default=False),
-    ] = None,
+    tokens: measured.Tokens = None,
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train models, or proxies alone.")] = True,
     proxies: Annotated[
-        bool, typer.Option("--proxies/--no-proxies", help="Score n-grams and compression.")
+        bool, typer.Option("--proxies/--no-proxies", help="Score n-grams, compression, a classifier.")
     ] = True,
     at_once: Annotated[
         int | None, typer.Option(help="Trainings at a time at most.", min=1, show_default=False)
     ] = None,
-    documents: Annotated[int, typer.Option(help="Of a target at most.", min=2)] = 400,
-    document_bytes: Annotated[int, typer.Option(help="Of each, from its beginning.", min=100)] = 4000,
+    documents: measured.Documents = 400,
+    document_bytes: measured.DocumentBytes = 4000,
     cost: Annotated[bool, typer.Option("--cost", help="Say what it will cost, and stop.")] = False,
     out: options.OutOption = None,
     set_: options.Overrides = [],  # noqa: B006
@@ -65,7 +63,6 @@ def ablate(
     """
     import json as json_module
 
-    from gristmill.errors import Interrupted
     from gristmill.pipeline.proof import ablation
     from gristmill.pipeline.proof.ablation_page import write_page
     from gristmill.pipeline.proof.costs import costs
@@ -73,19 +70,17 @@ def ablate(
     from gristmill.pipeline.proof.told import tell_verdict
     from gristmill.pipeline.proof.variants import read_variants
     from gristmill.pipeline.proof.verdict import as_json, decide
-    from gristmill.pipeline.run.called import command_line
     from gristmill.pipeline.run.progress import Progress
     from gristmill.pipeline.verbs.invoke import Options, engine_settings
-    from gristmill.pipeline.verbs.scaling import number
     from gristmill.storage import write_atomic
 
     variants = read_variants(
         recipe, set_, vary=vary, without=without, grid=grid, files=with_, placebo=placebo
     )
     asked = ablation.Asked(
-        targets=named_targets(target),
+        targets=measured.named_targets(target),
         seeds=seeds,
-        tokens=int(number("--tokens", tokens)) if tokens else None,
+        tokens=int(measured.number("--tokens", tokens)) if tokens else None,
         proxies=proxies,
         train=train,
         at_once=at_once,
@@ -100,13 +95,10 @@ def ablate(
         (print if cost else progress.note)(line)
     if cost:
         return
-    try:
+    with measured.resumable():
         outcome = ablation.measure(
             variants, asked, folder, engine_settings(variants[0].recipe, said), progress
         )
-    except Interrupted as stop:
-        stop.hint = f"resume with: {command_line()}"
-        raise
     verdict = decide(outcome)
     if not verdict.tables:
         raise UsageError(
@@ -122,13 +114,3 @@ def ablate(
     for line in tell_verdict(verdict, outcome):
         print(line)
     progress.note(f"the page: {page}")
-
-
-def named_targets(said: list[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for one in said:
-        name, equals, path = one.partition("=")
-        if not equals or not name or not path:
-            raise UsageError(f"`--target {one}` must have the form NAME=PATH")
-        found.setdefault(name, []).append(path)
-    return found

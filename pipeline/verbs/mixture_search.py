@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import measured, options
+from gristmill.pipeline.verbs.listing import MEASURE
+
+GROUP = MEASURE
 
 
 def register(app: typer.Typer) -> None:
@@ -16,20 +19,16 @@ def register(app: typer.Typer) -> None:
 
 def mixture_search(
     recipe: options.Recipe,
-    target: Annotated[
-        list[str], typer.Option(metavar="NAME=PATH", help="A set that is not trained on. Repeatable.")
-    ] = [],  # noqa: B006
+    target: measured.Targets = [],  # noqa: B006
     runs: Annotated[
         int | None, typer.Option(help="Of the swarm; 5 a source when unset.", min=4, show_default=False)
     ] = None,
     spread: Annotated[float, typer.Option(help="Of the draws: small is wide.", min=0.1)] = 4.0,
     seeds: Annotated[int, typer.Option(help="Models of the run that confirms.", min=1)] = 3,
-    tokens: Annotated[
-        str | None, typer.Option(help="Tokens a model; one pass when unset.", show_default=False)
-    ] = None,
+    tokens: measured.Tokens = None,
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train models, or n-grams alone.")] = True,
-    documents: Annotated[int, typer.Option(help="Of a target at most.", min=2)] = 400,
-    document_bytes: Annotated[int, typer.Option(help="Of each, from its beginning.", min=100)] = 4000,
+    documents: measured.Documents = 400,
+    document_bytes: measured.DocumentBytes = 4000,
     write: Annotated[bool, typer.Option("--write", help="Put the proportions into the recipe.")] = False,
     out: options.OutOption = None,
     set_: options.Overrides = [],  # noqa: B006
@@ -51,19 +50,18 @@ def mixture_search(
     from gristmill.pipeline.proof.texts import Amount
     from gristmill.pipeline.proof.variants import read_variants
     from gristmill.pipeline.run.progress import Progress
-    from gristmill.pipeline.verbs.ablate import named_targets
     from gristmill.pipeline.verbs.invoke import Options, engine_settings
-    from gristmill.pipeline.verbs.scaling import number
     from gristmill.storage import write_atomic
 
     (variant,) = read_variants(recipe, set_)
     asked = Asked(
-        named_targets(target), seeds, int(number("--tokens", tokens)) if tokens else None,
+        measured.named_targets(target), seeds, int(measured.number("--tokens", tokens)) if tokens else None,
         train=train, amount=Amount(documents, document_bytes),
     )  # fmt: skip
     folder = out or Path("out") / f"{variant.recipe.name}-mixture"
     settings = engine_settings(variant.recipe, Options(out, engine, workers, address, quiet, json))
-    found = search(variant.recipe, asked, runs, spread, folder, settings, Progress(quiet=quiet))
+    with measured.resumable():
+        found = search(variant.recipe, asked, runs, spread, folder, settings, Progress(quiet=quiet))
     write_atomic(folder / "mixture.json", json_module.dumps(as_json(found), indent=1).encode() + b"\n")
     shares = proportions_of(found)
     if write:

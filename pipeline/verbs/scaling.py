@@ -9,7 +9,9 @@ import typer
 
 from gristmill.errors import UsageError
 from gristmill.location import location
-from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs import measured, options
+from gristmill.pipeline.verbs.listing import MEASURE
+from gristmill.pipeline.verbs.measured import named_targets, number
 
 if TYPE_CHECKING:
     from gristmill.pipeline.proof.laws import Law
@@ -23,6 +25,8 @@ Rows = Annotated[
     ),
 ]
 _LAW = "epoch, hoffmann, or the file of `scaling fit --out`."
+
+GROUP = MEASURE
 
 
 def register(app: typer.Typer) -> None:
@@ -41,17 +45,15 @@ def ladder(
     widths: Annotated[str, typer.Option(help="Widths, multiples of 32.")] = "64,96,128,192",
     tokens: Annotated[str, typer.Option(help="Of the shortest branch.")] = "100k",
     multiples: Annotated[str, typer.Option(help="Branches, in multiples of these tokens.")] = "1,2,4",
-    target: Annotated[
-        list[str], typer.Option(metavar="NAME=PATH", help="A set that is not trained on. Repeatable.")
-    ] = [],  # noqa: B006
+    target: measured.Targets = [],  # noqa: B006
     hold_back: Annotated[
         bool, typer.Option("--hold-back", help="Predict the largest size's rows from the others'.")
     ] = False,
     at_once: Annotated[
         int | None, typer.Option(help="Trainings at a time at most.", min=1, show_default=False)
     ] = None,
-    documents: Annotated[int, typer.Option(help="Of a target at most.", min=2)] = 400,
-    document_bytes: Annotated[int, typer.Option(help="Of each, from its beginning.", min=100)] = 4000,
+    documents: measured.Documents = 400,
+    document_bytes: measured.DocumentBytes = 4000,
     out: options.OutOption = None,
     set_: options.Overrides = [],  # noqa: B006
     engine: options.EngineKind = None,
@@ -73,7 +75,6 @@ def ladder(
     from gristmill.pipeline.proof.texts import Amount
     from gristmill.pipeline.proof.variants import read_variants
     from gristmill.pipeline.run.progress import Progress
-    from gristmill.pipeline.verbs.ablate import named_targets
     from gristmill.pipeline.verbs.invoke import Options, engine_settings
     from gristmill.storage import write_atomic
 
@@ -81,16 +82,17 @@ def ladder(
     asked = Asked(named_targets(target), at_once=at_once, amount=Amount(documents, document_bytes))
     folder = out or Path("out") / f"{variant.recipe.name}-ladder"
     settings = engine_settings(variant.recipe, Options(out, engine, workers, address, quiet, json))
-    found = climb(
-        variant,
-        asked,
-        _whole("--widths", widths),
-        int(number("--tokens", tokens)),
-        _whole("--multiples", multiples),
-        folder,
-        settings,
-        Progress(quiet=quiet),
-    )
+    with measured.resumable():
+        found = climb(
+            variant,
+            asked,
+            _whole("--widths", widths),
+            int(number("--tokens", tokens)),
+            _whole("--multiples", multiples),
+            folder,
+            settings,
+            Progress(quiet=quiet),
+        )
     path = folder / "ladder.csv"
     write_atomic(path, write_rows(found))
     if json:
@@ -303,19 +305,3 @@ def _unique(unique: str | None, corpus: Path | None) -> float | None:
 def _heads(path: Path) -> list[str]:
     with path.open(encoding="utf-8") as file:
         return [head.strip() for head in file.readline().split(",")]
-
-
-def number(name: str, said: str) -> float:
-    """A count as `8e9`, `8G`, `1_000`; raises UsageError for what is none or not above 0."""
-    from gristmill.overrides import parse_number
-    from gristmill.pipeline.proof.planning import check_positive
-
-    try:
-        value = float(said)
-    except ValueError:
-        parsed = parse_number(said)
-        if parsed is None:
-            raise UsageError(f"`{name}` must be a number such as 8e9 or 8G, got {said!r}") from None
-        value = float(parsed)
-    check_positive(name, value)
-    return value

@@ -9,6 +9,7 @@ import typer
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.listing import MEASURE
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Checkpoint = Annotated[Path, typer.Argument(help="A run, or a trainer's run folder.", show_default=False)]
@@ -16,6 +17,8 @@ Rows = Annotated[
     Path, typer.Argument(help="JSON lines of tasks, as `evaluate` reads them.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option(help="Where to write.", show_default=False)]
+
+GROUP = MEASURE
 
 
 def register(app: typer.Typer) -> None:
