@@ -19,6 +19,7 @@ from gristmill.pipeline.phases.text_index import KIND
 from gristmill.pipeline.run.folder import finished_steps
 
 _THREADS = 8
+_MAPPED_BYTES = 1 << 32  # of an index file
 _PHRASE = re.compile(r'"([^"]+)"|(\S+)')
 _EXCERPT = 160
 
@@ -116,24 +117,32 @@ def excerpt(text: str, asked: str) -> str:
 def _ask(
     path: Path, out: Path, query: str, limit: int, outlet: str | None, source: str | None
 ) -> tuple[list[tuple[tuple[str, str, str | None], int]], list[Hit]]:
-    """Counts and first hits of one index file."""
-    narrowed = "".join(
-        f" AND f.{name} = :{name}" for name, value in (("outlet", outlet), ("source", source)) if value
-    )
-    given = {"query": query, "outlet": outlet, "source": source, "limit": limit}
-    joined = (
-        "FROM words JOIN docs d ON d.doc = words.rowid JOIN files f ON f.file = d.file"
-        f" LEFT JOIN rules r ON r.rule = d.rule WHERE words MATCH :query{narrowed}"
-    )
+    """Counts and first hits of one index file.
+
+    Matches are counted by the numbers of files and rules: to join their names to each took twice as long.
+    """
     address = f"file:{os.fspath(path)}?mode=ro&immutable=1"
     with closing(sqlite3.connect(address, uri=True)) as base:
-        counted = base.execute(
-            f"SELECT f.outlet, f.source, r.name, count(*) {joined} GROUP BY 1, 2, 3", given
-        ).fetchall()
+        base.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")
+        rules: dict[int | None, str | None] = dict(base.execute("SELECT rule, name FROM rules"))
+        files = {
+            number: facts
+            for number, *facts in base.execute("SELECT file, path, outlet, step, source FROM files")
+            if outlet in (None, facts[1]) and source in (None, facts[3])
+        }
+        numbers = ",".join(map(str, files))
+        joined = "FROM words JOIN docs d ON d.doc = words.rowid WHERE words MATCH ?"
+        joined += f" AND d.file IN ({numbers})"
+        counted = base.execute(f"SELECT d.file, d.rule, count(*) {joined} GROUP BY 1, 2", (query,)).fetchall()
         rows = base.execute(
-            f"SELECT f.path, d.row, f.outlet, f.step, f.source, r.name {joined}"
-            " ORDER BY words.rowid LIMIT :limit",
-            given,
+            f"SELECT d.file, d.row, d.rule {joined} ORDER BY words.rowid LIMIT ?", (query, limit)
         ).fetchall()
-    counts = [((kind, of, rule), number) for kind, of, rule, number in counted]
-    return counts, [Hit(out / "steps" / name, *rest) for name, *rest in rows]
+    counts = Counter[tuple[str, str, str | None]]()
+    for file, rule, number in counted:
+        _, kind, _, of = files[file]
+        counts[kind, of, rules.get(rule)] += number
+    hits = []
+    for file, row, rule in rows:
+        name, kind, step, of = files[file]
+        hits.append(Hit(out / "steps" / name, row, kind, step, of, rules.get(rule)))
+    return list(counts.items()), hits
