@@ -243,7 +243,9 @@ def plan(making: Making, settings: DedupSettings) -> None:
         for key, column in _columns(part):
             making.check_column(column, sources, ("dedup", name, key))
         piece = kind.slice.model_validate({field: part, "keep_removed": recipe.keep_removed})
-        step = making.add(f"dedup-{name}", kind, piece, making.inputs(sources), _external(part))
+        external, carried = _external(part)
+        inputs = making.inputs(sources)
+        step = making.add(f"dedup-{name}", kind, piece, inputs, external, **carried)
         making.last.update(dict.fromkeys(sources, step))
 
 
@@ -258,17 +260,18 @@ def _columns(part: BaseModel) -> Iterator[tuple[str, str]]:
         yield "snapshot_column", column
 
 
-def _external(part: BaseModel) -> dict[str, str]:
-    """Digests of the indexes and benchmarks that a part compares with."""
+def _external(part: BaseModel) -> tuple[dict[str, str], dict[str, Any]]:
+    """Digests of the indexes and benchmarks that a part compares with, and which indexes these are."""
     if isinstance(part, FuzzySettings) and part.against:
-        from gristmill.pipeline.phases.dedup.index import index_digest
+        from gristmill.pipeline.phases.dedup.index import index_digest, planned_indexes
 
-        return index_digest(part)
+        against = planned_indexes(part)
+        return index_digest(against), {"against": against}
     if isinstance(part, DecontaminateSettings):
         from gristmill.pipeline.phases.dedup.decontaminate import benchmark_digests
 
-        return benchmark_digests(part)
-    return {}
+        return benchmark_digests(part), {}
+    return {}, {}
 
 
 SECTIONS = (

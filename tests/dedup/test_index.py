@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.errors import UsageError
+from gristmill.errors import StaleError, UsageError
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.phases.dedup.index import index_digest, indexes
+from gristmill.pipeline.phases.dedup.index import index_digest, indexes, old_shards, planned_indexes
 from tests.support.dedup_drive import documents
 from tests.support.dedup_stages import made_stage, read, run
 from tests.support.made_stage import MadeSlice
@@ -69,5 +71,25 @@ def test_an_index_made_otherwise_or_none_is_refused(tmp_path: Path) -> None:
         indexes(FuzzySettings(ngram=6, against=(str(tmp_path / "out"),)))
     run(tmp_path / "plain", table, [], MadeSlice())
     with pytest.raises(UsageError, match="holds no index"):
-        index_digest(FuzzySettings(against=(str(tmp_path / "plain"),)))
-    assert index_digest(FuzzySettings()) == {}
+        planned_indexes(FuzzySettings(against=(str(tmp_path / "plain"),)))
+    assert index_digest(planned_indexes(FuzzySettings())) == {}
+
+
+def test_the_indexes_that_were_planned_with_are_those_that_are_read(tmp_path: Path) -> None:
+    """One that came to the folder since is left alone, one that was replaced ends the step."""
+    for name, number in (("a", 1), ("b", 2)):
+        run(tmp_path / name, documents([" ".join(page(number))]), [], fuzzy())
+    against = (str(tmp_path / "a"),)
+    planned = planned_indexes(FuzzySettings(against=against))
+    before = old_shards(planned, 0)
+    whole = json.loads((tmp_path / "a" / "run.json").read_text())
+    other = json.loads((tmp_path / "b" / "run.json").read_text())
+    shutil.copytree(tmp_path / "b" / "steps", tmp_path / "a" / "steps", dirs_exist_ok=True)
+    late = [{**entry, "name": f"{entry['name']}-late"} for entry in other["steps"]]
+    (tmp_path / "a" / "run.json").write_text(json.dumps({**whole, "steps": whole["steps"] + late}))
+    assert len(planned_indexes(FuzzySettings(against=against))) == 2
+    assert old_shards(planned, 0) == before
+    ((folder, _),) = planned
+    shutil.copy(tmp_path / "b" / Path(other["steps"][-1]["folder"]) / "manifest.json", folder)
+    with pytest.raises(StaleError, match="is not the one that the run was planned with"):
+        old_shards(planned, 0)

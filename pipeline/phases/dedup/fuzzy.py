@@ -76,7 +76,7 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     signed = yield over_shards("signatures", write_bands, shards)
     total = Signed.total(signed)
     num_rows = total.documents
-    old = index.old_shards(settings, num_rows)
+    old = index.old_shards(job.carried.get("against") or index.planned_indexes(settings), num_rows)
     num_keys = total.band_keys + sum(shard.num_keys for shard in old)
     runs: dict[str, Any] = {
         "bands": by_range(job, signed, "bands"),

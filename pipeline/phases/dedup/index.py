@@ -9,11 +9,11 @@ from pathlib import Path
 from gristmill.dedup import index
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.disk import copy_file
-from gristmill.errors import UsageError
+from gristmill.errors import StaleError, UsageError
 from gristmill.facts import Counts
 from gristmill.hashing import sha256_json
 from gristmill.location import location
-from gristmill.manifest import MANIFEST, Manifest, TaskRecord, put_manifest, read_manifest
+from gristmill.manifest import MANIFEST, Manifest, TaskRecord, find_manifest, put_manifest, read_manifest
 from gristmill.pipeline.phases.dedup.samples import Members
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
@@ -84,16 +84,31 @@ def _indexed(folder: Path) -> Iterator[Manifest]:
     yield from found
 
 
-def index_digest(settings: FuzzySettings) -> dict[str, str]:
+def planned_indexes(settings: FuzzySettings) -> list[tuple[str, str]]:
+    """The steps whose indexes a run compares against as a plan carries them: their folders and digests."""
+    return [(str(manifest.folder), manifest.content_digest) for manifest in indexes(settings)]
+
+
+def index_digest(planned: Sequence[tuple[str, str]]) -> dict[str, str]:
     """What a step that compares against indexes depends on besides its settings."""
-    if not settings.against:
-        return {}
-    return {"against": sha256_json([manifest.content_digest for manifest in indexes(settings)])}
+    return {"against": sha256_json([digest for _, digest in planned])} if planned else {}
 
 
-def old_shards(settings: FuzzySettings, first_row: int) -> list[OldShard]:
+def _as_planned(folder: str, digest: str) -> Manifest:
+    """Open an index that was planned with; raises StaleError for another one in its place."""
+    manifest = find_manifest(location(folder))
+    if manifest is None or manifest.content_digest != digest:
+        raise StaleError(
+            f"the index in `{folder}` is not the one that the run was planned with",
+            hint="run again: what depends on it is planned anew, all else is reused",
+        )
+    return manifest
+
+
+def old_shards(planned: Sequence[tuple[str, str]], first_row: int) -> list[OldShard]:
+    """The shards of the indexes that a run was planned with, whatever has come to their folders since."""
     shards = []
-    for manifest in indexes(settings):
+    for manifest in (_as_planned(*each) for each in planned):
         named: list[FileEntry | None] = [*manifest.named("index-names")]
         files = zip(
             manifest.named("index-bands"),
