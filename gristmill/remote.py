@@ -25,7 +25,6 @@ _FINAL_CODES = {  # of S3, with what to do
     "AuthorizationHeaderMalformed": "region",
     "PermanentRedirect": "region",
     "IllegalLocationConstraintException": "region",
-    "NoSuchBucket": "",
     "InvalidBucketName": "",
     "NotImplemented": "",
 }
@@ -33,6 +32,7 @@ _REGION_HINT = (
     "the bucket lies in another region: set AWS_REGION, or `storage_options: {client_kwargs: {region_name:"
     " ...}}`"
 )
+_BUCKET_HINT = "create the bucket, or name the one that was meant"
 _FIRST_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 20.0
 _CONNECTIONS = 64  # to one store at a time, as verbs ask side by side; botocore's own bound is 10
@@ -97,8 +97,10 @@ def patiently(
         _wait_for_turn(access.requests_per_second)
         try:
             return attempt(timeout)
-        except (FileNotFoundError, FileExistsError):
-            raise
+        except (FileNotFoundError, FileExistsError) as error:
+            if error_code(error) != "NoSuchBucket":
+                raise
+            raise GaveUp(one_line(error, access.options), number, final=True, hint=_BUCKET_HINT) from error
         except Exception as error:  # every library behind fsspec has its own tree of errors
             code = error_code(error)
             final = isinstance(error, _ANSWERS) or getattr(error, "status", None) in _FINAL_STATUSES

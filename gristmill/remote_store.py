@@ -267,6 +267,12 @@ class RemoteStore:
             self.named(probe)
             self.read(probe)
             self.remove_files([probe])
+        except FileNotFoundError as error:
+            raise GristmillError(
+                "the output storage does not find an object right after it was put",
+                where=str(folder),
+                hint="a run needs a store whose objects are there once they were put, as S3's are",
+            ) from error
         except StorageRefused as error:
             raise StorageRefused(
                 error.message,

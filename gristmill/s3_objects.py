@@ -82,6 +82,8 @@ def put(filesystem: Any, path: str, data: bytes, timeout: Mapping[str, float], *
     condition = {"IfNoneMatch": "*"} if if_absent else {}
     try:
         filesystem.call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition, **timeout)
+    except FileNotFoundError as error:  # of a put: the bucket, or a right to see it
+        raise PermissionError(f"nothing can be put into the bucket `{bucket}`: {error}") from error
     except OSError as error:
         if error_code(error) == "PreconditionFailed":
             raise FileExistsError(path) from error

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings
 from gristmill.stores import store_of
 from tests.support import object_store
-from tests.support.counting_store import counting_store
+from tests.support.counting_store import CountingStore, counting_store
 from tests.support.faulty_proxy import FAULTS, FaultyProxy
 from tests.support.small_recipe import write_recipe
 from tests.support.toy_stage import INLINE, QUIET, plan
@@ -306,3 +307,64 @@ def _objects(server: str) -> Iterator[tuple[str, bytes]]:
             body = io.BytesIO()
             client.download_fileobj("mill", item["Key"], body)
             yield item["Key"], body.getvalue()
+
+
+def test_a_bucket_that_is_not_there_is_said_before_anything_is_run(server: str, tmp_path: Path) -> None:
+    out = reached(server, "s3://no-such-bucket/run", tmp_path / "cache")
+    with pytest.raises(StorageRefused, match=r"bucket does not exist") as caught:
+        run_plan(plan(), out, INLINE, QUIET)
+    assert caught.value.hint == "create the bucket, or name the one that was meant"
+
+
+class FailsOnce:
+    """Answers the N-th request of a store with an error; "not there" is one of reads alone."""
+
+    def __init__(self, store: CountingStore, nth: int, error: Exception) -> None:
+        self.nth, self.error, self.count, self.has_failed = nth, error, 0, False
+        self._answer = store.answer
+        store.answer = self  # type: ignore[method-assign, assignment]
+
+    def __call__(self, kind: str, asked: dict[str, Any]) -> dict[str, Any]:
+        self.count += 1
+        reads = kind in ("get_object", "head_object")
+        if self.count > self.nth >= 0 and (reads or not isinstance(self.error, FileNotFoundError)):
+            self.has_failed, self.nth = True, -1
+            raise self.error
+        return self._answer(kind, asked)
+
+
+ERRORS = {
+    "AccessDenied": PermissionError("Access Denied"),
+    "gone": FileNotFoundError("The specified key does not exist"),
+    "InternalError": OSError(5, "We encountered an internal error"),
+}
+
+
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("error", list(ERRORS))
+def test_whichever_request_fails_the_end_is_the_same_bytes_or_says_of_what(
+    tmp_path: Path, error: str, every: int
+) -> None:
+    """The N-th request of a run, for every N, is answered with an error that is final; the next run goes on
+    from there."""
+    toy = plan(numbers=(1, 2))
+    expected = run_plan(toy, tmp_path / "local", INLINE, QUIET).manifests["toy/a"].content_digest
+    once = EngineSettings(kind="inline", retries=0, retry_seconds=0, record_seconds=0)
+    ends = set()
+    for nth in range(every // 2, 500, every):
+        with counting_store() as store:
+            out = reached("http://unused", f"s3://mill/{nth}", tmp_path / f"cache-{nth}", attempts=1)
+            faulty = FailsOnce(store, nth, ERRORS[error])
+            try:
+                made = run_plan(toy, out, once, QUIET).manifests["toy/a"]
+                assert made.content_digest == expected
+                ends.add("came through")
+            except GristmillError as raised:
+                assert "s3://mill/" in str(raised) or raised.where or "quarantine" in str(raised), raised
+                ends.add("said")
+            faulty.nth = -1
+            healed = run_plan(toy, out, INLINE, QUIET).manifests["toy/a"]
+            assert healed.content_digest == expected and list(verify(out)) == []
+        if not faulty.has_failed:
+            break
+    assert nth > 20 and ends == {"came through", "said"}
