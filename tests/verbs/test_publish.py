@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.runner import run_plan
+from tests.support import object_store
 from tests.support.toy_stage import INLINE, QUIET
 
 
@@ -118,6 +120,33 @@ def test_a_card_alone_describes_a_run(out: Path, tmp_path: Path) -> None:
     assert (
         yaml.safe_load((tmp_path / "card" / "README.md").read_text().split("---\n")[1])["license"] == "other"
     )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    yield from object_store.serve("hub")
+
+
+@pytest.mark.filterwarnings("default")  # of the server and its client
+def test_a_prefix_of_an_object_store_holds_what_a_folder_holds(
+    out: Path, corpus: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    given = ["--licence", "odc-by", "--url", "https://x.example/x", "--engine", "inline", "-q"]
+    assert call("publish", out, "--to", "s3://hub/corpora/x", *given) == 0
+    client = object_store.client(server)
+    listed = client.list_objects_v2(Bucket="hub", Prefix="corpora/x/")["Contents"]
+    found = {item["Key"].removeprefix("corpora/x/"): item["Key"] for item in listed}
+    local = {str(path.relative_to(corpus)): path for path in corpus.rglob("*") if path.is_file()}
+    assert set(found) == {name for name in local if not Path(name).name.startswith(".")}
+    for name, key in found.items():
+        data = client.get_object(Bucket="hub", Key=key)["Body"].read()
+        if name != "README.md":  # which says when
+            assert data == local[name].read_bytes(), name
+    manifest = json.loads(client.get_object(Bucket="hub", Key=found["manifest.json"])["Body"].read())
+    for file in manifest["files"]:
+        data = client.get_object(Bucket="hub", Key=f"corpora/x/{file['path']}")["Body"].read()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"])
 
 
 def test_a_folder_with_something_else_is_not_published_into(
