@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gristmill.errors import GristmillError, LockedError
+from torch import Tensor
+
+from gristmill.errors import GristmillError, Interrupted, LockedError
 from gristmill.lock import hold_lock
 from gristmill.trainer.ranks.parallel import Group
 
@@ -35,9 +37,39 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def interrupted(self, step: int, steps: int, run: str) -> Interrupted:
+        """Return the error that ends a run whose checkpoint is saved; its exit code is the signal's."""
+        number = self.received or signal.SIGTERM  # another rank's, when this one received none
+        error = Interrupted(
+            f"training stopped by {signal.Signals(number).name} after step {step} of {steps};"
+            " a checkpoint is saved",
+            where=run, hint="the same command continues from there",
+        )  # fmt: skip
+        error.exit_code = 128 + number
+        return error
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         signal.signal(number, self._before[number])
+
+
+class Votes:
+    """The wish to stop of any rank, agreed without waiting: each step's sum of losses carries it."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self._cast: list[Callable[[], float]] = []
+
+    def cast(self, summed: Tensor) -> None:
+        """Take a step's count of ranks that want to stop, still on the device."""
+        if self.group.world > 1:
+            self._cast.append(self.group.later(summed))
+
+    def carried(self, own: bool) -> bool:
+        """Say whether all ranks know that one wants to stop: alone at once, else one step later."""
+        if self.group.world == 1:
+            return own
+        return len(self._cast) > 1 and self._cast.pop(0)() > 0
 
 
 @contextlib.contextmanager

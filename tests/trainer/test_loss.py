@@ -85,12 +85,12 @@ def test_smoothing_equals_the_mixture_of_target_and_uniform() -> None:
 
 def test_per_token_losses_are_nats_and_entropies() -> None:
     hidden, weight, targets = inputs(torch.float32)
-    nll, entropy = token_losses(hidden, weight, targets, V)
+    nll, entropy, likeliest = token_losses(hidden, weight, targets, V)
     logp = (hidden @ weight[:V].t()).log_softmax(-1).detach()
     expected = F.nll_loss(logp, targets, ignore_index=IGNORED, reduction="none")
     torch.testing.assert_close(nll, expected)
     torch.testing.assert_close(entropy[1], -(logp.exp() * logp).sum(-1)[1])
-    assert entropy[0] == 0
+    assert entropy[0] == 0 and torch.equal(likeliest, logp.argmax(-1) == targets)
 
 
 def test_extreme_logits_stay_finite() -> None:

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gristmill.trainer.checkpoints.checkpoint import find
@@ -36,9 +35,10 @@ from gristmill.trainer.evaluation.generate import load_model
 from gristmill.trainer.evaluation.rows import kind_of, prompt_of, read_rows
 from gristmill.trainer.evaluation.tokenizer import ShardTokenizer, load_tokenizer
 from gristmill.trainer.model.decoder import Model
+from gristmill.trainer.model.loss import TokenLosses
 from gristmill.trainer.ranks.parallel import Group, process_group
 
-LOGITS_AT_ONCE = 1 << 26  # fp32: 256 MB
+TOKENS_AT_ONCE = 1 << 14  # in a batch; their logits come in chunks
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,21 @@ class ScoredWindow(NamedTuple):
 
 @dataclass(frozen=True)
 class Scorer:
-    """What texts are scored with: token ids (rows, T) to logits, on this rank's share of the batches.
+    """What texts are scored with: token ids and targets (rows, T) to what each target came to, flattened, on
+    this rank's share of the batches.
 
     With `shape`, (rows, T) of every batch: what is compiled for one shape is not compiled again.
     """
 
-    logits: Callable[[Tensor], Tensor]
+    score: Callable[[Tensor, Tensor], TokenLosses]
     context: int
-    vocab: int
     group: Group
     shape: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, model: Model) -> Scorer:
         alone = Group(0, 1, model.embed.weight.device)
-        return cls(model, model.config.context, model.config.vocab, alone)
+        return cls(lambda tokens, targets: model(tokens, None, targets), model.config.context, alone)
 
 
 def evaluate(checkpoint: Path, file: Path, device: str = "auto", dtype: str = "auto") -> dict[str, Any]:
@@ -189,16 +189,14 @@ def token_scores(
         mine = place < len(batches)  # a forward pass may be collective: who has none left scores another's
         part = batches[place] if mine else batches[0][:1]
         tokens, targets = (each.to(group.device) for each in _padded(part, rows, scorer.shape))
-        logits = scorer.logits(tokens).float()
-        losses = F.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
-        ).view_as(targets)
-        taken = logits.argmax(-1) == targets
+        scored = scorer.score(tokens, targets)
+        losses = scored.nats.double().view_as(targets).cpu()
+        taken = scored.likeliest.double().view_as(targets).cpu()
         for line, window in enumerate(part if mine else []):
             inside = slice(window.first - window.start - 1, window.stop - window.start - 1)
             at = begins[window.row] + window.first - firsts[window.row]
             own = slice(at, at + window.stop - window.first)
-            nats[own], right[own] = losses[line, inside].double().cpu(), taken[line, inside].double().cpu()
+            nats[own], right[own] = losses[line, inside], taken[line, inside]
     group.sum(nats), group.sum(right)
     both = list(zip(nats.tolist(), (right > 0.5).tolist(), strict=True))
     return [both[begin:end] for begin, end in itertools.pairwise(begins)]
@@ -219,11 +217,10 @@ def _padded(
 
 
 def _batches(windows: list[ScoredWindow], scorer: Scorer) -> Iterator[list[ScoredWindow]]:
-    """Group windows, sorted by length, into batches whose logits fit, or of as many rows as `shape` has."""
-    num_tokens = LOGITS_AT_ONCE // scorer.vocab
+    """Group windows, sorted by length, into batches of so many tokens, or of as many rows as `shape` has."""
     part: list[ScoredWindow] = []
     for window in windows:
-        longer = (window.stop - window.start) * (len(part) + 1) > num_tokens
+        longer = (window.stop - window.start) * (len(part) + 1) > TOKENS_AT_ONCE
         if part and (len(part) == scorer.shape[0] if scorer.shape else longer):
             yield part
             part = []

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gristmill.errors import InputError
 from gristmill.trainer.data.loader import Range, TokenBatch, collate, gather
 from gristmill.trainer.data.order import Permutation
 from gristmill.trainer.data.shards import ShardSet, Stream
+from gristmill.trainer.model.loss import TokenLosses
 from gristmill.trainer.ranks.parallel import Group
 
 ASK_EVERY = 8  # forward passes between two questions whether to stop
@@ -76,7 +76,7 @@ class HeldOut:
     @torch.no_grad()
     def evaluate(
         self,
-        score: Callable[[TokenBatch], tuple[Tensor, Tensor]],
+        score: Callable[[TokenBatch], TokenLosses],
         rows: int,
         group: Group,
         stop: Callable[[], bool] = lambda: False,
@@ -93,7 +93,7 @@ class HeldOut:
             if turn % ASK_EVERY == 0 and stop():
                 return None
             batch = self.batch((turn * group.world + group.rank) * rows, rows)
-            nats, entropy = (part.double().cpu() for part in score(batch))
+            nats, entropy = (part.double().cpu() for part in score(batch)[:2])
             sources = batch.sources.flatten()
             valid = sources >= 0
             for row, values in enumerate((nats, entropy, torch.ones_like(nats))):

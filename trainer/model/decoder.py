@@ -57,8 +57,7 @@ class Model(nn.Module):
         count_copies: bool = False,
         hidden: bool = False,
     ) -> Any:
-        """Return logits (B, T, vocab); with `targets` and `loss` a Loss; with `targets` alone per-token
-        (nats, entropy).
+        """Return logits (B, T, vocab); with `targets` and `loss` a Loss; with `targets` alone TokenLosses.
 
         `last` computes the logits of the last position only. `expert_shares` (layers, experts) are those of
         the whole step; `count_copies` returns what they are made of, the copies sent to each expert. `hidden`

@@ -36,6 +36,15 @@ class Loss(NamedTuple):
     nll: Tensor
 
 
+class TokenLosses(NamedTuple):
+    """Per target, flattened: its nats, the entropy of its prediction (both fp32, 0 where it is ignored), and
+    whether it was the likeliest."""
+
+    nats: Tensor
+    entropy: Tensor
+    likeliest: Tensor
+
+
 def chunked_loss(
     hidden: Tensor,
     weight: Tensor,
@@ -57,19 +66,18 @@ def chunked_loss(
 @torch.no_grad()
 def token_losses(
     hidden: Tensor, weight: Tensor, targets: Tensor, vocab: int, softcap: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Return per token the nats of its target and the entropy of its prediction, fp32; 0 where the target is
-    ignored."""
-    nll, entropy = [], []
+) -> TokenLosses:
+    """Score targets (N) after hidden states (N, D) under the head `weight`, a chunk of logits at a time."""
+    found: list[tuple[Tensor, ...]] = []
     weight = weight.to(hidden.dtype)
-    for h, y in zip(
-        *(torch.split(x, chunk_rows(len(hidden), weight)) for x in (hidden, targets)), strict=True
-    ):
+    size = chunk_rows(len(hidden), weight)
+    for h, y in zip(*(torch.split(x, size) for x in (hidden, targets)), strict=True):
         logp = F.log_softmax(cap((h @ weight.t())[:, :vocab].float(), softcap), dim=-1)
         valid = y != IGNORED
-        nll.append(torch.where(valid, -logp.gather(1, y.clamp(min=0)[:, None])[:, 0], 0.0))
-        entropy.append(torch.where(valid, -(logp.exp() * logp).sum(-1), 0.0))
-    return torch.cat(nll), torch.cat(entropy)
+        nats = torch.where(valid, -logp.gather(1, y.clamp(min=0)[:, None])[:, 0], 0.0)
+        entropy = torch.where(valid, -(logp.exp() * logp).sum(-1), 0.0)
+        found.append((nats, entropy, logp.argmax(-1) == y))
+    return TokenLosses(*map(torch.cat, zip(*found, strict=True)))
 
 
 def cap(logits: Tensor, bound: float) -> Tensor:
