@@ -63,7 +63,7 @@ def test_a_blend_of_sources_never_sees_what_its_weights_leave_out(corpus: Corpus
 @pytest.mark.parametrize("groups", [None, [3, 7, 8, 20]])
 def test_an_order_is_asked_for_many_samples_at_once(groups: list[int] | None) -> None:
     order = EpochOrder(20, 1, "x", groups)
-    for first, count in ((0, 20), (20, 20), (44, 9), (40, 0)):
+    for first, count in ((0, 20), (20, 20), (44, 9), (40, 0), (13, 50)):
         assert order.many(first, count).tolist() == [order(first + at) for at in range(count)]
 
 

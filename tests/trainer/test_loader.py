@@ -6,12 +6,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import mmap
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from hypothesis import strategies as st
 
 from gristmill.errors import InputError, IntegrityError, UsageError
 from gristmill.trainer.config import DataSettings
+from gristmill.trainer.data import shards as data_shards
 from gristmill.trainer.data.loader import IGNORED, BatchLoader, TokenBatch, prefetch
 from gristmill.trainer.data.order import Blend, EpochOrder, Permutation
 from gristmill.trainer.data.packing import PackedStream, best_fit, fragment
 from gristmill.trainer.data.remote import RemoteShardSet, open_shards
-from gristmill.trainer.data.shards import ShardSet, Stream
+from gristmill.trainer.data.shards import ShardSet, Stream, will_need
 
 ROOT = Path(__file__).parents[2]
 Corpus = Callable[..., Path]
@@ -76,6 +78,46 @@ def test_a_blend_numbers_each_sources_samples_without_gap_or_repeat(weights: lis
         source, nth = blend(number)
         assert nth == seen[source]
         seen[source] += 1
+
+
+@given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=5), first=st.integers(0, 10**9))
+def test_a_blend_is_asked_for_many_samples_at_once(weights: list[float], first: int) -> None:
+    blend = Blend(weights)
+    sources, indices = blend.many(first, 20)
+    assert list(zip(sources.tolist(), indices.tolist(), strict=True)) == [blend(first + n) for n in range(20)]
+
+
+def test_sources_of_equal_weight_take_turns_in_their_order() -> None:
+    sources, indices = Blend([1, 1, 1]).many(0, 9)
+    assert sources.tolist() == [0, 1, 2] * 3 and indices.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no such advice")
+def test_the_pages_of_a_batch_are_asked_for_before_they_are_read(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice covers every token that is read, begins at a page and stays inside the file."""
+    folder = corpus(counts=(400, 300))
+    loader = BatchLoader(ShardSet(folder), 32)
+    asked: list[tuple[int, int]] = []
+
+    class Listening:
+        """A mapping of 10,000 numbers of 2 bytes that notes what it is asked."""
+
+        def madvise(self, advice: int, start: int, length: int) -> None:
+            assert advice == mmap.MADV_WILLNEED and start % mmap.PAGESIZE == 0
+            assert 0 < length <= 20_000 - start
+            asked.append((start, start + length))
+
+    numbers: Any = SimpleNamespace(itemsize=2, _mmap=Listening())
+    for start, stop in ((0, 1), (2047, 2049), (9_000, 10_000)):
+        will_need(numbers, start, stop)
+        assert asked[-1][0] <= 2 * start and 2 * stop == asked[-1][1]
+    will_need(np.empty(3), 0, 3)  # not mapped: nothing to ask
+    wanted: list[int] = []
+    monkeypatch.setattr(data_shards, "will_need", lambda numbers, a, b: wanted.append(b - a))
+    batch = loader.batch(0, 8)
+    assert sum(wanted) == batch.num_targets()
 
 
 def test_every_token_is_a_target_exactly_once_per_epoch(corpus: Corpus) -> None:

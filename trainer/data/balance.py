@@ -10,12 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from gristmill.trainer.data.loader import BatchLoader, Samples
-from gristmill.trainer.data.packing import PackedStream
-
-Ints = npt.NDArray[np.int64]
+from gristmill.trainer.data.loader import BatchLoader
 
 _AT_ONCE = 1 << 18  # samples
 
@@ -54,7 +50,7 @@ def balance(loader: BatchLoader, num_samples: int, skipped: int = 0) -> Balance:
     for part, order, taken in zip(loader.parts, loader.orders, by_part, strict=True):
         if not len(part):
             continue
-        lengths = targets(part, loader.context)
+        lengths = part.lengths(np.arange(len(part)))
         epochs, rest = divmod(taken, len(part))
         last = sum(
             int(lengths[order.many(epochs * len(part) + at, min(_AT_ONCE, rest - at))].sum())
@@ -64,12 +60,3 @@ def balance(loader: BatchLoader, num_samples: int, skipped: int = 0) -> Balance:
         seen += int(lengths.sum()) if epochs else last
     places, shards = num_samples * loader.context, loader.shards.num_tokens
     return Balance(shards, places, in_steps, places - in_steps, 0, skipped, seen, shards - seen)
-
-
-def targets(part: Samples, context: int) -> Ints:
-    """The number of targets of each sample."""
-    if isinstance(part, PackedStream):
-        return np.add.reduceat(part.stops - part.starts, part.bounds[:-1])
-    lengths = np.full(len(part), context, np.int64)
-    lengths[-1] = part.stream.num_tokens - (len(part) - 1) * context
-    return lengths

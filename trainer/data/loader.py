@@ -21,7 +21,7 @@ import torch
 from gristmill.errors import InputError, UsageError
 from gristmill.token_shards import MANIFEST
 from gristmill.trainer.config import DataSettings
-from gristmill.trainer.data.order import Blend, EpochOrder
+from gristmill.trainer.data.order import Blend, EpochOrder, Ints
 from gristmill.trainer.data.shards import ShardSet, Stream
 
 IGNORED = -100  # the target of padding
@@ -75,6 +75,10 @@ class Samples(Protocol):
 
     def ranges(self, index: int) -> list[Range]: ...
 
+    def lengths(self, indices: Ints) -> Ints:
+        """Return the number of targets of each of these samples."""
+        ...
+
 
 class Windows:
     """Concatenate and chop: sample i is targets i*T to (i+1)*T; the last one may be shorter."""
@@ -92,6 +96,9 @@ class Windows:
     def ranges(self, index: int) -> list[Range]:
         start = index * self.context
         return [(start, min(start + self.context, self.stream.num_tokens))]
+
+    def lengths(self, indices: Ints) -> Ints:
+        return np.minimum(self.context, self.stream.num_tokens - indices * self.context)
 
 
 class BatchLoader:
@@ -158,20 +165,33 @@ class BatchLoader:
 
     def batch(self, first: int, count: int, rank: int = 0, world: int = 1) -> TokenBatch:
         """Return a rank's rows of the step that takes samples `first` to `first + count`."""
-        return collate(
-            [self.sample(number) for number in range(first + rank, first + count, world)],
-            self.context,
-            self.shards.eos_id,
-        )
+        parts, indices = (place[rank::world].tolist() for place in self.places(first, count))
+        found = [
+            (self.parts[part].stream, self.parts[part].ranges(index))
+            for part, index in zip(parts, indices, strict=True)
+        ]
+        for stream, ranges in found:
+            stream.expect(ranges)
+        rows = [gather(stream, ranges) for stream, ranges in found]
+        return collate(rows, self.context, self.shards.eos_id)
 
     def num_targets(self, first: int, count: int) -> int:
         """Return the targets of samples `first` to `first + count`: every rank knows those of all."""
-        total = 0
-        for number in range(first, first + count):
-            part, nth = self.blend(number) if self.blend else (0, number)
-            ranges = self.parts[part].ranges(self.orders[part](nth))
-            total += sum(stop - start for start, stop in ranges)
-        return total
+        parts, indices = self.places(first, count)
+        return sum(
+            int(part.lengths(indices[parts == number]).sum()) for number, part in enumerate(self.parts)
+        )
+
+    def places(self, first: int, count: int) -> tuple[Ints, Ints]:
+        """Return, of samples `first` to `first + count`, the part each is of and its index there."""
+        if self.blend is None:
+            return np.zeros(count, np.int64), self.orders[0].many(first, count)
+        parts, nth = self.blend.many(first, count)
+        indices = np.empty(count, np.int64)
+        for part in np.unique(parts).tolist():
+            mine = parts == part
+            indices[mine] = self.orders[part].many(int(nth[mine][0]), int(mine.sum()))
+        return parts, indices
 
     def sample(self, number: int) -> PaddedRow:
         """Return sample `number` of the endless sequence of epochs."""

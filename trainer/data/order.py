@@ -77,23 +77,31 @@ class EpochOrder:
         return starts[group] + int(inside[0])
 
     def many(self, first: int, count: int) -> Ints:
-        """The indices of sample numbers `first` to `first + count`, all of one epoch, in their order."""
-        epoch, place = divmod(first, self.n)
-        if self.groups is None:
-            return Permutation(self.n, self.seed, self.purpose, epoch)(np.arange(place, place + count))
-        starts = [0, *self.groups[:-1]]
-        order = Permutation(len(self.groups), self.seed, self.purpose, "groups", epoch)(
-            np.arange(len(self.groups))
-        )
-        found, begin = [np.empty(0, np.int64)], 0
-        for group in order.tolist():
-            size = self.groups[group] - starts[group]
-            own = np.arange(max(place, begin), min(place + count, begin + size)) - begin
-            if len(own):
-                keyed = Permutation(size, self.seed, self.purpose, epoch, group)
-                found.append(starts[group] + keyed(own))
-            begin += size
+        """Return the indices of sample numbers `first` to `first + count`, in their order."""
+        found = [np.empty(0, np.int64)]
+        while count > 0:
+            epoch, place = divmod(first, self.n)
+            part = min(count, self.n - place)
+            found += self._inside(epoch, place, place + part)
+            first, count = first + part, count - part
         return np.concatenate(found)
+
+    def _inside(self, epoch: int, start: int, stop: int) -> list[Ints]:
+        """Return the indices of places `start` to `stop` of an epoch, group by group."""
+        if self.groups is None:
+            return [Permutation(self.n, self.seed, self.purpose, epoch)(np.arange(start, stop))]
+        sizes = np.diff(self.groups, prepend=0)
+        order = Permutation(len(sizes), self.seed, self.purpose, "groups", epoch)(np.arange(len(sizes)))
+        ends = np.cumsum(sizes[order])
+        found = []
+        for turn in range(*np.searchsorted(ends, [start, stop - 1], side="right") + np.array([0, 1])):
+            group = int(order[turn])
+            size = int(sizes[group])
+            begin = int(ends[turn]) - size
+            own = np.arange(max(start, begin), min(stop, begin + size)) - begin
+            keyed = Permutation(size, self.seed, self.purpose, epoch, group)
+            found.append(self.groups[group] - size + keyed(own))
+        return found
 
 
 class Blend:
@@ -115,6 +123,30 @@ class Blend:
         before, due = self._around(number)
         source = int(due[number - int(before.sum())])
         return source, int(before[source])
+
+    def many(self, first: int, count: int) -> tuple[Ints, Ints]:
+        """Return source and index of sample numbers `first` to `first + count`, in their order."""
+        before, after = self.counts(first), self.counts(first + count)
+        sources = np.repeat(np.arange(len(before)), after - before)
+        starts = np.cumsum(after - before) - (after - before)
+        indices = np.arange(count) - np.repeat(starts - before, after - before)
+        order = np.lexsort((sources, self._moments(sources, indices)))
+        return sources[order], indices[order]
+
+    def _moments(self, sources: Ints, indices: Ints) -> npt.NDArray[np.float64]:
+        """Return when each sample is due, the first float at which `_due` counts it."""
+        weights = self.weights[sources]
+        time = (indices + 0.5) / weights
+
+        def due(when: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+            counted: npt.NDArray[np.bool_] = np.floor(weights * when + 0.5) > indices
+            return counted
+
+        while (early := ~due(time)).any():
+            time = np.where(early, np.nextafter(time, np.inf), time)
+        while (late := due(np.nextafter(time, -np.inf))).any():
+            time = np.where(late, np.nextafter(time, -np.inf), time)
+        return time
 
     def counts(self, number: int) -> Ints:
         """Return how many samples of each source lie before sample `number`."""

@@ -37,6 +37,7 @@ class PackedStream:
         by_sample = np.argsort(samples, kind="stable")
         self.starts, self.stops = starts[by_sample], stops[by_sample]
         self.bounds = np.searchsorted(samples[by_sample], np.arange(first + 1))
+        self.num_targets = np.add.reduceat(self.stops - self.starts, self.bounds[:-1])
         self.num_cut = int(((table.stops - table.starts) > context).sum())
 
     def __len__(self) -> int:
@@ -46,6 +47,11 @@ class PackedStream:
         """Return the ranges of targets of a sample."""
         part = slice(self.bounds[index], self.bounds[index + 1])
         return list(zip(self.starts[part].tolist(), self.stops[part].tolist(), strict=True))
+
+    def lengths(self, indices: Ints) -> Ints:
+        """Return the number of targets of each of these samples."""
+        found: Ints = self.num_targets[indices]
+        return found
 
 
 def fragment(starts: Ints, stops: Ints, longest: int) -> tuple[Ints, Ints]:

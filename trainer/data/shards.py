@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -210,6 +211,13 @@ class Stream:
         ]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
+    def expect(self, ranges: list[tuple[int, int]]) -> None:
+        """Ask the system for tokens that are about to be read: all that a batch needs comes from the disk at
+        once, and whoever copies it then waits for none of it."""
+        for start, stop in ranges:
+            for shard, a, b in self.pieces(start, stop):
+                will_need(self.shards.payload(shard), a, b)
+
     def documents(self, start: int, stop: int) -> tuple[Ints, Ints]:
         """Return, per token of a stretch, the stream position at which its document starts, and its
         source."""
@@ -268,6 +276,15 @@ class Stream:
                 hint="the shards were written with another tokenizer, or the payload is damaged",
             )
         return tokens
+
+
+def will_need(numbers: npt.NDArray[Any], start: int, stop: int) -> None:
+    """Tell the system that these numbers of a mapped file will be read; elsewhere nothing is done."""
+    file = getattr(numbers, "_mmap", None)
+    if file is None or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    first = start * numbers.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
+    file.madvise(mmap.MADV_WILLNEED, first, stop * numbers.itemsize - first)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
