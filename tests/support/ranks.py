@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ class Died(BaseException): pass
 plain = Training._train_step
 {prelude}
 for number, settings in enumerate(json.load(open(sys.argv[1]))):
-    os.environ["MASTER_PORT"] = str(int(sys.argv[2]) + number)
+    os.environ["MASTER_PORT"] = sys.argv[2].split(",")[number]
     deadly = settings.pop("die_after", None)
     def step(self, batch):
         plain(self, batch)
@@ -32,10 +33,19 @@ for number, settings in enumerate(json.load(open(sys.argv[1]))):
 """
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, below those a system hands out: they are taken one after the
+    other, and meanwhile any of the others' might be given away."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found += [port] if port not in found else []
+    return found
 
 
 def start_ranks(
@@ -44,7 +54,8 @@ def start_ranks(
     """Start the ranks and return their processes."""
     file = folder / "runs.json"
     file.write_text(json.dumps(runs))
-    command = [sys.executable, "-c", WORKER.replace("{prelude}", prelude), str(file), str(free_port())]
+    ports = ",".join(map(str, free_ports(len(runs))))
+    command = [sys.executable, "-c", WORKER.replace("{prelude}", prelude), str(file), ports]
     return [
         subprocess.Popen(
             command,
