@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristmill.dedup.decisions import (
     Applied,
@@ -33,8 +35,9 @@ from gristmill.dedup.radix import argsort, group_starts
 from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import ExactSettings
 from gristmill.dedup.shards import num_rows, read_batches
-from gristmill.hashing import digest16
+from gristmill.text.digests import digest16_rows
 from gristmill.text.normal import normal_form, words_only
+from gristmill.text.squeeze import squeeze
 from gristmill.urls import normalise_url
 
 PART_RECORDS = 4_000_000  # documents per reduce task: 72 bytes each, twice while sorting
@@ -61,7 +64,7 @@ def map_exact(settings: ExactSettings, path: Path, first_row: int, out: Path) ->
         members = member_columns(settings, table)
         members["row"] = np.arange(row, row + len(table), dtype=np.uint64)
         row += len(table)
-        valid, high, low = _keys(settings, table[settings.key].to_pylist(), members["scope"])
+        valid, high, low = _keys(settings, table[settings.key], members["scope"])
         parts.append({"key_high": high, "key_low": low, **{name: members[name][valid] for name in _MEMBER}})
     columns = sort_columns({name: concat([part[name] for part in parts]) for name in _COLUMNS})
     write_run(out, columns)
@@ -69,23 +72,39 @@ def map_exact(settings: ExactSettings, path: Path, first_row: int, out: Path) ->
 
 
 def _keys(
-    settings: ExactSettings, values: list[str | None], scopes: Numbers
+    settings: ExactSettings, values: pa.ChunkedArray, scopes: Numbers
 ) -> tuple[npt.NDArray[np.bool_], Numbers, Numbers]:
     """Hash the normalised values to 128 bits each, within their scope; nothing (or nothing left) has no
     key."""
-    digests = []
-    valid = np.zeros(len(values), bool)
-    for i, (value, scope) in enumerate(zip(values, scopes.tolist(), strict=True)):
-        reduced = (
-            normalise_url(value or "")
-            if settings.key == "url"
-            else normalise_text(value or "", settings.normalise)
-        )
-        if reduced:
-            valid[i] = True
-            digests.append(digest16(scope.to_bytes(8, "little"), reduced))
-    halves = np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
+    reduced = _reduced(settings, values)
+    valid = np.asarray(pc.greater(pc.binary_length(reduced), 0))
+    if not valid.any():
+        return valid, np.empty(0, np.uint64), np.empty(0, np.uint64)
+    digests = digest16_rows(_as_bytes(scopes[valid]), reduced.filter(pa.array(valid)))
+    halves = np.frombuffer(digests.buffers()[1], "<u8").reshape(-1, 2)
     return valid, np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])
+
+
+def _reduced(settings: ExactSettings, values: pa.ChunkedArray) -> pa.LargeStringArray:
+    """Return what is compared of each value: `normalise_text` of most texts by a kernel."""
+    if settings.key == "url":
+        return pa.array([normalise_url(value or "") for value in values.to_pylist()], pa.large_string())
+    if settings.normalise == "none":
+        return pc.fill_null(values, "").combine_chunks()
+    squeezed, odd = squeeze(values, letters=settings.normalise == "letters")
+    places = np.flatnonzero(odd)
+    if not len(places):
+        return squeezed
+    careful = [normalise_text(text, settings.normalise) for text in values.take(pa.array(places)).to_pylist()]
+    which = np.arange(len(squeezed))
+    which[places] = len(squeezed) + np.arange(len(places))
+    return pa.concat_arrays([squeezed, pa.array(careful, pa.large_string())]).take(pa.array(which))
+
+
+def _as_bytes(numbers: Numbers) -> pa.LargeBinaryArray:
+    ends = np.arange(0, 8 * len(numbers) + 1, 8, dtype=np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(numbers, "<u8"))]
+    return pa.Array.from_buffers(pa.large_binary(), len(numbers), buffers)
 
 
 def reduce_exact(
