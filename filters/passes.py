@@ -14,7 +14,7 @@ failed in that pass. Bytes in = kept out + removed + deleted - inserted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +23,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.document import REMOVAL_FIELDS, removed_schema
+from gristmill.document import removed_schema
 from gristmill.filters.apply import apply_edits
 from gristmill.filters.block import Batch, Block
 from gristmill.filters.edits import EDIT, Edits, edit_column
+from gristmill.filters.failures import Failures, find_failures
 from gristmill.filters.order import build_blocks
 from gristmill.filters.rules import Rule, Verdict, decide, decide_again, histogram
 from gristmill.filters.settings import FilterSettings
@@ -127,15 +128,18 @@ class Filters:
         would = removed_by
         if self.settings.annotate:
             removed_by, edits = np.full(len(would), -1), [Edits.none() for _ in self.passes]
-        names = self._names(signals, removed_by)
         removed = removed_by >= 0
         documents = documents.combine_chunks()
         kept_edits = [part.select(~removed) for part in edits]
-        decisions = self._decisions(documents, verdicts, removed_by, edits, first_row, would)
+        failures = find_failures(verdicts, would)
+        decisions = self._decisions(documents, failures, removed_by, edits, first_row)
+        if self.settings.annotate:
+            failures = find_failures(verdicts, removed_by)
+        named = self._named(failures, signals)
         lost = documents.filter(pa.array(removed))
-        removal = self._removal(verdicts, removed_by, names)
+        removal = failures.removal(verdicts, named)
         gone = pa.Table.from_arrays([*lost.columns, *removal], schema=removed_schema(documents.schema))
-        counts = self._counts(verdicts, removed_by, names, kept_edits)
+        counts = self._counts(verdicts, failures, named, kept_edits)
         return FilterOutcome(_edited(documents, removed, kept_edits), gone, decisions, signals, counts)
 
     def decide(self, signals: pa.Table) -> tuple[list[Verdict], npt.NDArray[np.int64]]:
@@ -211,76 +215,39 @@ class Filters:
                 documents, rows = documents.filter(pa.array(alive)), rows[alive]
         return pa.table(columns, schema=self.signals), found
 
-    def _rule_numbers(self, part: Pass) -> npt.NDArray[np.int64]:
-        return np.array([self.numbers[rule.name] for rule in part.rules], np.int64)
-
-    def _failures(
-        self, verdicts: Sequence[Verdict], removed_by: Any
-    ) -> Iterator[tuple[int, int, npt.NDArray[Any]]]:
-        """Yield (row, pass, indexes of the failed rules within it) of each removed document, in row order."""
-        for row in np.flatnonzero(removed_by >= 0):
-            number = int(removed_by[row])
-            yield int(row), number, np.flatnonzero(verdicts[number].failed[:, row])
-
     def _decisions(
         self,
         documents: pa.Table,
-        verdicts: Sequence[Verdict],
+        failures: Failures,
         removed_by: Any,
         edits: Sequence[Edits],
         first_row: int,
-        would: Any,
     ) -> pa.Table:
-        failed: list[list[int]] = [[] for _ in range(documents.num_rows)]
-        numbers = [self._rule_numbers(part) for part in self.passes]
-        for row, number, rules in self._failures(verdicts, would):
-            failed[row] = numbers[number][rules].tolist()
+        numbers = [self.numbers[rule.name] for part in self.passes for rule in part.rules]
         rows = np.arange(first_row, first_row + documents.num_rows, dtype=np.uint64)
-        decision = np.where(removed_by >= 0, "removed", "kept").astype(object)
+        decision = pa.array(["kept", "removed"]).take(pa.array((removed_by >= 0).astype(np.int8)))
+        failed = failures.listed(np.array(numbers, np.uint16))
         columns = [documents.column("id"), rows, decision, failed, edit_column(documents.num_rows, edits)]
         return pa.table(dict(zip(DECISIONS.names, columns, strict=True)), schema=DECISIONS)
 
-    def _names(self, signals: pa.Table, removed_by: Any) -> Callable[[int, int, int], str]:
-        """Return the naming of a failed rule by (row, pass, index in the pass): a block's detail is joined to
-        its rules."""
-        plain = [[rule.name for rule in part.rules] for part in self.passes]
-        details: dict[tuple[int, int], list[str | None]] = {}
-        for number, part in enumerate(self.passes):
-            owners = [block for block in part.blocks for _ in block.rules]
-            for index, block in enumerate(owners):
-                if block.detail:
-                    details[number, index] = signals.column(part.column(block, block.detail)).to_pylist()
-
-        def name(row: int, number: int, index: int) -> str:
-            detail = details[number, index][row] if (number, index) in details else None
-            return f"{plain[number][index]}.{detail}" if detail else plain[number][index]
-
-        return name
-
-    def _removal(self, verdicts: Sequence[Verdict], removed_by: Any, name: Any) -> list[pa.Array]:
-        rules, values, bounds, lists = [], [], [], []
-        for row, number, failed in self._failures(verdicts, removed_by):
-            names = [name(row, number, int(index)) for index in failed]
-            rules.append(names[0])
-            values.append(float(verdicts[number].values[failed[0], row]))
-            bounds.append(float(verdicts[number].sides[failed[0], row]))
-            lists.append(names)
-        return [
-            pa.array(column, field.type)
-            for column, field in zip((rules, values, bounds, lists), REMOVAL_FIELDS, strict=True)
+    def _named(self, failures: Failures, signals: pa.Table) -> pa.StringArray:
+        """Return the names of failed rules: a block's detail is joined to its rules."""
+        owners = [
+            (part, block, rule.name) for part in self.passes for block in part.blocks for rule in block.rules
         ]
+        failed = set(failures.rules.tolist())
+        details = {
+            number: signals.column(part.column(block, block.detail)).to_pylist()
+            for number, (part, block, _) in enumerate(owners)
+            if block.detail and number in failed
+        }
+        return failures.named([name for *_, name in owners], details)
 
     def _counts(
-        self, verdicts: Sequence[Verdict], removed_by: Any, name: Any, edits: Sequence[Edits]
+        self, verdicts: Sequence[Verdict], failures: Failures, named: pa.StringArray, edits: Sequence[Edits]
     ) -> dict[str, Any]:
-        first: dict[str, int] = {}
-        every: dict[str, int] = {}
+        first, every = failures.counts(named)
         deleted: dict[str, int] = {}
-        for row, number, failed in self._failures(verdicts, removed_by):
-            names = [name(row, number, int(index)) for index in failed]
-            first[names[0]] = first.get(names[0], 0) + 1
-            for own in names:
-                every[own] = every.get(own, 0) + 1
         for part in edits:
             for rule in np.unique(part.rule):
                 reason = self.rules[rule]

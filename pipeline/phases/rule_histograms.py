@@ -81,10 +81,16 @@ class CutObserver:
         distances: npt.NDArray[np.float64],
         hashes: npt.NDArray[np.uint64],
     ) -> None:
-        rows = np.flatnonzero(mask & np.isfinite(distances))
+        before = self._nearest.get((rule.name, side), [])
+        # No row that lies farther away than the last of enough comes in any more.
+        farthest = before[-1][0] if len(before) == NEAREST else np.inf
+        rows = np.flatnonzero(mask & np.isfinite(distances) & (distances <= farthest))
         if not len(rows):
             return
         order = rows[np.lexsort((hashes[rows], distances[rows]))][:NEAREST]
+        if len(before) == NEAREST:
+            last = before[-1][:2]
+            order = [row for row in order if (float(distances[row]), int(hashes[row])) <= last]
         fresh = [
             (
                 float(distances[row]),
@@ -97,7 +103,6 @@ class CutObserver:
             (distance, hashed, id_, {"hash": hashed, "distance": distance, "id": id_, **sample})
             for distance, hashed, id_, sample in fresh
         ]
-        before = self._nearest.get((rule.name, side), [])
         self._nearest[rule.name, side] = heapq.nsmallest(
             NEAREST, [*before, *described], key=lambda entry: entry[:3]
         )

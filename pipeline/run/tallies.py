@@ -41,13 +41,13 @@ class Observer:
         self._count(f"{outlet}.source", table.column("source"))
         self._count_domains(f"{outlet}.domain", table.column("url"))
         self._measure(outlet, table.column("text"))
-        labels = table.column("rule").to_pylist() if outlet == "removed" else ["kept"] * table.num_rows
-        self._sample(labels, table)
+        kept = pa.repeat(pa.scalar("kept"), table.num_rows)
+        self._sample(table.column("rule") if outlet == "removed" else kept, table)
 
     def see_failed(self, table: pa.Table) -> None:
         if table.num_rows:
             self._count("failed.error", table.column("error"))
-            self._sample(["failed"] * table.num_rows, table)
+            self._sample(pa.repeat(pa.scalar("failed"), table.num_rows), table)
 
     def into(self, record: TaskRecord) -> None:
         """Put what was collected into a shard record."""
@@ -85,17 +85,32 @@ class Observer:
         counts = np.bincount(bins, minlength=len(LENGTH_BINS))
         self.lengths[outlet] = self.lengths.get(outlet, 0) + counts
 
-    def _sample(self, labels: list[str], table: pa.Table) -> None:
-        hashes = keyed_hash(self.seed, "sample", table.column("id").combine_chunks()).tolist()
-        for row, (label, hashed) in enumerate(zip(labels, hashes, strict=True)):
+    def _sample(self, labels: pa.Array | pa.ChunkedArray, table: pa.Table) -> None:
+        """Take note of the rows that may be among the smallest hashes of their label."""
+        hashes = keyed_hash(self.seed, "sample", table.column("id").combine_chunks())
+        coded = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
+        coded = coded.dictionary_encode()
+        numbers = np.asarray(coded.indices)
+        for number, label in enumerate(coded.dictionary.to_pylist()):
             heap = self._samples.setdefault(label, [])
-            if len(heap) < SAMPLES or -hashed > heap[0][0]:
-                self._seen += 1
-                entry = (-hashed, table.column("id")[row].as_py(), self._seen, self._describe(table, row))
-                if len(heap) < SAMPLES:
-                    heapq.heappush(heap, entry)
-                else:
-                    heapq.heapreplace(heap, entry)
+            rows = np.flatnonzero(numbers == number)
+            if len(heap) == SAMPLES:
+                rows = rows[hashes[rows] < np.uint64(-heap[0][0])]
+            if len(rows) > SAMPLES:
+                rows = rows[hashes[rows] <= np.partition(hashes[rows], SAMPLES - 1)[SAMPLES - 1]]
+            for row, hashed in zip(rows.tolist(), hashes[rows].tolist(), strict=True):
+                self._keep(heap, hashed, table, row)
+
+    def _keep(
+        self, heap: list[tuple[int, bytes, int, dict[str, Any]]], hashed: int, table: pa.Table, row: int
+    ) -> None:
+        if len(heap) < SAMPLES or -hashed > heap[0][0]:
+            self._seen += 1
+            entry = (-hashed, table.column("id")[row].as_py(), self._seen, self._describe(table, row))
+            if len(heap) < SAMPLES:
+                heapq.heappush(heap, entry)
+            else:
+                heapq.heapreplace(heap, entry)
 
     def _describe(self, table: pa.Table, row: int) -> dict[str, Any]:
         sample: dict[str, Any] = {
