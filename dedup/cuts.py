@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from gristmill.dedup.decisions import Applied, text_bytes
@@ -52,21 +52,47 @@ def cut_documents(
     left: Sequence[str | None],
     failures: Sequence[Failure | None],
 ) -> Applied:
-    """Replace the texts by what is `left` of them; documents with a failure are removed with their whole
-    text."""
-    reports: list[dict[str, Any]] = []
-    for value, ranges, count, failed in zip(table["id"].to_pylist(), edits, num_cut, failures, strict=True):
-        deleted = 0 if failed else sum(end - start for start, end in ranges)
-        decision = "removed" if failed else "edited" if ranges else "kept"
-        spans = [{"start": start, "end": end} for start, end in ranges]
-        reports.append(
-            {"id": value, "decision": decision, "num_cut": count, "deleted_bytes": deleted, "edits": spans}
-        )
-    keep = pa.array([failed is None for failed in failures], pa.bool_())
+    """Replace texts that have edits by what is `left` of them; documents with a failure are removed with
+    their whole text."""
+    changed = [place for place, ranges in enumerate(edits) if ranges]
     place = table.schema.get_field_index("text")
     field = table.schema.field("text")
-    kept = table.set_column(place, field, pa.array(left, field.type)).filter(keep)
-    return Applied(text_bytes(table), kept, _removed(table, failures), pa.Table.from_pylist(reports, CUTS))
+    text = table["text"].combine_chunks()
+    if changed:
+        which = np.arange(len(table))
+        which[changed] = len(table) + np.arange(len(changed))
+        fresh = pa.array([left[number] for number in changed], field.type)
+        text = pa.concat_arrays([text.cast(field.type), fresh]).take(pa.array(which))
+    keep = pa.array([failed is None for failed in failures], pa.bool_())
+    kept = table.set_column(place, field, text).filter(keep)
+    return Applied(
+        text_bytes(table), kept, _removed(table, failures), _reports(table["id"], edits, num_cut, failures)
+    )
+
+
+def _reports(
+    ids: pa.ChunkedArray, edits: Sequence[Edits], num_cut: Sequence[int], failures: Sequence[Failure | None]
+) -> pa.Table:
+    """Return a row for every document: its decision, and the ranges that are cut where it stays."""
+    pairs = list(zip(edits, failures, strict=True))
+    counts = np.array([len(ranges) for ranges in edits], np.int64)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    places = np.array([bound for ranges in edits for bound in ranges], np.int64).reshape(-1, 2)
+    sizes = np.concatenate([[0], np.cumsum(places[:, 1] - places[:, 0])])
+    deleted = sizes[ends[1:]] - sizes[ends[:-1]]
+    deleted[np.array([failed is not None for failed in failures], bool)] = 0
+    kind = CUTS.field("edits").type
+    spans = pa.StructArray.from_arrays(
+        [pa.array(np.ascontiguousarray(places[:, at])) for at in (0, 1)], fields=list(kind.value_type)
+    )
+    columns = [
+        ids.combine_chunks(),
+        pa.array(["removed" if failed else "edited" if ranges else "kept" for ranges, failed in pairs]),
+        pa.array(num_cut, pa.uint32()),
+        pa.array(deleted),
+        pa.ListArray.from_arrays(pa.array(ends, pa.int32()), spans, type=kind),
+    ]
+    return pa.Table.from_arrays(columns, schema=CUTS)
 
 
 def _removed(table: pa.Table, failures: Sequence[Failure | None]) -> pa.Table:

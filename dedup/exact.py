@@ -35,7 +35,7 @@ from gristmill.dedup.radix import argsort, group_starts
 from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import ExactSettings
 from gristmill.dedup.shards import num_rows, read_batches
-from gristmill.text.digests import digest16_rows
+from gristmill.text.digests import bytes_of, digest16_rows
 from gristmill.text.normal import normal_form, words_only
 from gristmill.text.squeeze import squeeze
 from gristmill.urls import normalise_url
@@ -80,7 +80,7 @@ def _keys(
     valid = np.asarray(pc.greater(pc.binary_length(reduced), 0))
     if not valid.any():
         return valid, np.empty(0, np.uint64), np.empty(0, np.uint64)
-    digests = digest16_rows(_as_bytes(scopes[valid]), reduced.filter(pa.array(valid)))
+    digests = digest16_rows(bytes_of(scopes[valid]), reduced.filter(pa.array(valid)))
     halves = np.frombuffer(digests.buffers()[1], "<u8").reshape(-1, 2)
     return valid, np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])
 
@@ -99,12 +99,6 @@ def _reduced(settings: ExactSettings, values: pa.ChunkedArray) -> pa.LargeString
     which = np.arange(len(squeezed))
     which[places] = len(squeezed) + np.arange(len(places))
     return pa.concat_arrays([squeezed, pa.array(careful, pa.large_string())]).take(pa.array(which))
-
-
-def _as_bytes(numbers: Numbers) -> pa.LargeBinaryArray:
-    ends = np.arange(0, 8 * len(numbers) + 1, 8, dtype=np.int64)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(numbers, "<u8"))]
-    return pa.Array.from_buffers(pa.large_binary(), len(numbers), buffers)
 
 
 def reduce_exact(

@@ -28,13 +28,14 @@ import pyarrow as pa
 
 from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.decisions import Applied
+from gristmill.dedup.line_keys import Lines, lines_of
 from gristmill.dedup.order import Numbers, scope_hashes
 from gristmill.dedup.radix import argsort, group_starts
-from gristmill.dedup.runs import SortedRun, read_range, sort_columns, write_run
+from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import PieceSettings, SpanSettings
 from gristmill.dedup.shards import num_rows, read_batches
 from gristmill.dedup.split import Piece, pieces_of, sentence_bounds
-from gristmill.hashing import digest16
+from gristmill.text.digests import bytes_of, digest16_rows
 
 PART_RECORDS = 4_000_000  # pieces per reduce task: 48 bytes each, twice while sorting
 _COLUMNS = ("key_high", "key_low", "order_high", "order_low", "row", "piece")
@@ -44,40 +45,39 @@ _NOWHERE = np.uint32(0xFFFFFFFF)
 def map_pieces(settings: PieceSettings, path: Path, first_row: int, out: Path) -> dict[str, int]:
     """Write the hash of every piece of a shard's documents as a sorted run, with its document's place in the
     order."""
-    digests: list[bytes] = []
-    orders: list[bytes] = []
-    row_of: list[int] = []
-    piece_of: list[int] = []
+    parts: list[Columns] = []
     row = first_row
     for table in read_batches(path, ["id", "url", "source", "text", settings.scope]):
-        scopes = scope_hashes(settings.scope, table).tolist()
-        places = _document_order(table)
-        for pieces, scope, place in zip(pieces_of(settings, table["text"]), scopes, places, strict=True):
-            prefix = scope.to_bytes(8, "little")
-            for number, piece in enumerate(pieces):
-                if piece.key:
-                    digests.append(digest16(prefix, piece.key))
-                    orders.append(place)
-                    row_of.append(row)
-                    piece_of.append(number)
-            row += 1
-    key = np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
-    order = np.frombuffer(b"".join(orders), ">u8").reshape(-1, 2).astype(np.uint64)
-    columns = (
-        key[:, 0],
-        key[:, 1],
-        order[:, 0],
-        order[:, 1],
-        np.array(row_of, np.uint64),
-        np.array(piece_of, np.uint32),
-    )
-    write_run(
-        out,
-        sort_columns(
-            {name: np.ascontiguousarray(column) for name, column in zip(_COLUMNS, columns, strict=True)}
-        ),
-    )
-    return {"documents": row - first_row, "pieces": len(row_of)}
+        places = np.frombuffer(b"".join(_document_order(table)), ">u8").reshape(-1, 2).astype(np.uint64)
+        keys, texts, numbers = _keyed_pieces(settings, table["text"])
+        if len(keys):
+            scopes = scope_hashes(settings.scope, table)[texts]
+            key = np.frombuffer(digest16_rows(bytes_of(scopes), keys).buffers()[1], "<u8").reshape(-1, 2)
+            order = places[texts]
+            rows, pieces = texts.astype(np.uint64) + np.uint64(row), numbers.astype(np.uint32)
+            columns = (key[:, 0], key[:, 1], order[:, 0], order[:, 1], rows, pieces)
+            parts.append(dict(zip(_COLUMNS, columns, strict=True)))
+        row += len(table)
+    kinds = (*(np.uint64,) * 5, np.uint32)
+    none = {name: np.empty(0, kind) for name, kind in zip(_COLUMNS, kinds, strict=True)}
+    whole = {name: concat([none[name], *(part[name] for part in parts)]) for name in _COLUMNS}
+    write_run(out, sort_columns({name: np.ascontiguousarray(column) for name, column in whole.items()}))
+    return {"documents": row - first_row, "pieces": len(whole["row"])}
+
+
+def _keyed_pieces(settings: PieceSettings, texts: pa.ChunkedArray) -> Lines:
+    """Return the keys of a column's pieces that are compared, with the text and the number of each."""
+    if settings.unit == "line":
+        return lines_of(texts)
+    found = [
+        (piece.key, text, number)
+        for text, pieces in enumerate(pieces_of(settings, texts))
+        for number, piece in enumerate(pieces)
+        if piece.key
+    ]
+    keys = pa.array([key for key, _, _ in found], pa.large_string())
+    places = (np.array([each[at] for each in found], np.int64) for at in (1, 2))
+    return Lines(keys, *places)
 
 
 def _document_order(table: pa.Table) -> list[bytes]:
@@ -148,19 +148,18 @@ def _apply(
     spared: npt.NDArray[np.uint32],
 ) -> Applied:
     bounds = np.searchsorted(rows, np.arange(first_row, first_row + len(table) + 1).astype(np.uint64))
-    edits: list[Edits] = []
-    num_cut: list[int] = []
-    left: list[str | None] = []
-    failures: list[Failure | None] = []
-    for number, (text, pieces) in enumerate(
-        zip(table["text"].to_pylist(), pieces_of(settings, table["text"]), strict=True)
-    ):
-        span = slice(int(bounds[number]), int(bounds[number + 1]))
-        ranges, count = _edits(settings, pieces, cut[span].tolist(), spared[span].tolist())
-        edits.append(ranges)
-        num_cut.append(count)
-        left.append(without(text, ranges))
-        failures.append(_failed(settings, left[-1], len(pieces) - count) if count else None)
+    edits: list[Edits] = [[] for _ in range(len(table))]
+    num_cut = [0] * len(table)
+    left: list[str | None] = [None] * len(table)
+    failures: list[Failure | None] = [None] * len(table)
+    places = np.flatnonzero(np.diff(bounds))
+    texts = table["text"].take(pa.array(places))
+    each = zip(places.tolist(), texts.to_pylist(), pieces_of(settings, texts), strict=True)
+    for place, text, pieces in each:
+        span = slice(int(bounds[place]), int(bounds[place + 1]))
+        edits[place], count = _edits(settings, pieces, cut[span].tolist(), spared[span].tolist())
+        num_cut[place], left[place] = count, without(text, edits[place])
+        failures[place] = _failed(settings, left[place], len(pieces) - count) if count else None
     return cut_documents(table, edits, num_cut, left, failures)
 
 

@@ -26,8 +26,8 @@ from gristmill.stores import fsync_file, store_of
 
 ROW_GROUP_ROWS = 2048
 FILE_FORMAT = 3  # of Parquet files, whoever writes them: part of every step's identity
-# Every stage writes its documents anew, and compressing them takes most of that: level 3 makes files of texts a
-# seventh smaller in twice the time, dictionaries of URLs or ids neither.
+# Every stage writes its documents anew, and compressing them takes most of that: level 3 makes files of texts
+# a seventh smaller in twice the time, dictionaries of URLs or ids neither.
 _COMPRESSION_LEVEL = 1
 _DICTIONARY_COLUMNS = ("source", "language", "rule", "error", "origin.file", "rules.list.element")
 

@@ -77,6 +77,13 @@ def digest16_rows(*parts: str | pa.Array | pa.ChunkedArray) -> pa.Array:
     return digests
 
 
+def bytes_of(numbers: npt.NDArray[np.uint64]) -> pa.LargeBinaryArray:
+    """Return a column of numbers as a column of eight bytes each, little-endian."""
+    ends = np.arange(0, 8 * len(numbers) + 1, 8, dtype=np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.ascontiguousarray(numbers, "<u8"))]
+    return pa.Array.from_buffers(pa.large_binary(), len(numbers), buffers)
+
+
 def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
