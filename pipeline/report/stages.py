@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gristmill.pipeline.look.figures import count, short, size
+from gristmill.pipeline.look.figures import count, share, short, size
 from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, note, table, tag
+from gristmill.pipeline.run.cpu_profile import KINDS
 from gristmill.pipeline.run.progress import spell_seconds
 from gristmill.pipeline.run.stragglers import STRAGGLES
 from gristmill.pipeline.run.times import TaskTime
@@ -54,11 +55,52 @@ def stages_section(view: RunView) -> PageSection | None:
         )
     else:
         body.append(note("No shard took more than twice its phase's median and over a second."))
+    body += _profiles(view)
     lead = (
         "Work is the sum over shards, the median that of the phase with most work; rates are per second of"
         " work, that is per core."
     )
     return PageSection("stages", "Throughput and stragglers", join(body), lead, "Throughput")
+
+
+def _profiles(view: RunView) -> list[Html]:
+    """Where the CPU time of profiled steps went, and how fast their kernels alone would be."""
+    rows = []
+    for step in view.steps:
+        spent = profile_of(step)
+        cpu = sum(seconds for kind, seconds in spent.items() if kind != "waiting")
+        if not cpu:
+            continue
+        read = step.totals.books.bytes_in
+        kernel = spent.get("kernel", 0.0)
+        speeds = [read / seconds if seconds else 0.0 for seconds in (cpu, kernel)]
+        shares = [spent.get(kind, 0.0) / cpu for kind in KINDS]
+        rows.append(
+            [
+                tag("span", step.name, class_="name"),
+                Cell(spell_seconds(cpu), cpu),
+                *(Cell(f"{size(speed)}/s" if speed else "", speed) for speed in speeds),
+                *(Cell(share(seconds, 1.0), seconds) for seconds in shares),
+            ]
+        )
+    if not rows:
+        return []
+    head = ["step", "CPU", "a core", "its kernels alone", *KINDS]
+    said = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
+    return [
+        tag("h3", "Where CPU time went"),
+        table(head, rows),
+        note(f"Shares of the step's CPU time, waiting beside it. {said[0].upper()}{said[1:]}."),
+    ]
+
+
+def profile_of(step: StepView) -> dict[str, float]:
+    """CPU seconds of a step's profiled tasks by kind, over its phases."""
+    spent: dict[str, float] = {}
+    for times in step.totals.times.values():
+        for kind, seconds in times.profile.items():
+            spent[kind] = spent.get(kind, 0.0) + seconds
+    return spent
 
 
 def _row(step: StepView, longest: float) -> list[object]:

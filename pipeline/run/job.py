@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -33,6 +34,7 @@ from gristmill.facts import StepFacts
 from gristmill.location import Roots, staged, use_storage
 from gristmill.manifest import Manifest, TaskRecord, put_record, record_path
 from gristmill.pins import check_named, check_pins, pins_held
+from gristmill.pipeline.run.cpu_profile import profiled
 from gristmill.pipeline.run.stage import resolve
 from gristmill.remote import take_retries
 from gristmill.storage import FileEntry, publish
@@ -60,6 +62,7 @@ class Shared:
     seed: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
+    profile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,11 @@ class Phase:
     libraries: Mapping[str, str] = field(default_factory=dict)  # versions that shape bytes
     told: Callable[[Path], str] | None = None
     step: tuple[Any, int] = (None, 0)  # slice and seed, set when the phase is run
+    profile: bool = False  # each task's record tells where its CPU time went
 
     @property
     def shared(self) -> Shared:
-        return Shared(*self.step, self.common, self.pins)
+        return Shared(*self.step, self.common, self.pins, self.profile)
 
 
 def over_paths(
@@ -234,7 +238,15 @@ def attempt(
         for path in checks:
             check_named(path)
         stamps = check_pins(shared.pins)
-        resolve(function)(Attempt(folder, scratch, record, shared.settings, shared.seed), **given)
+        work = partial(
+            resolve(function), Attempt(folder, scratch, record, shared.settings, shared.seed), **given
+        )
+        if shared.profile:
+            with profiled() as spent:
+                work()
+            record.timing["profile"] = spent.seconds
+        else:
+            work()
         pins_held(shared.pins, stamps)
         if record.books:
             record.books.balance(f"{folder.name}, {phase} {key}")

@@ -48,6 +48,9 @@ class EngineSettings(BaseModel):
     record_seconds: float = Field(
         60.0, ge=0, description="how long a finished task's record may take to be seen by the driver"
     )
+    profile: bool = Field(
+        False, description="tell in each task's record where its CPU time went; the report shows it by step"
+    )
     stages: dict[str, StageNeeds] = Field(
         {}, description="what tasks of a stage take, by its name, such as `extract`"
     )
@@ -75,4 +78,5 @@ class EngineSettings(BaseModel):
     def provide(self, stage: str, phase: Phase) -> Phase:
         """Return the phase with what the settings say of its stage."""
         needs = self.stages.get(stage, StageNeeds()).model_dump(exclude_none=True)
-        return replace(phase, **needs, is_asked=phase.is_asked or bool(needs.keys() - {"window"}))
+        asked = phase.is_asked or bool(needs.keys() - {"window"})
+        return replace(phase, **needs, is_asked=asked, profile=self.profile)

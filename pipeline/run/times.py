@@ -24,6 +24,7 @@ class TaskTime:
     peak_bytes: float
     items: int
     bytes: int
+    profile: Mapping[str, float] = field(default_factory=dict)  # CPU seconds by kind, where it was asked for
 
     @classmethod
     def of(cls, record: TaskRecord) -> Self:
@@ -35,6 +36,7 @@ class TaskTime:
             timing.get("peak_bytes", 0.0),
             books.items_in if books else 0,
             books.bytes_in if books else 0,
+            timing.get("profile", {}),
         )
 
 
@@ -47,6 +49,7 @@ class PhaseTimes:
     work_seconds: float = 0.0
     peak_bytes: float = 0.0
     longest: list[TaskTime] = field(default_factory=list)  # the longest first
+    profile: dict[str, float] = field(default_factory=dict)  # CPU seconds by kind, of profiled tasks
     _seconds: array[float] = field(default_factory=lambda: array("d"))
     _told: tuple[float, int] | None = None  # median and stragglers, as a summary has them
 
@@ -55,6 +58,8 @@ class PhaseTimes:
         self.work_seconds += task.seconds
         self.peak_bytes = max(self.peak_bytes, task.peak_bytes)
         self._seconds.append(task.seconds)
+        for kind, seconds in task.profile.items():
+            self.profile[kind] = self.profile.get(kind, 0.0) + seconds
         if len(self.longest) < LONGEST or task.seconds >= self.longest[-1].seconds:
             self.longest = sorted([*self.longest, task], key=lambda one: (-one.seconds, one.task))[:LONGEST]
 
@@ -85,11 +90,13 @@ class PhaseTimes:
             "median_seconds": round(self.usual, 3),
             "stragglers": self.num_stragglers,
             "longest": longest,
+            "profile": {kind: round(seconds, 3) for kind, seconds in sorted(self.profile.items())},
         }
 
     @classmethod
     def of(cls, phase: str, told: Mapping[str, Any]) -> Self:
         longest = [TaskTime(**one) for one in told["longest"]]
-        times = cls(phase, told["num"], told["work_seconds"], told["peak_bytes"], longest)
+        profile = dict(told.get("profile", {}))
+        times = cls(phase, told["num"], told["work_seconds"], told["peak_bytes"], longest, profile)
         times._told = told["median_seconds"], told["stragglers"]
         return times

@@ -41,6 +41,7 @@ class Options:
     dry_run: bool = False
     verbose: bool = False
     log_level: str = "info"
+    profile: bool = False
 
     def progress(self) -> Progress:
         """How a run is narrated: on the terminal, as JSON beside a result that is JSON, in the run's log."""
@@ -214,7 +215,12 @@ def output_folder(recipe: Recipe, out: Path | None) -> Path:
 
 def engine_settings(recipe: Recipe, options: Options) -> EngineSettings:
     """The recipe's engine section with what the command line says on top."""
-    return recipe.engine.with_said(kind=options.engine, workers=options.workers, address=options.address)
+    return recipe.engine.with_said(
+        kind=options.engine,
+        workers=options.workers,
+        address=options.address,
+        profile=options.profile or None,
+    )
 
 
 def exit_code(recipe: Recipe, result: RunResult, out: Path) -> int:

@@ -30,6 +30,10 @@ def run(
     dry_run: options.DryRun = False,
     verbose: options.Verbose = False,
     log_level: options.LogLevel = "info",
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Tell in records and report where the CPU time of each step goes."),
+    ] = False,
 ) -> None:
     """Run a recipe: what is done is reused, what is not is run.
 
@@ -40,7 +44,7 @@ def run(
     """
     from gristmill.pipeline.verbs.invoke import Options, load_recipe
 
-    said = Options(out, engine, workers, address, quiet, json, (), dry_run, verbose, log_level)
+    said = Options(out, engine, workers, address, quiet, json, (), dry_run, verbose, log_level, profile)
     options.carry_out(load_recipe(recipe, set_), said)
 
 
