@@ -40,7 +40,7 @@ def lines_of(texts: pa.Array | pa.ChunkedArray) -> Lines:
     keys = pa.Array.from_buffers(pa.large_string(), num_lines, buffers)
     places = np.flatnonzero(odd[:num_lines])
     if len(places):
-        raw = memoryview(data)
+        raw = memoryview(data.data)
         spelled = [str(raw[first[at] : last[at]], "utf-8").strip().lower() for at in places.tolist()]
         which = np.arange(num_lines)
         which[places] = num_lines + np.arange(len(places))
