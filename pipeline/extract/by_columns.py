@@ -7,7 +7,7 @@ to leave are found by columns too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from gristmill.pipeline.sources.settings import stored_name
 from gristmill.pipeline.sources.text_rows import TextRows
 from gristmill.text.detection import detect_batch
 from gristmill.text.digests import digest16_rows
+from gristmill.text.languages import language_code
 
 _HEX = np.array([f"{byte:02x}".encode() for byte in range(256)], "S2")
 Mask = npt.NDArray[np.bool_]
@@ -107,8 +108,10 @@ def document_table(
     schema: pa.Schema,
     stays: Mask,
     passthrough: Mapping[str, str],
+    languages: Literal["detect", "column", "off"] = "detect",
 ) -> pa.Table:
-    """Return the documents of the rows that stay, in the order of the input, languages told."""
+    """Return the documents of the rows that stay, in the order of the input, with languages as they are
+    `detect`ed, as the source's `column` has them, or with none."""
     texts = rows.texts
     dates = rows.dates
     if pa.types.is_large_string(dates.type):
@@ -120,15 +123,31 @@ def document_table(
         "date": dates,
         "text": texts,
         "origin": _origins(rows),
+        "language": rows.languages,
         **{stored_name(name): rows.columns[name] for name in passthrough},
     }
     if not stays.all():
         kept = pa.array(stays)
         columns = {name: column.filter(kept) for name, column in columns.items()}
-    codes, shares = detect_batch(columns["text"])
-    columns["language"] = pa.array(codes, pa.string())
-    columns["language_score"] = pa.array(shares, mask=np.isnan(shares))
+    columns["language"], columns["language_score"] = _languages(
+        columns["text"], columns["language"], languages
+    )
     return pa.Table.from_arrays([columns[field.name].cast(field.type) for field in schema], schema=schema)
+
+
+def _languages(
+    texts: pa.LargeStringArray, said: pa.LargeStringArray, languages: Literal["detect", "column", "off"]
+) -> tuple[pa.Array, pa.Array]:
+    """Return codes of languages and their scores."""
+    if languages == "detect":
+        codes, shares = detect_batch(texts)
+        return pa.array(codes, pa.string()), pa.array(shares, mask=np.isnan(shares))
+    if languages == "off":
+        return pa.nulls(len(texts), pa.string()), pa.nulls(len(texts), pa.float32())
+    each = said.dictionary_encode()
+    codes_of = pa.array([language_code(name) for name in each.dictionary.to_pylist()], pa.string())
+    codes = codes_of.take(each.indices)
+    return codes, pc.if_else(codes.is_valid(), 1.0, None)  # the source is taken at its word
 
 
 def removed_table(

@@ -95,6 +95,7 @@ class Child:
             "favor": settings.favor,
             "form": Form(settings.format, settings.links, settings.emphasis, settings.images),
             "html_languages": settings.html_languages,
+            "language": settings.language,
             "pdf": settings.pdf,
             "max_page_bytes": settings.max_page_bytes,
             "memory_bytes": settings.memory_bytes,

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +49,7 @@ from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, 
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.pipeline.sources.text_rows import TextRows
 from gristmill.text.detection import detect
+from gristmill.text.languages import language_code
 
 _BATCH_PAGES = 64
 _BATCH_BYTES = 8 << 20
@@ -90,6 +92,9 @@ class Extraction:
         )
         self._gate, self._url_gate = make_gates(settings), make_url_gate(settings)
         self._statements = any(name in COLUMNS for name in source.passthrough)
+        self._languages: Literal["detect", "column", "off"] = (
+            "column" if source.columns.language else settings.language
+        )
         self._seen = KeysSeen()  # of one source, equal keys are equal ids
         self.books = Books()
         self.ends: list[RangeEnd] = []
@@ -186,7 +191,7 @@ class Extraction:
             self.books.by_rule_first[each.rule] += 1
             self.books.by_rule_any[each.rule] += 1
         passed = self._source.passthrough
-        documents = document_table(rows, keys, self._name, schema, stays, passed)
+        documents = document_table(rows, keys, self._name, schema, stays, passed, self._languages)
         removed = removed_table(rows, keys, gone, self._name, removed_schema(schema), passed)
         kept_bytes = int(rows.payload_bytes[stays].sum())
         self._leave("kept", kept_bytes, documents.num_rows)
@@ -205,7 +210,8 @@ class Extraction:
         for record in records:
             if record.payload is None:
                 text = record.text or ""
-                self._keep(record, text, *detect(text), {}, tables)
+                told = detect(text) if self._languages == "detect" else (None, None)
+                self._keep(record, text, *told, {}, tables)
                 continue
             result = next(results)
             if result.kind == FAILED:
@@ -236,6 +242,9 @@ class Extraction:
         said: dict[str, object],
         tables: Tables,
     ) -> None:
+        if self._languages == "column":
+            language = language_code(record.language)
+            score = None if language is None else 1.0  # the source is taken at its word
         data = text.encode()
         num_bytes, broken = len(data), broken_fraction(text, data)
         if broken > self._settings.max_broken_fraction:

@@ -47,6 +47,13 @@ class ExtractSettings(BaseModel):
     block_domains: list[str] = Field(
         default=[], description="Hosts, with all hosts below them, whose pages are removed."
     )
+    language: Literal["detect", "off"] = Field(
+        default="detect",
+        description=(
+            "off: no detector is asked, and documents have a language only where `columns.language` of their"
+            " source names it; rules that go by it are refused."
+        ),
+    )
     html_languages: list[str] = Field(
         default=[], description="Languages (ISO 639-1) a page's raw HTML must be in; empty: any."
     )

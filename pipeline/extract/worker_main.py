@@ -139,7 +139,7 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     if page.content_encoding or is_coded(page.payload):
         content = decode_content(page.payload, page.content_encoding, options["max_page_bytes"])
     if options["pdf"] == "text" and is_pdf(content.body):
-        return _of_pdf(content.body)
+        return _of_pdf(content.body, options)
     if page.content_type == "application/pdf":
         return REMOVED, {"rule": "extract.content_type"}, b""
     if page.content_encoding or is_coded(page.payload):
@@ -161,7 +161,8 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     if not text and _was_near_limit():
         # Libraries turn a failed allocation into an empty tree.
         return _failed("memory", f"no text, and about {options['memory_bytes']} bytes taken")
-    language, score = found.language or (detect(text) if text else (None, None))
+    is_asked = text and options["language"] == "detect"
+    language, score = (found.language or detect(text)) if is_asked else (None, None)
     said: dict[str, Any] = {"language": language, "score": score, "charset": charset}
     if options["metadata"]:
         said |= {
@@ -184,7 +185,7 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     return TEXT, said, text.encode()
 
 
-def _of_pdf(body: bytes) -> Result:
+def _of_pdf(body: bytes, options: dict[str, Any]) -> Result:
     """Make a document of a PDF's text layer."""
     try:
         text = clean_text(pdf_text(body))
@@ -192,7 +193,7 @@ def _of_pdf(body: bytes) -> Result:
         return _failed("damaged_pdf", str(error)[:300])
     if not text.strip():
         return REMOVED, {"rule": "pdf.no_text_layer"}, b""
-    language, score = detect(text)
+    language, score = detect(text) if options["language"] == "detect" else (None, None)
     return TEXT, {"language": language, "score": score, "charset": None}, text.encode()
 
 

@@ -69,7 +69,13 @@ def _by_columns(
     named = settings.columns
     if named.html is not None or not batch.num_columns:
         return None
-    roles = {"text": named.text, "id": named.id, "url": named.url, "date": named.date}
+    roles = {
+        "text": named.text,
+        "id": named.id,
+        "url": named.url,
+        "date": named.date,
+        "language": named.language,
+    }
     try:
         cells = {role: _of_role(batch, role, path) for role, path in roles.items() if path}
         beside = {path: _of_kind(batch, path, kind) for path, kind in settings.passthrough.items()}

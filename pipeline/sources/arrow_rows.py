@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def wanted_paths(settings: SourceSettings) -> list[str]:
     """Return every column or path that a source's settings name, each once."""
     columns = settings.columns
-    named = (columns.html or columns.text, columns.id, columns.url, columns.date, *settings.passthrough)
-    return list(dict.fromkeys(name for name in named if name))
+    named = (columns.html or columns.text, columns.id, columns.url, columns.date, columns.language)
+    return list(dict.fromkeys(name for name in (*named, *settings.passthrough) if name))
 
 
 def leaves(schema: pa.Schema, settings: SourceSettings) -> list[str]:

@@ -50,7 +50,13 @@ class JsonColumns:
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings
         named = settings.columns
-        roles = {"text": named.text, "id": named.id, "url": named.url, "date": named.date}
+        roles = {
+            "text": named.text,
+            "id": named.id,
+            "url": named.url,
+            "date": named.date,
+            "language": named.language,
+        }
         self._roles = {role: path for role, path in roles.items() if path}
         self._paths = list(dict.fromkeys([*self._roles.values(), *settings.passthrough]))
         heads = [head for path in self._paths for head in _heads(path)]

@@ -74,6 +74,7 @@ class Record:
     warc_headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     http_headers: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)  # a user's pass-through columns
+    language: str | None = None  # as the source writes it, where its settings name a column
     own_id: str | None = None  # what the source calls the row, as written
     # whether `key` is the record's own: equal keys mean one record seen again, not two rows with equal texts
     has_own_key: bool = True

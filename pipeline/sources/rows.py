@@ -68,7 +68,8 @@ class RowReader:
         self._id, self._url, self._date = columns.id, columns.url, columns.date
         self._max_bytes = settings.max_record_bytes
         self._passthrough = tuple(settings.passthrough)
-        named = (("id", columns.id), ("url", columns.url), ("date", columns.date))
+        self._language = columns.language
+        named = (("id", columns.id), ("url", columns.url), ("date", columns.date), ("", columns.language))
         self._asked = tuple(said for kind, said in named if said and said != kind)
 
     def read(
@@ -128,6 +129,10 @@ class RowReader:
         if isinstance(when, Unreadable):
             when = None
             notes.append("unreadable_date")
+        language = value_at(row, self._language) if self._language else None
+        if isinstance(language, Unreadable):
+            language = None
+            notes.append(f"unreadable.{self._language}")
         passed = {name: value_at(row, name) for name in self._passthrough}
         notes += [f"unreadable.{name}" for name, cell in passed.items() if isinstance(cell, Unreadable)]
         absent = [name for name, cell in passed.items() if cell is _MISSING]
@@ -146,6 +151,7 @@ class RowReader:
                 name: None if cell is _MISSING or isinstance(cell, Unreadable) else cell
                 for name, cell in passed.items()
             },
+            language=_text(language),
             own_id=own_id,
             has_own_key=own_id is not None,
             notes=tuple(notes),

@@ -67,6 +67,10 @@ class Columns(BaseModel):
     )
     url: str | None = Field(default="url", description="The address the document came from.")
     date: str | None = Field(default="date", description="When it was fetched or published.")
+    language: str | None = Field(
+        default=None,
+        description="The language that the source says, as a code: taken as it is, and no detector is asked.",
+    )
 
     @model_validator(mode="after")
     def _text_or_html(self) -> Columns:

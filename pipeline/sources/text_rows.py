@@ -48,7 +48,8 @@ class Cells:
 class TextRows:
     """Rows of one input in their order; every column has as many values as there are `offsets`.
 
-    `dates` are texts as the source writes them, or timestamps in milliseconds. `columns` are a user's
+    `dates` are texts as the source writes them, or timestamps in milliseconds; `languages` are null where the
+    settings name no column of them. `columns` are a user's
     pass-through columns in the types that documents hold them in. `absent` are the columns that the settings
     name and none of these rows has.
     """
@@ -58,6 +59,7 @@ class TextRows:
     own_ids: pa.LargeStringArray
     urls: pa.LargeStringArray
     dates: pa.Array
+    languages: pa.LargeStringArray
     columns: Mapping[str, pa.Array]
     offsets: Int64s
     lengths: Int64s
@@ -78,6 +80,7 @@ class TextRows:
             own_ids=cut(self.own_ids),
             urls=cut(self.urls),
             dates=cut(self.dates),
+            languages=cut(self.languages),
             columns={name: cut(column) for name, column in self.columns.items()},
             offsets=self.offsets[start:stop],
             lengths=self.lengths[start:stop],
@@ -90,10 +93,10 @@ class TextRows:
 
         columns = {name: column.to_pylist() for name, column in self.columns.items()}
         dates = self.dates if pa.types.is_large_string(self.dates.type) else self.dates.cast(pa.int64())
-        several = (self.texts, self.own_ids, self.urls, dates)
+        several = (self.texts, self.own_ids, self.urls, dates, self.languages)
         places = (self.offsets, self.lengths, self.payload_bytes)
         rows = zip(*(array.to_pylist() for array in several), *(of.tolist() for of in places), strict=True)
-        for number, (text, own_id, url, date, offset, length, payload_bytes) in enumerate(rows):
+        for number, (text, own_id, url, date, language, offset, length, payload_bytes) in enumerate(rows):
             key = digest16(url or "", text) if own_id is None else digest16("row", own_id, text)
             yield Record(
                 key=key.hex(),
@@ -105,6 +108,7 @@ class TextRows:
                 content_type="text/plain",
                 charset="utf-8",
                 columns={name: column[number] for name, column in columns.items()},
+                language=language,
                 own_id=own_id,
                 has_own_key=own_id is not None,
                 absent=self.absent,
@@ -138,30 +142,33 @@ def text_rows(
 ) -> tuple[TextRows, Mask]:
     """Make rows of a block's columns; also tell which are odd.
 
-    `cells` are those that `text`, `id`, `url` and `date` name, as large_string, dates also as timestamps in
-    milliseconds; `beside` are pass-through columns by name, in the type that their kind is stored as.
-    `places` are offsets, lengths and payload bytes.
+    `cells` are those that `text`, `id`, `url`, `date` and `language` name, as large_string, dates also as
+    timestamps in milliseconds; `beside` are pass-through columns by name, in the type that their kind is
+    stored as. `places` are offsets, lengths and payload bytes.
     """
     num_rows = len(places[0])
     none = Cells(pa.nulls(num_rows, pa.large_string()))
     texts = cells["text"].values
-    ids, urls = (_null_if_empty(cells.get(role, none).values) for role in ("id", "url"))
+    roles = ("id", "url", "language")
+    ids, urls, languages = (_null_if_empty(cells.get(role, none).values) for role in roles)
     odd = np.asarray(texts.is_null())
     for of in (*cells.values(), *beside.values()):
         if of.odd is not None:
             odd = odd | of.odd
     odd = odd | _longer(texts, settings.max_record_bytes) | _longer(urls, MAX_URL_CHARACTERS)
     columns = {name: of.values for name, of in beside.items()}
-    for values in (texts, ids, urls, *columns.values()):
+    for values in (texts, ids, urls, languages, *columns.values()):
         if pa.types.is_large_string(values.type):
             odd = odd | _with_nul(values)
     named = settings.columns
-    said = (("id", named.id), ("url", named.url), ("date", named.date))
+    said = (("id", named.id), ("url", named.url), ("date", named.date), ("language", named.language))
     lacking = [name for name in settings.passthrough if beside[name].is_absent]
-    lacking += [name for kind, name in said if name and name != kind and cells[kind].is_absent]
+    lacking += [
+        name for kind, name in said if name and cells[kind].is_absent and (name != kind or kind == "language")
+    ]
     dates = cells.get("date", none).values
     has = tuple(there) if lacking else ()
-    return TextRows(file, texts, ids, urls, dates, columns, *places, tuple(lacking), has), odd
+    return TextRows(file, texts, ids, urls, dates, languages, columns, *places, tuple(lacking), has), odd
 
 
 def _null_if_empty(values: pa.Array) -> pa.Array:

@@ -89,6 +89,8 @@ SCORE = StageKind(
 
 def plan(making: Making, settings: ClassifySettings | None) -> None:
     """Train one model, unless it is named by path, and score each target source by it."""
+    from gristmill.pipeline.stages.extract import check_language
+
     if settings is None:
         return
     model: tuple[str, ...] = ()
@@ -98,6 +100,8 @@ def plan(making: Making, settings: ClassifySettings | None) -> None:
     else:
         model = (_train(making, settings),)
     for source in making.sources(settings.targets):
+        if settings.classifier.by == "language":
+            check_language(making, source, "classify", "classifier", "by")
         piece = ClassifyScoreSlice(
             source=source, classifier=settings.classifier, keep_removed=making.recipe.keep_removed
         )

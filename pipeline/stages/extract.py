@@ -96,6 +96,21 @@ def plan(making: Making, settings: ExtractSettings) -> None:
     _check_named_sources(making)
 
 
+def check_language(making: Making, source: str, *location: str) -> None:
+    """Refuse what the recipe asks at a location of a source's documents where these will have no language."""
+    recipe = making.recipe
+    asked = recipe.section(ExtractSettings) or ExtractSettings()
+    said = recipe.sources.get(source)
+    if asked.language == "detect" or said is None or said.columns.language or recipe.outputs(said):
+        return
+    raise RecipeError(
+        f"`{'.'.join(location)}` goes by languages, and with `extract.language: off` documents of `{source}`"
+        " have none",
+        where=recipe.place_of(*location),
+        hint=f"leave `extract.language` out, or name the column: `sources.{source}.columns.language`",
+    )
+
+
 def _sampled(making: Making, part: SourceFiles) -> SourceFiles:
     """The files of an adopted source, or those that a preflight reads."""
     sample = making.samples.get(part.source)

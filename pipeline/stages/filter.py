@@ -70,6 +70,7 @@ def plan(making: Making, settings: FilterSettings | None) -> None:
     Filters that an entry of `stages` spells hold for sources with filters of their own, too.
     """
     from gristmill.filters.order import digests_of
+    from gristmill.pipeline.stages.extract import check_language
 
     recipe = making.recipe
     for source in list(making.last):
@@ -77,6 +78,13 @@ def plan(making: Making, settings: FilterSettings | None) -> None:
         own = settings if said is True or (said and making.spelled) else said or None
         if own is None:
             continue
+        asking = {
+            "language": own.language is not None and own.language.detector == "document",
+            "by_language": bool(own.by_language),
+            "stop_words": own.stop_words is not None,
+        }
+        for key in (key for key, asks in asking.items() if asks):
+            check_language(making, source, "filter", key)
         piece = FilterSlice(source=source, filter=own, keep_removed=recipe.keep_removed)
         digests = digests_of(own, recipe.seed)  # of lists, models and user code
         making.last[source] = making.add(f"filter/{source}", FILTER, piece, (making.last[source],), digests)

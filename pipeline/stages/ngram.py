@@ -132,6 +132,8 @@ HELDOUT = StageKind(
 
 def plan(making: Making, settings: NgramSection | None) -> None:
     """Count a model, unless it is named by path, and score sources with it."""
+    from gristmill.pipeline.stages.extract import check_language
+
     if settings is None:
         return
     model: tuple[str, ...] = ()
@@ -147,6 +149,8 @@ def plan(making: Making, settings: NgramSection | None) -> None:
         )
         model = (making.add("ngram-train", TRAIN, piece, making.inputs(sources)),)
     for source in making.sources(settings.apply_to):
+        if settings.languages:
+            check_language(making, source, "ngram", "languages")
         score = NgramScoreSlice(
             source=source,
             path=settings.path,

@@ -11,12 +11,16 @@ from typing import Any
 
 import brotli
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gristmill.document import FAILED, document_id, document_schema, removed_schema
+from gristmill.errors import RecipeError
 from gristmill.hashing import digest16
 from gristmill.pipeline.extract.extraction import ExtractBatch, Extraction, documents_schema
 from gristmill.pipeline.extract.settings import ExtractSettings
+from gristmill.pipeline.recipe.file import make_recipe
+from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from tests.support.archives import http, member, page, record, source_of
 
@@ -293,3 +297,63 @@ def test_no_real_page_fails(shared_data: Path, extractor: str) -> None:
     )
     total = milled.documents.num_rows + milled.removed.num_rows
     assert (total, milled.errors) == (3003, [])
+
+
+ROWS = [
+    {"id": "1", "text": "Die Mühle am Fluss mahlte Weizen und Roggen für das ganze Tal.", "lang": "deu_Latn"},
+    {"id": "2", "text": "The mill by the river ground wheat and rye for the valley.", "lang": "iw"},
+    {"id": "3", "text": "El molino junto al río molía trigo y centeno.", "lang": None},
+    {"id": 4.5, "text": "Le moulin au bord de la rivière moulait le blé.", "lang": "fr"},  # read by itself
+]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+@pytest.mark.parametrize("how", ["detect", "off", "column"])
+def test_a_language_is_detected_taken_from_a_column_or_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, how: str
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    if ending == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    else:
+        pq.write_table(pa.Table.from_pylist([row | {"id": str(row["id"])} for row in ROWS]), path)
+    if how != "detect":
+        for module in ("extraction.detect", "by_columns.detect_batch"):
+            monkeypatch.setattr(f"gristmill.pipeline.extract.{module}", None)  # nobody asks
+    settings = ExtractSettings(language="off" if how == "off" else "detect")
+    columns = {"language": "lang"} if how == "column" else {}
+    rows = list(Milled(path, settings, columns=columns).rows())
+    wanted = {"detect": ["de", "en", "es", "fr"], "off": [None] * 4, "column": ["de", "he", None, "fr"]}
+    assert [row["language"] for row in rows] == wanted[how]
+    if how != "detect":
+        assert [row["language_score"] for row in rows] == [code and 1.0 for code in wanted[how]]
+
+
+def test_pages_have_no_language_where_none_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.warc").write_bytes(record(1))
+    (row,) = Milled(tmp_path / "a.warc", ExtractSettings(extractor="resiliparse", language="off")).rows()
+    assert row["text"] and row["language"] is None and row["language_score"] is None
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"filter": {"language": {"keep": ["en"]}}}, "filter.language"),
+        ({"filter": {"stop_words": {}}}, "filter.stop_words"),
+        ({"filter": {"language": {"keep": ["en"], "detector": "auto"}}}, None),
+        ({"filter": {"presets": ["gopher"]}}, None),
+    ],
+)
+def test_what_goes_by_languages_is_refused_where_documents_have_none(
+    tmp_path: Path, sections: dict[str, Any], named: str | None
+) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    source: dict[str, Any] = {"inputs": str(tmp_path / "a.jsonl")}
+    recipe = {"name": "r", "sources": {"web": source}, "extract": {"language": "off"}, **sections}
+    if named is None:
+        build_plan(make_recipe(recipe))
+        return
+    with pytest.raises(RecipeError, match=f"`{named}` goes by languages"):
+        build_plan(make_recipe(recipe))
+    source["columns"] = {"language": "lang"}
+    build_plan(make_recipe(recipe))
