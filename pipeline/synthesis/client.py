@@ -22,7 +22,7 @@ from typing import Any
 
 import aiohttp
 
-from gristmill.errors import StepFailed
+from gristmill.errors import RefusedError
 from gristmill.pipeline.synthesis.answers import Answer, AnswerRecord
 from gristmill.pipeline.synthesis.settings import Server
 from gristmill.pipeline.synthesis.spending import Spending
@@ -30,7 +30,7 @@ from gristmill.pipeline.synthesis.spending import Spending
 _AGAIN = frozenset({408, 409, 425, 429})  # and all of 5xx
 _HOPELESS = frozenset({401, 402, 403, 404, 405})  # every request would get the same
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
-_FIRST_PROBE, _LONGEST_PROBE = 0.05, 1.0
+_FIRST_PROBE, _LONGEST_PROBE = 0.05, 0.5
 _LONGEST_ASKED = 300.0  # seconds that a server may ask to be left alone
 _SYNC_SECONDS = 1.0
 _WAITING = 4  # times `in_flight`: requests that are begun, those in a pause included
@@ -227,7 +227,7 @@ class Asker:
             return None
         message = self._without_key(_message(body))
         if status in _HOPELESS:
-            raise StepFailed(
+            raise RefusedError(
                 f"the server refuses with {status}: {message}",
                 where=self._url,
                 hint=f"check `server.url` and `server.model`, and the key in {self._server.key_env}",
@@ -247,7 +247,7 @@ class Asker:
             pause = _FIRST_PROBE
             while not self._up.is_set() and not self._stopped:
                 if time.monotonic() - self._heard > self._server.patience_seconds:
-                    raise StepFailed(
+                    raise RefusedError(
                         f"the server has answered nothing for {self._server.patience_seconds:,.0f} s:"
                         f" {self._without_key(said)[:_ERROR_CHARACTERS]}",
                         where=self._url,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ import yaml
 from gristmill.errors import RecipeError, StepFailed, UsageError
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.cli import main
+from gristmill.pipeline.look.collect import collect
 from gristmill.pipeline.look.document.life import look_up
+from gristmill.pipeline.look.document.telling import tell
+from gristmill.pipeline.look.document.tracing import trace_token
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
@@ -304,3 +309,103 @@ def test_an_estimate_asks_nobody_and_says_how_many_prompts_there_will_be(
     told = " ".join(capsys.readouterr().out.split())
     assert "generate/books: about 50 prompts to `made-up`" in told
     assert "or 0.01 of money at the very most; its budget holds it to 5,000 tokens" in told
+
+
+def test_the_verb_writes_from_plain_files_and_names_what_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = seeds(tmp_path, 8)
+
+    def call(*more: str) -> int:
+        with pytest.raises(SystemExit) as stopped:
+            main(["synthesize", str(path), "--engine", "inline", "-q", "--out", str(tmp_path / "out"), *more])
+        return int(stopped.value.code or 0)
+
+    assert call("--server", "http://127.0.0.1:9/v1") == 2
+    assert "no model is named" in capsys.readouterr().err
+    with model_server(tmp_path) as server:
+        given = ("--model", "made-up", "--template", "wrap-qa", "--tokens", "1M")
+        assert call(*given, "--server", server.url) == 0
+        assert len(server.paid()) == 8
+    manifest = finished_steps(tmp_path / "out")["generate/synthetic"]
+    assert manifest.stated(GenerateFacts).by_template == {"wrap-qa": 8}
+    assert manifest.ingredients["settings"]["generate"]["budget"]["tokens"] == 1_000_000
+
+
+def test_a_token_is_traced_through_what_was_written_to_the_page(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 40)
+    sections = {
+        "tokenizer": {"vocab_size": 300},
+        "mix": {"proportions": {"books": 1.0}, "heldout_fraction": 0},
+    }
+    with model_server(tmp_path) as server:
+        run(recipe(path, server.url, **sections), tmp_path / "out")
+    traced = trace_token(tmp_path / "out", "train", "00000:40")
+    assert traced.life.seed
+    assert str(traced.life.seed.url).startswith("http://a.example/")
+    assert traced.as_json()["file"] == str(path)
+    told = "\n".join(tell(traced.life))
+    assert "written from" in told
+    assert f"  {traced.life.seed.url}" in told
+
+
+def test_answers_outlive_what_is_cleaned_away(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 10)
+    with model_server(tmp_path) as server:
+        run(recipe(path, server.url), tmp_path / "out")
+        run(recipe(path, server.url, {"checks": {"min_words": 30}}), tmp_path / "out")
+    collect(tmp_path / "out", dry_run=False)
+    run(recipe(path, None), tmp_path / "out")
+    assert len(rows(tmp_path / "out")) == 10
+
+
+def test_a_server_that_is_gone_is_waited_for_and_then_the_step_fails_and_keeps_its_answers(
+    tmp_path: Path,
+) -> None:
+    size = 1000
+    path = seeds(tmp_path, size)
+    with model_server(tmp_path, seconds=0.05, slots=16) as server:
+        told = recipe(path, server.url, {"server": {"patience_seconds": 3.0}})
+
+        def kill_early() -> None:
+            while sum(server.paid().values()) < 50:
+                time.sleep(0.02)
+            server.kill()
+
+        killer = threading.Thread(target=kill_early)
+        killer.start()
+        with pytest.raises(StepFailed, match="has answered nothing for 3 s"):
+            run(told, tmp_path / "out")
+        killer.join()
+        paid = server.paid()
+        assert 0 < len(paid) < size
+    (tmp_path / "again").mkdir()
+    with model_server(tmp_path / "again", slots=64) as server:
+        run(recipe(path, server.url), tmp_path / "out")
+        assert len(server.paid() | paid) == size
+        assert not set(server.paid()) & set(paid)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of the store and its client
+def test_answers_to_an_output_at_a_url_are_kept_there(tmp_path: Path) -> None:
+    """The folder of answers is borrowed from the store, as training borrows; another machine goes on."""
+    from gristmill.location import RemotePath, use_storage
+    from gristmill.remote import Access
+    from gristmill.remote_store import StorageSettings
+    from tests.support import object_store
+
+    for address in object_store.serve("mill"):
+        path = seeds(tmp_path, 20)
+        digests = []
+        for machine, url in (("a", True), ("b", False)):
+            root = "s3://mill/written"
+            options = object_store.options(address)
+            use_storage(root, StorageSettings(Access(options), str(tmp_path / f"cache-{machine}")))
+            with model_server(tmp_path) as server:
+                told = recipe(path, server.url if url else None, {"checks": {"min_words": 20 + (not url)}})
+                result = run_plan(build_plan(make_recipe(told)), RemotePath(root), INLINE, QUIET)
+            digests.append(result.manifests["generate/books"].books)
+        assert digests[0]
+        assert digests[0].items_out == {"kept": 20}
+        assert digests[0] == digests[1]

@@ -33,6 +33,10 @@ from gristmill.pipeline.sources.formats.arc import ARC
 from gristmill.pipeline.sources.formats.warc import WARC
 from gristmill.pipeline.sources.httpmessage import charset_of, dechunk, parse_headers, parse_response
 from gristmill.pipeline.sources.record import Origin, Record
+from gristmill.pipeline.synthesis.answers import Answer
+from gristmill.pipeline.synthesis.checks import judge
+from gristmill.pipeline.synthesis.prompts import passages
+from gristmill.pipeline.synthesis.settings import Checks
 from tests.support.archives import failures, read_all, records
 
 _gate = make_gates(ExtractSettings(block_domains=["a.example"]))
@@ -52,6 +56,10 @@ def arc(rest: bytes) -> object:
 
 def page(body: bytes) -> object:
     return decode_utf8(b"\xe9" + body, None)
+
+
+def judged(text: str, passage: str = "") -> object:
+    return judge(Checks(), Answer(text, "length", 1, 1), "Write of it.", passage)
 
 
 BY = b"https://creativecommons.org/licenses/by/4.0/ "
@@ -82,6 +90,12 @@ READERS: dict[str, tuple[Callable[[int], object], int]] = {
     "groups of robots.txt": (lambda n: rules_for(parse(b"user-agent: *\ndisallow: /a\n" * n), "a"), 3_000),
     "stars of a pattern": (lambda n: Rules([(False, "/" + "*a" * n + "b")]).allows("/" + "a" * n), 10_000),
     "escapes of a path": (lambda n: normal_path("%41%zz" * n), 20_000),
+    "reasoning of an answer without end": (lambda n: judged("<think>" + "a <think> " * n), 10_000),
+    "a preface without a colon": (lambda n: judged("Here is " * n), 10_000),
+    "an answer of sentence ends": (lambda n: judged("a." + ".) ." * n), 10_000),
+    "an answer of sorries": (lambda n: judged("I'm not able to a a " * n), 10_000),
+    "an answer that repeats its seed": (lambda n: judged("a b " * n, "a b " * n), 10_000),
+    "passages of a text without blanks": (lambda n: list(passages("x" * n, 1000, n)), 200_000),
     "blank lines of carriage returns": (lambda n: WARC.find_restart(b"\n\r\r\r" * n, 0), 50_000),
 }  # fmt: skip
 
