@@ -64,12 +64,15 @@ def served(model: Path, folder: Path) -> Iterator[str]:
 @pytest.mark.skipif(bool(NEEDS), reason=f"`transformers serve` lacks {', '.join(NEEDS)}")
 def test_the_quickstart_s_own_model_writes_a_source(tmp_path: Path) -> None:
     demo = tmp_path / "demo"
-    gristmill("demo", "--out", demo, "--engine", "inline", "--set", "train.steps=30", "--quiet")
+    gristmill("demo", "--out", demo, "--engine", "inline", "--quiet")
     gristmill("export-hf", demo / "run", tmp_path / "model")
     own = {
         "server": {"model": str(tmp_path / "model"), "api": "completions", "in_flight": 4},
+        # So small a model goes on in blank lines unless it is given a beginning that it knows.
+        "templates": ["continued"],
+        "prompts": {"continued": "{text}\n\nThe function returns"},
         "sampling": {"max_tokens": 48},
-        "passage_characters": 200,
+        "passage_characters": 100,
         "checks": {"truncated": "keep", "min_words": 1},
     }
     with served(tmp_path / "model", tmp_path) as url:
@@ -79,7 +82,7 @@ def test_the_quickstart_s_own_model_writes_a_source(tmp_path: Path) -> None:
     assert manifest.books
     assert facts.requests == manifest.books.items_in == NUM
     assert NUM < facts.tokens_out <= NUM * 48
-    assert facts.tokens_in > NUM * 50
+    assert facts.tokens_in > NUM * 20
     assert manifest.books.items_out["kept"] > 0
     made = rows(tmp_path / "out")[0]
     life = look_up(tmp_path / "out", made["id"].hex())
