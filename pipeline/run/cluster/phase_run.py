@@ -51,6 +51,7 @@ class PhaseRun:
         self.later: list[Pending] = []  # to be tried again after a pause
         self.confirming: Confirming[tuple[Pending, Flight]] = Confirming(self.settings.record_seconds)
         self.ended: set[str] = set()
+        self.doubled: set[str] = set()  # tasks that two calls were made for
         self.failures: list[TaskFailure] = []
         self._heard = self._told = time.monotonic()
         self._has_said_that_it_waits = False
@@ -92,6 +93,7 @@ class PhaseRun:
                 f"  {self.phase.name} {flight.pending[0].task.key} takes {seconds:.0f} s on {name}, others"
                 f" {usual:.1f} s: another node begins it, too"
             )
+            self.doubled.add(flight.pending[0].task.key)
             self.caller.call(flight.pending, avoid=flight.node_id, is_second=True)
 
     def _ready(self) -> list[Any]:
@@ -233,6 +235,8 @@ class PhaseRun:
             return
         self.ended.add(pending.task.key)
         self.watch.ended(record)
+        if pending.task.key not in self.doubled:
+            return  # nearly always: to look through thousands of calls for each task would hold up all
         for call in [call for call, flight in self.flights.items() if flight.works_on(pending)]:
             if len(self.flights[call].pending) == 1:  # the other of two that were begun
                 self._cancel([call])
