@@ -38,8 +38,8 @@ def sample_place(out: Path, engine: EngineSettings, say: Callable[[str], None]) 
     address = engine.address or os.environ.get("RAY_ADDRESS")
     if engine.kind == "inline" or not address:
         num_cpus = 1 if engine.kind == "inline" else engine.workers or os.cpu_count() or 1
-        with tempfile.TemporaryDirectory(prefix="gristmill-estimate-") as folder:
-            yield Place(Path(folder), num_cpus, num_cpus, psutil.virtual_memory().total)
+        with tempfile.TemporaryDirectory(prefix="gristmill-estimate-") as name:
+            yield Place(Path(name), num_cpus, num_cpus, psutil.virtual_memory().total)
         return
     cluster = start_ray(engine, say=say)
     folder = out.absolute() / f"{STEM}{secrets.token_hex(6)}"

@@ -94,8 +94,8 @@ def _verify_run(out: Path, manifests: Mapping[str, Manifest]) -> Iterator[Findin
     run = read_run(out)
     missing = [name for name in run.get("plan", ()) if name not in manifests]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        yield Finding(str(out), f"is not complete: the step `{missing[0]}`{more} is not finished")
+        more = f", nor are {len(missing) - 1} more" if len(missing) > 1 else ""
+        yield Finding(str(out), f"is not complete: the step `{missing[0]}` is not finished{more}")
     for entry in run["steps"]:
         manifest = manifests[entry["name"]]
         if (entry["name"], entry["identity"]) != (manifest.step, manifest.identity):
