@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.dedup.settings import ExactSettings, FuzzySettings, SemanticSettings
 from gristmill.errors import GristmillError
 
 _SHOWN = 5
 
 
 def check_losses(
-    settings: ExactSettings | FuzzySettings,
+    settings: ExactSettings | FuzzySettings | SemanticSettings,
     what: str,
     entered: Mapping[str, int],
     removed: Mapping[str, int],

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.dedup.settings import ExactSettings, FuzzySettings, SemanticSettings
 from gristmill.errors import UsageError
 from gristmill.hashing import digest16, id_halves
 
@@ -16,7 +16,9 @@ _LAST = (1 << 48) - 1
 Numbers = npt.NDArray[np.uint64]
 
 
-def member_columns(settings: ExactSettings | FuzzySettings, table: pa.Table) -> dict[str, Numbers]:
+def member_columns(
+    settings: ExactSettings | FuzzySettings | SemanticSettings, table: pa.Table
+) -> dict[str, Numbers]:
     """Describe documents for a shuffle: their place in the survivor order (smallest first) and what clusters
     count.
 
@@ -43,7 +45,7 @@ def scope_hashes(scope: str, table: pa.Table) -> Numbers:
     return np.zeros(len(table), np.uint64) if scope == "all" else name_hashes(table, scope)
 
 
-def columns_needed(settings: ExactSettings | FuzzySettings) -> list[str]:
+def columns_needed(settings: ExactSettings | FuzzySettings | SemanticSettings) -> list[str]:
     """Name the document columns that `member_columns` and the keys read."""
     extra = [
         settings.scope if settings.scope != "all" else None,
@@ -91,7 +93,7 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
     return table[name]
 
 
-def _rank(settings: ExactSettings | FuzzySettings, table: pa.Table) -> Numbers:
+def _rank(settings: ExactSettings | FuzzySettings | SemanticSettings, table: pa.Table) -> Numbers:
     policy, _, column = settings.survivor.partition(":")
     if policy == "longest":
         length = pc.fill_null(pc.binary_length(table["text"]), 0).to_numpy().astype(np.int64)

@@ -170,7 +170,7 @@ def key_slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Ite
             yield low, high
             return
         # The least end with more than `most` before it: up to it, or that one key alone.
-        first = min(int(run.key[at]) for run, at in zip(runs, starts, strict=True) if at < len(run))
+        first = least_key(runs, low, high)
         below, above = first, high
         while above - below > 1:
             middle = (below + above) // 2
@@ -178,6 +178,12 @@ def key_slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Ite
         end = max(below, first + 1)
         yield low, end
         low = end
+
+
+def least_key(runs: Sequence[SortedRun], low: int, high: int) -> int:
+    """The least key in [low, high), which is all that is looked at; `high` where there is none."""
+    spans = ((run, run.span(low, high)) for run in runs)
+    return min((int(run.key[span.start]) for run, span in spans if span.start < span.stop), default=high)
 
 
 def concat(arrays: Sequence[npt.NDArray]) -> npt.NDArray:

@@ -217,6 +217,43 @@ class FuzzySettings(_Documents):
         return self.bands * self.rows
 
 
+class SemanticSettings(_Documents):
+    """Semantic near duplicates (SemDeDup, Abbas et al. 2023): documents of one cluster whose vectors are
+    alike. Vectors are learned from the corpus."""
+
+    survivor: Annotated[str, StringConstraints(pattern=r"^(distant|longest|newest|oldest|id|best:.+)$")] = (
+        Field(
+            "distant",
+            description=(
+                "who stays: distant (lowest cosine with its cluster's centroid, SemDeDup's), longest, newest,"
+                " oldest, best:COLUMN (such as quality_score, after `classify`), id"
+            ),
+        )
+    )
+    threshold: float = Field(0.8, gt=0, le=1, description="least cosine of a duplicate with one that stays")
+    context_share: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="share of the cosine by what words stand beside; the rest goes by the words themselves",
+    )
+    sample_documents: int = Field(
+        20_000, ge=1, description="documents, by hash, that vectors and clusters are learned from"
+    )
+    sample_words: int = Field(1000, ge=10, description="words of each of them")
+    cluster_documents: int = Field(
+        8_000, ge=1, description="documents of a cluster on the average; the number of clusters follows"
+    )
+    max_cluster_documents: int = Field(
+        40_000,
+        ge=2,
+        description="a larger cluster is compared in parts, by cosine with its centroid; counted",
+    )
+    memory_bytes: int = Field(
+        2_000_000_000, ge=1 << 26, description="what no task holds of vectors, or of words to learn from"
+    )
+
+
 class _Pieces(_Settings):
     """What line, paragraph and span deduplication share: all but one occurrence of a piece is cut out, over
     all documents."""
@@ -418,6 +455,9 @@ class DedupSettings(_Settings):
     )
     exact: ExactSettings | None = Field(None, description="whole documents by normalised text")
     fuzzy: FuzzySettings | None = Field(None, description="near duplicates by MinHash, verified")
+    semantic: SemanticSettings | None = Field(
+        None, description="near duplicates by vectors of their words; off by default"
+    )
     lines: LineSettings | None = Field(None, description="lines, as C4's code does")
     paragraphs: ParagraphSettings | None = Field(None, description="paragraphs, as CCNet does")
     spans: SpanSettings | None = Field(None, description="spans of three sentences, as C4's paper says")

@@ -66,7 +66,17 @@ def _recipes(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     blocks = {"extract": {"extractor": "blocks"}}
     dedup: dict[str, Any] = {
         name: {}
-        for name in ("url", "exact", "fuzzy", "lines", "paragraphs", "spans", "substring", "passages")
+        for name in (
+            "url",
+            "exact",
+            "fuzzy",
+            "semantic",
+            "lines",
+            "paragraphs",
+            "spans",
+            "substring",
+            "passages",
+        )
     }
     yield "dedup", {**blocks, "dedup": dedup}
     yield "tokens", {**blocks, "tokenizer": {"vocab_size": 320}, "mix": {"heldout_fraction": 0.1}}

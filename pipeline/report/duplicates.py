@@ -11,14 +11,14 @@ from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.report import drawing
 from gristmill.pipeline.report.histograms import histogram, without_empty_ends
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, details, figure, join, note, table, tag
-from gristmill.pipeline.stages.dedup import FUZZY, FuzzyFacts
+from gristmill.pipeline.stages.dedup import EXACT, FUZZY, SEMANTIC, FuzzyFacts
 
 _SHOWN_MEMBERS = 4
 _COMPARED_WORDS = 400
 
 
 def duplicates_section(view: RunView) -> PageSection | None:
-    steps = [step for step in view.of_stage("dedup-exact", "dedup-fuzzy") if step.totals.has_books]
+    steps = [step for step in view.of_stage(EXACT.name, FUZZY.name, SEMANTIC.name) if step.totals.has_books]
     if not steps:
         return None
     return PageSection(
@@ -37,7 +37,7 @@ def _step(step: StepView) -> Html:
     ]
     if step.manifest:
         facts.append(f"{count(stated.clusters)} clusters")
-    if step.manifest and step.stage == FUZZY.name:
+    if step.manifest and step.stage in (FUZZY.name, SEMANTIC.name):
         facts.append(f"{count(stated.compared)} pairs compared")
     body: list[Html] = [tag("h3", step.name), tag("p", "; ".join(facts) + ".")]
     body += [note(said) for said in stated.warnings or ()]
@@ -60,7 +60,7 @@ def _step(step: StepView) -> Html:
     if pairs := _pairs(step):
         body.append(pairs)
     # Exact copies look alike; it is near ones whose differences tell whether the threshold is right.
-    shown = 1 if step.stage == "dedup-fuzzy" else 0
+    shown = 0 if step.stage == EXACT.name else 1
     first, rest = step.totals.clusters[:shown], step.totals.clusters[shown:]
     body += [_cluster(cluster, open_=True) for cluster in first]
     if rest:

@@ -18,6 +18,7 @@ from gristmill.dedup.settings import (
     ParagraphSettings,
     PassageSettings,
     PieceSettings,
+    SemanticSettings,
     SpanSettings,
     SubstringSettings,
 )
@@ -36,6 +37,11 @@ class ExactSlice(Slice):
 
 class FuzzySlice(Slice):
     fuzzy: FuzzySettings
+    keep_removed: KeepRemoved
+
+
+class SemanticSlice(Slice):
+    semantic: SemanticSettings
     keep_removed: KeepRemoved
 
 
@@ -84,6 +90,19 @@ class FuzzyFacts(StepFacts):
     old: dict[str, Any] | None = None
     index: dict[str, Any] | None = None
     against: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticFacts(StepFacts):
+    """Documents that the model is learned from and its clusters; pairs compared, and documents of clusters
+    too large to be compared in one piece."""
+
+    clusters: int = 0
+    removed: int = 0
+    compared: int = 0
+    uncompared: int = 0
+    learned_from: int = 0
+    centroids: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +183,18 @@ FUZZY = StageKind(
     report=_REPORT,
     carries={"cluster_id": "binary", "cluster_size": "int64"},
 )
+SEMANTIC = StageKind(
+    "dedup-semantic",
+    SemanticSlice,
+    f"{_PHASES}.dedup.semantic:semantic_stage",
+    version=1,
+    facts=SemanticFacts,
+    libraries=(*KERNELS, *DEDUP),
+    label="semantic dedup",
+    books="texts",
+    report=_REPORT,
+    carries={"cluster_id": "binary", "cluster_size": "int64"},
+)
 PIECES = StageKind(
     "dedup-pieces",
     PiecesSlice,
@@ -223,6 +254,7 @@ DECONTAMINATE = StageKind(
 _KINDS: dict[type[BaseModel], tuple[StageKind, str]] = {
     ExactSettings: (EXACT, "exact"),
     FuzzySettings: (FUZZY, "fuzzy"),
+    SemanticSettings: (SEMANTIC, "semantic"),
     LineSettings: (PIECES, "pieces"),
     ParagraphSettings: (PIECES, "pieces"),
     SpanSettings: (PIECES, "pieces"),
@@ -280,7 +312,7 @@ SECTIONS = (
         DedupSettings,
         plan,
         order=30,
-        kinds=(EXACT, FUZZY, PIECES, CONTAINED, SUBSTRING, PASSAGES, DECONTAMINATE),
+        kinds=(EXACT, FUZZY, SEMANTIC, PIECES, CONTAINED, SUBSTRING, PASSAGES, DECONTAMINATE),
         default=DedupSettings(),
         listed=True,
     ),

@@ -30,7 +30,8 @@ def dedup(
         str | None,
         typer.Option(
             help=(
-                "Of url, exact, fuzzy, lines, paragraphs, spans, substring, passages; run in this order."
+                "Of url, exact, fuzzy, semantic, lines, paragraphs, spans, substring, passages; run in this"
+                " order."
                 " exact,fuzzy when unset."
             ),
             show_default=False,
@@ -111,6 +112,7 @@ def _sections(
         "url": documents,
         "exact": documents,
         "fuzzy": fuzzy,
+        "semantic": documents,
         **{name: _given(scope=scope) for name in ("lines", "paragraphs", "spans")},
         "substring": {},
         "passages": _given(scope=scope),

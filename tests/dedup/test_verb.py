@@ -52,7 +52,7 @@ def test_every_stage_can_be_asked_for_by_name(tmp_path: Path, app: typer.Typer) 
     quiz = write(tmp_path / "quiz.jsonl", [" ".join(page(5, 20))])
     stages = [
         "--stages",
-        "url,exact,fuzzy,lines,paragraphs,spans,substring,passages",
+        "url,exact,fuzzy,semantic,lines,paragraphs,spans,substring,passages",
         "--decontaminate",
         quiz,
     ]
@@ -63,7 +63,7 @@ def test_every_stage_can_be_asked_for_by_name(tmp_path: Path, app: typer.Typer) 
     assert done.exit_code == 0, done.output
     names = [row["step"].removeprefix("dedup-") for row in json.loads(done.stdout)["steps"]][1:]
     cuts = ["lines", "paragraphs", "spans", "substring", "passages"]
-    assert names == ["url", "exact", "fuzzy", *cuts, "decontaminate"]
+    assert names == ["url", "exact", "fuzzy", "semantic", *cuts, "decontaminate"]
 
 
 def test_an_unknown_stage_and_an_index_without_fuzzy_are_refused(tmp_path: Path, app: typer.Typer) -> None:

@@ -15,9 +15,10 @@ from gristmill.dedup import cluster, decontaminate, fuzzy, grams
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.runs import key_range, num_parts
 from gristmill.dedup.settings import DecontaminateSettings, FuzzySettings
+from gristmill.dedup.shards import num_rows
 from gristmill.document import DOCUMENT, document_id
-from gristmill.pipeline.phases.dedup import contained, exact, passages, pieces, substring
-from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges
+from gristmill.pipeline.phases.dedup import contained, exact, passages, pieces, semantic, substring
+from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges, OverShards
 
 
 def documents(texts: Sequence[str | None], **columns: Any) -> pa.Table:
@@ -82,7 +83,9 @@ def run_frame(
         counts, written = [], []
         for place, call in enumerate(calls):
             out = scratch / f"{number}-{place}.run"
-            counts.append(each.work(settings, *call, out))
+            tells = isinstance(each, OverShards) and each.tells_documents
+            told = {"num_documents": sum(num_rows(path) for path, _row in shards)} if tells else {}
+            counts.append(each.work(settings, *call, out, **told))
             several = counts[-1].get("files")
             written += [out] if several is None else [out.with_suffix(f".{i}") for i in range(several)]
         runs = written
@@ -94,6 +97,7 @@ run_exact = functools.partial(run_frame, exact.FRAME)
 run_pieces = functools.partial(run_frame, pieces.FRAME)
 run_contained = functools.partial(run_frame, contained.FRAME)
 run_substring = functools.partial(run_frame, substring.FRAME)
+run_semantic = functools.partial(run_frame, semantic.FRAME)
 run_passages = functools.partial(run_frame, passages.FRAME)
 
 
@@ -142,6 +146,13 @@ def balanced(found: Outcome, table: pa.Table) -> None:
     assert sorted(found.kept["id"].to_pylist() + found.removed["id"].to_pylist()) == sorted(
         table["id"].to_pylist()
     )
+
+
+def balanced_rows(found: Outcome, table: pa.Table) -> None:
+    """Every document is kept or removed, and has a row of decisions."""
+    ids = sorted(table["id"].to_pylist())
+    assert sorted(found.kept["id"].to_pylist() + found.removed["id"].to_pylist()) == ids
+    assert sorted(found.decisions["id"].to_pylist()) == ids
 
 
 def _outcome(applied: list[Applied], counts: list[dict[str, Any]]) -> Outcome:

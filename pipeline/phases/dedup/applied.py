@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from gristmill.dedup.alarm import check_losses
 from gristmill.dedup.decisions import Applied
-from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.dedup.settings import ExactSettings, FuzzySettings, SemanticSettings
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.dedup.samples import (
@@ -82,7 +82,7 @@ def both(applied: Applied) -> pa.Table:
 
 
 def check_alarm(
-    settings: ExactSettings | FuzzySettings,
+    settings: ExactSettings | FuzzySettings | SemanticSettings,
     shards: Sequence[DocumentFile],
     applied: Sequence[TaskRecord],
     decided: Sequence[TaskRecord],

@@ -49,13 +49,15 @@ from gristmill.pipeline.run.stage import resolve
 @dataclass(frozen=True, slots=True)
 class OverShards:
     """A pass of one task a shard: `facts` are what its record states of the counts, `rows` names the count of
-    records written, and `kind` its files, where they are not called as the phase."""
+    records written, and `kind` its files, where they are not called as the phase. `tells_documents`: its work
+    is also told how many documents all shards have."""
 
     name: str
     work: Callable[..., dict[str, Any]]
     facts: tuple[type[Facts], ...]
     rows: str
     kind: str = ""
+    tells_documents: bool = False
 
     def phase(
         self, task: dict[str, Any], shards: Sequence[DocumentFile], _settings: Any, _rows: int
@@ -66,7 +68,8 @@ class OverShards:
 @dataclass(frozen=True, slots=True)
 class OverRanges:
     """A pass of one task for each range of keys, of `part_records` records on the average: a number, or a
-    function of the settings."""
+    function of the settings. `doubling`: of ranges there is a power of two, for keys whose first bits belong
+    together."""
 
     name: str
     work: Callable[..., dict[str, Any]]
@@ -74,10 +77,14 @@ class OverRanges:
     part_records: int | Callable[[Any], int]
     rows: str
     kind: str = ""
+    doubling: bool = False
 
     def phase(self, task: dict[str, Any], _shards: Sequence[DocumentFile], settings: Any, rows: int) -> Phase:
         most = self.part_records if isinstance(self.part_records, int) else self.part_records(settings)
-        return over_parts(self.name, run_range, num_parts(rows, most), **task)
+        parts = num_parts(rows, most)
+        return over_parts(
+            self.name, run_range, 1 << (parts - 1).bit_length() if self.doubling else parts, **task
+        )
 
 
 Pass = OverShards | OverRanges
@@ -110,11 +117,13 @@ class Frame:
         shards = shards_of(job)
         done: list[list[TaskRecord]] = []
         runs: list[ByRange] = []
-        rows = 0
+        rows = documents = sum(entry.rows for _path, entry in job.files("documents"))
         for number, each in enumerate(self.passes):
             over_ranges = isinstance(each, OverRanges)
             task: dict[str, Any] = {"frame": self.name, "number": number}
             task["runs"] = runs if over_ranges else [run.path for run in runs]
+            if isinstance(each, OverShards) and each.tells_documents:
+                task["documents"] = documents
             records = yield each.phase(task, shards, settings, rows)
             done.append(records)
             kind = each.kind or each.name
@@ -126,11 +135,19 @@ class Frame:
         return Done(shards, tuple(done), applied, passed_on(job, *done))
 
 
-def run_shard(task: Attempt[Any], shard: DocumentFile, frame: str, number: int, runs: list[str]) -> None:
+def run_shard(
+    task: Attempt[Any],
+    shard: DocumentFile,
+    frame: str,
+    number: int,
+    runs: list[str],
+    documents: int | None = None,
+) -> None:
     """One shard of a pass."""
     whole: Frame = resolve(frame)
     before = [[Path(run) for run in runs]] if number else []
-    _run(task, whole, number, Path(shard.path), shard.first_row, *before)
+    told = {} if documents is None else {"num_documents": documents}
+    _run(task, whole, number, Path(shard.path), shard.first_row, *before, **told)
 
 
 def run_range(
@@ -141,11 +158,11 @@ def run_range(
     _run(task, resolve(frame), number, runs_here(task, runs, low, high), low, high)
 
 
-def _run(task: Attempt[Any], frame: Frame, number: int, *arguments: Any) -> None:
+def _run(task: Attempt[Any], frame: Frame, number: int, *arguments: Any, **told: int) -> None:
     each = frame.passes[number]
     kind = each.kind or each.name
     out = task.scratch / f"{kind}.run"
-    counts = each.work(getattr(task.settings, frame.field), *arguments, out)
+    counts = each.work(getattr(task.settings, frame.field), *arguments, out, **told)
     task.record.state(*(facts.of(counts) for facts in each.facts))
     if "files" not in counts:
         task.publish(out, kind, counts[each.rows])

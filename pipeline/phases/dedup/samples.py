@@ -211,6 +211,6 @@ def _member(decision: dict[str, Any], documents: pa.Table, row: int) -> dict[str
         "id": decision["id"].hex(),
         "url": documents["url"][row].as_py(),
         "removed": decision["survivor_id"] != decision["id"],
-        "jaccard": decision["jaccard"],
+        "jaccard": decision["jaccard"] if "jaccard" in decision else decision["cosine"],
         "text": None if text is None else text[:SNIPPET_CHARACTERS],
     }
