@@ -32,7 +32,7 @@ def write(
     bounds = bounds or Bounds.of(len(page))
     found = regions.find(page, tokenized, choice, mode, is_markdown, bounds)
     kept = choice.kept
-    has_formulas = L.FORMULA in tokenized.inserts[:, L.KIND]
+    has_formulas = len(tokenized.inserts) > 0 and L.FORMULA in tokenized.inserts[:, L.KIND]
     if has_formulas:
         _keep_formulas(tokenized, kept)
     if not (is_markdown or has_formulas or found):

@@ -23,13 +23,13 @@ from gristmill.pipeline.extract.blocks.data_tables import Table
 from gristmill.pipeline.extract.blocks.fragment import Bounds, parse
 from gristmill.pipeline.extract.blocks.inline import write
 from gristmill.pipeline.extract.blocks.listings import Listing
+from gristmill.pipeline.extract.blocks.stretches import stretches
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
 
 _PRE, _TABLE = T.ID["pre"], T.ID["table"]
 _MOSTLY = 0.5  # share of a stretch's words kept from which the rest is kept too
 _NEAR = 3  # blocks before and after, of which one must be kept for a stretch to stand between kept ones
 _FAR = 12  # blocks before the first and after the last kept one, within which code is kept
-_MOST_OF_PAGE = 0.9
 _MIN_ROWS = 4  # with its head, of a table that no kept block stands beside
 _BESIDE = T.NAV | T.FOOTER | T.ASIDE | T.FORM | T.HIDDEN | T.DIALOG
 _MAX_READ = 3  # times the page's bytes that may be read as fragments
@@ -117,44 +117,15 @@ def find(
     return found
 
 
-def _spans(page: bytes, tokenized: Tokenized, is_markdown: bool) -> list[tuple[int, int, int, int, int]]:
+def _spans(page: bytes, tokenized: Tokenized, is_markdown: bool) -> list[list[int]]:
     """List (begin, end, element, first block, block after the last) of what may be code or a table by its
-    name, outer ones first; an element that is hardly smaller than the page and never closed is none."""
-    elements = tokenized.elements
-    wanted = elements[:, L.CONTEXT] & T.CODE
-    if is_markdown:
-        wanted = wanted | (elements[:, L.TAG] == _TABLE)
-    numbers = np.flatnonzero(wanted)
-    spans = [
-        (opened, closed, number)
-        for (opened, closed), number in zip(tokenized.places[numbers].tolist(), numbers.tolist(), strict=True)
-        if closed < len(page) or closed - opened < _MOST_OF_PAGE * len(page)
-    ]
-    if len(tokenized.inserts):
-        spans += _code_phrases(tokenized)
-    if not spans:
-        return []
-    spans.sort(key=lambda span: (span[0], -span[1]))
-    places = np.array(spans, dtype=np.int32)[:, :2]
-    blocks_of = np.searchsorted(tokenized.blocks[:, L.SOURCE_START], places).tolist()
-    return [(*span, first, end) for span, (first, end) in zip(spans, blocks_of, strict=True) if first < end]
-
-
-def _code_phrases(tokenized: Tokenized) -> list[tuple[int, int, int]]:
-    """List (begin, end, 0) of `code` elements that fill whole blocks and hold line breaks."""
-    inserts, blocks = tokenized.inserts, tokenized.blocks
-    phrases = inserts[(inserts[:, L.KIND] == L.CODE_BEGIN) | (inserts[:, L.KIND] == L.CODE_END)]
-    owners = (np.searchsorted(blocks[:, L.START], phrases[:, L.TEXT_AT], side="right") - 1).tolist()
-    spans, opened = [], -1
-    for (kind, start, end, at), owner in zip(phrases.tolist(), owners, strict=True):
-        if kind == L.CODE_BEGIN and opened < 0:
-            opened, began, first = start, at, owner
-        elif kind == L.CODE_END and opened >= 0:
-            breaks = 0 <= first < owner or (first == owner and blocks[first, L.BREAKS] > 0)
-            if breaks and began == blocks[first, L.START] and at + 1 >= blocks[owner, L.END]:
-                spans.append((opened, end, 0))
-            opened = -1
-    return spans
+    name, outer ones first."""
+    found: list[list[int]] = stretches(
+        tokenized.elements, tokenized.places, tokenized.blocks, tokenized.inserts, len(page), is_markdown
+    ).tolist()
+    if found and not found[-1][2]:  # phrases come after the elements
+        found.sort(key=lambda span: (span[0], -span[1]))
+    return found
 
 
 def _is_kept(blocks: npt.NDArray[np.int32], choice: Choice, first: int, end: int) -> bool:
