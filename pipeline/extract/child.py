@@ -93,7 +93,9 @@ class Child:
         self._options = {
             "extractor": settings.extractor,
             "favor": settings.favor,
-            "form": Form(settings.format, settings.links, settings.emphasis, settings.images),
+            "form": Form(
+                settings.format, settings.links, settings.emphasis, settings.images, settings.comments
+            ),
             "html_languages": settings.html_languages,
             "language": settings.language,
             "pdf": settings.pdf,

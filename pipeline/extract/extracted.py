@@ -8,12 +8,14 @@ from typing import Literal, NamedTuple
 
 
 class Form(NamedTuple):
-    """How a text is written: `text` or `markdown`, and of Markdown what is kept of phrases."""
+    """How a text is written: `text` or `markdown`, of Markdown what is kept of phrases, and whether readers'
+    comments under an article are."""
 
     format: Literal["text", "markdown"] = "text"
     links: bool = False
     emphasis: bool = False
     images: bool = False
+    comments: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def _trafilatura(favor: str, metadata: bool, form: Form) -> Extractor:
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     logging.getLogger("htmldate").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {f"favor_{favor}": True} if favor != "balanced" else {}
+    options["include_comments"] = form.comments
     written = {
         "output_format": "markdown",
         "include_formatting": True,

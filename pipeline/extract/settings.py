@@ -31,6 +31,13 @@ class ExtractSettings(BaseModel):
     images: bool = Field(
         default=False, description="In Markdown, keep images' alternative texts (`blocks`, trafilatura)."
     )
+    comments: bool = Field(
+        default=True,
+        description=(
+            "Keep readers' comments under an article; without them threads still keep their posts (`blocks`,"
+            " trafilatura)."
+        ),
+    )
     statuses: list[int] = Field(
         default=[200], description="HTTP status codes kept; records without HTTP pass."
     )

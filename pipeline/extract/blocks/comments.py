@@ -1,7 +1,7 @@
-"""Readers' comments under an article: where they stand, and whether a page is an article at all.
+"""Readers' comments under an article: where they stand, and whether a page is a thread, whose posts they are.
 
-A block is a comment when an element around it goes by a name of comments. Where the rest of the page keeps
-hardly any prose, the comments are what the page is for, as in a forum: then they are none.
+A block is a comment when an element around it goes by a name of comments. A page with two elements that go by
+names of forums and questions is a thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.surroundings import PROSE_LINKS, PROSE_WORDS
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
 
 # Classes and ids, and the words these are made of, by which comments go.
@@ -24,29 +23,38 @@ _NAMES = (
     "commentbody", "commenttext", "commentblock", "commentbox", "commentcontent", "commentswrapper",
     "postcomments", "articlecomments", "blogcomments", "feedbackcomments",
 )  # fmt: skip
-_TOKENS = np.array(sorted({T.token(name) for name in _NAMES}), dtype=np.int32)
+_TOKENS = np.array(sorted({T.token_hash(name) for name in _NAMES}), dtype=np.int32)
+# Names that threads go by: of 133 pages of forums none with comments in it has fewer than two of these.
+_THREADS = (
+    "forum", "forums", "thread", "threads", "topic", "topiclist", "phpbb", "vbulletin", "xenforo",
+    "viewtopic", "showthread", "showforum", "forumpost", "postbody", "postlist", "postrow", "postcontainer",
+    "posts", "bbs", "discussion", "question", "questions", "answer", "answers", "message", "messages",
+    "messagetext", "messagecontent", "subreddit", "usertext", "athing", "hnmore", "hnuser", "itemlist",
+)  # fmt: skip
+_THREAD_TOKENS = np.array(sorted({T.token_hash(name) for name in _THREADS}), dtype=np.int32)
 _WHOLE = np.array([T.ID[name] for name in ("html", "body", "main", "article")])
-_FEW_WORDS = 60  # of prose kept beside the comments; with fewer the page is a thread
-_FEW_SHARE = 0.1  # of all words kept, likewise
+_MIN_NAMED = 2  # elements of a thread
+MIN_WORDS = 12  # of an article without its comments; with fewer they are what the page is for
 
 
-def find(tokenized: Tokenized, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def find(tokenized: Tokenized) -> npt.NDArray[np.bool_]:
     """Tell which blocks are comments under an article; none where the page is a thread."""
     blocks, elements = tokenized.blocks, tokenized.elements
-    named = np.concatenate([[0], np.cumsum(np.isin(tokenized.tokens, _TOKENS))])
-    inside = named[elements[:, L.TOKENS_END]] > named[elements[:, L.TOKENS_START]]
-    inside[np.isin(elements[:, L.TAG], _WHOLE)] = False
-    none = np.zeros(len(blocks), dtype=bool)
+    inside = _named(tokenized, _TOKENS)
     inside[0] = False
-    if not inside.any():
-        return none
+    inside[np.isin(elements[:, L.TAG], _WHOLE)] = False
+    if not inside.any() or _named(tokenized, _THREAD_TOKENS).sum() >= _MIN_NAMED:
+        return np.zeros(len(blocks), dtype=bool)
     for element, parent in enumerate(elements[:, L.PARENT].tolist()):
         if inside[parent]:
             inside[element] = True
-    found = inside[blocks[:, L.ELEMENT]]
-    words = blocks[:, L.WORDS]
-    is_prose = (words >= PROSE_WORDS) & (blocks[:, L.LINK_WORDS] <= PROSE_LINKS * words)
-    beside = int(words[kept & ~found & is_prose].sum())
-    if beside < max(_FEW_WORDS, _FEW_SHARE * int(words[kept].sum())):
-        return none
+    found: npt.NDArray[np.bool_] = inside[blocks[:, L.ELEMENT]]
+    return found
+
+
+def _named(tokenized: Tokenized, names: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Tell which elements go by one of these names."""
+    elements = tokenized.elements
+    before = np.concatenate([[0], np.cumsum(np.isin(tokenized.tokens, names))])
+    found: npt.NDArray[np.bool_] = before[elements[:, L.TOKENS_END]] > before[elements[:, L.TOKENS_START]]
     return found

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.pipeline.extract.blocks import elsewhere
+from gristmill.pipeline.extract.blocks import comments, elsewhere
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.classifier import SHIPPED, BlockModel, load_model
@@ -44,7 +44,7 @@ def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings 
     page = np.frombuffer(data, dtype=np.uint8)
     mode = settings.mode()
     tokenized = tokenize(page, mode)
-    choice = choose_blocks(page, tokenized, model, settings.recall_weight)
+    choice = choose_blocks(page, tokenized, model, settings.recall_weight, settings.comments)
     bounds = Bounds.of(len(data))
     main = write(data, tokenized, choice, mode, settings.format == "markdown", bounds)
     taken_from, is_short = "page", False
@@ -82,12 +82,22 @@ def _prose_words(tokenized: Tokenized) -> int:
 
 
 def choose_blocks(
-    page: npt.NDArray[np.uint8], tokenized: Tokenized, model: BlockModel, recall_weight: float = 1.0
+    page: npt.NDArray[np.uint8],
+    tokenized: Tokenized,
+    model: BlockModel,
+    recall_weight: float = 1.0,
+    with_comments: bool = True,
 ) -> Choice:
-    """Choose the blocks of a tokenized page that are main text."""
+    """Choose the blocks of a tokenized page that are main text, readers' comments under it or not."""
     blocks = tokenized.blocks
     x = measure(
         page, blocks, tokenized.elements, tokenized.tokens, tokenized.words, tokenized.marks, *model.tables
     )
     probabilities, repeated = model.probabilities(x, len(blocks)), x[IS_COPY, : len(blocks)]
-    return Choice(choose(probabilities, blocks, repeated, float(recall_weight)), probabilities, repeated)
+    kept = choose(probabilities, blocks, repeated, float(recall_weight))
+    if not with_comments and (found := comments.find(tokenized)).any():
+        others = np.where(found, np.float32(0), probabilities)
+        article = choose(others, blocks, repeated, float(recall_weight)) & ~found
+        if blocks[article, L.WORDS].sum() >= comments.MIN_WORDS:
+            return Choice(article, others, repeated)
+    return Choice(kept, probabilities, repeated)
