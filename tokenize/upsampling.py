@@ -38,7 +38,8 @@ def olmo_3(tokens: Sequence[int], target: float, discard: float, most: float) ->
 
     def means(power: float, rate: float) -> npt.NDArray[np.float64]:
         areas = np.array([_area(low, high, power, rate) for low, high in itertools.pairwise(places)])
-        return np.divide(ratio * areas / areas.sum(), sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+        taken = ratio * areas / areas.sum()
+        return np.asarray(np.divide(taken, sizes, out=np.zeros(len(sizes)), where=sizes > 0), np.float64)
 
     def fits(power: float, rate: float) -> bool:
         return bool(means(power, rate)[last] <= most + 1e-6)

@@ -36,7 +36,13 @@ class _Settings(BaseModel):
 class LicenceRules(_Settings):
     """Which licences documents may have; `*` in a pattern stands for anything."""
 
-    keep: tuple[str, ...] = Field((), description="such as cc-by-*, cc0-*; others are removed; empty: any")
+    keep: tuple[str, ...] = Field(
+        (),
+        description=(
+            "such as cc-by-*, cc0-*; others are removed; empty: any. `permissive`: the permissive ones of"
+            " source files"
+        ),
+    )
     remove: tuple[str, ...] = Field((), description="such as cc-*-nd-*, cc-*nc*")
     unmarked: Literal["keep", "remove"] = Field(
         "keep", description="documents for which neither page nor source names a licence"
@@ -61,6 +67,13 @@ class RightsSection(_Settings):
         description=f"signals that remove a document, the others are counted: {', '.join(SIGNALS)}",
     )
     licences: LicenceRules = LicenceRules()
+    notices: bool = Field(
+        False,
+        description=(
+            "read licence notices at the head of source files, SPDX identifiers and the usual wording, where"
+            " the page names no licence"
+        ),
+    )
     apply_to: tuple[str, ...] = Field((), description="all sources when unset")
 
     @field_validator("honour")
@@ -92,6 +105,7 @@ class RightsSlice(Slice):
     honour: tuple[str, ...]
     licences: LicenceRules
     licence: str | None
+    notices: bool
     drops: tuple[str, ...]
     keep_removed: KeepRemoved
 
@@ -171,6 +185,7 @@ def plan(making: Making, settings: RightsSection | None) -> None:
             honour=settings.honour,
             licences=settings.licences,
             licence=own.licence if own else None,
+            notices=settings.notices,
             drops=tuple(statements_for(settings, source, tuple(own.passthrough) if own else ())),
             keep_removed=recipe.keep_removed,
         )

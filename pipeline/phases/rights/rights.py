@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from gristmill.dedup.runs import SortedRun
 from gristmill.pipeline.extract.statements import SEVERAL
+from gristmill.pipeline.phases.rights.notices import PERMISSIVE, licence_of
 from gristmill.pipeline.phases.rights.robots import Rules, path_of, site_of
 from gristmill.pipeline.phases.rights.site_rules import rules_of
 from gristmill.pipeline.phases.sieve import Sieve
@@ -67,6 +68,10 @@ class Judge:
         self._agents = {"*", *(agent.lower() for agent in settings.agents)}
         self._site = lru_cache(_KEPT_SITES)(self._compile)
 
+    @property
+    def reads_notices(self) -> bool:
+        return self._settings.notices
+
     def signals(self, url: str | None, robots: str | None, tdm: str | None) -> list[str]:
         """Name every opt-out: `robots.txt:gptbot`, `ai.txt:*`, `tdm`, and directives such as `noai`."""
         found: list[str] = []
@@ -92,10 +97,11 @@ class Judge:
         name = next((name for name in self._settings.honour if name in names), None)
         return name and f"opt_out.{name.replace('.', '_')}"
 
-    def licence(self, mark: str | None) -> tuple[str | None, str | None]:
-        """The licence of a document, its page's own before its source's, and the rule that refuses it."""
+    def licence(self, mark: str | None, notice: str | None = None) -> tuple[str | None, str | None]:
+        """The licence of a document, its page's own before its text's and its source's, and the rule that
+        refuses it."""
         rules = self._settings.licences
-        licence = mark or self._settings.licence
+        licence = mark or notice or self._settings.licence
         if licence is None:
             return None, "licence.unmarked" if rules.unmarked == "remove" else None
         codes = licence.split()
@@ -150,9 +156,10 @@ def _judge(
     opt_outs: list[str | None] = []
     licences: list[str | None] = []
     refusals: list[str | None] = []
-    for url, robots, tdm, mark in zip(*rows, strict=True):
+    texts = table.column("text").to_pylist() if judge.reads_notices else [None] * table.num_rows
+    for text, url, robots, tdm, mark in zip(texts, *rows, strict=True):
         signals = judge.signals(url, robots, tdm)
-        licence, refused = judge.licence(mark)
+        licence, refused = judge.licence(mark, licence_of(text) if text else None)
         rule = judge.refused_by(signals) or refused
         opt_outs.append(" ".join(signals) or None)
         licences.append(licence)
@@ -173,4 +180,8 @@ def _as_page(path: str) -> str:
 
 
 def _is_any(code: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(code, pattern) for pattern in patterns)
+    """Whether a licence is one of some patterns."""
+    return any(
+        code in PERMISSIVE if pattern == "permissive" else fnmatch.fnmatchcase(code, pattern)
+        for pattern in patterns
+    )
