@@ -116,6 +116,6 @@ def buckets(
             each[rows, place] = np.searchsorted(own, scores[rows, place], side="left")
     each[np.isnan(scores)] = -1
     if settings.ensemble == "max":
-        return np.maximum(each.max(axis=1, initial=-1), 0)
+        return np.asarray(np.maximum(each.max(axis=1, initial=-1), 0), np.int64)
     known = each >= 0
     return np.asarray(np.where(known, each, 0).sum(1) // np.maximum(known.sum(1), 1))

@@ -35,7 +35,7 @@ def telling_words(
     columns, rows = places[counted.features], np.repeat(np.arange(len(topics)), np.diff(counted.rows))
     known = (columns >= 0) & (topics[rows] >= 0)
     columns, rows = columns[known], rows[known]
-    values = (1 + np.log(counted.counts[known])) * space.weights[columns]
+    values = (1 + np.log(counted.counts[known])) * space.weights[columns].astype(np.float64)
     lengths = np.sqrt(np.bincount(rows, values**2, len(topics)))
     values = values / lengths[rows]
     keys = topics[rows] * len(space.features) + columns

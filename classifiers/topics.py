@@ -224,7 +224,7 @@ def _languages(sample: pa.Table) -> Ints:
     if "language" not in sample.schema.names:
         return np.zeros(sample.num_rows, np.int64)
     names = pc.fill_null(sample["language"], "").combine_chunks().dictionary_encode()
-    return names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.asarray(names.indices.to_numpy(zero_copy_only=False), np.int64)
 
 
 @kernel(types.void(_MATRIX, _MATRIX, _PLACES, _MARGINS))

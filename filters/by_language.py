@@ -31,7 +31,7 @@ _WORD = re.compile(r"\w+")
 _BINS = tuple(float(number) for number in range(16))
 # Key of FineWeb-2's configs: rule and side. `max_non_alpha_words_ratio` is the least share of words with a
 # letter, whatever its name says (datatrove, GopherQualityFilter).
-_FINEWEB2 = {
+THRESHOLDS = {
     "dup_line_frac": "gopher-repetition.duplicate_lines_fraction.max",
     "language_score": "language.score.min",
     "line_punct_thr": "fineweb.end_mark_lines_fraction.min",
@@ -40,7 +40,7 @@ _FINEWEB2 = {
     "min_avg_word_length": "gopher.mean_word_length.min",
     "max_non_alpha_words_ratio": "gopher.letter_words_fraction.min",
 }
-_FINEWEB2_NGRAMS = {
+NGRAM_THRESHOLDS = {
     "top_n_grams": "gopher-repetition.top_{}gram_fraction.max",
     "dup_n_grams": "gopher-repetition.duplicate_{}gram_fraction.max",
 }
@@ -53,8 +53,8 @@ def read_thresholds(path: str) -> tuple[dict[str, float], list[str]]:
     """
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        bounds = {key: float(data[name]) for name, key in _FINEWEB2.items() if name in data}
-        for name, key in _FINEWEB2_NGRAMS.items():
+        bounds = {key: float(data[name]) for name, key in THRESHOLDS.items() if name in data}
+        for name, key in NGRAM_THRESHOLDS.items():
             bounds |= {key.format(int(n)): float(limit) for n, limit in data.get(name, ())}
         words = [str(word) for word in data.get("stopwords", ())]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError, AttributeError) as error:
@@ -64,7 +64,7 @@ def read_thresholds(path: str) -> tuple[dict[str, float], list[str]]:
         ) from error
     if not bounds:
         raise InputError(
-            f"`{path}` holds none of FineWeb-2's thresholds", hint=f"it may hold {', '.join(_FINEWEB2)}"
+            f"`{path}` holds none of FineWeb-2's thresholds", hint=f"it may hold {', '.join(THRESHOLDS)}"
         )
     return bounds, words
 

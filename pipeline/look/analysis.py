@@ -72,21 +72,25 @@ class Analysis:
 
 def analyse(out: Path) -> Analysis:
     """Read a run whose last filters annotate; raises UsageError where there is none."""
-    steps = finished_steps(out)
-    annotated = [
+    found = Analysis()
+    for manifest in annotated(out):
+        _read(found, manifest)
+    for manifest in finished_steps(out).values():
+        if manifest.ingredients["stage"] == "dedup-exact":
+            found.duplicates += _duplicates(manifest)
+    return found
+
+
+def annotated(out: Path) -> list[Manifest]:
+    """The steps of a run whose filters annotate; raises UsageError where there is none."""
+    found = [
         manifest
-        for manifest in steps.values()
+        for manifest in finished_steps(out).values()
         if manifest.ingredients["stage"] == "filter"
         and manifest.ingredients["settings"]["filter"].get("annotate")
     ]
-    if not annotated:
+    if not found:
         raise UsageError(f"`{out}` has no filters that annotate", hint="`gristmill analyze` makes such a run")
-    found = Analysis()
-    for manifest in annotated:
-        _read(found, manifest)
-    for manifest in steps.values():
-        if manifest.ingredients["stage"] == "dedup-exact":
-            found.duplicates += _duplicates(manifest)
     return found
 
 
@@ -101,7 +105,7 @@ def _read(found: Analysis, manifest: Manifest) -> None:
         measured = read_parquet(manifest.folder / signals.path)
         languages = [language or "unknown" for language in table["language"].to_pylist()]
         values = (
-            np.stack([_values(measured, rule) for rule in judged]) if judged else np.zeros((0, len(table)))
+            np.stack([values_of(measured, rule) for rule in judged]) if judged else np.zeros((0, len(table)))
         )
         _count_rules(found, judged, values, measured, np.array(languages, object))
         found.languages.update(languages)
@@ -115,7 +119,7 @@ def _read(found: Analysis, manifest: Manifest) -> None:
         found.products += values @ values.T
 
 
-def _values(signals: pa.Table, rule: Mapping[str, Any]) -> Floats:
+def values_of(signals: pa.Table, rule: Mapping[str, Any]) -> Floats:
     """A rule's value of each document: its signal, or the ratio of two; 0 over nothing."""
     value = np.nan_to_num(np.asarray(signals[rule["signal"]].fill_null(0), np.float64))
     if not rule["per"]:

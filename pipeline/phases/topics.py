@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def assign(job: Job[TopicsSlice]) -> Stage:
     )
 
 
-def _total(tallies: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
+def _total(tallies: Iterable[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
     total: dict[str, list[int]] = {}
     for tally in tallies:
         for name, counts in tally.items():

@@ -32,6 +32,17 @@ def analyze(
         Path | None,
         typer.Option(help="A folder for signals beside ids, in Dolma's layout.", show_default=False),
     ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for each language's thresholds and stop words, for `filter.by_language`.",
+            show_default=False,
+        ),
+    ] = None,
+    tail: Annotated[
+        float,
+        typer.Option(help="The share of documents that each of these thresholds removes.", min=0, max=0.5),
+    ] = 0.1,
 ) -> None:
     """Measure documents and remove none: what presets would keep, how rules go together, languages, lengths,
     domains, duplicates; the report shows every histogram.
@@ -46,6 +57,8 @@ def analyze(
 
     presets = [name.strip() for name in preset.split(",") if name.strip()]
     filters: dict[str, Any] = {"presets": presets, "annotate": True}
+    if thresholds and "gopher" in presets:
+        filters["set"] = {"gopher.languages": None}  # measured in every language, not in English alone
     stages: list[Any] = [{"filter": {"sample": sample}}] if sample else []
     sections = {
         "filter": filters,
@@ -66,4 +79,15 @@ def analyze(
             print(line)
     if attributes:
         print(f"{write_attributes(out, attributes):,} rows of attributes in {attributes}")
+    if thresholds:
+        from gristmill.pipeline.look.thresholds import MIN_DOCUMENTS, write_thresholds
+
+        told = write_thresholds(out, thresholds, tail)
+        written = [name for name, number in told.items() if name and number >= MIN_DOCUMENTS]
+        few = sum(number for name, number in told.items() if name not in written)
+        print(f"thresholds of {', '.join(written) or 'no language'} in {thresholds}")
+        if few:
+            print(
+                f"none of {few:,} documents in no known language, or in one with fewer than {MIN_DOCUMENTS}"
+            )
     raise typer.Exit(exit_code(recipe, result, out))

@@ -20,6 +20,7 @@ from gristmill.tokenize.cell_weights import Weights, weigh_cells
 from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
 from gristmill.tokenize.plan import MixPlan, Size, SourcePlan
 from gristmill.tokenize.settings import CellWeight, MixSettings
+from gristmill.tokenize.weights import CellWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def level_file(
     task: Attempt[MixSlice],
     part: EncodedFile,
     gates: Mapping[str, Sequence[int]],
-    cells: Mapping[str, mixing.CellWeights],
+    cells: Mapping[str, CellWeights],
 ) -> None:
     path = task.scratch / "levels.run"
     of_source = gates.get(part.source, ()), path, cells.get(part.source)
