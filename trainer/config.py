@@ -122,7 +122,7 @@ class DataSettings:
 class MeshSettings:
     """How several ranks divide the work, beside `parallel`."""
 
-    shard_ranks: int = 0  # that hold one copy of the weights between them (a node's); 0: all
+    shard_ranks: int = 0  # that hold one copy of the weights between them (a node's): fsdp; 0: all
     reshard: Literal["forward", "backward"] = "forward"  # the pass a layer's gathered weights are kept for
     reduce: Literal["part", "step"] = "part"  # when gradients are divided: after each part, or the last
     timeout_seconds: float = 1800.0  # for a collective; a rank that died is noticed by then
@@ -205,6 +205,11 @@ class Settings:
             raise UsageError(
                 "`optimizer.mup_base_width` is for AdamW and a head of its own",
                 hint="set model.tied to false and optimizer.name to adamw",
+            )
+        if self.mesh.shard_ranks and self.parallel == "ddp":
+            raise UsageError(
+                "`mesh.shard_ranks` divides weights, `parallel` is ddp: every rank holds them all",
+                hint="leave parallel at auto, or set it to fsdp",
             )
         if self.branch and self.init:
             raise UsageError("`branch` and `init` both say where weights come from: choose one")

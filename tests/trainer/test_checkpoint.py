@@ -16,9 +16,10 @@ import torch
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, Interrupted, LockedError, UsageError
 from gristmill.lock import hold_lock
-from gristmill.trainer.checkpoints.checkpoint import Checkpoints, find, load
+from gristmill.trainer.checkpoints.checkpoint import Checkpoints, Meta, find, load
 from gristmill.trainer.evaluation.generate import load_model
 from gristmill.trainer.evaluation.heldout import HeldOut
+from gristmill.trainer.stopping import Signals
 from gristmill.trainer.train import Training, run
 
 Corpus = Callable[..., Path]
@@ -214,3 +215,52 @@ def test_two_processes_in_one_folder_leave_one_run(corpus: Corpus, tmp_path: Pat
     with hold_lock(tmp_path / "run"):
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 1 and "in use by a run" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_step_saved_on_the_way_is_kept_for_good_without_being_written_again(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = settings(corpus(), tmp_path / "run")
+    plain = Training._after_step
+
+    def told_at_the_end(self: Training, signals: Signals) -> None:
+        signals.received = signal.SIGTERM if self.step == 6 else None
+        plain(self, signals)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(Training, "_after_step", told_at_the_end)
+        run(how)
+    folder = find(tmp_path / "run")
+    assert folder.name == "step-00000006" and not Meta.read(folder).permanent
+    files = {path.name: path.stat().st_ino for path in folder.glob("*.distcp")}
+    run(how)
+    assert Meta.read(folder).permanent
+    assert {path.name: path.stat().st_ino for path in folder.glob("*.distcp")} == files
+    load_model(tmp_path / "run", "cpu")
+
+
+def test_a_damaged_checkpoint_of_the_past_neither_stops_a_run_nor_is_removed(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    how = settings(corpus(), tmp_path / "run", save_every=0, ephemeral_every=1, keep=3)
+    run(how | {"steps": 4})
+    old = tmp_path / "run" / "checkpoints" / "step-00000002" / "checkpoint.json"
+    old.write_text(old.read_text().replace('"permanent": false', '"permanent": fal'))
+    assert run(how | {"steps": 8})["steps"] == 8
+    kept = [int(path.name[5:]) for path in sorted(old.parent.parent.glob("step-*"))]
+    assert kept == [2, 4, 6, 7, 8]  # 4 was an end and is permanent
+
+
+def test_a_row_that_was_cut_while_it_was_written_goes_when_the_run_continues(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    how = settings(corpus(), tmp_path / "run")
+    run(how)
+    log = tmp_path / "run" / "log.jsonl"
+    whole = log.read_text()
+    log.write_bytes(
+        whole.encode() + b'{"event": "resume", "step": 6, "changed": {"steps": [6, 7]}\n\xff\n7\n'
+    )
+    run(how | {"steps": 7})
+    assert log.read_text().startswith(whole)
+    assert [row["step"] for row in map(json.loads, log.read_text().splitlines())][-2:] == [6, 7]

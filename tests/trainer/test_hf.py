@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,47 @@ def test_stretched_rotary_angles_go_both_ways(said: dict[str, Any], tmp_path: Pa
     with torch.no_grad():
         torch.testing.assert_close(back(tokens).logits, theirs(tokens).logits, atol=2e-3, rtol=1e-3)
     assert read_config(tmp_path / "out") == config
+
+
+WINDOWED = {
+    "model_type": "olmo3", "vocab_size": 300, "hidden_size": 48, "intermediate_size": 96,
+    "num_hidden_layers": 4, "num_attention_heads": 6, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+    "sliding_window": 16, "rope_theta": 500000,
+}  # fmt: skip
+YARN = {
+    "rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 16, "attention_factor": 1.2079,
+    "beta_fast": 32, "beta_slow": 1,
+}  # fmt: skip
+
+
+def test_only_full_layers_of_a_windowed_model_are_stretched_as_its_first_release_spells_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(WINDOWED | {"rope_scaling": YARN}))
+    config = read_config(tmp_path)
+    assert config.rope_scaling == RopeScaling("yarn", 8.0, 16, attention_factor=1.2079)
+    assert [config.layer_scaling(layer).kind for layer in range(4)] == ["none"] * 3 + ["yarn"]
+    model = Model(config)
+    windowed, *_, full = model.rotary(torch.arange(60)[None])
+    plain = Model(dataclasses.replace(config, rope_scaling=RopeScaling())).rotary(torch.arange(60)[None])
+    assert windowed and full and plain[0] and torch.equal(windowed[0], plain[0][0])
+    assert not torch.allclose(full[0], plain[0][0])
+
+
+@pytest.mark.parametrize(
+    ("windowed", "named"),
+    [
+        (YARN | {"rope_theta": 500000}, "rope_type yarn of windowed layers"),
+        ({"rope_type": "default", "rope_theta": 10000}, "rope_theta of windowed layers"),
+    ],
+)
+def test_windowed_layers_that_turn_otherwise_are_refused(
+    windowed: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    kinds = {"full_attention": YARN | {"rope_theta": 500000}, "sliding_attention": windowed}
+    (tmp_path / "config.json").write_text(json.dumps(WINDOWED | {"rope_parameters": kinds}))
+    with pytest.raises(InputError, match=named):
+        read_config(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -268,7 +268,8 @@ def test_eight_bits_keep_nothing_of_a_weight_but_itself(by_row: bool) -> None:
         ("NVIDIA H100 80GB HBM3", 989), ("NVIDIA H100 PCIe", 756), ("NVIDIA L4", 121), ("NVIDIA L40", 181),
         ("NVIDIA L40S", 362), ("NVIDIA A100-SXM4-80GB", 312), ("NVIDIA RTX A6000", 155), ("NVIDIA H20", 148),
         ("NVIDIA RTX 6000 Ada Generation", 364), ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
-        ("NVIDIA GeForce RTX 3090", 71), ("Tesla T4", None),
+        ("NVIDIA GeForce RTX 3090", 71), ("Tesla T4", None), ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+        ("NVIDIA GH200 480GB", 989), ("NVIDIA H100 NVL", 835), ("NVIDIA RTX PRO 6000 Blackwell", None),
     ],
 )  # fmt: skip
 def test_a_card_has_its_own_peak_or_none(name: str, tflops: float | None) -> None:

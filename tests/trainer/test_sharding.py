@@ -152,3 +152,36 @@ def test_every_rank_knows_the_targets_of_a_step_without_asking(
 def test_a_mesh_that_does_not_divide_the_ranks_is_refused() -> None:
     with pytest.raises(UsageError, match="shard_ranks"):
         device_mesh(MeshSettings(shard_ranks=3), Group(0, 8, torch.device("cpu")))
+
+
+# Tells how long a collective of each group may take: of all ranks, of a mesh's rows and columns, of saves.
+TIMEOUTS = """
+import torch
+import torch.distributed as dist
+import gristmill.trainer.checkpoints.checkpoint as c, gristmill.trainer.ranks.parallel as p
+def told(group):
+    seconds = group._get_backend(torch.device("cpu")).options._timeout.total_seconds()
+    print("TIMEOUT", seconds, file=sys.stderr)
+mesh = p.device_mesh
+def made(*how):
+    found = mesh(*how)
+    for name in found.mesh_dim_names: told(found.get_group(name))
+    return found
+p.device_mesh = made
+init = c.Checkpoints.__init__
+def opened(self, *how):
+    init(self, *how)
+    told(dist.group.WORLD), told(self.own)
+c.Checkpoints.__init__ = opened
+"""
+
+
+@pytest.mark.slow
+def test_the_time_a_collective_may_take_holds_in_every_group(corpus: Corpus, tmp_path: Path) -> None:
+    mesh = {"shard_ranks": 1, "timeout_seconds": 77}
+    told = train_on_ranks(
+        [settings(corpus(), tmp_path / "run", mesh=mesh, parallel="auto", steps=1)],
+        tmp_path,
+        prelude=TIMEOUTS,
+    )
+    assert [line for line in told.splitlines() if line.startswith("TIMEOUT")] == ["TIMEOUT 77.0"] * 4

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gristmill.trainer.ranks.slurm import first_host, ranks_of_srun
-from tests.support.ranks import ROOT, free_port
+from tests.support.ranks import ROOT, free_ports
 
 TASK = {"SLURM_PROCID": "5", "SLURM_NTASKS": "16", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "4711"}
 STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "16", "SLURM_STEP_NODELIST": "gpu[003-004,9]"}
@@ -64,7 +64,7 @@ def test_srun_trains_one_run_on_two_ranks(corpus: Callable[..., Path], tmp_path:
     }  # fmt: skip
     (tmp_path / "how.json").write_text(json.dumps(how))
     command = [sys.executable, "-m", "gristmill.trainer.train", "--config", str(tmp_path / "how.json")]
-    port = str(free_port())
+    port = str(*free_ports(1))
     tasks = [
         subprocess.Popen(
             command,

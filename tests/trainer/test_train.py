@@ -475,6 +475,7 @@ def test_a_model_larger_than_the_memory_is_told_to_shrink() -> None:
         ({"model": {"num_kv_heads": 4}}, "num_kv_heads"),
         ({"model": {"kind": "gpt2", "num_experts": 4}}, "num_experts"),
         ({"batch": 0}, "`batch` must be at least 1"),
+        ({"mesh": {"shard_ranks": 8}, "parallel": "ddp"}, "`mesh.shard_ranks` divides weights"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(values: dict[str, Any], message: str) -> None:

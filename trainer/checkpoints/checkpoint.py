@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from gristmill.errors import InputError, IntegrityError, StepFailed
+from gristmill.errors import GristmillError, InputError, IntegrityError, StepFailed
 from gristmill.stores import fsync_file, write_text
 from gristmill.trainer.checkpoints import tensors
 from gristmill.trainer.checkpoints.tensors import State, dcp, quiet
@@ -76,7 +76,8 @@ class Checkpoints:
 
     def __init__(self, run: Path, group: Group, background: bool = False) -> None:
         self.folder, self.group, self.background = run / "checkpoints", group, background
-        self.own: Any = dist.new_group(backend="gloo") if group.world > 1 else None
+        several = group.world > 1
+        self.own: Any = dist.new_group(backend="gloo", timeout=group.timeout) if several else None
         self._pending: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -107,6 +108,17 @@ class Checkpoints:
         )
         self._pending.start()
         return self.folder / name
+
+    def promote(self, meta: Meta) -> None:
+        """Publish what is saved of this step again as `meta` says; its tensors stay where they are."""
+        self.wait()
+        try:
+            if self.group.rank == 0:
+                folder = self.folder / f"step-{meta.step:08d}"
+                _write_meta(folder, meta, _read_meta(folder)[1])
+        except Exception as error:  # told to the others, who would wait
+            self._error = error
+        self.wait(agree=True)
 
     def wait(self, agree: bool = False) -> None:
         """Wait until what was being saved is published; an error on any rank is raised on every rank."""
@@ -162,8 +174,7 @@ class Checkpoints:
     def _publish(self, meta: Meta, aside: Path, metadata: Any, files: dict[str, Any]) -> None:
         write_text(aside / tensors.TABLE, json.dumps(tensors.describe(metadata)))
         files |= tensors.digests(aside, tensors.TABLE)
-        values = dataclasses.asdict(meta) | {"files": dict(sorted(files.items())), "format": FORMAT}
-        write_text(aside / META, json.dumps(values | {"sha256": _digest(values)}, indent=1))
+        _write_meta(aside, meta, files)
         for path in aside.iterdir():
             fsync_file(path)
         fsync_file(aside)
@@ -178,8 +189,11 @@ class Checkpoints:
         names = sorted(path.name for path in self.folder.glob("step-*"))
         past = [name for name in names if int(name.removeprefix("step-")) <= step]
         for name in set(names) - set(past[-keep:]):
-            meta = self.folder / name / META
-            if meta.is_file() and not json.loads(meta.read_text("utf-8"))["permanent"]:
+            try:
+                values, _ = _read_meta(self.folder / name)
+            except GristmillError:  # damaged: it may have been permanent, so it is left to a person
+                continue
+            if not values["permanent"]:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
@@ -242,6 +256,11 @@ def _read_meta(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return values, values.pop("files")
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise _no_checkpoint(folder, error) from error
+
+
+def _write_meta(folder: Path, meta: Meta, files: dict[str, Any]) -> None:
+    values = dataclasses.asdict(meta) | {"files": dict(sorted(files.items())), "format": FORMAT}
+    write_text(folder / META, json.dumps(values | {"sha256": _digest(values)}, indent=1))
 
 
 def _digest(values: dict[str, Any]) -> str:

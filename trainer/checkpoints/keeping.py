@@ -105,7 +105,10 @@ class Keeper:
         tokenizer = self.shards.tokenizer()
         if tokenizer is not None and self.group.rank == 0:
             copy_tokenizer(tokenizer, self.shards.reading, self.folder)
-        self.checkpoints.save(self._state(), meta, self.settings.keep)
+        if self.saved[0] == step and not self._changed:
+            self.checkpoints.promote(meta)  # the tensors are there: at no moment is a step's only copy gone
+        else:
+            self.checkpoints.save(self._state(), meta, self.settings.keep)
         self.saved = (step, permanent)
 
     def _load(self, folder: Path, but: tuple[str, ...]) -> None:

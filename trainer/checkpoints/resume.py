@@ -30,7 +30,7 @@ FIXED = (
 )
 # These change what the numbers of a log mean or how the model goes on, so they are said.
 SAID = ("optimizer", "loss", "steps", "dtype", "float8", "heldout", "eval_tokens", "spike_window", "tasks")
-SAID_TOO = ("spike_sigmas", "max_skipped")
+SAID_TOO = ("spike_sigmas", "max_skipped", "float8_scales", "attention", "deterministic")
 
 
 def refuse_other(

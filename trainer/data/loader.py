@@ -57,12 +57,11 @@ class TokenBatch:
         )
 
     def to(self, device: torch.device) -> TokenBatch:
-        def move(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-        return TokenBatch(
-            *(move(tensor) for tensor in (self.inputs, self.targets, self.positions, self.sources))
-        )
+        """Return the batch on a device; whose tokens are whose is asked on the CPU only."""
+        if device.type != "cuda":
+            return self
+        moved = (part.to(device, non_blocking=True) for part in (self.inputs, self.targets, self.positions))
+        return TokenBatch(*moved, self.sources)
 
 
 class Samples(Protocol):

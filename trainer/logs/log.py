@@ -65,8 +65,8 @@ class Log:
             if (
                 resumed_at is not None and path.is_file()
             ):  # what a killed run logged after its last checkpoint comes again
-                for line in path.read_text("utf-8").splitlines():
-                    if line.endswith("}") and json.loads(line)["step"] <= resumed_at:
+                for line in path.read_text("utf-8", "replace").splitlines():
+                    if _step(line) <= resumed_at:
                         kept.append(line + "\n")
             write_text(path, "".join(kept))
 
@@ -110,6 +110,14 @@ class Log:
                 file.write(json.dumps({key: _finite(value) for key, value in row.items()}) + "\n")
             for write in self.sinks:
                 write(row["step"], scalars(row))
+
+
+def _step(line: str) -> float:
+    """Return the step of a row, infinity of one that was cut while it was written."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _finite(value: Any) -> Any:

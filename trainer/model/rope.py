@@ -20,21 +20,26 @@ Rotary = tuple[Tensor, Tensor] | None  # cosines and sines; None: a layer withou
 def tables(config: ModelConfig, positions: Tensor, dtype: torch.dtype) -> list[Rotary]:
     """Return for each layer the cosines and sines of positions (B, T), shaped (B, T, 1, head_dim / 2).
 
-    Angles are computed in fp32; layers of one base share their tables.
+    Angles are computed in fp32; layers of one base and scaling share their tables.
     """
-    bases = [config.layer_theta(layer) for layer in range(config.num_layers)]
-    found: dict[float, Rotary] = {0.0: None}
-    for base in bases:
-        if base not in found:
-            angles = positions[..., None, None].float() * frequencies(config, base, positions.device)
-            sharper = sharpening(config.rope_scaling)
-            found[base] = (angles.cos() * sharper).to(dtype), (angles.sin() * sharper).to(dtype)
-    return [found[base] for base in bases]
+    layers = range(config.num_layers)
+    kinds = [(config.layer_theta(layer), config.layer_scaling(layer)) for layer in layers]
+    found: dict[tuple[float, RopeScaling], Rotary] = {}
+    for base, scaling in kinds:
+        if (base, scaling) in found:
+            continue
+        if not base:
+            found[base, scaling] = None
+            continue
+        turns = frequencies(scaling, base, config.head_dim, positions.device)
+        angles = positions[..., None, None].float() * turns
+        sharper = sharpening(scaling)
+        found[base, scaling] = (angles.cos() * sharper).to(dtype), (angles.sin() * sharper).to(dtype)
+    return [found[kind] for kind in kinds]
 
 
-def frequencies(config: ModelConfig, base: float, device: torch.device) -> Tensor:
-    """Return the angle per position of each pair, fp32."""
-    scaling, dim = config.rope_scaling, config.head_dim
+def frequencies(scaling: RopeScaling, base: float, dim: int, device: torch.device) -> Tensor:
+    """Return the angle per position of each pair of `dim` numbers, fp32."""
     if scaling.kind == "ntk":
         base = ntk_theta(base, scaling.factor, dim)
     pair = torch.arange(0, dim, 2, dtype=torch.float32, device=device)

@@ -104,6 +104,11 @@ class ModelConfig:
             return 0.0
         return (self.rope_local_theta if self.layer_window(layer) else 0.0) or self.rope_theta
 
+    def layer_scaling(self, layer: int) -> RopeScaling:
+        """Return how a layer's rotary angles are stretched: what a window bounds sees no longer context
+        (OLMo 3, Gemma 3)."""
+        return RopeScaling() if self.layer_window(layer) else self.rope_scaling
+
     @property
     def windows(self) -> tuple[int, ...]:
         """The windows that occur among the layers, 0 for none."""

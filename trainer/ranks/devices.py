@@ -15,13 +15,13 @@ PEAK_TFLOPS: dict[tuple[str, ...], float] = {
     ("L40S",): 362, ("L40",): 181, ("L4",): 121, ("A6000",): 155, ("RTX", "6000", "Ada"): 364,
     ("RTX", "4090", "D"): 147, ("RTX", "4090"): 165, ("RTX", "3090", "Ti"): 80, ("RTX", "3090"): 71,
 }  # fmt: skip
-MOBILE = {"Laptop", "Mobile", "Max"}  # run at other clocks under nearly the same name
+OTHER = {"Laptop", "Mobile", "Max", "MIG", "GRID"}  # other clocks, or a part of a card, under its name
 
 
 def peak_flops(name: str) -> float | None:
     """Return a card's dense bf16 peak per second; None: it is not known."""
     words = set(re.split(r"[^A-Za-z0-9]+", name))
-    if words & MOBILE:
+    if words & OTHER:
         return None
     return next((tflops * 1e12 for parts, tflops in PEAK_TFLOPS.items() if words >= set(parts)), None)
 

@@ -36,6 +36,7 @@ class Group:
     rank: int
     world: int
     device: torch.device
+    timeout: datetime.timedelta | None = None  # of a collective, in every group of these ranks; None: torch's
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Add a tensor over all ranks, in place; one on the CPU is added there, without waiting for a GPU."""
@@ -90,15 +91,16 @@ def process_group(device: str = "auto", timeout_seconds: float = 1800.0) -> Iter
     place = torch_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if place.type == "cuda":
         torch.cuda.set_device(place)
+    timeout = datetime.timedelta(seconds=timeout_seconds)
     if world > 1 and not dist.is_initialized():
         cuda = place.type == "cuda"
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if cuda else "gloo",
-            timeout=datetime.timedelta(seconds=timeout_seconds),
+            timeout=timeout,
             device_id=place if cuda else None,  # NCCL's communicator is made at once, on this device
         )
     try:
-        yield Group(rank, world, place)
+        yield Group(rank, world, place, timeout)
     finally:
         if world > 1:
             dist.destroy_process_group()
@@ -151,8 +153,9 @@ def compile_blocks(model: Model, **how: Any) -> None:
 
 def is_sharded(model: Model, settings: Settings, group: Group) -> bool:
     """Say whether weights are divided among the ranks; then no rank should ever hold them all."""
+    asked = settings.parallel == "fsdp" or settings.mesh.shard_ranks > 0
     large = settings.parallel == "auto" and num_parameters(model) >= FSDP_FROM
-    return group.world > 1 and (settings.parallel == "fsdp" or large)
+    return group.world > 1 and (asked or large)
 
 
 def settle(module: nn.Module, loss: Callable[[], Tensor]) -> None:
@@ -207,7 +210,10 @@ def device_mesh(settings: MeshSettings, group: Group) -> DeviceMesh:
     if row == group.world:
         return init_device_mesh(group.device.type, (row,), mesh_dim_names=("shard",))
     names = ("replicate", "shard")
-    return init_device_mesh(group.device.type, (group.world // row, row), mesh_dim_names=names)
+    mesh = init_device_mesh(group.device.type, (group.world // row, row), mesh_dim_names=names)
+    for name in names if group.timeout else ():  # torch gives a mesh's groups its own default
+        dist.distributed_c10d._set_pg_timeout(group.timeout, mesh.get_group(name))
+    return mesh
 
 
 def _shard(model: Model, mesh: DeviceMesh, reshard: bool) -> nn.Module:

@@ -1,7 +1,8 @@
 """Gemma 1 to 3: scaled embeddings, GELU gates, gains stored less 1 (Gemma team 2024, 2024, 2025).
 
 Gemma 2 adds norms after each part, a window in every other layer and soft caps; Gemma 3 norms queries and
-keys instead of capping, and windows five of six layers, which turn positions by a base of their own.
+keys instead of capping, and windows five of six layers, which turn positions by a base of their own; the
+angles of the sixth may be stretched.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any, ClassVar
 
 from gristmill.trainer.model.architectures.base import Layout, MatrixPart
 from gristmill.trainer.model.architectures.llama import Llama, layer_pattern, layer_types, rope
-from gristmill.trainer.model.architectures.olmo3 import irregular
+from gristmill.trainer.model.architectures.olmo3 import by_kind, irregular
 from gristmill.trainer.model.architectures.qwen3 import qk_norms
-from gristmill.trainer.model.shape import ModelConfig, Traits
+from gristmill.trainer.model.shape import ModelConfig, RopeScaling, Traits
 
 
 class Gemma(Llama):
@@ -99,10 +100,10 @@ class Gemma3(Gemma2):
     every = 6
     legacy_theta = 1e6
     traits = Traits(activation="gelu", embed_scaled=True, norms="both", qk_norm="head")
-    options = Gemma2.options - {"attention_softcap"} | {"rope_local_theta"}
+    options = Gemma2.options - {"attention_softcap"} | {"rope_local_theta", "rope_scaling"}
     example = dataclasses.replace(
         Gemma2.example, kind="gemma3", num_layers=6, full_every=3, rope_local_theta=100.0, rope_theta=1e6,
-        attention_softcap=0.0,
+        attention_softcap=0.0, rope_scaling=RopeScaling("linear", 8.0),
     )  # fmt: skip
 
     def attention(self, config: ModelConfig) -> Layout:
@@ -110,13 +111,8 @@ class Gemma3(Gemma2):
 
     def to_hf(self, config: ModelConfig) -> dict[str, Any]:
         local = config.rope_local_theta or config.rope_theta
-        thetas = {"full_attention": config.rope_theta, "sliding_attention": local}
-        return super().to_hf(config) | {
-            "rope_local_base_freq": local,  # transformers v4
-            "rope_parameters": {
-                kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()
-            },
-        }
+        found = by_kind(super().to_hf(config), local)
+        return found | {"rope_local_base_freq": local}  # transformers v4
 
     def numbers(self, values: dict[str, Any]) -> dict[str, Any]:
         found, local = super().numbers(values), values.get("rope_local_base_freq")
