@@ -113,6 +113,27 @@ def test_a_column_that_some_rows_of_some_file_have_is_not_told(tmp_path: Path) -
         assert absent_notes(read, "a") == told
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_column_that_is_null_in_every_row_of_every_file_is_told(tmp_path: Path, kind: str) -> None:
+    def write_file(name: str, stars: list[int | None]) -> Path:
+        path = tmp_path / f"{name}.{kind}"
+        rows = [{"text": text, "stars": of, "other": None} for text, of in zip(TEXTS, stars, strict=False)]
+        if kind == "parquet":
+            types = {"text": pa.string(), "stars": pa.int64(), "other": pa.int64()}
+            pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(types)), path)
+        else:
+            path.write_text("\n".join(json.dumps(row) for row in rows))
+        return path
+
+    paths = [write_file("a", [None, None]), write_file("b", [None, 4])]
+    shards = [extracted(path, passthrough={"stars": "int64", "other": "int64"}) for path in paths]
+    read = [(shard.books.items_out["kept"], shard.absent.facts()) for shard in shards]
+    assert absent_notes(read[:1], "a") == [
+        "`a`: `stars` is null in all 2 records", "`a`: `other` is null in all 2 records",
+    ]  # fmt: skip
+    assert absent_notes(read, "a") == ["`a`: `other` is null in all 4 records"]
+
+
 SOURCES = "sources: {a: {inputs: a.jsonl, passthrough: {stars: int64, crawl: string}}}"
 
 
