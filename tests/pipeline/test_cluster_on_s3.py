@@ -1,0 +1,93 @@
+"""A recipe of every stage on two nodes with its output in an object store, one of them killed on the way: the
+objects of a run in one process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gristmill.location import RemotePath, use_storage
+from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.run.folder import finished_steps
+from gristmill.remote import Access
+from gristmill.remote_store import StorageSettings
+from tests.support import object_store
+from tests.support.cluster import ROOT, add_node, cluster
+from tests.support.small_recipe import write_recipe
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # of the server and its client
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    yield from object_store.serve("mill")
+
+
+def run(folder: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "ignore", "-m", "gristmill.pipeline.cli", "run", "recipe.yaml", *more]
+    return subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def objects_of(folder: Any) -> dict[str, str]:
+    """The digest of every file that a run's manifests name, by step and path."""
+    return {
+        f"{name}/{entry.path}": entry.sha256
+        for name, manifest in finished_steps(folder).items()
+        for entry in manifest.files
+    }
+
+
+def data_below(server: str, prefix: str) -> set[str]:
+    client = object_store.client(server)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="mill", Prefix=prefix)
+    keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    return {key.removeprefix(prefix) for key in keys if "/data/" in key}
+
+
+@pytest.mark.parametrize("after", [4, 30])
+def test_a_node_killed_in_a_run_on_an_object_store_costs_no_object(
+    server: str, tmp_path: Path, after: int
+) -> None:
+    options = object_store.options(server)
+    write_recipe(tmp_path, output={"storage_options": options}, shard_bytes=60_000)
+    local = run(tmp_path, "--out", "local", "--engine", "inline", "--quiet")
+    said, _ = local.communicate(timeout=900)
+    assert local.returncode == 0, said
+
+    with cluster(num_cpus=0) as made:
+        add_node(made, 2, GRISTMILL_CACHE=str(tmp_path / "one"))
+        victim = add_node(made, 2, GRISTMILL_CACHE=str(tmp_path / "other"))
+        out = f"s3://mill/killed-{after}"
+        driver = run(
+            tmp_path, "--out", out, "--address", made.address, GRISTMILL_CACHE=str(tmp_path / "driver")
+        )
+        client, records = object_store.client(server), 0
+        while records < after:
+            assert driver.poll() is None, driver.communicate()[0]
+            time.sleep(0.2)
+            listed = client.list_objects_v2(Bucket="mill", Prefix=f"killed-{after}/").get("Contents", ())
+            records = sum("/records/" in item["Key"] for item in listed)
+        made.remove_node(victim, allow_graceful=False)
+        said, _ = driver.communicate(timeout=900)
+        assert driver.returncode == 0, said
+
+    use_storage(out, StorageSettings(Access(options), str(tmp_path / "reader")))
+    assert objects_of(RemotePath(out)) == objects_of(tmp_path / "local")
+    assert list(verify(RemotePath(out))) == []
+    named = {
+        f"/{manifest.folder.relative_to(tmp_path / 'local')}/{entry.path}"
+        for manifest in finished_steps(tmp_path / "local").values()
+        for entry in manifest.files
+        if entry.path.startswith("data/")
+    }
+    assert data_below(server, f"killed-{after}") >= named
