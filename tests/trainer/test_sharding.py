@@ -154,6 +154,41 @@ def test_a_mesh_that_does_not_divide_the_ranks_is_refused() -> None:
         device_mesh(MeshSettings(shard_ranks=3), Group(0, 8, torch.device("cpu")))
 
 
+# Tells how many bytes of the blocks' matrices, in whatever type, a rank keeps from the forward pass.
+KEPT = """
+import torch, gristmill.trainer.model.forward as F
+shapes = {(768, 128), (128, 128), (512, 128), (128, 256), (384, 128)}
+forward = F.Forward.__call__
+def counted(self, batch, **how):
+    kept = []
+    keep = lambda tensor: kept.append(tensor) or tensor
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = forward(self, batch, **how)
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().size() for t in kept
+                if {tuple(t.shape), tuple(t.shape)[::-1]} & shapes}
+    kinds = {str(t.dtype) for t in kept}
+    print("KEPT", len(storages), sum(storages.values()), "torch.float8_e4m3fn" in kinds, file=sys.stderr)
+    return found
+F.Forward.__call__ = counted
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scales", ["tensor", "row"])
+def test_eight_bits_keep_no_gathered_matrix_between_the_passes(
+    scales: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Saved is the gathered matrix itself, whose memory is let go of after each layer: 0 bytes. The batch has
+    320 tokens, so that nothing but a matrix has the shape of one."""
+    shape = SHAPE | {"width": 128, "ffn": 256, "context": 80}
+    how = {"model": shape, "dtype": "bf16", "float8": True, "float8_scales": scales, "micro_batch": 0}
+    told = train_on_ranks([settings(corpus(), tmp_path / "run", steps=2, **how)], tmp_path, prelude=KEPT)
+    lines = [line.split() for line in told.splitlines() if line.startswith("KEPT")]
+    matrices = 4 * SHAPE["num_layers"]
+    assert lines and all(int(line[1]) >= matrices and line[2] == "0" for line in lines), lines
+    assert all(line[3] == str(scales == "tensor") for line in lines)  # inputs, in 8 bits
+
+
 # Tells how long a collective of each group may take: of all ranks, of a mesh's rows and columns, of saves.
 TIMEOUTS = """
 import torch
