@@ -21,6 +21,7 @@ from gristmill.errors import UsageError
 from gristmill.filters.presets import PRESETS
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
+from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.document.inplace import cut
 from gristmill.pipeline.look.document.life import Event, look_up
 from gristmill.pipeline.look.document.telling import as_json, tell
@@ -131,6 +132,19 @@ def test_what_was_never_read_is_said_to_be_absent(out: Path) -> None:
     assert look_up(out, "no page says this").id is None
     with pytest.raises(UsageError, match="too short"):
         look_up(out, "a")
+
+
+def test_a_piece_of_text_finds_what_the_step_that_brought_it_in_removed(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as that of `recut`, whose folder begins with the filter."""
+    more = ["--set", "gopher.words.min=50", "--engine", "inline", "-q"]
+    with pytest.raises(SystemExit) as ended:
+        main(["recut", str(out), "--out", str(tmp_path / "cut"), *more])
+    assert ended.value.code == 0
+    capsys.readouterr()
+    life = look_up(tmp_path / "cut", "Be quick.")
+    assert life.verdict.startswith("removed at filter/web by ")
 
 
 def test_a_piece_of_text_finds_its_document(out: Path) -> None:

@@ -16,6 +16,7 @@ from gristmill.cells import BUCKET, TOPIC
 from gristmill.classifiers.draw import draw
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
+from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.document.copies import copies_in_shards
 from gristmill.pipeline.look.document.inplace import named_edits
 from gristmill.pipeline.look.document.lookup import (
@@ -158,20 +159,20 @@ def _as_id(asked: str) -> bytes | None:
 def _search(manifest: Manifest, text: str) -> FoundRow | None:
     import pyarrow.compute as pc  # slow to import, and ids and URLs need none of it
 
-    numbers: dict[str | None, int] = {}
-    for entry in manifest.named("documents"):
-        number = numbers[entry.source] = numbers.get(entry.source, -1) + 1
-        first_row = 0
-        for table in read_tables(manifest.folder / entry.path, ["text"]):
-            hits = np.flatnonzero(
-                np.asarray(pc.fill_null(pc.match_substring(table.column("text"), text), False))
-            )
-            if len(hits):
-                path = manifest.folder / entry.path
-                return FoundRow(
-                    manifest.step, "documents", path, first_row + int(hits[0]), entry.source or "", number
-                )
-            first_row += table.num_rows
+    for outlet in ("documents", "removed"):
+        numbers: dict[str | None, int] = {}
+        for entry in manifest.named(outlet):
+            number = numbers[entry.source] = numbers.get(entry.source, -1) + 1
+            path, first_row = manifest.folder / entry.path, 0
+            if "text" not in parquet_schema(path).names:  # `keep_removed` left it out
+                continue
+            for table in read_tables(path, ["text"]):
+                said = pc.fill_null(pc.match_substring(table.column("text"), text), False)
+                hits = np.flatnonzero(np.asarray(said))
+                if len(hits):
+                    row = first_row + int(hits[0])
+                    return FoundRow(manifest.step, outlet, path, row, entry.source or "", number)
+                first_row += table.num_rows
     return None
 
 
