@@ -11,6 +11,7 @@ from gristmill.pipeline.report.curves import Line, Point, lines, thin
 from gristmill.pipeline.report.markup import Cell, Html, PageSection, figure, join, legend, note, table, tag
 from gristmill.pipeline.stages.ngram import NgramHeldoutFacts
 from gristmill.pipeline.stages.train import TrainFacts
+from gristmill.trainer.logs.told import spell_seconds
 
 _STEP_CHARTS = (  # key in the log, title, and the value its axis starts from where not from the lowest
     ("loss", "Training loss, nats per token", None),
@@ -92,6 +93,8 @@ def _facts(step: StepView, steps: Sequence[Mapping[str, Any]]) -> str:
         facts.append(f"{stated.dtype} on {stated.device}".strip())
     if step.state != "done":
         facts.append(step.state)
+    if step.state == "running" and last.get("seconds_to_go"):
+        facts.append(f"about {spell_seconds(last['seconds_to_go'])} to go")
     return ", ".join(facts) + "."
 
 

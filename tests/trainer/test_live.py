@@ -14,7 +14,9 @@ import pytest
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.live import read_status
+from gristmill.pipeline.look.reading import StepView
 from gristmill.pipeline.phases.train import told
+from gristmill.pipeline.report.training import _step
 from gristmill.pipeline.run.progress import Progress
 from gristmill.trainer.logs.profiling import window
 from gristmill.trainer.logs.told import last_step, spell_seconds, spell_step
@@ -63,6 +65,17 @@ def test_a_step_that_trains_is_told_by_the_run_and_by_status(tmp_path: Path) -> 
     (tmp_path / "run.json").write_text(json.dumps({"steps": [], "plan": ["train"], "complete": False}))
     (row,) = read_status(tmp_path)["steps"]
     assert row["training"]["step"] == 120 and row["eta_seconds"] == 7500.0
+
+
+def test_the_report_draws_a_training_that_runs_and_says_how_long_it_will(tmp_path: Path) -> None:
+    log = tmp_path / "train" / "run" / "log.jsonl"
+    log.parent.mkdir(parents=True)
+    made = [ROW | {"step": step, "tokens": step * 1000, "lr": 1e-3, "grad_norm": 1.0} for step in (1, 120)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in made) + '{"event": "st')
+    told = {state: str(_step(StepView("train", state, tmp_path), {})) for state in ("running", "stopped")}
+    assert "120 steps, 120 k tokens, loss 4.210, running, about 2 h 05 min to go." in told["running"]
+    assert "Training loss" in told["running"] and "<svg" in told["running"]
+    assert "loss 4.210, stopped." in told["stopped"]
 
 
 def test_a_log_goes_to_tensorboard_where_asked(

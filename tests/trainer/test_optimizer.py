@@ -14,6 +14,7 @@ from gristmill.trainer.config import OptimizerSettings, Settings
 from gristmill.trainer.model.decoder import Model
 from gristmill.trainer.model.initialise import init_weights
 from gristmill.trainer.model.shape import ModelConfig
+from gristmill.trainer.optimize import muon
 from gristmill.trainer.optimize.muon import orthogonalise
 from gristmill.trainer.optimize.optimizer import Optimizer
 from gristmill.trainer.optimize.schedule import check_schedule, lr_factor
@@ -92,6 +93,39 @@ def test_muon_takes_queries_keys_and_values_apart_and_has_adamws_size() -> None:
     update = (before - model.blocks[0].attention.qkv.weight.detach()) / 0.1
     torch.testing.assert_close(update, expected, atol=1e-4, rtol=1e-3)
     assert 0.1 < float(update.square().mean().sqrt()) < 0.3
+
+
+@pytest.mark.parametrize("experts", [0, 3])
+def test_muon_holds_few_matrices_at_once_whatever_their_number(
+    experts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve layers, one after the other or all together: the same updates, and a twelfth of the memory."""
+    held: list[int] = []
+    plain = muon.orthogonalise
+
+    def counted(matrices: torch.Tensor) -> torch.Tensor:
+        held.append(matrices.numel())
+        return plain(matrices)
+
+    monkeypatch.setattr(muon, "orthogonalise", counted)
+    most, weights = [], []
+    for at_once in (1 << 24, 1):
+        monkeypatch.setattr(muon, "AT_ONCE", at_once)
+        config = ModelConfig(
+            vocab=64, num_layers=12, width=32, num_heads=2, ffn=48, context=16, num_experts=experts
+        )
+        model = Model(config)
+        init_weights(model, 0)
+        optimizer = Optimizer(model, OptimizerSettings(name="muon", lr=1e-2))
+        draw = torch.Generator().manual_seed(0)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=draw)
+        held.clear()
+        optimizer.step(1.0, optimizer.grad_norm(), torch.tensor(1.0))
+        most.append(max(held))
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert most == [12 * most[1], 2 * 48 * 32 * max(1, experts)]
+    torch.testing.assert_close(weights[0], weights[1], atol=1e-6, rtol=1e-5)
 
 
 def test_wsd_warms_up_stays_and_decays_by_the_root() -> None:

@@ -2,8 +2,8 @@
 
 Over several ranks each matrix is the work of one of them, in turn. Sharded matrices of one shape go in rounds
 of as many as there are ranks: an all-to-all gives each rank the whole of one, a second takes its update back
-to where the rows lie, so that no rank holds more than one whole matrix and its update. Replicated ones are
-broadcast by the rank that did them. Experts divided among ranks are whole where they lie.
+to where the rows lie, so that no rank holds more than one whole matrix and its update. Replicated ones go in
+rounds too, broadcast by the rank that did them. Experts divided among ranks are whole where they lie.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch import Tensor
 from gristmill.trainer.ranks.sharding import local, row_counts, shard_group
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: slope at 0 as steep as stays stable
+
+AT_ONCE = 1 << 24  # weights of one shape that go through together: small ones fill a GPU, large ones go alone
 
 Update = Callable[[str], Tensor]  # this rank's part of a matrix's update, before it is orthogonalised
 
@@ -55,6 +57,7 @@ class Muon:
                 self.replicated.append(name)
             else:
                 self.here.append(name)
+        self.replicated.sort(key=lambda name: tuple(parameters[name].shape))  # alike ones take alike long
         self.rounds = [
             (group, names[start : start + group.size()])
             for (group, _), names in by_shape.items()
@@ -69,7 +72,16 @@ class Muon:
             yield from self._round(group, names, update)
 
     def _whole(self, names: list[str], update: Update) -> Iterator[tuple[str, Tensor]]:
-        """Matrices of one shape go through Newton-Schulz together."""
+        """Matrices of one shape go through Newton-Schulz together, up to `AT_ONCE` weights at a time."""
+        by_shape: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for name in names:
+            by_shape[tuple(local(self.parameters[name]).shape)].append(name)
+        for shape, alike in by_shape.items():
+            count = max(1, AT_ONCE // max(1, math.prod(shape)))
+            for start in range(0, len(alike), count):
+                yield from self._together(alike[start : start + count], update)
+
+    def _together(self, names: list[str], update: Update) -> Iterator[tuple[str, Tensor]]:
         by_shape: dict[tuple[int, ...], list[tuple[str, int, Tensor]]] = defaultdict(list)
         for name in names:
             for index, part in enumerate(self._parts(name, update(name))):
@@ -93,17 +105,21 @@ class Muon:
         if not self.replicated:
             return
         rank, world = dist.get_rank(), dist.get_world_size()
-        mine = dict(self._whole(self.replicated[rank::world], update))
-        for index, name in enumerate(self.replicated):
-            if index % world != rank:
-                update(name)  # for its momentum, which every rank keeps
-        for index, name in enumerate(self.replicated):
-            result = mine.pop(name, None)
-            if result is None:
-                result = torch.empty_like(self.parameters[name], dtype=self.dtype)
-            result = result.contiguous()
-            dist.broadcast(result, index % world)
-            yield name, result
+        for start in range(0, len(self.replicated), world):
+            names = self.replicated[start : start + world]
+            done: dict[str, Tensor] = {}
+            for index, name in enumerate(names):
+                if index == rank:
+                    done = dict(self._together([name], update))
+                else:
+                    update(name)  # for its momentum, which every rank keeps
+            for index, name in enumerate(names):
+                result = done.pop(name, None)
+                if result is None:
+                    result = torch.empty_like(self.parameters[name], dtype=self.dtype)
+                result = result.contiguous()
+                dist.broadcast(result, index)
+                yield name, result
 
     def _round(self, group: Any, names: list[str], update: Update) -> Iterator[tuple[str, Tensor]]:
         rank, shape = group.rank(), self.parameters[names[0]].shape
@@ -115,7 +131,7 @@ class Muon:
         dist.all_to_all_single(whole, sent, theirs, own, group=group)
         if rank < len(names):
             matrix = whole.view(shape)
-            for _, result in self._whole([names[rank]], lambda name: matrix):
+            for _, result in self._together([names[rank]], lambda name: matrix):
                 whole = result.flatten()
         dist.all_to_all_single(sent, whole, own, theirs, group=group)
         for name, part in zip(names, torch.split(sent, own[: len(names)]), strict=True):
