@@ -10,14 +10,20 @@ PREFIX in BITS bits; one with fewer or more bits, of a run over less or more, is
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from gristmill.errors import LockedError
+
 FOLDER = "answers"
+_HOLD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +43,16 @@ class AnswerRecord:
 
     def __init__(self, folder: Path, bits: int, part: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{_name(bits, part)}.jsonl"
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        _hold(self._file, path)
         self.known: dict[str, Answer] = {}
         self.unsure: set[str] = set()  # sent by an attempt that did not live to see the answer
         for path in sorted(folder.glob("*.jsonl")):
             if _shares(path.stem, bits, part):
                 self._read(path)
         self.unsure -= self.known.keys()
-        path = folder / f"{_name(bits, part)}.jsonl"
-        _end_line(path)
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        _end_line(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -118,10 +125,31 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield value
 
 
-def _end_line(path: Path) -> None:
+def _end_line(file: int) -> None:
     """End a line that a crash cut off, so that the next one is whole."""
-    if path.exists() and path.stat().st_size:
-        with path.open("rb+") as file:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        os.write(file, b"\n")
+
+
+def _hold(file: int, path: Path) -> None:
+    """Be the only one that asks for this part: the worker of a killed run may live for seconds more.
+
+    Raises LockedError for one that does not end; where there are no such locks, none is held.
+    """
+    until = time.monotonic() + _HOLD_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                return
+        if time.monotonic() > until:
+            os.close(file)
+            raise LockedError(
+                "another process asks for the same requests",
+                where=str(path),
+                hint="wait for it to end, or end it: two would pay for the same twice",
+            )
+        time.sleep(0.2)

@@ -11,22 +11,29 @@ from typing import Any
 import pytest
 import yaml
 
-from gristmill.errors import RecipeError, StepFailed, UsageError
+from gristmill.errors import LockedError, RecipeError, StepFailed, UsageError
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.collect import collect
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.document.telling import tell
 from gristmill.pipeline.look.document.tracing import trace_token
+from gristmill.pipeline.look.publishing.card import card
+from gristmill.pipeline.look.publishing.corpus_statistics import statistics
 from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.phases.generate import generate as generating
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.report.page import write_report
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.job import Job
 from gristmill.pipeline.run.runner import RunResult, run_plan
-from gristmill.pipeline.stages.generate import GenerateFacts
+from gristmill.pipeline.stages.generate import GenerateFacts, GenerateSlice
 from gristmill.pipeline.stages.mix import MixFacts
+from gristmill.pipeline.synthesis import answers
+from gristmill.pipeline.synthesis.answers import Answer, AnswerRecord
 from gristmill.pipeline.synthesis.prompts import passages
+from gristmill.pipeline.synthesis.settings import GenerateSettings, Server
 from gristmill.pipeline.synthesis.templates import TEMPLATES
 from tests.support.model_server import model_server
 from tests.support.toy_stage import INLINE, QUIET
@@ -409,3 +416,81 @@ def test_answers_to_an_output_at_a_url_are_kept_there(tmp_path: Path) -> None:
         assert digests[0]
         assert digests[0].items_out == {"kept": 20}
         assert digests[0] == digests[1]
+
+
+def test_many_parts_share_a_budget_and_other_parts_ask_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = seeds(tmp_path, 200)
+    own = {"budget": {"tokens": 40_000}, "sampling": {"max_tokens": 100}, "server": {"in_flight": 8}}
+    with model_server(tmp_path) as server:
+        monkeypatch.setattr(generating, "PART_REQUESTS", 30)
+        run(recipe(path, server.url, own), tmp_path / "out")
+        assert len(list((tmp_path / "out" / "answers" / "books").iterdir())) == 8
+        facts = finished_steps(tmp_path / "out")["generate/books"].stated(GenerateFacts)
+        spent = facts.tokens_in + facts.tokens_out
+        assert 25_000 < spent <= 40_000
+        assert {row["rule"] for row in rows(tmp_path / "out", "removed")} == {"generate.budget"}
+        for per_part in (1000, 60):
+            monkeypatch.setattr(generating, "PART_REQUESTS", per_part)
+            own = {**own, "budget": {}, "checks": {"min_words": per_part // 60}}
+            run(recipe(path, server.url, own), tmp_path / "out")
+            assert len(rows(tmp_path / "out")) == 200
+        assert len(server.paid()) == 200
+        assert set(server.paid().values()) == {1}
+
+
+def test_the_card_names_what_a_model_wrote(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 10)
+    with model_server(tmp_path) as server:
+        run(recipe(path, server.url), tmp_path / "out")
+    found = statistics(tmp_path / "out")
+    assert found["synthetic"]["books"]["prompts"] == 10
+    text = card(tmp_path / "out", found, licence="other")
+    assert "The source `books` was written by the model `made-up` from documents of `web`" in text
+
+
+def test_a_record_of_answers_survives_a_line_cut_short_and_has_one_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = "00" * 16, "01" * 16
+    with AnswerRecord(tmp_path, 0, 0) as record:
+        record.sent(first)
+        record.put(first, Answer("a text\nof lines", "stop", 3, 4))
+        record.sent(second)
+        monkeypatch.setattr(answers, "_HOLD_SECONDS", 0.3)
+        with pytest.raises(LockedError, match="another process asks for the same requests"):
+            AnswerRecord(tmp_path, 0, 0)
+    (path,) = tmp_path.glob("*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"answer": "01')  # a machine that lost power
+    with AnswerRecord(tmp_path, 1, 0) as record:  # of a run over more prompts
+        assert record.known == {first: Answer("a text\nof lines", "stop", 3, 4)}
+        assert record.unsure == {second}
+        record.refused(second)
+    with AnswerRecord(tmp_path, 0, 0) as record:
+        assert record.unsure == set()
+        record.put(second, Answer("b", None, 1, 1))
+    with AnswerRecord(tmp_path, 0, 0) as record:
+        assert set(record.known) == {first, second}
+    with AnswerRecord(tmp_path, 1, 1) as record:  # the other half's, and the whole's
+        assert set(record.known) == {first, second}
+
+
+def test_no_part_of_a_long_run_is_asked_by_two_tasks_at_once() -> None:
+    """Phases that save are never begun a second time beside themselves, which would pay twice."""
+    job = Job("generate/books", build_slice(), {}, 1, Path("/nowhere"))
+    stage = generating.generate(job)
+    prompts = next(stage)
+    assert not prompts.saves
+    phase = stage.send([])
+    assert phase.name == "ask"
+    assert phase.saves
+    assert phase.window == 1
+
+
+def build_slice() -> GenerateSlice:
+    settings = GenerateSettings(server=Server(model="m"))
+    return GenerateSlice(
+        source="books", seeds=("web",), generate=settings, wording=settings.texts(), keep_removed="text"
+    )

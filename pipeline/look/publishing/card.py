@@ -62,6 +62,12 @@ def limits(found: Mapping[str, Any]) -> list[str]:
     said = [f"The run that made it is not whole: {problem}." for problem in found["problems"]]
     if not found["complete"]:
         said.append("The run that made it is not complete.")
+    for source, made in found["synthetic"].items():
+        seeds = ", ".join(f"`{seed}`" for seed in made["seeds"])
+        said.append(
+            f"The source `{source}` was written by the model `{made['model']}` from documents of {seeds}: it"
+            " may state what is not so, and what the model's licence says of its output holds."
+        )
     if not found["personal_data"]:
         said.append(
             "No filter looked for personal data (`filter.pii`): addresses and numbers stand as crawled."

@@ -14,6 +14,7 @@ from gristmill.pipeline.look.reading import RunView, read_view
 from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.totals import Totals
+from gristmill.pipeline.stages.generate import GenerateFacts
 from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.pipeline.stages.rights import RightsFacts
 from gristmill.pipeline.stages.tokenizer import EncodeFacts
@@ -64,6 +65,7 @@ def statistics(out: Path) -> dict[str, Any]:
         "licences": _licences(out),
         "opt_out": {name: number for name, number in rules.items() if _is_opt_out(name)},
         "opt_out_found": _signals(view),
+        "synthetic": _synthetic(view),
         "contamination": {name: number for name, number in rules.items() if "decontaminat" in name},
         "problems": list(view.problems),
     }  # fmt: skip
@@ -142,6 +144,22 @@ def _licences(out: Path) -> dict[str, int]:
             if column:
                 found.update(str(value) for value in read_parquet(path, [column])[column].to_pylist())
     return _largest(found)
+
+
+def _synthetic(view: RunView) -> dict[str, dict[str, Any]]:
+    """Sources that a model wrote: which, from which sources, how many prompts and tokens."""
+    found = {}
+    for step in view.of_stage("generate"):
+        if step.manifest:
+            settings, facts = step.manifest.ingredients["settings"], step.stated(GenerateFacts)
+            found[settings["source"]] = {
+                "model": settings["generate"]["server"]["model"],
+                "seeds": settings["seeds"],
+                "templates": list(settings["wording"]),
+                "prompts": facts.prompts,
+                "tokens": facts.tokens_out,
+            }
+    return found
 
 
 def _signals(view: RunView) -> dict[str, int] | None:
