@@ -185,18 +185,17 @@ def measure(texts: list[str], number: int, show: int) -> dict[str, Any]:
         folder = Path(name)
         shards = write(folder, corpus)
         for share in (0.3, 0.0, 0.6):
-            found, seconds, model = run_semantic(shards, folder / f"semantic-{share}", share)
-            for threshold in (0.75, 0.8, 0.85, 0.9) if share == 0.3 else (0.8,):
-                some = {gone: kept for gone, (kept, cosine) in found.items() if cosine >= threshold}
-                rows[f"semantic {threshold}, context {share}"] = judge(some, pairs)
+            thresholds = (0.8, 0.75, 0.85, 0.9) if share == 0.3 else (0.8,)
+            found, seconds, model = run_semantic(shards, folder / f"semantic-{share}", share, thresholds)
+            for threshold in thresholds:
+                some = {gone: kept for gone, (kept, _cosine) in found[threshold].items()}
+                rows[f"semantic {threshold}, context {share}"] = told(judge(some, pairs))
             if share == 0.3:
                 speed = {"learn_seconds": seconds[0], "mb_per_s": round(megabytes / seconds[1], 1)}
-                rows["SemDeDup's cut, 0.8"] = judge(any_before(model, corpus, 0.8), pairs)
-                shown(corpus, found, pairs, show)
+                rows["SemDeDup's cut, 0.8"] = told(judge(any_before(model, corpus, 0.8), pairs))
+                shown(corpus, found[0.8], pairs, show)
         for threshold in (0.8, 0.7):
-            rows[f"MinHash, Jaccard {threshold}"] = judge(run_fuzzy(shards, folder, threshold), pairs)
-    for label, row in rows.items():
-        print(f"{label}: {json.dumps(row)}", file=sys.stderr)
+            rows[f"MinHash, Jaccard {threshold}"] = told(judge(run_fuzzy(shards, folder, threshold), pairs))
     return {
         "what": "share of rewritten texts removed as copies of their originals, by way",
         "texts": {"number": len(corpus), "mb": round(megabytes, 1)},
@@ -204,6 +203,11 @@ def measure(texts: list[str], number: int, show: int) -> dict[str, Any]:
         "rows": rows,
         "semantic": speed,
     }
+
+
+def told(row: dict[str, Any]) -> dict[str, Any]:
+    print(json.dumps(row), file=sys.stderr, flush=True)
+    return row
 
 
 Pairs = dict[tuple[int, int], str]
@@ -227,13 +231,14 @@ def plant(texts: list[str], number: int) -> tuple[list[str], Pairs]:
 
 
 def judge(found: dict[int, int], pairs: Pairs) -> dict[str, Any]:
-    """`found` says of each text that is removed which one that stays it is a copy of."""
+    """`found` says of each text that is removed which one it was too near to. A pair is found where one of it
+    was removed for the other, or both for the same third."""
     recall: dict[str, list[bool]] = {}
     planted = set()
     for (original, copy), way in pairs.items():
-        hits = {gone for gone, kept in ((original, copy), (copy, original)) if found.get(gone, -1) == kept}
-        recall.setdefault(way, []).append(bool(hits))
-        planted |= hits
+        hit = found.get(original, original) == found.get(copy, copy)
+        recall.setdefault(way, []).append(hit)
+        planted |= {original, copy} & set(found) if hit else set()
     notices = {text for (a, b), way in pairs.items() if way == REWORDED for text in (a, b)}
     wrong = sum(gone in notices and gone not in planted for gone in found)
     return {
@@ -246,10 +251,11 @@ def judge(found: dict[int, int], pairs: Pairs) -> dict[str, Any]:
 
 
 def run_semantic(
-    shards: Sequence[tuple[Path, int]], folder: Path, share: float
-) -> tuple[dict[int, tuple[int, float]], list[float], Model]:
+    shards: Sequence[tuple[Path, int]], folder: Path, share: float, thresholds: Sequence[float]
+) -> tuple[dict[float, dict[int, tuple[int, float]]], list[float], Model]:
+    """What is removed at each threshold, the seconds of learning and of all else at the first threshold."""
     folder.mkdir()
-    settings = SemanticSettings(threshold=0.75, context_share=share, sample_documents=20_000)
+    settings = SemanticSettings(context_share=share)
     total = sum(pa.parquet.read_metadata(path).num_rows for path, _row in shards)
     clock = [time.process_time()]
     samples = []
@@ -262,19 +268,22 @@ def run_semantic(
     for path, row in shards:
         files = semantic.map_vectors(settings, path, row, [folder / "model"], folder / f"v{row}.run")["files"]
         vectors += [folder / f"v{row}.{number}" for number in range(files)]
-    semantic.decide(settings, vectors, *key_range(0, 1), folder / "decisions")
-    tables = [
-        one.decisions
-        for path, row in shards
-        for one in semantic.apply_semantic(settings, path, row, [folder / "decisions"])
-    ]
-    clock.append(time.process_time())
     places = {id_of(place): place for place in range(total)}
-    found = {
-        places[row["id"]]: (places[row["survivor_id"]], row["cosine"])
-        for row in pa.concat_tables(tables).to_pylist()
-        if row["id"] != row["survivor_id"]
-    }
+    found: dict[float, dict[int, tuple[int, float]]] = {}
+    for threshold in thresholds:
+        asked = settings.model_copy(update={"threshold": threshold})
+        semantic.decide(asked, vectors, *key_range(0, 1), folder / "decisions")
+        tables = [
+            one.decisions
+            for path, row in shards
+            for one in semantic.apply_semantic(asked, path, row, [folder / "decisions"])
+        ]
+        clock.append(time.process_time())
+        found[threshold] = {
+            places[row["id"]]: (places[row["survivor_id"]], row["cosine"])
+            for row in pa.concat_tables(tables).to_pylist()
+            if row["id"] != row["survivor_id"]
+        }
     seconds = [round(b - a, 2) for a, b in itertools.pairwise(clock)]
     return found, seconds, Model.read(folder / "model")
 

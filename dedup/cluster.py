@@ -21,7 +21,7 @@ from gristmill.dedup.radix import U64, Numbers, sort_pairs
 from gristmill.dedup.runs import SortedRun, concat, num_parts, read_range, write_run
 
 FAN_IN = 16
-_SLICE_RECORDS = 4_000_000  # band keys sorted at a time within a reduce task: 32 bytes each
+_SLICE_RECORDS = 4_000_000  # band keys sorted at a time within a reduce task, where memory has room for them
 _DENSE = 8
 _NONE_OLD = (1 << 64) - 1
 I64 = types.Array(types.int64, 1, "C")
@@ -101,7 +101,8 @@ def cluster_bands(
 ) -> dict[str, int]:
     """Write spanning forests of all documents that share a band key in [low, high), as `out`.0 and so on.
 
-    There is one, or where it would exceed some `most` / 2 edges several, whose union it is.
+    There is one, or where it would exceed some `most` / 4 edges several, whose union it is. Of keys, edges
+    and a forest no more are held than of `most` edges.
 
     Runs at `paths` hold (key, row - first_row) with their first row; the range is read, sorted and joined a
     slice at a time, a key that alone exceeds a slice as a stream. `old` are the runs of earlier indexes, with
@@ -113,7 +114,7 @@ def cluster_bands(
     old_row = min((row for _path, row in old), default=_NONE_OLD)
     forests = _Forests(out, most)
     num_edges = 0
-    for start, stop in _slices(runs, low, high, min(_SLICE_RECORDS, most)):
+    for start, stop in _slices(runs, low, high, forests.piece):
         single = stop - start == 1
         for child, parent in (_single_key if single else _slice_edges)(runs, start, stop, old_row):
             num_edges += len(child)
@@ -128,15 +129,16 @@ class _Forests:
 
     def __init__(self, out: Path, most: int) -> None:
         self.out, self.most = out, most
+        self.piece = max(1, min(_SLICE_RECORDS, most // 4))  # of keys or edges, at a time
         self.waiting: list[tuple[Numbers, Numbers]] = []
         self.edges = self.joined = self.files = self.kept = 0
 
     def add(self, child: Numbers, parent: Numbers) -> None:
         self.waiting.append((child, parent))
         self.edges += len(child)
-        if self.edges > max(2 * self.kept, _SLICE_RECORDS):  # so that folding stays linear in what comes
+        if self.edges > max(2 * self.kept, self.piece):  # so that folding stays linear in what comes
             self._fold()
-            if self.kept > self.most // 2:
+            if self.kept > self.most // 4:
                 self._write()
 
     def flush(self) -> None:

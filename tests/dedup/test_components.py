@@ -135,6 +135,26 @@ def test_a_key_that_exceeds_a_slice_is_joined_as_a_stream(
         )
 
 
+def test_a_range_of_keys_holds_no_more_edges_than_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting edges were folded by four million, whatever the memory."""
+    chance = np.random.default_rng(2)
+    key = np.sort(chance.integers(0, 4000, 20_000).astype(np.uint64) << np.uint64(50))
+    rows = chance.integers(0, 12_000, len(key)).astype(np.uint32)
+    write_run(tmp_path / "bands", {"key": key, "row": rows, "first_row": np.array([0], np.uint64)})
+    sizes: list[int] = []
+    whole = cluster.spanning_forest
+
+    def counted(child: np.ndarray, parent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        sizes.append(len(child))
+        return whole(child, parent)
+
+    monkeypatch.setattr(cluster, "spanning_forest", counted)
+    cluster.cluster_bands([tmp_path / "bands"], *key_range(0, 1), tmp_path / "parts.run", most=2000)
+    assert 500 < max(sizes) <= 2000
+
+
 TEMPLATE = page(77, 90)
 PAGES = [" ".join([*TEMPLATE[:40], f"own{n}", f"its{n % 30}", *TEMPLATE[40:]]) for n in range(200)]
 FAR = [" ".join([*TEMPLATE[:60], *page(500 + n % 40, 25), f"far{n}"]) for n in range(120)]
