@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gristmill.trainer.checkpoints.checkpoint import find
-from gristmill.trainer.checkpoints.tensors import read_table
+from gristmill.trainer.checkpoints.tensors import read, read_table
 from gristmill.trainer.evaluation.generate import load_model
 from tests.support.ranks import start_ranks, train_on_ranks
 
@@ -86,6 +86,50 @@ def test_ranks_killed_after_a_step_end_with_the_same_bits(
     weights = {name: entry for name, entry in table.items() if name.startswith("model.")}
     assert {entry["dtype"] for entry in weights.values()} == {"float32"}
     assert len(weights["model.embed.weight"]["parts"]) == ranks
+
+
+WHATEVER = {
+    "muon and an average": {"optimizer": {"lr": 3e-3, "name": "muon", "ema_decay": 0.9}},
+    "copies side by side": {"mesh": {"shard_ranks": 1}, "optimizer": {"lr": 3e-3, "name": "muon"}},
+    "experts, computed again": {"model": SMALL | {"num_experts": 3}, "checkpointing": "full"},
+    "experts, replicated": {"parallel": "ddp", "model": SMALL | {"num_experts": 3}},
+    "inputs of its own, packed": {
+        "loss": {"scheduled_sampling": 0.4, "unlikelihood": 0.5}, "data": {"packing": "bestfit"},
+        "checkpointing": "selective",
+    },
+    "whole gradients, a head": {
+        "mesh": {"reduce": "step", "reshard": "backward"}, "model": SMALL | {"kind": "qwen3", "tied": False},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_whatever_is_trained_a_death_leaves_no_trace_in_weights_moments_or_averages(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    mix, heldout = corpus(counts=(60, 40, 50)), corpus("heldout", (9,), split="heldout")
+    runs = []
+    for name, variant in WHATEVER.items():
+        how = {"parallel": "fsdp", "dtype": "bf16"} | variant
+        runs.append(settings(mix, heldout, tmp_path / name, **how))
+        killed = settings(mix, heldout, tmp_path / f"{name}, killed", **how)
+        runs += [killed | {"die_after": 6}, killed]
+    train_on_ranks(runs, tmp_path)
+    for name in WHATEVER:
+        one, other = (everything(tmp_path / folder) for folder in (name, f"{name}, killed"))
+        assert [key for key in one if not torch.equal(one[key], other[key])] == [], name
+        assert same(tmp_path / name, tmp_path / f"{name}, killed"), name
+
+
+def everything(run: Path) -> dict[str, torch.Tensor]:
+    """Return all that the newest checkpoint of a run holds."""
+    folder = find(run)
+    state = {
+        name: torch.empty(entry["shape"], dtype=getattr(torch, entry["dtype"]))
+        for name, entry in read_table(folder).items()
+    }
+    read(folder, state)
+    return state
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from gristmill.errors import GristmillError, InputError, IntegrityError, Interrupted, StepFailed, UsageError
 from gristmill.trainer.checkpoints.checkpoint import Checkpoints, find
 from gristmill.trainer.command import with_settings
-from gristmill.trainer.config import LossSettings, MeshSettings, Settings
+from gristmill.trainer.config import LossSettings, MeshSettings, OptimizerSettings, Settings
 from gristmill.trainer.data.documents import documents
 from gristmill.trainer.data.loader import BatchLoader
 from gristmill.trainer.data.shards import ShardSet
@@ -452,6 +452,8 @@ def test_a_shard_of_a_large_model_fits_where_the_whole_does_not() -> None:
     assert "a smaller model" in alone and "119.66 GiB, a sample" in alone
     within = advice(Settings(batch=512), config, free, 2, many)
     assert "set checkpointing=selective" in within and "4.64 GiB on each of 64 ranks" in within
+    averaged = Settings(batch=512, optimizer=OptimizerSettings(ema_decay=0.99))  # 4 bytes more of each weight
+    assert "5.11 GiB on each" in advice(averaged, config, free, 2, many)
     held = advice(Settings(batch=512, micro_batch=1, mesh=MeshSettings(reduce="step")), config, free, 2, many)
     assert "mesh.reduce=part" in held
 

@@ -60,8 +60,9 @@ class TokenBatch:
         """Return the batch on a device; whose tokens are whose is asked on the CPU only."""
         if device.type != "cuda":
             return self
-        moved = (part.to(device, non_blocking=True) for part in (self.inputs, self.targets, self.positions))
-        return TokenBatch(*moved, self.sources)
+        parts = (self.inputs, self.targets, self.positions)
+        inputs, targets, positions = (part.to(device, non_blocking=True) for part in parts)
+        return TokenBatch(inputs, targets, positions, self.sources)
 
 
 class Samples(Protocol):

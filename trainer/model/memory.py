@@ -65,7 +65,8 @@ def sample_bytes(config: ModelConfig, itemsize: int, recompute: str) -> int:
 
 
 def state_bytes(settings: Settings, config: ModelConfig, group: Group, itemsize: int) -> int:
-    """Return what weights, gradients and moments take on one rank, and what of others' it gathers.
+    """Return what weights, gradients and moments, and an average of weights, take on one rank, and what of
+    others' it gathers.
 
     Sharded, a rank holds its part of all four, two layers and the embedding gathered in the type of the
     computation, and with `mesh.reduce: step` and several parts the whole gradient in fp32.
@@ -73,15 +74,17 @@ def state_bytes(settings: Settings, config: ModelConfig, group: Group, itemsize:
     with torch.device("meta"):
         model = Model(config)
     count = num_parameters(model)
-    moments = 4 if settings.optimizer.name == "muon" else 8
-    if not is_sharded(model, settings, group):
-        return count * (8 + moments)
     outside = config.padded_vocab * config.width * (1 if config.tied else 2)
+    whole_state = count * (16 + (4 if settings.optimizer.ema_decay else 0))
+    if settings.optimizer.name == "muon":  # one moment of what lies in the blocks
+        whole_state -= 4 * max(0, count - outside)
+    if not is_sharded(model, settings, group):
+        return whole_state
     gathered = (2 * (count - outside) // config.num_layers + outside) * itemsize
     rows = settings.batch // group.world
     parts = -(-rows // (settings.micro_batch or rows))
     whole = 4 * count if settings.mesh.reduce == "step" and parts > 1 else 0
-    return count * (8 + moments) // (settings.mesh.shard_ranks or group.world) + gathered + whole
+    return whole_state // (settings.mesh.shard_ranks or group.world) + gathered + whole
 
 
 @contextlib.contextmanager

@@ -211,8 +211,9 @@ def device_mesh(settings: MeshSettings, group: Group) -> DeviceMesh:
         return init_device_mesh(group.device.type, (row,), mesh_dim_names=("shard",))
     names = ("replicate", "shard")
     mesh = init_device_mesh(group.device.type, (group.world // row, row), mesh_dim_names=names)
-    for name in names if group.timeout else ():  # torch gives a mesh's groups its own default
-        dist.distributed_c10d._set_pg_timeout(group.timeout, mesh.get_group(name))
+    if group.timeout is not None:  # torch gives a mesh's groups its own default
+        for name in names:
+            dist.distributed_c10d._set_pg_timeout(group.timeout, mesh.get_group(name))
     return mesh
 
 
