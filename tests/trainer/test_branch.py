@@ -110,6 +110,15 @@ def test_what_a_branch_cannot_change_is_refused_by_name(
         run({"branch": f"{trunk['run']}@8", "run": str(tmp_path / "b")} | change)
 
 
+def test_a_branch_keeps_the_base_width_of_its_trunk(trunk: dict[str, Any], tmp_path: Path) -> None:
+    wide = {"model": SMALL | {"tied": False}, "heldout": "", "steps": 2}
+    run(trunk | wide | {"run": str(tmp_path / "wide"), "optimizer": {"lr": 3e-3, "mup_base_width": 16}})
+    branch = {"branch": str(tmp_path / "wide"), "steps": 2, "run": str(tmp_path / "b")}
+    with pytest.raises(UsageError, match="mup_base_width 16, the branch asks for 0"):
+        run(branch | {"optimizer": {"lr": 3e-3, "mup_base_width": 0}})
+    assert run(branch | {"optimizer": {"lr": 3e-3}})["steps"] == 2
+
+
 def test_a_decay_from_a_rate_of_nothing_is_refused(trunk: dict[str, Any], tmp_path: Path) -> None:
     run(trunk | {"run": str(tmp_path / "wsd"), "optimizer": {"lr": 3e-3}})
     with pytest.raises(UsageError, match="has come to 0 at step 12"):

@@ -277,10 +277,11 @@ def test_a_prompt_that_is_no_text_is_refused(trained: Path) -> None:
         '{"prompt": "x", "answer": "y", "examples": [{"prompt": "a", "answer": ""}]}',
         '{"text": "a\\ud800b"}',
         '{"prompt": "\\udfff", "choices": ["a", "b"], "answer": 0}',
+        '{"text": "a byte that is no UTF-8: \udcff"}',
     ],
 )
 def test_a_row_that_cannot_be_scored_is_named_by_line(row: str, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n' + row + "\n")
+    (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n' + row + "\n", "utf-8", "surrogateescape")
     with pytest.raises(InputError) as caught:
         evaluate(trained, tmp_path / "bad.jsonl", "cpu")
     assert caught.value.where == f"{tmp_path / 'bad.jsonl'}:2"

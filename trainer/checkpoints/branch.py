@@ -79,6 +79,12 @@ def fork(settings: Settings, config: ModelConfig, sha256: str) -> dict[str, Any]
             " moments would mean nothing",
             where=str(folder),
         )
+    had, has = trunk.mup_base_width, settings.optimizer.mup_base_width
+    if had != has:
+        raise UsageError(
+            f"the trunk was trained with mup_base_width {had}, the branch asks for {has}",
+            where=str(folder), hint="leave it out: a branch takes its trunk's",
+        )  # fmt: skip
     return {
         "checkpoint": str(folder),
         "step": meta.step,

@@ -33,16 +33,17 @@ def read_rows(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file; one that cannot be scored is an error that names its line."""
     if not file.is_file():
         raise InputError("there is no such file", where=str(file))
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode("utf-8"))
                 _check(row)
             except (ValueError, KeyError, TypeError, IndexError) as error:
+                lacks = f"it has no {error}" if isinstance(error, KeyError) else str(error)
                 raise InputError(
-                    f"a row cannot be scored: {error}",
+                    f"a row cannot be scored: {lacks}",
                     where=f"{file}:{number}",
                     hint=(
                         "rows hold text, or prompt and answer, or prompt, choices and the number of the"
