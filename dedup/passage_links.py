@@ -48,6 +48,11 @@ def seeds_at_a_time(settings: PassageSettings) -> int:
     return settings.memory_bytes // (200 + 100 * settings.max_links)
 
 
+def prints_at_a_time(settings: PassageSettings) -> int:
+    """Distinct keys of a shard that a task reads at once: 9 bytes each, and 48 while they are counted."""
+    return settings.memory_bytes // 64
+
+
 def map_prints(settings: PassageSettings, path: Path, first_row: int, out: Path) -> dict[str, int]:
     """Write the distinct keys of a shard's seeds, and whether each occurs in it more than once."""
     keys = []

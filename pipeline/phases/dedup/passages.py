@@ -54,7 +54,9 @@ FRAME = Frame(
     "passages",
     (
         OverShards("prints", passage_links.map_prints, (Seeds,), rows="prints"),
-        OverRanges("repeated", substring.find_repeated, (Repeated,), substring.PART_RECORDS, rows="repeated"),
+        OverRanges(
+            "repeated", substring.find_repeated, (Repeated,), passage_links.prints_at_a_time, rows="repeated"
+        ),
         OverShards("seeds", passage_links.map_seeds, (Places,), rows="places"),
         OverRanges("links", passage_links.find_links, (Links,), passage_links.seeds_at_a_time, rows="links"),
         OverShards("chains", passage_links.find_chains, (Chains,), rows="chains"),
