@@ -12,6 +12,7 @@ carry the key elsewhere.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
 import random
@@ -99,8 +100,11 @@ class Asker:
         self.error: BaseException | None = None
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Send nothing more, and wait for nothing but what is in flight."""
         self._stopped = True
+        if self._loop:
+            with contextlib.suppress(RuntimeError):  # it has ended since
+                self._loop.call_soon_threadsafe(self._stopping.set)
 
     def give_up(self) -> None:
         """Do not wait for what is in flight either."""
@@ -116,6 +120,7 @@ class Asker:
         self.outcomes.seconds = time.monotonic() - began
 
     async def _all(self, requests: Sequence[Request]) -> None:
+        self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._slots = asyncio.Semaphore(self._server.in_flight)
         self._begun = asyncio.Semaphore(_WAITING * self._server.in_flight)
@@ -189,12 +194,14 @@ class Asker:
             if down:
                 await self._wait_for_server(str(down))
             else:
-                await asyncio.sleep(max(pause, self._pause(attempt)))
+                await self._sleep(max(pause, self._pause(attempt)))
 
     async def _once(self, request: Request) -> float | None:
         """Send a request; None when that settled it, else the seconds that the server asks to wait."""
         if (rest := self._rest_until - time.monotonic()) > 0:
-            await asyncio.sleep(rest)
+            await self._sleep(rest)
+            if self._stopped:
+                return None
         self._record.sent(request.digest)
         self.in_flight += 1
         try:
@@ -253,7 +260,7 @@ class Asker:
                         where=self._url,
                         hint="answers so far are kept; run the same command again when it is back",
                     )
-                await asyncio.sleep(pause)
+                await self._sleep(pause)
                 pause = min(_LONGEST_PROBE, 1.3 * pause)
                 if await self._takes_connections():
                     self._up.set()
@@ -268,6 +275,11 @@ class Asker:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
         return True
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, unless all is to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _sync(self) -> None:
         while True:

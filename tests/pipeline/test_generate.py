@@ -32,8 +32,10 @@ from gristmill.pipeline.stages.generate import GenerateFacts, GenerateSlice
 from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.pipeline.synthesis import answers
 from gristmill.pipeline.synthesis.answers import Answer, AnswerRecord
-from gristmill.pipeline.synthesis.prompts import passages
-from gristmill.pipeline.synthesis.settings import GenerateSettings, Server
+from gristmill.pipeline.synthesis.client import Asker, Request
+from gristmill.pipeline.synthesis.prompts import passages, request_body
+from gristmill.pipeline.synthesis.settings import Budget, GenerateSettings, Server
+from gristmill.pipeline.synthesis.spending import Spending
 from gristmill.pipeline.synthesis.templates import TEMPLATES
 from tests.support.model_server import model_server
 from tests.support.toy_stage import INLINE, QUIET
@@ -494,3 +496,21 @@ def build_slice() -> GenerateSlice:
     return GenerateSlice(
         source="books", seeds=("web",), generate=settings, wording=settings.texts(), keep_removed="text"
     )
+
+
+def test_a_client_that_is_stopped_does_not_sit_out_what_the_server_asks_for(tmp_path: Path) -> None:
+    settings = GenerateSettings(server=Server(model="m"))
+    body = request_body(settings, "Write.")
+    with model_server(tmp_path, limited=[1], retry_after="200") as server:
+        asked = settings.server.model_copy(update={"url": server.url})
+        with AnswerRecord(tmp_path / "answers", 0, 0) as record:
+            asker = Asker(asked, record, Spending(Budget()), None, lambda done: None)
+            thread = threading.Thread(target=asker.run, args=([Request("00" * 16, body, 10, 10)],))
+            thread.start()
+            while not asker.outcomes.retried:
+                time.sleep(0.02)
+            asker.stop()
+            thread.join(60)
+            assert not thread.is_alive()
+            assert not record.known
+    assert not asker.error

@@ -111,7 +111,11 @@ class ModelServer:
         prompt = data["prompt"] if "prompt" in data else data["messages"][-1]["content"]
         self.num += 1
         if self.options.get("limited") and self.num in self.options["limited"]:
-            return 429, b'{"error": {"message": "slow down"}}', {"Retry-After": "0.2"}
+            return (
+                429,
+                b'{"error": {"message": "slow down"}}',
+                {"Retry-After": self.options.get("retry_after", "0.2")},
+            )
         async with self.slots:
             self.busy += 1
             try:
