@@ -20,6 +20,7 @@ from gristmill.trainer.model.decoder import Model, flops_per_token, num_paramete
 from gristmill.trainer.model.initialise import init_weights
 from gristmill.trainer.model.layers import Linear
 from gristmill.trainer.model.presets import PRESETS, preset
+from gristmill.trainer.model.rope import rotate
 from gristmill.trainer.model.shape import ModelConfig
 from gristmill.trainer.ranks import devices
 
@@ -94,6 +95,20 @@ def test_documents_of_one_row_are_scored_as_if_alone() -> None:
         torch.cat([a, b], 1), positions, mask=DocumentMasks("sdpa", torch.device("cpu"))(positions)
     )
     torch.testing.assert_close(together, torch.cat([model(a), model(b)], 1), atol=1e-5, rtol=1e-5)
+
+
+def test_a_rotation_in_sixteen_bits_is_rounded_once_wherever_it_lies() -> None:
+    config = ModelConfig(vocab=64, num_layers=1, width=128, num_heads=1, ffn=8, context=8192)
+    model = Model(config)
+    model.dtype = torch.bfloat16
+    positions = torch.tensor([[0, 7, 1000, 1007, 8000, 8007]])
+    (rotary,) = model.rotary(positions)
+    assert rotary is not None
+    x = torch.randn(1, 6, 1, 128, generator=torch.Generator().manual_seed(0))
+    exact = rotate(x.bfloat16().float(), *rotary)
+    assert torch.equal(rotate(x.bfloat16(), *rotary), exact.bfloat16())
+    angles = positions.double()[..., None, None] * 10000.0 ** (-torch.arange(0, 128, 2).double() / 128)
+    torch.testing.assert_close(rotary[0].double(), angles.cos(), atol=1e-3, rtol=0)
 
 
 def test_recomputed_activations_give_the_same_gradients() -> None:

@@ -106,7 +106,7 @@ class Model(nn.Module):
         """Return each layer's cosines and sines of positions (B, T)."""
         if self.positions is not None:
             return [None] * self.config.num_layers
-        return tables(self.config, positions, self.dtype)
+        return tables(self.config, positions)
 
 
 def num_parameters(model: Model, *, active: bool = False) -> int:

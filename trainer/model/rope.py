@@ -17,10 +17,11 @@ from gristmill.trainer.model.shape import ModelConfig, RopeScaling, ntk_theta
 Rotary = tuple[Tensor, Tensor] | None  # cosines and sines; None: a layer without positions
 
 
-def tables(config: ModelConfig, positions: Tensor, dtype: torch.dtype) -> list[Rotary]:
+def tables(config: ModelConfig, positions: Tensor) -> list[Rotary]:
     """Return for each layer the cosines and sines of positions (B, T), shaped (B, T, 1, head_dim / 2).
 
-    Angles are computed in fp32; layers of one base and scaling share their tables.
+    All in fp32: rounded to bf16, one distance scores otherwise at every position (Wang et al. 2024). Layers
+    of one base and scaling share their tables.
     """
     layers = range(config.num_layers)
     kinds = [(config.layer_theta(layer), config.layer_scaling(layer)) for layer in layers]
@@ -34,7 +35,7 @@ def tables(config: ModelConfig, positions: Tensor, dtype: torch.dtype) -> list[R
         turns = frequencies(scaling, base, config.head_dim, positions.device)
         angles = positions[..., None, None].float() * turns
         sharper = sharpening(scaling)
-        found[base, scaling] = (angles.cos() * sharper).to(dtype), (angles.sin() * sharper).to(dtype)
+        found[base, scaling] = angles.cos() * sharper, angles.sin() * sharper
     return [found[kind] for kind in kinds]
 
 
@@ -79,6 +80,6 @@ def _between(values: Tensor, low: float, high: float) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (i, i + d/2) of a head's dimensions by its angle."""
+    """Turn each pair (i, i + d/2) of a head's dimensions by its angle, in fp32, and round once."""
     a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
