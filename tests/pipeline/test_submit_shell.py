@@ -4,9 +4,11 @@ shown."""
 from __future__ import annotations
 
 import json
-import os
+import runpy
+import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.errors import UsageError
+from gristmill.pipeline import cli
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.called import without_secrets
-from gristmill.pipeline.run.cluster.submit import job_command, submit_job
+from gristmill.pipeline.run.cluster.submit import ENTRY, job_command, submit_job
 from gristmill.pipeline.sources.record import InputRange
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.redact import holds_secret, public_url
@@ -33,16 +36,20 @@ SAID = [
     'x=\\"',
     "",
 ]
-ECHO = "import json, sys; sys.stdout.write(json.dumps(sys.argv[1:]))"
 
 
-def arrived(overrides: list[str]) -> list[str]:
-    """What Ray's job server makes of a command: one line, as its client joins it, run by a shell."""
-    command = job_command("r.yaml", "http://x:1", Path("folder"), "/data/my out", overrides, wait=True)
-    line = subprocess.list2cmdline(command[command.index("--") + 1 :])
-    line = line.replace("python -m gristmill.pipeline.cli", f'{sys.executable} -c "{ECHO}"', 1)
-    done = subprocess.run(line, shell=True, capture_output=True, check=True)
-    return list(json.loads(done.stdout))
+def arrived(overrides: list[str], folder: Path) -> list[str]:
+    """What the program is given by a job whose command line was joined and split again, as Ray's client and a
+    shell do; its releases join in two ways."""
+    command = job_command("r.yaml", "http://x:1", folder, "/data/my out", overrides, wait=True)
+    entry = command[command.index("--") + 1 :]
+    lines = (subprocess.list2cmdline(entry), shlex.join(entry))
+    assert all(shlex.split(line) == ["python", ENTRY] for line in lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [ENTRY])
+        patch.setattr(cli, "main", lambda: None)
+        runpy.run_path(str(folder / ENTRY))
+        return sys.argv[1:]
 
 
 def expected(overrides: list[str]) -> list[str]:
@@ -50,16 +57,15 @@ def expected(overrides: list[str]) -> list[str]:
     return ["run", "r.yaml", "--out", "/data/my out", "--engine", "ray", "--address", "auto", *sets]
 
 
-def test_every_argument_arrives_as_it_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert arrived(SAID) == expected(SAID)
-    assert os.listdir(tmp_path) == []  # noqa: PTH208
+def test_every_argument_arrives_as_it_was_said(tmp_path: Path) -> None:
+    assert arrived(SAID, tmp_path) == expected(SAID)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12), max_size=12))
 def test_any_text_arrives_as_it_was_said(overrides: list[str]) -> None:
-    assert arrived(overrides) == expected(overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        assert arrived(overrides, Path(folder)) == expected(overrides)
 
 
 SIGNED = "https://b.example/a.warc.gz?part=1&X-Amz-Signature=abcdef0123&X-Amz-Expires=60"

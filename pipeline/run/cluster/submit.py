@@ -3,8 +3,8 @@ step."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,54 +25,34 @@ _ADDRESS_HINT = (
 _ANSWER_SECONDS = 10.0
 
 
+ENTRY, ARGUMENTS = "gristmill_job.py", "gristmill_job.json"
+_ENTRY = f"""# Runs gristmill with the arguments that lie beside this file.
+import json
+import sys
+from pathlib import Path
+
+from gristmill.pipeline import cli
+
+sys.argv[1:] = json.loads(Path(__file__).with_name("{ARGUMENTS}").read_text("utf-8"))
+cli.main()
+"""
+
+
 def job_command(
     recipe_name: str, address: str, folder: Path, out: str, overrides: Sequence[str], *, wait: bool
 ) -> list[str]:
-    """Return the `ray job submit` command for a recipe copied into `folder`, the job's working folder."""
-    sets = [part for override in overrides for part in ("--set", override)]
-    run = [
-        "python",
-        "-m",
-        "gristmill.pipeline.cli",
-        "run",
-        recipe_name,
-        "--out",
-        out,
-        "--engine",
-        "ray",
-        "--address",
-        "auto",
-        *sets,
-    ]
-    submit = [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "job",
-        "submit",
-        "--address",
-        address,
-        "--working-dir",
-        str(folder),
-    ]
-    return [*submit, *([] if wait else ["--no-wait"]), "--", *map(through_the_shell, run)]
+    """Return the `ray job submit` command for a recipe copied into `folder`, the job's working folder.
 
-
-def through_the_shell(argument: str) -> str:
-    """Spell an argument so that it arrives as it is.
-
-    Ray joins a job's arguments by `subprocess.list2cmdline`, which quotes for Windows, and hands the line to
-    `/bin/sh`: an argument with a space or a tab is put between double quotes, and each double quote gets a
-    backslash, as do the backslashes before it.
+    Ray makes one line of a job's arguments, by rules that differ from release to release, and hands it to a
+    shell: what is said goes in a file instead.
     """
-    if not argument or " " in argument or "\t" in argument:
-        spelled = re.sub(r'(\\+)(?!["\\]|\Z)', r"\1\1", argument)
-        return re.sub(r"[$`]", r"\\\g<0>", spelled)
-    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./-]+", argument):
-        return argument
-    # Outside of double quotes: a single quote stands behind a backslash, a double one gets its own from Ray.
-    parts = (part.replace("'", r"'\''") for part in argument.split('"'))
-    return '"'.join(f"'{part}'" for part in parts)
+    sets = [part for override in overrides for part in ("--set", override)]
+    run = ["run", recipe_name, "--out", out, "--engine", "ray", "--address", "auto", *sets]
+    (folder / ARGUMENTS).write_text(json.dumps(run), encoding="utf-8")
+    (folder / ENTRY).write_text(_ENTRY, encoding="utf-8")
+    submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit"]
+    submit += ["--address", address, "--working-dir", str(folder)]
+    return [*submit, *([] if wait else ["--no-wait"]), "--", "python", ENTRY]
 
 
 def submit_job(recipe: Path, address: str, out: str, overrides: Sequence[str], *, wait: bool) -> int:
