@@ -45,8 +45,9 @@ def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings 
     mode = settings.mode()
     tokenized = tokenize(page, mode)
     choice = choose_blocks(page, tokenized, model, settings.recall_weight, settings.comments)
-    bounds = Bounds.of(len(data))
-    main = write(data, tokenized, choice, mode, settings.format == "markdown", bounds)
+    is_markdown = settings.format == "markdown"
+    bounds = Bounds.of(len(data), is_markdown)
+    main = write(data, tokenized, choice, mode, is_markdown, bounds)
     taken_from, is_short = "page", False
     kept_words = int(tokenized.blocks[choice.kept, L.WORDS].sum())
     if kept_words < _FEW_WORDS:

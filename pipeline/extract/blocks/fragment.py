@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 MAX_DEPTH = 200
 # Tags that may be read as trees in all fragments of a page; one takes up to four microseconds.
-FREE_TAGS, BYTES_A_TAG = 2000, 10
+# Markdown, which reads tables, may begin with more.
+_FREE_TAGS, _FREE_IN_MARKDOWN, _BYTES_A_TAG = 300, 2000, 10
 _VOID = frozenset(
     (
         "br",
@@ -105,8 +106,8 @@ class Bounds:
     met: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, page_bytes: int) -> Bounds:
-        return cls(FREE_TAGS + page_bytes // BYTES_A_TAG)
+    def of(cls, page_bytes: int, is_markdown: bool) -> Bounds:
+        return cls((_FREE_IN_MARKDOWN if is_markdown else _FREE_TAGS) + page_bytes // _BYTES_A_TAG)
 
     def allow(self, markup: str) -> bool:
         """Take the tags of a fragment off those that may be read as trees; False where too few are left."""

@@ -29,7 +29,7 @@ def write(
 ) -> str:
     """Return the text of the kept blocks; what is kept is completed in place, where code, tables and formulas
     are kept or dropped as a whole. `bounds` are told which were met."""
-    bounds = bounds or Bounds.of(len(page))
+    bounds = bounds or Bounds.of(len(page), is_markdown)
     found = regions.find(page, tokenized, choice, mode, is_markdown, bounds)
     kept = choice.kept
     has_formulas = len(tokenized.inserts) > 0 and L.FORMULA in tokenized.inserts[:, L.KIND]
