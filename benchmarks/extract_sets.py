@@ -4,8 +4,9 @@
 
 FOLDER holds `NAME.warc.gz` and `NAME.gold.jsonl.gz` for each set (columns as `training.page` reads them).
 Quality is F1 of word 4-gram multisets, macro over pages; intervals are 95 % bootstraps over domains. Both
-read the same decoded pages. A set named in `--without-comments` has gold without the comments under its articles:
-there both are asked for none. A gold's first and last line count as lost when the text does not hold them.
+read the same decoded pages. A set named in `--without-comments` has gold without the comments under its
+articles: there both are asked for none. A gold's first and last line count as lost when the text does not
+hold them word for word.
 """
 
 from __future__ import annotations

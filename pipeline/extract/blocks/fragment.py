@@ -185,7 +185,8 @@ class Node:
         self._attributes: dict[str, str] | None = None
         self._classes: list[str] | None = None
         self.children: list[Node | str] = []
-        self.number, self.start = len(self._source.nodes), self._source.length
+        self.number: int = len(self._source.nodes)
+        self.start = self._source.length
         self.after, self.end = self.number + 1, self.start
         self._source.nodes.append(self)
 
