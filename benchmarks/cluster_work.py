@@ -56,12 +56,12 @@ def many(num_shards: int, seconds: float, workers: int | None, address: str | No
 
 
 def mill(files: list[str], limit: int | None, workers: int) -> dict[str, Any]:
-    """Run the recipe of `stages.py` on eight sources; return when each task was at work."""
-    from benchmarks import stages
+    """Run the recipe of `pages_to_shards.py` on eight sources; return when each task was at work."""
+    from benchmarks import pages_to_shards
     from gristmill.pipeline.recipe.file import make_recipe
     from gristmill.pipeline.recipe.plan import build_plan
 
-    plan = build_plan(make_recipe(stages.recipe(files, 8, limit)))
+    plan = build_plan(make_recipe(pages_to_shards.recipe(files, 8, limit)))
     settings = EngineSettings(kind="ray", workers=workers)
     result = run_plan(plan, OUT, settings, Progress(quiet=True))
     work: dict[str, float] = {}

@@ -1,53 +1,119 @@
-"""What the stages from tokenizer to shards cost beside extraction, over a recipe of real pages.
+"""Every stage of plain texts on one core: MB of text a CPU second, the share of it that is the kernels', and
+peers on a sample.
 
-    python benchmarks/stages.py --warcs FOLDER [--copies 8] [--json]
+    python benchmarks/stages.py texts.jsonl.gz ... [--datatrove PYTHON] [--megabytes 92] [--quick] [--json]
+        [--save]
 
-The folder's WARC files are read by so many sources: ids are of (source, record), so that each copy has ids of
-its own. Every step is timed in CPU seconds of this process and the ones that it waited for (extractors run in
-processes of their own); imports and compiled kernels are loaded by a small run before.
+Documents of about 1.5 kB are cut from the `text` of each row at line ends; one in 25 has the text of another.
+They are read from JSON lines and from Parquet, filtered by four presets, without and with PII, deduplicated
+(exact, fuzzy, lines), and made into tokens. Each stage reads and writes Parquet in one process; kernels are
+loaded by a small run before. `bare` is what the trained model's own SentencePieceProcessor takes for the same
+texts. Peers are given the first documents of the same file, from Parquet to Parquet.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
+import random
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections import defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filters_texts import machine, plain_argument
+
+from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.report.stages import profile_of
 from gristmill.pipeline.run import runner
 from gristmill.pipeline.run.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 
-TOKENS = ("tokenizer", "encode", "mix")
+RESULT = Path(__file__).parent / "results" / "stages.json"
+PEER = Path(__file__).with_name("stages_peers.py")
+PRESETS = ["gopher", "gopher-repetition", "c4-code", "fineweb"]
+SAMPLE = 2000  # documents that peers are given
+# What the table has a row for: label, recipe beside the source, the step that is measured.
+STAGES: tuple[tuple[str, str, dict[str, Any], str], ...] = (
+    ("JSON lines", "jsonl", {}, "extract/web"),
+    ("JSON lines, no language", "jsonl", {"extract": {"language": "off"}}, "extract/web"),
+    ("Parquet", "parquet", {}, "extract/web"),
+    ("Parquet, no language", "parquet", {"extract": {"language": "off"}}, "extract/web"),
+    ("filter, four presets", "parquet", {"filter": {"presets": PRESETS}}, "filter/web"),
+    ("filter, with PII", "parquet", {"filter": {"presets": PRESETS, "pii": {}}}, "filter/web"),
+    ("exact", "parquet", {"dedup": {"exact": {}}}, "dedup-exact"),
+    ("fuzzy", "parquet", {"dedup": {"fuzzy": {}}}, "dedup-fuzzy"),
+    ("lines", "parquet", {"dedup": {"lines": {}}}, "dedup-lines"),
+)
+WHOLE = {
+    "filter": {"presets": PRESETS},
+    "dedup": {"exact": {}, "fuzzy": {}, "lines": {}},
+    "tokenizer": {"vocab_size": 32_000},
+    "mix": {"method": "natural"},
+}
 
 
-def recipe(files: list[str], copies: int, limit: int | None) -> dict[str, Any]:
-    sources = {
-        f"copy{number}": {"inputs": files, "dedup": False} | ({"limit": limit} if limit else {})
-        for number in range(copies)
-    }
-    return {
-        "name": "stages",
-        "sources": sources,
-        "extract": {"extractor": "blocks"},
-        "filter": {"presets": ["gopher", "c4-code"]},
-        "tokenizer": {"vocab_size": 1000 if limit else 32_000},
-        "mix": {"method": "natural"},
-    }
+def make_documents(paths: list[Path], num_bytes: int, folder: Path) -> int:
+    """Write `docs.jsonl` and `docs.parquet` of about so many bytes of text; return the bytes."""
+    draw = random.Random(7)
+    texts = list(pieces(paths, draw))
+    draw.shuffle(texts)
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for number, text in enumerate(texts):
+        if size >= num_bytes:
+            break
+        url = f"https://www.site{number % 977}.example.org/page/{number}"
+        rows.append({"id": f"d{number}", "url": url, "text": text, "date": "2024-05-06T07:08:09Z"})
+        size += len(text.encode())
+    for number in range(0, len(rows), 25):
+        rows[number]["text"] = rows[draw.randrange(len(rows))]["text"]
+    with (folder / "docs.jsonl").open("w") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    pq.write_table(
+        pa.Table.from_pylist(rows), folder / "docs.parquet", row_group_size=10_000, compression="zstd"
+    )
+    pq.write_table(pa.Table.from_pylist(rows[:SAMPLE]), folder / "sample.parquet", compression="zstd")
+    with (folder / "sample.jsonl").open("w") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:SAMPLE])
+    return sum(len(row["text"].encode()) for row in rows)
+
+
+def pieces(paths: list[Path], draw: random.Random) -> Iterator[str]:
+    """Cut texts at line ends into pieces of a few hundred to a few thousand characters."""
+    for path in paths:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            for line in file:
+                text = json.loads(line).get("text") or ""
+                held: list[str] = []
+                wanted = draw.choice([400, 800, 1200, 2400, 4000])
+                for part in text.encode("utf-8", "replace").decode().split("\n"):
+                    held.append(part)
+                    if sum(map(len, held)) >= wanted:
+                        yield "\n".join(held)[:30_000]
+                        held, wanted = [], draw.choice([400, 800, 1200, 2400, 4000])
+                if sum(map(len, held)) > 50:
+                    yield "\n".join(held)[:30_000]
 
 
 def cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def run(values: dict[str, Any], out: Path) -> dict[str, float]:
-    """CPU seconds by stage."""
+def run(values: dict[str, Any], out: Path, *, profile: bool = False) -> dict[str, float]:
+    """Run a recipe in this process; CPU seconds by step."""
     found: dict[str, float] = defaultdict(float)
     whole = runner.execute
 
@@ -56,46 +122,133 @@ def run(values: dict[str, Any], out: Path) -> dict[str, float]:
         try:
             return whole(step, *arguments, **keywords)
         finally:
-            found[step.stage] += cpu_seconds() - begun
+            found[step.name] += cpu_seconds() - begun
 
     runner.execute = timed
     try:
-        runner.run_plan(
-            build_plan(make_recipe(values)), out, EngineSettings(kind="inline"), Progress(quiet=True)
-        )
+        settings = EngineSettings(kind="inline", profile=profile)
+        runner.run_plan(build_plan(make_recipe(values)), out, settings, Progress(quiet=True))
     finally:
         runner.execute = whole
     return dict(found)
 
 
+def recipe(path: Path, sections: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
+    source = {"inputs": [str(path)]} | ({"limit": limit} if limit else {})
+    return {"name": "stages", "sources": {"web": source}, **sections}
+
+
+def text_bytes_into(out: Path, name: str) -> int:
+    """The bytes of text that a step read: for one where documents enter, those it made."""
+    (step,) = (step for step in read_view(out).steps if step.name == name)
+    books = step.totals.books
+    return books.created_bytes or books.bytes_in
+
+
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """Return MB a second, CPU seconds and the kernels' share of each stage."""
+    table: dict[str, dict[str, float]] = {}
+    for number, (label, ending, sections, name) in enumerate(STAGES):
+        path = folder / f"docs.{ending}"
+        run(recipe(path, sections, 300), folder / f"warm{number}")
+        seconds = run(recipe(path, sections), folder / f"out{number}")[name]
+        size = text_bytes_into(folder / f"out{number}", name)
+        run(recipe(path, sections), folder / f"profiled{number}", profile=True)
+        (step,) = (step for step in read_view(folder / f"profiled{number}").steps if step.name == name)
+        spent = profile_of(step)
+        cpu = sum(value for kind, value in spent.items() if kind != "waiting")
+        table[label] = {
+            "mb_per_s": round(size / 1e6 / seconds, 1),
+            "seconds": round(seconds, 2),
+            "kernel_share": round(spent["kernel"] / cpu, 2),
+        }
+        for made in ("warm", "out", "profiled"):
+            shutil.rmtree(folder / f"{made}{number}", ignore_errors=True)
+        print(f"{label:26} {table[label]}", file=sys.stderr)
+    return table
+
+
+def whole_recipe(folder: Path) -> dict[str, float]:
+    """CPU seconds of the whole recipe and of its model's bare encoding of the texts that came in."""
+    import sentencepiece
+
+    small = {**WHOLE, "tokenizer": {"vocab_size": 8000}}
+    run(recipe(folder / "docs.jsonl", small, 2000), folder / "warm")
+    seconds = run(recipe(folder / "docs.jsonl", WHOLE), folder / "whole")
+    (model,) = (
+        path
+        for step in read_view(folder / "whole").steps
+        if step.name == "tokenizer" and step.manifest
+        for path in step.manifest.folder.rglob("*.model")
+    )
+    texts = pq.read_table(folder / "docs.parquet", columns=["text"])["text"].to_pylist()
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    begun = time.process_time()
+    for text in texts:
+        processor.encode(text)
+    bare = time.process_time() - begun
+    whole = sum(seconds.values())
+    found = {name: round(value, 2) for name, value in seconds.items()}
+    return {**found, "whole": round(whole, 2), "bare": round(bare, 2), "to_bare": round(whole / bare, 2)}
+
+
+def peers(folder: Path, interpreter: str | None) -> dict[str, dict[str, float]]:
+    if not interpreter:
+        return {}
+    done = subprocess.run(
+        [interpreter, str(PEER), str(folder)], stdout=subprocess.PIPE, check=True, text=True
+    )
+    found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--warcs", required=True)
-    parser.add_argument("--copies", type=int, default=8)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("texts", nargs="+", type=Path)
+    parser.add_argument("--datatrove", default=None, help="an interpreter that has datatrove")
+    parser.add_argument("--megabytes", type=float, default=92)
+    parser.add_argument("--quick", action="store_true", help="four megabytes")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--save", action="store_true", help=f"keep the result in {RESULT.name}")
     options = parser.parse_args()
-    files = [str(path) for path in sorted(Path(options.warcs).glob("*.warc.gz"))]
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(prefix="stages-"))
     try:
-        run(recipe(files[:1], 1, 60), folder / "warm")
-        seconds = run(recipe(files, options.copies, None), folder / "out")
-        size = sum(path.stat().st_size for path in (folder / "out").rglob("*.bin") if "shards" in path.parts)
+        size = make_documents(options.texts, int(1e6 * (4 if options.quick else options.megabytes)), folder)
+        ours = measure(folder)
+        whole = whole_recipe(folder)
+        theirs = peers(folder, options.datatrove)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    tokens = sum(seconds.get(name, 0.0) for name in TOKENS)
+    ratios = {
+        peer: {label: round(ours[label]["mb_per_s"] / speed, 1) for label, speed in speeds.items() if speed}
+        for peer, speeds in theirs.items()
+    }
     result = {
-        "what": "tokenizer, encoding and mixing beside extraction", "unit": "CPU seconds",
-        "ours": {name: round(value, 2) for name, value in seconds.items()},
-        "ratio": {"tokens to extraction": round(tokens / seconds["extract"], 4)},
-        "files": len(files) * options.copies, "payload_bytes": size,
-        "machine": f"{os.cpu_count()} cores",
-    }  # fmt: skip
+        "what": "stages of plain texts on one core",
+        "unit": "MB of text a CPU second",
+        "ours": ours,
+        "recipe": whole,
+        "text_bytes": size,
+        "peers": theirs,
+        "ratio": ratios,
+        "machine": machine(),
+        "versions": {
+            name: version(name) for name in ("gristmill", "pyarrow", "numba", "eldc", "sentencepiece")
+        },
+        "command": " ".join(["python benchmarks/stages.py", *map(plain_argument, sys.argv[1:])]),
+    }
+    if options.save:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     if options.json:
         print(json.dumps(result))
         return
-    for name, value in seconds.items():
-        print(f"{name:12} {value:8.2f} s")
-    print(f"tokenizer, encode and mix: {100 * tokens / seconds['extract']:.1f} % of extraction")
+    print(f"{'stage':26} {'MB/s':>7} {'kernels':>8}  " + "  ".join(theirs))
+    for label, found in ours.items():
+        beside = "  ".join(f"{speeds.get(label, 0):.2f}" for speeds in theirs.values())
+        print(f"{label:26} {found['mb_per_s']:7.1f} {100 * found['kernel_share']:6.0f} %  {beside}")
+    print(f"whole recipe: {whole['whole']} s, {whole['to_bare']} x bare encoding of the same texts")
 
 
 if __name__ == "__main__":
