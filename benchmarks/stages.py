@@ -3,6 +3,7 @@ peers on a sample.
 
     python benchmarks/stages.py texts.jsonl.gz ... [--datatrove PYTHON] [--megabytes 92] [--quick] [--json]
         [--save]
+    python benchmarks/stages.py --markdown
 
 Documents of about 1.5 kB are cut from the `text` of each row at line ends; one in 25 has the text of another.
 They are read from JSON lines and from Parquet, filtered by four presets, without and with PII, deduplicated
@@ -202,17 +203,34 @@ def peers(folder: Path, interpreter: str | None) -> dict[str, dict[str, float]]:
     return found
 
 
+def as_markdown(result: dict[str, Any]) -> str:
+    """The table of a result, as a page of documentation shows it."""
+    ((_, theirs),) = result["peers"].items() or [("", {})]
+    rows = ["| stage | MB/s a core | of it kernels | datatrove | ratio |", "|---|---|---|---|---|"]
+    for label, found in result["ours"].items():
+        speed = theirs.get(label)
+        peer = f"{speed:.1f} | {found['mb_per_s'] / speed:.1f} x" if speed else " | "
+        rows.append(f"| {label} | {found['mb_per_s']} | {100 * found['kernel_share']:.0f} % | {peer} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("texts", nargs="+", type=Path)
+    parser.add_argument("texts", nargs="*", type=Path)
+    parser.add_argument("--markdown", action="store_true", help="print the table of the kept result")
     parser.add_argument("--datatrove", default=None, help="an interpreter that has datatrove")
     parser.add_argument("--megabytes", type=float, default=92)
     parser.add_argument("--quick", action="store_true", help="four megabytes")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true", help=f"keep the result in {RESULT.name}")
     options = parser.parse_args()
+    if options.markdown:
+        print(as_markdown(json.loads(RESULT.read_text())))
+        return
+    if not options.texts:
+        parser.error("name files of JSON lines with a `text`")
     folder = Path(tempfile.mkdtemp(prefix="stages-"))
     try:
         size = make_documents(options.texts, int(1e6 * (4 if options.quick else options.megabytes)), folder)

@@ -82,6 +82,8 @@ class FilterOutcome:
     decisions: pa.Table
     signals: pa.Table
     counts: dict[str, Any]
+    verdicts: Sequence[Verdict]  # of each pass
+    removed_by: npt.NDArray[np.int64]  # the pass that removes each document, or would; -1 for none
 
 
 class Filters:
@@ -140,7 +142,8 @@ class Filters:
         removal = failures.removal(verdicts, named)
         gone = pa.Table.from_arrays([*lost.columns, *removal], schema=removed_schema(documents.schema))
         counts = self._counts(verdicts, failures, named, kept_edits)
-        return FilterOutcome(_edited(documents, removed, kept_edits), gone, decisions, signals, counts)
+        kept = _edited(documents, removed, kept_edits)
+        return FilterOutcome(kept, gone, decisions, signals, counts, verdicts, would)
 
     def decide(self, signals: pa.Table) -> tuple[list[Verdict], npt.NDArray[np.int64]]:
         """Decide every pass from signals; return the verdicts and the pass that removes each document, -1 for

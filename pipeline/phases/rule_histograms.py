@@ -38,8 +38,7 @@ class CutObserver:
         """Take note of a table of documents, as they came in, and of what the filters made of them."""
         if not documents.num_rows:
             return
-        verdicts, removed_by = self.filters.decide(outcome.signals)
-        kept = removed_by < 0
+        verdicts, kept = outcome.verdicts, outcome.removed_by < 0
         hashes = keyed_hash(self.seed, "sample", documents.column("id").combine_chunks())
         for part, verdict in zip(self.filters.passes, verdicts, strict=True):
             for index, rule in enumerate(part.rules):

@@ -16,6 +16,7 @@ from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.observed import SAMPLES, TOP_DOMAINS, Tallies
 
 SNIPPET_CHARACTERS = 1200
+_DOMAINS_HELD = 1 << 18  # counted domains that are held before equal ones are added up
 LENGTH_BINS = [0, *(2**power for power in range(4, 27))]  # bytes of UTF-8
 
 
@@ -28,6 +29,7 @@ class Observer:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.tallies: dict[str, Counter[str]] = {}
+        self._domains: dict[str, list[pa.StructArray]] = {}  # counts of each table, by tally
         self.lengths: dict[str, np.ndarray] = {}
         self._samples: dict[str, list[tuple[int, bytes, int, dict[str, Any]]]] = {}
         self._seen = 0  # tells two rows with the same id apart where the heap compares them
@@ -52,6 +54,10 @@ class Observer:
     def into(self, record: TaskRecord) -> None:
         """Put what was collected into a shard record."""
         tallies = {}
+        for name, counts in self._domains.items():
+            each = _together(counts)
+            domains, numbers = each.field("values").to_pylist(), each.field("counts").to_pylist()
+            self.tallies[name] = Counter(dict(zip(domains, numbers, strict=True)))
         for name, counter in sorted(self.tallies.items()):
             limit = TOP_DOMAINS if name.endswith(".domain") else len(counter)
             tallies[name] = dict(sorted(counter.items(), key=lambda item: (-item[1], item[0]))[:limit])
@@ -74,10 +80,9 @@ class Observer:
         from gristmill.text.addresses import domains_of  # readers of tallies load no kernel
 
         named = urls.filter(pc.greater(pc.binary_length(urls), 0))  # null where there is no URL
-        counts = domains_of(named).value_counts()
-        self.tallies.setdefault(name, Counter()).update(
-            {entry["values"]: entry["counts"] for entry in counts.to_pylist()}
-        )
+        self._domains.setdefault(name, []).append(domains_of(named).value_counts())
+        if sum(map(len, self._domains[name])) > _DOMAINS_HELD:
+            self._domains[name] = [_together(self._domains[name])]
 
     def _measure(self, outlet: str, text: pa.ChunkedArray) -> None:
         lengths = pc.fill_null(pc.binary_length(text), 0).to_numpy()
@@ -126,6 +131,18 @@ class Observer:
             text = table.column("text")[row].as_py()
             sample["text"] = None if text is None else text[:SNIPPET_CHARACTERS]
         return sample
+
+
+def _together(counts: list[pa.StructArray]) -> pa.StructArray:
+    """Add up counts of values."""
+    fields = (pa.concat_arrays([each.field(name) for each in counts]) for name in ("values", "counts"))
+    summed = (
+        pa.table(dict(zip(("values", "counts"), fields, strict=True)))
+        .group_by("values")
+        .aggregate([("counts", "sum")])
+    )
+    columns = [summed[name].combine_chunks() for name in ("values", "counts_sum")]
+    return pa.StructArray.from_arrays(columns, names=["values", "counts"])
 
 
 def _finite(value: Any) -> Any:
