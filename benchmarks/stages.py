@@ -252,9 +252,7 @@ def main() -> None:
         "peers": theirs,
         "ratio": ratios,
         "machine": machine(),
-        "versions": {
-            name: version(name) for name in ("gristmill", "pyarrow", "numba", "eldc", "sentencepiece")
-        },
+        "versions": {name: version(name) for name in ("pyarrow", "numba", "eldc", "sentencepiece")},
         "command": " ".join(["python benchmarks/stages.py", *map(plain_argument, sys.argv[1:])]),
     }
     if options.save:
