@@ -64,7 +64,7 @@ def detect_batch(texts: pa.LargeStringArray) -> tuple[list[str | None], npt.NDAr
     starts, stops, whole = text_spans(texts)
     places = (np.ascontiguousarray(starts), np.ascontiguousarray(stops))
     firsts, lasts, ends = (each.tolist() for each in cut_pieces(whole, *places, _PIECE_BYTES, _NUM_PIECES))
-    data = memoryview(whole)
+    data = whole.data
     found = [
         _of_pieces([str(data[firsts[number] : lasts[number]], "utf-8") for number in range(first, last)])
         for first, last in pairwise(ends)

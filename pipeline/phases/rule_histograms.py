@@ -89,7 +89,8 @@ class CutObserver:
         order = rows[np.lexsort((hashes[rows], distances[rows]))][:NEAREST]
         if len(before) == NEAREST:
             last = before[-1][:2]
-            order = [row for row in order if (float(distances[row]), int(hashes[row])) <= last]
+            near = [(float(distances[row]), int(hashes[row])) <= last for row in order]
+            order = order[np.array(near, bool)]
         fresh = [
             (
                 float(distances[row]),

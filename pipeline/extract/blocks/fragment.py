@@ -175,6 +175,7 @@ class Node:
         "_attributes", "_classes", "_markup", "_parent", "_source", "after", "children", "end", "number",
         "start", "tag",
     )  # fmt: skip
+    number: int
 
     def __init__(
         self, tag: str, markup: str = "", parent: Node | None = None, source: _Source | None = None
@@ -185,7 +186,7 @@ class Node:
         self._attributes: dict[str, str] | None = None
         self._classes: list[str] | None = None
         self.children: list[Node | str] = []
-        self.number: int = len(self._source.nodes)
+        self.number = len(self._source.nodes)
         self.start = self._source.length
         self.after, self.end = self.number + 1, self.start
         self._source.nodes.append(self)
