@@ -11,7 +11,7 @@ from typing import Any
 from gristmill.facts import StepFacts
 from gristmill.manifest import Manifest
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import Slice, StageKind

@@ -63,7 +63,7 @@ def measure(folder: Path, latency: float, caches: Sequence[str]) -> dict[str, An
     from gristmill.pipeline.recipe.file import make_recipe
     from gristmill.pipeline.recipe.plan import build_plan
     from gristmill.pipeline.report.page import write_report
-    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.narration.progress import Progress
     from gristmill.pipeline.run.runner import run_plan
     from gristmill.pipeline.run.settings import EngineSettings
     from gristmill.remote import Access

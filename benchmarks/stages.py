@@ -37,9 +37,9 @@ from filters_texts import machine, plain_argument
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.report.stages import profile_of
+from gristmill.pipeline.report.sections.stages import profile_of
 from gristmill.pipeline.run import runner
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 
 RESULT = Path(__file__).parent / "results" / "stages.json"

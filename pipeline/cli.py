@@ -36,9 +36,11 @@ app = typer.Typer(
 
 @cache
 def register() -> None:
-    """Hang, once, every part's verbs on the app: each module in `pipeline/verbs` that has a `register`."""
-    for path in sorted(Path(__file__).parent.glob("verbs/*.py")):
-        module = importlib.import_module(f"gristmill.pipeline.verbs.{path.stem}")
+    """Hang, once, every part's verbs on the app: each module below `pipeline/verbs` that has a `register`."""
+    here = Path(__file__).parent
+    for path in sorted((here / "verbs").rglob("*.py"), key=lambda path: path.stem):
+        name = ".".join(path.relative_to(here).with_suffix("").parts)
+        module = importlib.import_module(f"gristmill.pipeline.{name}")
         if hasattr(module, "register"):
             module.register(app)
             place_verbs(app, module)
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         command()(args=given)
     except GristmillError as error:
-        from gristmill.pipeline.look.figures import inert  # an error may quote a file or a page
+        from gristmill.pipeline.look.printing.figures import inert  # an error may quote a file or a page
         from gristmill.pipeline.run.called import spelled
 
         print(f"error: {inert(spelled(struck_out(str(error), given)))}", file=sys.stderr)
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.filename is None:  # then it is no path of the user's, and where it came from is what helps
             raise
-        from gristmill.pipeline.look.figures import inert
+        from gristmill.pipeline.look.printing.figures import inert
 
         print(f"error: {error.strerror}\n  --> {inert(str(error.filename))}", file=sys.stderr)
         if hint := space_hint(error):

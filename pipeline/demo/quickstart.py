@@ -13,7 +13,7 @@ from gristmill.pipeline.demo.corpus import build_corpus
 from gristmill.pipeline.demo.show import show_run
 from gristmill.pipeline.run.called import program
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.run.progress import Progress, spell_seconds
+from gristmill.pipeline.run.narration.progress import Progress, spell_seconds
 from gristmill.pipeline.verbs.invoke import Options, exit_code, load_recipe, run_recipe
 from gristmill.storage import write_atomic
 
@@ -39,7 +39,7 @@ def run_demo(out: Path, overrides: list[str], options: Options) -> int:
     run = out / "run"
     result = run_recipe(recipe, replace(options, out=run))
     if options.json:
-        from gristmill.pipeline.look.tables import print_run
+        from gristmill.pipeline.look.printing.tables import print_run
 
         print_run(run, as_json=True)
         return exit_code(recipe, result, run)

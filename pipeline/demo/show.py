@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gristmill.manifest import Manifest
-from gristmill.pipeline.run.progress import spell_seconds
+from gristmill.pipeline.run.narration.progress import spell_seconds
 from gristmill.pipeline.stages.mix import MixFacts
 
 _WIDTH = 80

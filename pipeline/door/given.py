@@ -13,8 +13,8 @@ from gristmill.manifest import Manifest
 from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
-from gristmill.pipeline.run.outcomes import Outcomes
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import Slice, StageKind

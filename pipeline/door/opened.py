@@ -13,8 +13,8 @@ from gristmill.errors import UsageError
 from gristmill.location import location
 from gristmill.manifest import Manifest
 from gristmill.pipeline.door.rows import Rows
-from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
 
 if TYPE_CHECKING:
     from gristmill.pipeline.look.document.life import Life

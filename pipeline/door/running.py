@@ -12,7 +12,7 @@ from gristmill.pipeline.door.opened import OpenRun, open_run
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
-    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.narration.progress import Progress
 
 
 def run(
@@ -70,6 +70,6 @@ def _load(recipe: Any, overrides: Mapping[str, Any]) -> Recipe:
 def _progress(quiet: bool) -> Progress:
     """How progress is shown here: a notebook redraws one line of the cell's output."""
     from gristmill.pipeline.door.notebook import NotebookProgress, in_notebook
-    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.narration.progress import Progress
 
     return NotebookProgress() if not quiet and in_notebook() else Progress(quiet=quiet)

@@ -9,8 +9,8 @@ from gristmill.pipeline.estimate.sample import choose_samples
 from gristmill.pipeline.look.forecast import document_size
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.run.final import final_documents
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
+from gristmill.pipeline.run.records.final import final_documents
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import sections

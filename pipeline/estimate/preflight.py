@@ -13,10 +13,10 @@ from gristmill.pipeline.estimate.phases import Interval, PhaseCost, total
 from gristmill.pipeline.estimate.place import sample_place
 from gristmill.pipeline.estimate.scale_up import Prediction, StepEstimate, estimate, warnings
 from gristmill.pipeline.estimate.schedule import simulate
-from gristmill.pipeline.look.tables import print_table
+from gristmill.pipeline.look.printing.tables import print_table
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.run.progress import Progress, spell_seconds
+from gristmill.pipeline.run.narration.progress import Progress, spell_seconds
 from gristmill.pipeline.run.runner import states
 from gristmill.pipeline.verbs.invoke import Options, engine_settings, output_folder
 

@@ -38,7 +38,7 @@ from gristmill.pipeline.estimate.schedule import makespan, phase_seconds
 from gristmill.pipeline.estimate.training import TrainingCost, measure_training
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import RunResult, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.tokenize.settings import MixSettings

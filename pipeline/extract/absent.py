@@ -8,8 +8,8 @@ from typing import Any
 
 from gristmill.facts import Facts
 from gristmill.pipeline.sources.record import Record
-from gristmill.pipeline.sources.rows import spell_columns
-from gristmill.pipeline.sources.text_rows import TextRows
+from gristmill.pipeline.sources.rows.row import spell_columns
+from gristmill.pipeline.sources.rows.text_rows import TextRows
 
 _MOST_NAMED = 12
 

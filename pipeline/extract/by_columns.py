@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from gristmill.document import ORIGIN
 from gristmill.pipeline.extract.dates import milliseconds_of
 from gristmill.pipeline.extract.text_bytes import broken_fractions
+from gristmill.pipeline.sources.rows.text_rows import TextRows
 from gristmill.pipeline.sources.settings import stored_name
-from gristmill.pipeline.sources.text_rows import TextRows
 from gristmill.text.detection import detect_batch
 from gristmill.text.digests import digest16_rows
 from gristmill.text.languages import language_code

@@ -46,8 +46,8 @@ from gristmill.pipeline.extract.tables import Tables
 from gristmill.pipeline.sources.broken import broken_fraction
 from gristmill.pipeline.sources.read import read_items
 from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record
+from gristmill.pipeline.sources.rows.text_rows import TextRows
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.pipeline.sources.text_rows import TextRows
 from gristmill.text.detection import detect
 from gristmill.text.languages import language_code
 

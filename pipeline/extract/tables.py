@@ -12,8 +12,8 @@ from gristmill.index import own_keys
 from gristmill.pipeline.extract.dates import milliseconds
 from gristmill.pipeline.extract.gates import Removal
 from gristmill.pipeline.sources.record import Failure, Origin, Record
+from gristmill.pipeline.sources.rows.values import as_bool, as_float64, as_int64, as_json, as_text
 from gristmill.pipeline.sources.settings import stored_name
-from gristmill.pipeline.sources.values import as_bool, as_float64, as_int64, as_json, as_text
 from gristmill.text.digests import digest16_rows
 
 _FULL_ROWS = 2048

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.look.figures import count
-from gristmill.pipeline.look.terminal import Paper, rows
+from gristmill.pipeline.look.printing.figures import count
+from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.urls import domain_of

@@ -12,8 +12,8 @@ import pyarrow as pa
 from gristmill.cells import Cells
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest
-from gristmill.pipeline.look.figures import count, short
-from gristmill.pipeline.look.tables import print_table
+from gristmill.pipeline.look.printing.figures import count, short
+from gristmill.pipeline.look.printing.tables import print_table
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.pipeline.stages.quality import QualityFacts

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.look.figures import count, number, one_line
 from gristmill.pipeline.look.funnel import Funnel, build_funnel
+from gristmill.pipeline.look.printing.figures import count, number, one_line
+from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.look.reading import RunView, last_evaluation, read_training_log, read_view
 from gristmill.pipeline.look.sides import Moved, changed_sides
-from gristmill.pipeline.look.terminal import Paper, rows
-from gristmill.pipeline.report.curves import Point, thin
-from gristmill.pipeline.report.training import curve
+from gristmill.pipeline.report.charts.curves import Point, thin
+from gristmill.pipeline.report.sections.training import curve
 from gristmill.pipeline.stages.mix import MixFacts
 
 NAMES = ("A", "B")

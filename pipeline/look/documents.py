@@ -17,8 +17,8 @@ from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.document.inplace import MarkedVersion, passes_of
 from gristmill.pipeline.look.document.lookup import OUTLETS, FoundRow, find_id, read_row
 from gristmill.pipeline.look.search import index_paths, search
-from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.storage import read_tables
 from gristmill.urls import domain_of

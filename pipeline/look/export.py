@@ -24,9 +24,9 @@ from gristmill.parquet import parquet_schema
 from gristmill.pipeline.phases.export import EXPORT, ExportFacts, ExportSlice, HandedFile, handed_tables
 from gristmill.pipeline.phases.export_files import JsonLines, deliver, format_of, open_file, united
 from gristmill.pipeline.phases.export_layouts import LAYOUTS, Handing
-from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.folder import decides_on_documents, handed_on, read_run
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
+from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step

@@ -14,11 +14,11 @@ from gristmill.errors import UsageError
 from gristmill.heldout import is_heldout
 from gristmill.manifest import Manifest
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.look.tables import print_table
+from gristmill.pipeline.look.printing.tables import print_table
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
+from gristmill.pipeline.run.records.final import final_documents
 from gristmill.pipeline.run.runner import states
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings

@@ -15,7 +15,7 @@ from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
 from gristmill.pipeline.run.job import records_at_work
 from gristmill.pipeline.run.losses import spell_lost
-from gristmill.pipeline.run.stragglers import straggles, usual_seconds
+from gristmill.pipeline.run.narration.stragglers import straggles, usual_seconds
 from gristmill.stores import store_of
 from gristmill.trainer.logs.told import last_step
 

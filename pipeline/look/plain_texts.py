@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from gristmill.errors import InputError
 from gristmill.parquet import parquet_schema
-from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
+from gristmill.pipeline.run.records.final import final_documents
 from gristmill.storage import read_tables
 
 SCHEMA = pa.schema([pa.field("text", pa.large_string()), pa.field("language", pa.string())])

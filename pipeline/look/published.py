@@ -24,13 +24,13 @@ import xxhash
 from gristmill.errors import InputError, UsageError
 from gristmill.manifest import Manifest
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.look.figures import count, one_line
+from gristmill.pipeline.look.printing.figures import count, one_line
+from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.look.sides import EXAMPLES
-from gristmill.pipeline.look.terminal import Paper, rows
-from gristmill.pipeline.run.final import final_documents, outlet
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.sources.layouts import resolve_columns
+from gristmill.pipeline.run.records.final import final_documents, outlet
 from gristmill.pipeline.sources.listing import files_below, match_files
+from gristmill.pipeline.sources.rows.layouts import resolve_columns
 from gristmill.urls import normalise_url
 
 Keys = npt.NDArray[np.uint64]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gristmill.pipeline.look.documents import Shelf, Shown
-from gristmill.pipeline.look.figures import inert, measured, one_line
-from gristmill.pipeline.look.terminal import Paper
+from gristmill.pipeline.look.printing.figures import inert, measured, one_line
+from gristmill.pipeline.look.printing.terminal import Paper
 
 _STYLES = {"deleted": "struck", "inserted": "green"}
 _NEXT, _PREVIOUS, _QUIT = ("n", "j", " ", "\r", "\n"), ("p", "k"), ("q", "\x03", "\x04", "\x1b")

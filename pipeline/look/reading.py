@@ -17,9 +17,9 @@ from gristmill.lock import read_holder
 from gristmill.manifest import MANIFEST, Manifest, Stated, TaskRecord, read_manifest, read_record
 from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
+from gristmill.pipeline.run.records.summary import is_gone, read_summary
+from gristmill.pipeline.run.records.totals import Totals
 from gristmill.pipeline.run.stage import stage_of
-from gristmill.pipeline.run.summary import is_gone, read_summary
-from gristmill.pipeline.run.totals import Totals
 from gristmill.pipeline.stages.train import TrainFacts
 from gristmill.stores import store_of
 

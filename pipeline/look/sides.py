@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gristmill.index import PAIR
 from gristmill.manifest import Manifest
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.run.final import SourceFiles, final_documents, outlet
+from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
 
 Keys = npt.NDArray[np.bytes_]
 EXAMPLES = 5

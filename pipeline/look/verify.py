@@ -15,10 +15,10 @@ from gristmill.manifest import MANIFEST, Manifest, TaskRecord, read_manifest, re
 from gristmill.parquet import num_parquet_rows
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps, read_run
 from gristmill.pipeline.run.losses import spell_lost, with_lost
+from gristmill.pipeline.run.records.summary import body_of, is_gone, read_summary
+from gristmill.pipeline.run.records.totals import Totals
 from gristmill.pipeline.run.stage import kinds
 from gristmill.pipeline.run.step import identity
-from gristmill.pipeline.run.summary import body_of, is_gone, read_summary
-from gristmill.pipeline.run.totals import Totals
 from gristmill.storage import FileEntry
 from gristmill.stores import store_of
 

@@ -13,10 +13,10 @@ from gristmill.hashing import sha256_file
 from gristmill.location import location, use_storage
 from gristmill.manifest import MANIFEST
 from gristmill.parquet import parquet_schema
-from gristmill.pipeline.run.final import SourceFiles, final_documents
 from gristmill.pipeline.run.folder import RUN_FILE, handed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.final import SourceFiles, final_documents
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.extract import AdoptSlice
 from gristmill.remote import Access
 from gristmill.remote_store import StorageSettings

@@ -12,7 +12,7 @@ from gristmill.cells import Cells, add_cells
 from gristmill.facts import Counts, Facts
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.tokenizer import EncodeFacts, EncodeSlice, TokenizerFacts
 from gristmill.tokenize.encode import REFUSED, Encoded
 from gristmill.tokenize.encode import encode as encode_file

@@ -15,7 +15,7 @@ from gristmill.pipeline.extract.absent import Absent, absent_notes
 from gristmill.pipeline.extract.extraction import Extraction
 from gristmill.pipeline.phases.repeats import UNKEYED, ShardRead, keep_first
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.record import InputShard, RangeEnd
 from gristmill.pipeline.stages.extract import ExtractFacts, ExtractSlice

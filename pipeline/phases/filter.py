@@ -14,7 +14,7 @@ from gristmill.filters.passes import FilterOutcome, Filters, compile_filters
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.rule_histograms import CutObserver
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.filter import FilterFacts, FilterSlice
 from gristmill.storage import cut_by_bytes, read_tables
 

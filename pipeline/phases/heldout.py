@@ -25,7 +25,7 @@ from gristmill.pipeline.phases.shuffle import (
     shards_of,
 )
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.heldout import HeldoutFacts, HeldoutSlice
 from gristmill.storage import ParquetWriter
 

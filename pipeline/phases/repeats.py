@@ -30,7 +30,7 @@ from gristmill.ledger import Books
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.extract import ExtractSlice
 from gristmill.storage import read_tables
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from gristmill.document import removed_rows, text_bytes
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.run.job import Attempt
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 
 _ROW = (
     pa.field("id", pa.binary(16), nullable=False),

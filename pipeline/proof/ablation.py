@@ -23,7 +23,7 @@ from gristmill.pipeline.proof.variants import Variant
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.run.job import Task
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.stages.mix import MixFacts

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from gristmill.pipeline.look.figures import count, short
+from gristmill.pipeline.look.printing.figures import count, short
 from gristmill.pipeline.look.reading import read_log, written
 from gristmill.pipeline.look.sides import changed_sides
 from gristmill.pipeline.proof.ablation import Outcome, Prepared
 from gristmill.pipeline.proof.told import PUBLISHED
 from gristmill.pipeline.proof.verdict import Cell as Score
 from gristmill.pipeline.proof.verdict import Table, Verdict
-from gristmill.pipeline.report.curves import Line, Point, lines, thin
-from gristmill.pipeline.report.drawing import at, line, polygon, svg, text
-from gristmill.pipeline.report.markup import (
+from gristmill.pipeline.report.charts.curves import Line, Point, lines, thin
+from gristmill.pipeline.report.charts.drawing import at, line, polygon, svg, text
+from gristmill.pipeline.report.charts.markup import (
     Cell,
     Html,
     PageSection,

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from gristmill.manifest import finished_keys
-from gristmill.pipeline.look.figures import short
+from gristmill.pipeline.look.printing.figures import short
 from gristmill.pipeline.proof.ablation import Asked, plan_of, prepare, train_settings, trial_keys
 from gristmill.pipeline.proof.trials import FOLDER
 from gristmill.pipeline.proof.variants import Variant
-from gristmill.pipeline.run.progress import spell_seconds
+from gristmill.pipeline.run.narration.progress import spell_seconds
 from gristmill.pipeline.run.runner import states
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.phases.train import RUN
-from gristmill.pipeline.report.curves import Line, lines
-from gristmill.pipeline.report.markup import PageSection, figure, tag
+from gristmill.pipeline.report.charts.curves import Line, lines
+from gristmill.pipeline.report.charts.markup import PageSection, figure, tag
 from gristmill.pipeline.report.page import page
 from gristmill.pipeline.run.folder import result_of
 from gristmill.storage import write_atomic

@@ -22,7 +22,7 @@ from gristmill.pipeline.proof.texts import PREFIX, target_paths
 from gristmill.pipeline.proof.trials import Trials, key_of, open_trials, run_of, training
 from gristmill.pipeline.proof.variants import Variant
 from gristmill.pipeline.run.job import Task
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.trainer.config import ModelConfig

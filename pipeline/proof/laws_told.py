@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from gristmill.pipeline.look.figures import short
-from gristmill.pipeline.look.terminal import Paper, rows
+from gristmill.pipeline.look.printing.figures import short
+from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.proof import planning
 from gristmill.pipeline.proof.fitted import BIASES, Prediction, SourceFit, fit_rows
 from gristmill.pipeline.proof.laws import EPOCH, FLOPS_PER_TOKEN, HOFFMANN, NAMES, Law

@@ -16,7 +16,7 @@ from gristmill.pipeline.proof.swarm import Best, best_mixture, draw_weights, fit
 from gristmill.pipeline.proof.variants import REFERENCE, Variant
 from gristmill.pipeline.proof.verdict import Verdict, decide
 from gristmill.pipeline.recipe.model import Recipe
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.tokenize.settings import MixSettings

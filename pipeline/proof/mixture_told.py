@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.look.terminal import Paper, rows
+from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.proof.mixture import Search
 
 

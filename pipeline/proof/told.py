@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gristmill.pipeline.look.figures import short
-from gristmill.pipeline.look.terminal import Paper, rows
+from gristmill.pipeline.look.printing.figures import short
+from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.proof.ablation import Outcome
 from gristmill.pipeline.proof.verdict import Table, Verdict
 

@@ -23,12 +23,12 @@ from gristmill.pipeline.phases.train import run_process
 from gristmill.pipeline.run.execute import Engines, run_phase
 from gristmill.pipeline.run.job import Attempt, Phase, Task
 from gristmill.pipeline.run.libraries import version_of
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
+from gristmill.pipeline.run.records.totals import Totals
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.signals import stopped_by_signals
 from gristmill.pipeline.run.stage import StageKind
 from gristmill.pipeline.run.step import Step
-from gristmill.pipeline.run.totals import Totals
 from gristmill.pipeline.stages.train import TRAIN, TrainSlice
 from gristmill.stores import store_of
 

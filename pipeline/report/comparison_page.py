@@ -14,10 +14,10 @@ from gristmill.pipeline.look.comparison import (
     rules,
     spelled,
 )
-from gristmill.pipeline.look.figures import count, share, short
+from gristmill.pipeline.look.printing.figures import count, share, short
 from gristmill.pipeline.look.reading import written
-from gristmill.pipeline.report.curves import Line, lines
-from gristmill.pipeline.report.markup import Cell, Html, PageSection, join, legend, note, table, tag
+from gristmill.pipeline.report.charts.curves import Line, lines
+from gristmill.pipeline.report.charts.markup import Cell, Html, PageSection, join, legend, note, table, tag
 from gristmill.pipeline.report.page import page
 
 

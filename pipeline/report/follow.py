@@ -17,7 +17,7 @@ from gristmill.pipeline.run.folder import RUN_FILE
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
-    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.narration.progress import Progress
     from gristmill.pipeline.run.runner import RunResult
     from gristmill.pipeline.run.settings import EngineSettings
 

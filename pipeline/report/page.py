@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.look.figures import inert
 from gristmill.pipeline.look.funnel import build_funnel
+from gristmill.pipeline.look.printing.figures import inert
 from gristmill.pipeline.look.reading import RunView, Summed, read_view, written
-from gristmill.pipeline.report.by_source import source_section
-from gristmill.pipeline.report.closing import asking_section, failures_section, provenance_section
-from gristmill.pipeline.report.corpus import corpus_section
-from gristmill.pipeline.report.markup import Html, PageSection, tag
-from gristmill.pipeline.report.measured import correlations_section, token_lengths
-from gristmill.pipeline.report.overview import funnel_section, hero, rules_section
-from gristmill.pipeline.report.samples import collect_samples, in_script, samples_section
-from gristmill.pipeline.report.signals import signals_section
-from gristmill.pipeline.report.stages import stages_section
+from gristmill.pipeline.report.charts.markup import Html, PageSection, tag
+from gristmill.pipeline.report.sections.by_source import source_section
+from gristmill.pipeline.report.sections.closing import asking_section, failures_section, provenance_section
+from gristmill.pipeline.report.sections.corpus import corpus_section
+from gristmill.pipeline.report.sections.measured import correlations_section, token_lengths
+from gristmill.pipeline.report.sections.overview import funnel_section, hero, rules_section
+from gristmill.pipeline.report.sections.samples import collect_samples, in_script, samples_section
+from gristmill.pipeline.report.sections.signals import signals_section
+from gristmill.pipeline.report.sections.stages import stages_section
 from gristmill.pipeline.run.stage import kinds, resolve
 from gristmill.storage import write_atomic
 

@@ -37,8 +37,8 @@ from gristmill.pipeline.run.cluster.nodes import inside_job
 from gristmill.pipeline.run.cluster.on_ray import RayEngine
 from gristmill.pipeline.run.cluster.worker import FATAL, is_in_vain
 from gristmill.pipeline.run.job import Phase, Task, attempt, function_name
+from gristmill.pipeline.run.narration.watch import AtWork, Watch
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.pipeline.run.watch import AtWork, Watch
 
 __all__ = ["Engine", "InlineEngine", "RayEngine", "inside_job", "open_engine", "run_ranks", "start_ray"]
 

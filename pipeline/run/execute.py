@@ -35,12 +35,12 @@ from gristmill.pipeline.run.losses import (
     spell_lost,
     with_lost,
 )
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
+from gristmill.pipeline.run.narration.watch import Watch
+from gristmill.pipeline.run.records.summary import put_summary
+from gristmill.pipeline.run.records.totals import Totals
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
-from gristmill.pipeline.run.summary import put_summary
-from gristmill.pipeline.run.totals import Totals
-from gristmill.pipeline.run.watch import Watch
 from gristmill.redact import public_url
 from gristmill.storage import write_atomic
 from gristmill.stores import store_of

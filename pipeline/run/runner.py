@@ -20,9 +20,9 @@ from gristmill.pipeline.run.execute import Engines, execute
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
 from gristmill.pipeline.run.intact import check_identity, check_intact
 from gristmill.pipeline.run.job import Job
-from gristmill.pipeline.run.log import LOG
 from gristmill.pipeline.run.losses import spell_lost
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.log import LOG
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.side_by_side import run_steps
 from gristmill.pipeline.run.signals import stopped_by_signals

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.record import InputRange, Item
+    from gristmill.pipeline.sources.rows.text_rows import TextRows
     from gristmill.pipeline.sources.settings import SourceSettings
-    from gristmill.pipeline.sources.text_rows import TextRows
     from gristmill.pipeline.sources.window import ByteWindow
 
     Reader = Callable[[ByteWindow, InputRange, SourceSettings], Iterator[Item | TextRows]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
+from gristmill.pipeline.sources.archives.members import Damaged, Members, codec_by_name, sniff_codec
 from gristmill.pipeline.sources.window import ByteWindow
 
 _PIECE_BYTES = 1 << 20

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from gristmill.pipeline.sources.format import known_formats
 from gristmill.pipeline.sources.record import InputShard, Item, RangeEnd, Record
+from gristmill.pipeline.sources.rows.text_rows import TextRows
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.pipeline.sources.text_rows import TextRows
 from gristmill.pipeline.sources.window import open_window
 
 

@@ -18,7 +18,7 @@ from pydantic import (
 from gristmill.document import FIELDS, REMOVAL_FIELDS
 from gristmill.pipeline.sources.commoncrawl import CommonCrawl
 from gristmill.pipeline.sources.format import known_formats
-from gristmill.pipeline.sources.layouts import LAYOUTS, resolve_columns
+from gristmill.pipeline.sources.rows.layouts import LAYOUTS, resolve_columns
 from gristmill.redact import public_url
 from gristmill.remote import Access
 

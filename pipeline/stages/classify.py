@@ -63,7 +63,7 @@ class ClassifyScoreFacts(StepFacts):
     groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
-_REPORT = ("gristmill.pipeline.report.quality:quality_section",)
+_REPORT = ("gristmill.pipeline.report.sections.quality:quality_section",)
 TRAIN = StageKind(
     "classify-train",
     ClassifyTrainSlice,

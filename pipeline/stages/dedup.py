@@ -157,8 +157,8 @@ class DecontaminateFacts(StepFacts):
 
 
 _PHASES = "gristmill.pipeline.phases"
-_CUTS = ("gristmill.pipeline.report.cuts:cuts_section",)
-_REPORT = ("gristmill.pipeline.report.duplicates:duplicates_section",)
+_CUTS = ("gristmill.pipeline.report.sections.cuts:cuts_section",)
+_REPORT = ("gristmill.pipeline.report.sections.duplicates:duplicates_section",)
 EXACT = StageKind(
     "dedup-exact",
     ExactSlice,
@@ -248,7 +248,7 @@ DECONTAMINATE = StageKind(
     libraries=(*KERNELS, *DEDUP),
     label="decontaminated",
     books="texts",
-    report=("gristmill.pipeline.report.contamination:contamination_section",),
+    report=("gristmill.pipeline.report.sections.contamination:contamination_section",),
 )
 # Which step a part of the section makes, and the field of its slice that holds the part's settings.
 _KINDS: dict[type[BaseModel], tuple[StageKind, str]] = {

@@ -17,7 +17,7 @@ from gristmill.pipeline.stages.rights import RightsSection, statements_for
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.making import Making
     from gristmill.pipeline.recipe.model import RecipeSource
-    from gristmill.pipeline.run.final import SourceFiles
+    from gristmill.pipeline.run.records.final import SourceFiles
 
 
 class ExtractSlice(Slice):
@@ -55,7 +55,7 @@ EXTRACT = StageKind(
     label="extracted",
     books="texts",
     entry=True,
-    report=("gristmill.pipeline.report.reading:reading_section",),
+    report=("gristmill.pipeline.report.sections.reading:reading_section",),
 )
 ADOPT = StageKind(
     "adopt",

@@ -73,7 +73,7 @@ GENERATE = StageKind(
         "cluster_id": "binary",
         **dict.fromkeys(("seed", "seed_url", "template", "request", "model", "parameters"), "string"),
     },
-    report=("gristmill.pipeline.report.generated:generated_section",),
+    report=("gristmill.pipeline.report.sections.generated:generated_section",),
 )
 
 

@@ -50,8 +50,8 @@ MIX = StageKind(
     label="mixed",
     books="tokens",
     report=(
-        "gristmill.pipeline.report.mixture:mixture_section",
-        "gristmill.pipeline.report.balance:balance_section",
+        "gristmill.pipeline.report.sections.mixture:mixture_section",
+        "gristmill.pipeline.report.sections.balance:balance_section",
     ),
 )
 

@@ -126,7 +126,7 @@ HELDOUT = StageKind(
     version=3,
     facts=NgramHeldoutFacts,
     libraries=(*KERNELS, "sentencepiece"),
-    report=("gristmill.pipeline.report.training:training_section",),
+    report=("gristmill.pipeline.report.sections.training:training_section",),
 )
 
 

@@ -49,7 +49,7 @@ QUALITY = StageKind(
     libraries=(*KERNELS, *CLASSIFIER),
     label="buckets",
     books="texts",
-    report=("gristmill.pipeline.report.topics:topics_section",),
+    report=("gristmill.pipeline.report.sections.topics:topics_section",),
     carries={"quality_bucket": "int64"},
 )
 

@@ -147,7 +147,7 @@ RIGHTS = StageKind(
     label="rights",
     books="texts",
     carries=CARRIED,
-    report=("gristmill.pipeline.report.rights:rights_section",),
+    report=("gristmill.pipeline.report.sections.rights:rights_section",),
 )
 
 

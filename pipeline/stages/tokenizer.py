@@ -70,7 +70,7 @@ TOKENIZER = StageKind(
     version=6,
     facts=TokenizerFacts,
     libraries=(*KERNELS, *TOKENIZERS),
-    report=("gristmill.pipeline.report.mixture:tokenizer_section",),
+    report=("gristmill.pipeline.report.sections.mixture:tokenizer_section",),
 )
 ENCODE = StageKind(
     "encode",
@@ -81,7 +81,7 @@ ENCODE = StageKind(
     libraries=(*KERNELS, *TOKENIZERS),
     label="encoded",
     books="tokens",
-    report=("gristmill.pipeline.report.mixture:tokenizer_section",),
+    report=("gristmill.pipeline.report.sections.mixture:tokenizer_section",),
 )
 
 

@@ -55,7 +55,7 @@ class TopicsFacts(StepFacts):
     topics: dict[str, list[int]] = field(default_factory=dict)
 
 
-_REPORT = ("gristmill.pipeline.report.topics:topics_section",)
+_REPORT = ("gristmill.pipeline.report.sections.topics:topics_section",)
 TRAIN = StageKind(
     "topics-train",
     TopicsTrainSlice,

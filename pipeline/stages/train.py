@@ -50,7 +50,7 @@ TRAIN = StageKind(
     version=2,
     facts=TrainFacts,
     libraries=TRAINER,
-    report=("gristmill.pipeline.report.training:training_section",),
+    report=("gristmill.pipeline.report.sections.training:training_section",),
 )
 
 

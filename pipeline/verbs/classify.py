@@ -52,7 +52,7 @@ def train(
 
     Example: gristmill classify train --positives wiki --positives books --negatives crawl --out quality
     """
-    from gristmill.pipeline.look.measures import print_quality
+    from gristmill.pipeline.look.printing.measures import print_quality
     from gristmill.pipeline.verbs.invoke import named_recipe, source_names
 
     sources = source_names([*positives, *negatives])

@@ -36,7 +36,7 @@ def coverage(
 
     Example: gristmill coverage docs --max-per-domain 1000 --oldest 2019-01-01 --out even
     """
-    from gristmill.pipeline.look.measures import coverage_rows, print_coverage
+    from gristmill.pipeline.look.printing.measures import coverage_rows, print_coverage
     from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, plain_recipe
 
     given = {"max_per_domain": max_per_domain, "oldest": oldest, "newest": newest}

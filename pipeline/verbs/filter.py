@@ -85,9 +85,9 @@ def recut(
 
     Example: gristmill recut out/web --set gopher.mean_word_length.max=12 --out out/longer
     """
-    from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.look.printing.tables import print_run
     from gristmill.pipeline.phases.recut import recut_plan
-    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.narration.progress import Progress
     from gristmill.pipeline.run.runner import run_plan
     from gristmill.pipeline.run.settings import EngineSettings
 

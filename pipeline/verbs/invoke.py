@@ -17,7 +17,7 @@ from gristmill.pipeline.run.called import program, resuming
 
 if TYPE_CHECKING:
     from gristmill.pipeline.recipe.model import Recipe
-    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.narration.progress import Progress
     from gristmill.pipeline.run.runner import RunResult
     from gristmill.pipeline.run.settings import EngineSettings
 
@@ -45,8 +45,8 @@ class Options:
 
     def progress(self) -> Progress:
         """How a run is narrated: on the terminal, as JSON beside a result that is JSON, in the run's log."""
-        from gristmill.pipeline.run.log import LEVELS
-        from gristmill.pipeline.run.progress import Progress
+        from gristmill.pipeline.run.narration.log import LEVELS
+        from gristmill.pipeline.run.narration.progress import Progress
 
         if self.log_level not in LEVELS:
             raise UsageError(f"`--log-level` is {self.log_level!r}", hint=f"one of {', '.join(LEVELS)}")
@@ -119,9 +119,9 @@ def run_recipe(recipe: Recipe, options: Options, until: str | None = None) -> Ru
 
     Raises what `run_plan` raises; on an interruption the command that resumes is printed first.
     """
-    from gristmill.pipeline.look.token_notes import said_of_tokens
+    from gristmill.pipeline.look.printing.token_notes import said_of_tokens
     from gristmill.pipeline.report.follow import run_followed
-    from gristmill.pipeline.run.spelling import spell_seconds
+    from gristmill.pipeline.run.narration.spelling import spell_seconds
 
     out = output_folder(recipe, options.out)
     progress = options.progress()

@@ -41,7 +41,7 @@ def mix(
     if plan:
         from gristmill.pipeline.estimate.mixture import estimated_sizes
         from gristmill.pipeline.look.forecast import print_plan
-        from gristmill.pipeline.run.progress import Progress
+        from gristmill.pipeline.run.narration.progress import Progress
 
         engine = engine_settings(loaded, said)
         progress = Progress(quiet=said.quiet or said.json)

@@ -38,7 +38,7 @@ def train(
 
     Example: gristmill ngram train wiki books --out lm
     """
-    from gristmill.pipeline.look.measures import print_heldout
+    from gristmill.pipeline.look.printing.measures import print_heldout
     from gristmill.pipeline.verbs.invoke import is_recipe, load_recipe, named_recipe, source_names
 
     if is_recipe(inputs):

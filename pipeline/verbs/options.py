@@ -158,7 +158,7 @@ def carry_out(
 ) -> NoReturn:
     """Run a recipe's steps up to a stage, print the funnel and what else there is to show, and leave with the
     run's exit code."""
-    from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.look.printing.tables import print_run
     from gristmill.pipeline.verbs.invoke import exit_code, output_folder, run_recipe
 
     if said.dry_run:
@@ -175,7 +175,7 @@ def carry_out(
 def show_plan(recipe: LoadedRecipe, said: Options, until: str | None = None) -> None:
     """Print what a recipe needs, and for every step, all or up to one stage, whether it is done, stale or to
     run."""
-    from gristmill.pipeline.look.tables import print_needs, print_states
+    from gristmill.pipeline.look.printing.tables import print_needs, print_states
     from gristmill.pipeline.recipe.about import needs_of
     from gristmill.pipeline.recipe.plan import build_plan
     from gristmill.pipeline.run.runner import states

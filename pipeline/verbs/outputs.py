@@ -137,7 +137,7 @@ def export(
     elif of_file is not None:
         num_rows = export_file(out, wanted, to)
     else:
-        from gristmill.pipeline.run.progress import Progress
+        from gristmill.pipeline.run.narration.progress import Progress
         from gristmill.pipeline.run.settings import EngineSettings
 
         settings = EngineSettings().with_said(kind=engine, workers=workers, address=address)

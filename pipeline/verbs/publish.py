@@ -78,7 +78,7 @@ def publish(
     from gristmill.errors import UsageError
     from gristmill.pipeline.look.export import Wanted
     from gristmill.pipeline.look.publishing.publish import publish as write
-    from gristmill.pipeline.run.progress import Progress
+    from gristmill.pipeline.run.narration.progress import Progress
     from gristmill.pipeline.run.settings import EngineSettings
     from gristmill.pipeline.verbs.outputs import spelled_bytes
 

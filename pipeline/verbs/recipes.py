@@ -39,7 +39,7 @@ def list_(json: options.Json = False) -> None:
     """
     import json as json_module
 
-    from gristmill.pipeline.look.terminal import Paper
+    from gristmill.pipeline.look.printing.terminal import Paper
     from gristmill.pipeline.recipe.shipped import shipped
 
     if json:

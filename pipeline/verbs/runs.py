@@ -117,7 +117,7 @@ def status(
         else:
             serve_metrics(out, serve)
         return
-    from gristmill.pipeline.look.tables import print_status, watch_status
+    from gristmill.pipeline.look.printing.tables import print_status, watch_status
 
     if watch:
         raise typer.Exit(0 if watch_status(out, as_json=json) else 1)

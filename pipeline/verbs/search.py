@@ -32,7 +32,7 @@ def search(
     import orjson
 
     from gristmill.errors import UsageError
-    from gristmill.pipeline.look.figures import one_line
+    from gristmill.pipeline.look.printing.figures import one_line
     from gristmill.pipeline.look.search import excerpt
     from gristmill.pipeline.look.search import search as find
 

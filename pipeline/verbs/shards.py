@@ -44,8 +44,8 @@ def info(folder: Folder, json: options.Json = False) -> None:
     """
     import orjson
 
-    from gristmill.pipeline.look.figures import one_line
-    from gristmill.pipeline.look.tables import print_table
+    from gristmill.pipeline.look.printing.figures import one_line
+    from gristmill.pipeline.look.printing.tables import print_table
     from gristmill.token_shards import read_manifest
     from gristmill.tokenize.realised import misses
 
@@ -90,7 +90,7 @@ def balance(
     """
     import orjson
 
-    from gristmill.pipeline.look.tables import print_table
+    from gristmill.pipeline.look.printing.tables import print_table
     from gristmill.pipeline.look.token_balance import token_balance
     from gristmill.pipeline.run.folder import finished_steps
 
@@ -190,7 +190,7 @@ def trace(
 
     from gristmill.pipeline.look.document.telling import plain, tell
     from gristmill.pipeline.look.document.tracing import trace_step, trace_text, trace_token
-    from gristmill.pipeline.look.figures import one_line
+    from gristmill.pipeline.look.printing.figures import one_line
     from gristmill.pipeline.run.folder import run_of
 
     if sum(asked is not None for asked in (token, text, step)) != 1:

@@ -74,7 +74,7 @@ def compare(
 
     from gristmill.errors import InputError
     from gristmill.pipeline.look.plain_texts import texts_of
-    from gristmill.pipeline.look.tables import print_table
+    from gristmill.pipeline.look.printing.tables import print_table
     from gristmill.tokenize.side_by_side import side_by_side
     from gristmill.tokenize.tokenizers import open_tokenizer
 

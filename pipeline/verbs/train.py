@@ -312,7 +312,7 @@ def _shard_folders(named: str) -> tuple[str, str]:
 
 
 def _train_recipe(recipe: str, options_of_run: tuple[Any, ...], overrides: list[str]) -> None:
-    from gristmill.pipeline.look.tables import print_run
+    from gristmill.pipeline.look.printing.tables import print_run
     from gristmill.pipeline.verbs.invoke import Options, exit_code, load_recipe, output_folder, run_recipe
 
     loaded = load_recipe(Path(recipe), overrides)

@@ -20,9 +20,9 @@ from gristmill.classifiers.perplexity import NgramModel
 from gristmill.heldout import for_training, only_heldout
 from gristmill.manifest import Manifest
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt
+from gristmill.pipeline.run.records.final import final_documents
 from gristmill.urls import domain_of
 from tests.support.classified import CODE, TEXTS
 from tests.support.ngram_lookup import as_found, look_up

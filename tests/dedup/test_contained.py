@@ -16,7 +16,7 @@ from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from tests.support.dedup_drive import balanced, documents, run_contained, write_shards

@@ -15,7 +15,7 @@ from gristmill.errors import UsageError
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.phases.dedup.index import publish_index
-from gristmill.pipeline.report.duplicates import duplicates_section
+from gristmill.pipeline.report.sections.duplicates import duplicates_section
 from gristmill.pipeline.verbs.dedup import register
 from tests.support.dedup_drive import documents
 from tests.support.dedup_stages import made_stage, read, run

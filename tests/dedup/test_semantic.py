@@ -19,8 +19,8 @@ from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.phases.dedup.semantic import warnings
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.report.duplicates import duplicates_section
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.report.sections.duplicates import duplicates_section
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from tests.support.dedup_drive import Outcome, balanced_rows, documents, run_semantic, write_shards

@@ -12,7 +12,7 @@ from gristmill.dedup.settings import ExactSettings, FuzzySettings, LineSettings
 from gristmill.errors import GristmillError
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.report.duplicates import duplicates_section
+from gristmill.pipeline.report.sections.duplicates import duplicates_section
 from tests.support.dedup_drive import documents
 from tests.support.dedup_stages import digests, made_stage, read, run
 from tests.support.made_stage import MadeSlice

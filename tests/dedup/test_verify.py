@@ -11,7 +11,7 @@ import pytest
 from gristmill.dedup.curve import candidate_probability
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.pipeline.look.reading import read_view
-from gristmill.pipeline.report.duplicates import duplicates_section
+from gristmill.pipeline.report.sections.duplicates import duplicates_section
 from tests.support.dedup_drive import documents, run_fuzzy, write_shards
 from tests.support.dedup_stages import made_stage, read, run
 from tests.support.made_stage import MadeSlice

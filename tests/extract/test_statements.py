@@ -6,7 +6,7 @@ import pytest
 
 from gristmill.pipeline.extract import statements
 from gristmill.pipeline.extract.statements import licence_code, of_head, of_page, together
-from gristmill.pipeline.sources.httpmessage import parse_headers
+from gristmill.pipeline.sources.archives.httpmessage import parse_headers
 
 BY = "https://creativecommons.org/licenses/by/4.0/"
 REST = "<p>" + "Plain words of the page. " * 40 + "</p>"

@@ -20,11 +20,11 @@ from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.making import Making
-from gristmill.pipeline.report.markup import PageSection, tag
+from gristmill.pipeline.report.charts.markup import PageSection, tag
 from gristmill.pipeline.report.page import write_report
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind, declared
 from gristmill.storage import read_tables
 

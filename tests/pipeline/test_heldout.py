@@ -19,7 +19,7 @@ from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.heldout import LIST_FILE
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.stages.heldout import HeldoutFacts

@@ -28,9 +28,9 @@ from gristmill.pipeline.report.page import render
 from gristmill.pipeline.run.cluster.attempts import Pending
 from gristmill.pipeline.run.cluster.calls import Caller
 from gristmill.pipeline.run.job import Phase, Task
+from gristmill.pipeline.run.records.summary import add_up, body_of, put_summary, read_summary
+from gristmill.pipeline.run.records.totals import MOST_DOMAINS
 from gristmill.pipeline.run.runner import Plan, run_plan, states
-from gristmill.pipeline.run.summary import add_up, body_of, put_summary, read_summary
-from gristmill.pipeline.run.totals import MOST_DOMAINS
 from gristmill.storage import FileEntry
 from tests.support.run_folders import books, record, write_run
 from tests.support.small_corpus import TEXTS

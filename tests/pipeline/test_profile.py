@@ -13,7 +13,7 @@ import pytest
 
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.reading import read_view
-from gristmill.pipeline.report.stages import profile_of
+from gristmill.pipeline.report.sections.stages import profile_of
 from gristmill.pipeline.run.cpu_profile import KINDS, profiled
 from gristmill.text.squeeze import squeeze
 

@@ -14,11 +14,11 @@ import pytest
 from gristmill.errors import StepFailed
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.run import progress
-from gristmill.pipeline.run.board import Board
 from gristmill.pipeline.run.job import Attempt, records_at_work
-from gristmill.pipeline.run.log import LOG
-from gristmill.pipeline.run.progress import Progress, spell_seconds
+from gristmill.pipeline.run.narration import progress
+from gristmill.pipeline.run.narration.board import Board
+from gristmill.pipeline.run.narration.log import LOG
+from gristmill.pipeline.run.narration.progress import Progress, spell_seconds
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.step import Step
 from tests.support.toy_stage import INLINE, TOY, Toy

@@ -21,7 +21,7 @@ from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.file import read_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.recipe.shipped import shipped
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.tokenize.settings import TokenizerSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.errors import StepFailed
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.side_by_side import run_steps

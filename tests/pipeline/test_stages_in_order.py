@@ -17,7 +17,7 @@ from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.recipe.file import make_recipe, read_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.folder import decides_on_documents, finished_steps
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import stage_of

@@ -12,7 +12,7 @@ from gristmill.pipeline.proof.ablation import Asked, Outcome, measure
 from gristmill.pipeline.proof.texts import Amount
 from gristmill.pipeline.proof.variants import read_variants
 from gristmill.pipeline.proof.verdict import decide
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from tests.support import planted
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from gristmill.index import write_index
 from gristmill.pipeline.look import comparison
-from gristmill.pipeline.look.terminal import Paper
+from gristmill.pipeline.look.printing.terminal import Paper
 from gristmill.pipeline.report.comparison_page import render
 from gristmill.storage import FileEntry
 from tests.support.chromium import Tab

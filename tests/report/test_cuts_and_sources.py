@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 from gristmill.ledger import Books
-from gristmill.pipeline.look.figures import number
 from gristmill.pipeline.look.funnel import build_funnel
+from gristmill.pipeline.look.printing.figures import number
 from gristmill.pipeline.look.reading import read_view
-from gristmill.pipeline.report.by_source import source_section
-from gristmill.pipeline.report.histograms import histogram
-from gristmill.pipeline.report.overview import verdict
+from gristmill.pipeline.report.charts.histograms import histogram
+from gristmill.pipeline.report.sections.by_source import source_section
+from gristmill.pipeline.report.sections.overview import verdict
 from tests.support.run_folders import record, write_run_file, write_step
 
 

@@ -11,12 +11,12 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from gristmill.filters.presets import PRESETS
-from gristmill.pipeline.look.figures import share
+from gristmill.pipeline.look.printing.figures import share
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.report.page import write_report
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from tests.support.printed_page import Printed

@@ -12,7 +12,7 @@ import pytest
 
 from gristmill.pipeline.look.live import read_status
 from gristmill.pipeline.look.metrics import metrics, metrics_server
-from gristmill.pipeline.look.tables import print_status, watch_status
+from gristmill.pipeline.look.printing.tables import print_status, watch_status
 from gristmill.pipeline.run.folder import PROGRESS
 from tests.support.run_folders import books, record, write_run, write_run_file, write_step
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from gristmill.pipeline.look import comparison
-from gristmill.pipeline.look.figures import one_line
 from gristmill.pipeline.look.funnel import build_funnel
+from gristmill.pipeline.look.printing.figures import one_line
+from gristmill.pipeline.look.printing.tables import print_status, print_table
+from gristmill.pipeline.look.printing.terminal import Paper, facts, rows
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.sides import Moved
-from gristmill.pipeline.look.tables import print_status, print_table
-from gristmill.pipeline.look.terminal import Paper, facts, rows
 from tests.support.run_folders import ATTACKS, NASTY, write_hostile_run, write_run
 
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -26,12 +26,12 @@ from gristmill.pipeline.look.document.inplace import cut
 from gristmill.pipeline.look.document.life import Event, look_up
 from gristmill.pipeline.look.document.telling import as_json, tell
 from gristmill.pipeline.look.documents import Query, count_documents, find_documents
+from gristmill.pipeline.look.printing.terminal import Paper
 from gristmill.pipeline.look.reader import page
-from gristmill.pipeline.look.terminal import Paper
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.report.inspect_server import make_server
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.storage import FileEntry

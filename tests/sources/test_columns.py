@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from gristmill.pipeline.extract.dates import milliseconds, milliseconds_of
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.text_bytes import broken_fractions
-from gristmill.pipeline.sources import arrow_columns, json_columns, text_rows
 from gristmill.pipeline.sources.broken import broken_fraction
-from gristmill.pipeline.sources.json_scan import ESCAPED, MISSING, OBJECT, STRING, scan_lines, unescape
 from gristmill.pipeline.sources.read import read_items, read_records
 from gristmill.pipeline.sources.record import InputShard, Record
-from gristmill.pipeline.sources.text_rows import TextRows
+from gristmill.pipeline.sources.rows import arrow_columns, json_columns, text_rows
+from gristmill.pipeline.sources.rows.json_scan import ESCAPED, MISSING, OBJECT, STRING, scan_lines, unescape
+from gristmill.pipeline.sources.rows.text_rows import TextRows
 from tests.extract.test_extraction import Milled
 from tests.support.archives import source_of, whole
 

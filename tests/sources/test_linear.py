@@ -29,9 +29,9 @@ from gristmill.pipeline.extract.gates import make_gates
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.statements import of_head, of_page
 from gristmill.pipeline.phases.rights.robots import Rules, normal_path, parse, rules_for
+from gristmill.pipeline.sources.archives.httpmessage import charset_of, dechunk, parse_headers, parse_response
 from gristmill.pipeline.sources.formats.arc import ARC
 from gristmill.pipeline.sources.formats.warc import WARC
-from gristmill.pipeline.sources.httpmessage import charset_of, dechunk, parse_headers, parse_response
 from gristmill.pipeline.sources.record import Origin, Record
 from gristmill.pipeline.synthesis.answers import Answer
 from gristmill.pipeline.synthesis.checks import judge
@@ -212,7 +212,7 @@ def test_reading_a_file_takes_time_in_proportion_to_length(tmp_path: Path, name:
 
 
 def test_members_behind_broken_ones_are_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gristmill.pipeline.sources.members._MAX_WASTED_BYTES", 1 << 20)
+    monkeypatch.setattr("gristmill.pipeline.sources.archives.members._MAX_WASTED_BYTES", 1 << 20)
     whole = gzip.compress(b"WARC/1.0\r\nWARC-Type: resource\r\nContent-Length: 2\r\n\r\nok\r\n\r\n")
     for tail in (1 << 10, 64 << 20):  # the second is more than broken members may inflate to
         (tmp_path / "a.warc.gz").write_bytes(sharing_a_tail(3, tail) + whole)

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.pipeline.sources.elements import Elements
-from gristmill.pipeline.sources.layouts import LAYOUTS
-from gristmill.pipeline.sources.values import as_int64
+from gristmill.pipeline.sources.rows.elements import Elements
+from gristmill.pipeline.sources.rows.layouts import LAYOUTS
+from gristmill.pipeline.sources.rows.values import as_int64
 from tests.extract.test_extraction import Milled
 from tests.support.archives import failures, read_all, records
 

@@ -23,7 +23,7 @@ import json, sys
 from gristmill.errors import GristmillError
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.runner import run_plan
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.stage import declared
 from tests.support.toy_stage import TOY, plan
 from pathlib import Path

@@ -11,7 +11,7 @@ from gristmill.dedup.settings import ExactSettings, FuzzySettings
 from gristmill.document import removed_schema, text_bytes
 from gristmill.facts import StepFacts
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.run.stage import KeepRemoved, Slice, StageKind
 
 

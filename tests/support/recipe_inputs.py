@@ -17,7 +17,7 @@ import yaml
 
 from gristmill.classifiers.fasttext_child import train_supervised
 from gristmill.pipeline.recipe.shipped import shipped_recipe
-from gristmill.pipeline.sources.layouts import resolve_columns
+from gristmill.pipeline.sources.rows.layouts import resolve_columns
 from gristmill.yaml12 import Yaml12Loader
 
 Rows = Callable[[str], Sequence[dict[str, Any]]]  # texts and URLs by the name of a source

@@ -9,7 +9,7 @@ from typing import Any
 
 from gristmill.ledger import Books
 from gristmill.manifest import Manifest, TaskRecord, put_manifest, put_record, record_path
-from gristmill.pipeline.run.tallies import LENGTH_BINS
+from gristmill.pipeline.run.records.tallies import LENGTH_BINS
 from gristmill.storage import FileEntry, write_atomic
 
 NASTY = (

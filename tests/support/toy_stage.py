@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gristmill.facts import Counts, StepFacts
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import Plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import Slice, StageKind

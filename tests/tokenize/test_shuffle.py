@@ -16,7 +16,7 @@ from gristmill.hashing import sha256_file
 from gristmill.location import RemotePath, use_storage
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.remote import Access

@@ -16,8 +16,8 @@ from gristmill.errors import UsageError
 from gristmill.pipeline.look.live import read_status
 from gristmill.pipeline.look.reading import StepView
 from gristmill.pipeline.phases.train import told
-from gristmill.pipeline.report.training import _step
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.report.sections.training import _step
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.trainer.logs.profiling import window
 from gristmill.trainer.logs.told import last_step, spell_seconds, spell_step
 from gristmill.trainer.train import run

@@ -28,8 +28,8 @@ from gristmill.pipeline.look.document.lookup import (
     find_url,
     read_row,
 )
-from gristmill.pipeline.look.figures import bound as spell_bound
-from gristmill.pipeline.look.figures import measured
+from gristmill.pipeline.look.printing.figures import bound as spell_bound
+from gristmill.pipeline.look.printing.figures import measured
 from gristmill.pipeline.look.search import holding
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.stage import is_entry

@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from gristmill.pipeline.look.document.life import Event, Life
-from gristmill.pipeline.look.figures import measured, one_line
-from gristmill.pipeline.look.terminal import Paper, facts, rows
+from gristmill.pipeline.look.printing.figures import measured, one_line
+from gristmill.pipeline.look.printing.terminal import Paper, facts, rows
 
 _STYLES = {
     "kept": "green",

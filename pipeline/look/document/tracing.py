@@ -127,7 +127,7 @@ def _holding(out: Path, text: str) -> Iterator[tuple[bytes, str]]:
     import pyarrow.compute as pc
 
     from gristmill.pipeline.look.search import holding
-    from gristmill.pipeline.run.final import final_documents
+    from gristmill.pipeline.run.records.final import final_documents
 
     by_index = False
     for hit in holding(out, text, outlet="documents"):

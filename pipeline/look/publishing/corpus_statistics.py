@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from gristmill.parquet import parquet_schema, read_parquet
 from gristmill.pipeline.look.funnel import Funnel, build_funnel
 from gristmill.pipeline.look.reading import RunView, read_view
-from gristmill.pipeline.run.final import final_documents
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.run.totals import Totals
+from gristmill.pipeline.run.records.final import final_documents
+from gristmill.pipeline.run.records.totals import Totals
 from gristmill.pipeline.stages.generate import GenerateFacts
 from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.pipeline.stages.rights import RightsFacts

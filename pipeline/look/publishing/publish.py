@@ -20,7 +20,7 @@ from gristmill.pipeline.look.export import Wanted, export_folder, files_of, sche
 from gristmill.pipeline.look.publishing.card import as_json, card, limits, recipe_yaml, remake_command
 from gristmill.pipeline.look.publishing.corpus_statistics import statistics
 from gristmill.pipeline.look.publishing.croissant import croissant
-from gristmill.pipeline.run.progress import Progress
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.storage import write_atomic
 

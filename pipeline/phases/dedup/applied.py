@@ -24,7 +24,7 @@ from gristmill.pipeline.phases.shuffle import (
     DocumentFile,
 )
 from gristmill.pipeline.run.job import Attempt
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 
 CARRIED = (pa.field("cluster_id", pa.binary(16)), pa.field("cluster_size", pa.uint32()))
 

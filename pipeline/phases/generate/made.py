@@ -13,7 +13,7 @@ import pyarrow as pa
 from gristmill.document import FAILED, document_id, removed_schema
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt
-from gristmill.pipeline.run.outcomes import Outcomes
+from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.generate import GENERATE, GenerateSlice
 from gristmill.pipeline.synthesis.answers import Answer
 from gristmill.pipeline.synthesis.checks import judge

@@ -18,7 +18,7 @@ from gristmill.pipeline.run.cluster.attempts import Pending
 from gristmill.pipeline.run.cluster.nodes import Nodes, inside_job
 from gristmill.pipeline.run.cluster.worker import Call, Named
 from gristmill.pipeline.run.job import Phase, function_name
-from gristmill.pipeline.run.stragglers import straggles
+from gristmill.pipeline.run.narration.stragglers import straggles
 
 _CALL_SECONDS = 0.25  # of work in one call, where tasks are short
 _MOST_TASKS = 32  # in one call

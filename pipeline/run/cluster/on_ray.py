@@ -17,8 +17,8 @@ from gristmill.pipeline.run.cluster.head import Head
 from gristmill.pipeline.run.cluster.nodes import NODE_LABEL, Nodes
 from gristmill.pipeline.run.cluster.phase_run import PhaseRun
 from gristmill.pipeline.run.job import Phase, Task
+from gristmill.pipeline.run.narration.watch import Watch
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.pipeline.run.watch import Watch
 from gristmill.storage import write_atomic
 from gristmill.stores import store_of
 

@@ -27,7 +27,7 @@ from gristmill.pipeline.run.cluster.confirm import Confirming, confirmed
 from gristmill.pipeline.run.cluster.deaths import death_of
 from gristmill.pipeline.run.cluster.worker import Trouble, is_as_planned
 from gristmill.pipeline.run.job import Phase, Task
-from gristmill.pipeline.run.watch import AtWork, Watch
+from gristmill.pipeline.run.narration.watch import AtWork, Watch
 
 if TYPE_CHECKING:
     from gristmill.pipeline.run.cluster.on_ray import RayEngine

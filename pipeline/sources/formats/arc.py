@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 
 from gristmill.hashing import digest16
-from gristmill.pipeline.sources.archive import Head, archive_reader
+from gristmill.pipeline.sources.archives.archive import Head, archive_reader
+from gristmill.pipeline.sources.archives.httpmessage import text_of
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.formats.warc import page
-from gristmill.pipeline.sources.httpmessage import text_of
 from gristmill.pipeline.sources.record import NotDocument, Origin, Record
 
 _DATE = re.compile(rb"\d{8,17}")

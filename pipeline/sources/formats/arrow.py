@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from gristmill.pipeline.sources.arrow_columns import batch_rows, read_batch
-from gristmill.pipeline.sources.arrow_rows import (
+from gristmill.pipeline.sources.format import InputFormat
+from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
+from gristmill.pipeline.sources.rows.arrow_columns import batch_rows, read_batch
+from gristmill.pipeline.sources.rows.arrow_rows import (
     SeekableFile,
     one_line,
     repeated_column,
     too_many_rows,
     wanted_paths,
 )
-from gristmill.pipeline.sources.format import InputFormat
-from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows import RowReader
-from gristmill.pipeline.sources.text_rows import TextRows
+from gristmill.pipeline.sources.rows.row import RowReader
+from gristmill.pipeline.sources.rows.text_rows import TextRows
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:

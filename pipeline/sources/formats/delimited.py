@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from gristmill.pipeline.sources.archive import unreadable
-from gristmill.pipeline.sources.arrow_rows import wanted_paths
+from gristmill.pipeline.sources.archives.archive import unreadable
+from gristmill.pipeline.sources.archives.members import Damaged
 from gristmill.pipeline.sources.format import COMPRESSIONS, InputFormat, plain_name
-from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows import RowReader, Unreadable
+from gristmill.pipeline.sources.rows.arrow_rows import wanted_paths
+from gristmill.pipeline.sources.rows.row import RowReader, Unreadable
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:

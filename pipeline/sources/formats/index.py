@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.errors import InputError
-from gristmill.pipeline.sources.archive import read_archive, unreadable
-from gristmill.pipeline.sources.arrow_rows import SeekableFile, one_line
+from gristmill.pipeline.sources.archives.archive import read_archive, unreadable
+from gristmill.pipeline.sources.archives.members import Damaged
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.formats.warc import WARC
-from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, NotDocument, Origin, RangeEnd
+from gristmill.pipeline.sources.rows.arrow_rows import SeekableFile, one_line
 from gristmill.pipeline.sources.window import ByteWindow
 from gristmill.redact import public_url
 from gristmill.text.languages import language_code

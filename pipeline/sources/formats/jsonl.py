@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from gristmill.pipeline.sources.archive import unreadable
-from gristmill.pipeline.sources.elements import Elements
+from gristmill.pipeline.sources.archives.archive import unreadable
+from gristmill.pipeline.sources.archives.members import Damaged, Members, codec_by_name, sniff_codec
 from gristmill.pipeline.sources.format import InputFormat
-from gristmill.pipeline.sources.members import Damaged, Members, codec_by_name, sniff_codec
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import NOTHING_STARTS, Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows import RowReader
-from gristmill.pipeline.sources.text_rows import TextRows, interleaved
-from gristmill.pipeline.sources.values import exact_integer, exact_number, holds_float
+from gristmill.pipeline.sources.rows.elements import Elements
+from gristmill.pipeline.sources.rows.row import RowReader
+from gristmill.pipeline.sources.rows.text_rows import TextRows, interleaved
+from gristmill.pipeline.sources.rows.values import exact_integer, exact_number, holds_float
 from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
-    from gristmill.pipeline.sources.json_columns import JsonColumns
+    from gristmill.pipeline.sources.rows.json_columns import JsonColumns
     from gristmill.pipeline.sources.settings import SourceSettings
 
 _PIECE_BYTES = 1 << 20
@@ -223,7 +223,7 @@ class _Lines:
         """Read whole lines that begin at `_offset`: by columns, the first line of all and odd ones by
         themselves."""
         if self._columns is None:
-            from gristmill.pipeline.sources.json_columns import JsonColumns  # compiled kernels
+            from gristmill.pipeline.sources.rows.json_columns import JsonColumns  # compiled kernels
 
             self._columns = JsonColumns(self._settings)
         found = self._columns.read(block, self._path, self._offset)

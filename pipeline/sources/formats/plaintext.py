@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gristmill.document import text_key
+from gristmill.pipeline.sources.archives.members import Damaged
 from gristmill.pipeline.sources.format import InputFormat
-from gristmill.pipeline.sources.members import Damaged
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd, Record
 from gristmill.pipeline.sources.wellformed import clean_text

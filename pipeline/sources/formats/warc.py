@@ -7,9 +7,14 @@ import re
 
 from gristmill.document import text_key
 from gristmill.hashing import digest16
-from gristmill.pipeline.sources.archive import Head, archive_reader
+from gristmill.pipeline.sources.archives.archive import Head, archive_reader
+from gristmill.pipeline.sources.archives.httpmessage import (
+    charset_of,
+    media_type,
+    parse_headers,
+    parse_response,
+)
 from gristmill.pipeline.sources.format import InputFormat
-from gristmill.pipeline.sources.httpmessage import charset_of, media_type, parse_headers, parse_response
 from gristmill.pipeline.sources.record import NotDocument, Origin, Record
 from gristmill.pipeline.sources.wellformed import clean_text
 
