@@ -120,7 +120,9 @@ def main() -> None:
         "command": " ".join(["python", "benchmarks/filters.py", *map(plain_argument, sys.argv[1:])]),
     }
     if arguments.save:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        measured = {name: found for name, found in result.items() if found}  # what was not stays as it was
+        RESULT.write_text(json.dumps({**kept, **measured}, indent=1) + "\n")
     if arguments.json:
         print(json.dumps(result))
 
