@@ -199,6 +199,11 @@ def test_long_documents_are_cut_into_pieces_that_lose_nothing() -> None:
     ]
 
 
+def test_a_stream_of_no_document_has_an_empty_table(corpus: Corpus) -> None:
+    table = Stream(opened(corpus()), []).documents_table()
+    assert [len(column) for column in (table.starts, table.stops, table.sources, table.bytes)] == [0] * 4
+
+
 def test_best_fit_samples_hold_whole_documents_and_every_token_once(corpus: Corpus) -> None:
     shards = opened(corpus())
     packed = PackedStream(Stream.whole(shards), 64, seed=0)

@@ -254,6 +254,8 @@ class Stream:
                 )
             )
             offset += run.length
+        if not columns:  # shards of no document, as of a mixture that holds nothing out
+            return Documents(*(np.zeros(0, np.int64) for _ in range(4)))
         return Documents(*(np.concatenate(column).astype(np.int64) for column in zip(*columns, strict=True)))
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
