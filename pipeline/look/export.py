@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from gristmill.errors import UsageError
 from gristmill.heldout import is_heldout, units
-from gristmill.location import RemotePath
+from gristmill.location import RemotePath, location
 from gristmill.manifest import Manifest
 from gristmill.parquet import parquet_schema
 from gristmill.pipeline.phases.export import EXPORT, ExportFacts, ExportSlice, HandedFile, handed_tables
@@ -147,7 +147,7 @@ def schema_of(files: Sequence[HandedFile], layout: str) -> pa.Schema:
     """The schema of all files in a layout; columns that some sources have and others not are null there."""
     schemas: dict[tuple[str, str], pa.Schema] = {}
     for file in files:
-        empty = parquet_schema(Path(file.path)).empty_table()
+        empty = parquet_schema(location(file.path)).empty_table()
         if layout == "fineweb" and file.tokens is not None:
             empty = empty.append_column("token_count", pa.array([], pa.int64()))
         shaped = LAYOUTS[layout](empty, file.handing).schema.remove_metadata()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,9 +128,9 @@ def handed_tables(file: HandedFile, layout: str) -> Iterator[pa.Table]:
     """The tables of a file; for FineWeb's layout with the tokens of each document, where these are known."""
     tokens = None
     if layout == "fineweb" and file.tokens is not None:
-        tokens = read_parquet(Path(file.tokens), ["tokens"])["tokens"].cast(pa.int64())
+        tokens = read_parquet(location(file.tokens), ["tokens"])["tokens"].cast(pa.int64())
     at = 0
-    for table in read_tables(Path(file.path)):
+    for table in read_tables(location(file.path)):
         if tokens is not None:
             table = table.append_column("token_count", tokens.slice(at, table.num_rows))
         at += table.num_rows

@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from gristmill.facts import StepFacts
+from gristmill.location import location
 from gristmill.parquet import parquet_schema
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.index import IndexSlice
@@ -80,8 +80,8 @@ def index_files(task: Attempt[IndexSlice], files: Sequence[IndexedFile]) -> None
             row = (number, file.name, file.outlet, file.step, file.source)
             base.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", row)
             at = 0
-            wanted = [name for name in ("text", "rule") if name in parquet_schema(Path(file.path)).names]
-            for table in read_tables(Path(file.path), wanted):
+            wanted = [name for name in ("text", "rule") if name in parquet_schema(location(file.path)).names]
+            for table in read_tables(location(file.path), wanted):
                 texts = table["text"].to_pylist()
                 named = table["rule"].to_pylist() if "rule" in wanted else [None] * len(texts)
                 ids = [None if name is None else rules.setdefault(name, len(rules)) for name in named]

@@ -229,7 +229,6 @@ def attempt(
     start = time.perf_counter()
     for root, settings in storage or ():
         use_storage(root, settings)
-    take_retries()
     scratch = store_of(folder).scratch(folder, f"{phase}-{key}-{secrets.token_hex(6)}")
     record = TaskRecord(phase, key)
     try:
@@ -254,7 +253,7 @@ def attempt(
             "seconds": round(time.perf_counter() - start, 3),
             "peak_bytes": peak_bytes(),
             "ended": round(time.time(), 1),
-            **take_retries(),
+            **take_retries(),  # those of the record before, too, which were asked after it was written
         }
         put_record(folder, record)
     finally:

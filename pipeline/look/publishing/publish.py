@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_file
+from gristmill.location import location
 from gristmill.pipeline.look.export import Wanted, export_folder, files_of, schema_of
 from gristmill.pipeline.look.publishing.card import as_json, card, limits, recipe_yaml, remake_command
 from gristmill.pipeline.look.publishing.corpus_statistics import statistics
@@ -34,9 +35,9 @@ def write_card(out: Path, target: Path, about: dict[str, str]) -> list[Path]:
     found = statistics(out)
     files = [
         {
-            "path": str(Path(file.path).relative_to(out)),
+            "path": str(location(file.path).relative_to(out)),
             "bytes": file.num_bytes,
-            "sha256": sha256_file(Path(file.path)),
+            "sha256": sha256_file(location(file.path)),
         }
         for file in files_of(out, Wanted())
     ]
