@@ -5,9 +5,9 @@
 
 The page as a whole has no tree (see `tokenizer`); what has a structure of its own is cut out of it and read
 here. Tree rules are simplified in the same way. The time is linear in the piece: every search moves forward,
-and elements beyond `MAX_DEPTH` are laid beside each other. The elements of a piece lie in one list and its
-text in one string, in order: an element's are a slice of each, so that asking every element of a deep nest
-for its text does not walk the nest at each.
+and elements beyond `MAX_DEPTH` are left out: what they hold belongs to the one around. The elements of a
+piece lie in one list and its text in one string, in order: an element's are a slice of each, so that asking
+every element of a deep nest for its text does not walk the nest at each.
 """
 
 from __future__ import annotations
@@ -332,6 +332,7 @@ def _parse_odd(source: str, bounds: Bounds) -> Node:
     builder = _Builder(bounds)
     i, end = 0, len(source)
     balanced = _MAX_BALANCED * end + _MAX_TAG  # characters that may be read in vain for the end of a quote
+    kinds: dict[str, _Kind] = {}
     while i < end:
         match = OPENS.search(source, i)
         if match is None:
@@ -341,8 +342,8 @@ def _parse_odd(source: str, bounds: Bounds) -> Node:
         if at > i:
             builder.text(unescape(source[i:at]))
         if simple := _SIMPLE_TAG.match(source, at):
-            closes, name, markup = simple.groups()
             i = simple.end()
+            kind = kinds.get(simple[0]) or kinds.setdefault(simple[0], _kind(simple[0]))
         else:
             i, in_vain = _after_tag(source, at, balanced > 0)
             balanced -= in_vain
@@ -350,8 +351,7 @@ def _parse_odd(source: str, bounds: Bounds) -> Node:
                 bounds.met.add("quotes")
             if source[at + 1] in "!?" or not (odd := _NAME.match(source, at + 1 + (source[at + 1] == "/"))):
                 continue
-            closes, name, markup = source[at + 1] == "/", odd[0], source[odd.end() : i - 1]
-        kind = _Kind.of(bool(closes), name, markup)
+            kind = _Kind.of(source[at + 1] == "/", odd[0], source[odd.end() : i - 1])
         tag = kind.tag
         if kind.ends:
             builder.close(tag)
@@ -410,11 +410,12 @@ class _Builder:
         if kind.rule:
             self._imply(*kind.rule)
         stack, tag = self._stack, kind.tag
-        node = Node(tag, kind.markup, stack[-1], self._source)
-        stack[-1].children.append(node)
         if kind.stays and len(stack) >= MAX_DEPTH:
             self._met.add("nesting")
-        elif kind.stays:
+            return stack[-1]  # which holds the text that follows
+        node = Node(tag, kind.markup, stack[-1], self._source)
+        stack[-1].children.append(node)
+        if kind.stays:
             self._open.setdefault(tag, []).append(len(stack))
             if tag in _SCOPE:
                 self._scopes.append(len(stack))
