@@ -28,8 +28,9 @@ from gristmill.trainer.checkpoints.branch import with_trunk
 from gristmill.trainer.checkpoints.hf import start_config
 from gristmill.trainer.checkpoints.keeping import Keeper
 from gristmill.trainer.config import Settings
+from gristmill.trainer.data.batch import TokenBatch
 from gristmill.trainer.data.course import Course
-from gristmill.trainer.data.loader import BatchLoader, TokenBatch, prefetch
+from gristmill.trainer.data.loader import BatchLoader, prefetch
 from gristmill.trainer.data.remote import open_shards
 from gristmill.trainer.data.shards import ShardSet
 from gristmill.trainer.evaluation.during import Evaluations

@@ -14,7 +14,8 @@ import pytest
 
 from gristmill.trainer.config import DataSettings
 from gristmill.trainer.data.balance import balance
-from gristmill.trainer.data.loader import IGNORED, BatchLoader
+from gristmill.trainer.data.batch import IGNORED
+from gristmill.trainer.data.loader import BatchLoader
 from gristmill.trainer.data.order import EpochOrder
 from gristmill.trainer.data.shards import ShardSet
 

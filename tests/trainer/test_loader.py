@@ -7,8 +7,10 @@ import hashlib
 import itertools
 import json
 import mmap
+import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,8 @@ from hypothesis import strategies as st
 from gristmill.errors import InputError, IntegrityError, UsageError
 from gristmill.trainer.config import DataSettings
 from gristmill.trainer.data import shards as data_shards
-from gristmill.trainer.data.loader import IGNORED, BatchLoader, TokenBatch, prefetch
+from gristmill.trainer.data.batch import IGNORED, TokenBatch, gather
+from gristmill.trainer.data.loader import BatchLoader, prefetch
 from gristmill.trainer.data.order import Blend, EpochOrder, Permutation
 from gristmill.trainer.data.packing import PackedStream, best_fit, fragment
 from gristmill.trainer.data.remote import RemoteShardSet, open_shards
@@ -96,7 +99,8 @@ def test_sources_of_equal_weight_take_turns_in_their_order() -> None:
 def test_the_pages_of_a_batch_are_asked_for_before_they_are_read(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The advice covers every token that is read, begins at a page and stays inside the file."""
+    """The advice covers every token that is read (a row's first input too, where one precedes it), begins at
+    a page and stays inside the file."""
     folder = corpus(counts=(400, 300))
     loader = BatchLoader(ShardSet(folder), 32)
     asked: list[tuple[int, int]] = []
@@ -117,7 +121,8 @@ def test_the_pages_of_a_batch_are_asked_for_before_they_are_read(
     wanted: list[int] = []
     monkeypatch.setattr(data_shards, "will_need", lambda numbers, a, b: wanted.append(b - a))
     batch = loader.batch(0, 8)
-    assert sum(wanted) == batch.num_targets()
+    at_beginning = sum(loader.ranges(row)[1][0][0] == 0 for row in range(8))
+    assert sum(wanted) == batch.num_targets() + 8 - at_beginning
 
 
 def test_every_token_is_a_target_exactly_once_per_epoch(corpus: Corpus) -> None:
@@ -143,6 +148,83 @@ def test_inputs_positions_and_sources_follow_documents(shards: ModuleType, tmp_p
     assert by_length[1].positions.tolist() == [0, 1, 2]
     last = loader.batch(0, 2)
     assert (last.targets == IGNORED).sum() == 5 and (last.sources == -1).sum() == 5
+
+
+def read_plainly(stream: Stream, start: int, stop: int) -> list[tuple[int, int, int, int]]:
+    """Input, target, position and source of each target of a range, token by token."""
+    table, rows = stream.documents_table(), []
+    for at in range(start, stop):
+        document = int(np.searchsorted(table.stops, at, side="right"))
+        before = int(stream.read(at - 1, at)[0]) if at else stream.shards.eos_id
+        position = at - max(start, int(table.starts[document]))
+        rows.append((before, int(stream.read(at, at + 1)[0]), position, int(table.sources[document])))
+    return rows
+
+
+@given(data=st.data())
+def test_many_ranges_are_gathered_as_they_are_read_one_by_one(
+    data: st.DataObject, shards: ModuleType
+) -> None:
+    """Over shards of random documents, of all sources or of one: ranges of any length in any order."""
+    document = st.tuples(st.lists(st.integers(1, 19), max_size=9), st.integers(0, 1))
+    written = data.draw(st.lists(st.lists(document, max_size=5), min_size=1, max_size=4))
+    with tempfile.TemporaryDirectory() as folder:
+        shards.write_shards(Path(folder) / "s", written, vocab=20)
+        opened = ShardSet(Path(folder) / "s")
+        for stream in (Stream.whole(opened), Stream.of_source(opened, 1)):
+            if not stream.num_tokens:
+                continue
+            place = st.integers(0, stream.num_tokens - 1)
+            drawn = data.draw(st.lists(st.tuples(place, st.integers(1, 30)), min_size=1, max_size=6))
+            starts = np.array([start for start, _ in drawn])
+            stops = np.minimum(starts + [length for _, length in drawn], stream.num_tokens)
+            found = gather(stream, starts, stops)
+            columns = (found.inputs, found.targets, found.positions, found.sources)
+            plain = [
+                row
+                for start, stop in zip(starts, stops, strict=True)
+                for row in read_plainly(stream, start, stop)
+            ]
+            assert list(zip(*(column.tolist() for column in columns), strict=True)) == plain
+
+
+WAITING = """
+import ctypes, fcntl, mmap, os, struct, sys, threading, time
+import numpy as np
+from types import SimpleNamespace
+from gristmill.trainer.data.batch import gather
+from gristmill.trainer.data.shards import ShardSet, Stream, TokenRange
+
+SIZE, NUMBERS = 1 << 16, 1 << 15
+files = ctypes.CDLL(None).syscall(323, os.O_CLOEXEC | 1)  # userfaultfd, faults of this process alone
+if files < 0:
+    sys.exit(77)
+fcntl.ioctl(files, 0xC018AA3F, bytearray(struct.pack("QQQ", 0xAA, 0, 0)))  # UFFDIO_API
+pages = np.frombuffer(mmap.mmap(-1, SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), "<u2")
+address = pages.ctypes.data
+fcntl.ioctl(files, 0xC020AA00, bytearray(struct.pack("QQQQ", address, SIZE, 1, 0)))  # UFFDIO_REGISTER
+one = np.array([NUMBERS], np.uint64)
+shards = SimpleNamespace(eos_id=0, vocab=9, payload=lambda _: pages, doc_ends=lambda _: one,
+                         doc_sources=lambda _: np.zeros(1, np.uint16))
+stream = Stream(shards, [TokenRange(0, 0, NUMBERS)])
+starts = np.arange(10, 400, 40)
+reader = threading.Thread(target=gather, args=(stream, starts, starts + 20), daemon=True)
+reader.start()
+time.sleep(0.2)  # comes back only where the reader, who waits for a page, holds no lock
+assert reader.is_alive()
+fcntl.ioctl(files, 0xC020AA04, bytearray(struct.pack("QQQq", address, SIZE, 0, 0)))  # UFFDIO_ZEROPAGE
+reader.join()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="Linux's page faults")
+def test_a_thread_that_waits_for_a_short_ranges_page_holds_no_python_lock() -> None:
+    """Ranges of 20 tokens, on pages that come only when another thread of Python brings them."""
+    done = subprocess.run([sys.executable, "-c", WAITING], timeout=600, cwd=ROOT)
+    if done.returncode == 77:
+        pytest.skip("userfaultfd is not to be had")
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
@@ -208,8 +290,8 @@ def test_best_fit_samples_hold_whole_documents_and_every_token_once(corpus: Corp
     shards = opened(corpus())
     packed = PackedStream(Stream.whole(shards), 64, seed=0)
     table = packed.stream.documents_table()
-    ranges = sorted(r for index in range(len(packed)) for r in packed.ranges(index))
-    assert ranges == sorted(
+    ranges = packed.ranges(np.arange(len(packed)))
+    assert sorted(zip(*(side.tolist() for side in ranges), strict=True)) == sorted(
         zip(table.starts.tolist(), table.stops.tolist(), strict=True)
     )  # none is longer than 64
     loader = BatchLoader(shards, 64, seed=0, settings=DataSettings(packing="bestfit"))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.data.loader import IGNORED
+from gristmill.trainer.data.batch import IGNORED
 from gristmill.trainer.model import loss as module
 from gristmill.trainer.model.loss import chunked_loss, token_losses
 

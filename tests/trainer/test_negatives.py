@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gristmill.errors import UsageError
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.data.loader import IGNORED, TokenBatch
+from gristmill.trainer.data.batch import IGNORED, TokenBatch
 from gristmill.trainer.model import loss as module
 from gristmill.trainer.model.loss import chunked_loss
 from gristmill.trainer.optimize.negatives import NONE, negatives_of

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from gristmill.errors import UsageError
 from gristmill.token_shards import MANIFEST
-from gristmill.trainer.data.loader import Windows, gather
+from gristmill.trainer.data.batch import gather
+from gristmill.trainer.data.loader import Windows
 from gristmill.trainer.data.order import EpochOrder
 from gristmill.trainer.data.shards import ShardSet, Stream
 
@@ -44,7 +46,7 @@ class TokenDataset(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         if not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self):,} windows of {self.context} tokens, not {index}")
-        sample = gather(self._windows.stream, self._windows.ranges(index % len(self)))
+        sample = gather(self._windows.stream, *self._windows.ranges(np.array([index % len(self)])))
         return {
             "input_ids": _padded(sample.inputs, self.context, self.shards.eos_id),
             "labels": _padded(sample.targets, self.context, -100),

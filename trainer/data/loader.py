@@ -12,57 +12,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from gristmill.errors import InputError, UsageError
 from gristmill.token_shards import MANIFEST
 from gristmill.trainer.config import DataSettings
+from gristmill.trainer.data.batch import Gathered, TokenBatch, collate, gather
 from gristmill.trainer.data.order import Blend, EpochOrder, Ints
 from gristmill.trainer.data.shards import ShardSet, Stream
 
-IGNORED = -100  # the target of padding
-
 Range = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class TokenBatch:
-    """Rows of one step, all int64 of shape (rows, context); `sources` is -1 and `targets` IGNORED on
-    padding."""
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
-    positions: torch.Tensor
-    sources: torch.Tensor
-
-    def __len__(self) -> int:
-        return self.inputs.shape[0]
-
-    def rows(self, start: int, stop: int) -> TokenBatch:
-        return TokenBatch(
-            *(tensor[start:stop] for tensor in (self.inputs, self.targets, self.positions, self.sources))
-        )
-
-    def num_targets(self) -> int:
-        return int((self.targets != IGNORED).sum())
-
-    def pinned(self) -> TokenBatch:
-        """Return the batch in memory that is copied to a GPU without waiting; for the loader's threads."""
-        return TokenBatch(
-            *(part.pin_memory() for part in (self.inputs, self.targets, self.positions, self.sources))
-        )
-
-    def to(self, device: torch.device) -> TokenBatch:
-        """Return the batch on a device; whose tokens are whose is asked on the CPU only."""
-        if device.type != "cuda":
-            return self
-        parts = (self.inputs, self.targets, self.positions)
-        inputs, targets, positions = (part.to(device, non_blocking=True) for part in parts)
-        return TokenBatch(inputs, targets, positions, self.sources)
 
 
 class Samples(Protocol):
@@ -73,7 +34,9 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def ranges(self, index: int) -> list[Range]: ...
+    def ranges(self, indices: Ints) -> tuple[Ints, Ints]:
+        """Return starts and stops of the ranges of these samples, one sample after the other."""
+        ...
 
     def lengths(self, indices: Ints) -> Ints:
         """Return the number of targets of each of these samples."""
@@ -93,9 +56,9 @@ class Windows:
     def __len__(self) -> int:
         return -(-self.stream.num_tokens // self.context)
 
-    def ranges(self, index: int) -> list[Range]:
-        start = index * self.context
-        return [(start, min(start + self.context, self.stream.num_tokens))]
+    def ranges(self, indices: Ints) -> tuple[Ints, Ints]:
+        starts = indices * self.context
+        return starts, np.minimum(starts + self.context, self.stream.num_tokens)
 
     def lengths(self, indices: Ints) -> Ints:
         return np.minimum(self.context, self.stream.num_tokens - indices * self.context)
@@ -165,15 +128,13 @@ class BatchLoader:
 
     def batch(self, first: int, count: int, rank: int = 0, world: int = 1) -> TokenBatch:
         """Return a rank's rows of the step that takes samples `first` to `first + count`."""
-        parts, indices = (place[rank::world].tolist() for place in self.places(first, count))
-        found = [
-            (self.parts[part].stream, self.parts[part].ranges(index))
-            for part, index in zip(parts, indices, strict=True)
-        ]
-        for stream, ranges in found:
-            stream.expect(ranges)
-        rows = [gather(stream, ranges) for stream, ranges in found]
-        return collate(rows, self.context, self.shards.eos_id)
+        parts, indices = (place[rank::world] for place in self.places(first, count))
+        laid = []
+        for number in np.unique(parts).tolist():
+            part, rows = self.parts[number], np.flatnonzero(parts == number)
+            read = gather(part.stream, *part.ranges(indices[rows]))
+            laid.append((read, rows, part.lengths(indices[rows])))
+        return collate((len(indices), self.context), self.shards.eos_id, *laid)
 
     def num_targets(self, first: int, count: int) -> int:
         """Return the targets of samples `first` to `first + count`: every rank knows those of all."""
@@ -193,51 +154,16 @@ class BatchLoader:
             indices[mine] = self.orders[part].many(int(nth[mine][0]), int(mine.sum()))
         return parts, indices
 
-    def sample(self, number: int) -> PaddedRow:
+    def sample(self, number: int) -> Gathered:
         """Return sample `number` of the endless sequence of epochs."""
-        return gather(*self.ranges(number))
+        stream, ranges = self.ranges(number)
+        return gather(stream, *np.array(ranges, np.int64).T)
 
     def ranges(self, number: int) -> tuple[Stream, list[Range]]:
         """Return where the targets of sample `number` lie."""
         part, nth = self.blend(number) if self.blend else (0, number)
-        return self.parts[part].stream, self.parts[part].ranges(self.orders[part](nth))
-
-
-@dataclass(frozen=True)
-class PaddedRow:
-    """One row, not yet padded: numpy arrays of equal length."""
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    positions: np.ndarray
-    sources: np.ndarray
-
-
-def gather(stream: Stream, ranges: list[Range]) -> PaddedRow:
-    """Read the ranges of one sample; a range that starts inside a document counts positions from its own
-    start."""
-    parts = []
-    for start, stop in ranges:
-        tokens = stream.read(max(start - 1, 0), stop)
-        if start == 0:
-            tokens = np.concatenate(([stream.shards.eos_id], tokens))
-        doc_starts, sources = stream.documents(start, stop)
-        positions = np.arange(start, stop) - np.maximum(doc_starts, start)
-        parts.append((tokens[:-1], tokens[1:], positions, sources))
-    return PaddedRow(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def collate(samples: list[PaddedRow], context: int, eos_id: int) -> TokenBatch:
-    """Stack samples to (rows, context); padding is a document of its own whose targets are ignored."""
-    shape = (len(samples), context)
-    inputs, targets = np.full(shape, eos_id, np.int64), np.full(shape, IGNORED, np.int64)
-    positions, sources = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
-    for row, sample in enumerate(samples):
-        used = len(sample.inputs)
-        inputs[row, :used], targets[row, :used] = sample.inputs, sample.targets
-        positions[row, :used], sources[row, :used] = sample.positions, sample.sources
-        positions[row, used:] = np.arange(context - used)
-    return TokenBatch(*map(torch.from_numpy, (inputs, targets, positions, sources)))
+        starts, stops = self.parts[part].ranges(np.array([self.orders[part](nth)]))
+        return self.parts[part].stream, list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
 def prefetch(
@@ -246,8 +172,8 @@ def prefetch(
     """Yield `make(step)` for each step in order, made up to `ahead` batches ahead by threads; an error is
     raised where its batch would come.
 
-    Copies from mapped files, where a thread waits for the disk, hold no Python lock: the thread that launches
-    kernels goes on.
+    Copies from mapped files, where a thread waits for the disk, hold no Python lock (see `batch.gather`): the
+    thread that launches kernels goes on.
     """
     with ThreadPoolExecutor(threads, "loader") as pool:
         made: deque[Future[TokenBatch]] = deque()

@@ -43,10 +43,12 @@ class PackedStream:
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
-    def ranges(self, index: int) -> list[tuple[int, int]]:
-        """Return the ranges of targets of a sample."""
-        part = slice(self.bounds[index], self.bounds[index + 1])
-        return list(zip(self.starts[part].tolist(), self.stops[part].tolist(), strict=True))
+    def ranges(self, indices: Ints) -> tuple[Ints, Ints]:
+        """Return starts and stops of the ranges of these samples, one sample after the other."""
+        first = self.bounds[indices]
+        counts = self.bounds[indices + 1] - first
+        at = np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+        return self.starts[at], self.stops[at]
 
     def lengths(self, indices: Ints) -> Ints:
         """Return the number of targets of each of these samples."""

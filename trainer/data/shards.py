@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -172,12 +172,39 @@ class Documents:
     bytes: Ints
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """Parts of ranges that lie in one shard each, ordered by shard: tokens `starts` to `stops` of `shards`;
+    `ranges` is the range each is of, `at` its first token's position in the stream."""
+
+    shards: Ints
+    starts: Ints
+    stops: Ints
+    ranges: Ints
+    at: Ints
+
+    def by_shard(self, ends: Ints) -> Iterator[tuple[int, int, int]]:
+        """Yield each shard with the slice that its pieces have of a column in which piece i ends at
+        `ends[i]`."""
+        borders = np.flatnonzero(np.diff(self.shards, append=-1))
+        last = 0
+        for piece in borders.tolist():
+            yield int(self.shards[piece]), last, int(ends[piece])
+            last = int(ends[piece])
+
+
 class Stream:
     """A sequence of tokens made of runs of shards, read by position; documents never span two runs."""
 
     def __init__(self, shards: ShardSet, runs: list[TokenRange]) -> None:
         self.shards, self.runs = shards, runs
-        self.ends = np.cumsum([run.length for run in runs], dtype=np.int64).tolist()
+        self._run_ends: Ints = np.cumsum([run.length for run in runs], dtype=np.int64)
+        self._run_shards = np.array([run.shard for run in runs], np.int64)
+        # added to a position in the stream, the shift of its run gives the one in the run's shard
+        lengths = np.array([run.length for run in runs], np.int64)
+        self._run_begins = self._run_ends - lengths
+        self._shifts = np.array([run.start for run in runs], np.int64) - self._run_begins
+        self.ends: list[int] = self._run_ends.tolist()
         self.num_tokens: int = self.ends[-1] if runs else 0
 
     @classmethod
@@ -211,29 +238,36 @@ class Stream:
         ]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
-    def expect(self, ranges: list[tuple[int, int]]) -> None:
+    def split(self, starts: Ints, stops: Ints) -> Pieces:
+        """Cut ranges of the stream, none of them empty, where they pass from one shard's run to another."""
+        first = np.searchsorted(self._run_ends, starts, side="right")
+        counts = np.searchsorted(self._run_ends, stops - 1, side="right") - first + 1
+        ranges = np.repeat(np.arange(len(starts)), counts)
+        run = first[ranges] + np.arange(len(ranges)) - np.repeat(np.cumsum(counts) - counts, counts)
+        order = np.argsort(self._run_shards[run], kind="stable")
+        ranges, run = ranges[order], run[order]
+        at = np.maximum(starts[ranges], self._run_begins[run])
+        ends = np.minimum(stops[ranges], self._run_ends[run])
+        shift = self._shifts[run]
+        return Pieces(self._run_shards[run], at + shift, ends + shift, ranges, at)
+
+    def expect(self, pieces: Pieces) -> None:
         """Ask the system for tokens that are about to be read: all that a batch needs comes from the disk at
         once, and whoever copies it then waits for none of it."""
-        for start, stop in ranges:
-            for shard, a, b in self.pieces(start, stop):
-                will_need(self.shards.payload(shard), a, b)
+        columns = (pieces.shards.tolist(), pieces.starts.tolist(), pieces.stops.tolist())
+        for shard, start, stop in zip(*columns, strict=True):
+            will_need(self.shards.payload(shard), start, stop)
 
-    def documents(self, start: int, stop: int) -> tuple[Ints, Ints]:
-        """Return, per token of a stretch, the stream position at which its document starts, and its
-        source."""
-        starts, sources, at = [], [], start
-        for shard, a, b in self.pieces(start, stop):
-            ends = self.shards.doc_ends(shard)
-            first, last = np.searchsorted(ends, [a, b - 1], side="right")
-            doc_ends = ends[first : last + 1].astype(np.int64)
-            doc_starts = np.concatenate(([int(ends[first - 1]) if first else 0], doc_ends[:-1]))
-            lengths = np.minimum(doc_ends, b) - np.maximum(doc_starts, a)
-            starts.append(np.repeat(doc_starts - a + at, lengths))
-            sources.append(
-                np.repeat(self.shards.doc_sources(shard)[first : last + 1].astype(np.int64), lengths)
-            )
-            at += b - a
-        return np.concatenate(starts), np.concatenate(sources)
+    def tokens_at(self, shard: int, places: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return, of places of a shard, the token, where its document starts there, and its source."""
+        tokens = np.take(self.shards.payload(shard), places)
+        if tokens.size and int(tokens.max()) >= self.shards.vocab:
+            self._refuse(shard, int(tokens.max()), int(places[tokens.argmax()]))
+        ends = self.shards.doc_ends(shard)
+        docs = np.searchsorted(ends, places.astype(ends.dtype), side="right")
+        starts = np.where(docs > 0, np.take(ends, docs - 1, mode="wrap").astype(np.int64), 0)
+        sources = np.take(self.shards.doc_sources(shard), docs).astype(np.int64)
+        return tokens.astype(np.int64), starts, sources
 
     def documents_table(self) -> Documents:
         """Return every document of the stream: memory in proportion to their number."""
@@ -270,14 +304,15 @@ class Stream:
 
     def _checked(self, shard: int, tokens: npt.NDArray[Any], at: int) -> npt.NDArray[Any]:
         if tokens.size and int(tokens.max()) >= self.shards.vocab:
-            place = at + int(tokens.argmax())
-            raise IntegrityError(
-                f"token {int(tokens.max())} at position {place:,} is beyond the vocabulary of"
-                f" {self.shards.vocab}",
-                where=str(TOKENS.path(self.shards.folder / self.shards.shards[shard].name)),
-                hint="the shards were written with another tokenizer, or the payload is damaged",
-            )
+            self._refuse(shard, int(tokens.max()), at + int(tokens.argmax()))
         return tokens
+
+    def _refuse(self, shard: int, token: int, place: int) -> NoReturn:
+        raise IntegrityError(
+            f"token {token} at position {place:,} is beyond the vocabulary of {self.shards.vocab}",
+            where=str(TOKENS.path(self.shards.folder / self.shards.shards[shard].name)),
+            hint="the shards were written with another tokenizer, or the payload is damaged",
+        )
 
 
 def will_need(numbers: npt.NDArray[Any], start: int, stop: int) -> None:

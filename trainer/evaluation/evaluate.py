@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from gristmill.trainer.checkpoints.checkpoint import find
-from gristmill.trainer.data.loader import IGNORED
+from gristmill.trainer.data.batch import IGNORED
 from gristmill.trainer.evaluation.generate import load_model
 from gristmill.trainer.evaluation.rows import kind_of, prompt_of, read_rows
 from gristmill.trainer.evaluation.tokenizer import ShardTokenizer, load_tokenizer

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from gristmill.errors import InputError
-from gristmill.trainer.data.loader import Range, TokenBatch, collate, gather
+from gristmill.trainer.data.batch import TokenBatch, collate, gather
+from gristmill.trainer.data.loader import Range
 from gristmill.trainer.data.order import Permutation
 from gristmill.trainer.data.shards import ShardSet, Stream
 from gristmill.trainer.model.loss import TokenLosses
@@ -57,21 +58,12 @@ class HeldOut:
     def batch(self, first: int, rows: int) -> TokenBatch:
         """Return samples `first` to `first + rows`; beyond the end rows are padding."""
         inside = self.samples[first : first + rows]
-        samples = [gather(self.stream, ranges) for ranges in inside]
-        batch = collate(samples, self.context, self.stream.shards.eos_id)
-        if len(inside) == rows:
-            return batch
-        empty = collate(
-            [gather(self.stream, [(0, 1)])] * (rows - len(inside)), self.context, self.stream.shards.eos_id
-        )
-        empty.targets.fill_(-100)
-        empty.sources.fill_(-1)
-        parts = ("inputs", "targets", "positions", "sources")
-        return (
-            TokenBatch(*(torch.cat([getattr(batch, part), getattr(empty, part)]) for part in parts))
-            if inside
-            else empty
-        )
+        shape, eos = (rows, self.context), self.stream.shards.eos_id
+        if not inside:
+            return collate(shape, eos)
+        starts, stops = np.array([piece for ranges in inside for piece in ranges], np.int64).T
+        lengths = np.array([sum(stop - start for start, stop in ranges) for ranges in inside])
+        return collate(shape, eos, (gather(self.stream, starts, stops), np.arange(len(inside)), lengths))
 
     @torch.no_grad()
     def evaluate(

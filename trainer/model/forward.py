@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gristmill.trainer.config import Settings
-from gristmill.trainer.data.loader import TokenBatch
+from gristmill.trainer.data.batch import TokenBatch
 from gristmill.trainer.model.attention import DocumentMasks, document_kernel
 from gristmill.trainer.model.loss import TokenLosses
 from gristmill.trainer.model.shape import ModelConfig

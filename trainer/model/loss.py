@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gristmill.trainer.config import LossSettings
-from gristmill.trainer.data.loader import IGNORED
+from gristmill.trainer.data.batch import IGNORED
 from gristmill.trainer.optimize.negatives import add_negative_losses
 
 CHUNK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}  # logits at once, fp32: 16 MB and 512 MB

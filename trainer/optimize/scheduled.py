@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gristmill.trainer.data.loader import TokenBatch
+from gristmill.trainer.data.batch import TokenBatch
 
 
 def share_at(step: int, steps: int, most: float) -> float:
