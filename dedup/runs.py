@@ -9,6 +9,7 @@ nothing passes through memory as a whole.
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -105,18 +106,25 @@ class SortedRun:
             head = file.read(_HEAD)
             head += file.read(_header_bytes(path, head))
         self.columns: Columns = {}
+        self._maps: list[mmap.mmap] = []
         for one in layout(path, head, size):
-            mapped = (
-                np.memmap(path, one.dtype, "r", one.start, (one.length,))
-                if one.length
-                else np.empty(0, one.dtype)
-            )
+            if not one.length:
+                self.columns[one.name] = np.empty(0, one.dtype)
+                continue
+            mapped = np.memmap(path, one.dtype, "r", one.start, (one.length,))
+            self._maps.append(mapped._mmap)  # type: ignore[attr-defined]
             self.columns[one.name] = mapped.view(np.ndarray)
         self.index = self.columns.pop(INDEX)
         self.key = next(iter(self.columns.values()))
 
     def __len__(self) -> int:
         return len(self.key)
+
+    def release(self) -> None:
+        """Let go of the pages read so far: who reads runs by turns would else hold all of them in the end."""
+        for mapped in self._maps:
+            if hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def position(self, key: int) -> int:
         """Return the position of the first record whose key is at least `key` (which may be 2^64: the
@@ -147,12 +155,16 @@ def num_parts(num_records: int, part_records: int) -> int:
 
 
 def read_range(runs: Sequence[SortedRun], low: int, high: int, names: Sequence[str]) -> Columns:
-    """Read a key range of several runs into memory, one after another in the order given."""
+    """Read a key range of several runs into memory, one after another in the order given; the runs' own pages
+    are released."""
     spans = [run.span(low, high) for run in runs]
-    return {
+    columns = {
         name: concat([run.columns[name][span] for run, span in zip(runs, spans, strict=True)])
         for name in names
     }
+    for run in runs:
+        run.release()
+    return columns
 
 
 def key_slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Iterator[tuple[int, int]]:

@@ -50,6 +50,7 @@ def _slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Iterat
         for start in range(span.start, span.stop, most):
             piece = slice(start, min(start + most, span.stop))
             yield run.key[piece], other[piece]
+        run.release()
 
 
 def small_star(paths: Sequence[Path], low: int, high: int, memory_bytes: int, out: Path) -> dict[str, int]:

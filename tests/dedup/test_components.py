@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from tests.support.made_stage import MadeSlice
 from tests.support.made_texts import corpus, page
 
 __all__ = ["made_stage"]  # the fixture that names the stage of made documents
+ROOT = Path(__file__).parents[2]
 Edges = npt.NDArray[np.uint64]
 
 
@@ -153,6 +156,36 @@ def test_a_range_of_keys_holds_no_more_edges_than_asked(
     monkeypatch.setattr(cluster, "spanning_forest", counted)
     cluster.cluster_bands([tmp_path / "bands"], *key_range(0, 1), tmp_path / "parts.run", most=2000)
     assert 500 < max(sizes) <= 2000
+
+
+PEAK = """
+import os, sys
+from pathlib import Path
+from gristmill.dedup import stars
+
+held, write_run = [], stars.write_run
+
+def noted(*arguments):
+    write_run(*arguments)
+    held.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE"))
+
+stars.write_run = noted
+paths = [Path(name) for name in sys.argv[1:5]]
+stars.small_star(paths, 0, 8_000_000, 1 << 24, Path(sys.argv[5]))
+print(max(held) - held[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads a process's memory from /proc")
+def test_a_half_round_does_not_keep_the_pages_of_files_it_read_by_turns(tmp_path: Path) -> None:
+    """Four files of 32 MB under 16 MB of memory: all that was mapped stayed, and counted as the task's."""
+    draw, paths = np.random.default_rng(4), [tmp_path / f"in-{number}" for number in range(4)]
+    for path in paths:
+        row = np.arange(1, 2_000_001, dtype=np.uint64) * np.uint64(4) - np.uint64(1)
+        write_run(path, {"row": row, "root": row - np.uint64(1) - draw.integers(0, 3, len(row), np.uint64)})
+    arguments = [*map(str, paths), str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", PEAK, *arguments], capture_output=True, check=True, cwd=ROOT)
+    assert int(done.stdout) < 64 << 20
 
 
 TEMPLATE = page(77, 90)
