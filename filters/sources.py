@@ -24,7 +24,8 @@ from gristmill.urls import listed_host, normalise_url
 
 _EPOCH = datetime.date(1970, 1, 1)
 _DAY_BINS = tuple(float((datetime.date(year, 1, 1) - _EPOCH).days) for year in range(1996, 2031))
-_FLAG_BINS = (0.0, 1.0, 2.0, 3.0, 5.0)
+_FLAG_BINS = (0.0, 1.0)  # no or yes
+_COUNT_BINS = (0.0, 1.0, 2.0, 3.0, 5.0)
 _UNIT_BINS = tuple(number / 20 for number in range(21))
 _NOT_WORD = re.compile(r"[^a-zA-Z0-9]+")
 # CLD2 refuses controls, DEL and non-characters.
@@ -159,7 +160,7 @@ def url_block(settings: UrlSettings) -> Block:
         return Measured({name: values[:, index] for index, name in enumerate(names)})
 
     rules = tuple(
-        Rule(f"url.{name}", name, None, Bound() if settings.mark else Bound(max=limit), "", _FLAG_BINS)
+        Rule(f"url.{name}", name, None, Bound() if settings.mark else Bound(max=limit), "", _COUNT_BINS)
         for name, limit in zip(names, limits, strict=True)
     )
     paths = (*settings.domains, *settings.urls, *words, *settings.substrings, *settings.curated)

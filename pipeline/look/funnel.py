@@ -20,7 +20,7 @@ class Level:
     documents: int
     text_bytes: int
     is_entry: bool = False
-    came: int = 0  # to the stage: `documents` also counts sources that pass it by
+    came: int = 0  # pages or documents, to the stage: `documents` also counts sources that pass it by
     removed: int = 0
     failed: int = 0
     not_documents: int = 0
@@ -147,12 +147,11 @@ def _pass(step: StepView, level: Level, documents: dict[str, int], text_bytes: d
         before = level.by_source.get(source, (0, 0, 0))
         counts = (out["kept"], before[1] + out["removed"], before[2] + out["failed"])
         level.by_source[source] = counts
-        level.came += books.items_in
+        others = sum(number for name, number in out.items() if name not in ("kept", "removed", "failed"))
+        level.came += books.items_in - others
         level.removed += out["removed"]
         level.failed += out["failed"]
-        level.not_documents += sum(
-            number for name, number in out.items() if name not in ("kept", "removed", "failed")
-        )
+        level.not_documents += others
         level.removed_bytes += books.bytes_out["removed"] + books.bytes_out["failed"]
         level.edited_bytes += books.bytes_out["deleted"] - books.inserted_bytes
         level.by_rule_first.update(books.by_rule_first)

@@ -14,6 +14,7 @@ from gristmill.pipeline.report.charts.markup import Html
 _LEFT, _TOP, _BOTTOM = 2.0, 30.0, 18.0
 _AT_BOUND = 0.4  # of a bin that begins at a bound: for the values that are the bound itself
 _LETTER = 6.4  # the width of a digit
+_TICK_LETTER = 5.6  # and of one below the axis
 _TOWERS = 4.0  # a bar this many times as high as the next would flatten all others: it is cut short
 _SHORT_OF_TOP = 0.62  # where the next highest bar then ends
 
@@ -183,12 +184,16 @@ def _highest(
 
 
 def _edges(bins: Sequence[float], num: int, step: float, y: float) -> list[Html]:
-    """Label as many bin edges as fit without touching."""
+    """Label as many bin edges as fit without touching, each as wide as its digits are."""
     shift = 1 if num == len(bins) + 1 else 0
     every = max(1, math.ceil(len(bins) * 40 / (num * step)))
-    found = []
+    found: list[Html] = []
+    taken = -math.inf
     for index in range(0, len(bins), every):
-        x = _LEFT + (index + shift) * step
+        x, label = _LEFT + (index + shift) * step, tick(bins[index])
         anchor = "start" if x < _LEFT + 12 else "end" if x > _LEFT + num * step - 12 else "middle"
-        found.append(text(x, y, tick(bins[index]), "tick", anchor))
+        left = x - _TICK_LETTER * len(label) * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
+        if left >= taken:
+            found.append(text(x, y, label, "tick", anchor))
+            taken = left + _TICK_LETTER * len(label) + 3
     return found
