@@ -9,20 +9,25 @@ call of it costs a microsecond besides.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit, types
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from gristmill.text.kernel import BYTES, part
+from gristmill.text.kernel import BYTES, kernel, part
+from gristmill.text.lanes import ZERO, address_of, copy_bytes
 from gristmill.text.words import text_spans
 
 _PLACES = types.Array(types.int64, 1, "C", readonly=True)
-_OUT = types.Array(types.uint8, 1, "C")
-_WORDS = types.Array(types.uint64, 1, "C")  # the message, eight bytes at a time
+_MESSAGE = types.Array(types.uint8, 1, "C")
+_WORDS = types.Array(types.uint64, 1, "C")
 _COLUMN = (_PLACES, _PLACES, BYTES)
-_SIGNATURE = types.void(_OUT, types.int64, types.int64, *_COLUMN, *_COLUMN, _WORDS, _OUT)
+_SIGNATURE = types.void(_MESSAGE, types.int64, types.int64, *_COLUMN, *_COLUMN, _WORDS, _WORDS)
 _BLOCK = 128
 _DIGEST_BYTES = 16
 _IV = np.array(
@@ -48,7 +53,13 @@ _SIGMA = np.array(
         [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
     ],
     np.int64,
-).ravel()  # fmt: skip
+).tolist()  # fmt: skip
+# Words of the state that one call of G mixes: columns, then diagonals.
+_QUARTERS = (
+    *((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15)),
+    *((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)),
+)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def digest16_rows(*parts: str | pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -67,8 +78,8 @@ def digest16_rows(*parts: str | pa.Array | pa.ChunkedArray) -> pa.Array:
     num_blocks = (len(prefix) + num_columns * (longest + 8)) // _BLOCK + 1
     message = np.empty(num_blocks * _BLOCK, np.uint8)
     message[: len(prefix)] = np.frombuffer(prefix, np.uint8)
-    out = np.empty(num_rows * _DIGEST_BYTES, np.uint8)
-    _hash_rows(message, len(prefix), num_columns, *first, *second, message.view("<u8"), out)
+    out = np.empty(num_rows * _DIGEST_BYTES // 8, np.uint64)
+    _hash_rows(message, len(prefix), num_columns, *first, *second, np.empty(8, np.uint64), out)
     buffers = [None, pa.py_buffer(out)]
     digests = pa.FixedSizeBinaryArray.from_buffers(pa.binary(_DIGEST_BYTES), num_rows, buffers)
     if any(column.null_count for column in columns):
@@ -99,49 +110,55 @@ def _spans(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
     return starts, np.ascontiguousarray(stops), whole
 
 
-@part
-def _mix(a, b, c, d, x, y):  # type: ignore[no-untyped-def]
+@intrinsic  # type: ignore[misc]  # numba carries no types
+def _compress(typing: Any, state: Any, block: Any, counted: Any, is_last: Any) -> Any:
+    """The function F of RFC 7693, section 3.2, over addresses: take the 128 bytes of a block into the eight
+    words of the state.
+
+    All twelve rounds are written out, so that every word of the message is read from a fixed place.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        state, block, counted, is_last = arguments
+        word = ir.IntType(64)
+
+        def place(base: Any, number: int) -> Any:
+            at = builder.add(base, ir.Constant(word, 8 * number))
+            return builder.inttoptr(at, word.as_pointer())
+
+        h = [builder.load(place(state, number), align=1) for number in range(8)]
+        m = [builder.load(place(block, number), align=1) for number in range(16)]
+        v = h + [ir.Constant(word, int(each)) for each in _IV]
+        v[12] = builder.xor(v[12], counted)
+        v[14] = builder.xor(v[14], is_last)
+        for row in _SIGMA:
+            for number, (a, b, c, d) in enumerate(_QUARTERS):
+                x, y = (m[at] for at in row[2 * number : 2 * number + 2])
+                v[a], v[b], v[c], v[d] = _mix(builder, v[a], v[b], v[c], v[d], x, y)
+        for number in range(8):
+            mixed = builder.xor(builder.xor(h[number], v[number]), v[number + 8])
+            builder.store(mixed, place(state, number), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64, types.uint64), generate
+
+
+def _mix(builder: Any, a: Any, b: Any, c: Any, d: Any, x: Any, y: Any) -> tuple[Any, Any, Any, Any]:
     """The function G of RFC 7693, section 3.1."""
-    a = a + b + x
-    d = d ^ a
-    d = (d >> np.uint64(32)) | (d << np.uint64(32))
-    c = c + d
-    b = b ^ c
-    b = (b >> np.uint64(24)) | (b << np.uint64(40))
-    a = a + b + y
-    d = d ^ a
-    d = (d >> np.uint64(16)) | (d << np.uint64(48))
-    c = c + d
-    b = b ^ c
-    b = (b >> np.uint64(63)) | (b << np.uint64(1))
-    return a, b, c, d
 
+    def turned(value: Any, bits: int) -> Any:
+        shift = (ir.Constant(ir.IntType(64), count) for count in (bits, 64 - bits))
+        right, left = shift
+        return builder.or_(builder.lshr(value, right), builder.shl(value, left))
 
-@part
-def _compress(h, m, counted, is_last):  # type: ignore[no-untyped-def]
-    """The function F of RFC 7693, section 3.2: take in the 16 words of a block."""
-    v0, v1, v2, v3, v4, v5, v6, v7 = h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]
-    v8, v9, v10, v11, v12, v13, v14, v15 = _IV[0], _IV[1], _IV[2], _IV[3], _IV[4], _IV[5], _IV[6], _IV[7]
-    v12 = v12 ^ counted
-    if is_last:
-        v14 = ~v14
-    for at in range(0, 192, 16):
-        v0, v4, v8, v12 = _mix(v0, v4, v8, v12, m[_SIGMA[at]], m[_SIGMA[at + 1]])
-        v1, v5, v9, v13 = _mix(v1, v5, v9, v13, m[_SIGMA[at + 2]], m[_SIGMA[at + 3]])
-        v2, v6, v10, v14 = _mix(v2, v6, v10, v14, m[_SIGMA[at + 4]], m[_SIGMA[at + 5]])
-        v3, v7, v11, v15 = _mix(v3, v7, v11, v15, m[_SIGMA[at + 6]], m[_SIGMA[at + 7]])
-        v0, v5, v10, v15 = _mix(v0, v5, v10, v15, m[_SIGMA[at + 8]], m[_SIGMA[at + 9]])
-        v1, v6, v11, v12 = _mix(v1, v6, v11, v12, m[_SIGMA[at + 10]], m[_SIGMA[at + 11]])
-        v2, v7, v8, v13 = _mix(v2, v7, v8, v13, m[_SIGMA[at + 12]], m[_SIGMA[at + 13]])
-        v3, v4, v9, v14 = _mix(v3, v4, v9, v14, m[_SIGMA[at + 14]], m[_SIGMA[at + 15]])
-    h[0] ^= v0 ^ v8
-    h[1] ^= v1 ^ v9
-    h[2] ^= v2 ^ v10
-    h[3] ^= v3 ^ v11
-    h[4] ^= v4 ^ v12
-    h[5] ^= v5 ^ v13
-    h[6] ^= v6 ^ v14
-    h[7] ^= v7 ^ v15
+    a = builder.add(builder.add(a, b), x)
+    d = turned(builder.xor(d, a), 32)
+    c = builder.add(c, d)
+    b = turned(builder.xor(b, c), 24)
+    a = builder.add(builder.add(a, b), y)
+    d = turned(builder.xor(d, a), 16)
+    c = builder.add(c, d)
+    return a, turned(builder.xor(b, c), 63), c, d
 
 
 @part
@@ -151,17 +168,15 @@ def _append(message, at, data, start, stop):  # type: ignore[no-untyped-def]
     for i in range(8):
         message[at + i] = np.uint8((length >> np.uint64(8 * i)) & np.uint64(255))
     at += 8
-    for i in range(start, stop):
-        message[at] = data[i]
-        at += 1
-    return at
+    if stop > start:
+        copy_bytes(address_of(data) + np.uint64(start), address_of(message) + np.uint64(at), stop - start)
+    return at + stop - start
 
 
-@njit([_SIGNATURE], cache=True, nogil=True)
+@kernel(_SIGNATURE)
 def _hash_rows(  # type: ignore[no-untyped-def]
-    message, prefix, columns, starts, stops, data, more_starts, more_stops, more, words, out
+    message, prefix, columns, starts, stops, data, more_starts, more_stops, more, h, out
 ):
-    h, m = np.empty(8, np.uint64), np.empty(16, np.uint64)
     for row in range(len(starts)):
         at = _append(message, prefix, data, starts[row], stops[row])
         if columns == 2:
@@ -169,15 +184,16 @@ def _hash_rows(  # type: ignore[no-untyped-def]
         blocks = max((at + _BLOCK - 1) // _BLOCK, 1)
         for place in range(at, blocks * _BLOCK):
             message[place] = 0
-        h[:] = _IV
+        for word in range(8):
+            h[word] = _IV[word]
         h[0] ^= np.uint64(0x01010000 | _DIGEST_BYTES)
         for block in range(blocks):
-            for word in range(16):
-                m[word] = words[block * 16 + word]
             is_last = block == blocks - 1
-            _compress(h, m, np.uint64(at if is_last else (block + 1) * _BLOCK), is_last)
+            _compress(
+                address_of(h),
+                address_of(message) + np.uint64(block * _BLOCK),
+                np.uint64(at if is_last else (block + 1) * _BLOCK),
+                _ALL if is_last else ZERO,
+            )
         for word in range(2):
-            for i in range(8):
-                out[row * _DIGEST_BYTES + word * 8 + i] = np.uint8(
-                    (h[word] >> np.uint64(8 * i)) & np.uint64(255)
-                )
+            out[2 * row + word] = h[word]
