@@ -18,7 +18,18 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import types
 
-from gristmill.text.kernel import BYTES, kernel
+from gristmill.text.kernel import BYTES, kernel, part
+from gristmill.text.lanes import (
+    LANES,
+    ONE,
+    ROOM,
+    ZERO,
+    address_of,
+    between,
+    copy_bytes,
+    lowest,
+    window,
+)
 from gristmill.text.points import ASCII_CLASS, decode, read
 from gristmill.text.tables import SPACE
 from gristmill.text.words import text_spans
@@ -26,6 +37,7 @@ from gristmill.text.words import text_spans
 _PLACES = types.Array(types.int64, 1, "C", readonly=True)
 _ENDS = types.Array(types.int64, 1, "C")
 _OUT = types.Array(types.uint8, 1, "C")
+_ROOM = types.Array(types.uint64, 1, "C")
 _NUM_POINTS = 0x20000  # a text with a code point beyond them is odd
 _JAMO = (range(0x1100, 0x1200), range(0xA960, 0xA980), range(0xD7B0, 0xD800))
 
@@ -33,6 +45,7 @@ _JAMO = (range(0x1100, 0x1200), range(0xA960, 0xA980), range(0xD7B0, 0xD800))
 _WORD = np.array([ord(chr(byte).lower()) if chr(byte).isalnum() else 32 for byte in range(128)], np.uint8)
 _SAME = np.arange(128, dtype=np.uint8)
 _NONE = np.zeros(0, np.uint8)
+_CAREFUL_BYTES = 16  # read one by one after what does not stay as it is
 
 
 @lru_cache(maxsize=1)
@@ -62,22 +75,50 @@ def squeeze(
     ends = np.empty(len(starts) + 1, np.int64)
     out = np.empty(int((stops - starts).sum()) + 1, np.uint8)
     odd = np.zeros(len(starts), np.uint8)
+    room = np.empty(ROOM, np.uint64)
     is_ascii = letters or not len(data) or int(data.max()) < 0x80
     inert = _NONE if is_ascii else inert_points()
-    _squeeze(data, starts, stops, _WORD if letters else _SAME, inert, letters, ends, out, odd)
+    _squeeze(data, starts, stops, _WORD if letters else _SAME, inert, letters, ends, out, odd, room)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(out[: ends[-1]])]
     return pa.Array.from_buffers(pa.large_string(), len(starts), buffers), odd.astype(bool)
 
 
-@kernel(types.void(BYTES, _PLACES, _PLACES, _OUT, _OUT, types.boolean, _ENDS, _OUT, _OUT))
-def _squeeze(data, starts, stops, becomes, inert, ascii_only, ends, out, odd):  # type: ignore[no-untyped-def]
+@part
+def _as_it_is(data, at, stop, after_blank, room):  # type: ignore[no-untyped-def]
+    """Return how many bytes from here on stay as they are, 64 at most: ASCII, no white space but single
+    blanks; and whether the last of them is a blank."""
+    size = min(stop - at, LANES)
+    place = window(data, at, stop, room)
+    blanks = between(place, 32, 32)
+    other = between(place, 9, 13) | between(place, 28, 31) | between(place, 0x80, 0xFF)
+    other |= blanks & ((blanks << ONE) | np.uint64(after_blank))
+    count = min(lowest(other), size)
+    return count, count > 0 and blanks >> np.uint64(max(count - 1, 0)) & ONE != ZERO
+
+
+@kernel(types.void(BYTES, _PLACES, _PLACES, _OUT, _OUT, types.boolean, _ENDS, _OUT, _OUT, _ROOM))
+def _squeeze(data, starts, stops, becomes, inert, ascii_only, ends, out, odd, room):  # type: ignore[no-untyped-def]
+    source, target = address_of(data), address_of(out)
     to = 0
     ends[0] = 0
     for row in range(len(starts)):
         at, stop = starts[row], stops[row]
         begun = to
+        careful = at  # up to here one by one
         blank = False  # a blank is due before the next word
         while at < stop:
+            if at >= careful and not ascii_only:
+                count, ends_blank = _as_it_is(data, at, stop, blank or to == begun, room)
+                if count:
+                    if blank:
+                        out[to] = 32
+                        to += 1
+                    copy_bytes(source + np.uint64(at), target + np.uint64(to), count - ends_blank)
+                    to += count - ends_blank
+                    blank = ends_blank
+                    at += count
+                    continue
+                careful = at + _CAREFUL_BYTES
             code = data[at]
             if code < 0x80:
                 code = becomes[code]
