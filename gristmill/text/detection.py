@@ -10,6 +10,7 @@ not installed CLD2 tells, and where that is not either, resiliparse's detector.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,9 @@ _REFUSED = re.compile(
 )
 
 Found = tuple[str | None, float | None]
+Told = tuple[str | None, float]
+_NOT_TOLD: Told = (None, 0.0)
+_ROUNDING = 1e-9  # of sums in another order
 
 
 def detect(text: str) -> Found:
@@ -63,14 +67,48 @@ def detect_batch(texts: pa.LargeStringArray) -> tuple[list[str | None], npt.NDAr
 
     starts, stops, whole = text_spans(texts)
     places = (np.ascontiguousarray(starts), np.ascontiguousarray(stops))
-    firsts, lasts, ends = (each.tolist() for each in cut_pieces(whole, *places, _PIECE_BYTES, _NUM_PIECES))
+    firsts, lasts, numbers = cut_pieces(whole, *places, _PIECE_BYTES, _NUM_PIECES)
+    ends = numbers.tolist()
     data = whole.data
+    bounds = zip(firsts[: ends[-1]].tolist(), lasts[: ends[-1]].tolist(), strict=True)
+    pieces = [str(data[first:last], "utf-8") for first, last in bounds]
+    told = [_NOT_TOLD] * len(pieces) if eldc is None else [_told(piece) for piece in pieces]
+    agreed = _agreed(pieces, told, np.diff(numbers)) if told else [None] * (len(ends) - 1)
     found = [
-        _of_pieces([str(data[firsts[number] : lasts[number]], "utf-8") for number in range(first, last)])
-        for first, last in pairwise(ends)
+        (language_code(code), 1.0) if code is not None else _of_pieces(pieces[first:last], told[first:last])
+        for code, (first, last) in zip(agreed, pairwise(ends), strict=True)
     ]
     shares = np.array([np.nan if share is None else share for _, share in found], np.float64)
     return [code for code, _ in found], shares
+
+
+def _agreed(pieces: list[str], told: list[Told], counts: npt.NDArray[np.int64]) -> list[str | None]:
+    """Return for each text the language that all its pieces are told for sure to be in, None for other texts:
+    most are decided so, without a count of votes each.
+
+    `counts` are the numbers of pieces of the texts.
+    """
+    import numpy as np
+
+    codes = {code: number for number, code in enumerate(dict.fromkeys(code for code, _ in told))}
+    of = np.array([codes[code] for code, _ in told])
+    sizes = np.array([len(piece) for piece in pieces], np.float64)
+    votes = np.array([score for _, score in told]) * sizes
+    ends = np.cumsum(counts)
+    some = np.flatnonzero(counts)
+    starts = (ends - counts)[some]
+    first = of[starts]
+    is_one = np.logical_and.reduceat(of == np.repeat(first, counts[some]), starts)
+    names = list(codes)
+    least = np.array(
+        [np.inf if name is None or name in _SIBLINGS else _SURE_OF.get(name, _SURE) for name in names]
+    )
+    mean = np.add.reduceat(votes, starts) / np.add.reduceat(sizes, starts)
+    is_sure = is_one & (mean > least[first] + _ROUNDING)
+    agreed: list[str | None] = [None] * len(counts)
+    for text, number in zip(some[is_sure].tolist(), first[is_sure].tolist(), strict=True):
+        agreed[text] = names[number]
+    return agreed
 
 
 def detect_markup(html: str) -> Found:
@@ -101,28 +139,36 @@ def _pieces(data: memoryview) -> list[str]:
     ]
 
 
-def _of_pieces(pieces: list[str]) -> Found:
+def _told(piece: str) -> Told:
+    """What eldc says of a piece: the language and its score, no language where it is not reliable."""
+    result = eldc.detect_details(piece)
+    if not result.reliable:
+        return _NOT_TOLD
+    code = result.language
+    return code, result.scores[code]
+
+
+def _of_pieces(pieces: list[str], told: Sequence[Told] = ()) -> Found:
+    """Tell a text's language by its pieces; `told` is what eldc says of each, where it was asked already."""
     if eldc is None:
         text = "".join(pieces)
         return _by_cld2(text, is_plain=True) if pycld2 is not None else _by_resiliparse(text)
     votes: dict[str, float] = {}
     characters: dict[str, int] = {}
-    details = eldc.detect_details
-    for piece in pieces:
-        result = details(piece)
-        if result.reliable:
-            code, size = result.language, len(piece)
+    for piece, (code, score) in zip(pieces, told or map(_told, pieces), strict=True):
+        if code is not None:
+            size = len(piece)
             characters[code] = characters.get(code, 0) + size
-            votes[code] = votes.get(code, 0.0) + size * result.scores[code]
+            votes[code] = votes.get(code, 0.0) + size * score
     if not characters:
         return _by_cld2("\n".join(pieces), is_plain=True) if pycld2 is not None else (None, None)
     if len(characters) == 1:
-        ((code, told),) = characters.items()
+        ((code, num_told),) = characters.items()
     else:
         code = max(characters, key=lambda key: (characters[key], key))
-        told = sum(characters.values())
-    share = characters[code] / told
-    is_sure = votes[code] >= _SURE_OF.get(code, _SURE) * characters[code] and 2 * told >= sum(
+        num_told = sum(characters.values())
+    share = characters[code] / num_told
+    is_sure = votes[code] >= _SURE_OF.get(code, _SURE) * characters[code] and 2 * num_told >= sum(
         map(len, pieces)
     )
     siblings = _SIBLINGS.get(code)
