@@ -27,6 +27,7 @@ task, and the tasks of one loop may run in any order:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +116,27 @@ def describe(
         low, high = np.searchsorted(members, [start, start + len(table)])
         chosen = table.take(pa.array(members[low:high] - start))
         shingles, bounds = shingle_texts(settings, chosen["text"])
-        distinct = [np.unique(shingles[bounds[i] : bounds[i + 1]]) for i in range(len(chosen))]
+        distinct = _distinct(shingles, bounds)
         sets += distinct
         row = (members[low:high] + first_row).astype(np.uint64)
         num_shingles = np.array([len(values) for values in distinct], np.uint64)
         parts.append({**member_columns(settings, chosen), "row": row, "num_shingles": num_shingles})
         start += len(table)
     return {name: concat([part[name] for part in parts]) for name in MEMBER}, sets
+
+
+def _distinct(shingles: Numbers, bounds: npt.NDArray[np.int64]) -> list[Numbers]:
+    """Return the sorted distinct shingles of each text."""
+    ordered = shingles.copy()
+    edges = bounds.tolist()
+    for low, high in pairwise(edges):
+        ordered[low:high].sort()
+    new = np.ones(len(ordered), bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    new[bounds[:-1][bounds[:-1] < len(new)]] = True
+    ends = np.concatenate([[0], np.cumsum(new)])[bounds]
+    found = ordered[new]
+    return [found[low:high] for low, high in pairwise(ends.tolist())]
 
 
 def write_members(out: Path, root: Numbers, columns: Columns, sets: Sequence[Numbers]) -> None:
