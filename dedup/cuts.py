@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.dedup.decisions import Applied, text_bytes
@@ -21,6 +23,7 @@ CUTS = pa.schema(
     ]
 )
 
+Int64s = npt.NDArray[np.int64]
 Edits = list[tuple[int, int]]
 Failure = tuple[str, float | None, float | None]  # rule, value, bound
 
@@ -45,6 +48,26 @@ def merge_edits(edits: Iterable[tuple[int, int]]) -> Edits:
     return merged
 
 
+class Cuts(NamedTuple):
+    """What is cut out of n texts: of n + 1 texts the number of its first edit, where edits start and stop in
+    bytes of their text, how many pieces they are, and what is left of each text."""
+
+    rows: Int64s
+    starts: Int64s
+    stops: Int64s
+    num_cut: Int64s
+    left: pa.LargeStringArray
+
+
+class Failures(NamedTuple):
+    """Texts that are removed whole: their places, and of each the rule, its value and bound."""
+
+    places: Int64s
+    rules: list[str]
+    values: list[float | None]
+    bounds: list[float | None]
+
+
 def cut_documents(
     table: pa.Table,
     edits: Sequence[Edits],
@@ -54,40 +77,69 @@ def cut_documents(
 ) -> Applied:
     """Replace texts that have edits by what is `left` of them; documents with a failure are removed with
     their whole text."""
-    changed = [place for place, ranges in enumerate(edits) if ranges]
-    place = table.schema.get_field_index("text")
-    field = table.schema.field("text")
-    text = table["text"].combine_chunks()
-    if changed:
-        which = np.arange(len(table))
-        which[changed] = len(table) + np.arange(len(changed))
-        fresh = pa.array([left[number] for number in changed], field.type)
-        text = pa.concat_arrays([text.cast(field.type), fresh]).take(pa.array(which))
-    keep = pa.array([failed is None for failed in failures], pa.bool_())
-    kept = table.set_column(place, field, text).filter(keep)
-    return Applied(
-        text_bytes(table), kept, _removed(table, failures), _reports(table["id"], edits, num_cut, failures)
+    places = np.array(
+        [place for place, cut in enumerate(zip(edits, num_cut, failures, strict=True)) if any(cut)], np.int64
     )
+    chosen = [edits[place] for place in places.tolist()]
+    bounds = np.array([bound for ranges in chosen for bound in ranges], np.int64).reshape(-1, 2)
+    cuts = Cuts(
+        np.cumsum([0, *map(len, chosen)]),
+        np.ascontiguousarray(bounds[:, 0]),
+        np.ascontiguousarray(bounds[:, 1]),
+        np.array([num_cut[place] for place in places.tolist()], np.int64),
+        pa.array([left[place] for place in places.tolist()], pa.large_string()),
+    )
+    found = [(place, why) for place, why in enumerate(failures[place] for place in places.tolist()) if why]
+    columns = ([why[at] for _, why in found] for at in range(3))
+    failed = Failures(np.array([place for place, _ in found], np.int64), *columns)  # type: ignore[arg-type]
+    return cut_columns(table, places, cuts, failed)
 
 
-def _reports(
-    ids: pa.ChunkedArray, edits: Sequence[Edits], num_cut: Sequence[int], failures: Sequence[Failure | None]
-) -> pa.Table:
+def cut_columns(table: pa.Table, places: Int64s, cuts: Cuts, failed: Failures) -> Applied:
+    """Replace the texts at `places` that have edits by what is left of them; those that `failed`, by their
+    number among the places, are removed with their whole text."""
+    gone = places[failed.places]
+    stays = np.ones(len(table), bool)
+    stays[gone] = False
+    edited = np.flatnonzero(np.diff(cuts.rows))
+    kept = table
+    if len(edited):
+        which = np.arange(len(table))
+        which[places[edited]] = len(table) + np.arange(len(edited))
+        field = table.schema.field("text")
+        before = [chunk.cast(field.type) for chunk in table["text"].chunks]
+        fresh = cuts.left.take(pa.array(edited)).cast(field.type)
+        text = pa.chunked_array([*before, fresh]).take(pa.array(which[stays]))
+        kept = _filtered(table.drop_columns(["text"]), stays)
+        kept = kept.add_column(table.schema.get_field_index("text"), field, text).select(table.schema.names)
+        kept = kept.replace_schema_metadata(table.schema.metadata)
+    else:
+        kept = _filtered(table, stays)
+    reports = _reports(table["id"], places, cuts, ~stays)
+    return Applied(text_bytes(table), kept, _removed(table.take(pa.array(gone)), failed), reports)
+
+
+def _filtered(table: pa.Table, stays: npt.NDArray[np.bool_]) -> pa.Table:
+    return table if stays.all() else table.filter(pa.array(stays))
+
+
+def _reports(ids: pa.ChunkedArray, places: Int64s, cuts: Cuts, is_gone: npt.NDArray[np.bool_]) -> pa.Table:
     """Return a row for every document: its decision, and the ranges that are cut where it stays."""
-    pairs = list(zip(edits, failures, strict=True))
-    counts = np.array([len(ranges) for ranges in edits], np.int64)
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    places = np.array([bound for ranges in edits for bound in ranges], np.int64).reshape(-1, 2)
-    sizes = np.concatenate([[0], np.cumsum(places[:, 1] - places[:, 0])])
-    deleted = sizes[ends[1:]] - sizes[ends[:-1]]
-    deleted[np.array([failed is not None for failed in failures], bool)] = 0
+    num_edits, num_cut, deleted = (np.zeros(len(ids), np.int64) for _ in range(3))
+    num_edits[places] = np.diff(cuts.rows)
+    num_cut[places] = cuts.num_cut
+    sizes = np.concatenate([[0], np.cumsum(cuts.stops - cuts.starts)])
+    deleted[places] = sizes[cuts.rows[1:]] - sizes[cuts.rows[:-1]]
+    deleted[is_gone] = 0
     kind = CUTS.field("edits").type
     spans = pa.StructArray.from_arrays(
-        [pa.array(np.ascontiguousarray(places[:, at])) for at in (0, 1)], fields=list(kind.value_type)
+        [pa.array(each) for each in (cuts.starts, cuts.stops)], fields=list(kind.value_type)
     )
+    decided = np.where(is_gone, 2, (num_edits > 0).astype(np.int64))
+    ends = np.concatenate([[0], np.cumsum(num_edits)])
     columns = [
         ids.combine_chunks(),
-        pa.array(["removed" if failed else "edited" if ranges else "kept" for ranges, failed in pairs]),
+        pa.array(["kept", "edited", "removed"]).take(pa.array(decided)),
         pa.array(num_cut, pa.uint32()),
         pa.array(deleted),
         pa.ListArray.from_arrays(pa.array(ends, pa.int32()), spans, type=kind),
@@ -95,15 +147,7 @@ def _reports(
     return pa.Table.from_arrays(columns, schema=CUTS)
 
 
-def _removed(table: pa.Table, failures: Sequence[Failure | None]) -> pa.Table:
-    documents = table.filter(pa.array([failed is not None for failed in failures], pa.bool_()))
-    found = [failed for failed in failures if failed is not None]
-    rules = [rule for rule, _value, _bound in found]
-    columns = [
-        rules,
-        [value for _, value, _ in found],
-        [bound for _, _, bound in found],
-        [[rule] for rule in rules],
-    ]
+def _removed(documents: pa.Table, failed: Failures) -> pa.Table:
+    columns = [failed.rules, failed.values, failed.bounds, [[rule] for rule in failed.rules]]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, REMOVAL_FIELDS, strict=True)]
-    return pa.table([*documents.columns, *arrays], schema=removed_schema(table.schema))
+    return pa.table([*documents.columns, *arrays], schema=removed_schema(documents.schema))

@@ -18,24 +18,26 @@ How a stage calls this; each call is one task, the tasks of one loop may run in 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, without
+from gristmill.dedup.cuts import cut_columns
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.line_keys import Lines, lines_of
-from gristmill.dedup.order import Numbers, scope_hashes
+from gristmill.dedup.order import Numbers, scope_hashes, split_ids
+from gristmill.dedup.piece_cuts import Chosen, cut_pieces, too_small
 from gristmill.dedup.radix import argsort, group_starts
 from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import PieceSettings, SpanSettings
 from gristmill.dedup.shards import num_rows, read_batches
-from gristmill.dedup.split import Piece, pieces_of, sentence_bounds
+from gristmill.dedup.split import bounds_of, pieces_of
 from gristmill.text.digests import bytes_of, digest16_rows
+from gristmill.text.md5 import md5_words
 
 PART_RECORDS = 4_000_000  # pieces per reduce task: 48 bytes each, twice while sorting
 _COLUMNS = ("key_high", "key_low", "order_high", "order_low", "row", "piece")
@@ -48,7 +50,7 @@ def map_pieces(settings: PieceSettings, path: Path, first_row: int, out: Path) -
     parts: list[Columns] = []
     row = first_row
     for table in read_batches(path, ["id", "url", "source", "text", settings.scope]):
-        places = np.frombuffer(b"".join(_document_order(table)), ">u8").reshape(-1, 2).astype(np.uint64)
+        places = _document_order(table)
         keys, texts, numbers = _keyed_pieces(settings, table["text"])
         if len(keys):
             scopes = scope_hashes(settings.scope, table)[texts]
@@ -80,13 +82,14 @@ def _keyed_pieces(settings: PieceSettings, texts: pa.ChunkedArray) -> Lines:
     return Lines(keys, *places)
 
 
-def _document_order(table: pa.Table) -> list[bytes]:
-    """Return 16 bytes per document that order it among those that share a piece."""
-    urls = table["url"].to_pylist() if "url" in table.column_names else [None] * len(table)
-    high = [hashlib.md5(url.encode(), usedforsecurity=False).digest()[:8] if url else None for url in urls]
-    return [
-        (first or value[:8]) + value[8:] for first, value in zip(high, table["id"].to_pylist(), strict=True)
-    ]
+def _document_order(table: pa.Table) -> npt.NDArray[np.uint64]:
+    """Return two words per document that order it among those that share a piece: of its URL's md5, or else
+    of its id, and of its id."""
+    high, low = split_ids(table["id"])
+    if "url" not in table.column_names:
+        return np.stack([high, low], axis=1)
+    has_url = np.asarray(pc.fill_null(pc.greater(pc.binary_length(table["url"]), 0), False))
+    return np.stack([np.where(has_url, md5_words(table["url"]), high), low], axis=1)
 
 
 def reduce_pieces(
@@ -148,56 +151,11 @@ def _apply(
     spared: npt.NDArray[np.uint32],
 ) -> Applied:
     bounds = np.searchsorted(rows, np.arange(first_row, first_row + len(table) + 1).astype(np.uint64))
-    edits: list[Edits] = [[] for _ in range(len(table))]
-    num_cut = [0] * len(table)
-    left: list[str | None] = [None] * len(table)
-    failures: list[Failure | None] = [None] * len(table)
     places = np.flatnonzero(np.diff(bounds))
-    texts = table["text"].take(pa.array(places))
-    each = zip(places.tolist(), texts.to_pylist(), pieces_of(settings, texts), strict=True)
-    for place, text, pieces in each:
-        span = slice(int(bounds[place]), int(bounds[place + 1]))
-        edits[place], count = _edits(settings, pieces, cut[span].tolist(), spared[span].tolist())
-        num_cut[place], left[place] = count, without(text, edits[place])
-        failures[place] = _failed(settings, left[place], len(pieces) - count) if count else None
-    return cut_documents(table, edits, num_cut, left, failures)
-
-
-def _edits(
-    settings: PieceSettings, pieces: list[Piece], cut: list[int], spared: list[int]
-) -> tuple[Edits, int]:
-    """Return the byte ranges to delete, merged and in order, and how many pieces (for spans: sentences) they
-    hold."""
+    texts = table["text"].take(pa.array(places)).combine_chunks()
+    chosen = Chosen(np.append(bounds[places], len(rows)), cut.astype(np.int64), spared.astype(np.int64))
     width = settings.sentences if isinstance(settings, SpanSettings) else 1
-    doomed = set()
-    for piece, stays in zip(cut, spared, strict=True):
-        doomed |= {place for place in range(piece, piece + width) if not stays <= place < stays + width}
-    if not doomed:
-        return [], 0
-    edits = []
-    last_kept = max((place for place in range(len(pieces)) if place not in doomed), default=len(pieces))
-    for place in doomed:
-        # After the last piece that stays, the separator before goes too: none is left hanging at the end.
-        start = pieces[last_kept].end if place == last_kept + 1 else pieces[place].start
-        edits.append((start, pieces[place].next_start))
-    return merge_edits(edits), len(doomed)
-
-
-def _failed(settings: PieceSettings, text: str | None, num_pieces: int) -> Failure | None:
-    """Return the first minimum that a cut text misses as (rule, value, bound)."""
-    text = text or ""
-    minima = {
-        "pieces": (num_pieces, settings.min_pieces),
-        "characters": (len(text), settings.min_characters),
-        "words": (len(text.split()), settings.min_words),
-        "sentences": (_num_sentences(text) if settings.min_sentences else 0, settings.min_sentences),
-    }
-    for name, (value, bound) in minima.items():
-        if value < bound:
-            return f"dedup.{settings.unit}.min_{name}", float(value), float(bound)
-    return None
-
-
-def _num_sentences(text: str) -> int:
-    (bounds,) = sentence_bounds(pa.chunked_array([[text]], pa.large_string()))
-    return len(bounds)
+    pieces = bounds_of(settings, texts)
+    found = cut_pieces(texts, pieces, chosen, width)
+    failed = too_small(settings, found, np.diff(pieces.rows) - found.num_cut)
+    return cut_columns(table, places, found, failed)
