@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-# sentencepiece_model.proto: ModelProto.pieces = 1; SentencePiece.piece = 1, .type = 3.
-_PIECES, _PIECE, _TYPE = 1, 1, 3
+# sentencepiece_model.proto: ModelProto.pieces = 1, .trainer_spec = 2; SentencePiece.piece = 1, .score = 2,
+# .type = 3; TrainerSpec.vocab_size = 4.
+_PIECES, _TRAINER, _PIECE, _SCORE, _TYPE, _VOCAB_SIZE = 1, 2, 1, 2, 3, 4
 _OPEN_MODELS = 4  # read once by a process: a run opens its tokenizer in every step
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
@@ -82,31 +84,45 @@ def _merge_pieces(merge: Any) -> tuple[str, str, str]:
 @lru_cache(maxsize=_OPEN_MODELS)
 def closed_model(data: bytes, text_tokens: tuple[str, ...], eos: str | None) -> bytes:
     """A SentencePiece model whose user-defined symbols and end token no text spells: control symbols."""
+
+    def is_open(piece: str, kind: int) -> bool:
+        spelled = kind == USER_DEFINED and not is_white_space(piece) and piece not in text_tokens
+        return spelled or (eos is not None and piece == eos and kind in (NORMAL, USER_DEFINED))
+
+    if not any(is_open(piece, kind) for piece, kind in pieces_of(data)):
+        return data
     out = bytearray()
     for field, value, raw in _fields(data):
-        if field == _PIECES and isinstance(value, bytes):
-            piece, kind = piece_of(value)
-            spelled = kind == USER_DEFINED and not is_white_space(piece) and piece not in text_tokens
-            if spelled or (eos is not None and piece == eos and kind in (NORMAL, USER_DEFINED)):
-                raw = _piece_with(value, CONTROL)
+        if field == _PIECES and isinstance(value, bytes) and is_open(*piece_of(value)):
+            raw = _piece_with(value, CONTROL)
         out += raw
     return bytes(out)
 
 
-def renamed_pieces(data: bytes, old: str, new: str) -> bytes:
-    """A SentencePiece model with a string replaced in all its pieces."""
-    out, name = bytearray(), old.encode()
-    for field, value, raw in _fields(data):
-        if field == _PIECES and isinstance(value, bytes) and name in value:
-            body = bytearray()
-            for inner, content, own in _fields(value):
-                if inner == _PIECE and isinstance(content, bytes):
-                    content = content.replace(name, new.encode())
-                    own = bytes([_PIECE << 3 | 2]) + _varint_bytes(len(content)) + content
-                body += own
-            raw = bytes([_PIECES << 3 | 2]) + _varint_bytes(len(body)) + bytes(body)
-        out += raw
+def with_pieces(data: bytes, num_last: int, pieces: Sequence[str]) -> bytes:
+    """A SentencePiece model whose last pieces are replaced by these, in the order of their merges."""
+    fields = list(_fields(data))
+    own = [at for at, (field, value, _) in enumerate(fields) if field == _PIECES and isinstance(value, bytes)]
+    dropped = set(own[-num_last:])
+    out, size = bytearray(), len(own) - num_last + len(pieces)
+    for at, (field, value, raw) in enumerate(fields):
+        if at == own[-1]:
+            out += b"".join(_new_piece(piece, -float(rank)) for rank, piece in enumerate(pieces))
+        if field == _TRAINER and isinstance(value, bytes):
+            body = b"".join(own for inner, _, own in _fields(value) if inner != _VOCAB_SIZE)
+            raw = _message(_TRAINER, body + bytes([_VOCAB_SIZE << 3]) + _varint_bytes(size))
+        if at not in dropped:
+            out += raw
     return bytes(out)
+
+
+def _new_piece(piece: str, score: float) -> bytes:
+    body = _message(_PIECE, piece.encode()) + bytes([_SCORE << 3 | 5]) + struct.pack("<f", score)
+    return _message(_PIECES, body)
+
+
+def _message(field: int, body: bytes) -> bytes:
+    return bytes([field << 3 | 2]) + _varint_bytes(len(body)) + body
 
 
 @lru_cache(maxsize=_OPEN_MODELS)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,27 +19,35 @@ _SAMPLE_BYTES, _ALL_BYTES = 2_000_000, 8_000_000
 _LONGEST = 50
 
 
-def tokenizer_report(tokenizer: Tokenizer, sources: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
-    """Encode the first couple of megabytes of each source, eight of all together, and count; `unused` is over
-    those samples."""
-    used = np.zeros(tokenizer.vocab_size, np.int64)
-    used[tokenizer.eos_id] = 1
-    by_source = {}
-    encoder = Encoder(tokenizer)
-    for name, paths in sources.items():
-        texts = pa.array(_texts(paths, min(_SAMPLE_BYTES, _ALL_BYTES // len(sources))), pa.large_string())
-        found = encoder.encode(texts)
-        used += np.bincount(found.tokens, minlength=len(used))
-        num_bytes, num_tokens = pc.sum(pc.binary_length(texts)).as_py() or 0, len(found.tokens) + len(texts)
-        by_source[name] = {
-            "bytes": num_bytes,
-            "tokens": num_tokens,
-            "bytes_per_token": num_bytes / num_tokens if num_tokens else None,
-        }
+def compress(
+    encoder: Encoder, paths: Sequence[Path], num_sources: int
+) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
+    """Encode the first couple of megabytes of a source, eight of all together: bytes and tokens, and how
+    often each piece was used."""
+    left = min(_SAMPLE_BYTES, _ALL_BYTES // num_sources)
+    texts = pa.array(_texts(paths, left), pa.large_string())
+    encoder.examine([])
+    found = encoder.encode(texts)
+    num_bytes, num_tokens = pc.sum(pc.binary_length(texts)).as_py() or 0, len(found.tokens) + len(texts)
+    used = np.bincount(found.tokens, minlength=encoder.tokenizer.vocab_size)
+    counted = {
+        "bytes": num_bytes,
+        "tokens": num_tokens,
+        "bytes_per_token": num_bytes / num_tokens if num_tokens else None,
+    }
+    return counted, used.astype(np.int64)
+
+
+def tokenizer_report(
+    tokenizer: Tokenizer, by_source: Mapping[str, Mapping[str, Any]], used: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    """What `compress` found of each source; `unused` is over their samples."""
+    unused = used == 0
+    unused[tokenizer.eos_id] = False
     pieces = sorted(
         (tokenizer.piece(id) for id in range(tokenizer.vocab_size)), key=lambda piece: (-len(piece), piece)
     )
-    return {"sources": by_source, "unused": int((used == 0).sum()), "longest": pieces[:_LONGEST]}
+    return {"sources": dict(by_source), "unused": int(unused.sum()), "longest": pieces[:_LONGEST]}
 
 
 def _texts(paths: Sequence[Path], left: int) -> list[str]:

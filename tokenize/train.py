@@ -1,17 +1,18 @@
 """Train a tokenizer on a deterministic sample that has the mixture's proportions in bytes.
 
-sizes = {"web": sum(text_bytes(path, seed, 0.01) for path in files)}     # every file by itself
-chosen = fractions(settings, sizes, {"web": 1.0})
-tables = sample(path, chosen["web"], seed, 0.01)  # every file by itself, written as Parquet
-train(settings, {"web": [Path("sample.parquet")]}, {"web": 10_000_000}, Path("tokenizer.model"))
+sizes = {path: text_bytes(path, seed, 0.01) for path in files}          # every file by itself
+chosen = fractions(settings, {"web": sum(sizes.values())}, {"web": 1.0})
+words, taken = sample_words(path, chosen["web"], sizes[path], seed, 0.01)  # every file by itself
+train(settings, add_counts(all words), Path("tokenizer.model"))
 
-The sample's words are counted first: a distinct word with its count stands for all its occurrences.
+The sample's words are counted file by file: a distinct word with its count stands for all its occurrences,
+and what goes from the files to the one task that trains is counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,19 @@ import pyarrow.compute as pc
 
 from gristmill.errors import InputError
 from gristmill.hashing import uniform
-from gristmill.heldout import for_training
+from gristmill.heldout import UNIT_COLUMN, for_training
+from gristmill.parquet import parquet_schema
 from gristmill.storage import read_tables
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.trainers import rounded, train_byte_bpe, train_sentencepiece
 from gristmill.tokenize.wordcount import count_words
 
-Sources = Mapping[str, Sequence[Path]]
+WORDS = pa.schema([pa.field("word", pa.large_binary()), pa.field("count", pa.int64())])
 
 _LINE_BYTES = 4096
 _STRETCH_CHARS = 4096
 _GENEROUS, _MARGIN_CHARS = 1.3, 16 * _STRETCH_CHARS
-_MOST_WORDS = 100_000
+_MOST_WORDS, _WORDS_PER_PIECE = 100_000, 4
 _POINT = 0.01
 _WHITE = re.compile(r"\s")
 # Thai, Lao, Myanmar, Khmer, kana, Han.
@@ -40,8 +42,15 @@ _UNSPACED = r"[\x{0E00}-\x{0EFF}\x{1000}-\x{109F}\x{1780}-\x{17FF}\x{3040}-\x{30
 
 def text_bytes(path: Path, seed: int, excluded_fraction: float) -> int:
     """Return the bytes of text in a file that may be trained on; the held-out split may not."""
-    tables = (for_training(table, seed, excluded_fraction) for table in read_tables(path))
+    tables = _for_training(path, seed, excluded_fraction)
     return sum(pc.sum(pc.binary_length(table["text"])).as_py() or 0 for table in tables)
+
+
+def _for_training(path: Path, seed: int, excluded_fraction: float) -> Iterator[pa.Table]:
+    """Ids and texts of the documents that may be trained on."""
+    unit = [UNIT_COLUMN] if UNIT_COLUMN in parquet_schema(path).names and excluded_fraction else []
+    for table in read_tables(path, ["id", "text", *unit]):
+        yield for_training(table, seed, excluded_fraction).select(["id", "text"])
 
 
 def fractions(
@@ -71,14 +80,17 @@ def sample(path: Path, fraction: float, seed: int, excluded_fraction: float) -> 
     nor order sway the choice.
 
     Long documents are cut into stretches of some 4,096 characters: a source of few documents would else miss
-    its share. Somewhat more than `fraction` is taken; `train` stops at the bytes that are wanted.
+    its share. Somewhat more than `fraction` is taken; `sample_words` stops at the bytes that are wanted.
     """
-    for table in read_tables(path):
-        table = for_training(table, seed, excluded_fraction).select(["id", "text"])
+    for table in _for_training(path, seed, excluded_fraction):
         texts, ids = table["text"].combine_chunks(), table["id"].combine_chunks()
         lengths = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
         generous = min(1.0, fraction * _GENEROUS + _MARGIN_CHARS / max(1, int(lengths.sum())))
-        generous = 1.0 if fraction >= 1.0 else generous if fraction else 0.0
+        if not fraction:
+            continue
+        if generous >= 1.0:
+            yield table
+            continue
         for stretch in range(-(-int(lengths.max(initial=0)) // _STRETCH_CHARS)):
             rows = np.flatnonzero(lengths > stretch * _STRETCH_CHARS)
             mine = ids.take(pa.array(rows))
@@ -101,30 +113,51 @@ def _edge(text: str, at: int) -> int:
     return found.start() if found else at
 
 
-def wanted_bytes(chosen: Mapping[str, float], sizes: Mapping[str, int]) -> dict[str, int]:
-    """The bytes that each source is to give to the sample."""
-    return {name: round(fraction * sizes[name]) for name, fraction in chosen.items()}
+def sample_words(
+    path: Path, fraction: float, size: int, seed: int, excluded_fraction: float
+) -> tuple[pa.Table, int]:
+    """Count the words of a file's sample, which ends at `fraction` of its `size` in bytes; return them with
+    the bytes there were."""
+    wanted, taken = round(fraction * size), 0
+
+    def texts() -> Iterator[pa.Array]:
+        nonlocal taken
+        for table in sample(path, fraction, seed, excluded_fraction):
+            array = pc.fill_null(table["text"].combine_chunks(), "").cast(pa.large_string())
+            kept = _first_bytes(array, wanted - taken)
+            taken += int(pc.sum(pc.binary_length(kept)).as_py() or 0)
+            yield kept
+            if taken >= wanted:
+                return
+
+    return count_words(texts()), taken
 
 
-def train(
-    settings: TokenizerSettings, samples: Sources, wanted: Mapping[str, int], out: Path
-) -> dict[str, int]:
-    """Write a tokenizer trained on the wanted bytes of each source's sample; return the bytes there were.
+def _first_bytes(texts: pa.Array, num_bytes: int) -> pa.Array:
+    """So many bytes of texts; the last one is cut between characters."""
+    ends = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False).astype(np.int64))
+    whole = int(np.searchsorted(ends, num_bytes, side="right"))
+    if whole == len(texts):
+        return texts
+    rest = num_bytes - (int(ends[whole - 1]) if whole else 0)
+    cut = texts[whole].as_py().encode()[:rest].decode("utf-8", "ignore")
+    return pa.concat_arrays([texts.slice(0, whole), pa.array([cut], texts.type)])
 
-    The same samples give the same bytes. Raises InputError when there is not enough text.
+
+def train(settings: TokenizerSettings, words: pa.Table, out: Path) -> None:
+    """Write a tokenizer trained on counted words; the same words give the same bytes, whatever their order.
+
+    Raises InputError when there is not enough text.
     """
-    taken: dict[str, int] = dict.fromkeys(samples, 0)
-    words = frequent(count_words(_texts(samples, wanted, taken)))
     train_kind = train_sentencepiece if settings.kind == "sentencepiece" else train_byte_bpe
     try:
-        out.write_bytes(train_kind(settings, words))
-    except RuntimeError as error:
+        out.write_bytes(train_kind(settings, frequent(words, settings.vocab_size)))
+    except ValueError as error:
         raise InputError(
-            f"the tokenizer cannot be trained to {rounded(settings)} pieces on"
-            f" {sum(taken.values()):,} bytes of text: {error}",
+            f"the tokenizer cannot be trained to {rounded(settings)} pieces on {len(words):,} distinct"
+            f" words: {error}",
             hint="lower `tokenizer.vocab_size`, or give more text",
         ) from error
-    return taken
 
 
 def sample_misses(wanted: Mapping[str, int], taken: Mapping[str, int]) -> dict[str, list[float]]:
@@ -134,32 +167,16 @@ def sample_misses(wanted: Mapping[str, int], taken: Mapping[str, int]) -> dict[s
     return {name: pair for name, pair in shares.items() if abs(pair[0] - pair[1]) > _POINT}
 
 
-def _texts(samples: Sources, wanted: Mapping[str, int], taken: dict[str, int]) -> Iterator[pa.Array]:
-    """Yield texts until each source has given what is wanted of it; the last text is cut."""
-    for name, paths in samples.items():
-        for table in (table for path in paths for table in read_tables(path, ["text"])):
-            texts = pc.fill_null(table["text"].combine_chunks(), "").cast(pa.large_string())
-            ends = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False).astype(np.int64))
-            left = wanted.get(name, 1 << 62) - taken[name]
-            whole = int(np.searchsorted(ends, left, side="right"))
-            yield texts.slice(0, whole)
-            taken[name] += int(ends[whole - 1]) if whole else 0
-            if whole < len(texts):
-                rest = left - (int(ends[whole - 1]) if whole else 0)
-                cut = texts[whole].as_py().encode()[:rest].decode("utf-8", "ignore")
-                taken[name] += len(cut.encode())
-                yield pa.array([cut], pa.large_string())
-                break
-
-
-def frequent(words: pa.Table) -> pa.Table:
-    """The words that are trained on: of more than `_MOST_WORDS` those that occur least are left out.
+def frequent(words: pa.Table, vocab_size: int) -> pa.Table:
+    """The words that are trained on: at most `_MOST_WORDS`, or four a piece if that is more; those that occur
+    least are left out.
 
     Scripts without blanks write sentences that occur once: words with their letters always stay.
     """
-    least, kept = 1, words
+    most = max(_MOST_WORDS, _WORDS_PER_PIECE * vocab_size)
+    if len(words) <= most:
+        return words
+    counts = words["count"].to_numpy()
+    least = int(np.partition(counts, len(counts) - most - 1)[len(counts) - most - 1]) + 1
     unspaced = pc.match_substring_regex(words["word"].cast(pa.large_string()), _UNSPACED)
-    while len(kept) > _MOST_WORDS and least < 8:
-        least += 1
-        kept = words.filter(pc.or_(pc.greater_equal(words["count"], least), unspaced))
-    return kept
+    return words.filter(pc.or_(pc.greater_equal(words["count"], least), unspaced))

@@ -1,34 +1,45 @@
-"""BPE by SentencePiece's trainer, on counted words: as a model of its own, and as byte-level BPE."""
+"""BPE on counted words: as a SentencePiece model, and as byte-level BPE in a tokenizer.json."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from gristmill.literals import NORMAL, pieces_of, renamed_pieces
+from gristmill.literals import with_pieces
+from gristmill.tokenize.merges import Merges, learn
 from gristmill.tokenize.published import END, PATTERNS
+from gristmill.tokenize.segments import BLANK, counted_characters, covered, points_of, runs_of
 from gristmill.tokenize.settings import TokenizerSettings
 
 _MULTIPLE = 64
 # A small vocabulary has no room for every character of a text in many scripts: more of them are left to
 # bytes.
 _COVERAGES = (0.999, 0.998, 0.995, 0.99, 0.98, 0.95)
-_TRAINER: dict[str, Any] = {
+_PREFIX = "\u2581"  # how SentencePiece writes a blank
+_WRITER: dict[str, Any] = {
     "model_type": "bpe",
-    "input_format": "tsv",  # words with their counts
+    "input_format": "tsv",
     "normalization_rule_name": "identity",
     "add_dummy_prefix": False,
     "remove_extra_whitespaces": False,
-    "max_sentence_length": 1 << 16,  # longer lines are skipped without a word; words are far below
-    "num_threads": 1,  # threads change the model's bytes
+    "byte_fallback": True,
+    "split_digits": True,
+    "allow_whitespace_only_pieces": True,
+    "user_defined_symbols": ["\n"],
+    "num_threads": 1,
     "minloglevel": 2,
 }
-_TAB = "\U000f0009"  # stands for the tab, which parts a word from its count
+# SentencePiece writes the model's settings and its first pieces; it is given one word, of two private
+# characters, whose three pieces are replaced.
+_STAND_IN = "\U000f0001\U000f0002\t2"
+_STOOD_IN, _OWN_PIECES = 3, 3 + 256 + 1  # `<unk>`, `<s>`, `</s>`, the bytes, the line break
 
 
 def rounded(settings: TokenizerSettings) -> int:
@@ -37,36 +48,59 @@ def rounded(settings: TokenizerSettings) -> int:
 
 
 def train_sentencepiece(settings: TokenizerSettings, words: pa.Table) -> bytes:
-    """A `.model` with byte fallback; raises RuntimeError when there is not enough text.
+    """A `.model` with byte fallback; raises ValueError when there is not enough text.
 
     Where the vocabulary has no room for all characters, coverage is lowered in steps.
     """
+    points, starts = points_of(words)
+    counts = words["count"].to_numpy()
+    counted = counted_characters(points, starts, counts)
+    room = rounded(settings) - _OWN_PIECES - len(settings.special_tokens)
     lower = [value for value in _COVERAGES if value < settings.character_coverage]
     for coverage in (settings.character_coverage, *lower):
-        try:
-            model = _trained(
-                _lines(words),
-                vocab_size=rounded(settings),
-                character_coverage=coverage,
-                byte_fallback=True,
-                split_digits=True,
-                allow_whitespace_only_pieces=True,
-                max_sentencepiece_length=settings.max_piece_chars,
-                user_defined_symbols=["\n"],
-                control_symbols=list(settings.special_tokens),  # a user-defined symbol is found in text
-            )
-        except RuntimeError as error:
-            if "smaller than required_chars" not in str(error) or coverage == (lower or [coverage])[-1]:
-                raise
-            continue
-        return renamed_pieces(model, _TAB, "\t")
-    raise AssertionError("the last coverage returns or raises")
+        characters = covered(counted, coverage)
+        if len(characters) <= room:
+            break
+    else:
+        raise ValueError(f"there is room for {room} pieces, and its characters are {len(characters):,}")
+    runs = runs_of(points, starts, counts, characters)
+    num_new = room - len(characters)
+    found = learn(runs.symbols, runs.starts, runs.counts, len(characters), num_new, settings.max_piece_chars)
+    merged = _new(found, runs.characters)
+    if len(merged) < num_new:
+        raise ValueError(f"it has {len(merged) + len(characters):,} of {room:,} pieces")
+    pieces = [piece.replace(BLANK, _PREFIX) for piece in (*merged, *characters)]
+    return with_pieces(_model(settings), _STOOD_IN, pieces)
+
+
+def _new(found: Merges, base: Sequence[str]) -> list[str]:
+    """What merges spell that was not there before, in their order."""
+    text = [base[symbol] for symbol in found.spelled[int(found.ends[len(base)]) :].tolist()]
+    ends = (found.ends[len(base) :] - found.ends[len(base)]).tolist()
+    return ["".join(text[begin:end]) for begin, end in pairwise(ends)]
+
+
+def _model(settings: TokenizerSettings) -> bytes:
+    """A model of SentencePiece with the pieces that every model has, and those of the stand-in."""
+    import sentencepiece
+
+    buffer = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([_STAND_IN]),
+        model_writer=buffer,
+        vocab_size=_OWN_PIECES + len(settings.special_tokens) + _STOOD_IN,
+        max_sentencepiece_length=settings.max_piece_chars,
+        character_coverage=1.0,
+        control_symbols=list(settings.special_tokens),  # a user-defined symbol is found in text
+        **_WRITER,
+    )
+    return buffer.getvalue()
 
 
 def train_byte_bpe(settings: TokenizerSettings, words: pa.Table) -> bytes:
     """A `tokenizer.json` of byte-level BPE: the end token, 256 bytes, merges, then the special tokens.
 
-    SentencePiece's trainer merges the bytes, written as GPT-2's letters; its pieces are the merges in order.
+    Raises ValueError when there is not enough text.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -82,44 +116,21 @@ def train_byte_bpe(settings: TokenizerSettings, words: pa.Table) -> bytes:
             counts[piece] += count
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     num_merges = rounded(settings) - 1 - len(letters) - len(settings.special_tokens)
-    model = _trained(
-        (f"{piece}\t{count}" for piece, count in counts.items()),
-        vocab_size=num_merges + len(letters) + 1,  # its `<unk>`
-        character_coverage=1.0,
-        split_by_unicode_script=False,
-        split_by_whitespace=False,
-        split_by_number=False,
-        bos_id=-1,
-        eos_id=-1,
-        max_sentencepiece_length=4 * settings.max_piece_chars,
-    )
-    # Bytes that no text has leave room for more merges than were asked for.
-    merged = [p for p, kind in pieces_of(model) if kind == NORMAL and len(p) > 1][:num_merges]
+    number = {letter: at for at, letter in enumerate(letters)}
+    symbols = np.array([number[letter] for piece in counts for letter in piece], np.int32)
+    starts = np.cumsum([0, *map(len, counts)])
+    times = np.fromiter(counts.values(), np.int64, len(counts))
+    found = learn(symbols, starts, times, len(letters), num_merges, 4 * settings.max_piece_chars)
+    merged = _new(found, letters)
+    if len(merged) < num_merges:
+        raise ValueError(f"it has {len(merged):,} of {num_merges:,} merges")
     vocab = {piece: number for number, piece in enumerate([END, *letters, *merged])}
+    spelled = [*letters, *merged]
     merges = [
-        (piece[:at], piece[at:])
-        for piece in merged
-        for at in range(1, len(piece))
-        if max(vocab.get(part, len(vocab)) for part in (piece[:at], piece[at:])) < vocab[piece]
+        (spelled[left], spelled[right])
+        for left, right in zip(found.left.tolist(), found.right.tolist(), strict=True)
     ]
     made: Any = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     made.pre_tokenizer, made.decoder = pre, decoders.ByteLevel()
     made.add_special_tokens([END, *settings.special_tokens])
     return json.dumps(json.loads(made.to_str()), ensure_ascii=False, indent=1).encode() + b"\n"
-
-
-def _lines(words: pa.Table) -> Iterator[str]:
-    for word, count in zip(words["word"].to_pylist(), words["count"].to_pylist(), strict=True):
-        text = word.decode("utf-8", "ignore").replace("\0", "").replace("\t", _TAB)
-        if text:
-            yield f"{text}\t{count}"
-
-
-def _trained(lines: Iterator[str], **options: Any) -> bytes:
-    import sentencepiece
-
-    buffer = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=lines, model_writer=buffer, **_TRAINER, **options
-    )
-    return buffer.getvalue()

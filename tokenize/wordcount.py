@@ -32,15 +32,31 @@ Bytes = npt.NDArray[np.uint8]
 
 def count_words(texts: Iterable[pa.Array]) -> pa.Table:
     """Distinct words of `large_string` arrays and how often each occurs, in the order of first occurrence."""
+    return _counted((pc.fill_null(array, "").cast(pa.large_string()), None) for array in texts)
+
+
+def add_counts(counted: Iterable[pa.Table]) -> pa.Table:
+    """The words of several counts, each once, and their sums, in the order of first occurrence."""
+    return _counted(
+        (table["word"].combine_chunks().cast(pa.large_binary()), table["count"].to_numpy())
+        for table in counted
+    )
+
+
+def _counted(arrays: Iterable[tuple[pa.Array, I64 | None]]) -> pa.Table:
+    """Count the words of texts, or, where numbers stand beside an array, its rows so many times each."""
     table, pool = np.zeros((_SLOTS, _WIDTH), np.uint64), np.empty(_POOL_BYTES, np.uint8)
     ends = np.zeros(_SLOTS // 2 + 1, np.int64)
     state = np.zeros(3, np.int64)  # words so far, and the row and byte at which to go on
-    for array in texts:
-        array = pc.fill_null(array, "").cast(pa.large_string())
+    for array, times in arrays:
         offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
         data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
         state[1:] = 0
-        while not _fill(data, offsets, table, pool, ends, state):
+        while not (
+            _fill(data, offsets, table, pool, ends, state)
+            if times is None
+            else _add(data, offsets, times, table, pool, ends, state)
+        ):
             if state[0] + 1 >= len(ends):
                 ends = np.append(ends, np.zeros(len(table), np.int64))
                 grown = np.zeros((2 * len(table), _WIDTH), np.uint64)
@@ -113,7 +129,6 @@ def _word_end(data: npt.NDArray[np.uint8], begin: int, stop: int) -> int:
 @njit(cache=True, nogil=True)
 def _fill(data: Bytes, offsets: I64, table: U64, pool: Bytes, ends: I64, state: I64) -> bool:
     """Count the words of these texts; False, with the place in `state`, when there is no room for more."""
-    mask = np.uint64(len(table) - 1)
     for row in range(state[1], len(offsets) - 1):
         at, stop = max(offsets[row], state[2]), offsets[row + 1]
         while at < stop:
@@ -122,30 +137,51 @@ def _fill(data: Bytes, offsets: I64, table: U64, pool: Bytes, ends: I64, state: 
                 continue
             begin = at
             at = _word_end(data, begin, stop)
-            length, key = at - begin, _key_of(data, begin, at)
-            slot = _first_slot(key, mask)
-            while table[slot, _NUMBER]:
-                if table[slot, _KEY] == key:
-                    if length < 8:
-                        break
-                    number = np.int64(table[slot, _NUMBER]) - 1
-                    start = ends[number]
-                    if ends[number + 1] - start == length:
-                        i = 0
-                        while i < length and pool[start + i] == data[begin + i]:
-                            i += 1
-                        if i == length:
-                            break
-                slot = (slot + np.uint64(1)) & mask
-            if not table[slot, _NUMBER]:
-                used = state[0]
-                if used + 1 >= len(ends) or ends[used] + length > len(pool):
-                    state[1], state[2] = row, begin
-                    return False
-                for i in range(length):
-                    pool[ends[used] + i] = data[begin + i]
-                ends[used + 1] = ends[used] + length
-                table[slot, _KEY], table[slot, _NUMBER] = key, np.uint64(used + 1)
-                state[0] = used + 1
-            table[slot, _COUNT] += np.uint64(1)
+            if not _count(data, begin, at, 1, table, pool, ends, state):
+                state[1], state[2] = row, begin
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _add(data: Bytes, offsets: I64, times: I64, table: U64, pool: Bytes, ends: I64, state: I64) -> bool:
+    """Count words so many times each; False, as above, when there is no room for more."""
+    for row in range(state[1], len(times)):
+        if not _count(data, offsets[row], offsets[row + 1], times[row], table, pool, ends, state):
+            state[1] = row
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _count(
+    data: Bytes, begin: int, stop: int, times: int, table: U64, pool: Bytes, ends: I64, state: I64
+) -> bool:
+    """Count a word, which is entered where it is new; False when there is no room for it."""
+    mask = np.uint64(len(table) - 1)
+    length, key = stop - begin, _key_of(data, begin, stop)
+    slot = _first_slot(key, mask)
+    while table[slot, _NUMBER]:
+        if table[slot, _KEY] == key:
+            if length < 8:
+                break
+            number = np.int64(table[slot, _NUMBER]) - 1
+            start = ends[number]
+            if ends[number + 1] - start == length:
+                i = 0
+                while i < length and pool[start + i] == data[begin + i]:
+                    i += 1
+                if i == length:
+                    break
+        slot = (slot + np.uint64(1)) & mask
+    if not table[slot, _NUMBER]:
+        used = state[0]
+        if used + 1 >= len(ends) or ends[used] + length > len(pool):
+            return False
+        for i in range(length):
+            pool[ends[used] + i] = data[begin + i]
+        ends[used + 1] = ends[used] + length
+        table[slot, _KEY], table[slot, _NUMBER] = key, np.uint64(used + 1)
+        state[0] = used + 1
+    table[slot, _COUNT] += np.uint64(times)
     return True

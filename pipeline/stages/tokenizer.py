@@ -67,7 +67,7 @@ TOKENIZER = StageKind(
     "tokenizer",
     TokenizerSlice,
     "gristmill.pipeline.phases.tokenizer:train",
-    version=6,
+    version=7,
     facts=TokenizerFacts,
     libraries=(*KERNELS, *TOKENIZERS),
     report=("gristmill.pipeline.report.sections.mixture:tokenizer_section",),

@@ -11,7 +11,8 @@ import pyarrow as pa
 from gristmill.document import DOCUMENT, document_id
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.train import fractions, sample, text_bytes, train, wanted_bytes
+from gristmill.tokenize.train import fractions, sample_words, text_bytes, train
+from gristmill.tokenize.wordcount import add_counts
 
 TEXTS = [text for _, text in sorted(pydoc_data.topics.topics.items())]
 
@@ -42,16 +43,14 @@ def train_tokenizer(
     out: Path,
 ) -> dict[str, int]:
     """Measure, sample and train, as the stage does in phases; return the bytes taken per source."""
-    sizes = {name: sum(text_bytes(path, 1, 0.0) for path in paths) for name, paths in sources.items()}
-    chosen = fractions(settings, sizes, proportions)
-    samples: dict[str, list[Path]] = {name: [] for name in sources}
+    sizes = {path: text_bytes(path, 1, 0.0) for paths in sources.values() for path in paths}
+    by_source = {name: sum(sizes[path] for path in paths) for name, paths in sources.items()}
+    chosen = fractions(settings, by_source, proportions)
+    counted, taken = [], dict.fromkeys(sources, 0)
     for name, paths in sources.items():
-        for number, path in enumerate(paths):
-            tables = list(sample(path, chosen[name], 1, 0.0))
-            if tables:
-                place = out.with_name(f"sample-{name}-{number}.parquet")
-                with ParquetWriter(place, tables[0].schema) as writer:
-                    for table in tables:
-                        writer.write(table)
-                samples[name].append(place)
-    return train(settings, samples, wanted_bytes(chosen, sizes), out)
+        for path in paths:
+            words, num_bytes = sample_words(path, chosen[name], sizes[path], 1, 0.0)
+            counted.append(words)
+            taken[name] += num_bytes
+    train(settings, add_counts(counted), out)
+    return taken

@@ -16,8 +16,7 @@ import pytest
 from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
-from gristmill.tokenize.train import train
-from tests.support.small_corpus import write_documents
+from tests.support.small_corpus import train_tokenizer, write_documents
 
 BATCH = 200
 
@@ -74,7 +73,7 @@ def test_ids_are_the_references_on_realweb_sources_and_any_unicode(
     documents = write_documents(tmp_path / "d.parquet", "s", list(islice(sources(shared_data), 0, None, 20)))
     file = tmp_path / ("t.json" if kind == "byte-bpe" else "t.model")
     settings = TokenizerSettings(vocab_size=32_000, kind=kind)  # type: ignore[arg-type]
-    train(settings, {"s": [documents]}, {}, file)
+    train_tokenizer(settings, {"s": [documents]}, {}, file)
     tokenizer = open_tokenizer(file)
     encoder = Encoder(tokenizer)
     assert not encoder.why, encoder.why

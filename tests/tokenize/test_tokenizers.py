@@ -64,7 +64,7 @@ def test_a_sample_has_the_mixtures_proportions_in_bytes(tmp_path: Path) -> None:
 
 def test_too_little_text_for_the_vocabulary_says_what_to_do(tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "d.parquet", "s", ["three words here"])
-    with pytest.raises(InputError, match="cannot be trained to 32000 pieces on 16 bytes") as caught:
+    with pytest.raises(InputError, match="cannot be trained to 32000 pieces on 3 distinct words") as caught:
         train_tokenizer(TokenizerSettings(), {"s": [documents]}, {}, tmp_path / "m.model")
     assert "lower `tokenizer.vocab_size`" in str(caught.value)
 

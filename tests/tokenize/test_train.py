@@ -16,9 +16,8 @@ from gristmill.tokenize import wordcount
 from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import open_tokenizer
-from gristmill.tokenize.train import fractions, sample, sample_misses, text_bytes, wanted_bytes
-from gristmill.tokenize.train import train as train_on
-from gristmill.tokenize.wordcount import count_words
+from gristmill.tokenize.train import fractions, frequent, sample_misses, sample_words, text_bytes
+from gristmill.tokenize.wordcount import add_counts, count_words
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 from tests.tokenize.test_encoder import arbitrary
 
@@ -71,13 +70,12 @@ def test_few_long_documents_give_their_share_of_the_sample(tmp_path: Path) -> No
     for seed in range(5):
         sizes = {name: text_bytes(path, seed, 0.0) for name, path in paths.items()}
         chosen = fractions(TokenizerSettings(sample_bytes=300_000), sizes, shares)
-        got = {
-            name: sum(table["text"].nbytes for table in sample(path, chosen[name], seed, 0.0))
-            for name, path in paths.items()
+        taken = {
+            name: sample_words(path, chosen[name], sizes[name], seed, 0.0)[1] for name, path in paths.items()
         }
-        wanted = wanted_bytes(chosen, sizes)
-        taken = {name: min(got[name], wanted[name]) for name in got}
-        assert not sample_misses(wanted, taken), (seed, wanted, got)
+        wanted = {name: round(fraction * sizes[name]) for name, fraction in chosen.items()}
+        assert not sample_misses(wanted, taken), (seed, wanted, taken)
+        assert all(taken[name] <= wanted[name] for name in wanted)
 
 
 def test_a_source_that_is_off_by_a_point_is_named() -> None:
@@ -107,9 +105,45 @@ def test_byte_level_bpe_is_trained_encoded_fast_and_repeats(tmp_path: Path, patt
 
 def test_tabs_are_trained_on_though_they_part_words_from_counts(tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "d.parquet", "s", ["func f() {\n\t\treturn x\n}\n" * 400, *TEXTS])
-    train_on(TokenizerSettings(vocab_size=640), {"s": [documents]}, {}, tmp_path / "t.model")
+    train_tokenizer(TokenizerSettings(vocab_size=640), {"s": [documents]}, {}, tmp_path / "t.model")
     tokenizer = open_tokenizer(tmp_path / "t.model")
     (ids,) = tokenizer.encode_batch(["\n\t\treturn x"])
     assert [tokenizer.piece(id) for id in ids][1].startswith("\t\t") and tokenizer.decode(
         ids
     ) == "\n\t\treturn x"
+
+
+def test_words_counted_file_by_file_train_the_same_tokenizer(tmp_path: Path) -> None:
+    """However a source is cut into files, and in whatever order their counts arrive."""
+    whole = write_documents(tmp_path / "whole.parquet", "s", list(TEXTS))
+    settings_ = TokenizerSettings(vocab_size=1024)
+    train_tokenizer(settings_, {"s": [whole]}, {}, tmp_path / "whole.model")
+    for times in (1, 2):
+        parts = [
+            write_documents(tmp_path / f"{times}-{number}.parquet", "s", list(TEXTS[number :: 3 * times]))
+            for number in range(3 * times)
+        ]
+        train_tokenizer(settings_, {"s": parts[::-1]}, {}, tmp_path / "parts.model")
+        assert (tmp_path / "parts.model").read_bytes() == (tmp_path / "whole.model").read_bytes()
+
+
+def test_a_sample_ends_at_its_bytes_and_the_words_are_those_of_what_was_taken(tmp_path: Path) -> None:
+    path = write_documents(tmp_path / "d.parquet", "s", list(TEXTS))
+    size = text_bytes(path, 1, 0.0)
+    for fraction in (0.0, 0.1, 0.7, 1.0):
+        words, taken = sample_words(path, fraction, size, 1, 0.0)
+        assert taken <= round(fraction * size) and taken > 0.95 * round(fraction * size) - 4
+        lengths = sum(len(row["word"]) * row["count"] for row in words.to_pylist())
+        assert 0.9 * taken <= lengths <= taken
+    assert add_counts([words, words])["count"].to_pylist() == [2 * n for n in words["count"].to_pylist()]
+
+
+def test_of_too_many_words_the_rarest_are_left_out_but_for_scripts_without_blanks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gristmill.tokenize.train._MOST_WORDS", 3)
+    monkeypatch.setattr("gristmill.tokenize.train._WORDS_PER_PIECE", 0)
+    counts = {" a": 8, " b": 16, " c": 16, " d": 24, "字字": 1}
+    words = pa.table({"word": [word.encode() for word in counts], "count": list(counts.values())})
+    kept = {row["word"].decode() for row in frequent(words, 1).to_pylist()}
+    assert kept == {" b", " c", " d", "字字"}

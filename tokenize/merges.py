@@ -1,0 +1,363 @@
+"""Learn the merges of byte pair encoding from counted words: Sennrich et al. 2016, with pair counts kept up.
+
+A word is a run of symbols that merges stay within. The pair that occurs most often, over all words times
+their counts, becomes a symbol; only the places where it stood, and the pairs beside them, are looked at
+again. A heap holds frequent pairs with the count that each had when it was entered: one that comes out with
+an old count goes back.
+
+The order is total, so that merges are a function of the words and their counts alone: the higher count, the
+shorter symbol, the smaller left symbol, the smaller right one. `a a a` holds `a a` once: places are taken
+from the left. Two pairs that spell the same are one symbol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+_BITS = 24  # of a symbol in a pair's key: Unicode has 1.1 million characters, a vocabulary at most as many
+_MASK = (1 << _BITS) - 1
+_LENGTH_SHIFT = 2 * _BITS
+_GOLDEN = 0x9E3779B97F4A7C15
+_MOST_BASE = 1 << 14  # base symbols of one symbol: the bits that a key has left
+_PAIRS, _PLACES, _HEAP, _TOUCHED, _SYMBOLS, _LEAST = range(
+    6
+)  # what `num` counts, and the least count in the heap
+# Of the row of a pair, and of a place of a symbol; rows fill a line of the cache, or half of one.
+_KEY, _COUNT, _FIRST, _LAST, _TOUCHED_IN, _ROW = 0, 1, 2, 3, 4, 8
+_SYMBOL, _FOLLOWING, _BEFORE, _PAIR, _TIMES, _CELL = 0, 1, 2, 3, 4, 8
+_MOST_TIMES = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Merges:
+    """Pairs in the order in which they were merged, and the symbol that each gave; symbol s is made of the
+    base symbols `spelled[ends[s] : ends[s + 1]]`."""
+
+    left: I32
+    right: I32
+    made: I32
+    spelled: I32
+    ends: I64
+
+
+class _Pairs(NamedTuple):
+    """A row for each pair: its key, its count, its first and last place (a list), and the merge that last
+    added one; the pairs of the merge at work; the places, each with the next of its pair."""
+
+    rows: I64
+    touched: I32
+    places: I32
+
+
+class _Heap(NamedTuple):
+    counts: I64
+    keys: I64
+    pairs: I32
+
+
+class _Symbols(NamedTuple):
+    """What symbols spell, and a table from that to the symbol."""
+
+    spelled: I32
+    ends: I64
+    names: I32
+
+
+def learn(symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, longest: int) -> Merges:
+    """Merge pairs until `num_new` new symbols are made, or no pair is left.
+
+    `symbols` holds words end to end, of values below `num_base`; `starts` where each begins and the last
+    ends; `counts` how often each occurs. No symbol is made of more than `longest` base symbols. Counts above
+    2^31 - 1 are taken as that. Memory: some 150 bytes for each of `symbols`.
+    """
+    if num_base + num_new > _MASK or longest >= _MOST_BASE:
+        raise ValueError(f"{num_base:,} symbols and {num_new:,} merges of at most {longest:,} are too many")
+    own = np.array(symbols, np.int32)  # worked on
+    return Merges(*_learn(own, starts.astype("i8"), counts.astype("i8"), num_base, num_new, longest))
+
+
+@njit(cache=True, nogil=True)
+def _learn(
+    symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, longest: int
+) -> tuple[I32, I32, I32, I32, I64]:
+    cells = _linked(symbols, starts, counts)
+    most = 3 * len(symbols) + 1  # a merge takes one place and adds two at most
+    pairs = _Pairs(
+        np.empty((most, _ROW), np.int64), np.empty(most, np.int32), np.empty((most, 2), np.int32)
+    )  # fmt: skip
+    heap = _Heap(np.empty(2 * most, np.int64), np.empty(2 * most, np.int64), np.empty(2 * most, np.int32))
+    own = _Symbols(
+        np.empty(num_base + num_new * longest, np.int32),
+        np.zeros(num_base + num_new + 2, np.int64),
+        np.zeros(_power(2 * (num_base + num_new)), np.int32),
+    )
+    num = np.zeros(6, np.int64)
+    table = np.zeros((1 << 16, 2), np.int64)
+    for base in range(num_base):
+        own.spelled[base], own.ends[base + 1] = base, base + 1
+    num[_SYMBOLS] = num_base
+    for at in range(len(symbols)):
+        _add_pair(cells, pairs, table, own.ends, num, at, -1, longest)
+        table = _with_room(table, pairs, num[_PAIRS])
+    merged = np.empty((len(symbols) + 1, 3), np.int32)  # every merge takes a place at least
+    merge = 0
+    num[_TOUCHED], num[_LEAST] = 0, np.max(pairs.rows[: num[_PAIRS], _COUNT]) + 1 if num[_PAIRS] else 1
+    while num[_SYMBOLS] < num_base + num_new:
+        pair = _most_frequent(cells, pairs, heap, num)
+        if pair < 0:
+            break
+        left, right = (pairs.rows[pair, _KEY] >> _BITS) & _MASK, pairs.rows[pair, _KEY] & _MASK
+        made = _symbol_of(own, num, left, right)
+        merged[merge, 0], merged[merge, 1], merged[merge, 2] = left, right, made
+        at, pairs.rows[pair, _COUNT], pairs.rows[pair, _FIRST] = pairs.rows[pair, _FIRST], 0, -1
+        while at >= 0:
+            if cells[pairs.places[at, 0], _PAIR] == pair:  # else it stands there no longer
+                _merge_at(cells, pairs, table, own.ends, num, pairs.places[at, 0], made, merge, longest)
+            table = _with_room(table, pairs, num[_PAIRS])
+            at = pairs.places[at, 1]
+        merge += 1
+        for k in range(num[_TOUCHED]):
+            _push_frequent(pairs, heap, num, pairs.touched[k])
+        num[_TOUCHED] = 0
+    used = num[_SYMBOLS]
+    return (
+        merged[:merge, 0].copy(), merged[:merge, 1].copy(), merged[:merge, 2].copy(),
+        own.spelled[: own.ends[used]].copy(), own.ends[: used + 1].copy(),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _linked(symbols: I32, starts: I64, counts: I64) -> I32:
+    """A cell for each symbol: it, the cells beside it (-1: none), the pair that begins there (-1: none), and
+    how often its word occurs."""
+    cells = np.full((len(symbols), _CELL), -1, np.int32)
+    for number in range(len(starts) - 1):
+        for at in range(starts[number], starts[number + 1]):
+            cells[at, _SYMBOL], cells[at, _TIMES] = symbols[at], min(counts[number], _MOST_TIMES)
+            cells[at, _FOLLOWING] = at + 1 if at + 1 < starts[number + 1] else -1
+            cells[at, _BEFORE] = at - 1 if at > starts[number] else -1
+    return cells
+
+
+@njit(cache=True, nogil=True)
+def _merge_at(
+    cells: I32, pairs: _Pairs, table: I64, ends: I64, num: I64, at: int, made: int, merge: int, longest: int
+) -> None:
+    """Merge the pair that begins at a place, and count the pairs beside it anew."""
+    cell, after = cells[at], cells[cells[at, _FOLLOWING]]
+    before, following = cell[_BEFORE], after[_FOLLOWING]
+    if before >= 0 and cells[before, _PAIR] >= 0:
+        pairs.rows[cells[before, _PAIR], _COUNT] -= cell[_TIMES]
+    if following >= 0:
+        if after[_PAIR] >= 0:
+            pairs.rows[after[_PAIR], _COUNT] -= cell[_TIMES]
+        cells[following, _BEFORE] = at
+    cell[_SYMBOL], cell[_FOLLOWING], after[_PAIR] = made, following, -1
+    if before >= 0:
+        _add_pair(cells, pairs, table, ends, num, before, merge, longest)
+    _add_pair(cells, pairs, table, ends, num, at, merge, longest)
+
+
+@njit(cache=True, nogil=True)
+def _add_pair(
+    cells: I32, pairs: _Pairs, table: I64, ends: I64, num: I64, at: int, merge: int, longest: int
+) -> None:
+    """Enter the pair that begins at a place, if one does and it is not too long."""
+    cell = cells[at]
+    cell[_PAIR] = -1
+    if cell[_FOLLOWING] < 0:
+        return
+    key = _key(ends, cell[_SYMBOL], cells[cell[_FOLLOWING], _SYMBOL])
+    if key >> _LENGTH_SHIFT > longest:
+        return
+    pair = _pair_of(pairs, table, num, key)
+    row, place = pairs.rows[pair], num[_PLACES]
+    num[_PLACES] += 1
+    cell[_PAIR], pairs.places[place, 0], pairs.places[place, 1] = pair, at, -1
+    if row[_FIRST] < 0:
+        row[_FIRST] = place
+    else:
+        pairs.places[row[_LAST], 1] = place
+    row[_LAST] = place
+    row[_COUNT] += cell[_TIMES]
+    if row[_TOUCHED_IN] != merge:
+        row[_TOUCHED_IN] = merge
+        pairs.touched[num[_TOUCHED]] = pair
+        num[_TOUCHED] += 1
+
+
+@njit(cache=True, nogil=True)
+def _most_frequent(cells: I32, pairs: _Pairs, heap: _Heap, num: I64) -> np.int64:
+    """Take the pair to be merged next out of the heap; -1 where none is left.
+
+    The heap holds pairs from a count on, which is halved when it is empty, so that it stays small.
+    """
+    while True:
+        while num[_HEAP]:
+            count, pair = heap.counts[0], heap.pairs[0]
+            _pop(heap, num)
+            left, right = (pairs.rows[pair, _KEY] >> _BITS) & _MASK, pairs.rows[pair, _KEY] & _MASK
+            now = _apart(cells, pairs, pair) if left == right else pairs.rows[pair, _COUNT]
+            if now == count:
+                return np.int64(pair)
+            if now >= num[_LEAST]:
+                _push(heap, num, now, pairs.rows[pair, _KEY], pair)
+        if num[_LEAST] == 1:
+            return np.int64(-1)
+        num[_LEAST] = max(1, num[_LEAST] // 2)
+        for pair in range(num[_PAIRS]):
+            _push_frequent(pairs, heap, num, pair)
+
+
+@njit(cache=True, nogil=True)
+def _push_frequent(pairs: _Pairs, heap: _Heap, num: I64, pair: int) -> None:
+    if pairs.rows[pair, _COUNT] >= num[_LEAST]:
+        _push(heap, num, pairs.rows[pair, _COUNT], pairs.rows[pair, _KEY], pair)
+
+
+@njit(cache=True, nogil=True)
+def _apart(cells: I32, pairs: _Pairs, pair: int) -> np.int64:
+    """How often a pair of twice the same symbol occurs without overlap."""
+    total, taken, at = np.int64(0), np.int64(-1), pairs.rows[pair, _FIRST]
+    while at >= 0:
+        place = np.int64(pairs.places[at, 0])
+        if cells[place, _PAIR] == pair and place != taken:
+            total += cells[place, _TIMES]
+            taken = np.int64(cells[place, _FOLLOWING])
+        at = np.int64(pairs.places[at, 1])
+    return np.int64(total)
+
+
+@njit(cache=True, nogil=True)
+def _symbol_of(own: _Symbols, num: I64, left: int, right: int) -> np.int64:
+    """The symbol that spells what two do: a new one, unless there is one already."""
+    symbol = num[_SYMBOLS]
+    begin = at = own.ends[symbol]
+    value = np.uint64(0)
+    for part in (left, right):
+        for k in range(own.ends[part], own.ends[part + 1]):
+            own.spelled[at] = own.spelled[k]
+            value = (value ^ np.uint64(own.spelled[k])) * np.uint64(_GOLDEN)
+            value ^= value >> np.uint64(29)
+            at += 1
+    size, mask = at - begin, len(own.names) - 1
+    slot = np.int64(value & np.uint64(mask))
+    while own.names[slot]:
+        other = np.int64(own.names[slot])
+        if own.ends[other + 1] - own.ends[other] == size:
+            k = 0
+            while k < size and own.spelled[own.ends[other] + k] == own.spelled[begin + k]:
+                k += 1
+            if k == size:
+                return np.int64(other)
+        slot = (slot + 1) & mask
+    own.names[slot], own.ends[symbol + 1] = symbol, at
+    num[_SYMBOLS] += 1
+    return np.int64(symbol)
+
+
+@njit(cache=True, nogil=True)
+def _key(ends: I64, left: int, right: int) -> np.int64:
+    """A pair's place in the order, its count aside: length, left, right."""
+    length = ends[left + 1] - ends[left] + ends[right + 1] - ends[right]
+    return np.int64(
+        (length << np.int64(_LENGTH_SHIFT)) | (np.int64(left) << np.int64(_BITS)) | np.int64(right)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _slot(key: int, mask: int) -> np.int64:
+    value = np.uint64(key) * np.uint64(_GOLDEN)
+    return np.int64((value ^ (value >> np.uint64(31))) & np.uint64(mask))
+
+
+@njit(cache=True, nogil=True)
+def _pair_of(pairs: _Pairs, table: I64, num: I64, key: int) -> np.int64:
+    """The number of a pair, which is entered where it is new; the table holds keys and numbers from 1."""
+    mask = len(table) - 1
+    slot = _slot(key, mask)
+    while table[slot, 1]:
+        if table[slot, 0] == key:
+            return np.int64(table[slot, 1] - 1)
+        slot = (slot + 1) & mask
+    pair = num[_PAIRS]
+    num[_PAIRS] += 1
+    table[slot, 0], table[slot, 1] = key, pair + 1
+    row = pairs.rows[pair]
+    row[_KEY], row[_COUNT], row[_FIRST], row[_TOUCHED_IN] = key, 0, -1, -2
+    return np.int64(pair)
+
+
+@njit(cache=True, nogil=True)
+def _with_room(table: I64, pairs: _Pairs, num_pairs: int) -> I64:
+    """The table of pairs, made anew where it is nearly half full."""
+    if 2 * num_pairs + 4 < len(table):
+        return table
+    grown = np.zeros((4 * len(table), 2), np.int64)
+    mask = len(grown) - 1
+    for pair in range(num_pairs):
+        slot = _slot(pairs.rows[pair, _KEY], mask)
+        while grown[slot, 1]:
+            slot = (slot + 1) & mask
+        grown[slot, 0], grown[slot, 1] = pairs.rows[pair, _KEY], pair + 1
+    return grown
+
+
+@njit(cache=True, nogil=True)
+def _power(least: int) -> int:
+    power = 16
+    while power < least:
+        power *= 2
+    return power
+
+
+@njit(cache=True, nogil=True)
+def _is_before(count: int, key: int, other_count: int, other_key: int) -> bool:
+    return count > other_count or (count == other_count and key < other_key)
+
+
+@njit(cache=True, nogil=True)
+def _push(heap: _Heap, num: I64, count: int, key: int, pair: int) -> None:
+    at = num[_HEAP]
+    while at:
+        parent = (at - 1) >> 1
+        if not _is_before(count, key, heap.counts[parent], heap.keys[parent]):
+            break
+        _move(heap, parent, at)
+        at = parent
+    heap.counts[at], heap.keys[at], heap.pairs[at] = count, key, pair
+    num[_HEAP] += 1
+
+
+@njit(cache=True, nogil=True)
+def _pop(heap: _Heap, num: I64) -> None:
+    num[_HEAP] -= 1
+    size = num[_HEAP]
+    count, key = heap.counts[size], heap.keys[size]
+    at = 0
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        if child + 1 < size and _is_before(
+            heap.counts[child + 1], heap.keys[child + 1], heap.counts[child], heap.keys[child]
+        ):
+            child += 1
+        if not _is_before(heap.counts[child], heap.keys[child], count, key):
+            break
+        _move(heap, child, at)
+        at = child
+    _move(heap, size, at)
+
+
+@njit(cache=True, nogil=True)
+def _move(heap: _Heap, old: int, new: int) -> None:
+    heap.counts[new], heap.keys[new], heap.pairs[new] = heap.counts[old], heap.keys[old], heap.pairs[old]
