@@ -34,7 +34,11 @@ def jobs() -> list[tuple[str, list[str], list[str]]]:
 def say(line: str, folder: Path) -> tuple[int, str]:
     """Run a command of the page by a shell, as a person would."""
     program = shlex.join([sys.executable, "-W", "ignore", "-m", "gristmill.pipeline.cli"])
-    typed = re.sub(r"^gristmill\b", lambda _: program, re.sub(r"^python\b", sys.executable, line))
+    typed = re.sub(
+        r"^(timeout \S+ \S+ \S+ )?gristmill\b",
+        lambda found: (found[1] or "") + program,
+        re.sub(r"^python\b", sys.executable, line),
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     done = subprocess.run(
         ["bash", "-c", typed], cwd=folder, env=environment, capture_output=True, text=True, check=False

@@ -1,10 +1,13 @@
-"""The columns of published corpora, for documents that are handed over: `dolma`, `fineweb`, `huggingface`.
+"""The columns of published corpora, for documents that are handed over.
 
-Ids are strings: the source's own where documents carry it, else the hexadecimal id of gristmill.
+Ids are strings: the source's own where documents carry it, else the hexadecimal id of gristmill. C4 and
+RedPajama have no ids: there documents go by their URLs.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ import pyarrow.compute as pc
 
 from gristmill.document import FIELDS
 from gristmill.errors import UsageError
+from gristmill.urls import host_of
 
 _OWN = tuple(field.name for field in FIELDS)
 _OWN_IDS = ("input.id", "warc.WARC-Record-ID", "warc.warc-record-id")
@@ -57,38 +61,58 @@ def huggingface(table: pa.Table, handing: Handing) -> pa.Table:
 def fineweb(table: pa.Table, handing: Handing) -> pa.Table:
     """The columns of FineWeb: text, id, dump, url, date, file_path, language, language_score, token_count
     (where documents were encoded), and one's own."""
-    num = table.num_rows
-    columns: dict[str, Any] = {"text": table["text"]} if "text" in table.column_names else {}
-    columns |= {
+    columns: dict[str, Any] = {
+        **_text(table, "text"),
         "id": ids(table, handing),
         "dump": table["source"],
         "url": table["url"],
-        "date": dates(table["date"]) if "date" in table.column_names else pa.nulls(num, pa.string()),
+        "date": _date(table),
         "file_path": pc.struct_field(table["origin"], "file"),
+        **_language(table),
     }
-    for name in ("language", "language_score"):
-        if name in table.column_names:
-            columns[name] = table[name]
-    columns |= _further(table, handing)
-    return _with_step(pa.table(columns), handing)
+    return _with_step(pa.table(columns | _further(table, handing)), handing)
 
 
 def dolma(table: pa.Table, handing: Handing) -> pa.Table:
     """The fields of Dolma: id, text, source, added, created, and all else under `metadata`."""
-    date = dates(table["date"]) if "date" in table.column_names else pa.nulls(table.num_rows, pa.string())
+    date = _date(table)
     nested: dict[str, Any] = {"url": table["url"], "file": pc.struct_field(table["origin"], "file")}
-    for name in ("language", "language_score"):
-        if name in table.column_names:
-            nested[name] = table[name]
-    nested |= _further(table, handing)
-    if handing.step:
-        nested["step"] = pa.array([handing.step] * table.num_rows, pa.string())
-    metadata = pa.table(nested).to_struct_array()
-    columns: dict[str, Any] = {"id": ids(table, handing)}
-    if "text" in table.column_names:
-        columns["text"] = table["text"]
+    metadata = _nested(table, handing, nested)
+    columns: dict[str, Any] = {"id": ids(table, handing), **_text(table, "text")}
     columns |= {"source": table["source"], "added": date, "created": date, "metadata": metadata}
     return pa.table(columns)
+
+
+def c4(table: pa.Table, handing: Handing) -> pa.Table:
+    """The fields of C4: text, timestamp, url; then one's own."""
+    columns: dict[str, Any] = {**_text(table, "text"), "timestamp": _date(table), "url": table["url"]}
+    return _with_step(pa.table(columns | _further(table, handing)), handing)
+
+
+def redpajama_v1(table: pa.Table, handing: Handing) -> pa.Table:
+    """The fields of RedPajama-1T and SlimPajama: text, and under `meta` its url, timestamp, source, language
+    and all else."""
+    nested = {"url": table["url"], "timestamp": _date(table), "source": table["source"]}
+    return pa.table({**_text(table, "text"), "meta": _nested(table, handing, nested)})
+
+
+def redpajama_v2(table: pa.Table, handing: Handing) -> pa.Table:
+    """The fields of RedPajama-V2's documents, which are CCNet's: url, date_download, digest (SHA-1 of the
+    text in base 32), length in characters, nlines, source_domain, cc_segment (the file), raw_content,
+    language, language_score; then one's own."""
+    columns: dict[str, Any] = {"url": table["url"], "date_download": _date(table)}
+    if "text" in table.column_names:
+        texts = table["text"]
+        columns["digest"] = pa.array([_sha1(text.as_py()) for text in texts], pa.string())
+        columns["length"] = pc.utf8_length(texts)
+        columns["nlines"] = pc.add(pc.count_substring(texts, "\n"), 1)
+    columns |= {
+        "source_domain": pa.array([host_of(url.as_py()) for url in table["url"]], pa.string()),
+        "cc_segment": pc.struct_field(table["origin"], "file"),
+        **_text(table, "raw_content"),
+        **_language(table),
+    }
+    return _with_step(pa.table(columns | _further(table, handing)), handing)
 
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -96,8 +120,11 @@ LAYOUTS: Mapping[str, Layout] = {
     "dolma": dolma,
     "fineweb": fineweb,
     "huggingface": huggingface,
+    "c4": c4,
+    "redpajama-v1": redpajama_v1,
+    "redpajama-v2": redpajama_v2,
 }
-_NESTED = {"dolma": "metadata"}  # where a layout puts further columns
+_NESTED = {"dolma": "metadata", "redpajama-v1": "meta"}  # where a layout puts further columns
 
 
 def ids(table: pa.Table, handing: Handing) -> pa.ChunkedArray:
@@ -139,6 +166,31 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _text(table: pa.Table, name: str) -> dict[str, Any]:
+    """The texts under a layout's name; some exports carry none."""
+    return {name: table["text"]} if "text" in table.column_names else {}
+
+
+def _date(table: pa.Table) -> Any:
+    return dates(table["date"]) if "date" in table.column_names else pa.nulls(table.num_rows, pa.string())
+
+
+def _language(table: pa.Table) -> dict[str, Any]:
+    return {name: table[name] for name in ("language", "language_score") if name in table.column_names}
+
+
+def _nested(table: pa.Table, handing: Handing, first: Mapping[str, Any]) -> pa.Array:
+    """One column of structs: what a layout names first, the language, and further columns."""
+    fields = {**first, **_language(table), **_further(table, handing)}
+    if handing.step:
+        fields["step"] = pa.array([handing.step] * table.num_rows, pa.string())
+    return pa.table(fields).to_struct_array()
+
+
+def _sha1(text: str) -> str:
+    return "sha1:" + base64.b32encode(hashlib.sha1(text.encode(), usedforsecurity=False).digest()).decode()
 
 
 def _further(table: pa.Table, handing: Handing) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def export(
         ),
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="The columns: native, or those of dolma, fineweb or huggingface.")
+        str,
+        typer.Option(help="native, huggingface, fineweb, dolma, c4, redpajama-v1 or redpajama-v2 columns."),
     ] = "native",
     split: Annotated[
         str,

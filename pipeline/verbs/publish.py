@@ -59,7 +59,7 @@ def publish(
             help="A folder, an s3:// prefix or hf://datasets/NAME/REPOSITORY.", show_default=False,
         ),
     ],
-    layout: Annotated[str, typer.Option(help="huggingface, fineweb, dolma or native.")] = "huggingface",
+    layout: Annotated[str, typer.Option(help="huggingface, or any of `export`.")] = "huggingface",
     format: Annotated[str, typer.Option("--format", help="parquet, jsonl.gz or jsonl.zst.")] = "parquet",
     size: Annotated[str, typer.Option("--size", help="Of each file, about.")] = "512M",
     licence: Licence = "other",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from gristmill.errors import UsageError
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.phases.export import HandedFile, grouped
 from gristmill.pipeline.phases.export_files import format_of, united
-from gristmill.pipeline.phases.export_layouts import Handing
+from gristmill.pipeline.phases.export_layouts import LAYOUTS, Handing
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.sources.rows.layouts import LAYOUTS as READ
 from tests.support.toy_stage import INLINE, QUIET
 
 NUM = 60
@@ -59,7 +62,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-@pytest.mark.parametrize("layout", ["native", "dolma", "fineweb", "huggingface"])
+@pytest.mark.parametrize("layout", list(LAYOUTS))
 @pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet", "arrow"])
 def test_the_ending_decides_what_is_written(out: Path, tmp_path: Path, ending: str, layout: str) -> None:
     path = tmp_path / f"x.{ending}"
@@ -79,6 +82,9 @@ def test_the_ending_decides_what_is_written(out: Path, tmp_path: Path, ending: s
         "native": {"id", "origin"},
         "dolma": {"id", "added", "metadata"},
         "fineweb": {"dump", "token_count"},
+        "c4": {"text", "timestamp", "url"},
+        "redpajama-v1": {"text", "meta"},
+        "redpajama-v2": {"raw_content", "digest", "nlines", "source_domain", "date_download"},
     }
     assert names.get(layout, {"id", "url", "source"}) <= set(frame.columns)
 
@@ -137,7 +143,17 @@ def test_datasets_loads_both_splits_and_writes_json(out: Path, tmp_path: Path) -
     )
 
 
-@pytest.mark.parametrize("layout", ["dolma", "fineweb"])
+def test_redpajama_says_of_a_text_what_ccnet_says(out: Path, tmp_path: Path) -> None:
+    assert call("export", out, "--to", tmp_path / "x.jsonl", "--layout", "redpajama-v2") == 0
+    rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    row = next(row for row in rows if row["url"] == "https://x.example/7")
+    digest = base64.b32decode(row["digest"].removeprefix("sha1:"))
+    assert digest == hashlib.sha1(row["raw_content"].encode()).digest()
+    assert (row["length"], row["nlines"]) == (len(row["raw_content"]), 1)
+    assert row["source_domain"] == "x.example" and row["date_download"] == "2024-05-06T07:08:09.000Z"
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) & set(READ)))
 def test_a_layout_that_was_written_is_a_layout_that_is_read(out: Path, tmp_path: Path, layout: str) -> None:
     assert call("export", out, "--to", tmp_path / "x.parquet", "--layout", layout) == 0
     given = ["--columns", layout, "--engine", "inline", "-q", "--out", tmp_path / "again"]
@@ -145,7 +161,9 @@ def test_a_layout_that_was_written_is_a_layout_that_is_read(out: Path, tmp_path:
     assert call("export", tmp_path / "again", "--to", tmp_path / "again.jsonl") == 0
     before = pq.read_table(tmp_path / "x.parquet").to_pylist()
     after = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
-    assert sorted(row["text"] for row in after) == sorted(row["text"] for row in before)
+    text = str(READ[layout]["text"])
+    assert sorted(row["text"] for row in after) == sorted(row[text] for row in before)
+    assert {row["date"][:19] for row in after if row["date"]} == {"2024-05-06T07:08:09"}
     assert {row["url"] for row in after} >= {"https://x.example/0"}
 
 

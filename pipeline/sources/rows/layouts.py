@@ -16,6 +16,9 @@ LAYOUTS: Mapping[str, Mapping[str, str | None]] = {
     "fineweb": {"text": "text", "id": "id", "url": "url", "date": "date"},
     # github.com/allenai/dolma, docs/data-format.md: id, text, source, added, created, metadata
     "dolma": {"text": "text", "id": "id", "url": "metadata.url", "date": "created"},
+    # github.com/togethercomputer/RedPajama-Data, branch rp_v1, and huggingface.co/datasets/cerebras/
+    # SlimPajama-627B: text, meta (an object, of Common Crawl's parts with url and timestamp)
+    "redpajama-v1": {"text": "text", "id": None, "url": "meta.url", "date": "meta.timestamp"},
     # github.com/togethercomputer/RedPajama-Data, documents: raw_content, url, date_download, digest, ...; the
     # id of a document is its place in the published file and no field of it
     "redpajama-v2": {"text": "raw_content", "id": None, "url": "url", "date": "date_download"},
