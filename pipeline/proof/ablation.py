@@ -8,7 +8,7 @@ done is found by its key: a second call with one more variant runs only that.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from typing import Any
 from gristmill.errors import UsageError
 from gristmill.manifest import Manifest, TaskRecord
 from gristmill.pipeline.proof.merging import Merged, merge
-from gristmill.pipeline.proof.scoring import PROXIES, Judged, find_leaks, score_model, score_proxies
-from gristmill.pipeline.proof.texts import PREFIX, Amount, target_paths
-from gristmill.pipeline.proof.trials import Trials, key_of, open_trials, run_of, training
+from gristmill.pipeline.proof.scoring import PROXIES, Judged, find_leaks, score_proxies
+from gristmill.pipeline.proof.texts import PREFIX, Amount, Targets
+from gristmill.pipeline.proof.trials import Takes, Trials, key_of, open_trials, run_of, scoring, training
 from gristmill.pipeline.proof.variants import Variant
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.model import Recipe
@@ -105,15 +105,14 @@ def measure(
     """Run all that is not done: data, proxies, trainings, scores. Raises what `run_plan` raises."""
     merged = plan_of(variants, asked)
     result = run_plan(merged.plan, out, engine, progress)
-    targets = {name: target_paths(result.manifests[f"extract/{PREFIX}{name}"]) for name in asked.targets}
-    digests = {name: result.manifests[f"extract/{PREFIX}{name}"].content_digest for name in asked.targets}
+    targets = Targets.of(result.manifests, asked.targets, asked.amount)
     found = prepare(variants, merged, result.manifests, asked)
     with open_trials(out, engine, progress, variants[0].recipe.seed) as trials:
-        _leaks(trials, found, targets, digests, asked)
+        _leaks(trials, found, targets)
         if asked.proxies:
-            _proxies(trials, found, targets, digests, asked)
+            _proxies(trials, found, targets, asked)
         if asked.train:
-            _train(trials, found, targets, digests, asked)
+            _train(trials, found, targets, asked)
     return found
 
 
@@ -148,6 +147,13 @@ def train_settings(recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
+def trials_of(found: Outcome, asked: Asked) -> Iterator[tuple[Prepared, int]]:
+    """Every variant with each of its seeds, in the order of the tables."""
+    for one in found.prepared:
+        for seed in one.seeds(asked.seeds):
+            yield one, seed
+
+
 def _trial(prepared: Prepared, seed: int, tokens: int) -> tuple[str, dict[str, Any]]:
     settings = train_settings(prepared.variant.recipe)
     whole = Settings.from_dict({"shards": "-", "run": "-", **settings})
@@ -160,80 +166,49 @@ def _trial(prepared: Prepared, seed: int, tokens: int) -> tuple[str, dict[str, A
 def trial_keys(found: Outcome, asked: Asked) -> dict[tuple[str, int], tuple[str, dict[str, Any]]]:
     """The key and the trainer's settings of every training, by variant and seed."""
     return {
-        (one.variant.name, seed): _trial(one, seed, found.tokens)
-        for one in found.prepared
-        for seed in one.seeds(asked.seeds)
+        (one.variant.name, seed): _trial(one, seed, found.tokens) for one, seed in trials_of(found, asked)
     }
 
 
-def _train(
-    trials: Trials,
-    found: Outcome,
-    targets: Mapping[str, Sequence[str]],
-    digests: Mapping[str, str],
-    asked: Asked,
-) -> None:
+def _train(trials: Trials, found: Outcome, targets: Targets, asked: Asked) -> None:
     keys = trial_keys(found, asked)
     tasks = {key: training(key, settings) for key, settings in keys.values()}
-    threads = float(found.settings.get("threads") or 1)
-    records = trials.run("train", tasks, num_cpus=threads, window=asked.at_once, saves=True)
+    takes = Takes.of(found.settings)
+    records = trials.run("train", tasks, takes, window=asked.at_once, saves=True)
     found.parameters = int(next(iter(records.values())).extra["parameters"])
     scores: dict[str, Task] = {}
     named: dict[tuple[str, int], str] = {}
-    for one in found.prepared:
-        for seed in one.seeds(asked.seeds):
-            key = keys[one.variant.name, seed][0]
-            found.runs.setdefault(one.variant.name, []).append(run_of(trials.out, key))
-            arguments = {
-                "run": str(run_of(trials.out, key)),
-                "heldout": one.shards("heldout"),
-                "targets": targets,
-                "documents": asked.amount.documents,
-                "bytes": asked.amount.bytes,
-            }
-            score = key_of(
-                kind="score", trial=key, targets=digests, amount=[asked.amount.documents, asked.amount.bytes]
-            )
-            scores[score] = Task(score, score_model, arguments)
-            named[one.variant.name, seed] = score
-    judged = trials.run("score", scores, num_cpus=threads)
+    for one, seed in trials_of(found, asked):
+        key = keys[one.variant.name, seed][0]
+        found.runs.setdefault(one.variant.name, []).append(run_of(trials.out, key))
+        score = scoring(trials, key, one.shards("heldout"), targets)
+        scores[score.key], named[one.variant.name, seed] = score, score.key
+    judged = trials.run("score", scores, takes)
     _keep(found, "trained", named, judged, lambda record: record.stated(Judged).targets)
 
 
-def _proxies(
-    trials: Trials,
-    found: Outcome,
-    targets: Mapping[str, Sequence[str]],
-    digests: Mapping[str, str],
-    asked: Asked,
-) -> None:
+def _proxies(trials: Trials, found: Outcome, targets: Targets, asked: Asked) -> None:
     reference = found.prepared[0]
     tokens = min(PROXY_TOKENS, max(1, int(PROXY_FRACTION * reference.tokens)))
     tasks: dict[str, Task] = {}
     named: dict[tuple[str, int], str] = {}
-    for one in found.prepared:
-        for seed in one.seeds(asked.seeds):
-            facts = {
-                "tokens": tokens,
-                "draw": seed,
-                "documents": asked.amount.documents,
-                "bytes": asked.amount.bytes,
-            }
-            key = key_of(
-                kind="proxy",
-                shards=one.mix.content_digest,
-                reference=reference.mix.content_digest,
-                targets=digests,
-                **facts,
-            )
-            arguments = {
-                "shards": one.shards("train"),
-                "reference": reference.shards("train"),
-                "heldout": one.shards("heldout"),
-                "targets": targets,
-                **facts,
-            }
-            tasks[key], named[one.variant.name, seed] = Task(key, score_proxies, arguments), key
+    for one, seed in trials_of(found, asked):
+        facts = {"tokens": tokens, "draw": seed, **targets.amount.as_arguments()}
+        key = key_of(
+            kind="proxy",
+            shards=one.mix.content_digest,
+            reference=reference.mix.content_digest,
+            targets=targets.digests,
+            **facts,
+        )
+        arguments = {
+            "shards": one.shards("train"),
+            "reference": reference.shards("train"),
+            "heldout": one.shards("heldout"),
+            "targets": targets.paths,
+            **facts,
+        }
+        tasks[key], named[one.variant.name, seed] = Task(key, score_proxies, arguments), key
     records = trials.run("proxy", tasks)
     for name in PROXIES:
         _keep(found, name, named, records, functools.partial(_measured, name))
@@ -243,18 +218,13 @@ def _measured(name: str, record: TaskRecord) -> list[dict[str, Any]]:
     return record.stated(Judged).measures[name]
 
 
-def _leaks(
-    trials: Trials,
-    found: Outcome,
-    targets: Mapping[str, Sequence[str]],
-    digests: Mapping[str, str],
-    asked: Asked,
-) -> None:
+def _leaks(trials: Trials, found: Outcome, targets: Targets) -> None:
     tasks = {}
+    facts = targets.amount.as_arguments()
     for one in found.prepared:
-        facts = {"documents": asked.amount.documents, "bytes": asked.amount.bytes}
-        key = key_of(kind="leaks", shards=one.mix.content_digest, targets=digests, **facts)
-        tasks[key] = Task(key, find_leaks, {"shards": one.shards("train"), "targets": targets, **facts})
+        key = key_of(kind="leaks", shards=one.mix.content_digest, targets=targets.digests, **facts)
+        arguments = {"shards": one.shards("train"), "targets": targets.paths, **facts}
+        tasks[key] = Task(key, find_leaks, arguments)
     for record in trials.run("leaks", tasks).values():
         found.leaked |= set(record.stated(Judged).leaked)
 

@@ -17,9 +17,9 @@ from typing import Any
 from gristmill.errors import UsageError
 from gristmill.pipeline.proof.ablation import Asked, plan_of, train_settings
 from gristmill.pipeline.proof.laws import FLOPS_PER_TOKEN
-from gristmill.pipeline.proof.scoring import Judged, score_model
-from gristmill.pipeline.proof.texts import PREFIX, target_paths
-from gristmill.pipeline.proof.trials import Trials, key_of, open_trials, run_of, training
+from gristmill.pipeline.proof.scoring import Judged
+from gristmill.pipeline.proof.texts import Targets
+from gristmill.pipeline.proof.trials import Takes, Trials, key_of, open_trials, run_of, scoring, training
 from gristmill.pipeline.proof.variants import Variant
 from gristmill.pipeline.run.job import Task
 from gristmill.pipeline.run.narration.progress import Progress
@@ -125,12 +125,11 @@ def climb(
     result = run_plan(merged.plan, out, engine, progress)
     mix = result.manifests["mix"]
     train = mix.folder / "shards" / "train"
-    named = {name: result.manifests[f"extract/{PREFIX}{name}"] for name in asked.targets}
-    targets = {name: target_paths(manifest) for name, manifest in named.items()}
-    digests = {name: manifest.content_digest for name, manifest in named.items()}
+    targets = Targets.of(result.manifests, asked.targets, asked.amount)
     base = train_settings(variant.recipe)
     steps = rungs(base, ShardSet(train).vocab, widths, tokens, multiples)
-    threads = float(base.get("threads") or 1)
+    takes = Takes.of(base)
+    heldout = str(mix.folder / "shards" / "heldout")
     with open_trials(out, engine, progress, variant.recipe.seed) as trials:
         trunks = {}
         tasks = {}
@@ -139,18 +138,17 @@ def climb(
             key = key_of(kind="trunk", settings=settings, shards=mix.content_digest)
             trunks[rung.width] = key
             tasks[key] = training(key, {**settings, "shards": str(train)})
-        trials.run("trunk", tasks, num_cpus=threads, window=asked.at_once, saves=True)
+        trials.run("trunk", tasks, takes, window=asked.at_once, saves=True)
         branches, tasks = {}, {}
         for rung in steps:
             for multiple in multiples:
                 key, task = _branch(trials, rung, trunks[rung.width], multiple, train)
                 branches[rung.width, multiple], tasks[key] = key, task
-        trials.run("branch", tasks, num_cpus=threads, window=asked.at_once, saves=True)
-        scores = _score(
-            trials, list(branches.values()), mix.folder / "shards" / "heldout", targets, digests, asked
-        )
+        trials.run("branch", tasks, takes, window=asked.at_once, saves=True)
+        scored = {at: scoring(trials, key, heldout, targets) for at, key in branches.items()}
+        records = trials.run("score", {task.key: task for task in scored.values()}, takes)
     return [
-        _row(rung, multiple, scores[branches[rung.width, multiple]])
+        _row(rung, multiple, records[scored[rung.width, multiple].key].stated(Judged))
         for rung in steps
         for multiple in multiples
     ]
@@ -168,29 +166,6 @@ def _branch(trials: Trials, rung: Rung, trunk: str, multiple: int, shards: Path)
         "save_every": 0,
     }
     return key, training(key, settings)
-
-
-def _score(
-    trials: Trials,
-    keys: Sequence[str],
-    heldout: Path,
-    targets: Mapping[str, Sequence[str]],
-    digests: Mapping[str, str],
-    asked: Asked,
-) -> dict[str, Judged]:
-    amount = {"documents": asked.amount.documents, "bytes": asked.amount.bytes}
-    tasks, named = {}, {}
-    for key in keys:
-        score = key_of(kind="score", trial=key, targets=digests, amount=list(amount.values()))
-        arguments = {
-            "run": str(run_of(trials.out, key)),
-            "heldout": str(heldout),
-            "targets": targets,
-            **amount,
-        }
-        tasks[score], named[key] = Task(score, score_model, arguments), score
-    records = trials.run("score", tasks)
-    return {key: records[score].stated(Judged) for key, score in named.items()}
 
 
 def _row(rung: Rung, multiple: int, judged: Judged) -> dict[str, Any]:

@@ -7,8 +7,8 @@ taken is decided by hash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,26 @@ class Amount:
     documents: int = 400
     bytes: int = 4000
 
+    def as_arguments(self) -> dict[str, int]:
+        """As the tasks that read targets take it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The targets by path, as the merged plan has read them: documents and their digest by the target's name,
+    and how much of each is scored."""
+
+    paths: Mapping[str, Sequence[str]]
+    digests: Mapping[str, str]
+    amount: Amount
+
+    @classmethod
+    def of(cls, manifests: Mapping[str, Manifest], names: Iterable[str], amount: Amount) -> Targets:
+        read = {name: manifests[f"extract/{PREFIX}{name}"] for name in names}
+        paths = {name: [str(path) for path in one.paths("documents")] for name, one in read.items()}
+        return cls(paths, {name: one.content_digest for name, one in read.items()}, amount)
+
 
 def target_texts(paths: Sequence[str], amount: Amount, seed: int) -> list[Text]:
     """Take a target's documents, the first by hash of their ids; raises InputError where there are none."""
@@ -61,10 +81,6 @@ def cut(text: str, num_bytes: int) -> str:
     """The beginning of a text of at most so many bytes, cut between characters."""
     raw = text.encode("utf-8", "surrogatepass")
     return text if len(raw) <= num_bytes else raw[:num_bytes].decode("utf-8", "ignore")
-
-
-def target_paths(manifest: Manifest) -> list[str]:
-    return [str(path) for path in manifest.paths("documents")]
 
 
 def shard_texts(

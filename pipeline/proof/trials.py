@@ -3,7 +3,7 @@
 A trial's key is a hash of all that decides it (settings, seed, the digest of the shards, the trainer's
 version), so a call with one more variant, seed or target runs only what is new, whatever else changed; a
 killed training goes on from its last checkpoint. All trainings of a call are one phase: Ray runs as many at
-once as there are CPUs for.
+once as there are CPUs for, or GPUs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from gristmill.hashing import sha256_json
 from gristmill.lock import hold_lock
 from gristmill.manifest import TaskRecord, finished_keys
 from gristmill.pipeline.phases.train import run_process
+from gristmill.pipeline.proof.scoring import score_model
+from gristmill.pipeline.proof.texts import Targets
 from gristmill.pipeline.run.execute import Engines, run_phase
 from gristmill.pipeline.run.job import Attempt, Phase, Task
 from gristmill.pipeline.run.libraries import version_of
@@ -58,6 +60,20 @@ def key_of(**decides: Any) -> str:
     return sha256_json({"version": VERSION, "trainer": TRAIN.version, "libraries": libraries, **decides})[:20]
 
 
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What a trial holds while it runs on a cluster: CPUs, and GPUs where a node has any."""
+
+    num_cpus: float = 1
+    num_gpus: float = 0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Takes:
+        """What a training by these settings takes: a CPU a thread, and one GPU unless its device is `cpu`."""
+        on_cpu = settings.get("device", "auto") == "cpu"
+        return cls(float(settings.get("threads") or 1), 0 if on_cpu else 1)
+
+
 @dataclass(slots=True)
 class Trials:
     """Runs tasks in an output folder while its lock is held."""
@@ -78,13 +94,16 @@ class Trials:
         self,
         phase: str,
         tasks: Mapping[str, Task],
+        takes: Takes = Takes(),
         *,
-        num_cpus: float = 1,
         window: int | None = None,
         saves: bool = False,
     ) -> dict[str, TaskRecord]:
         """Run what has no record yet; return all records by key. Raises StepFailed where a task never came to
-        its end."""
+        its end.
+
+        What a recipe says in `engine.stages.train` of a task holds for trials that take a GPU or save: with
+        `num_gpus: 0.25` four small models share one."""
         store_of(self.folder).clear_scratch(self.folder)
         left = len(tasks) - len(self.done(phase, list(tasks)))
         common = {}
@@ -94,11 +113,15 @@ class Trials:
             phase,
             list(tasks.values()),
             common,
-            num_cpus=num_cpus,
+            num_cpus=takes.num_cpus,
+            num_gpus=takes.num_gpus,
             window=window,
             saves=saves,
             step=(None, self.seed),
         )
+        if saves or takes.num_gpus:
+            provided = self.engines.settings.provide(TRAIN.name, made)
+            made = replace(provided, window=window or provided.window)
         step = Step(FOLDER, _KIND, TrainSlice(train={}))
         records = run_phase(step, self.folder, made, self.engines, self.progress, [], 0, Totals())
         return {record.task: record for record in records}
@@ -119,6 +142,19 @@ def run_of(out: Path, key: str) -> Path:
 
 def training(key: str, settings: Mapping[str, Any]) -> Task:
     return Task(key, train_trial, {"settings": dict(settings)})
+
+
+def scoring(trials: Trials, trial: str, heldout: str, targets: Targets) -> Task:
+    """The task that scores a trial's model on the targets and on what its variant holds out."""
+    amount = targets.amount
+    key = key_of(kind="score", trial=trial, targets=targets.digests, amount=[amount.documents, amount.bytes])
+    arguments = {
+        "run": str(run_of(trials.out, trial)),
+        "heldout": heldout,
+        "targets": targets.paths,
+        **amount.as_arguments(),
+    }
+    return Task(key, score_model, arguments)
 
 
 def train_trial(task: Attempt[Any], settings: Mapping[str, Any], here: bool = False) -> None:

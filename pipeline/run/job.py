@@ -70,7 +70,8 @@ class Phase:
     """Tasks that may run at the same time, in any order.
 
     `common` holds arguments that all tasks share: it travels once, so that a list of every shard costs a
-    cluster no more than a list. `num_cpus` 0 means all that one machine has; `window` bounds the tasks in
+    cluster no more than a list. `num_cpus` 0 means all that one machine has; `num_gpus` are held where a node
+    has any, and a task sees no others; `window` bounds the tasks in
     flight where the engine's own does not suit. `may_lose`: a task that fails on every attempt costs the
     documents of its own file and nothing else, so a recipe can allow it. `pins` are the digests of files from
     outside the run. `saves`: an interrupted task has something to save, so it is waited for. `told` says how
@@ -81,6 +82,7 @@ class Phase:
     tasks: Sequence[Task]
     common: Mapping[str, Any] = field(default_factory=dict)
     num_cpus: float = 1
+    num_gpus: float = 0
     memory_bytes: int | None = None
     window: int | None = None
     may_lose: bool = False

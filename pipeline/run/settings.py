@@ -19,6 +19,9 @@ class StageNeeds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_cpus: float | None = Field(None, gt=0, description="CPUs a task holds")
+    num_gpus: float | None = Field(
+        None, gt=0, description="GPUs a task holds where a node has any; 0.25: four tasks share one"
+    )
     memory_bytes: int | None = Field(
         None, ge=1, description="memory a task holds: Ray starts no more than fit a node"
     )
@@ -78,5 +81,5 @@ class EngineSettings(BaseModel):
     def provide(self, stage: str, phase: Phase) -> Phase:
         """Return the phase with what the settings say of its stage."""
         needs = self.stages.get(stage, StageNeeds()).model_dump(exclude_none=True)
-        asked = phase.is_asked or bool(needs.keys() - {"window"})
+        asked = phase.is_asked or bool(needs.keys() - {"window", "num_gpus"})
         return replace(phase, **needs, is_asked=asked, profile=self.profile)

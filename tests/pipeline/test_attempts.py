@@ -25,11 +25,12 @@ from tests.support.toy_stage import INLINE, QUIET, plan, square
 class Cluster:
     """What Ray says of nodes."""
 
-    def __init__(self, **nodes: tuple[float, float]) -> None:
+    def __init__(self, **nodes: tuple[float, ...]) -> None:
+        names = ("CPU", "memory", "GPU")
         self.about = [
             {"NodeID": name, "Alive": True, "NodeManagerAddress": f"10.0.0.{number}",
-             "Resources": {"CPU": cpus, "memory": memory} if cpus else {"memory": memory}}
-            for number, (name, (cpus, memory)) in enumerate(nodes.items())
+             "Resources": {what: value for what, value in zip(names, has, strict=False) if value}}
+            for number, (name, has) in enumerate(nodes.items())
         ]  # fmt: skip
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -161,6 +162,16 @@ def test_a_task_must_fit_into_one_node_that_works() -> None:
         nodes.cpus_for(Phase("map", [], num_cpus=16, is_asked=True))
     with pytest.raises(UsageError, match=r"4 CPUs and 900,000,000 bytes, those with as much memory have 2"):
         nodes.cpus_for(Phase("map", [], num_cpus=4, memory_bytes=900_000_000, is_asked=True))
+
+
+def test_gpus_are_held_where_a_node_has_any() -> None:
+    phase = Phase("train", [], num_gpus=1)
+    assert Nodes(Cluster(a=(2, 1e9))).gpus_for(phase) == 0
+    nodes = Nodes(Cluster(a=(2, 1e9), b=(8, 1e9, 4)))
+    assert nodes.gpus_for(phase) == 1 and nodes.gpus_for(Phase("map", [])) == 0
+    assert nodes.gpus_for(Phase("train", [], num_gpus=0.25)) == 0.25
+    with pytest.raises(UsageError, match=r"to hold 8 GPUs, the largest node has 4"):
+        nodes.gpus_for(Phase("train", [], num_gpus=8))
 
 
 def test_the_gate_knows_another_release_and_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,8 @@ def test_what_a_stage_takes_is_said_in_the_recipe_and_names_are_checked() -> Non
     phase = Phase("map", [], memory_bytes=5)
     assert settings.provide("toy", phase) == Phase("map", [], num_cpus=2, memory_bytes=5, window=7)
     assert settings.provide("extract", phase) == phase
+    shared = EngineSettings.model_validate({"stages": {"toy": {"num_gpus": 0.25}}})
+    assert shared.provide("toy", Phase("map", [], num_gpus=1)) == Phase("map", [], num_gpus=0.25)
     with pytest.raises(ValidationError, match="there is no stage `extrakt`; the stages are extract, "):
         EngineSettings.model_validate({"stages": {"extrakt": {"window": 7}}})
 

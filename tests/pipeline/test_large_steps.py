@@ -261,9 +261,20 @@ class _Ray:
         return SimpleNamespace(options=options)
 
 
+def test_calls_on_ray_hold_gpus_where_a_phase_takes_them(tmp_path: Path) -> None:
+    ray, task = _Ray(), Task("00000", many_files)
+    nodes = SimpleNamespace(
+        cpus_for=lambda phase: 1, gpus_for=lambda phase: phase.num_gpus, selector=lambda avoided: None
+    )
+    for gpus in (0, 0.5):
+        phase = Phase("train", [task], num_gpus=gpus)
+        Caller(ray, nodes, tmp_path, phase, None, {}).call([Pending(task)])  # type: ignore[arg-type]
+    assert [asked.get("num_gpus") for asked in ray.options] == [None, 0.5]
+
+
 def test_calls_on_ray_carry_the_keys_of_their_shards(tmp_path: Path) -> None:
     ray = _Ray()
-    nodes = SimpleNamespace(cpus_for=lambda phase: 1, selector=lambda avoided: None)
+    nodes = SimpleNamespace(cpus_for=lambda phase: 1, gpus_for=lambda phase: 0, selector=lambda avoided: None)
     tasks = [Task(f"{number:05d}", many_files) for number in range(3)]
     caller = Caller(ray, nodes, tmp_path / "filter-web-12ab", Phase("filter", tasks), None, {})  # type: ignore[arg-type]
     caller.call([Pending(tasks[0])])

@@ -114,6 +114,8 @@ class Caller:
             "num_returns": "streaming",
             "name": f"{self.folder.name}:{self.phase.name}:{keys}",
         }
+        if gpus := self.nodes.gpus_for(self.phase):
+            options["num_gpus"] = gpus
         if self.phase.memory_bytes:
             options["memory"] = self.phase.memory_bytes
         if selector := self.nodes.selector(avoided):

@@ -129,6 +129,18 @@ class Nodes:
             ),
         )
 
+    def gpus_for(self, phase: Phase) -> float:
+        """Return the GPUs that a task of a phase holds: none where no node that works has any; raises
+        UsageError for more than one node has."""
+        most = max((node.gpus for node in self.working()), default=0.0)
+        if most and phase.num_gpus > most:
+            raise UsageError(
+                f"a task of phase `{phase.name}` is to hold {phase.num_gpus:g} GPUs, the largest node has"
+                f" {most:g}",
+                hint="lower `num_gpus` of its stage in `engine.stages`",
+            )
+        return phase.num_gpus if most else 0
+
     def _misfit(self, phase: Phase, most: float) -> str:
         memory = max(node.memory for node in self.working())
         if phase.memory_bytes and phase.memory_bytes > memory:

@@ -268,6 +268,7 @@ class PhaseRun:
 
     def _spell_waiting(self) -> str:
         need = f"{self.nodes.cpus_for(self.phase):g} CPUs"
+        need += f", {gpus:g} GPUs" if (gpus := self.nodes.gpus_for(self.phase)) else ""
         need += f" and {self.phase.memory_bytes:,} bytes" if self.phase.memory_bytes else ""
         working = self.nodes.working()
         there = "; ".join(node.spelled() for node in working[:5]) or "no node that works"
