@@ -116,26 +116,49 @@ def _said(
 
 def running(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb that runs steps the options that all of them take; it gets them as its argument `said`."""
-    own = [item for name, item in inspect.signature(verb, eval_str=True).parameters.items() if name != "said"]
-    shared = inspect.signature(_said, eval_str=True).parameters
 
-    @functools.wraps(verb)
-    def command(**values: Any) -> None:
-        given = {name: values.pop(name) for name in shared}
-        if "recipe" in values or is_recipe(values.get("inputs", ())):
+    def check(given: dict[str, Any], own: dict[str, Any]) -> None:
+        if "recipe" in own or is_recipe(own.get("inputs", ())):
             refuse_beside_recipe(**{name: given[name] for name in _OF_PLAIN_FILES})
-        if "inputs" in values:
-            listed = [f"@{name}" for name in given["inputs_from"]]
-            values["inputs"] = [*values["inputs"], *listed]
-        said = _said(**given)
-        verb(**values, said=said)
+        if "inputs" in own:
+            own["inputs"] = [*own["inputs"], *(f"@{name}" for name in given["inputs_from"])]
 
+    command = taking(_said, check)(verb)
     # Inputs may come by `--inputs-from` alone.
-    own = [item.replace(default=[]) if item.name == "inputs" else item for item in own]
-    parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in (*own, *shared.values())]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {item.name: item.annotation for item in parameters}
+    parameters = inspect.signature(command).parameters.values()
+    changed = [item.replace(default=[]) if item.name == "inputs" else item for item in parameters]
+    command.__signature__ = inspect.Signature(changed)  # type: ignore[attr-defined]
     return command
+
+
+def taking(
+    spell: Callable[..., Any],
+    check: Callable[[dict[str, Any], dict[str, Any]], None] = lambda given, own: None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a verb the options of the function `spell`, after its own; the verb gets
+    what `spell` makes of them as its argument `said`.
+
+    `check` sees the values of both, before; it may change them.
+    """
+    shared = inspect.signature(spell, eval_str=True).parameters
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            item for name, item in inspect.signature(verb, eval_str=True).parameters.items() if name != "said"
+        ]
+
+        @functools.wraps(verb)
+        def command(**values: Any) -> None:
+            given = {name: values.pop(name) for name in shared}
+            check(given, values)
+            verb(**values, said=spell(**given))
+
+        parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in (*own, *shared.values())]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {item.name: item.annotation for item in parameters}
+        return command
+
+    return decorate
 
 
 _OF_PLAIN_FILES = ("inputs_from", "prefix", "columns", "text")

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("ablate")(ablate)
 
 
+@measured.comparing
 def ablate(
     recipe: options.Recipe,
     vary: Annotated[
@@ -37,26 +38,15 @@ def ablate(
     placebo: Annotated[
         bool, typer.Option("--placebo", help="Add the recipe again with other seeds: what noise looks like.")
     ] = False,
-    target: measured.Targets = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(help="Models a variant, or draws of a proxy.", min=1)] = 3,
     tokens: measured.Tokens = None,
-    train: Annotated[bool, typer.Option("--train/--no-train", help="Train models, or proxies alone.")] = True,
+    train: measured.Train = True,
     proxies: Annotated[
         bool, typer.Option("--proxies/--no-proxies", help="Score n-grams, compression, a classifier.")
     ] = True,
-    at_once: Annotated[
-        int | None, typer.Option(help="Trainings at a time at most.", min=1, show_default=False)
-    ] = None,
-    documents: measured.Documents = 400,
-    document_bytes: measured.DocumentBytes = 4000,
     cost: Annotated[bool, typer.Option("--cost", help="Say what it will cost, and stop.")] = False,
-    out: options.OutOption = None,
-    set_: options.Overrides = [],  # noqa: B006
-    engine: options.EngineKind = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
+    *,
+    said: measured.Said,
 ) -> None:
     """Prepare, train and score variants of a recipe; rank them with intervals and the noise of seeds.
 
@@ -64,42 +54,28 @@ def ablate(
     """
     import json as json_module
 
-    from gristmill.pipeline.proof import ablation
+    from gristmill.pipeline.proof.ablation import measure
     from gristmill.pipeline.proof.ablation_page import write_page
     from gristmill.pipeline.proof.costs import costs
-    from gristmill.pipeline.proof.texts import Amount
     from gristmill.pipeline.proof.told import tell_verdict
     from gristmill.pipeline.proof.variants import read_variants
     from gristmill.pipeline.proof.verdict import as_json, decide
-    from gristmill.pipeline.run.narration.progress import Progress
-    from gristmill.pipeline.verbs.invoke import Options, engine_settings
     from gristmill.storage import write_atomic
 
-    variants = read_variants(
-        recipe, set_, vary=vary, without=without, grid=grid, files=with_, placebo=placebo
-    )
-    asked = ablation.Asked(
-        targets=measured.named_targets(target),
-        seeds=seeds,
-        tokens=int(measured.number("--tokens", tokens)) if tokens else None,
-        proxies=proxies,
-        train=train,
-        at_once=at_once,
-        amount=Amount(documents, document_bytes),
-    )
     if not (train or proxies):
         raise UsageError("`--no-train` and `--no-proxies` leave nothing to measure")
-    folder = out or Path("out") / f"{variants[0].recipe.name}-ablation"
-    said = Options(out, engine, workers, address, quiet, json)
-    progress = Progress(quiet=quiet)
-    for line in costs(variants, asked, folder, workers):
+    variants = read_variants(
+        recipe, said.run.overrides, vary=vary, without=without, grid=grid, files=with_, placebo=placebo
+    )
+    reference = variants[0].recipe
+    asked = said.asked(seeds=seeds, tokens=measured.tokens_of(tokens), proxies=proxies, train=train)
+    folder, progress = said.folder(reference, "ablation"), said.run.progress()
+    for line in costs(variants, asked, folder, said.run.workers):
         (print if cost else progress.note)(line)
     if cost:
         return
     with measured.resumable():
-        outcome = ablation.measure(
-            variants, asked, folder, engine_settings(variants[0].recipe, said), progress
-        )
+        outcome = measure(variants, asked, folder, said.engine(reference), progress)
     verdict = decide(outcome)
     if not verdict.tables:
         raise UsageError(
@@ -109,7 +85,7 @@ def ablate(
     facts = as_json(verdict, outcome)
     write_atomic(folder / "ablation.json", json_module.dumps(facts, indent=1).encode() + b"\n")
     page = write_page(folder / "ablation.html", verdict, outcome)
-    if json:
+    if said.run.json:
         print(json_module.dumps(facts))
         return
     for line in tell_verdict(verdict, outcome):

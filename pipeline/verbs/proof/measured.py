@@ -1,24 +1,79 @@
-"""What verbs that compare recipes on targets share: their options, and how an interrupted one is resumed."""
+"""What verbs that compare recipes on targets share: their options, what these come to, and how an interrupted
+one is resumed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gristmill.errors import Interrupted, UsageError
+from gristmill.pipeline.verbs import options
+from gristmill.pipeline.verbs.invoke import Options, engine_settings
 
-Targets = Annotated[
-    list[str],
-    typer.Option("--target", metavar="NAME=PATH", help="A set that is not trained on. Repeatable."),
-]
+if TYPE_CHECKING:
+    from gristmill.pipeline.proof.ablation import Asked
+    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.run.settings import EngineSettings
+
 Tokens = Annotated[
     str | None, typer.Option(help="Tokens a model; one pass of the recipe when unset.", show_default=False)
 ]
-Documents = Annotated[int, typer.Option(help="Of a target at most.", min=2)]
-DocumentBytes = Annotated[int, typer.Option(help="Of each, from its beginning.", min=100)]
+Train = Annotated[bool, typer.Option("--train/--no-train", help="Train models, or score proxies alone.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was said of targets, and of how to run."""
+
+    targets: dict[str, list[str]]
+    documents: int
+    document_bytes: int
+    at_once: int | None
+    run: Options
+
+    def asked(self, **own: Any) -> Asked:
+        """What is to be measured: the targets, and what the verb itself was told besides."""
+        from gristmill.pipeline.proof.ablation import Asked
+        from gristmill.pipeline.proof.texts import Amount
+
+        amount = Amount(self.documents, self.document_bytes)
+        return Asked(self.targets, at_once=self.at_once, amount=amount, **own)
+
+    def folder(self, recipe: Recipe, what: str) -> Path:
+        return self.run.out or Path("out") / f"{recipe.name}-{what}"
+
+    def engine(self, recipe: Recipe) -> EngineSettings:
+        return engine_settings(recipe, self.run)
+
+
+def _said(
+    target: Annotated[
+        list[str],
+        typer.Option("--target", metavar="NAME=PATH", help="A set that is not trained on. Repeatable."),
+    ] = [],  # noqa: B006  # typer reads it, nobody writes it
+    documents: Annotated[int, typer.Option(help="Of a target at most.", min=2)] = 400,
+    document_bytes: Annotated[int, typer.Option(help="Of each, from its beginning.", min=100)] = 4000,
+    at_once: Annotated[
+        int | None, typer.Option(help="Trainings at a time at most.", min=1, show_default=False)
+    ] = None,
+    out: options.OutOption = None,
+    set_: options.Overrides = [],  # noqa: B006
+    engine: options.EngineKind = None,
+    workers: options.Workers = None,
+    address: options.Address = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> Said:
+    run = Options(out, engine, workers, address, quiet, json, tuple(set_))
+    return Said(named_targets(target), documents, document_bytes, at_once, run)
+
+
+comparing = options.taking(_said)  # a verb that compares recipes on targets gets these as `said`
 
 
 def named_targets(said: Sequence[str]) -> dict[str, list[str]]:
@@ -30,6 +85,10 @@ def named_targets(said: Sequence[str]) -> dict[str, list[str]]:
             raise UsageError(f"`--target {one}` must have the form NAME=PATH")
         found.setdefault(name, []).append(path)
     return found
+
+
+def tokens_of(said: str | None) -> int | None:
+    return int(number("--tokens", said)) if said else None
 
 
 def number(name: str, said: str) -> float:

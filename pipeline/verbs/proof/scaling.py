@@ -12,7 +12,7 @@ from gristmill.location import location
 from gristmill.pipeline.verbs import options
 from gristmill.pipeline.verbs.listing import MEASURE
 from gristmill.pipeline.verbs.proof import measured
-from gristmill.pipeline.verbs.proof.measured import named_targets, number
+from gristmill.pipeline.verbs.proof.measured import number
 
 if TYPE_CHECKING:
     from gristmill.pipeline.proof.laws import Law
@@ -41,27 +41,17 @@ def register(app: typer.Typer) -> None:
     app.add_typer(scaling, name="scaling")
 
 
+@measured.comparing
 def ladder(
     recipe: options.Recipe,
     widths: Annotated[str, typer.Option(help="Widths, multiples of 32.")] = "64,96,128,192",
     tokens: Annotated[str, typer.Option(help="Of the shortest branch.")] = "100k",
     multiples: Annotated[str, typer.Option(help="Branches, in multiples of these tokens.")] = "1,2,4",
-    target: measured.Targets = [],  # noqa: B006
     hold_back: Annotated[
         bool, typer.Option("--hold-back", help="Predict the largest size's rows from the others'.")
     ] = False,
-    at_once: Annotated[
-        int | None, typer.Option(help="Trainings at a time at most.", min=1, show_default=False)
-    ] = None,
-    documents: measured.Documents = 400,
-    document_bytes: measured.DocumentBytes = 4000,
-    out: options.OutOption = None,
-    set_: options.Overrides = [],  # noqa: B006
-    engine: options.EngineKind = None,
-    workers: options.Workers = None,
-    address: options.Address = None,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
+    *,
+    said: measured.Said,
 ) -> None:
     """Train sizes x tokens from one recipe, a trunk a size with branches, and write ladder.csv.
 
@@ -69,34 +59,21 @@ def ladder(
     """
     import json as json_module
 
-    from gristmill.pipeline.proof.ablation import Asked
     from gristmill.pipeline.proof.ladder import climb
     from gristmill.pipeline.proof.laws_told import tell_held_back
     from gristmill.pipeline.proof.rows import write_rows
-    from gristmill.pipeline.proof.texts import Amount
     from gristmill.pipeline.proof.variants import read_variants
-    from gristmill.pipeline.run.narration.progress import Progress
-    from gristmill.pipeline.verbs.invoke import Options, engine_settings
     from gristmill.storage import write_atomic
 
-    (variant,) = read_variants(recipe, set_)
-    asked = Asked(named_targets(target), at_once=at_once, amount=Amount(documents, document_bytes))
-    folder = out or Path("out") / f"{variant.recipe.name}-ladder"
-    settings = engine_settings(variant.recipe, Options(out, engine, workers, address, quiet, json))
+    (variant,) = read_variants(recipe, said.run.overrides)
+    folder, settings = said.folder(variant.recipe, "ladder"), said.engine(variant.recipe)
+    sizes, branches = _whole("--widths", widths), _whole("--multiples", multiples)
+    shortest = int(number("--tokens", tokens))
     with measured.resumable():
-        found = climb(
-            variant,
-            asked,
-            _whole("--widths", widths),
-            int(number("--tokens", tokens)),
-            _whole("--multiples", multiples),
-            folder,
-            settings,
-            Progress(quiet=quiet),
-        )
+        found = climb(variant, said.asked(), sizes, shortest, branches, folder, settings, said.run.progress())
     path = folder / "ladder.csv"
     write_atomic(path, write_rows(found))
-    if json:
+    if said.run.json:
         print(json_module.dumps(found))
     else:
         print(f"{len(found)} rows in {path}; fit them with `gristmill scaling fit {path}`")
