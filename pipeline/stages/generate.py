@@ -44,9 +44,10 @@ class GenerateSlice(Slice):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateFacts(StepFacts):
     """Prompts made and the seeds they are of; those of their requests that are distinct; tokens and money
-    over all answers used, and the most that could have been spent. In a manifest's timing, of the attempt
-    that finished it: requests `retried`, and those that were in flight when an earlier one was killed
-    (`unsure`): they were asked again, and a server may have charged them twice."""
+    over all answers used, and the most that could have been spent. In a manifest's timing: requests that the
+    attempt which finished it `retried`; over all attempts those sent that did not come back (`lost`), of
+    which a server may have charged each, those among them that were answered later (`paid_twice`, perhaps),
+    and the most tokens that they can have taken (`lost_tokens`)."""
 
     seeds: int = 0
     prompts: int = 0
@@ -63,7 +64,7 @@ GENERATE = StageKind(
     "generate",
     GenerateSlice,
     "gristmill.pipeline.phases.generate.generate:generate",
-    version=1,
+    version=2,
     libraries=(*KERNELS, "eldc", "pycld2", "resiliparse"),
     facts=GenerateFacts,
     label="written by a model",

@@ -3,9 +3,11 @@
     OUT/answers/SOURCE/BITS-PREFIX.jsonl
 
 A file has lines `{"sent": REQUEST}`, written before a request leaves, and `{"answer": REQUEST, ...}` or
-`{"refused": REQUEST}`, written as soon as it comes back. Files outlive the steps that use them: a changed
-filter, or seed, asks only for what has no answer. A file holds the requests whose digests begin with
-PREFIX in BITS bits; one with fewer or more bits, of a run over less or more, is read as well.
+`{"refused": REQUEST}`, written as soon as it comes back. What was sent and did not come back (its client was
+killed, the connection broke, it took too long) may have been charged: it is counted as lost. Files outlive
+the steps that use them: a changed filter, or seed, asks only for what has no answer. A file holds the
+requests whose digests begin with PREFIX in BITS bits; one with fewer or more bits, of a run over less or
+more, is read as well.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import fcntl
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,11 +50,10 @@ class AnswerRecord:
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         _hold(self._file, path)
         self.known: dict[str, Answer] = {}
-        self.unsure: set[str] = set()  # sent by an attempt that did not live to see the answer
+        self.lost = Counter[str]()  # how often each was sent and did not come back; those in flight, too
         for path in sorted(folder.glob("*.jsonl")):
             if _shares(path.stem, bits, part):
                 self._read(path)
-        self.unsure -= self.known.keys()
         _end_line(self._file)
 
     def __enter__(self) -> Self:
@@ -64,14 +66,17 @@ class AnswerRecord:
     def sent(self, request: str) -> None:
         """Write down that a request is about to leave."""
         self._append({"sent": request})
+        self.lost[request] += 1
 
     def refused(self, request: str) -> None:
-        """Write down that a request came back without an answer: whether it was paid is no question."""
+        """Write down that a request came back without an answer, or never left: it was not paid."""
         self._append({"refused": request})
+        self._came_back(request)
 
     def put(self, request: str, answer: Answer) -> None:
         """Write down an answer; it is on its way to the disk when this returns, and there after `sync`."""
         self._append({"answer": request, **asdict(answer)})
+        self._came_back(request)
         self.known[request] = answer
 
     def sync(self) -> None:
@@ -86,11 +91,17 @@ class AnswerRecord:
     def _read(self, path: Path) -> None:
         for line in _lines(path):
             if request := line.pop("answer", None):
+                self._came_back(request)
                 self.known[request] = Answer(**line)
             elif request := line.get("sent"):
-                self.unsure.add(request)
+                self.lost[request] += 1
             elif request := line.get("refused"):
-                self.unsure.discard(request)
+                self._came_back(request)
+
+    def _came_back(self, request: str) -> None:
+        self.lost[request] -= 1
+        if self.lost[request] <= 0:
+            del self.lost[request]
 
 
 def bits_for(num_requests: int, per_part: int) -> int:

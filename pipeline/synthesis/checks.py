@@ -5,26 +5,30 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from gristmill.pipeline.synthesis.answers import Answer
+from gristmill.pipeline.synthesis.refusals import declines
 from gristmill.pipeline.synthesis.settings import Checks
+from gristmill.text.words import words_of
 
 _GRAM = 8  # words: of running text, a run of eight that two share is hardly ever chance
-_REFUSAL_CHARACTERS = 400
-_REFUSAL = re.compile(
-    r"\b(?:I(?:'|\u2019)?m (?:very |really )?sorry\b|I am (?:very |really )?sorry\b|I apologi[sz]e\b"
-    r"|I (?:can(?:no|'|\u2019)t|can not|won(?:'|\u2019)t|will not|am (?:not able|unable) to"
-    r"|(?:'|\u2019)?m (?:not able|unable) to) "
-    r"(?:\w+ ){0,2}(?:help|assist|provide|create|generate|fulfill?|write|comply|continue|answer|do that)"
-    r"|[Aa]s an (?:AI|artificial intelligence|large language|language model)\b"
-    r"|(?:against|violates?) (?:my|our) (?:guidelines|policy|policies|programming))"
-)
 _THINKING = re.compile(r"\A\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL)
-_PREFACE = re.compile(
-    r"\A\s*(?:Sure|Certainly|Of course|Okay|OK|Absolutely|Here(?:'|\u2019)?s|Here (?:is|are)|Below is)\b"
-    r"[^\n]{0,200}:[ \t]*\n+"
+_PREFACE = re.compile(  # a first line that announces the text, in the languages of `refusals`
+    r"\A\s*(?:(?:Sure|Certainly|Of course|Okay|OK|Absolutely|Here(?:'|\u2019)?s|Here (?:is|are)|Below is"
+    r"|Natürlich|Gerne|Selbstverständlich|Sicher|Hier (?:ist|sind)|Bien sûr|Certainement|Voici|Voilà"
+    r"|Claro|Por supuesto|Aquí (?:está|tienes|tiene)|Certo|Certamente|Ecco|Claro que sim|Aqui está"
+    r"|Com certeza|Natuurlijk|Zeker|Hier is|Oczywiście|Oto|Jistě|Zde je|Självklart|Här är|Desigur|Iată"
+    r"|Конечно|Вот|Звичайно|Ось|Tabii|Elbette|İşte|Tentu|Berikut|Chắc chắn|Dưới đây là|Φυσικά|Ορίστε"
+    r"|बेशक|यहाँ|ज़रूर)\b"
+    r"|بالتأكيد|بالطبع|إليك|فيما يلي|当然|當然|好的"
+    r"|以下是|下面是|もちろん|承知|はい、|以下(?:は|に|が)|물론|네, |다음은|아래는)"
+    r"[^\n]{0,200}[:：][ \t]*\n+"
 )
-_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*(?=\s|\Z)")
-_WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(
+    r"[.!?\u2026\u061f\u06d4\u0964\u0965][\"'\u201d\u2019)\]]*(?=\s|\Z)"
+    r"|[\u3002\uff01\uff1f\uff61\uff0e][\"'\u201d\u2019\u300d\u300f\uff09)\]]*"  # no blank behind these
+)
 
 
 class Judged(NamedTuple):
@@ -49,7 +53,7 @@ def judge(checks: Checks, answer: Answer, instruction: str, passage: str) -> Jud
                 text = stripped
     if not text:
         return Judged("", "generate.empty", notes=tuple(notes))
-    if checks.refusals and _REFUSAL.search(text[:_REFUSAL_CHARACTERS]):
+    if checks.refusals and declines(text):
         return Judged(text, "generate.refusal", notes=tuple(notes))
     if answer.finish == "length" and checks.truncated != "keep":
         end = max((found.end() for found in _SENTENCE_END.finditer(text)), default=0)
@@ -70,9 +74,11 @@ def judge(checks: Checks, answer: Answer, instruction: str, passage: str) -> Jud
     return Judged(text, notes=tuple(notes))
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+def _words(text: str) -> list[int]:
+    """The words' hashes, without regard to case and punctuation; a character of Han, Kana, Thai is a word."""
+    words = words_of(pa.array([text.encode("utf-8", "replace").decode()], pa.large_string()))
+    return [int(word) for word in words.hash_folded[words.core_start < words.core_end]]
 
 
-def _grams(words: list[str]) -> set[tuple[str, ...]]:
+def _grams(words: list[int]) -> set[tuple[int, ...]]:
     return {tuple(words[at : at + _GRAM]) for at in range(len(words) - _GRAM + 1)}

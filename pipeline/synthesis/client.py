@@ -5,8 +5,9 @@
 
 A request waits for a slot (`in_flight`), and for the budget. An answer of 5xx, 408 or 429 is tried again
 after a growing, drawn pause, or the one that the server asks for; of a server that cannot be reached one
-request at a time tries whether it is back, and all go on when it is. Redirects are not followed: they would
-carry the key elsewhere.
+request at a time tries whether it is back, and all go on when it is. A request that left and did not come
+back may have been charged: the most it can have taken stays spent, and it is asked again if the budget
+affords both. Redirects are not followed: they would carry the key elsewhere.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class Asker:
         self._url = f"{server.url}{_PATHS[server.api]}"
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._reserved: set[str] = set()  # digests of requests whose cost is set aside
         self._rest_until = 0.0  # as the server asked for
         self._heard = time.monotonic()
         self.in_flight = 0
@@ -144,18 +146,13 @@ class Asker:
                 syncing.cancel()
 
     async def _begin(self, requests: Sequence[Request]) -> None:
-        """Start requests in order; one that does not fit the budget waits for those in flight to say what
-        they took, and if it does not fit then, it and all after it stay unasked."""
+        """Start requests in order; one that the budget does not afford, and all after it, stay unasked."""
         for number, request in enumerate(requests):
-            async with self._freed:
-                while not self._spending.fits(request.most_in, request.most_out):
-                    if not self._spending.set_aside:
-                        self.outcomes.unasked.update(one.digest for one in requests[number:])
-                        return
-                    await self._freed.wait()
             if self._stopped:
                 return
-            self._spending.reserve(request.most_in, request.most_out)
+            if not await self._afforded(request):
+                self.outcomes.unasked.update(one.digest for one in requests[number:])
+                return
             await self._begun.acquire()
             self._tasks.create_task(self._until_done(request))
 
@@ -163,10 +160,27 @@ class Asker:
         try:
             await self._answered(request)
         finally:
-            self._spending.release(request.most_in, request.most_out)
             self._begun.release()
-            async with self._freed:
-                self._freed.notify_all()
+            await self._free(request)
+
+    async def _afforded(self, request: Request) -> bool:
+        """Set aside the most that a request can take; one that does not fit the budget waits for those in
+        flight to say what they took."""
+        async with self._freed:
+            while not self._spending.fits(request.most_in, request.most_out):
+                if not self._spending.set_aside:
+                    return False
+                await self._freed.wait()
+            self._spending.reserve(request.most_in, request.most_out)
+            self._reserved.add(request.digest)
+            return True
+
+    async def _free(self, request: Request) -> None:
+        if request.digest in self._reserved:
+            self._reserved.discard(request.digest)
+            self._spending.release(request.most_in, request.most_out)
+        async with self._freed:
+            self._freed.notify_all()
 
     async def _answered(self, request: Request) -> None:
         attempt = 0
@@ -192,6 +206,11 @@ class Asker:
             self.outcomes.retried += 1
             self.outcomes.refused.pop(request.digest, None)
             if down:
+                if down.is_begun:
+                    await self._free(request)
+                    if not await self._afforded(request):
+                        self.outcomes.unasked.add(request.digest)
+                        return
                 await self._wait_for_server(str(down))
             else:
                 await self._sleep(max(pause, self._pause(attempt)))
@@ -214,6 +233,10 @@ class Asker:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             is_begun = not isinstance(error, aiohttp.ClientConnectorError)
+            if is_begun:
+                self._spending.lose(request.most_in, request.most_out)
+            else:
+                self._record.refused(request.digest)
             raise _Unreachable(f"{type(error).__name__}: {error}", is_begun) from error
         finally:
             self.in_flight -= 1

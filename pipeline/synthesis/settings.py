@@ -102,7 +102,9 @@ class Budget(_Settings):
 class Checks(_Settings):
     """Which answers are removed, each by a rule of its own."""
 
-    refusals: bool = Field(True, description="answers that begin by declining (`generate.refusal`)")
+    refusals: bool = Field(
+        True, description="answers that begin by declining, in 22 languages (`generate.refusal`)"
+    )
     max_prompt_share: float = Field(
         0.3, ge=0, le=1, description="of the instruction's 8-grams that the answer repeats"
     )

@@ -468,15 +468,76 @@ def test_a_record_of_answers_survives_a_line_cut_short_and_has_one_writer(
     path.write_bytes(whole + b'{"answer": "01')  # a machine that lost power
     with AnswerRecord(tmp_path, 1, 0) as record:  # of a run over more prompts
         assert record.known == {first: Answer("a text\nof lines", "stop", 3, 4)}
-        assert record.unsure == {second}
+        assert record.lost == {second: 1}
         record.refused(second)
     with AnswerRecord(tmp_path, 0, 0) as record:
-        assert record.unsure == set()
+        assert not record.lost
         record.put(second, Answer("b", None, 1, 1))
     with AnswerRecord(tmp_path, 0, 0) as record:
         assert set(record.known) == {first, second}
     with AnswerRecord(tmp_path, 1, 1) as record:  # the other half's, and the whole's
         assert set(record.known) == {first, second}
+
+
+def test_a_request_that_did_not_come_back_is_asked_again_and_the_budget_counts_both(tmp_path: Path) -> None:
+    path = seeds(tmp_path, 30)
+    own = {"sampling": {"max_tokens": 100}, "server": {"in_flight": 4}}
+    with model_server(tmp_path) as server:
+        told = recipe(path, server.url, {**own, "fraction": 0.5})
+        run(told, tmp_path / "out")
+        asked_before = dict(server.paid())
+        (record,) = (tmp_path / "out" / "answers" / "books").iterdir()
+        lines = record.read_text().splitlines()
+        # A client that was killed: what it had sent came back to nobody.
+        lost = [json.loads(line)["answer"] for line in lines if line.startswith('{"answer"')][:5]
+        kept = [line for line in lines if json.loads(line).get("answer") not in lost]
+        record.write_text("\n".join(kept) + "\n")
+        run({**told, "generate": recipe(path, server.url, own)["generate"]}, tmp_path / "out")
+        assert {request: num for request, num in server.paid().items() if num > 1} == dict.fromkeys(lost, 2)
+        assert asked_before.keys() >= set(lost)
+        manifest = finished_steps(tmp_path / "out")["generate/books"]
+        assert (manifest.timing["lost"], manifest.timing["paid_twice"]) == (5, 5)
+        facts = manifest.stated(GenerateFacts)
+        most = manifest.timing["lost_tokens"]
+        assert 5 * 100 < most <= 5 * (facts.most_tokens // 30 + 100)
+        write_report(tmp_path / "out")
+        said = (
+            f"5 of them were answered when asked again, and may have been paid twice: at most {most:,} tokens"
+        )
+        assert said in (tmp_path / "out" / "report.html").read_text()
+        # Twice the prompts under a budget that all but what was lost would leave room for.
+        budget = {"tokens": facts.tokens_in + facts.tokens_out + most + 50}
+        run(recipe(path, server.url, {**own, "budget": budget, "per_passage": 2}), tmp_path / "out")
+        assert sum(server.paid().values()) == 35
+    assert {row["rule"] for row in rows(tmp_path / "out", "removed")} == {"generate.budget"}
+    assert len(rows(tmp_path / "out")) == 30
+
+
+def test_a_request_whose_server_went_away_is_not_asked_again_beyond_the_budget(tmp_path: Path) -> None:
+    settings = GenerateSettings(server=Server(model="m"))
+    requests = [Request(f"{n:032x}", request_body(settings, f"Write {n}."), 100, 100) for n in range(4)]
+    for tokens, unasked in ((450, 4), (10_000, 0)):
+        folder = tmp_path / str(tokens)
+        folder.mkdir()
+        with model_server(folder, seconds=1.0) as server, AnswerRecord(folder / "answers", 0, 0) as record:
+            asked = settings.server.model_copy(update={"url": server.url, "in_flight": 2})
+            spending = Spending(Budget(tokens=tokens))
+            asker = Asker(asked, record, spending, None, lambda done: None)
+            thread = threading.Thread(target=asker.run, args=(requests,))
+            thread.start()
+            while asker.in_flight < 2:
+                time.sleep(0.02)
+            server.kill()
+            time.sleep(0.3)
+            server.start()
+            thread.join(60)
+            assert not asker.error
+            assert len(asker.outcomes.unasked) == unasked
+            assert record.lost.total() == 2
+            assert spending.lost_in + spending.lost_out == 400
+            assert spending.lost_in + spending.lost_out + spending.spent_in + spending.spent_out <= tokens
+            assert not spending.set_aside
+            assert len(server.paid()) == 4 - unasked
 
 
 def test_no_part_of_a_long_run_is_asked_by_two_tasks_at_once() -> None:

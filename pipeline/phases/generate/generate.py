@@ -84,7 +84,7 @@ def generate(job: Job[GenerateSlice]) -> Stage:
         notes=list(_notes(counts)) or None,
         timing={
             name: sum(record.timing.get(f"requests_{name}", 0) for record in asked)
-            for name in ("retried", "unsure")
+            for name in ("retried", "lost", "paid_twice", "lost_tokens")
         },
         replaced_files=passed_on(job, prompted),
     )
@@ -133,9 +133,9 @@ def ask_part(
     rows.sort(key=lambda row: (row.request, row.seed))
     share = len(rows) / max(1, all_prompts)
     if task.settings.dry:
-        answers, outcomes, unsure = _stand_ins(task.settings, rows), Outcomes(), 0
+        answers, outcomes, lost = _stand_ins(task.settings, rows), Outcomes(), Counter[str]()
     else:
-        answers, outcomes, unsure = _answers(task, rows, part, bits, share, at_once)
+        answers, outcomes, lost = _answers(task, rows, part, bits, share, at_once)
     made = Made(task, answers, outcomes)
     for row in rows:
         made.take(row)
@@ -143,19 +143,25 @@ def ask_part(
     used = [answers[request] for request in sorted({row.request for row in rows} & answers.keys())]
     tokens = (sum(answer.tokens_in for answer in used), sum(answer.tokens_out for answer in used))
     task.record.state(Asked(len({row.request for row in rows}), *tokens))
+    most = {row.request: most_tokens_in(row.prompt) for row in rows}
+    most_out = task.settings.generate.sampling.max_tokens
     task.record.timing |= {
         "asked_seconds": round(outcomes.seconds, 3),
         "requests_retried": outcomes.retried,
-        "requests_unsure": unsure,
+        "requests_lost": lost.total(),
+        "requests_paid_twice": sum(num for request, num in lost.items() if request in answers),
+        "requests_lost_tokens": sum(num * (most[request] + most_out) for request, num in lost.items()),
     }
 
 
 def _answers(
     task: Attempt[GenerateSlice], rows: Sequence[Row], part: int, bits: int, share: float, at_once: int
-) -> tuple[dict[str, Answer], Outcomes, int]:
-    """The answers to a part's requests: those on record, and those asked for now.
+) -> tuple[dict[str, Answer], Outcomes, Counter[str]]:
+    """The answers to a part's requests, those on record and those asked for now; and how often a request was
+    sent and did not come back.
 
-    What was spent on answers that are on record counts against the part's share of the budget.
+    What was spent on answers that are on record counts against the part's share of the budget, and so does
+    the most that lost requests can have taken.
     """
     settings = task.settings.generate
     folder = location(str(task.folder)).parent.parent / FOLDER / task.settings.source
@@ -169,7 +175,9 @@ def _answers(
         wanted = {request: row for request, row in distinct.items() if request not in known}
         for answer in known.values():
             spending.spend(answer.tokens_in, answer.tokens_out)
-        unsure = len(record.unsure & wanted.keys())
+        for request, row in distinct.items():
+            for _ in range(record.lost[request]):
+                spending.lose(most_tokens_in(row.prompt), settings.sampling.max_tokens)
         outcomes = Outcomes()
         if wanted:
             requests = [_request(task.settings, row) for row in wanted.values()]
@@ -184,7 +192,8 @@ def _answers(
             key = os.environ.get(server.key_env)
             outcomes = ask(requests, server, record, spending, key, task.tell)
         answers = {request: record.known[request] for request in distinct if request in record.known}
-        return answers, outcomes, unsure
+        lost = Counter({request: record.lost[request] for request in distinct if request in record.lost})
+        return answers, outcomes, lost
 
 
 def _request(piece: GenerateSlice, row: Row) -> Request:

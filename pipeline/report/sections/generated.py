@@ -31,11 +31,15 @@ def generated_section(view: RunView) -> PageSection | None:
     if templates:
         body += [tag("h3", "Kept, by template"), table(["source", "template", "documents"], templates)]
     notes = [note for step in steps for note in step.stated(GenerateFacts).notes or ()]
-    unsure = sum(int(step.manifest.timing.get("unsure", 0)) for step in steps if step.manifest)
-    if unsure:
+    timings = [step.manifest.timing for step in steps if step.manifest]
+    lost, twice, tokens = (
+        sum(int(one.get(name, 0)) for one in timings) for name in ("lost", "paid_twice", "lost_tokens")
+    )
+    if lost:
         notes.append(
-            f"{count(unsure)} requests were in flight when an attempt was killed: they were asked again, and"
-            " a server may have charged them twice"
+            f"{count(lost)} requests did not come back, since a client was killed, a connection broke or the"
+            f" server took too long; {count(twice)} of them were answered when asked again, and may have been"
+            f" paid twice: at most {count(tokens)} tokens, which the budget counts as spent"
         )
     if notes:
         body.append(tag("ul", *(tag("li", tag("bdi", note)) for note in notes)))
