@@ -1,6 +1,6 @@
 """What reading a page's opt-outs and licence marks costs, beside the extraction of its text.
 
-    python benchmarks/statements.py CRAWL.warc.gz [--quick] [--json]
+    python benchmarks/statements.py CRAWL.warc.gz [--quick] [--json] [--save]
 
 CPU seconds of one core over the pages of an archive, decoded: `pipeline/extract/statements.py`, and the
 extractors that a page goes through anyway. The share is what `rights` adds to each.
@@ -27,6 +27,7 @@ from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import Record
 from gristmill.pipeline.sources.settings import SourceSettings
 
+RESULT = Path(__file__).parent / "results" / "statements.json"
 EXTRACTORS = ("trafilatura", "resiliparse", "blocks")
 
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("--quick", action="store_true", help="100 pages")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--save", action="store_true", help=f"keep the result in {RESULT.name}")
     arguments = parser.parse_args()
     source = SourceSettings(inputs=[str(arguments.archive)])
     records = (item for shard in plan_shards(source, 1 << 40) for item in read_records(shard, source))
@@ -57,6 +59,9 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {name: version(name) for name in ("trafilatura", "resiliparse")},
     }
+    result["command"] = f"python benchmarks/statements.py CRAWL.warc.gz ({len(pages)} real pages)"
+    if arguments.save:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
 
 

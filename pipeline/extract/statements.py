@@ -31,11 +31,14 @@ DIRECTIVES = (
 
 _HEAD_BYTES = 1 << 18  # where metas are looked for; up to the body, if that begins before
 _TAG_BYTES = 512
-_META_BYTES = 300
 _MOST_CODES = 4
 SEVERAL = "several"  # more licences than are worth naming
 _FOOTER_SHARE = 0.5  # a footer lies in the second half of a page's markup
 _HOST = b"creativecommons.org"
+# Metas, whose first 300 bytes count. The pattern begins with one byte and no choice, so that the engine leaps
+# from tag to tag; the head is not copied. Most pages' metas speak of nothing that is looked for here.
+_META = re.compile(rb"<[mM][eE][tT][aA]([^>]{0,300}+)")
+_DIRECTIVE = re.compile(rb"no(?:" + "|".join(word[2:] for word in DIRECTIVES).encode() + rb")")
 _MARK = re.compile(
     rb"creativecommons\.org(?:\\?/)+(?:licenses|licences|l|publicdomain|p)(?:\\?/)+"
     rb"([a-z+-]{2,24})(?:\\?/)+(?:(\d\.\d)(?:(?:\\?/)+([a-z]{2,3})\b(?!\.))?)?",
@@ -119,14 +122,17 @@ def _code(mark: re.Match[bytes]) -> str:
 
 def _metas(html: bytes) -> Iterator[tuple[str, str]]:
     """Names and contents of the metas of a head that speak to a robot or of mining, in lower case."""
-    head = html[: next(_places(html, b"<body", _HEAD_BYTES), _HEAD_BYTES)]
-    for piece in head.lower().split(b"<meta")[1:]:
-        start = piece[:_META_BYTES]
-        if not (b"no" in start or b"tdm" in start):
-            continue
-        said = _attributes(start[: start.find(b">")])
+    tags = _META.findall(html, 0, next(_places(html, b"<body", _HEAD_BYTES), _HEAD_BYTES))
+    if not _speaks(b"\n".join(tags).lower()):
+        return
+    for tag in filter(_speaks, map(bytes.lower, tags)):
+        said = _attributes(tag)
         if b"content" in said and (name := said.get(b"name") or said.get(b"property")):
             yield name.decode("ascii", "replace").strip(), said[b"content"].decode("utf-8", "replace")
+
+
+def _speaks(tags: bytes) -> bool:
+    return _DIRECTIVE.search(tags) is not None or b"tdm" in tags
 
 
 def _attributes(tag: bytes) -> dict[bytes, bytes]:
@@ -142,10 +148,15 @@ def _places(data: bytes, word: bytes, end: int) -> Iterator[int]:
             yield at
             at += 1
         return
+    found = _memmem(data, num, word, len(word))
+    if not found:
+        return  # most pages have none: the second call, for the start, is not made
     base = _memmem(data, num, b"", 0) or 0
-    while found := _memmem(base + at, num - at, word, len(word)):
-        yield found - base
-        at = found - base + 1
+    while found:
+        at = found - base
+        yield at
+        at += 1
+        found = _memmem(base + at, num - at, word, len(word))
 
 
 def _agent_of(name: str) -> str | None:
