@@ -90,9 +90,7 @@ def judged(pieces: list[tuple[str, str]], detector: Detector) -> dict[str, Any]:
 def detectors(is_page: bool) -> dict[str, Detector]:
     found: dict[str, Detector] = {"ours": (lambda text: (detect_markup if is_page else detect)(text)[0])}
     if importlib.util.find_spec("pycld2"):
-        import pycld2
-
-        found["pycld2"] = lambda text: pycld2.detect(text, isPlainText=not is_page)[2][0][1]
+        found["pycld2"] = by_cld2(is_page)
     if importlib.util.find_spec("eldc"):
         import eldc
 
@@ -110,6 +108,18 @@ def detectors(is_page: bool) -> dict[str, Detector]:
 
         found["py3langid"] = lambda text: str(py3langid.classify(text)[0])
     return found
+
+
+def by_cld2(is_page: bool) -> Detector:
+    import pycld2
+
+    def told(text: str) -> str | None:
+        try:
+            return str(pycld2.detect(text, isPlainText=not is_page)[2][0][1])
+        except pycld2.error:  # it refuses a text for one control or non-character
+            return None
+
+    return told
 
 
 def print_confusion(found: dict[str, dict[str, Any]]) -> None:

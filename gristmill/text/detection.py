@@ -39,7 +39,15 @@ _NUM_PIECES = 8  # from all over a long text: all of it would take as long as a 
 _SURE = 0.7
 _SURE_OF = {"es": 0.835, "pt": 0.845, "nl": 0.845, "no": 0.86}
 # Taken by it for a language that it knows: CLD2 is asked, and believed where it names one of these.
-_SIBLINGS = {"ms": frozenset(("id", "ms", "jv", "su")), "hr": frozenset(("sr",))}
+_SIBLINGS = {
+    "ms": frozenset(("id", "ms", "jv", "su")),
+    "hr": frozenset(("sr",)),
+    "sr": frozenset(("mk",)),
+    "bg": frozenset(("mk",)),
+    "fa": frozenset(("ps",)),
+    "am": frozenset(("ti",)),
+    "is": frozenset(("fo",)),
+}
 # What CLD2 refuses: controls, DEL and non-characters (surrogates cannot occur in valid text).
 _REFUSED = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\U0001fffe\U0001ffff\U0002fffe-\U0010ffff]"

@@ -13,6 +13,7 @@ The order is the HTML standard's (section 13.2.3.2), with two deviations that re
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from gristmill.pipeline.extract.encoding_standard import decode_as, encoding_of
 from gristmill.pipeline.extract.undeclared import SPELLINGS, TAG, detect, wide_kana, wide_without_bom
@@ -81,7 +82,11 @@ def is_declared(body: bytes, header_charset: str | None, charset: str) -> bool:
 def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, str]:
     """Return what `decode` returns with the text as UTF-8: most pages are that already, and are only
     checked."""
-    may_be_wide = header_charset is not None and _wide_by_header(body, header_charset) is not None
+    may_be_wide = (
+        header_charset is not None
+        and _may_be_wide(header_charset[:40])
+        and _wide_by_header(body, header_charset) is not None
+    )
     if _is_clean_utf8(body) and not may_be_wide and not (body.isascii() and _may_shift(body, header_charset)):
         return body, "utf-8"
     text, charset = decode(body, header_charset)
@@ -140,6 +145,8 @@ def _declared_in_page(body: bytes) -> str | None:
 def _declared_by(attributes: bytes) -> str | None:
     """Return what a meta element declares: `charset`, or `http-equiv` with a content type. Other mentions, as
     in a description, declare nothing."""
+    if b"charset" not in attributes.lower():
+        return None
     said: dict[bytes, bytes] = {}
     for found in _ATTRIBUTE.finditer(attributes):
         name = found.group(1).lower()
@@ -150,6 +157,12 @@ def _declared_by(attributes: bytes) -> str | None:
         return None
     label = _META_CHARSET.search(said.get(b"content", b""))
     return label.group(1).decode("ascii", "ignore") if label else None
+
+
+@lru_cache(maxsize=256)
+def _may_be_wide(label: str) -> bool:
+    """Tell whether a label, or the beginning of one, is longer than the standard's or means UTF-16."""
+    return len(label) == 40 or (encoding_of(label) or "").startswith("utf-16")
 
 
 def _wide_by_header(body: bytes, header_charset: str | None) -> str | None:

@@ -3,18 +3,27 @@ bound.
 
 What a header says is a hint: bodies are stored decoded under the old header, coded twice, or under another
 coding's name. So a body that begins with gzip's or zstd's signature is inflated whatever was said, and again
-while it still does. All data before a damage is kept, and the damage is said.
+while it still does; one that begins with bytes that no text has is tried as deflate and brotli, which have no
+signature. All data before a damage is kept, and the damage is said.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gristmill.pipeline.extract.sniffing import binary_type, has_binary_bytes, looks_like_html
+
 _GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
+_BEFORE_GZIP = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n\t ]{0,4}(?=\x1f\x8b\x08)")
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)  # zstd's frames without data, RFC 8878 3.1.2
+# Names apart, without parameters: `br;q=1.0`, `"gzip"`, `br utf-8` were all sent.
+_NAMES = re.compile(r"[^\s,;\"']+")
 _MAX_LAYERS = 4
+_NAMES_CHARACTERS = 200
 _PIECE_BYTES = 1 << 14
 _ZSTD_PIECE_BYTES = 1 << 10  # a block of four bytes can become 128 KiB
 _MAX_STEP_BYTES = 1 << 20  # that one step of brotli may give: ten bytes can become 16 MiB
@@ -36,35 +45,55 @@ class Decoded:
 def decode_content(body: bytes, encoding: str, max_bytes: int) -> Decoded:
     """Undo `gzip`, `deflate`, `br` and `zstd`, the last applied first, then whatever still is compressed."""
     found = Decoded(body)
-    names = [part.strip() for part in encoding.lower().split(",") if part.strip()] if encoding else []
+    names = _NAMES.findall(encoding[:_NAMES_CHARACTERS].lower()) if encoding else []
     for name in reversed(names[-_MAX_LAYERS:]):
         if _undo_signed(found, max_bytes):
             continue
         plain = found.body.lstrip()[:1] == b"<"
-        if name == "deflate" and not plain:
+        if name in ("deflate", "x-deflate") and not plain:
             _try(found, _deflate, max_bytes)
         elif name == "br" and not plain:
             _try(found, _brotli, max_bytes)
     for _ in range(_MAX_LAYERS):
-        if not _undo_signed(found, max_bytes):
+        if not _undo_signed(found, max_bytes) and not _undo_unsigned(found, max_bytes):
             break
     return found
 
 
 def is_coded(body: bytes) -> bool:
-    """Say whether a body begins as one that is still compressed."""
-    return body.startswith((_GZIP, _ZSTD)) or body[:5].lstrip().startswith(_GZIP)
+    """Say whether a body begins with the signature of a coding."""
+    return body.startswith((_GZIP, _ZSTD)) or _in_front(body) is not None
+
+
+def may_be_coded(body: bytes) -> bool:
+    """Say whether a body may be compressed without a signature: it begins with bytes that no text has, and
+    not like anything that is known."""
+    return has_binary_bytes(body) and binary_type(body) is None and not looks_like_html(body)
+
+
+def _in_front(body: bytes) -> int | None:
+    """Return where a coding's signature follows what may stand before it: a mark or blanks before gzip, and
+    zstd's frames without data, of which it is the start."""
+    if found := _BEFORE_GZIP.match(body):
+        return found.end()
+    at = 0
+    for _ in range(_MAX_LAYERS):
+        if not _SKIPPABLE.match(body, at):
+            break
+        at += 8 + int.from_bytes(body[at + 4 : at + 8], "little")
+    return 0 if at and body.startswith(_ZSTD, at) else None
 
 
 def _undo_signed(found: Decoded, max_bytes: int) -> bool:
     """Undo a coding that the body begins with the signature of; False where there is none, or nothing in
     it."""
     body = found.body
-    if body[:1] in b"\r\n" and body[:5].lstrip().startswith(_GZIP):
-        body = body.lstrip()
+    at = None if body.startswith((_GZIP, _ZSTD)) else _in_front(body)
+    if at:
+        body = body[at:]
     if body.startswith(_GZIP):
         out, damage = _gzip(body, max_bytes)
-    elif body.startswith(_ZSTD):
+    elif body.startswith(_ZSTD) or at is not None:
         out, damage = _zstd(body, max_bytes)
     else:
         return False
@@ -74,17 +103,26 @@ def _undo_signed(found: Decoded, max_bytes: int) -> bool:
     return True
 
 
+def _undo_unsigned(found: Decoded, max_bytes: int) -> bool:
+    """Undo deflate or brotli under no name or a wrong one: of bytes that no text begins with, where what
+    comes out is text, whole or at least a page."""
+    body = found.body
+    if not may_be_coded(body):
+        return False
+    for undo in (_deflate, _brotli):
+        out, damage = undo(body, max_bytes)
+        if out and not has_binary_bytes(out) and (looks_like_html(out) if damage else len(out) > len(body)):
+            found.body, found.damage, found.is_inflated = out, found.damage or damage, True
+            return True
+    return False
+
+
 def _try(found: Decoded, undo: Callable[[bytes, int], tuple[bytes, str | None]], max_bytes: int) -> None:
     """Undo a coding without a signature: a body that is text as it is was stored decoded."""
     out, damage = undo(found.body, max_bytes)
-    if not out or (damage and _is_text(found.body)):
+    if not out or (damage and not has_binary_bytes(found.body)):
         return
     found.body, found.damage, found.is_inflated = out, found.damage or damage, True
-
-
-def _is_text(body: bytes) -> bool:
-    head = body[:512]
-    return not any(byte < 9 or 13 < byte < 32 for byte in head)
 
 
 class _Output:
@@ -183,15 +221,38 @@ def _brotli(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:
     has_bound = hasattr(decompressor, "can_accept_more_data")  # since 1.2
     bound = {"output_buffer_limit": _MAX_STEP_BYTES} if has_bound else {}
     step = 1024 if has_bound else 8
+    at = 0
     try:
         for at in range(0, len(body), step):
             given = decompressor.process(body[at : at + step], **bound)
             while given:
                 out.add(given)
                 given = decompressor.process(b"", **bound) if has_bound else b""
+            if decompressor.is_finished():
+                return b"".join(out.pieces), None
     except brotli.error:
-        return b"".join(out.pieces), "br: damaged"
-    return b"".join(out.pieces), None if decompressor.is_finished() else "br: truncated"
+        return _brotli_before_error(body, at, step, b"".join(out.pieces), max_bytes)
+    return b"".join(out.pieces), "br: truncated"
+
+
+def _brotli_before_error(
+    body: bytes, at: int, step: int, known: bytes, max_bytes: int
+) -> tuple[bytes, str | None]:
+    """Read again, from `at` byte by byte: an error within a piece loses what came before it, and bytes behind
+    the stream's end are an error."""
+    import brotli
+
+    again, out = brotli.Decompressor(), _Output(max_bytes)
+    try:
+        for start in range(0, at, step):
+            out.add(again.process(body[start : start + step]))
+        for start in range(at, min(at + step, len(body))):
+            out.add(again.process(body[start : start + 1]))
+            if again.is_finished():
+                return b"".join(out.pieces), None
+    except brotli.error:
+        pass
+    return b"".join(out.pieces) or known, "br: damaged"
 
 
 def _zstd(body: bytes, max_bytes: int) -> tuple[bytes, str | None]:

@@ -26,6 +26,10 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"PK\x05\x06", "application/zip"),
     (b"\x1f\x8b\x08", "application/gzip"),
     (b"\x28\xb5\x2f\xfd", "application/zstd"),
+    (b"\x1f\x9d", "application/x-compress"),
+    (b"\x5d\x00\x00", "application/x-lzma"),
+    (b"\xff\x44\x43\x42", "application/x-dcb"),  # brotli and zstd by a dictionary, RFC 9842
+    (b"\x5e\x2a\x4d\x18\x20\x00\x00\x00", "application/x-dcz"),
     (b"BZh", "application/x-bzip2"),
     (b"\xfd7zXZ\x00", "application/x-xz"),
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
@@ -72,6 +76,9 @@ _HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?[\t\n\x0c\r ]*+<(?:(?:" + _TAGS + rb")[\t\n\x0c\r />]|!--|\?xml|!doctype)",
     re.IGNORECASE,
 )
+# Section 3 of the standard: binary data bytes.
+_BINARY_BYTES = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
+_FEW_BYTES = 512
 _BINARY_FAMILIES = ("image/", "audio/", "video/", "font/")
 
 
@@ -91,6 +98,12 @@ def binary_type(body: bytes) -> str | None:
     if body[:2] == b"BM" and body[6:10] == bytes(4) and len(body) >= 14:
         return "image/bmp"
     return None
+
+
+def has_binary_bytes(body: bytes) -> bool:
+    """Say whether bytes that no text has are among the first, as the standard counts them."""
+    head = body[:_FEW_BYTES]
+    return len(head.translate(None, _BINARY_BYTES)) < len(head)
 
 
 def looks_like_html(body: bytes) -> bool:

@@ -55,7 +55,12 @@ _SIGNS = (
     bytes(byte for byte in range(0x80, 0x100) if not bytes([byte]).decode("cp1252", "replace").isalpha())
     + b"\xaa\xba"
 )
-_SIGN_INSIDE = re.compile(rb"[a-z][\xa1-\xac\xae-\xb3\xb5\xb6\xb8-\xbf][a-z]")
+# Signs that no word has inside: a dagger is Mac OS Roman's a with its accent, and a dash before
+# a last n the o of Spanish -ion.
+_SIGN_INSIDE = re.compile(
+    rb"[a-z][\x84\x86\x87\x89\x98\xa1-\xac\xae-\xb3\xb5\xb6\xb8-\xbf][a-z]"
+    rb"|[a-z]\x97n(?![A-Za-z\x80-\xff])"
+)
 _FOREIGN_WORD = re.compile(
     r"[^\W\d_\x00-\u02ff\u1e00-\u1fff]{3}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]{2}"
 )

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gristmill.pipeline.extract.charset import decode_utf8, is_declared
-from gristmill.pipeline.extract.content import Decoded, TooLarge, decode_content, is_coded
+from gristmill.pipeline.extract.content import Decoded, TooLarge, decode_content, is_coded, may_be_coded
 from gristmill.pipeline.extract.extracted import Extracted, Form
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
@@ -136,13 +136,14 @@ def _process(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
 
 def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     content = Decoded(page.payload)
-    if page.content_encoding or is_coded(page.payload):
+    is_signed = bool(page.content_encoding) or is_coded(page.payload)
+    if is_signed or may_be_coded(page.payload):
         content = decode_content(page.payload, page.content_encoding, options["max_page_bytes"])
     if options["pdf"] == "text" and is_pdf(content.body):
         return _of_pdf(content.body, options)
     if page.content_type == "application/pdf":
         return REMOVED, {"rule": "extract.content_type"}, b""
-    if page.content_encoding or is_coded(page.payload):
+    if is_signed or content.is_inflated:
         if binary_type(content.body):
             return REMOVED, {"rule": "extract.binary"}, b""
         if not page.content_type and not looks_like_html(content.body):

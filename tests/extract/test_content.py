@@ -73,6 +73,25 @@ WHOLE = {
     "long sizes of chunks": http(
         f"{HTML}\nTransfer-Encoding: chunked", b"%010x\r\n%s\r\n0\r\n" % (len(PAGE), PAGE)
     ),
+    "both orders of two": http(f"{HTML}\nContent-Encoding: br, gzip", brotli.compress(gzip.compress(PAGE))),
+    "brotli under no name": http(HTML, brotli.compress(PAGE)),
+    "deflate under no name": http(HTML, zlib.compress(PAGE)),
+    "called gzip, is brotli": http(f"{HTML}\nContent-Encoding: gzip", brotli.compress(PAGE)),
+    "called brotli, is deflate": http(f"{HTML}\nContent-Encoding: br", zlib.compress(PAGE)),
+    "a name in quotes": http(f'{HTML}\nContent-Encoding: "br"', brotli.compress(PAGE)),
+    "a name with a parameter": http(f"{HTML}\nContent-Encoding: br;q=1.0", brotli.compress(PAGE)),
+    "a name beside a charset": http(f"{HTML}\nContent-Encoding: br utf-8", brotli.compress(PAGE)),
+    "x-deflate": http(f"{HTML}\nContent-Encoding: x-deflate", zlib.compress(PAGE)),
+    "a frame without data first": http(
+        HTML, struct.pack("<II", 0x184D2A50, 5) + b"hello" + zstandard.compress(PAGE)
+    ),
+    "a line end behind brotli": http(f"{HTML}\nContent-Encoding: br", brotli.compress(PAGE) + b"\r\n"),
+    "a mark before gzip": http(HTML, b"\xef\xbb\xbf" + gzip.compress(PAGE)),
+    "chunks that no header speaks of": http(HTML, chunks(PAGE)),
+    "chunks of gzip that no header speaks of": http(
+        f"{HTML}\nContent-Encoding: gzip", chunks(gzip.compress(PAGE))
+    ),
+    "chunks of chunks": http(f"{HTML}\nTransfer-Encoding: chunked", chunks(chunks(PAGE))),
     "a coding that is not there": http(f"{HTML}\nContent-Encoding: br", PAGE),
 }  # fmt: skip
 
@@ -127,6 +146,8 @@ BINARY = {
     "font/woff2": b"wOF2\0\x01\0\0",
     "font/ttf": b"\0\x01\0\0\0\x0f\0\x80",
     "application/x-7z-compressed": b"7z\xbc\xaf\x27\x1c\0\x04",
+    "application/x-compress": b"\x1f\x9d\x90\0\x02",
+    "application/x-dcb": b"\xff\x44\x43\x42" + bytes(32),
     "application/gzip": b"\x1f\x8b\x08\0 and no more that could be inflated",
 }
 
@@ -205,3 +226,22 @@ def test_text_that_was_never_text_is_removed_with_its_share(tmp_path: Path) -> N
     assert [row["text"] for row in milled.rows()] == [kept]
     assert milled.rules == ["extract.broken_text", "extract.broken_text"]
     assert milled.removed["value"].to_pylist() == [90 / 103, 0.5]
+
+
+def test_wide_text_and_pages_that_begin_with_a_number_stay_as_they_are(tmp_path: Path) -> None:
+    # Bytes that no ASCII has are UTF-16's, too; a page may begin as a chunk's size does.
+    wide = "<html><p>The mill by the river ground wheat</p></html>".encode("utf-16-le")
+    number = b"1b\r\n<p>is a number of the mill by the river, and no chunk's size</p>"
+    (tmp_path / "a.warc").write_bytes(record(1, http(HTML, wide)) + record(2, http(HTML, number)))
+    texts = [row["text"] for row in Milled(tmp_path / "a.warc").rows()]
+    assert texts[0].strip() == "The mill by the river ground wheat"
+    assert texts[1].startswith("1b") and texts[1].strip().endswith("no chunk's size")
+
+
+def test_brotli_is_read_to_its_end_and_no_further() -> None:
+    packed = brotli.compress(PAGE * 40)
+    for behind in (b"\r\n", b"0" * 5000):
+        found = decode_content(packed + behind, "br", BOUND)
+        assert (found.body, found.damage) == (PAGE * 40, None)
+    cut = decode_content(packed[:-20], "br", BOUND)
+    assert cut.damage == "br: truncated" and PAGE.startswith(cut.body[: len(PAGE)])

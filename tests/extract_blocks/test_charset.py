@@ -112,3 +112,11 @@ def test_any_bytes_decode_to_text_that_encodes(body: bytes, header: str | None) 
 def test_decoding_to_utf8_is_decoding_and_encoding(body: bytes, header: str | None) -> None:
     text, charset = decode(body, header)
     assert decode_utf8(body, header) == (text.encode(), charset)
+
+
+def test_spanish_in_mac_os_roman_is_told_by_accents_that_no_word_has_as_signs() -> None:
+    # Of the Universal Declaration of Human Rights: a dagger inside a word, a dash before its last n.
+    text = "Todos los seres, dotados como est\u00e1n de raz\u00f3n y conciencia, deben comportarse bien."
+    assert decode(text.encode("mac_roman"))[0] == text
+    note = "It was a long\u2014and cold\u2014night\u2020 in the mill\u2019s cellar."
+    assert decode(note.encode("cp1252"))[0] == note

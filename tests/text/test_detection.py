@@ -21,6 +21,15 @@ TEXTS = {
     "id": "Kincir air di tepi sungai menggiling gandum untuk seluruh lembah, dan batunya masih di sana.",
     "cy": "Roedd y felin ger yr afon yn malu gwenith a rhyg i'r dyffryn cyfan, ac mae ei cherrig yno o hyd.",
     "ga": "Bhí an muileann cois abhann ag meilt cruithneachta agus seagail don ghleann.",
+    # Of the Universal Declaration of Human Rights: eldc takes them for Serbian, Persian, Amharic, Icelandic.
+    "mk": "Бидејќи земјите – членки се обврзаа да го издигнуваат универзалното почитување и следење на"
+    " човековите права и слободи, во соработка со Обединетите нации;",
+    "ps": "له هغه ځايه چې اساساً بايد د بشري حقوقو د قانون په اجرا کولو سره حمايت وشي، چې بشر د وروستې علاج"
+    " په نوم د ظلم او فشار پر ضد په قيام مجبور نه شي،",
+    "ti": "ብመንፅር ክብርን መሰልን ኩሎም ሰባት እንትውለዱ ነፃን ማዕሪን እዮም፡፡ ምስትውዓልን ሕልናን ዝተዓደሎም ብምዃኖም ንሕድሕዶም ብሕውነታዊ"
+    " መንፈስ ክተሓላለዩ ኦለዎም፡፡",
+    "fo": "Limaríkini hava skyldubundið seg til, í samvinnu við Sameindu Tjóðirnar, at virka fyri at fáa"
+    " framt, at mannarættindini og undirstøðilig frælsisrættindi verða alment vird og hildin.",
     "la": "Mola iuxta flumen triticum et secale toti valli molebat, et lapides eius adhuc ibi iacent.",
 }
 pytestmark = pytest.mark.skipif(detection.eldc is None, reason="eldc has no wheel for this Python")

@@ -17,7 +17,7 @@ from typing import Any
 from gristmill.dedup.runs import SortedRun, key_range, num_parts
 from gristmill.facts import Counts, Facts
 from gristmill.hashing import digest16
-from gristmill.pipeline.extract.content import TooLarge, decode_content, is_coded
+from gristmill.pipeline.extract.content import TooLarge, decode_content, is_coded, may_be_coded
 from gristmill.pipeline.phases.packed_rows import read_rows, write_rows
 from gristmill.pipeline.phases.rights.robots import (
     MAX_BYTES,
@@ -120,7 +120,7 @@ def _said_by(record: Record, agents: Sequence[str], counts: Counter[str]) -> Ite
         return
     body = record.payload if record.payload is not None else (record.text or "").encode()
     try:
-        if record.content_encoding or is_coded(body):
+        if record.content_encoding or is_coded(body) or may_be_coded(body):
             body = decode_content(body, record.content_encoding, _MAX_INFLATED).body
         if len(body) > MAX_BYTES:
             counts["note.cut"] += 1

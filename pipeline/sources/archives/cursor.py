@@ -100,6 +100,8 @@ class Cursor:
 
     def skip_blank(self) -> bool:
         """Step over line ends; False at the end of the member."""
+        if self.at < len(self.buffer) and self.buffer[self.at] not in b"\r\n":
+            return True
         while True:
             self.at = _LINE_ENDS.match(self.buffer, self.at).end()  # type: ignore[union-attr]
             if self.at < len(self.buffer):

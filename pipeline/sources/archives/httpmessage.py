@@ -24,6 +24,7 @@ _LISTS = (
 )  # of these, repeated lines are one list
 _UNKNOWN_TYPES = ("unknown/unknown", "application/unknown", "*/*")  # MIME Sniffing, section 7
 _MAX_HEADS = 4
+_HEX_DIGITS = frozenset(bytes([digit]) for digit in b"0123456789abcdefABCDEF")
 
 
 @dataclass(slots=True)
@@ -61,6 +62,8 @@ def parse_response(block: bytes) -> Response:
         response = _parse_head(response.body)
     if "chunked" in response.headers.get("transfer-encoding", "").lower():
         response.body = dechunk(response.body)
+    if response.status is not None and response.body[:1] in _HEX_DIGITS and _CHUNK_SIZE.match(response.body):
+        response.body = _dechunk_whole(response.body)
     return response
 
 
@@ -147,6 +150,23 @@ def charset_of(value: str | None) -> str | None:
         match = _CHARSET.search(part)
         found = match[1] if match else found
     return found
+
+
+def _dechunk_whole(body: bytes) -> bytes:
+    """Undo chunks that no header speaks of, or a second layer of them: of a body that is chunks to its end,
+    the last of which is empty."""
+    pieces: list[bytes] = []
+    at = 0
+    while size_line := _CHUNK_SIZE.match(body, at):
+        size, at = int(size_line[1], 16), size_line.end()
+        if size == 0:
+            return b"".join(pieces) if body[at:].strip() == b"" else body
+        pieces.append(body[at : at + size])
+        at += size
+        if body[at : at + 2] != b"\r\n":
+            break
+        at += 2
+    return body
 
 
 def dechunk(body: bytes) -> bytes:

@@ -243,7 +243,7 @@ class Members:
         self.offset = self._fed = self.position
         self._plain_end, self._inflated = -1, 0
         self._decompressor = self._codec.decompressor()
-        if self._window.read_exactly(self.offset, len(self._codec.magic)) != self._codec.magic:
+        if not self._is_member(self.offset):
             if self._is_plain_record(self.position):
                 self._plain_end = self._end_of_plain(self.position)
                 return True
@@ -304,8 +304,16 @@ class Members:
         """Say whether the member at `position` begins with a record; the file's end counts as one."""
         if self.position >= self._window.size:
             return True
-        is_member = self._window.read_exactly(self.position, len(self._codec.magic)) == self._codec.magic
-        return self._starts_record(self.position) if is_member else self._is_plain_record(self.position)
+        if self._is_member(self.position):
+            return self._starts_record(self.position)
+        return self._is_plain_record(self.position)
+
+    def _is_member(self, offset: int) -> bool:
+        magic = self._codec.magic
+        head = self._window.read(offset, len(magic))
+        if len(head) < len(magic):  # it lies across two blocks
+            head = self._window.read_exactly(offset, len(magic))
+        return head == magic
 
     def _is_padding(self) -> bool:
         """Say whether nothing but zeros follows, as behind files written in blocks: gzip(1) and Python's gzip
