@@ -2,7 +2,7 @@
 beside datatrove.
 
     python benchmarks/extract.py pages/*.warc.gz --gold pages/gold.jsonl.gz [--heavy heavy/*.warc.gz]
-    [--unseen] [--quick] [--json]
+        [--unseen] [--only pages,heavy,killable,archive_to_filtered_text,quality] [--quick] [--json] [--save]
         [--peers PYTHON]
 
 Quality is F1 of word 4-gram multisets against full gold (macro over pages) and F1 over all snippets, with 95
@@ -10,7 +10,8 @@ Quality is F1 of word 4-gram multisets against full gold (macro over pages) and 
 `--unseen` says that these are others, our scores come from models that saw no page of the same domain (five
 fits: minutes). Speed is pages per CPU second, a hundred pages a turn: ours with charset decoding and output,
 the peers on decoded pages. `--peers` names an interpreter that has datatrove as its readers and filters want
-it (`pip install datatrove faust-cchardet python-magic warcio trafilatura spacy nltk`).
+it (`pip install datatrove faust-cchardet python-magic warcio trafilatura spacy nltk`). The whole takes a
+quarter of an hour; `--only` runs some parts, and `--save` leaves those not run as they were.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from gristmill.text.detection import detect
 
 PRESETS = ("gopher", "c4-code", "fineweb")
 Way = Callable[[str, str], str]
+RESULT = Path(__file__).parent / "results" / "extract.json"
 _TURN = 100  # pages
 _WAYS: dict[str, Literal["blocks", "auto"]] = {"gristmill": "blocks", "gristmill auto": "auto"}
 
@@ -290,40 +292,82 @@ def main() -> None:
         default=200,
         help="records of each archive taken from archive to filtered text",
     )
+    parser.add_argument("--only", default=",".join(PARTS), help="some of " + ", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="60 pages of each archive, speed only")
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    limit = 60 if options.quick else None
-    found: dict[str, Any] = {}
-    pages = responses(options.archives, limit)
-    found["pages"] = describe(pages, speed(pages))
-    if options.heavy:
-        heavy = responses(options.heavy, limit)
-        found["heavy"] = describe(heavy, speed(heavy))
-    found["killable"] = in_process_and_in_child(pages)
-    found["archive_to_filtered_text"] = end_to_end(
-        options.archives, min(limit or options.filtered, options.filtered), options.peers
+    parser.add_argument(
+        "--save", action="store_true", help=f"keep the result in {RESULT.name}; parts not run stay"
     )
-    print(f"archive to filtered text: {found['archive_to_filtered_text']}")
-    if options.gold and not options.quick:
-        found["quality"] = summarise_quality(
-            quality(read_pages([*options.archives, *options.heavy], options.gold), options.unseen)
-        )
+    options = parser.parse_args()
+    asked = options.only.split(",")
+    if unknown := set(asked) - set(PARTS):
+        parser.error(f"--only has no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    options.limit = 60 if options.quick else None
+    found: dict[str, Any] = {}
+    for part in asked:
+        if (part == "heavy" and not options.heavy) or (part == "quality" and not _has_gold(options)):
+            print(f"{part}: left out, " + ("no --heavy" if part == "heavy" else "no --gold, or --quick"))
+            continue
+        found[part] = PARTS[part](options)
+        if options.save:
+            save(part, found[part])
     if options.json:
-        print(json.dumps(summary(found)))
+        print(json.dumps({**summary(found), **about()}))
+
+
+def _has_gold(options: argparse.Namespace) -> bool:
+    return bool(options.gold) and not options.quick
+
+
+def _speed(archives: Sequence[Path], options: argparse.Namespace) -> dict[str, Any]:
+    pages = responses(archives, options.limit)
+    return describe(pages, speed(pages))
+
+
+def _filtered(options: argparse.Namespace) -> dict[str, float]:
+    limit = min(options.limit or options.filtered, options.filtered)
+    rates = end_to_end(options.archives, limit, options.peers)
+    print(f"archive to filtered text: {rates}")
+    return rates
+
+
+def _quality(options: argparse.Namespace) -> dict[str, Any]:
+    pages = read_pages([*options.archives, *options.heavy], options.gold)
+    return summarise_quality(quality(pages, options.unseen))
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "pages": lambda options: _speed(options.archives, options),
+    "heavy": lambda options: _speed(options.heavy, options),
+    "killable": lambda options: in_process_and_in_child(responses(options.archives, options.limit)),
+    "archive_to_filtered_text": _filtered,
+    "quality": _quality,
+}
+
+
+def save(part: str, measured: dict[str, Any]) -> None:
+    """Keep a part beside those measured before, each with its own command, machine and versions."""
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    parts = {name: kept[name] for name in PARTS if name in kept} | {part: measured}
+    runs = kept.get("runs", {}) | {part: about()}
+    RESULT.write_text(json.dumps({**summary(parts), "runs": runs}, indent=1) + "\n")
 
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:
-    first = next(iter(found.values()))
-    rates = first["pages_per_cpu_second"]
+    """Return the parts, and above them the figures of all pages where they were timed."""
+    said: dict[str, Any] = {"what": "main text of a page", "unit": "pages per CPU second"}
+    if "pages" in found:
+        rates = found["pages"]["pages_per_cpu_second"]
+        said |= {"ours": rates["blocks"], "peers": {name: rates[name] for name in PEERS if name in rates}}
+        said["ratio"] = found["pages"]["ratio"]
+    return {**said, **found}
+
+
+def about() -> dict[str, Any]:
+    """Say what the figures were measured with and on."""
     return {
-        "what": "main text of a page",
-        "unit": "pages per CPU second",
-        "ours": rates["blocks"],
-        "peers": {name: rates[name] for name in PEERS},
-        "ratio": first["ratio"],
-        **found,
         "machine": machine(),
+        "load": round(os.getloadavg()[0], 1),
         "versions": {name: version(name) for name in ("trafilatura", "resiliparse", "datatrove", "numba")},
         "command": shlex.join(
             ["python", "benchmarks/extract.py", *(_without_folder(part) for part in sys.argv[1:])]

@@ -1,12 +1,13 @@
 """Main text on sets of gold that the shipped model has not seen, by set and language, beside trafilatura.
 
-    python benchmarks/extract_sets.py FOLDER [--json]
+    python benchmarks/extract_sets.py FOLDER [--only NAME,...] [--json] [--save]
 
 FOLDER holds `NAME.warc.gz` and `NAME.gold.jsonl.gz` for each set (columns as `training.page` reads them).
 Quality is F1 of word 4-gram multisets, macro over pages; intervals are 95 % bootstraps over domains. Both
 read the same decoded pages. A set named in `--without-comments` has gold without the comments under its
 articles: there both are asked for none. A gold's first and last line count as lost when the text does not
-hold them word for word.
+hold them word for word. `--save` keeps the result, sets not run as they were, and puts it into the shipped
+model's card.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gristmill.pipeline.extract.blocks.classifier import add_to_card
 from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore, judge
@@ -28,6 +30,7 @@ from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_p
 from gristmill.pipeline.extract.blocks.training.scores import split_words
 from gristmill.pipeline.extract.blocks.training.summary import gain_interval, interval, mean_score
 
+RESULT = Path(__file__).parent / "results" / "extract_sets.json"
 _MIN_LINE_WORDS = 3  # shorter lines of a gold are looked for in vain too often
 
 
@@ -93,15 +96,25 @@ def main() -> None:
     parser.add_argument("--without-comments", nargs="*", default=["dragnet"])
     parser.add_argument("--quick", action="store_true", help="every twentieth page")
     parser.add_argument("--every", type=int, default=1, help="each how many pages one is taken")
+    parser.add_argument("--only", help="names of sets, all when unset")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--save", action="store_true", help=f"keep the result in {RESULT.name} and the model's card"
+    )
     options = parser.parse_args()
     sets: dict[str, Any] = {}
     for gold in sorted(options.folder.glob("*.gold.jsonl.gz")):
         name = gold.name.removesuffix(".gold.jsonl.gz")
+        if options.only and name not in options.only.split(","):
+            continue
         pages = read_pages([options.folder / f"{name}.warc.gz"], [gold])
         pages = pages[:: 20 if options.quick else options.every]
         sets[name] = measure(pages, name not in options.without_comments)
         print(name, json.dumps(sets[name]), file=sys.stderr, flush=True)
+    if options.save:
+        kept = json.loads(RESULT.read_text())["sets"] if RESULT.exists() else {}
+        RESULT.write_text(json.dumps(summary({**kept, **sets}), indent=1) + "\n")
+        add_to_card("unseen_sets", {**kept, **sets})
     if options.json:
         print(json.dumps(summary(sets), indent=1))
 

@@ -1,10 +1,11 @@
 """Structure in Markdown: TeX, code and rows of tables that come out as the page has them, beside trafilatura.
 
-    python benchmarks/extract_structure.py PAGES.jsonl.gz [--quick] [--json]
+    python benchmarks/extract_structure.py PAGES.jsonl.gz [--quick] [--json] [--save]
 
 Rows of the file have `kind` (code, math, table), `name`, `html`; `blocks` (gold code), `display` and `inline`
 (gold TeX). A TeX string counts when it is in the text, white space apart; code when it is there line by line;
 a row of a table (two cells or more, no table within) when its cells stand in order between pipes of one line.
+`--save` keeps the result and puts the counts into the shipped model's card.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import platform
 import re
 import sys
 from collections.abc import Callable
@@ -21,10 +23,12 @@ from typing import Any
 
 import orjson
 
+from gristmill.pipeline.extract.blocks.classifier import add_to_card
 from gristmill.pipeline.extract.blocks.extract import extract
 from gristmill.pipeline.extract.blocks.fragment import parse
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 
+RESULT = Path(__file__).parent / "results" / "extract_structure.json"
 _MARKS = re.compile(r"[\\|`*$]")
 
 
@@ -95,6 +99,9 @@ def main() -> None:
     parser.add_argument("pages", type=Path)
     parser.add_argument("--quick", action="store_true", help="every third page")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--save", action="store_true", help=f"keep the result in {RESULT.name} and the model's card"
+    )
     options = parser.parse_args()
     with gzip.open(options.pages) as file:
         pages = [orjson.loads(line) for line in file][:: 3 if options.quick else 1]
@@ -112,19 +119,26 @@ def main() -> None:
     }
     for name, by_kind in found.items():
         print(f"{name:12} " + ", ".join(f"{kind} {hits} of {num}" for kind, (hits, num) in by_kind.items()))
+    result = {
+        "what": "structure kept in Markdown",
+        "unit": "share of gold strings, code blocks, rows",
+        "ours": shares["blocks"],
+        "peers": {"trafilatura": shares["trafilatura"]},
+        "ratio": {
+            kind: round(share / max(shares["trafilatura"][kind], 1e-9), 2)
+            for kind, share in shares["blocks"].items()
+            if shares["trafilatura"][kind]
+        },
+        "counts": found,
+        "versions": {"trafilatura": version("trafilatura")},
+        "machine": platform.machine(),
+        "command": f"python benchmarks/extract_structure.py {options.pages.name}",
+    }
+    if options.save:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        add_to_card("structure", found)
     if options.json:
-        print(
-            json.dumps(
-                {
-                    "what": "structure kept in Markdown",
-                    "unit": "share of gold strings, code blocks, rows",
-                    "ours": shares["blocks"],
-                    "peers": {"trafilatura": shares["trafilatura"]},
-                    "counts": found,
-                    "versions": {"trafilatura": version("trafilatura")},
-                }
-            )
-        )
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

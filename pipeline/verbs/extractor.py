@@ -96,7 +96,7 @@ def card_(
     Example: gristmill extractor card
     """
     from gristmill.pipeline.extract.blocks.classifier import SHIPPED, load_card
-    from gristmill.pipeline.extract.blocks.training.summary import table
+    from gristmill.pipeline.extract.blocks.training.summary import table, unseen_table
 
     card = load_card(model or SHIPPED)
     if json:
@@ -105,3 +105,4 @@ def card_(
     for name, value in card["about"].items():
         typer.echo(f"{name}: {value}")
     typer.echo(table(card["cross_validation"]))
+    typer.echo(unseen_table(card))

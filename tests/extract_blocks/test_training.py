@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import orjson
 import pytest
 
 from gristmill.errors import InputError
-from gristmill.pipeline.extract.blocks.classifier import load_model
+from gristmill.pipeline.extract.blocks.classifier import add_to_card, load_card, load_model
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore
 from gristmill.pipeline.extract.blocks.training.export import export, round_down
 from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
@@ -31,6 +32,7 @@ from gristmill.pipeline.extract.blocks.training.summary import (
     languages_for_trafilatura,
     mean_score,
     silver_by_language,
+    unseen_table,
 )
 from gristmill.pipeline.extract.blocks.trees import LANES
 
@@ -252,3 +254,18 @@ def test_training_twice_gives_the_same_model(shared_data: Path) -> None:
     pages = read_pages([heavy / "realweb-heavy-00000.warc.gz"], [heavy / "gold.jsonl.gz"])
     full = [page for page in pages if page.kind == "full"][:80]
     assert all(np.array_equal(a, b) for a, b in zip(fit(full, 10), fit(full, 10), strict=True))
+
+
+def test_the_card_shows_unseen_sets_and_structure() -> None:
+    said = unseen_table(load_card())
+    for name in ("daniel", "language el", "cleaneval", "dragnet, no comments", "l3s-gn1"):
+        assert re.search(rf"{name} +\d+ pages  F1 0\.\d+ .* trafilatura 0\.\d+", said), name
+    assert re.search(r"structure in Markdown, blocks: code \d+ of 33, math \d+ of 44, table \d+ of 232", said)
+    assert "not measured" in unseen_table({"about": {}})
+
+
+def test_what_was_measured_later_joins_the_card(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text('{"about": {"date": "2026-01-01"}, "structure": {}}')
+    add_to_card("structure", {"blocks": {"code": [1, 2]}}, tmp_path)
+    assert load_card(tmp_path)["about"] == {"date": "2026-01-01"}
+    assert unseen_table(load_card(tmp_path)) == "structure in Markdown, blocks: code 1 of 2"

@@ -87,6 +87,12 @@ def load_model(folder: Path = SHIPPED) -> BlockModel:
     return BlockModel(**arrays)
 
 
+def add_to_card(name: str, found: Any, folder: Path = SHIPPED) -> None:
+    """Put what a model was measured by after its training into its card, under a name of its own."""
+    text = json.dumps({**load_card(folder), name: found}, indent=1, sort_keys=True, ensure_ascii=False)
+    (folder / "card.json").write_text(text + "\n")
+
+
 def load_card(folder: Path = SHIPPED) -> dict[str, Any]:
     """Read what a model says of itself: data, licences, date, scores, command."""
     card: dict[str, Any] = json.loads((folder / "card.json").read_text())

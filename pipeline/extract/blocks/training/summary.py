@@ -3,7 +3,7 @@ trafilatura."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -168,3 +168,28 @@ def _line(name: str, scores: dict[str, Any]) -> str:
     low, high = scores["f1_interval"]
     line = f"{name:36} {scores['pages']:5} pages  F1 {scores['f1']:.3f} ({low:.3f} to {high:.3f})"
     return line + (f"  trafilatura {scores['trafilatura_f1']:.3f}" if "trafilatura_f1" in scores else "")
+
+
+def unseen_table(card: Mapping[str, Any]) -> str:
+    """Write what a card says of sets nobody trained on and of structure; one just trained says neither."""
+    lines = []
+    for name, found in card.get("unseen_sets", {}).items():
+        by_language = found["by_language"]
+        asked = "" if found["with_comments"] else ", no comments"
+        lines.append(_unseen_line(f"unseen {name}{asked}", found))
+        if len(by_language) > 1:
+            lines += [_unseen_line(f"  language {one}", by_language[one]) for one in sorted(by_language)]
+        first, last = found["lost_first_and_last_blocks"]
+        lines.append(f"  first line of gold lost in {first:.3f} of the pages, last in {last:.3f}")
+    for name, counts in card.get("structure", {}).items():
+        said = ", ".join(f"{kind} {hits} of {num}" for kind, (hits, num) in counts.items())
+        lines.append(f"structure in Markdown, {name}: {said}")
+    return "\n".join(lines) or "sets nobody trained on, structure: not measured since the model was trained"
+
+
+def _unseen_line(name: str, found: Mapping[str, Any]) -> str:
+    low, high = found["interval"]
+    return (
+        f"{name:36} {found['pages']:5} pages  F1 {found['blocks']:.3f} ({low:.3f} to {high:.3f})"
+        f"  trafilatura {found['trafilatura']:.3f}"
+    )
