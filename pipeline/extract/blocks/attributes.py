@@ -7,7 +7,13 @@ import numpy as np
 
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
-from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, njit_called, wrapping_product
+from gristmill.pipeline.extract.blocks.compiled import (
+    find_byte,
+    is_space,
+    njit_borrowing,
+    njit_called,
+    wrapping_product,
+)
 
 _KEYS, _VALUES = T.ATTRIBUTE_KEYS, T.ATTRIBUTE_VALUES
 _ROLE_KEYS, _ROLE_VALUES = T.ROLE_KEYS, T.ROLE_VALUES
@@ -58,8 +64,7 @@ def _value(data, i, n):
     if quote == 34 or quote == 39:
         i += 1
         start = i
-        while i < n and data[i] != quote:
-            i += 1
+        i = find_byte(data, i, n, quote)
         return start, i, i + 1
     start = i
     while i < n and data[i] != 62 and not is_space(data[i]):

@@ -311,8 +311,8 @@ class Delimiters:
         self._pairs: dict[str, list[tuple[str, str, bool]]] = {}  # by the first character, longer ones first
         for pair in sorted(known.values(), key=lambda pair: -len(pair[0])):
             self._pairs.setdefault(pair[0][0], []).append(pair)
-        firsts = "".join(re.escape(first) for first in self._pairs if first not in "$\\")
-        self._candidates = re.compile(rf"(?<![\\$])\$|\\|(?<!\\)[{firsts}]")
+        firsts = "".join(re.escape(first) for first in {**self._pairs, "$": (), "\\": ()})
+        self._candidates = re.compile(f"[{firsts}]")  # what stands before is looked at where one is found
 
     def mark(self, text: str) -> str:
         """Write the formulas of a text between dollars, each on one line."""
@@ -323,6 +323,9 @@ class Delimiters:
         done = at = 0
         while (candidate := self._candidates.search(text, at)) is not None:
             at = candidate.start()
+            if at and text[at] != "\\" and text[at - 1] in ("\\$" if text[at] == "$" else "\\"):
+                at += 1
+                continue
             found = reader.environment(at) or self._formula(reader, at)
             if found is None:
                 at += 1

@@ -73,7 +73,7 @@ _BLOCKS = _LINES | {
     "dl",
     "dt",
 }
-_PROSE = frozenset(("h1", "h2", "h3", "h4", "h5", "h6", "article", "nav", "form", "iframe", "main", "header"))
+PROSE = frozenset(("h1", "h2", "h3", "h4", "h5", "h6", "article", "nav", "form", "iframe", "main", "header"))
 _DROPPED = frozenset(("button", "svg", "style", "script", "select", "input", "noscript", "canvas",
     "clipboard-copy", "figcaption", "caption"))  # fmt: skip
 _LINE_SPANS = frozenset(("line", "code-line", "token-line", "view-line", "cm-line", "hljs-line", "row",
@@ -190,7 +190,7 @@ def _is_code(node: Node) -> bool:
         return True
     names = set(node.classes()) | {node.get("id").lower()}
     pres = list(node.all("pre"))
-    if len(pres) == 1 or next(node.all(*_PROSE), None):
+    if len(pres) == 1 or next(node.all(*PROSE), None):
         return False
     if len(pres) > 1:
         return _in_one_table(node, pres) or all(_is_line(pre) for pre in _outermost(pres))

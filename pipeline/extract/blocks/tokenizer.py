@@ -31,6 +31,7 @@ from gristmill.pipeline.extract.blocks.attributes import (
     scan_attributes,
 )
 from gristmill.pipeline.extract.blocks.compiled import (
+    find_byte,
     is_space,
     njit_borrowing,
     njit_called,
@@ -199,19 +200,16 @@ def _end_tag(tag, key, elements, places, stack, open_count, state):
 def _find_end(data, i, n, key):
     """Return (start of the end tag with this name hash, position after it), or (-1, -1) when there is none
     from i on."""
-    while i < n:
-        if data[i] == 60 and i + 2 < n and data[i + 1] == 47:
-            j = i + 2
+    i = find_byte(data, i, n, 60)
+    while i + 2 < n:
+        j = i + 1
+        if data[j] == 47:
+            j += 1
             while j < n and 97 <= (data[j] | 32) <= 122:
                 j += 1
             if hash_folded(data, i + 2, j) == key:
-                end = j
-                while end < n and data[end] != 62:
-                    end += 1
-                return i, min(end + 1, n)
-            i = j
-        else:
-            i += 1
+                return i, min(find_byte(data, j, n, 62) + 1, n)
+        i = find_byte(data, j, n, 60)
     return -1, -1
 
 
@@ -308,12 +306,13 @@ def _comment(data, i, n, state):
             return j + 1
         if state[L.NO_COMMENT_END] == 0:
             k = j - 2 if j + 1 < n and data[j] == 45 and data[j + 1] == 62 else j
+            k = find_byte(data, k + 2, n, 62) - 2
             while k + 2 < n:
-                if data[k + 2] == 62 and data[k + 1] == 45 and data[k] == 45:
+                if data[k + 1] == 45 and data[k] == 45:
                     return k + 3
-                if data[k + 2] == 62 and data[k + 1] == 33 and k > j and data[k] == 45 and data[k - 1] == 45:
+                if data[k + 1] == 33 and k > j and data[k] == 45 and data[k - 1] == 45:
                     return k + 3
-                k += 1
+                k = find_byte(data, k + 3, n, 62) - 2
             state[L.NO_COMMENT_END] = 1
     while j < n and data[j] != 62:
         j += 1
@@ -532,9 +531,7 @@ def _scan(
         else:
             context = elements[state[L.CURRENT], L.CONTEXT]
             if context & T.SKIP:
-                i += 1
-                while i < n and data[i] != 60:
-                    i += 1
+                i = find_byte(data, i + 1, n, 60)
             else:
                 i = write_run(
                     data, i, n, context & T.PRE != 0, state[L.NUM_BLOCKS], text, blocks, words, state
