@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from gristmill.facts import StepFacts
+from gristmill.pipeline.run.attempt import peak_bytes
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, peak_bytes
+from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings

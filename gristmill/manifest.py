@@ -7,6 +7,7 @@ put if absent), `summary-*.json` (what they add up to) and `manifest.json` (put 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 from gristmill import entries
 from gristmill.disk import read_file
 from gristmill.entries import Entries
-from gristmill.errors import IntegrityError
+from gristmill.errors import IntegrityError, UsageError
 from gristmill.facts import Counts, Facts
 from gristmill.hashing import sha256_json
 from gristmill.inside import below
@@ -29,6 +30,9 @@ from gristmill.stores import store_of
 FORMAT_VERSION = 1
 PARTED_FORMAT = 2  # of a manifest whose lists lie in parts beside it
 MANIFEST = "manifest.json"
+RECORDS = "records"
+AHEAD = "ahead"  # records of tasks that the step before worked on, until it is finished
+_SHARD = re.compile(r"data/documents-(?:index-)?(.+)-[0-9a-f]{12}\.[a-z]+")  # its phase and task
 Stated = TypeVar("Stated", bound=Facts)
 
 
@@ -91,11 +95,11 @@ class TaskRecord:
         return [entry for entry in self.files if entry.kind == kind]
 
 
-def record_path(folder: Path, phase: str, task: str) -> Path:
-    return folder / "records" / phase / f"{task}.json"
+def record_path(folder: Path, phase: str, task: str, below: str = RECORDS) -> Path:
+    return folder / below / phase / f"{task}.json"
 
 
-def put_record(folder: Path, record: TaskRecord) -> bool:
+def put_record(folder: Path, record: TaskRecord, below: str = RECORDS) -> bool:
     """Publish a task's record unless another attempt has; all files it names must be in place.
 
     Its `digest` is then that of the record that is there. Names of records are made to outlive a loss of
@@ -103,7 +107,7 @@ def put_record(folder: Path, record: TaskRecord) -> bool:
     """
     for place in sorted({(folder / entry.path).parent for entry in record.files}):
         store_of(folder).settle(place)
-    path = record_path(folder, record.phase, record.task)
+    path = record_path(folder, record.phase, record.task, below)
     record.digest, data = seal_json(record.body(), record.timing)
     if put_if_absent(path, data, settled=False):
         return True
@@ -111,10 +115,10 @@ def put_record(folder: Path, record: TaskRecord) -> bool:
     return False
 
 
-def finished_keys(folder: Path, phase: str) -> set[str]:
+def finished_keys(folder: Path, phase: str, below: str = RECORDS) -> set[str]:
     """Return the keys of the tasks of a phase that have a record."""
     try:  # not by `glob`, which passes over a folder that cannot be listed
-        return {path.stem for path in (folder / "records" / phase).iterdir() if path.suffix == ".json"}
+        return {path.stem for path in (folder / below / phase).iterdir() if path.suffix == ".json"}
     except FileNotFoundError:
         return set()
 
@@ -177,6 +181,44 @@ class Manifest:
         """The digest that steps downstream depend on: what the files hold, not how they were asked for."""
         return self.content or self.hash_content()
 
+    @property
+    def given_digest(self) -> str:
+        """What stands for this step in the identity of one that reads it: the content digest, and the
+        identity of a step whose documents were never files."""
+        return self.identity if self.handed_on else self.content_digest
+
+    @property
+    def handed_on(self) -> str | None:
+        """The step that was given the kept documents as they came; they were not written (`keep: ends`)."""
+        return self.ingredients.get("handed_on")
+
+    def shards(self) -> list[FileEntry]:
+        """The kept documents, shard by shard; one of size 0 and no digest stands for those that were handed
+        on, by the index that they have all the same."""
+        documents = self.named("documents")
+        if not self.handed_on:
+            return documents
+        kept = {_shard(entry): entry for entry in documents}
+        return [
+            kept.get(_shard(index))
+            or FileEntry("documents", f"data/documents-{_shard(index)}", "", 0, index.rows, index.source)
+            for index in self.named("documents-index")
+        ]
+
+    def written(self, source: str | None = None) -> list[FileEntry]:
+        """The files of kept documents, of one source if named; raises UsageError where some were handed
+        on."""
+        found = [entry for entry in self.shards() if source in (None, entry.source)]
+        if any(not entry.sha256 for entry in found):
+            raise UsageError(
+                f"the documents of the step `{self.step}` were handed on to `{self.handed_on}` and not"
+                " written (`keep: ends`)",
+                where=str(self.folder),
+                hint="run its recipe again with `--set keep=steps`, which writes them; what stands behind the"
+                " chain stays done",
+            )
+        return found
+
     def hash_content(self) -> str:
         return sha256_json(
             [[entry.kind, entry.path, entry.sha256] for entry in self.files] + [dict(self.extra)]
@@ -210,12 +252,20 @@ class Manifest:
         return sum(entry.rows for entry in self.named(kind))
 
     def sources(self, kind: str = "documents") -> list[str]:
-        """The sources whose files of one kind this step wrote, in order of first appearance."""
-        return list(dict.fromkeys(entry.source for entry in self.named(kind) if entry.source is not None))
+        """The sources whose files of one kind this step wrote, or whose documents it handed on, in order of
+        first appearance."""
+        entries = self.shards() if kind == "documents" else self.named(kind)
+        return list(dict.fromkeys(entry.source for entry in entries if entry.source is not None))
 
     def read_records(self) -> list[TaskRecord]:
         """Read every shard record, in the order of phases and tasks."""
         return list(read_records([self.folder / entry["path"] for entry in self.records]))
+
+
+def _shard(entry: FileEntry) -> str:
+    """The phase and task that a file of documents, or its index, was written by."""
+    found = _SHARD.fullmatch(entry.path)
+    return found[1] if found else entry.path
 
 
 def put_manifest(manifest: Manifest) -> None:

@@ -8,7 +8,7 @@ affair (`gristmill.location`, `gristmill.stores`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -48,18 +48,50 @@ class FileEntry:
         return asdict(self)
 
 
-class ParquetWriter:
-    """Write tables to one Parquet file whose bytes depend on the rows alone, not on how they were batched.
+class RowGroups:
+    """Gather rows until exactly `ROW_GROUP_ROWS` are there, and hand them to `take` as one table of combined
+    chunks: what is made of them then depends on the rows alone, not on how they were batched."""
 
-    Rows are buffered until exactly `ROW_GROUP_ROWS` are there and written as one row group of combined
-    chunks: page and dictionary boundaries would otherwise follow the caller's batches. A file without rows is
-    still a valid file.
+    def __init__(self, schema: pa.Schema, take: Callable[[pa.Table], None]) -> None:
+        self.schema, self.num_rows, self._take = schema, 0, take
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; columns are cast to the schema, and a missing column is an error."""
+        if table.schema != self.schema:
+            table = table.select(self.schema.names).cast(self.schema)
+        self.num_rows += table.num_rows
+        self._pending.append(table)
+        self._pending_rows += table.num_rows
+        if self._pending_rows >= ROW_GROUP_ROWS:
+            self._flush(keep_rest=True)
+
+    def close(self) -> None:
+        """Hand over what is left."""
+        self._flush(keep_rest=False)
+
+    def _flush(self, *, keep_rest: bool) -> None:
+        if not self._pending_rows:
+            return
+        rows = pa.concat_tables(self._pending)
+        end = rows.num_rows - rows.num_rows % ROW_GROUP_ROWS if keep_rest else rows.num_rows
+        for start in range(0, end, ROW_GROUP_ROWS):
+            self._take(rows.slice(start, min(ROW_GROUP_ROWS, end - start)).combine_chunks())
+        rest = rows.slice(end)
+        self._pending, self._pending_rows = ([rest] if rest.num_rows else []), rest.num_rows
+
+
+class ParquetWriter:
+    """Write tables to one Parquet file whose bytes depend on the rows alone: one row group for each
+    `ROW_GROUP_ROWS`, since page and dictionary boundaries would otherwise follow the caller's batches.
+
+    A file without rows is still a valid file.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path, self.schema, self.num_rows = path, schema, 0
-        self._pending: list[pa.Table] = []
-        self._pending_rows = 0
+        self.path, self.schema = path, schema
+        self._groups = RowGroups(schema, self._write_group)
         columns = {name.split(".")[0] for name in _DICTIONARY_COLUMNS} & set(schema.names)
         dictionary = [name for name in _DICTIONARY_COLUMNS if name.split(".")[0] in columns]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,34 +109,24 @@ class ParquetWriter:
             write_page_checksum=True,
         )
 
+    @property
+    def num_rows(self) -> int:
+        return self._groups.num_rows
+
     def write(self, table: pa.Table) -> None:
         """Append rows; columns are cast to the file's schema, and a missing column is an error."""
-        if table.schema != self.schema:
-            table = table.select(self.schema.names).cast(self.schema)
-        self.num_rows += table.num_rows
-        self._pending.append(table)
-        self._pending_rows += table.num_rows
-        if self._pending_rows >= ROW_GROUP_ROWS:
-            self._flush(keep_rest=True)
+        self._groups.write(table)
 
     def close(self) -> None:
-        self._flush(keep_rest=False)
+        self._groups.close()
         with named(self.path):
             self._writer.add_key_value_metadata(UNSEALED_METADATA)
             self._writer.close()
             seal(self.path)
 
-    def _flush(self, *, keep_rest: bool) -> None:
-        if not self._pending_rows:
-            return
-        rows = pa.concat_tables(self._pending)
-        end = rows.num_rows - rows.num_rows % ROW_GROUP_ROWS if keep_rest else rows.num_rows
-        for start in range(0, end, ROW_GROUP_ROWS):
-            group = rows.slice(start, min(ROW_GROUP_ROWS, end - start)).combine_chunks()
-            with named(self.path):
-                self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
-        rest = rows.slice(end)
-        self._pending, self._pending_rows = ([rest] if rest.num_rows else []), rest.num_rows
+    def _write_group(self, group: pa.Table) -> None:
+        with named(self.path):
+            self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
 
     def __enter__(self) -> Self:
         return self

@@ -99,7 +99,7 @@ def _read(found: Analysis, manifest: Manifest) -> None:
     if not found.rules:
         found.rules = [rule["rule"] for rule in judged]
         found.sums, found.products = np.zeros(len(judged)), np.zeros((len(judged), len(judged)))
-    files = zip(manifest.named("documents"), manifest.named("signals"), strict=True)
+    files = zip(manifest.written(), manifest.named("signals"), strict=True)
     for documents, signals in files:
         table = read_parquet(manifest.folder / documents.path, columns=["url", "language", "text"])
         measured = read_parquet(manifest.folder / signals.path)

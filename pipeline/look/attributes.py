@@ -26,7 +26,7 @@ def write_attributes(out: Path, to: Path, name: str = "gristmill") -> int:
         ):
             continue
         source = step.partition("/")[2]
-        files = zip(manifest.named("documents"), manifest.named("signals"), strict=True)
+        files = zip(manifest.written(), manifest.named("signals"), strict=True)
         for number, (documents, signals) in enumerate(files):
             sizes = pc.utf8_length(
                 read_parquet(manifest.folder / documents.path, columns=["text"])["text"].fill_null("")

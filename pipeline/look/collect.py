@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gristmill.entries import FOLDER
 from gristmill.lock import hold_lock
-from gristmill.manifest import MANIFEST, read_manifest, read_record
+from gristmill.manifest import AHEAD, MANIFEST, RECORDS, read_manifest, read_record
 from gristmill.pipeline.run.folder import read_run
 from gristmill.s3_uploads import Leftover
 from gristmill.stores import store_of
@@ -47,12 +47,15 @@ def _unnamed_in_step(folder: Path) -> Iterator[Path]:
     if scratch.exists() and any(scratch.iterdir()):  # an empty one is where attempts of this step worked
         yield scratch
     if (folder / MANIFEST).exists():
+        if (folder / AHEAD).exists():  # of a run that was killed as the step was finished
+            yield folder / AHEAD
         manifest = read_manifest(folder)
         named = {entry.path for entry in manifest.files} | manifest.beside()
     else:
         named = {
             entry.path
-            for path in sorted((folder / "records").glob("*/*.json"))
+            for below in (RECORDS, AHEAD)
+            for path in sorted((folder / below).glob("*/*.json"))
             for entry in read_record(path).files
         }
     for path in sorted([*folder.glob("data/*"), *folder.glob(f"{FOLDER}/*"), *folder.glob("summary-*.json")]):

@@ -15,7 +15,7 @@ from gristmill.errors import UsageError
 from gristmill.manifest import Manifest, read_records
 from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.document.inplace import MarkedVersion, passes_of
-from gristmill.pipeline.look.document.lookup import OUTLETS, FoundRow, find_id, read_row
+from gristmill.pipeline.look.document.lookup import OUTLETS, FoundRow, find_id, read_found
 from gristmill.pipeline.look.search import index_paths, search
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
@@ -217,7 +217,7 @@ def _near(manifests: Mapping[str, Manifest], query: Query) -> Iterator[Shown]:
         if found is None or query.source not in (None, found.source):
             continue
         row = {
-            **read_row(found.path, found.row),
+            **read_found(manifests, found),
             "rule": query.near,
             "value": sample["value"],
             "bound": sample["bound"],

@@ -73,7 +73,7 @@ def references(out: Path) -> dict[str, Reference]:
         judged = {
             rule["rule"]: rule for rule in manifest.stated(FilterFacts).bounds if rule["rule"] in wanted
         }
-        for documents, signals in zip(manifest.named("documents"), manifest.named("signals"), strict=True):
+        for documents, signals in zip(manifest.written(), manifest.named("signals"), strict=True):
             table = read_parquet(
                 manifest.folder / documents.path, columns=["language", "language_score", "text"]
             )

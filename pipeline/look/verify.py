@@ -123,7 +123,7 @@ def _verify_identity(
             continue  # kept, or a step's folder on its own
         if name not in manifests:
             yield Finding(path, f"stands on the step `{name}`, which is not there")
-        elif (content := manifests[name].content_digest) != digest:
+        elif (content := manifests[name].given_digest) != digest:
             yield Finding(
                 path,
                 f"was made from a `{name}` of digest {digest[:12]}..., the one there has {content[:12]}...",
@@ -217,7 +217,7 @@ def _verify_handover(manifests: Mapping[str, Manifest]) -> Iterator[Finding]:
         inputs = [step for other, step in manifests.items() if other in named]  # in the order they ran
         kept_by_source: dict[str | None, int] = {}
         for step in inputs:  # where two inputs hold a source's documents, the later one has them as they are
-            entries = [entry for entry in step.named("documents") if source in (None, entry.source)]
+            entries = [entry for entry in step.shards() if source in (None, entry.source)]
             kept_by_source |= dict.fromkeys((entry.source for entry in entries), 0)
             for entry in entries:
                 kept_by_source[entry.source] += entry.rows

@@ -69,5 +69,9 @@ def adopt_file(task: Attempt[AdoptSlice], path: str, sha256: str) -> None:
 
 def extra_fields(path: Path) -> list[pa.Field]:
     """The pass-through columns of a documents file: those after the contract's own."""
+    return extra_fields_of(parquet_schema(path))
+
+
+def extra_fields_of(schema: pa.Schema) -> list[pa.Field]:
     own = {field.name for field in FIELDS}
-    return [field for field in parquet_schema(path) if field.name not in own]
+    return [field for field in schema if field.name not in own]

@@ -1,56 +1,22 @@
-"""Train the quality classifier on curated against crawled sources, then score a source and decide what
-stays."""
+"""Train the quality classifier on curated against crawled sources."""
 
 from __future__ import annotations
 
-import io
-import tempfile
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from gristmill.classifiers import keep as keeping
-from gristmill.classifiers import quality, telling
-from gristmill.classifiers.draw import draw
+from gristmill.classifiers import quality
 from gristmill.classifiers.parts import large_domains, tally_hosts
 from gristmill.classifiers.passages import COLUMNS, num_passages, sample_bounds, with_passages_below
-from gristmill.classifiers.settings import TopFraction
-from gristmill.facts import Counts, Facts
+from gristmill.facts import Facts
 from gristmill.heldout import for_training
-from gristmill.location import staged
-from gristmill.manifest import TaskRecord
-from gristmill.parquet import read_parquet
-from gristmill.pipeline.phases.shuffle import files, passed_on
-from gristmill.pipeline.phases.sieve import Sieve
+from gristmill.pipeline.phases.shuffle import passed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
-from gristmill.pipeline.stages.classify import (
-    ClassifyScoreFacts,
-    ClassifyScoreSlice,
-    ClassifyTrainFacts,
-    ClassifyTrainSlice,
-)
+from gristmill.pipeline.stages.classify import ClassifyTrainFacts, ClassifyTrainSlice
 from gristmill.storage import ParquetWriter, read_tables
-
-SCORES = pa.schema(
-    [
-        pa.field("id", pa.binary(16), nullable=False),
-        pa.field("score", pa.float32()),  # null where too little of the text is known
-        pa.field("known_words", pa.int64()),
-        pa.field("known_fraction", pa.float64()),
-    ]
-)
-SCORE = pa.field("quality_score", pa.float32())  # the column that scored documents carry on, kept or removed
-SCORE_BINS = [round(step / 20, 2) for step in range(21)]
-Cut = tuple[
-    list[float], list[TaskRecord]
-]  # score and draw of the last document kept, and the phase that led there
-TOO_LITTLE = "classify.too_little"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +24,6 @@ class Hosts(Facts):
     """Documents by host, of hosts that hold a noted share of a file."""
 
     hosts: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Unscored(Counts):
-    """Documents of which too little is known for a score."""
-
-    too_little: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreTally(Facts):
-    """Scores by bin, where the quantile of all is looked for."""
-
-    tally: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CutAt(Facts):
-    """Score and draw of the last document kept."""
-
-    cut: list[float]
-
-
-@dataclass(frozen=True, slots=True)
-class Groups(Facts):
-    """Documents kept and removed, by language and by length."""
-
-    groups: dict[str, dict[str, dict[str, float]]]
 
 
 def train(job: Job[ClassifyTrainSlice]) -> Stage:
@@ -175,138 +113,3 @@ def train_model(
     task.record.state(ClassifyTrainFacts(report))
     for path in sorted(folder.iterdir()):
         task.publish(path, "classifier", name=f"model/{path.name}")
-
-
-def score(job: Job[ClassifyScoreSlice]) -> Stage:
-    """Score every file of a source; keep by rule. `top_fraction` looks at all scores before it decides."""
-    piece = job.settings
-    model = next((path.parent for path in job.paths("classifier")), None)
-    common: dict[str, Any] = {"model": str(model or piece.classifier.model)}
-    paths = job.paths("documents", piece.source)
-    scored = yield over_paths("score", score_file, paths, may_lose=True, **common)
-    scores = {
-        record.task: str(job.folder / entry.path) for record in scored for entry in record.named("scores")
-    }
-    cut: list[float] | None = None
-    near: list[TaskRecord] = []
-    if isinstance(piece.classifier.keep, TopFraction):
-        cut, near = yield from cut_phases(job, piece.classifier.keep, scored)
-    common |= {"cut": cut}
-    tasks = [
-        Task(key, keep_file, {"path": str(paths[int(key)]), "scores": score}) for key, score in scores.items()
-    ]
-    decided = yield Phase("keep", tasks, common, may_lose=True)
-    groups = telling.merged(record.stated(Groups).groups for record in decided if not record.is_lost)
-    with tempfile.TemporaryDirectory(prefix="gristmill-model-") as folder:
-        model = staged({"model": common["model"]}, Path(folder))["model"]  # the output may lie elsewhere
-        warnings = telling.warnings(groups, quality.Scorer(piece.classifier, Path(model)))
-    return ClassifyScoreFacts(
-        rule=piece.classifier.keep.rule,
-        groups=groups,
-        warnings=warnings,
-        replaced_files=passed_on(job, near),
-    )
-
-
-def cut_phases(
-    job: Job[ClassifyScoreSlice], keep: TopFraction, scored: Sequence[TaskRecord]
-) -> Generator[Phase, list[TaskRecord], Cut]:
-    """Find the exact quantile in two passes: the tallies say in which bin it lies, then only that bin's
-    scores are compared."""
-    counts = Counter[int]()
-    for record in scored:
-        counts.update({int(each): count for each, count in record.stated(ScoreTally).tally.items()})
-    unscored = Unscored.total(scored).too_little
-    which, wanted = keeping.crossing(counts, keep.fraction, unscored)
-    tasks = [
-        Task(record.task, near_cut, {"scores": str(job.folder / entry.path)})
-        for record in scored
-        for entry in record.named("scores")
-    ]
-    near = yield Phase("near", tasks, {"which": which})
-    (record,) = yield Phase(
-        "cut", [Task("all", cut_scores, {"near": files(job, near, "near"), "wanted": wanted})]
-    )
-    return record.stated(CutAt).cut, near
-
-
-def score_file(task: Attempt[ClassifyScoreSlice], path: str, model: str) -> None:
-    settings = task.settings.classifier
-    scorer = quality.Scorer(settings, Path(model))
-    tally, num_unscored = Counter[str](), 0
-    with ParquetWriter(task.scratch / "scores.parquet", SCORES) as writer:
-        for table in read_tables(Path(path)):
-            scored = scorer.measure(table)
-            missing = np.isnan(scored.scores)
-            columns = [pa.array(scored.scores, mask=missing), scored.known, scored.shares]
-            writer.write(pa.table([table["id"], *columns], schema=SCORES))
-            num_unscored += int(missing.sum())
-            if isinstance(settings.keep, TopFraction):
-                tally.update({str(each): count for each, count in keeping.tally(scored.scores).items()})
-    task.publish(writer.path, "scores", writer.num_rows)
-    task.record.state(Unscored(num_unscored))
-    if isinstance(settings.keep, TopFraction):
-        task.record.state(ScoreTally(dict(tally)))
-
-
-def near_cut(task: Attempt[ClassifyScoreSlice], scores: str, which: int) -> None:
-    """Leave the scores and draws of one bin for the task that compares them."""
-    table = read_parquet(scores)
-    table = table.filter(pc.is_valid(table["score"]))
-    table = table.filter(pa.array(keeping.in_bin(table["score"].to_numpy(), which)))
-    path = task.scratch / "near.npy"
-    buffer = io.BytesIO()  # to a file, NumPy would write without looking whether all of it arrived
-    np.save(buffer, np.stack([table["score"].to_numpy(), draw(task.seed, table["id"].combine_chunks())]))
-    path.write_bytes(buffer.getbuffer())
-    task.publish(path, "near", table.num_rows)
-
-
-def cut_scores(task: Attempt[ClassifyScoreSlice], near: Sequence[str], wanted: int) -> None:
-    scores, draws = np.concatenate([np.load(path) for path in near], axis=1) if near else np.empty((2, 0))
-    cut = keeping.find_cut(scores.astype(np.float32), draws, wanted)
-    task.record.state(CutAt([cut.score, cut.draw]))
-
-
-def keep_file(
-    task: Attempt[ClassifyScoreSlice], path: str, scores: str, model: str, cut: Sequence[float] | None
-) -> None:
-    """Keep or remove the documents of one file by their scores; the removed name the score they would have
-    needed."""
-    settings = task.settings.classifier
-    rule = quality.Scorer(settings, Path(model)).keep
-    sieve = Sieve(task, Path(path), task.settings.source, carried=[SCORE])
-    known = read_parquet(scores)
-    groups = telling.Groups()
-    kept_scores, removed_scores = [], []
-    for table in read_tables(Path(path)):
-        mine = known.slice(sieve.num_rows, table.num_rows)
-        values = pc.fill_null(mine["score"], np.nan).to_numpy()
-        missing = np.isnan(values)
-        decided = keeping.decide(
-            rule, table["id"].combine_chunks(), values, task.seed, keeping.Cut(*cut) if cut else None
-        )
-        mask = np.where(missing, settings.too_little == "keep", decided.mask)
-        names = np.where(missing, TOO_LITTLE, decided.rule)
-        rules = pa.array(names.tolist(), pa.string(), mask=mask)
-        words, share = mine["known_words"].to_numpy(), mine["known_fraction"].to_numpy()
-        few = words < settings.min_known_words
-        measured = np.where(missing, np.where(few, words, share), values)
-        bounds = np.where(few, settings.min_known_words, settings.min_known_fraction)
-        bounds = np.where(missing, bounds, decided.bounds)
-        score = pa.array(values, pa.float32(), mask=missing)
-        sieve.decide(table, rules, pa.array(measured), pa.array(bounds), {SCORE.name: score})
-        groups.add(table, mask, values)
-        kept_scores.append(values[mask & ~missing])
-        removed_scores.append(values[~mask & ~missing])
-    sieve.publish()
-    task.record.state(Groups(groups.facts()))
-    task.record.histograms["classify.score"] = {
-        "bins": SCORE_BINS,
-        "kept": _histogram(kept_scores),
-        "removed": _histogram(removed_scores),
-    }
-
-
-def _histogram(parts: Sequence[np.ndarray]) -> list[int]:
-    values = np.concatenate(parts) if parts else np.empty(0)
-    return [int(count) for count in np.histogram(values, SCORE_BINS)[0]]

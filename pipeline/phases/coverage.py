@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from gristmill.classifiers import coverage as covering
 from gristmill.facts import Counts, Facts
+from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.shuffle import files, over_parts, passed_on
 from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
@@ -97,7 +98,7 @@ def merge_part(
 
 
 def keep_file(task: Attempt[CoverageSlice], path: str, bounds: Sequence[str]) -> None:
-    sieve = Sieve(task, Path(path), task.settings.source, noted=NOTED)
+    sieve = Sieve(task, extra_fields(Path(path)), task.settings.source, noted=NOTED)
     limits = covering.Bounds([Path(part) for part in bounds])
     tallies: dict[str, Counter[str]] = {}
     for table in read_tables(Path(path)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from gristmill.facts import StepFacts
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.extract.absent import Absent, absent_notes
 from gristmill.pipeline.extract.extraction import Extraction
-from gristmill.pipeline.phases.repeats import UNKEYED, ShardRead, keep_first
+from gristmill.pipeline.phases.repeats import UNKEYED, ShardRead, keep_first, let_repeats_go
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.record import InputShard, RangeEnd
 from gristmill.pipeline.stages.extract import ExtractFacts, ExtractSlice
+from gristmill.storage import FileEntry
 
 
 def extract(job: Job[ExtractSlice]) -> Stage:
@@ -34,7 +36,11 @@ def extract(job: Job[ExtractSlice]) -> Stage:
         check_ranges_meet(RangeEnd(**end) for record in records for end in record.stated(ShardRead).ends)
     facts: StepFacts = ExtractFacts()
     if len(records) > 1 or any(record.stated(ShardRead).compare_rows for record in records):
-        facts = yield from keep_first(job, records)
+
+        def anew(record: TaskRecord, number: int) -> Task:
+            return Task(record.task, extract_once, {"shard": shards[int(record.task)], "number": number})
+
+        facts = yield from keep_first(job, records, anew)
     read = ((_num_documents(record), record.stated(Absent)) for record in records)
     counts = _read_otherwise(records)
     said = [f"`{piece.source}`: {spell_note(name, num)}" for name, num in counts.items()]
@@ -101,6 +107,29 @@ def extract_shard(task: Attempt[ExtractSlice], shard: InputShard) -> None:
         compare_rows=has_own_ids or extraction.has_equal_rows,
     )
     task.record.state(read, extraction.absent.facts())
+
+
+def extract_once(task: Attempt[ExtractSlice], shard: InputShard, number: int, repeats: Sequence[str]) -> None:
+    """Read a shard again whose documents were handed on, and let its repeated records go."""
+    scratch = task.scratch / "first"
+    scratch.mkdir()
+    record = TaskRecord("extract", task.record.task)
+    first = _Aside(task.folder, scratch, record, task.settings, task.seed)
+    extract_shard(first, shard)
+    files = {entry.kind: entry.path for entry in record.files}
+    unkeyed = files.get(UNKEYED) or record.stated(ShardRead).keys == "none"
+    let_repeats_go(task, files["documents"], files["documents-keys"], unkeyed, number, repeats)
+
+
+class _Aside(Attempt[ExtractSlice]):
+    """An attempt whose files stay in its scratch folder."""
+
+    def publish(
+        self, path: Path, kind: str, rows: int = 0, *, source: str | None = None, name: str | None = None
+    ) -> FileEntry:
+        entry = FileEntry(kind, str(path), "", 0, rows, source)
+        self.record.files.append(entry)
+        return entry
 
 
 def _kind_of_keys(are_own: Sequence[bool]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from gristmill.document import text_bytes
 from gristmill.filters.passes import FilterOutcome, Filters, compile_filters
-from gristmill.pipeline.phases.adopt import extra_fields
+from gristmill.pipeline.phases.adopt import extra_fields, extra_fields_of
 from gristmill.pipeline.phases.rule_histograms import CutObserver
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.run.onward import RowWise
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.filter import FilterFacts, FilterSlice
 from gristmill.storage import cut_by_bytes, read_tables
@@ -23,8 +24,13 @@ _TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold tho
 
 def filter_documents(job: Job[FilterSlice]) -> Stage:
     piece = job.settings
-    yield over_paths("filter", filter_file, job.paths("documents", piece.source), may_lose=True)
+    yield over_paths("filter", filter_file, job.shards(piece.source), may_lose=True)
     return described(compile_filters(piece.filter, job.seed))
+
+
+def as_they_come(_: Job[FilterSlice]) -> RowWise:
+    """How documents are filtered in the tasks of the step before."""
+    return RowWise(open_filter, ("filter",))
 
 
 def described(filters: Filters) -> FilterFacts:
@@ -66,14 +72,32 @@ def bounds(filters: Filters) -> Iterator[dict[str, Any]]:
 
 def filter_file(task: Attempt[FilterSlice], path: str) -> None:
     """Filter one file; decisions and signals keep a row for every document, kept or removed."""
-    filters = compile_filters(task.settings.filter, task.seed)
-    outcomes = FilterOutcomes(task, filters, Path(path), task.settings.source)
-    row = 0
+    work = FilterWork(task, extra_fields(Path(path)))
     for group in read_tables(Path(path)):
-        for table in cut_by_bytes(group, _TABLE_BYTES):
-            outcomes.add(table, filters.apply(table, first_row=row))
-            row += table.num_rows
-    outcomes.publish()
+        work.add(group)
+    work.publish()
+
+
+def open_filter(attempts: Mapping[str, Attempt[FilterSlice]], schema: pa.Schema) -> FilterWork:
+    return FilterWork(attempts["filter"], extra_fields_of(schema))
+
+
+class FilterWork:
+    """The filtering of one shard, group of rows by group of rows; `extra` are the columns that its documents
+    carry beside the contract's."""
+
+    def __init__(self, task: Attempt[FilterSlice], extra: Sequence[pa.Field]) -> None:
+        self._filters = compile_filters(task.settings.filter, task.seed)
+        self._outcomes = FilterOutcomes(task, self._filters, extra, task.settings.source)
+        self._row = 0
+
+    def add(self, documents: pa.Table) -> None:
+        for table in cut_by_bytes(documents, _TABLE_BYTES):
+            self._outcomes.add(table, self._filters.apply(table, first_row=self._row))
+            self._row += table.num_rows
+
+    def publish(self) -> None:
+        self._outcomes.publish()
 
 
 class FilterOutcomes:
@@ -81,10 +105,16 @@ class FilterOutcomes:
     cuts. A file without documents has no decisions and no signals."""
 
     def __init__(
-        self, task: Attempt[Any], filters: Filters, path: Path, source: str, *, by_url: bool = False
+        self,
+        task: Attempt[Any],
+        filters: Filters,
+        extra: Sequence[pa.Field],
+        source: str,
+        *,
+        by_url: bool = False,
     ) -> None:
         self.task = task
-        self.outcomes = Outcomes(task, source, extra_fields(path), by_url=by_url)
+        self.outcomes = Outcomes(task, source, extra, by_url=by_url)
         self.cuts = CutObserver(filters, filters.seed)
 
     def add(self, documents: pa.Table, outcome: FilterOutcome) -> None:

@@ -18,6 +18,7 @@ from gristmill.classifiers import perplexity
 from gristmill.classifiers.settings import BucketSettings
 from gristmill.facts import Facts
 from gristmill.parquet import read_parquet
+from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.ngram import model_folder
 from gristmill.pipeline.phases.shuffle import passed_on
 from gristmill.pipeline.phases.sieve import Sieve
@@ -104,7 +105,7 @@ def keep_file(task: Attempt[NgramScoreSlice], path: str, scores: str, bounds: bu
     begins."""
     columns = (PERPLEXITY, BUCKET)
     settings = task.settings.buckets
-    sieve = Sieve(task, Path(path), task.settings.source, carried=columns, noted=columns)
+    sieve = Sieve(task, extra_fields(Path(path)), task.settings.source, carried=columns, noted=columns)
     known = read_parquet(scores)
     counts = {outlet: np.zeros(len(PERPLEXITY_BINS) - 1, np.int64) for outlet in ("kept", "removed")}
     for table in read_tables(Path(path)):

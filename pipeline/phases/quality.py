@@ -17,6 +17,7 @@ from gristmill.classifiers import rank
 from gristmill.classifiers.topic_settings import QualitySettings
 from gristmill.facts import Facts
 from gristmill.parquet import read_parquet
+from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.shuffle import passed_on
 from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
@@ -124,7 +125,9 @@ def keep_file(
         for name, groups in cuts.items()
     }
     noted = [pa.field(f"score_{name}", pa.float32()) for name in rank.names_of(settings)]
-    sieve = Sieve(task, Path(path), task.settings.source, carried=(BUCKET,), noted=(BUCKET, *noted))
+    sieve = Sieve(
+        task, extra_fields(Path(path)), task.settings.source, carried=(BUCKET,), noted=(BUCKET, *noted)
+    )
     known = read_parquet(scores)
     cells: list[Cells] = []
     unranked = 0

@@ -8,6 +8,7 @@ from typing import Any
 from gristmill.filters.recut import recut, recut_filters
 from gristmill.location import location
 from gristmill.manifest import Manifest, read_manifest
+from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.filter import FilterOutcomes, described
 from gristmill.pipeline.run.folder import finished_steps, read_run
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
@@ -55,11 +56,7 @@ def recut_documents(job: Job[RecutSlice]) -> Stage:
         read_manifest(location(settings.folder)),
         read_manifest(location(settings.documents)),
     )
-    inputs = [
-        documents.folder / entry.path
-        for entry in documents.named("documents")
-        if entry.source == settings.source
-    ]
+    inputs = [documents.folder / entry.path for entry in documents.written(settings.source)]
     tasks = []
     for record in filtered.read_records():
         files = {entry.kind: str(filtered.folder / entry.path) for entry in record.files}
@@ -76,7 +73,7 @@ def recut_file(task: Attempt[RecutSlice], path: str, decisions: str | None, sign
     """
     settings = task.settings
     filters = recut_filters(settings.before, settings.filter, task.seed)
-    outcomes = FilterOutcomes(task, filters.new, Path(path), settings.source, by_url=True)
+    outcomes = FilterOutcomes(task, filters.new, extra_fields(Path(path)), settings.source, by_url=True)
     if decisions and signals:
         for tables in zip(*(read_tables(Path(file)) for file in (path, decisions, signals)), strict=True):
             outcomes.add(tables[0], recut(filters, *tables))

@@ -12,7 +12,7 @@ the driver hears which shards they name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,15 @@ class SharedExample(Facts):
     example: list[list[int]] | None = None
 
 
-def keep_first(job: Job[ExtractSlice], records: Sequence[TaskRecord]) -> Stage:
+def keep_first(
+    job: Job[ExtractSlice], records: Sequence[TaskRecord], anew: Callable[[TaskRecord, int], Task]
+) -> Stage:
     """Let every repeated record of a step's shards go; the extra facts name the files that were written
-    anew, and what is worth a person's notice."""
+    anew, and what is worth a person's notice.
+
+    `anew` makes the task that reads a shard again, by its record and number, where its documents were handed
+    on.
+    """
     records = [record for record in records if not record.is_lost]
     sidecars = {kind: _paths(job, records, kind) for kind in ("documents-index", "documents-keys")}
     num_rows = sum(entry.rows for record in records for entry in record.named("documents-index"))
@@ -99,10 +105,18 @@ def keep_first(job: Job[ExtractSlice], records: Sequence[TaskRecord]) -> Stage:
         )
         notes += _shared_ids(job, records, counted)
     if losers:
+        handed = [shard for shard in losers if not records[shard].named("documents")]
         again = [
-            Task(records[shard].task, let_repeats_go, {"shard": shard, **_of_shard(job, records[shard])})
+            anew(records[shard], shard)
+            if shard in handed
+            else Task(records[shard].task, let_repeats_go, {"shard": shard, **_of_shard(job, records[shard])})
             for shard in losers
         ]
+        if handed:
+            notes.append(
+                f"`{job.settings.source}`: {len(handed):,} of {len(records):,} shards hold repeated records"
+                " and were read twice, since their documents had been handed on"
+            )
         yield Phase("once", again, {"repeats": repeats})
     rewritten = [
         entry for shard in losers for entry in records[shard].files if entry.kind.startswith("documents")
@@ -187,9 +201,10 @@ def _shared_ids(
     examples = [record.stated(SharedExample).example for record in counted]
     places = []
     for shard, row in min(example for example in examples if example):
-        path = job.folder / records[shard].named("documents")[0].path
-        origin = _row_of(Path(path), row)
-        places.append(f"{origin['file']}@{origin['offset']}")
+        kept = records[shard].named("documents")
+        if kept:
+            origin = _row_of(job.folder / kept[0].path, row)
+        places.append(f"{origin['file']}@{origin['offset']}" if kept else f"row {row} of shard {shard}")
     return [
         f"`{job.settings.source}`: {shared.ids:,} ids are shared by {shared.texts:,} different texts, all"
         f" kept; for instance that of {' and '.join(places)}"

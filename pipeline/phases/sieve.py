@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.document import removed_rows, text_bytes
-from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.run.job import Attempt
 from gristmill.pipeline.run.records.outcomes import Outcomes
 
@@ -22,16 +20,17 @@ _ROW = (
 
 
 class Sieve:
-    """Write the documents of one file, kept or removed by at most one rule each.
+    """Write the documents of one shard, kept or removed by at most one rule each.
 
-    `carried` are columns that documents carry on, `dropped` those that they leave; `noted` are columns of
-    the decisions, which have a row for every document.
+    `came` are the columns that they came with beside the contract's (`extra_fields`), `carried` columns that
+    they carry on, `dropped` those that they leave; `noted` are columns of the decisions, which have a row for
+    every document.
     """
 
     def __init__(
         self,
         task: Attempt[Any],
-        path: Path,
+        came: Sequence[pa.Field],
         source: str,
         *,
         carried: Sequence[pa.Field] = (),
@@ -41,7 +40,7 @@ class Sieve:
         self.carried, self.num_rows = carried, 0
         self._left = {*(field.name for field in carried), *dropped}
         names = self._left
-        before = [field for field in extra_fields(path) if field.name not in names]
+        before = [field for field in came if field.name not in names]
         self._decisions = pa.schema([*_ROW, *noted]) if noted else None
         sides = {"decisions": self._decisions} if self._decisions else {}
         self.outcomes = Outcomes(task, source, [*before, *carried], sides=sides)

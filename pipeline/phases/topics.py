@@ -16,6 +16,7 @@ from gristmill.document import text_bytes
 from gristmill.facts import Facts
 from gristmill.hashing import uniform
 from gristmill.heldout import for_training
+from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.shuffle import files, passed_on
 from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
@@ -121,7 +122,7 @@ def assign_file(task: Attempt[TopicsSlice], path: str, model: str) -> None:
     topics = telling.open_topics(settings, Path(model))
     names = pa.array([*topics.names, telling.OTHER], pa.string())
     columns = (TOPIC, SCORE)
-    sieve = Sieve(task, Path(path), task.settings.source, carried=columns, noted=columns)
+    sieve = Sieve(task, extra_fields(Path(path)), task.settings.source, carried=columns, noted=columns)
     tally: dict[str, list[int]] = {}
     for table in read_tables(Path(path)):
         numbers, scores = topics.assign(table["text"])

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -162,6 +162,13 @@ class Recipe(_Section):
     shard_bytes: int = Field(32 << 20, ge=1, description="stored input bytes per task: 10 to 60 s of work")
     keep_removed: KeepRemoved = Field(
         "text", description="what removed documents keep: text, signals (no text), sample (text of 1 %)"
+    )
+    keep: Literal["steps", "ends"] = Field(
+        "steps",
+        description=(
+            "whose documents are written: of all steps, or only where a chain of steps over the same shards"
+            " ends (extract, filter, score), which then is worked in one task (docs/contract.md)"
+        ),
     )
     stages: tuple[Any, ...] = ()
     about: About | None = Field(None, description="whose corpus it makes, and what it needs")

@@ -33,4 +33,12 @@ def build_plan(recipe: Recipe, until: str | None = None, samples: Samples | None
         for kind in turn.section.kinds
     ]
     shown = recipe.model_dump(mode="json", exclude_none=True)
-    return Plan(recipe.name, recipe.seed, making.steps, shown, recipe.limits.quarantined_shards, later)
+    return Plan(
+        recipe.name,
+        recipe.seed,
+        making.steps,
+        shown,
+        recipe.limits.quarantined_shards,
+        later,
+        keeps_ends=recipe.keep == "ends",
+    )

@@ -1,7 +1,7 @@
 """Run the tasks of a phase: in this process, or on Ray. The only module that imports ray.
 
-Both engines keep one contract: they call `gristmill.pipeline.run.job.attempt` for each task, try again with a
-growing pause when it fails, tell a `Watch` the record of each that ended, opened by the name its task
+Both engines keep one contract: they call `gristmill.pipeline.run.attempt.attempt` for each task, try again
+with a growing pause when it fails, tell a `Watch` the record of each that ended, opened by the name its task
 returned, and hand back a TaskFailure for a task that would not succeed. Neither moves data. Settings never
 touch the bytes of an output.
 """
@@ -23,6 +23,7 @@ import gristmill
 from gristmill.errors import EngineError, Interrupted
 from gristmill.location import location
 from gristmill.pipeline.run import signals
+from gristmill.pipeline.run.attempt import attempt
 from gristmill.pipeline.run.cluster import ranks
 from gristmill.pipeline.run.cluster.attempts import (
     Attempted,
@@ -36,7 +37,7 @@ from gristmill.pipeline.run.cluster.confirm import wait_for
 from gristmill.pipeline.run.cluster.nodes import inside_job
 from gristmill.pipeline.run.cluster.on_ray import RayEngine
 from gristmill.pipeline.run.cluster.worker import FATAL, is_in_vain
-from gristmill.pipeline.run.job import Phase, Task, attempt, function_name
+from gristmill.pipeline.run.job import Phase, Task, function_name
 from gristmill.pipeline.run.narration.watch import AtWork, Watch
 from gristmill.pipeline.run.settings import EngineSettings
 

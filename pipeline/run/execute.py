@@ -15,6 +15,7 @@ from gristmill.errors import StepFailed
 from gristmill.facts import StepFacts
 from gristmill.ledger import Books
 from gristmill.manifest import (
+    AHEAD,
     Manifest,
     TaskRecord,
     finished_keys,
@@ -26,19 +27,22 @@ from gristmill.manifest import (
 from gristmill.pins import check_pins, share_files
 from gristmill.pipeline.run.cluster.attempts import TaskFailure
 from gristmill.pipeline.run.engine import Engine, RayEngine, open_engine
-from gristmill.pipeline.run.job import Job, Phase, records_at_work
+from gristmill.pipeline.run.job import Job, Onward, Phase, records_at_work
 from gristmill.pipeline.run.losses import (
     LostTask,
     after_losses,
+    apart,
     clear_quarantine,
+    lost_before,
     lost_facts,
     spell_lost,
     with_lost,
 )
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.narration.watch import Watch
+from gristmill.pipeline.run.onward import keys_ahead, take_ahead, with_onward
 from gristmill.pipeline.run.records.summary import put_summary
-from gristmill.pipeline.run.records.totals import Totals
+from gristmill.pipeline.run.records.totals import Totals, in_place
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
 from gristmill.redact import public_url
@@ -88,8 +92,12 @@ def execute(
     engines: Engines,
     progress: Progress,
     allowed_failures: int,
+    onward: Sequence[Onward] = (),
 ) -> Manifest:
     """Run a step's pending tasks and publish its manifest, which names the tasks that were lost.
+
+    Steps `onward` are worked in the tasks that let its documents go; each publishes its own manifest when it
+    is executed in its turn, by the records that are there then.
 
     Raises StepFailed when more than `allowed_failures` tasks failed on every attempt; what succeeded stays
     done.
@@ -99,6 +107,7 @@ def execute(
     stage = step.kind.load()(job)
     done: list[TaskRecord] = []
     losses: list[LostTask] = []
+    handed, inherited = job.handed_keys(), lost_before(job)
     totals = Totals()
     records: list[TaskRecord] | None = None
     try:
@@ -108,12 +117,21 @@ def execute(
             phase = replace(
                 phase, step=(job.settings, job.seed), pins=step.pins, libraries=facts["libraries"]
             )
-            records = run_phase(step, job.folder, phase, engines, progress, losses, allowed_failures, totals)
+            if phase.name == step.kind.hands:
+                phase = with_onward(phase, onward, engines.settings)
+            take_ahead(job.folder, phase, handed)
+            records = []
+            for part in apart(phase, handed, inherited):
+                records += run_phase(
+                    step, job.folder, part, engines, progress, losses, allowed_failures, totals
+                )
+            order = {task.key: place for place, task in enumerate(phase.tasks)}
+            records.sort(key=lambda record: order[record.task])
             done += [record for record in records if not record.is_lost]
     except StopIteration as finish:
         stated: StepFacts = finish.value
         assert isinstance(stated, step.kind.facts), f"{step.stage} returned {type(stated).__name__}"
-    lost = lost_facts(job, losses)
+    lost = [*inherited, *lost_facts(job, losses)]
     extra = replace(stated, replaced_files=None, timing=None).as_json() | ({"lost": lost} if lost else {})
     clear_quarantine(job.folder, lost)
     replaced = set(stated.replaced_files or ())  # a later phase wrote these anew
@@ -126,7 +144,12 @@ def execute(
         step.name,
         identity,
         facts,
-        [entry for record in done for entry in record.files if entry.path not in replaced],
+        [
+            entry
+            for record in in_place(done, replaced)
+            for entry in record.files
+            if entry.path not in replaced
+        ],
         [_record_entry(job.folder, record) for record in done],
         with_lost(Books.total(books) if books else None, lost),
         extra,
@@ -135,6 +158,8 @@ def execute(
     )
     check_pins(step.pins)
     put_manifest(manifest)
+    if handed and not lost:
+        store_of(job.folder).remove(job.folder / AHEAD)
     kept = manifest.books.items_out["kept"] if manifest.books else None
     said = spell_lost(manifest) if lost else "done"
     progress.finished(step.name, said, time.perf_counter() - began, kept)
@@ -160,6 +185,8 @@ def run_phase(
     `totals`, and they are handed on without it.
     """
     there = finished_keys(folder, phase.name)
+    if (ahead := keys_ahead(phase.onward)) is not None:
+        there &= ahead
     pending = [task for task in phase.tasks if task.key not in there]
     shares = share_files([task.arguments for task in pending], phase.common)
     pending = [replace(task, checks=share) for task, share in zip(pending, shares, strict=True)]

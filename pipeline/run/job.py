@@ -18,27 +18,20 @@ committed last.
 
 from __future__ import annotations
 
-import resource
-import secrets
-import shutil
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gristmill.facts import StepFacts
-from gristmill.location import Roots, staged, use_storage
-from gristmill.manifest import Manifest, TaskRecord, put_record, record_path
-from gristmill.pins import check_named, check_pins, pins_held
-from gristmill.pipeline.run.cpu_profile import profiled
-from gristmill.pipeline.run.stage import resolve
-from gristmill.remote import take_retries
+from gristmill.manifest import Manifest, TaskRecord
 from gristmill.storage import FileEntry, publish
 from gristmill.stores import store_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Settings = TypeVar("Settings")  # the slice of the recipe that a stage's job and tasks have
 
@@ -54,15 +47,35 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Onward:
+    """A step that works on documents in the tasks of the one before it, as these let them go.
+
+    `opens` (module:function) is called with an attempt for each of `phases`, the schema of the documents and
+    the `common` arguments; the last phase is the one that writes documents.
+    """
+
+    step: str
+    folder: Path
+    opens: str
+    phases: tuple[str, ...]
+    settings: Any
+    seed: int
+    common: Mapping[str, Any] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
-    """What all tasks of a phase are given: the step's slice and seed, the phase's common arguments, and the
-    digests of files from outside the run."""
+    """What all tasks of a phase are given: the step's slice and seed, the phase's common arguments, the
+    digests of files from outside the run, and the steps that the documents are handed on to."""
 
     settings: Any = None
     seed: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
     profile: bool = False
+    onward: tuple[Onward, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +107,29 @@ class Phase:
     told: Callable[[Path], str] | None = None
     step: tuple[Any, int] = (None, 0)  # slice and seed, set when the phase is run
     profile: bool = False  # each task's record tells where its CPU time went
+    onward: tuple[Onward, ...] = ()  # steps whose work is done in these tasks, too
 
     @property
     def shared(self) -> Shared:
-        return Shared(*self.step, self.common, self.pins, self.profile)
+        return Shared(*self.step, self.common, self.pins, self.profile, self.onward)
 
 
 def over_paths(
-    name: str, function: Callable[..., None], paths: Sequence[Path], *, may_lose: bool = False, **common: Any
+    name: str,
+    function: Callable[..., None],
+    paths: Sequence[Path] | Mapping[str, Path],
+    *,
+    may_lose: bool = False,
+    **common: Any,
 ) -> Phase:
-    """A phase of one task for each file, which gets it as `path`."""
-    tasks = [Task(f"{number:05d}", function, {"path": str(path)}) for number, path in enumerate(paths)]
+    """A phase of one task for each file, which gets it as `path`; keyed by its number, unless paths are."""
+    keyed = paths if isinstance(paths, Mapping) else by_number(paths)
+    tasks = [Task(key, function, {"path": str(path)}) for key, path in keyed.items()]
     return Phase(name, tasks, common, may_lose=may_lose)
+
+
+def by_number(paths: Sequence[Path]) -> dict[str, Path]:
+    return {f"{number:05d}": path for number, path in enumerate(paths)}
 
 
 TOLD = "told"  # in an attempt's scratch folder: how many records it has done
@@ -156,24 +180,65 @@ class Job(Generic[Settings]):
         return [
             (manifest.folder / entry.path, entry)
             for name, manifest in self.inputs.items()
-            for entry in manifest.named(kind)
+            for entry in self._entries(manifest, kind)
             if source in (None, entry.source) and self.holders.get(entry.source or "", name) == name
         ]
 
+    def _entries(self, manifest: Manifest, kind: str) -> list[FileEntry]:
+        """What an input has of a kind; raises UsageError for documents that it handed on to another step."""
+        handed_on_to_another = kind == "documents" and manifest.handed_on not in (None, self.name)
+        return manifest.written() if handed_on_to_another else manifest.named(kind)
+
     def paths(self, kind: str, source: str | None = None) -> list[Path]:
         return [path for path, _ in self.files(kind, source)]
+
+    def shards(self, source: str) -> dict[str, Path]:
+        """The files of a source's documents by the key of the task that works on each: their number, or the
+        key of the task that they came from, where that handed them on and most are no files."""
+        for name, manifest in self.inputs.items():
+            if manifest.handed_on and self.holders.get(source, name) == name:
+                entries = [entry for entry in manifest.shards() if entry.source == source]
+                return {key_of(entry): manifest.folder / entry.path for entry in entries}
+        return by_number(self.paths("documents", source))
+
+    def handed_keys(self) -> set[str]:
+        """The keys of the tasks whose work was done by the step before, which handed its documents on."""
+        given = [manifest for manifest in self.inputs.values() if manifest.handed_on == self.name]
+        return {key_of(entry) for manifest in given for entry in manifest.shards() if not entry.sha256}
+
+
+def key_of(entry: FileEntry) -> str:
+    """The key of the task that a step's file of documents is of."""
+    name = entry.path.rpartition("/")[2].partition(".")[0]
+    return name.rsplit("-", 2)[1] if entry.sha256 else name.rpartition("-")[2]
+
+
+class RowsTaker(Protocol):
+    """What documents are written to: a file, or the next step."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def write(self, table: pa.Table) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
 class Attempt(Generic[Settings]):
     """One attempt at a task: a scratch folder of its own, the record that it fills, and its step's slice and
-    seed."""
+    seed.
+
+    `hands_on`: where the next step works in the same task, what takes the kept documents instead of a file,
+    given their schema.
+    """
 
     folder: Path
     scratch: Path
     record: TaskRecord
     settings: Settings
     seed: int
+    hands_on: Callable[[pa.Schema], RowsTaker] | None = None
     _spoke: float = 0.0
 
     def tell(self, records: int) -> None:
@@ -205,74 +270,5 @@ class Attempt(Generic[Settings]):
         return store_of(self.folder).workspace(self.folder / name)
 
 
-class Finished(NamedTuple):
-    """A task that has a record: where it lies, and the digest of what it says."""
-
-    path: str
-    digest: str
-
-
-def attempt(
-    folder: Path,
-    phase: str,
-    key: str,
-    function: str,
-    arguments: Mapping[str, Any],
-    shared: Shared | None = None,
-    storage: Roots | None = None,
-    checks: Sequence[str] = (),
-) -> Finished:
-    """Run one task to its committed record; `shared` is what its whole phase has in common.
-
-    Both engines call this and nothing else; to another process they pass `storage`, how remote outputs are
-    reached. `checks` are files to compare with the digests in their names. Raises what the task raises; its
-    scratch folder is removed either way.
-    """
-    start = time.perf_counter()
-    for root, settings in storage or ():
-        use_storage(root, settings)
-    scratch = store_of(folder).scratch(folder, f"{phase}-{key}-{secrets.token_hex(6)}")
-    record = TaskRecord(phase, key)
-    try:
-        shared = shared or Shared()
-        given = staged({**arguments, **shared.arguments}, scratch / ".inputs")
-        for path in checks:
-            check_named(path)
-        stamps = check_pins(shared.pins)
-        work = partial(
-            resolve(function), Attempt(folder, scratch, record, shared.settings, shared.seed), **given
-        )
-        if shared.profile:
-            with profiled() as spent:
-                work()
-            record.timing["profile"] = spent.seconds
-        else:
-            work()
-        pins_held(shared.pins, stamps)
-        if record.books:
-            record.books.balance(f"{folder.name}, {phase} {key}")
-        record.timing |= {
-            "seconds": round(time.perf_counter() - start, 3),
-            "peak_bytes": peak_bytes(),
-            "ended": round(time.time(), 1),
-            **take_retries(),  # those of the record before, too, which were asked after it was written
-        }
-        put_record(folder, record)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return Finished(str(record_path(folder, phase, key)), record.digest)
-
-
-def function_name(function: Callable[..., None]) -> str:
+def function_name(function: Callable[..., Any]) -> str:
     return f"{function.__module__}:{function.__qualname__}"
-
-
-def peak_bytes() -> int:
-    """The largest resident size of this process; Linux's `ru_maxrss` would begin with what its parent held at
-    the fork."""
-    with suppress(FileNotFoundError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in kilobytes on Linux, in bytes on macOS
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -9,7 +9,7 @@ tries the lost tasks again, cannot take them for those of the whole step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,17 @@ def after_losses(phase: Phase, losses: Sequence[LostTask]) -> Phase:
     return replace(phase, name=f"{phase.name}-without-{sha256_json([loss.name for loss in losses])[:8]}")
 
 
+def apart(phase: Phase, handed: Container[str], lost: Sequence[Mapping[str, Any]]) -> list[Phase]:
+    """Where the step before lost tasks and handed others on, the tasks that read what it wrote are a phase
+    of another name: which repeated records it let go there depends on what it lost."""
+    own = [task for task in phase.tasks if task.key not in handed]
+    if not (lost and own and handed):
+        return [phase]
+    tasks = [task for task in phase.tasks if task.key in handed]
+    name = f"{phase.name}-without-{sha256_json([fact['task'] for fact in lost])[:8]}"
+    return [replace(phase, tasks=tasks), replace(phase, name=name, tasks=own)]
+
+
 def lost_facts(job: Job, losses: Sequence[LostTask]) -> list[dict[str, Any]]:
     """Say of every lost task what it would have read: documents where their number is known, else parts of
     inputs."""
@@ -59,6 +70,16 @@ def lost_facts(job: Job, losses: Sequence[LostTask]) -> list[dict[str, Any]]:
             }
         )
     return facts
+
+
+def lost_before(job: Job[Any]) -> list[dict[str, Any]]:
+    """Say of tasks that the step before lost what they would have done of this one."""
+    return [
+        {**fact, "documents": None}
+        for manifest in job.inputs.values()
+        if manifest.handed_on == job.name
+        for fact in manifest.lost
+    ]
 
 
 def _inputs(arguments: Mapping[str, Any], documents: Mapping[str, int]) -> Iterator[str]:

@@ -15,18 +15,19 @@ from gristmill.errors import UsageError
 from gristmill.lock import hold_lock
 from gristmill.manifest import MANIFEST, Manifest, find_manifest
 from gristmill.pipeline.run.called import command_line
+from gristmill.pipeline.run.chains import Chains, followers
 from gristmill.pipeline.run.engine import inside_job
 from gristmill.pipeline.run.execute import Engines, execute
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
 from gristmill.pipeline.run.intact import check_identity, check_intact
-from gristmill.pipeline.run.job import Job
+from gristmill.pipeline.run.job import Job, Onward
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.narration.log import LOG
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.pipeline.run.side_by_side import run_steps
+from gristmill.pipeline.run.side_by_side import in_order, run_steps
 from gristmill.pipeline.run.signals import stopped_by_signals
-from gristmill.pipeline.run.step import Step, differences, identity, ingredients, is_kept, step_folder
+from gristmill.pipeline.run.step import Step, differences, identity, is_kept, step_folder
 from gristmill.storage import write_atomic
 from gristmill.stores import store_of
 
@@ -41,6 +42,10 @@ class Plan:
     recipe: Mapping[str, Any]
     allowed_failures: int = 0
     later: Sequence[str] = ()  # stages of the recipe behind the one that this plan ends with
+    keeps_ends: bool = False  # documents are written where a chain of steps ends, only
+
+    def chains(self, out: Path) -> Chains:
+        return Chains(out, self.seed, followers(self.steps) if self.keeps_ends else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +90,10 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
         stopped_by_signals(),
         Engines(engine, out, progress.note) as engines,
     ):
-        making = _Making(plan, out, engines, progress, result, _previous(out))
+        chains = plan.chains(out)
+        making = _Making(plan, out, engines, progress, result, _previous(out), chains)
         beside = engines.may_run_steps_beside
-        run_steps(plan.steps, making.prepare, making.done, beside, progress)
+        run_steps(plan.steps, making.prepare, making.done, beside, progress, chains.needed)
         _write_run(out, plan, result, complete=not result.incomplete)
     result.seconds = time.perf_counter() - began
     return result
@@ -103,6 +109,7 @@ class _Making:
     progress: Progress
     result: RunResult
     previous: Mapping[str, Manifest]
+    chains: Chains
     checked: set[Path] = field(default_factory=set)  # folders whose files were looked at
     rights: bool = False  # whether the store was asked what it allows
 
@@ -110,18 +117,19 @@ class _Making:
         """Find a step that is there before; return the work of one that is not."""
         result, progress = self.result, self.progress
         inputs = {name: result.manifests[name] for name in step.inputs}
-        facts = ingredients(step, inputs, self.plan.seed)
+        facts = self._variant(step)
         key = identity(facts)
         folder = step_folder(self.out, step.name, key)
         before = self.previous.get(step.name)
         manifest = before if before and before.folder == folder else find_manifest(folder)
         if manifest:
             check_identity(step.name, manifest, key)
-            if not manifest.lost:
+            if not manifest.lost and not self._lacks(step, facts):
                 self._found(step, manifest)
                 progress.found(step.name, _kept(manifest))
                 return None
-            progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again", "warning")
+            if manifest.lost:
+                progress.note(f"  {step.name}: {spell_lost(manifest)}; these are tried again", "warning")
             store_of(self.out).remove_files([folder / MANIFEST])  # unfinished again: its other tasks stay
         elif before and is_kept(step, before.ingredients, facts):
             self._found(step, before)
@@ -137,7 +145,29 @@ class _Making:
         _write_run(self.out, self.plan, result, complete=False)
         job = Job(step.name, step.slice, inputs, self.plan.seed, folder, step.holders, step.carried)
         allowed = self.plan.allowed_failures
-        return lambda shown: execute(step, job, facts, key, self.engines, shown, allowed)
+        onward: list[Onward] = []
+        if facts.get("handed_on") and not any(one.handed_on == step.name for one in inputs.values()):
+            onward = self.chains.onward(step, facts, result.manifests)
+            behind = ", ".join(one.step for one in onward)
+            progress.note(f"  {step.name}: its tasks do the work of {behind}, too (keep: ends)")
+        return lambda shown: execute(step, job, facts, key, self.engines, shown, allowed, onward)
+
+    def _variant(self, step: Step) -> dict[str, Any]:
+        """The ingredients of a step as it is there, or will be made: with documents of its own, or handing
+        them on."""
+        known = self.result.manifests
+        facts = self.chains.ingredients(step, known)
+        following = self.chains.after.get(step.name)
+        if following is None or find_manifest(step_folder(self.out, step.name, identity(facts))):
+            return facts
+        return self.chains.ingredients(step, known, following.name)
+
+    def _lacks(self, step: Step, facts: Mapping[str, Any]) -> bool:
+        """Whether a finished step handed its documents on to one that is not there: its tasks are done
+        again."""
+        given = any(self.result.manifests[name].handed_on == step.name for name in step.inputs)
+        handing = bool(facts.get("handed_on")) and not given
+        return handing and self.chains.found(step, self.result.manifests) is None
 
     def _check_what_will_be_read(self) -> None:
         """Raise IntegrityError for a finished step that is not whole and that a step which has to be run
@@ -146,7 +176,7 @@ class _Making:
         for step in self.plan.steps:
             inputs = {name: known[name] for name in step.inputs if name in known}
             if step.name not in known and len(inputs) == len(step.inputs):
-                facts = ingredients(step, inputs, self.plan.seed)
+                facts = self.chains.found(step, known) or self.chains.ingredients(step, known)
                 folder = step_folder(self.out, step.name, identity(facts))
                 old = find_manifest(folder) or self.previous.get(step.name)
                 if old and not old.lost and (old.folder == folder or is_kept(step, old.ingredients, facts)):
@@ -183,34 +213,41 @@ def states(plan: Plan, out: Path) -> list[StepState]:
     previous = _previous(out)
     known: dict[str, Manifest] = {}
     found: list[StepState] = []
-    for step in plan.steps:
+    chains = plan.chains(out)
+    order = [step.name for step in plan.steps]
+    for step in in_order(plan.steps, chains.needed):
         missing = [name for name in step.inputs if name not in known]
         if missing:
             stale = step.name in previous
             found.append(StepState(step, "stale" if stale else "to run", f"after {', '.join(missing)}"))
             continue
-        facts = ingredients(step, {name: known[name] for name in step.inputs}, plan.seed)
+        facts = chains.ingredients(step, known)
+        if find_manifest(step_folder(out, step.name, identity(facts))) is None:
+            facts = chains.found(step, known) or chains.lossy(step, known) or facts
         folder = step_folder(out, step.name, identity(facts))
         if manifest := find_manifest(folder):
             if manifest.lost:
                 found.append(StepState(step, "incomplete", spell_lost(manifest).partition(": ")[2], manifest))
                 continue
             known[step.name] = manifest
-            found.append(StepState(step, "done", manifest=manifest))
+            handed = f"its documents were handed on to {manifest.handed_on}" if manifest.handed_on else ""
+            found.append(StepState(step, "done", handed, manifest))
         elif step.name in previous and is_kept(step, previous[step.name].ingredients, facts):
             known[step.name] = previous[step.name]
             because = "kept, though what it was made from has changed"
             found.append(StepState(step, "done", because, previous[step.name]))
         elif step.name in previous:
-            changed = differences(previous[step.name].ingredients, facts)
-            found.append(
-                StepState(
-                    step, "stale", f"changed: {', '.join(changed[:4])}{' …' if len(changed) > 4 else ''}"
-                )
-            )
+            found.append(StepState(step, "stale", _why_stale(step, previous[step.name], facts)))
         else:
             found.append(StepState(step, "to run"))
-    return found
+    return sorted(found, key=lambda state: order.index(state.step.name))
+
+
+def _why_stale(step: Step, before: Manifest, facts: Mapping[str, Any]) -> str:
+    changed = [name for name in differences(before.ingredients, facts) if name != "handed_on"]
+    if not changed and before.handed_on:
+        return f"its documents were handed on to {before.handed_on} and are wanted"
+    return f"changed: {', '.join(changed[:4])}{' …' if len(changed) > 4 else ''}"
 
 
 def check_folder(out: Path, name: str) -> None:

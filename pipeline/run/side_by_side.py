@@ -3,7 +3,7 @@ the same time, so that a phase of one task leaves no node idle that another step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -18,14 +18,27 @@ Made = TypeVar("Made")
 Work = Callable[[Progress], Made]
 
 
+def in_order(steps: Sequence[Step], needed: Callable[[Step], Collection[str]]) -> list[Step]:
+    """Steps in an order in which those needed for each come before it; otherwise as they are."""
+    waiting, ordered, names = list(steps), list[Step](), set[str]()
+    while waiting:
+        step = next((step for step in waiting if names.issuperset(needed(step))), waiting[0])
+        waiting.remove(step)
+        ordered.append(step)
+        names.add(step.name)
+    return ordered
+
+
 def run_steps(
     steps: Sequence[Step],
     prepare: Callable[[Step], Work[Made] | None],
     done: Callable[[Step, Made], None],
     beside: Callable[[], bool],
     progress: Progress,
+    needed: Callable[[Step], Collection[str]] = lambda step: step.inputs,
 ) -> None:
-    """Run steps after their inputs; `prepare` gives the work of one, None where there is none to do.
+    """Run steps after those `needed` for them; `prepare` gives the work of one, None where there is none to
+    do.
 
     What `prepare` and `done` do, they do in this thread and one at a time. A step that has nothing beside it
     runs in this thread as well, where signals arrive. `beside` says whether several may run at once. One that
@@ -38,14 +51,14 @@ def run_steps(
         try:
             while waiting or running:
                 signals.check()
-                ready = [step for step in waiting if finished.issuperset(step.inputs)]
+                ready = [step for step in waiting if finished.issuperset(needed(step))]
                 for step in ready[: MOST_STEPS - len(running)]:
                     waiting.remove(step)
                     work = prepare(step)
                     if work is None:
                         finished.add(step.name)
                         break  # others may be ready now
-                    more = [one for one in waiting if finished.issuperset(one.inputs)]
+                    more = [one for one in waiting if finished.issuperset(needed(one))]
                     if not running and not (more and beside()):
                         done(step, work(progress))
                         finished.add(step.name)

@@ -54,6 +54,10 @@ class StageKind:
     funnel. `books` says what its records count: texts of documents, tokens, or nothing. Documents enter a run
     at an `entry`. `report` names the sections of the page that show it, as module:function over a RunView.
     `carries` are the columns that it adds to documents, by type.
+
+    `hands` is the phase whose tasks can hand the documents that they keep on to the next step instead of
+    writing them. `follows` makes of a job what works on documents as they come (`run.onward.RowWise`), as
+    module:function; `follows_if` says for which settings.
     """
 
     name: str
@@ -67,6 +71,9 @@ class StageKind:
     entry: bool = False
     report: tuple[str, ...] = ()
     carries: Mapping[str, str] = field(default_factory=dict)
+    hands: str = ""
+    follows: str = ""
+    follows_if: Callable[[Any], bool] = lambda _: True
 
     def load(self) -> Callable[[Job[Any]], Stage]:
         """Import the generator of the stage's phases."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.hashing import sha256_json
-from gristmill.manifest import Manifest
 from gristmill.pipeline.run.libraries import version_of
 from gristmill.pipeline.run.stage import Slice, StageKind
 from gristmill.storage import FILE_FORMAT
@@ -47,17 +46,25 @@ class Step:
         return self.slice.model_dump(mode="json")
 
 
-def ingredients(step: Step, inputs: Mapping[str, Manifest], seed: int) -> dict[str, Any]:
-    """Everything that decides a step's bytes, in the form whose digest is its identity."""
+def ingredients(
+    step: Step, inputs: Mapping[str, str], seed: int, handed_on: str | None = None
+) -> dict[str, Any]:
+    """Everything that decides a step's bytes, in the form whose digest is its identity.
+
+    `inputs` are the digests that stand for the steps it reads (`Manifest.given_digest`). `handed_on` names
+    the step that works on its documents in the same tasks, so that they become no files.
+    """
+    handing = {"handed_on": handed_on} if handed_on else {}
     return {
         "stage": step.stage,
         "version": step.kind.version,
         "files": FILE_FORMAT,
         "seed": seed,
         "settings": step.settings,
-        "inputs": {name: manifest.content_digest for name, manifest in inputs.items()},
+        "inputs": dict(inputs),
         "external": dict(step.external),
         "libraries": {name: version_of(name) for name in step.kind.libraries},
+        **handing,
     }
 
 

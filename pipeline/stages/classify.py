@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gristmill.classifiers.settings import ClassifierSettings, Pareto
+from gristmill.classifiers.settings import ClassifierSettings, Pareto, TopFraction
 from gristmill.errors import RecipeError
 from gristmill.facts import StepFacts
 from gristmill.pins import digest_named
@@ -76,7 +76,7 @@ TRAIN = StageKind(
 SCORE = StageKind(
     "classify-score",
     ClassifyScoreSlice,
-    "gristmill.pipeline.phases.classify:score",
+    "gristmill.pipeline.phases.classify_score:score",
     version=4,
     facts=ClassifyScoreFacts,
     libraries=(*KERNELS, *CLASSIFIER),
@@ -84,6 +84,9 @@ SCORE = StageKind(
     books="texts",
     report=_REPORT,
     carries={"quality_score": "float64"},
+    hands="keep",
+    follows="gristmill.pipeline.phases.classify_score:as_they_come",
+    follows_if=lambda piece: not isinstance(piece.classifier.keep, TopFraction),
 )
 
 

@@ -55,6 +55,7 @@ EXTRACT = StageKind(
     label="extracted",
     books="texts",
     entry=True,
+    hands="extract",
     report=("gristmill.pipeline.report.sections.reading:reading_section",),
 )
 ADOPT = StageKind(
@@ -66,6 +67,7 @@ ADOPT = StageKind(
     label="taken in",
     books="texts",
     entry=True,
+    hands="adopt",
 )
 
 

@@ -50,6 +50,8 @@ FILTER = StageKind(
     libraries=(*KERNELS, *FILTERS),
     label="filtered",
     books="texts",
+    hands="filter",
+    follows="gristmill.pipeline.phases.filter:as_they_come",
 )
 RECUT = StageKind(
     "recut",

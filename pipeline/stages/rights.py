@@ -147,6 +147,8 @@ RIGHTS = StageKind(
     label="rights",
     books="texts",
     carries=CARRIED,
+    hands="rights",
+    follows="gristmill.pipeline.phases.rights.rights:as_they_come",
     report=("gristmill.pipeline.report.sections.rights:rights_section",),
 )
 

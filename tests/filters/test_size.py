@@ -30,7 +30,7 @@ _PEAK = """
 import sys, time
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.settings import FilterSettings
-from gristmill.pipeline.run.job import peak_bytes
+from gristmill.pipeline.run.attempt import peak_bytes
 from tests.support.filter_documents import documents
 filters = compile_filters(FilterSettings(presets={presets!r}), seed=1)
 page = "\\n".join(f"This is line {{n}} of a page about nothing much, and it ends here." for n in range(100))

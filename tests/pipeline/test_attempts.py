@@ -72,12 +72,12 @@ def test_a_record_that_appears_late_is_waited_for_and_one_that_does_not_fails_it
 def test_an_unseen_record_is_a_failed_task_and_not_a_lost_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gristmill.pipeline.run import job
+    from gristmill.pipeline.run import attempt
 
     def elsewhere(folder: Path, record: TaskRecord) -> bool:
         return put_record(tmp_path / "another disk", record)
 
-    monkeypatch.setattr(job, "put_record", elsewhere)
+    monkeypatch.setattr(attempt, "put_record", elsewhere)
     settings = EngineSettings(kind="inline", retries=0, record_seconds=0)
     with pytest.raises(StepFailed, match=r"3 shards failed .*\n.*cannot be seen from the driver"):
         run_plan(plan(), tmp_path / "out", settings, QUIET)

@@ -116,7 +116,8 @@ def _nothing_half_made_is_visible(out: Path) -> None:
 
 
 def test_an_attempt_that_wakes_after_another_committed_does_no_harm(tmp_path: Path) -> None:
-    from gristmill.pipeline.run.job import Shared, attempt
+    from gristmill.pipeline.run.attempt import attempt
+    from gristmill.pipeline.run.job import Shared
 
     done = run_plan(plan(), tmp_path / "out", INLINE, QUIET).manifests["toy/a"]
     before = {path: path.read_bytes() for path in sorted(done.folder.rglob("*")) if path.is_file()}

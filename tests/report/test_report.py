@@ -217,8 +217,8 @@ def test_a_thousand_shards_of_ten_million_documents_take_under_thirty_seconds_an
     monkeypatch.setattr(os, "fsync", lambda _: None)  # writing them is not what is measured
     write_run(tmp_path, num_shards=1000, per_shard=10_000, num_rules=40)
     code = (
-        "import sys, time; from pathlib import Path; from gristmill.pipeline.run.job import peak_bytes;from"
-        " gristmill.pipeline.report.page import write_report;began = time.perf_counter();"
+        "import sys, time; from pathlib import Path; from gristmill.pipeline.run.attempt import peak_bytes;"
+        "from gristmill.pipeline.report.page import write_report;began = time.perf_counter();"
         " print(write_report(Path(sys.argv[1])).stat().st_size, time.process_time(),time.perf_counter() -"
         " began, peak_bytes())"
     )

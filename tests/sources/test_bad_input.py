@@ -309,7 +309,7 @@ def test_tiny_inputs_are_grouped(tmp_path: Path) -> None:
 def test_a_hundred_thousand_inputs_are_planned_in_seconds_and_little_memory(tmp_path: Path) -> None:
     plan_many(tmp_path, 100_000)
     script = (
-        "import sys, time; from gristmill.pipeline.run.job import peak_bytes; from"
+        "import sys, time; from gristmill.pipeline.run.attempt import peak_bytes; from"
         " gristmill.pipeline.sources.plan import plan_shards;from gristmill.pipeline.sources.settings import"
         " SourceSettings; started = time.process_time();plan_shards(SourceSettings(inputs=sys.argv[1]), 1 <<"
         " 20);print(time.process_time() - started, peak_bytes() >> 20)"

@@ -20,7 +20,7 @@ READ = """
 import sys
 from gristmill.pipeline.extract.extraction import Extraction
 from gristmill.pipeline.extract.settings import ExtractSettings
-from gristmill.pipeline.run.job import peak_bytes
+from gristmill.pipeline.run.attempt import peak_bytes
 from gristmill.pipeline.sources.plan import plan_shards
 from gristmill.pipeline.sources.settings import SourceSettings
 path, format_, prefix = sys.argv[1:]

@@ -18,7 +18,7 @@ import pytest
 from gristmill.errors import Interrupted
 from gristmill.manifest import read_record
 from gristmill.pipeline.phases.train import RUN, TIMINGS
-from gristmill.pipeline.run.job import attempt
+from gristmill.pipeline.run.attempt import attempt
 from gristmill.pipeline.run.signals import stopped_by_signals
 
 Corpus = Callable[..., Path]

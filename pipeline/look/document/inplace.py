@@ -10,6 +10,8 @@ from gristmill.manifest import Manifest
 from gristmill.pipeline.look.document.lookup import FoundRow, find_id, find_side, read_row
 from gristmill.pipeline.stages.filter import FilterFacts
 
+_WRITE_IT = "run the recipe again with `--set keep=steps` to see them in place"
+
 
 @dataclass(frozen=True, slots=True)
 class MarkedText:
@@ -43,8 +45,12 @@ def passes_of(manifests: Mapping[str, Manifest], found: FoundRow, id_: bytes) ->
         if at is not None and found.source in manifest.sources("decisions"):
             decision = find_side(manifest, "decisions", id_, found.source, at.position, at.row)
             if edits := named_edits(manifest, decision or {}):
-                text = read_row(at.path, at.row, ("text",))["text"] or ""
-                shown += _versions(manifest, text, edits)
+                if at.written:
+                    text = read_row(at.path, at.row, ("text",))["text"] or ""
+                    shown += _versions(manifest, text, edits)
+                else:
+                    said = f"({len(edits)} edits in a text that was handed on; {_WRITE_IT})"
+                    shown.append(MarkedVersion(manifest.step, 0, [MarkedText("same", said)]))
         if found.source in manifest.sources("documents"):
             at = find_id(manifest, id_, at.position if at else None, found.source)
         if manifest.step == found.step or (at is not None and at.outlet != "documents"):

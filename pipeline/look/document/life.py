@@ -26,6 +26,7 @@ from gristmill.pipeline.look.document.lookup import (
     find_own_id,
     find_side,
     find_url,
+    read_found,
     read_row,
 )
 from gristmill.pipeline.look.printing.figures import bound as spell_bound
@@ -83,9 +84,14 @@ def look_up(out: Path, asked: str) -> Life:
         num = sum(manifest.books.items_in for manifest in entries if manifest.books)
         sources = ", ".join(dict.fromkeys(source for manifest in entries for source in manifest.sources()))
         what = "id" if _as_id(asked) else "URL" if "://" in asked else "text"
-        return Life(
-            asked, None, None, f"not in the input: none of {num:,} records of {sources} has this {what}", []
-        )
+        said = f"not in the input: none of {num:,} records of {sources} has this {what}"
+        handed = [manifest.step for manifest in entries if manifest.handed_on]
+        if handed and what == "text":
+            said = (
+                f"not found: no document that was written has this text; those of {', '.join(handed)} were"
+                f" handed on and not written (`keep: ends`), and later steps may have edited them"
+            )
+        return Life(asked, None, None, said, [])
     start = found[0]
     columns = (
         "id",
@@ -102,9 +108,9 @@ def look_up(out: Path, asked: str) -> Life:
         "message",
         *_WRITTEN,
     )
-    row = read_row(start.path, start.row, columns)
+    row = read_found(manifests, start, columns)
     events = list(_events(manifests, start, row))
-    others = [read_row(other.path, other.row, ("id",))["id"].hex() for other in found[1:]]
+    others = [read_found(manifests, other, ("id",))["id"].hex() for other in found[1:]]
     if start.step.startswith(f"{GENERATE.name}/"):
         events[0].facts |= _written(manifests[start.step], start, row)
     seed = look_up(out, row["seed"]) if row.get("seed") and _as_id(row["seed"]) else None
@@ -146,6 +152,10 @@ def _first(
     for manifest in entries:
         if found_by_reading := _search(manifest, asked):
             return [found_by_reading]
+    for manifest in manifests.values() if any(entry.handed_on for entry in entries) else ():
+        if later := _search(manifest, asked):
+            id_ = read_row(later.path, later.row, ("id",))["id"]
+            return [at for entry in entries if (at := find_id(entry, id_, source=later.source))]
     return []
 
 

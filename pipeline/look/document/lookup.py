@@ -3,15 +3,17 @@ scanned."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from gristmill.arrays import read_array
 from gristmill.document import document_id
-from gristmill.index import find_rows, own_key, url_key
+from gristmill.index import PAIR, find_rows, own_key, url_key
 from gristmill.manifest import Manifest
 from gristmill.parquet import checked, open_parquet
 from gristmill.storage import FileEntry
@@ -21,7 +23,8 @@ OUTLETS = ("documents", "removed", "failed")
 
 @dataclass(frozen=True, slots=True)
 class FoundRow:
-    """A row of a step's output: `position` is the file's number among those of its kind and source."""
+    """A row of a step's output: `position` is the file's number among those of its kind and source. One that
+    is not `written` was handed on to the next step; an index tells of it."""
 
     step: str
     outlet: str
@@ -29,6 +32,7 @@ class FoundRow:
     row: int
     source: str
     position: int
+    written: bool = True
 
 
 def find_id(
@@ -42,10 +46,13 @@ def find_id(
         indexes = _indexes(manifest, f"{outlet}-index", source)
         for number, index, data in _from(indexes, position):
             if rows := find_rows(manifest.folder / index.path, id_):
-                return FoundRow(
-                    manifest.step, outlet, manifest.folder / data.path, rows[0], data.source or "", number
-                )
+                return _found(manifest, outlet, data, rows[0], number)
     return None
+
+
+def _found(manifest: Manifest, outlet: str, data: FileEntry, row: int, number: int) -> FoundRow:
+    path = manifest.folder / data.path
+    return FoundRow(manifest.step, outlet, path, row, data.source or "", number, bool(data.sha256))
 
 
 def find_url(manifest: Manifest, url: str) -> list[FoundRow]:
@@ -54,11 +61,7 @@ def find_url(manifest: Manifest, url: str) -> list[FoundRow]:
     for outlet in OUTLETS:
         for number, index, data in _indexes(manifest, f"{outlet}-urls", None):
             for row in find_rows(manifest.folder / index.path, key):
-                found.append(
-                    FoundRow(
-                        manifest.step, outlet, manifest.folder / data.path, row, data.source or "", number
-                    )
-                )
+                found.append(_found(manifest, outlet, data, row, number))
     return found
 
 
@@ -72,8 +75,7 @@ def find_own_id(manifest: Manifest, own_id: str) -> list[FoundRow]:
     for outlet in OUTLETS:
         for number, index, data in _indexes(manifest, f"{outlet}-keys", None):
             for row in find_rows(manifest.folder / index.path, key):
-                path = manifest.folder / data.path
-                found.append(FoundRow(manifest.step, outlet, path, row, data.source or "", number))
+                found.append(_found(manifest, outlet, data, row, number))
     return found
 
 
@@ -82,7 +84,8 @@ def _indexes(manifest: Manifest, kind: str, source: str | None) -> list[tuple[in
     order."""
     if not manifest.named(kind):  # documents that were adopted have neither URLs nor own ids on file
         return []
-    data = manifest.named(kind.partition("-")[0])
+    outlet = kind.partition("-")[0]
+    data = manifest.shards() if outlet == "documents" else manifest.named(outlet)
     numbers: dict[str | None, int] = {}
     found = []
     for entry, index in zip(data, manifest.named(kind), strict=True):
@@ -115,6 +118,38 @@ def read_row(path: Path, row: int, columns: Sequence[str] | None = None) -> dict
                 return found
             row -= rows
     raise IndexError(f"`{path}` has no row {row}")
+
+
+_OF_REMOVAL = ("rule", "value", "bound", "rules", "error", "message")
+
+
+def read_found(
+    manifests: Mapping[str, Manifest], found: FoundRow, columns: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Read the row of a document; of one that was handed on, what the next step that wrote it says of it."""
+    if found.written:
+        return read_row(found.path, found.row, columns)
+    id_ = _id_at(manifests[found.step], found)
+    later = list(manifests.values())[list(manifests).index(found.step) + 1 :]
+    for manifest in later:
+        at = find_id(manifest, id_, found.position, found.source)
+        if at is not None and at.written:
+            row = read_row(at.path, at.row, columns)
+            return {name: value for name, value in row.items() if name not in _OF_REMOVAL}
+    nowhere = {"file": None, "offset": None, "length": None}
+    return {"id": id_, "url": None, "source": found.source, "date": None, "origin": nowhere}
+
+
+def _id_at(manifest: Manifest, found: FoundRow) -> bytes:
+    """The id of a row, by the index of its shard."""
+    (index,) = (
+        index
+        for number, index, _ in _indexes(manifest, f"{found.outlet}-index", found.source)
+        if number == found.position
+    )
+    pairs = read_array(manifest.folder / index.path, PAIR)
+    (place,) = np.flatnonzero(pairs["row"] == found.row)
+    return bytes(pairs[place].tobytes()[:16])
 
 
 def find_side(

@@ -13,11 +13,13 @@ import pyarrow as pa
 
 from gristmill.dedup.runs import SortedRun
 from gristmill.pipeline.extract.statements import SEVERAL
+from gristmill.pipeline.phases.adopt import extra_fields, extra_fields_of
 from gristmill.pipeline.phases.rights.notices import PERMISSIVE, licence_of
 from gristmill.pipeline.phases.rights.robots import Rules, path_of, site_of
 from gristmill.pipeline.phases.rights.site_rules import rules_of
 from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
+from gristmill.pipeline.run.onward import RowWise
 from gristmill.pipeline.stages.rights import CARRIED, FILES, RightsFacts, RightsSlice
 from gristmill.storage import read_tables
 
@@ -28,10 +30,8 @@ _NOTED = (pa.field("opt_out", pa.string()), pa.field("licence", pa.string()))
 
 def rights(job: Job[RightsSlice]) -> Stage:
     piece = job.settings
-    rules = [str(path) for path in job.paths("site-rules")]
-    records = yield over_paths(
-        "rights", judge_file, job.paths("documents", piece.source), may_lose=True, rules=rules
-    )
+    rules = _rules(job)
+    records = yield over_paths("rights", judge_file, job.shards(piece.source), may_lose=True, rules=rules)
     counts: Counter[str] = Counter()
     for record in records:
         counts.update(record.counts)
@@ -52,6 +52,15 @@ def rights(job: Job[RightsSlice]) -> Stage:
         licences=named("licence."),
         notes=unread or None,
     )
+
+
+def as_they_come(job: Job[RightsSlice]) -> RowWise:
+    """How documents are judged in the tasks of the step before."""
+    return RowWise(open_judgement, ("rights",), {"rules": _rules(job)})
+
+
+def _rules(job: Job[RightsSlice]) -> list[str]:
+    return [str(path) for path in job.paths("site-rules")]
 
 
 class _Site(NamedTuple):
@@ -126,22 +135,36 @@ class Judge:
 
 
 def judge_file(task: Attempt[RightsSlice], path: str, rules: Sequence[str]) -> None:
-    judge = Judge(task.settings, [SortedRun(Path(run)) for run in rules])
-    sieve = Sieve(
-        task,
-        Path(path),
-        task.settings.source,
-        carried=_FIELDS,
-        noted=_NOTED,
-        dropped=task.settings.drops,
-    )
-    counts: Counter[str] = Counter()
+    work = RightsWork(task, extra_fields(Path(path)), rules)
     for table in read_tables(Path(path)):
-        columns, refusals = _judge(judge, table, counts)
-        empty = pa.nulls(table.num_rows, pa.float64())
-        sieve.decide(table, pa.array(refusals, pa.string()), empty, empty, columns)
-    task.record.counts = dict(sorted(counts.items()))
-    sieve.publish()
+        work.add(table)
+    work.publish()
+
+
+def open_judgement(
+    attempts: Mapping[str, Attempt[RightsSlice]], schema: pa.Schema, rules: Sequence[str]
+) -> RightsWork:
+    return RightsWork(attempts["rights"], extra_fields_of(schema), rules)
+
+
+class RightsWork:
+    """The judging of one shard, group of rows by group of rows."""
+
+    def __init__(self, task: Attempt[RightsSlice], came: Sequence[pa.Field], rules: Sequence[str]) -> None:
+        settings = task.settings
+        self._task, self._judge = task, Judge(settings, [SortedRun(Path(run)) for run in rules])
+        named = {"carried": _FIELDS, "noted": _NOTED, "dropped": settings.drops}
+        self._sieve = Sieve(task, came, settings.source, **named)
+        self._counts: Counter[str] = Counter()
+
+    def add(self, documents: pa.Table) -> None:
+        columns, refusals = _judge(self._judge, documents, self._counts)
+        empty = pa.nulls(documents.num_rows, pa.float64())
+        self._sieve.decide(documents, pa.array(refusals, pa.string()), empty, empty, columns)
+
+    def publish(self) -> None:
+        self._task.record.counts = dict(sorted(self._counts.items()))
+        self._sieve.publish()
 
 
 def _judge(

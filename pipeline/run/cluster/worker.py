@@ -25,8 +25,9 @@ from typing import Any
 from gristmill.errors import Interrupted, RefusedError, StaleError, StorageRefused, UsageError
 from gristmill.location import Roots, use_storage
 from gristmill.pins import check_pins
+from gristmill.pipeline.run.attempt import attempt
 from gristmill.pipeline.run.cluster.attempts import first_line, hint_of
-from gristmill.pipeline.run.job import Shared, attempt
+from gristmill.pipeline.run.job import Shared
 from gristmill.pipeline.sources.record import InputRange
 from gristmill.storage import write_atomic
 

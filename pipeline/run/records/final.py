@@ -20,17 +20,17 @@ class SourceFiles:
 
 
 def final_documents(manifests: Mapping[str, Manifest]) -> list[SourceFiles]:
-    """Return, source by source, the kept documents that no later step has taken further."""
-    last: dict[str, SourceFiles] = {}
-    for name, manifest in manifests.items():
-        for source in manifest.sources("documents"):
-            files = tuple(
-                (manifest.folder / entry.path, entry)
-                for entry in manifest.named("documents")
-                if entry.source == source
-            )
-            last[source] = SourceFiles(source, name, files)
-    return list(last.values())
+    """Return, source by source, the kept documents that no later step has taken further; raises UsageError
+    where these were handed on, so that no file holds them."""
+    last = {source: name for name, manifest in manifests.items() for source in manifest.sources("documents")}
+    return [
+        SourceFiles(
+            source,
+            name,
+            tuple((manifests[name].folder / entry.path, entry) for entry in manifests[name].written(source)),
+        )
+        for source, name in last.items()
+    ]
 
 
 def outlet(manifests: Mapping[str, Manifest], kind: str) -> list[SourceFiles]:

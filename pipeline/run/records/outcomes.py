@@ -22,7 +22,7 @@ from gristmill import index
 from gristmill.document import FAILED, document_schema, removed_schema, text_bytes
 from gristmill.hashing import uniform
 from gristmill.ledger import Books
-from gristmill.pipeline.run.job import Attempt
+from gristmill.pipeline.run.job import Attempt, RowsTaker
 from gristmill.pipeline.run.records.tallies import Observer
 from gristmill.storage import ParquetWriter
 
@@ -33,6 +33,7 @@ class Outcomes:
     """Write what becomes of the documents of one task; at `publish` the files that have rows are handed over.
 
     The kept file is published even when empty, so that a step's shards and its inputs' shards correspond.
+    Where the task hands its documents on, the next step takes them instead: only their index is published.
     `sides` are tables beside the documents that are published even when empty; others begin with their first
     `note`. `books` are those of a task that counts by itself. `kinds` leaves out what a task never writes:
     one whose kept documents are no text has failed ones only.
@@ -54,7 +55,7 @@ class Outcomes:
         self.schema = document_schema(extra)
         schemas = {"documents": self.schema, "removed": removed_schema(self.schema), "failed": FAILED}
         schemas = {kind: schemas[kind] for kind in kinds}
-        self._writers = {kind: self._open(kind, schema) for kind, schema in schemas.items()}
+        self._writers = {kind: self._writer(kind, schema) for kind, schema in schemas.items()}
         self._sides = {kind: self._open(kind, schema) for kind, schema in (sides or {}).items()}
         self._keys: dict[str, list[pa.ChunkedArray]] = {kind: [] for kind in schemas}
         self._urls: dict[str, list[pa.ChunkedArray]] = {kind: [] for kind in schemas}
@@ -124,14 +125,15 @@ class Outcomes:
     def publish(self) -> None:
         """Close the files, write their sidecars, and hand all over; books, samples and tallies go into the
         record."""
-        for kind, writer in self._sides.items():
-            writer.close()
-            self.task.publish(writer.path, kind, writer.num_rows, source=self.source)
+        for kind, side in self._sides.items():
+            side.close()
+            self.task.publish(side.path, kind, side.num_rows, source=self.source)
         for kind, writer in self._writers.items():
             writer.close()
             if not writer.num_rows and kind != "documents":
                 continue
-            self.task.publish(writer.path, kind, writer.num_rows, source=self.source)
+            if isinstance(writer, ParquetWriter):
+                self.task.publish(writer.path, kind, writer.num_rows, source=self.source)
             self._publish_index(f"{kind}-index", self._keys[kind])
             if self.by_url:
                 self._publish_index(f"{kind}-urls", self._urls[kind])
@@ -139,6 +141,11 @@ class Outcomes:
         self.task.record.books = self.books
         if "documents" in self._writers or self._writers["failed"].num_rows:
             self._observer.into(self.task.record)
+
+    def _writer(self, kind: str, schema: pa.Schema) -> ParquetWriter | RowsTaker:
+        if kind == "documents" and self.task.hands_on:
+            return self.task.hands_on(schema)
+        return self._open(kind, schema)
 
     def _open(self, kind: str, schema: pa.Schema) -> ParquetWriter:
         return ParquetWriter(self.task.scratch / f"{kind}.parquet", schema)

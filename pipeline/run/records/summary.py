@@ -49,7 +49,7 @@ def add_up(records: Iterable[TaskRecord], replaced: set[str]) -> Totals:
 
 def is_gone(record: TaskRecord, published: Container[str]) -> bool:
     """Whether a finished step has none of the documents that a task wrote: a later phase wrote them anew."""
-    documents = [entry.path for entry in record.files if entry.kind == "documents"]
+    documents = [entry.path for entry in record.files if entry.kind in ("documents", "documents-index")]
     return bool(documents) and not any(path in published for path in documents)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,9 +140,17 @@ class Totals:
 
 
 def is_rewritten(record: TaskRecord, replaced: Container[str]) -> bool:
-    """Whether a later phase wrote all documents of a task anew."""
-    documents = [entry.path for entry in record.files if entry.kind == "documents"]
+    """Whether a later phase wrote all documents of a task anew; those that were handed on have an index."""
+    documents = [entry.path for entry in record.files if entry.kind in ("documents", "documents-index")]
     return bool(documents) and all(path in replaced for path in documents)
+
+
+def in_place(records: Sequence[TaskRecord], replaced: Container[str]) -> list[TaskRecord]:
+    """Records in their order, but what wrote a task's documents anew stands behind that task's: a step's
+    shards stay in the order of its inputs."""
+    places = {record.task: number for number, record in enumerate(records) if is_rewritten(record, replaced)}
+    order = [places.get(record.task, number) for number, record in enumerate(records)]
+    return [records[number] for number in sorted(range(len(records)), key=lambda number: order[number])]
 
 
 def _source(record: TaskRecord) -> str:
