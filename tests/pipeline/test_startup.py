@@ -49,3 +49,34 @@ def test_kernels_load_no_other_packages_extensions_of_numba() -> None:
     code = "import gristmill.filters.passes, sys; print('awkward' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+WORKER = """
+import importlib, json, sys
+heavy = {heavy!r}
+found = []
+for name in {modules!r}:
+    importlib.import_module("gristmill.pipeline." + name)
+    found.append(sorted(set(heavy) & set(sys.modules)))
+print(json.dumps(found))
+"""
+KERNELS = {"numba", "llvmlite", "scipy"}
+HEAVY = {
+    *KERNELS,
+    *("torch", "transformers", "ray", "datatrove", "pandas", "matplotlib", "typer", "rich"),
+    *("eldc", "pycld2", "fasttext", "sentencepiece", "gigatoken", "tokenizers"),
+    *("fastwarc", "warcio", "trafilatura", "resiliparse", "lxml", "boto3", "s3fs", "requests"),
+}
+
+
+def test_a_worker_loads_what_its_phase_needs_and_no_more() -> None:
+    """Each module is imported on top of those before it, as in a worker that is used again."""
+    plain = ["run.cluster.worker", "run.attempt", "phases.train", "phases.export"]
+    working = ["phases.tokenizer", "phases.encode", "phases.mix.written", "phases.filter"]
+    working += ["phases.dedup.exact", "phases.dedup.fuzzy", "phases.classify_score", "phases.rights.rights"]
+    code = WORKER.format(heavy=sorted(HEAVY), modules=plain + working)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found[: len(plain)] == [[]] * len(plain)
+    for name, loaded in zip(working, found[len(plain) :], strict=True):
+        assert set(loaded) <= KERNELS, name
