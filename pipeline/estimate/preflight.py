@@ -12,7 +12,7 @@ from gristmill.filters.settings import FilterSettings
 from gristmill.pipeline.estimate.phases import Interval, PhaseCost, total
 from gristmill.pipeline.estimate.place import sample_place
 from gristmill.pipeline.estimate.scale_up import Prediction, StepEstimate, estimate, warnings
-from gristmill.pipeline.estimate.schedule import simulate
+from gristmill.pipeline.estimate.schedule import DRIVER_SECONDS, simulate
 from gristmill.pipeline.look.printing.tables import print_table
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
@@ -157,6 +157,11 @@ def _print_cluster(found: dict[str, Any], cluster: str, price: float) -> None:
     )
     longest = sorted(found["steps"].items(), key=lambda item: -item[1])[:4]
     print("  " + ", ".join(f"{step} {spell_seconds(seconds)}" for step, seconds in longest))
+    if found["driver_seconds"]:
+        print(
+            f"  {spell_seconds(found['driver_seconds'])} of it CPUs wait for the driver, which hands out"
+            f" {1 / DRIVER_SECONDS:.0f} tasks a second: larger `shard_bytes` make fewer, longer tasks"
+        )
     if price:
         print(f"  about {found['cost']:,.2f} at {price} per core and hour, idle ones too")
 

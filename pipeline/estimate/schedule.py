@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from gristmill.pipeline.estimate.phases import PhaseCost
 
-# Of the driver, for each task that it hands out and takes back: 172 tasks/s with 100,000 shards
-# (benchmarks/results/scale.json, `dispatch`).
-DRIVER_SECONDS = 1 / 172
+# Of the driver, for each task that it hands out and takes back: 368 tasks/s (benchmarks/results/cluster.json,
+# `short`).
+DRIVER_SECONDS = 1 / 368
 
 
 def ends_of(seconds: Sequence[float], num_cpus: int) -> npt.NDArray[np.float64]:
@@ -44,9 +44,17 @@ def phase_seconds(phase: PhaseCost, num_cpus: int, seed: int = 0) -> tuple[float
     return last + phase.warm_up, tail
 
 
+def waits_for_driver(phase: PhaseCost, num_cpus: int, seed: int = 0) -> bool:
+    """Whether a phase's tasks are so short and many that CPUs wait for the driver to hand them out."""
+    seconds = phase.seconds(seed)
+    return num_cpus > 1 and len(seconds) * DRIVER_SECONDS > float(seconds.sum()) / num_cpus + seconds.max(
+        initial=0
+    )
+
+
 def simulate(phases: Sequence[PhaseCost], num_cpus: int, seed: int = 0) -> dict[str, float]:
     """Run phases one after another on a cluster: makespan, CPU seconds of work, use, and waiting for the
-    last."""
+    last; `driver_seconds` is the part in which tasks are handed out one after another, however many CPUs."""
     walls = [phase_seconds(phase, num_cpus, seed) for phase in phases]
     busy = sum(float(phase.seconds(seed).sum()) for phase in phases)
     last = sum(wall for wall, _ in walls)
@@ -55,4 +63,9 @@ def simulate(phases: Sequence[PhaseCost], num_cpus: int, seed: int = 0) -> dict[
         "cpu_seconds": busy,
         "used_fraction": busy / (last * num_cpus) if last else 0.0,
         "last_percent_seconds": sum(tail for _, tail in walls),
+        "driver_seconds": sum(
+            wall
+            for phase, (wall, _) in zip(phases, walls, strict=True)
+            if waits_for_driver(phase, num_cpus, seed)
+        ),
     }

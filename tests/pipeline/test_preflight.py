@@ -100,6 +100,7 @@ def test_a_hundred_thousand_shards_cost_as_much_as_their_size_says() -> None:
     assert found["makespan_seconds"] < 1.5 * work / 1600
     # The driver hands out no more tasks than it can, however many CPUs there are.
     assert found["steps"]["filter/web"] == pytest.approx(100_000 * DRIVER_SECONDS)
+    assert found["driver_seconds"] == pytest.approx(100_000 * DRIVER_SECONDS)
 
 
 @pytest.mark.parametrize("num_cpus", [1, 2, 1600])
