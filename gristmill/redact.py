@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 HIDDEN = "***"
 # Parameters of presigned URLs: of S3 (versions 4 and 2), CloudFront, Google Cloud Storage, Azure and what
@@ -13,11 +14,16 @@ _SIGNED = (
     r"x-amz-[a-z-]+|x-goog-[a-z-]+|signature|awsaccesskeyid|googleaccessid|expires|policy|key-pair-id"
     r"|sig|se|sp|sv|sr|st|spr|skoid|sktid|skt|ske|sks|skv|token|access_token|api[_-]?key|secret|password"
 )
-_SECRET = r"x-amz-signature|x-amz-credential|x-amz-security-token|x-goog-signature|signature|sig|token"
-_SECRET += r"|access_token|api[_-]?key|secret|password"
-_QUERY = re.compile(r"(?i)(?<=[a-z0-9])(://[^\s?#'\"<>`]*)\?([^\s#'\"<>`]*)")
-_HAS_SECRET = re.compile(rf"(?i)(?:^|&)(?:{_SECRET})=")
-_PARAMETER = re.compile(rf"(?i)(?:{_SIGNED})(?:=.*)?")
+# Names that hold a secret by themselves, also behind a prefix (`x-amz-security-token`, `q-signature`): of the
+# stores above, of Tencent's, of Akamai's and Cloudflare's edges, and of sessions.
+_SECRET = (
+    r"(?:[a-z0-9._-]{1,40}[._-])?(?:signature|sig|token|secret|password|passwd|credential|hmac|jwt|session)"
+    r"|auth|authorization|bearer|hdnea|hdnts|hdntl|verify|api[_-]?key|sessionid|jsessionid|phpsessid"
+)
+_QUERY = re.compile(r"(?i)(?<=[a-z0-9])(://[^\s?#'\"<>`]*)(?:\?([^\s#'\"<>`]*))?(?:#([^\s'\"<>`]*))?")
+_IS_SECRET = re.compile(rf"(?i)(?:{_SECRET})")
+_IS_SIGNED = re.compile(rf"(?i)(?:{_SIGNED}|q-[a-z-]+|{_SECRET})")
+_IN_PATH = re.compile(rf"(?i);(?:{_SECRET})=[^/;?#]*")
 _USER = re.compile(r"(?i)(?<=[a-z0-9])://[^\s/?#@'\"<>`:]*:[^\s/?#@'\"<>`]*@")
 
 
@@ -28,10 +34,23 @@ def public_url(text: str) -> str:
 
 
 def _without_signature(found: re.Match[str]) -> str:
-    if not _HAS_SECRET.search(found[2]):
-        return found[0]
-    kept = [part for part in found[2].split("&") if not _PARAMETER.fullmatch(part)]
-    return f"{found[1]}?{'&'.join([*kept, HIDDEN])}"
+    place, query, fragment = _IN_PATH.sub(f";{HIDDEN}", found[1]), found[2], found[3]
+    if query is not None:
+        parts = query.split("&")
+        if any(map(_is_secret, parts)):
+            parts = [*(part for part in parts if not _IS_SIGNED.fullmatch(_name(part))), HIDDEN]
+        place += f"?{'&'.join(parts)}"
+    if fragment is not None:
+        place += f"#{HIDDEN if any(map(_is_secret, fragment.split('&'))) else fragment}"
+    return place
+
+
+def _name(parameter: str) -> str:
+    return unquote(parameter.partition("=")[0])
+
+
+def _is_secret(parameter: str) -> bool:
+    return "=" in parameter and _IS_SECRET.fullmatch(_name(parameter)) is not None
 
 
 def holds_secret(value: Any) -> bool:

@@ -104,6 +104,27 @@ def test_no_secret_of_an_override_is_printed(tmp_path: Path, capfd: pytest.Captu
         assert "hunter2" not in shown and "abcdef0123" not in shown
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "https://h.example/x?part=1&auth=hunter2",
+        "https://h.example/x?part=1&q-ak=hunter2&q-signature=hunter2",  # Tencent's store
+        "https://h.example/x?part=1&hdnea=exp=1~hmac=hunter2",  # Akamai's edge
+        "https://h.example/x?part=1&verify=1-hunter2",  # Cloudflare's
+        "https://h.example/x?part=1&security-token=hunter2",
+        "https://h.example/x?part=1&X%2DAmz%2DSignature=hunter2",
+        "https://h.example/x;jsessionid=hunter2?part=1",
+        "https://h.example/x?part=1#access_token=hunter2",
+    ],
+)
+def test_signatures_are_struck_out_in_every_shape(said: str) -> None:
+    shown = public_url(f"cannot read {said} or https://h.example/y?part=1#top")
+    assert "hunter2" not in shown
+    assert shown.startswith("cannot read https://h.example/x") and "part=1" in shown
+    assert shown.endswith(" or https://h.example/y?part=1#top")
+    assert holds_secret({"inputs": [said]})
+
+
 def test_a_signature_is_in_no_dump_and_no_origin_and_two_of_them_are_one_input() -> None:
     other = SIGNED.replace("abcdef0123", "9876543210").replace("Expires=60", "Expires=90")
     assert public_url(SIGNED) == public_url(other) == "https://b.example/a.warc.gz?part=1&***"
