@@ -2,12 +2,14 @@
 disagreement classed.
 
     python benchmarks/corpora.py texts.jsonl.gz ... [--fineweb PYTHON] [--redpajama PYTHON FOLDER]
-        [--cc-net PYTHON FOLDER] [--dolma PYTHON] [--limit N] [--quick] [--json] [--save]
+        [--cc-net PYTHON FOLDER] [--dolma PYTHON] [--data-juicer PYTHON] [--text-dedup PYTHON]
+        [--limit N] [--quick] [--json] [--save]
 
 Texts are the `text` or `gold_text` of each row. `--fineweb` names an interpreter that has datatrove and
 gristmill; `--redpajama` one with numpy and nltk, and app/src of a checkout of
-togethercomputer/RedPajama-Data; `--cc-net` any, and a checkout of facebookresearch/cc_net; `--dolma` one with
-`pip install dolma[code]`. What is not named is left out.
+togethercomputer/RedPajama-Data; `--cc-net` any, and a checkout of facebookresearch/cc_net; `--dolma` one
+with `pip install dolma[code]`; `--data-juicer` one with py-data-juicer, without its dependencies but for
+those that the named operators import; `--text-dedup` one with text-dedup. What is not named is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filters_texts import documents, machine, read_texts
+from corpora_duplicates import duplicates, with_copies
+from corpora_operators import data_juicer_decisions, dolma_decisions
+from filters_texts import documents, machine, plain_argument, read_texts
 
 from gristmill.dedup.split import ccnet_key
 from gristmill.filters.block import Batch
@@ -36,6 +40,7 @@ from gristmill.filters.source_code import code_reference, copyright_chars
 
 RESULT = Path(__file__).parent / "results" / "corpora.json"
 PEER = Path(__file__).with_name("corpora_peers.py")
+DUPLICATES = Path(__file__).with_name("corpora_duplicates_peers.py")
 DIGITS = 8  # RedPajama's PRECISION
 
 
@@ -48,6 +53,8 @@ def main() -> None:
     parser.add_argument("--redpajama", nargs=2, default=None)
     parser.add_argument("--cc-net", nargs=2, default=None)
     parser.add_argument("--dolma", default=None)
+    parser.add_argument("--data-juicer", default=None)
+    parser.add_argument("--text-dedup", default=None)
     parser.add_argument("--limit", type=int, default=2000)
     parser.add_argument("--quick", action="store_true", help="100 texts")
     parser.add_argument("--json", action="store_true")
@@ -63,10 +70,21 @@ def main() -> None:
     if arguments.cc_net:
         found["ccnet"] = compare_ccnet(texts, *arguments.cc_net)
     if arguments.dolma:
-        found["dolma"] = compare_dolma(texts, arguments.dolma)
+        tagged, seconds = ask(texts, arguments.dolma, "dolma")
+        found["dolma"] = {**compare_dolma(texts, tagged), "seconds": {"theirs": round(seconds, 1)}}
+        found |= dolma_decisions(texts, tagged)
+    if arguments.data_juicer:
+        found |= data_juicer_decisions(texts, ask(texts, arguments.data_juicer, "data-juicer")[0])
+    copied = with_copies(texts)
+    judges = {"data-juicer": arguments.data_juicer, "text-dedup": arguments.text_dedup}
+    answers = {
+        name: ask(copied, python, name, peer=DUPLICATES)[0] for name, python in judges.items() if python
+    }
+    found |= duplicates(copied, answers) if answers else {}
     for name, told in found.items():
         print(f"{name}: {json.dumps(told)}", file=sys.stderr)
     agreed = {name: told["agree"] / told["compared"] for name, told in found.items() if told["compared"]}
+    said = " ".join(map(plain_argument, sys.argv[1:]))
     report: dict[str, Any] = {
         "what": "agreement with the originals' own code on the same texts",
         "unit": "share of decisions or values that are the same",
@@ -74,23 +92,24 @@ def main() -> None:
         "peers": agreed,
         "ratio": {},
         "details": found,
+        "commands": dict.fromkeys(found, f"python benchmarks/corpora.py {said}"),
         "machine": machine(),
         "versions": {name: version(name) for name in ("datatrove", "numpy", "pyarrow")},
     }
     if arguments.save:
         before = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        for key in ("peers", "details"):  # of originals that were not run this time
+        for key in ("peers", "details", "commands"):  # of originals that were not run this time
             report[key] = {**before.get(key, {}), **report[key]}
         RESULT.write_text(json.dumps(report, indent=1) + "\n")
     if arguments.json:
         print(json.dumps(report))
 
 
-def ask(texts: Sequence[str], python: str, *words: str) -> tuple[list[Any], float]:
+def ask(texts: Sequence[str], python: str, *words: str, peer: Path = PEER) -> tuple[list[Any], float]:
     """Have a peer's code judge the texts; return its answers and the seconds it took, start included."""
     began = time.perf_counter()
     done = subprocess.run(
-        [str(Path(python).absolute()), str(PEER), *words],
+        [str(Path(python).absolute()), str(peer), *words],
         input="".join(json.dumps(text) + "\n" for text in texts),
         capture_output=True,
         text=True,
@@ -190,32 +209,32 @@ def compare_ccnet(texts: Sequence[str], python: str, folder: str) -> dict[str, A
     return {"compared": compared, "agree": agree, "classes": {}, "seconds": {"theirs": round(seconds, 1)}}
 
 
-def compare_dolma(texts: Sequence[str], python: str) -> dict[str, Any]:
-    """Values of the code taggers, and of gopher_v1 what is measured alike."""
-    theirs, seconds = ask(texts, python, "dolma")
+def compare_dolma(texts: Sequence[str], theirs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Values of the code taggers."""
     compared, differing = 0, Counter[str]()
     for text, tags in zip(texts, theirs, strict=True):
         own = code_reference(text)
         lines, chars = own["lines"], own["chars"]
         pairs = {
-            "CodeRedPajamaTaggers.max_line_length_doc": own["longest_line_chars"],
-            "CodeRedPajamaTaggers.avg_line_length_doc": own["line_chars"] / lines if lines else 0,
-            "CodeRedPajamaTaggers.alnum_prop_doc": own["alphanumeric_chars"] / chars if chars else 0,
-            "CodeRedPajamaTaggers.alpha_token_prop_doc": own["letter_chars"] / own["tokens"],
+            "code_redpajama_taggers_v1.max_line_length_doc": own["longest_line_chars"],
+            "code_redpajama_taggers_v1.avg_line_length_doc": own["line_chars"] / lines if lines else 0,
+            "code_redpajama_taggers_v1.alnum_prop_doc": own["alphanumeric_chars"] / chars if chars else 0,
+            "code_redpajama_taggers_v1.alpha_token_prop_doc": own["letter_chars"] / own["tokens"],
         }
-        notices = [tags.get(f"CodeCopyrightTagger.{kind}") for kind in ("copyright_notice", "comment_block")]
+        notices = [
+            tags.get(f"code_copyright_comments_v1.{kind}") for kind in ("copyright_notice", "comment_block")
+        ]
         spans = [min(span[1], len(text)) - span[0] for span in notices if span]
         for name, mine in pairs.items():
             if name in tags:
                 compared += 1
                 differing[name] += not math.isclose(tags[name][2], mine, abs_tol=1e-6)
         compared += 1
-        differing["CodeCopyrightTagger"] += (spans or [0])[0] != copyright_chars(text)
+        differing["code_copyright_comments_v1"] += (spans or [0])[0] != copyright_chars(text)
     return {
         "compared": compared,
         "agree": compared - sum(differing.values()),
         "classes": {name: number for name, number in differing.most_common() if number},
-        "seconds": {"theirs": round(seconds, 1)},
     }
 
 

@@ -1,11 +1,13 @@
 """The originals' own code over texts on stdin, run by `corpora.py` in an interpreter that has it.
 
-    PYTHON corpora_peers.py fineweb | redpajama FOLDER | ccnet FOLDER | dolma
+    PYTHON corpora_peers.py fineweb | redpajama FOLDER | ccnet FOLDER | dolma | data-juicer
 
 Input: one JSON string a line; output: one JSON value a text. `fineweb`: [removing rule or null, text] of
 datatrove's four filters in the order of its examples/fineweb.py, given the words of gristmill's definition.
 `redpajama`: the signals of app/src, each a number or a list by line. `ccnet`: normalize_for_dedup of each
-line. `dolma`: the attributes of code_redpajama_taggers_v1, code_copyright_comments_v1 and gopher_v1.
+line. `dolma`: the attributes of its taggers by name: code_redpajama_taggers_v1, code_copyright_comments_v1,
+gopher_v1, gopher_v2, c4_v2, pii_regex_with_counts_fast_v2, char_length_v1 and whitespace_tokenizer_v1; of a
+type with many spans their number. `data-juicer`: what its filters measure, and what its mappers leave.
 """
 
 from __future__ import annotations
@@ -87,24 +89,70 @@ def ccnet(folder: str) -> Callable[[str], Any]:
 
 def dolma() -> Callable[[str], Any]:
     from dolma.core.data_types import Document
-    from dolma.taggers.code.code_taggers import CodeCopyrightTagger, CodeRedPajamaTaggers
-    from dolma.taggers.gopher import GopherTagger
+    from dolma.core.registry import TaggerRegistry
+    from dolma.taggers import c4, gopher, length, pii  # noqa: F401  they register themselves
+    from dolma.taggers.code import code_taggers  # noqa: F401
 
-    taggers = [CodeRedPajamaTaggers(), CodeCopyrightTagger(), GopherTagger()]
+    taggers = {name: TaggerRegistry.get(name)() for name in DOLMA}
 
     def tag(text: str) -> Any:
-        found = {}
-        for tagger in taggers:
+        found: dict[str, Any] = {}
+        for name, tagger in taggers.items():
             try:
                 spans = tagger.predict(Document(source="", version="", id="0", text=text)).spans
-            except Exception as error:  # gopher_v1 divides by the words of a text without any
-                found[f"{type(tagger).__name__}.error"] = type(error).__name__
+            except Exception as error:  # pii divides by the words of a text without any
+                found[f"{name}.error"] = type(error).__name__
                 continue
             for span in spans:
-                found[f"{type(tagger).__name__}.{span.type}"] = [span.start, span.end, span.score]
+                key = f"{name}.{span.type}"
+                found.setdefault(key, [span.start, span.end, span.score, 0])[3] += 1
         return found
 
     return tag
+
+
+DOLMA = (
+    *("code_redpajama_taggers_v1", "code_copyright_comments_v1", "gopher_v1", "gopher_v2", "c4_v2"),
+    *("pii_regex_with_counts_fast_v2", "char_length_v1", "whitespace_tokenizer_v1"),
+)
+
+
+def data_juicer() -> Callable[[str], Any]:
+    import contextlib
+
+    with contextlib.redirect_stdout(sys.stderr):
+        from data_juicer.ops.filter.alphanumeric_filter import AlphanumericFilter
+        from data_juicer.ops.filter.average_line_length_filter import AverageLineLengthFilter
+        from data_juicer.ops.filter.maximum_line_length_filter import MaximumLineLengthFilter
+        from data_juicer.ops.filter.text_length_filter import TextLengthFilter
+        from data_juicer.ops.filter.words_num_filter import WordsNumFilter
+        from data_juicer.ops.mapper.clean_copyright_mapper import CleanCopyrightMapper
+        from data_juicer.ops.mapper.clean_email_mapper import CleanEmailMapper
+        from data_juicer.ops.mapper.clean_ip_mapper import CleanIpMapper
+        from data_juicer.utils.constant import Fields
+
+        filters = [
+            AlphanumericFilter(),
+            AverageLineLengthFilter(),
+            MaximumLineLengthFilter(),
+            TextLengthFilter(),
+            WordsNumFilter(),
+        ]
+        mappers = [CleanCopyrightMapper(), CleanEmailMapper(repl="\0"), CleanIpMapper(repl="\0")]
+
+    def measure(text: str) -> Any:
+        found: dict[str, Any] = {}
+        for op in filters:
+            samples = op.compute_stats_batched({op.text_key: [text], Fields.stats: [{}]})
+            (kept,) = op.process_batched(samples)
+            for value in samples[Fields.stats][0].values():
+                found[op._name] = [value, bool(kept)]
+        for mapper in mappers:
+            left = mapper.process_batched({mapper.text_key: [text]})[mapper.text_key][0]
+            found[mapper._name] = [len(left), left != text]
+        return found
+
+    return measure
 
 
 if __name__ == "__main__":
@@ -113,6 +161,7 @@ if __name__ == "__main__":
         "redpajama": redpajama,
         "ccnet": ccnet,
         "dolma": dolma,
+        "data-juicer": data_juicer,
     }
     judge = kinds[sys.argv[1]](*sys.argv[2:])
     for line in sys.stdin:

@@ -1,12 +1,15 @@
 """Topics: how fast they are told beside scikit-learn, and how stable both are over seeds.
 
-    python benchmarks/topics.py texts.jsonl.gz ... [--topics 8] [--quick] [--json] [--save]
+    python benchmarks/topics.py texts.jsonl.gz ... [--mixed FILE ...] [--topics auto] [--quick] [--json]
+        [--save]
 
 scikit-learn does the same by its own means: TfidfVectorizer (words of letters and digits, the same bounds on
 documents), TruncatedSVD of 64 dimensions, KMeans from random points, the best of 25. Telling: MB of UTF-8
 text per CPU second of one core, from strings to topics, the median of rounds that alternate; strings lie in
 Arrow for us, in a list for the peer. Stability: the adjusted Rand index of three seeds on the same documents,
-the least of pairs.
+the least of pairs; of documents, that of all texts with a model that learned from 70 % of them. Purity: of
+the texts whose topic is their file's, the share in a topic that is mostly of their own file; files of many
+topics are named by `--mixed`. `--topics auto` takes the number that `topics` finds for the first seed.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -39,27 +43,30 @@ from gristmill.document import document_id
 
 RESULT = Path(__file__).parent / "results" / "topics.json"
 SEEDS = (1, 2, 3)
+FEWER = 0.7  # of the documents, for a model that knows less
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("texts", nargs="+", type=Path)
-    parser.add_argument("--topics", type=int, default=8)
+    parser.add_argument("texts", nargs="*", type=Path)
+    parser.add_argument("--mixed", nargs="*", type=Path, default=[], help="files of many topics")
+    parser.add_argument("--topics", default="auto")
     parser.add_argument("--quick", action="store_true", help="2,000 texts, one round")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results/")
     options = parser.parse_args()
-    settings = TopicSettings(number=options.topics)
-    texts = [text[: settings.window_chars] for text in read_texts(options.texts)]
-    texts = texts[:: max(1, len(texts) // 2000)] if options.quick else texts
+    number = "auto" if options.topics == "auto" else int(options.topics)
+    settings = TopicSettings(number=number)
+    texts, kinds = read_kinds(options.texts, options.mixed, settings.window_chars)
+    step = max(1, len(texts) // 2000) if options.quick else 1
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        result = compare(Path(folder), texts, settings, 1 if options.quick else 5)
+        result = compare(Path(folder), texts[::step], kinds[::step], settings, 1 if options.quick else 5)
     named = ("numba", "numpy", "scipy", "scikit-learn")
     result |= {"machine": machine(), "versions": {name: version(name) for name in named}}
     result["command"] = " ".join(["python benchmarks/topics.py", *map(plain_argument, sys.argv[1:])])
-    for name in ("ours", "peers", "ratio", "stability"):
+    for name in ("ours", "peers", "ratio", "stability", "purity"):
         print(f"{name}: {result[name]}", file=sys.stderr)
     if options.save:
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -67,19 +74,36 @@ def main() -> None:
         print(json.dumps(result))
 
 
-def compare(folder: Path, texts: list[str], settings: TopicSettings, rounds: int) -> dict[str, Any]:
+def read_kinds(paths: list[Path], mixed: list[Path], window: int) -> tuple[list[str], list[str | None]]:
+    """The beginnings of all texts, and the file that each is from; None for a file of many topics."""
+    found: list[tuple[str, str | None]] = []
+    for path in [*paths, *mixed]:
+        kind = None if path in mixed else path.name
+        found += [(text[:window], kind) for text in read_texts([path])]
+    return [text for text, _ in found], [kind for _, kind in found]
+
+
+def compare(
+    folder: Path, texts: list[str], kinds: list[str | None], settings: TopicSettings, rounds: int
+) -> dict[str, Any]:
     columns = {
         "id": pa.array([document_id("bench", str(n)) for n in range(len(texts))], pa.binary(16)),
         "text": pa.array(texts, pa.large_string()),
     }
     sample = pa.table(columns)
-    told, theirs = {}, {}
+    told, theirs, tried = {}, {}, None
     for seed in SEEDS:
-        topics.learn(settings, sample, folder / str(seed), seed)
+        card = topics.learn(settings, sample, folder / str(seed), seed)
+        if settings.number == "auto":
+            tried = card["stability_by_number"]
+            settings = settings.model_copy(update={"number": len(card["topics"])})
         ours = topics.open_topics(settings, folder / str(seed))
         told[seed] = ours.assign(sample["text"])[0]
         peer = learn_peer(texts, settings, seed)
         theirs[seed] = peer(texts)
+    some = np.random.default_rng(1).random(len(texts)) < FEWER
+    topics.learn(settings, sample.filter(pa.array(some)), folder / "fewer", SEEDS[-1] + 1)
+    fewer = topics.open_topics(settings, folder / "fewer").assign(sample["text"])[0]
     num_bytes = sum(len(text.encode()) for text in texts)
     seconds: dict[str, list[float]] = {"ours": [], "scikit-learn": []}
     for _ in range(rounds):
@@ -92,9 +116,27 @@ def compare(folder: Path, texts: list[str], settings: TopicSettings, rounds: int
         "ours": round(speed["ours"], 1),
         "peers": {"scikit-learn": round(speed["scikit-learn"], 1)},
         "ratio": {"scikit-learn": round(speed["ours"] / speed["scikit-learn"], 2)},
-        "stability": {"ours": least(told), "scikit-learn": least(theirs)},
+        "stability": {
+            "ours": least(told),
+            "scikit-learn": least(theirs),
+            "pairs": {"ours": pairs(told), "scikit-learn": pairs(theirs)},
+            "ours_learned_from_70_percent": rand(told[SEEDS[0]], fewer),
+            "ours_by_number_of_topics": tried,
+        },
+        "purity": {"ours": purity(told[SEEDS[0]], kinds), "scikit-learn": purity(theirs[SEEDS[0]], kinds)},
+        "texts_of_known_topic": sum(kind is not None for kind in kinds),
         "megabytes": round(num_bytes / 1e6, 1),
     }
+
+
+def purity(told: Any, kinds: list[str | None]) -> float | None:
+    """Of texts of known topic, the share in a topic most of whose known texts are of the same file."""
+    tables: dict[int, Counter[str]] = {}
+    for number, kind in zip(told, kinds, strict=True):
+        if kind is not None:
+            tables.setdefault(int(number), Counter())[kind] += 1
+    known = sum(table.total() for table in tables.values())
+    return round(sum(max(table.values()) for table in tables.values()) / known, 4) if known else None
 
 
 def learn_peer(texts: list[str], settings: TopicSettings, seed: int) -> Callable[[list[str]], Any]:
@@ -112,9 +154,16 @@ def learn_peer(texts: list[str], settings: TopicSettings, seed: int) -> Callable
     return lambda new: means.predict(normalize(svd.transform(vectorizer.transform(new))))
 
 
+def rand(one: Any, other: Any) -> float:
+    return round(float(adjusted_rand_score(one, other)), 4)
+
+
+def pairs(told: dict[int, Any]) -> list[float]:
+    return [rand(one, other) for one, other in itertools.combinations(told.values(), 2)]
+
+
 def least(told: dict[int, Any]) -> float:
-    pairs = itertools.combinations(told.values(), 2)
-    return round(min(float(adjusted_rand_score(a, b)) for a, b in pairs), 3)
+    return min(pairs(told))
 
 
 def timed(work: Callable[[], Any]) -> float:
