@@ -11,7 +11,7 @@ from gristmill.pipeline.proof import planning
 from gristmill.pipeline.proof.fitted import BIASES, Prediction, SourceFit, fit_rows
 from gristmill.pipeline.proof.laws import EPOCH, FLOPS_PER_TOKEN, HOFFMANN, NAMES, Law
 from gristmill.pipeline.proof.planning import Choice
-from gristmill.pipeline.proof.rows import read_rows
+from gristmill.pipeline.proof.rows import Rows, read_rows
 
 PAPER_EXPONENTS = {1: (0.50, 0.488, 0.502), 2: (0.49, 0.462, 0.534), 3: (0.46, 0.454, 0.455)}  # table 2
 
@@ -138,15 +138,19 @@ def _figure(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-def tell_held_back(path: Path) -> Iterator[str]:
-    """Fit all sizes of a ladder but the largest, and lay its losses beside what they predict."""
-    rows = read_rows(path)
+def held_back(rows: Rows) -> Iterator[tuple[str, float, float, Prediction, float]]:
+    """Fit all sizes of a ladder but the largest; yield source, N, D, what they predict, and its loss."""
     largest = rows.n == rows.n.max()
+    there = rows.only(largest)
     for source, fit in fit_rows(rows.only(~largest)).items():
-        there = rows.only(largest)
         for n, d, loss in zip(there.n, there.d, there.losses[source], strict=True):
-            one = fit.predict(source, float(n), float(d))
-            yield (
-                f"{source}: N {short(n)}, D {short(d)}: predicted {one.loss:.4f} ({one.low:.4f} to"
-                f" {one.high:.4f}), measured {loss:.4f}, off by {one.loss / loss - 1:+.2%}"
-            )
+            yield source, float(n), float(d), fit.predict(source, float(n), float(d)), float(loss)
+
+
+def tell_held_back(path: Path) -> Iterator[str]:
+    """Lay the losses of a ladder's largest size beside what the other sizes predict."""
+    for source, n, d, one, loss in held_back(read_rows(path)):
+        yield (
+            f"{source}: N {short(n)}, D {short(d)}: predicted {one.loss:.4f} ({one.low:.4f} to"
+            f" {one.high:.4f}), measured {loss:.4f}, off by {one.loss / loss - 1:+.2%}"
+        )
