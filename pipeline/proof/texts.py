@@ -57,7 +57,8 @@ class Targets:
     @classmethod
     def of(cls, manifests: Mapping[str, Manifest], names: Iterable[str], amount: Amount) -> Targets:
         read = {name: manifests[f"extract/{PREFIX}{name}"] for name in names}
-        paths = {name: [str(path) for path in one.paths("documents")] for name, one in read.items()}
+        written = {name: [one.folder / entry.path for entry in one.written()] for name, one in read.items()}
+        paths = {name: [str(path) for path in own] for name, own in written.items()}
         return cls(paths, {name: one.content_digest for name, one in read.items()}, amount)
 
 
