@@ -29,7 +29,7 @@ from gristmill.filters.block import Batch, Block
 from gristmill.filters.edits import EDIT, Edits, edit_column
 from gristmill.filters.failures import Failures, find_failures
 from gristmill.filters.order import build_blocks
-from gristmill.filters.rules import Rule, Verdict, decide, decide_again, histogram
+from gristmill.filters.rules import Rule, Verdict, decide, decide_again
 from gristmill.filters.settings import FilterSettings
 from gristmill.text.words import Scratch
 
@@ -141,7 +141,7 @@ class Filters:
         lost = documents.filter(pa.array(removed))
         removal = failures.removal(verdicts, named)
         gone = pa.Table.from_arrays([*lost.columns, *removal], schema=removed_schema(documents.schema))
-        counts = self._counts(verdicts, failures, named, kept_edits)
+        counts = self._counts(failures, named, kept_edits)
         kept = _edited(documents, removed, kept_edits)
         return FilterOutcome(kept, gone, decisions, signals, counts, verdicts, would)
 
@@ -246,25 +246,19 @@ class Filters:
         }
         return failures.named([name for *_, name in owners], details)
 
-    def _counts(
-        self, verdicts: Sequence[Verdict], failures: Failures, named: pa.StringArray, edits: Sequence[Edits]
-    ) -> dict[str, Any]:
+    def _counts(self, failures: Failures, named: pa.StringArray, edits: Sequence[Edits]) -> dict[str, Any]:
         first, every = failures.counts(named)
         deleted: dict[str, int] = {}
         for part in edits:
             for rule in np.unique(part.rule):
                 reason = self.rules[rule]
                 deleted[reason] = deleted.get(reason, 0) + int(part.deleted_bytes[part.rule == rule].sum())
-        values = [(rule, verdict.values[row, verdict.applies[row]]) for part,
-            verdict in zip(self.passes, verdicts, strict=True)
-                  for row, rule in enumerate(part.rules)]  # fmt: skip
         return {
             "by_rule_first": first,
             "by_rule_any": every,
             "deleted_bytes": int(sum(part.deleted_bytes.sum() for part in edits)),
             "inserted_bytes": int(sum(part.inserted_bytes.sum() for part in edits)),
             "deleted_bytes_by_rule": deleted,
-            "histograms": {rule.name: histogram(rule, own) for rule, own in values},
         }
 
 

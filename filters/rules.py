@@ -115,7 +115,7 @@ def decide_again(rules: Sequence[Rule], verdict: Verdict, among: Mask, bounds: M
             verdict.failed[index] = np.where(among, failed & verdict.applies[index], verdict.failed[index])
 
 
-def histogram(rule: Rule, values: Floats) -> list[int]:
+def histogram(rule: Rule, values: Floats) -> npt.NDArray[np.int64]:
     """Count values per bin: below the first edge, between edges, from the last edge on."""
-    counts = np.bincount(np.searchsorted(rule.bins, values, side="right"), minlength=len(rule.bins) + 1)
-    return [int(count) for count in counts]
+    edges = np.array(rule.bins, np.float64)
+    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)

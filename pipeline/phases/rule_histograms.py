@@ -31,7 +31,7 @@ class CutObserver:
 
     def __init__(self, filters: Filters, seed: int) -> None:
         self.filters, self.seed = filters, seed
-        self.histograms: dict[str, dict[str, Any]] = {}
+        self._counts: dict[str, tuple[Rule, npt.NDArray[np.int64]]] = {}
         self._nearest: dict[tuple[str, str], list[tuple[float, int, str, dict[str, Any]]]] = {}
 
     def see(self, documents: pa.Table, outcome: FilterOutcome) -> None:
@@ -50,8 +50,12 @@ class CutObserver:
                     self._sample(rule, side, documents, mask, values, distances, hashes)
 
     def into(self, record: TaskRecord) -> None:
-        for name, found in self.histograms.items():
-            record.histograms[f"rule:{name}"] = found
+        for name, (rule, counts) in self._counts.items():
+            record.histograms[f"rule:{name}"] = {
+                "bins": list(rule.bins),
+                "cuts": list(limits(rule.bound)),
+                **dict(zip(SIDES, counts.tolist(), strict=True)),
+            }
         for (name, side), nearest in sorted(self._nearest.items()):
             record.samples[f"near:{name}:{side}"] = [sample for *_, sample in nearest]
 
@@ -62,13 +66,9 @@ class CutObserver:
         kept: npt.NDArray[np.bool_],
         removed: npt.NDArray[np.bool_],
     ) -> None:
-        empty = [0] * (len(rule.bins) + 1)
-        found = self.histograms.setdefault(
-            rule.name,
-            {"bins": list(rule.bins), "cuts": list(limits(rule.bound)), "kept": empty, "removed": empty},
-        )
-        for outlet, mask in (("kept", kept), ("removed", removed)):
-            found[outlet] = [a + b for a, b in zip(found[outlet], histogram(rule, values[mask]), strict=True)]
+        counts = np.array([histogram(rule, values[mask]) for mask in (kept, removed)])
+        _, before = self._counts.get(rule.name, (rule, np.zeros_like(counts)))
+        self._counts[rule.name] = (rule, before + counts)
 
     def _sample(
         self,

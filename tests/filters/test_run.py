@@ -10,6 +10,7 @@ from gristmill.document import removed_schema
 from gristmill.errors import IntegrityError, UsageError
 from gristmill.filters.passes import FilterOutcome, compile_filters
 from gristmill.filters.recut import recut, recut_filters
+from gristmill.filters.rules import histogram
 from gristmill.filters.settings import FilterSettings
 from tests.support.filter_documents import documents
 
@@ -135,9 +136,12 @@ def test_the_cut_into_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch, r
 
 def test_a_histogram_counts_every_document_of_a_rule() -> None:
     filters = compile_filters(FilterSettings(presets=("gopher",)), seed=1)
-    counts = filters.apply(documents(["a", "b c", "d " * 60])).counts["histograms"]
-    assert counts["gopher.words"][:4] == [0, 0, 1, 1] and sum(counts["gopher.words"]) == 3
-    assert len(counts["gopher.words"]) == len(filters.bins["gopher.words"]) + 1
+    outcome = filters.apply(documents(["a", "b c", "d " * 60]))
+    (part,), (verdict,) = filters.passes, outcome.verdicts
+    (number,) = (number for number, rule in enumerate(part.rules) if rule.name == "gopher.words")
+    counts = histogram(part.rules[number], verdict.values[number]).tolist()
+    assert counts[:4] == [0, 0, 1, 1] and sum(counts) == 3
+    assert len(counts) == len(filters.bins["gopher.words"]) + 1
 
 
 def settings(**changes: object) -> FilterSettings:
