@@ -108,7 +108,7 @@ def patiently(
             if final or number == access.attempts:
                 hint = _REGION_HINT if _FINAL_CODES.get(code) == "region" else None
                 raise GaveUp(one_line(error, access.options), number, final=final, hint=hint) from error
-            _list_retry(where, number, one_line(error, access.options))
+            _list_retry(public_url(where), number, one_line(error, access.options))
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, _MAX_PAUSE_SECONDS)
     raise AssertionError("unreachable")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -115,6 +116,16 @@ def test_no_secret_of_an_override_is_printed(tmp_path: Path, capfd: pytest.Captu
         "https://h.example/x?part=1&X%2DAmz%2DSignature=hunter2",
         "https://h.example/x;jsessionid=hunter2?part=1",
         "https://h.example/x?part=1#access_token=hunter2",
+        "https://h.example/x?part=1&key=hunter2",
+        "https://h.example/x?part=1&KEY=AIza.hunter2-0123456789abcdef",
+        "https://h.example/x?part=1&amp;sig=hunter2",
+        "https://h.example/x?part=1%26sig%3Dhunter2",
+        "https://h.example/x?part=1&a=b%2526sig%253Dhunter2",
+        "https://h.example/x?part=1&%73ig=hunter2&%2573ig=hunter2",
+        "https://h.example/x?part=1&to=https%3A%2F%2Fi.example%2Fy%3Fa%3D1%26sig%3Dhunter2",
+        "https://h.example/x?part=1&to=https%3A%2F%2Fme%3Ahunter2%40i.example%2Fy",
+        "https://h.example/x%3Fsig%3Dhunter2?part=1",
+        "https://h.example/x%253Fa%253D1%2526X-Amz-Signature%253Dhunter2?part=1",
     ],
 )
 def test_signatures_are_struck_out_in_every_shape(said: str) -> None:
@@ -123,6 +134,28 @@ def test_signatures_are_struck_out_in_every_shape(said: str) -> None:
     assert shown.startswith("cannot read https://h.example/x") and "part=1" in shown
     assert shown.endswith(" or https://h.example/y?part=1#top")
     assert holds_secret({"inputs": [said]})
+
+
+def test_a_path_that_a_client_names_alone_is_struck_out_and_a_key_that_is_a_file_stays() -> None:
+    error = "Max retries exceeded with url: /b/a.jsonl?part=1&X-Amz-Signature=hunter2 (Caused by ..."
+    assert public_url(error) == error.replace("X-Amz-Signature=hunter2", "***")
+    for plain in (
+        "https://h/get?key=part/00001.jsonl.gz", "https://h/get?key=part%2F1.parquet&v=2",
+        "https://h/a%20b%26c?x=%2541", "https://h/?monkey=1", "what is /a/b?c=1 and /d?",
+    ):  # fmt: skip
+        assert public_url(plain) == plain
+
+
+def test_what_had_to_be_asked_again_is_listed_without_a_signature() -> None:
+    from gristmill import remote
+
+    def failing(timeout: Any) -> None:
+        raise OSError("broke off")
+
+    remote.take_retries()
+    with pytest.raises(remote.GaveUp):
+        remote.patiently(failing, f"{SIGNED}@0", remote.Access(attempts=2), None)
+    assert "abcdef0123" not in str(remote.take_retries())
 
 
 def test_a_signature_is_in_no_dump_and_no_origin_and_two_of_them_are_one_input() -> None:
