@@ -15,13 +15,14 @@ from typing import Any
 
 from gristmill.errors import UsageError
 
-INT = re.compile(r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+")
+INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
 BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 NULL = re.compile(r"~|null|Null|NULL|")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT])(i?)B?")
+_SIZE = re.compile(r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)\s*([kKMGT])(i?)B?")
+_MOST_DIGITS = 4000  # Python reads no longer integers; what is longer stays a word
 _POWERS = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 
 Location = tuple[str | int, ...]
@@ -33,7 +34,7 @@ def parse_scalar(text: str) -> Any:
         return None
     if BOOL.fullmatch(text):
         return text.lower() == "true"
-    if INT.fullmatch(text):
+    if INT.fullmatch(text) and len(text) < _MOST_DIGITS:
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
     if FLOAT.fullmatch(text):
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))

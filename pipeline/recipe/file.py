@@ -187,6 +187,9 @@ def _place(location: Location, places: Mapping[Location, str], path: Path | None
     for length in range(len(location), 0, -1):
         if location[:length] in places:
             return places[location[:length]]
+    for said, place in places.items():  # an option that lies below what does not fit
+        if location and said[: len(location)] == location and len(said) > len(location):
+            return place
     if path is None or node is None:
         return str(path) if path else None
     return f"{path}:{_line(node, location)}"

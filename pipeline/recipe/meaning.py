@@ -45,6 +45,8 @@ def meant(data: Any, annotation: Any, node: Any = None) -> Any:
             return {}
         if _among(data, _OFF) and type(None) in kinds:
             return None
+    if isinstance(data, bool) and kinds & {int, float} and not kinds & {bool, str}:
+        return str(data).lower()  # a word, and refused: `true` is no count of 1
     if isinstance(data, str) and str not in kinds and kinds & {int, float}:
         number = parse_number(data)
         return data if number is None else number

@@ -49,11 +49,26 @@ def test_a_key_given_twice_is_an_error_with_both_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("said", "number"),
-    [("3M", 3_000_000), ("8k", 8000), ("5e6", 5_000_000), ("32Mi", 1 << 25), ("1_000", 1000)],
+    [
+        *[("3M", 3_000_000), ("8k", 8000), ("5e6", 5_000_000), ("32Mi", 1 << 25), ("1_000", 1000)],
+        *[(".5M", 500_000), ("1_000k", 1_000_000), ("2.k", 2000)],
+    ],
 )
 def test_counts_are_numbers_where_a_number_is_meant(tmp_path: Path, said: str, number: int) -> None:
     assert read(tmp_path, f"shard_bytes: {said}\n").shard_bytes == number
     assert read(tmp_path, "", f"shard_bytes={said}").shard_bytes == number
+
+
+@pytest.mark.parametrize("said", ["1__0", "1_", "true", "9" * 5000, "3m", "nan"])
+def test_what_is_no_count_is_refused(tmp_path: Path, said: str) -> None:
+    assert "`shard_bytes`" in refused(tmp_path, f"shard_bytes: {said}\n")
+    assert "--set shard_bytes" in refused(tmp_path, "", f"shard_bytes={said}")
+    assert "`limits.quarantined_shards`" in refused(tmp_path, f"limits: {{quarantined_shards: {said}}}\n")
+
+
+@pytest.mark.parametrize("option", ["filter.rules.0.x=1", "filter.rules[0].x=1", "sources.[a].inputs=b"])
+def test_an_option_below_what_does_not_fit_is_named(tmp_path: Path, option: str) -> None:
+    assert f"--> --set {option}" in refused(tmp_path, "", option)
 
 
 def test_a_word_stays_a_word_where_a_word_is_meant(tmp_path: Path) -> None:
