@@ -1,4 +1,5 @@
-"""Paths that somebody else wrote into a manifest: they stay inside its folder, or are refused."""
+"""What somebody else wrote: paths in a manifest stay inside its folder or are refused, text is made harmless
+for a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +8,13 @@ from pathlib import Path
 from gristmill.errors import IntegrityError
 
 _MOST_BYTES = 4096
+# C0 and C1 controls but tab and newline, and the characters that reorder what follows them (Unicode TR 9, TR
+# 36).
+_CONTROLS = {
+    code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)] if code not in (0x09, 0x0A)
+}
+_REORDERING = {code: f"\\u{code:04x}" for code in [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
+_INERT = _CONTROLS | _REORDERING | {code: "\ufffd" for code in range(0xD800, 0xE000)}
 
 
 def below(folder: Path, relative: str) -> Path:
@@ -29,3 +37,9 @@ def plain_name(folder: Path, name: str) -> str:
     """Return a name that is one file right in a folder; raises IntegrityError for any other."""
     below(folder, name if isinstance(name, str) and "/" not in name else "..")
     return name
+
+
+def inert(text: str) -> str:
+    """Spell out control characters, escape sequences and direction overrides; they could disfigure what
+    stands around them."""
+    return text.translate(_INERT)

@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         command()(args=given)
     except GristmillError as error:
-        from gristmill.pipeline.look.printing.figures import inert  # an error may quote a file or a page
+        from gristmill.inside import inert  # an error may quote a file or a page
         from gristmill.pipeline.run.called import spelled
 
         print(f"error: {inert(spelled(struck_out(str(error), given)))}", file=sys.stderr)
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.filename is None:  # then it is no path of the user's, and where it came from is what helps
             raise
-        from gristmill.pipeline.look.printing.figures import inert
+        from gristmill.inside import inert
 
         print(f"error: {error.strerror}\n  --> {inert(str(error.filename))}", file=sys.stderr)
         if hint := space_hint(error):

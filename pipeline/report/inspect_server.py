@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from gristmill.errors import GristmillError, UsageError
+from gristmill.inside import inert
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.document.telling import as_json
 from gristmill.pipeline.look.documents import Query, Shelf, count_documents
-from gristmill.pipeline.look.printing.figures import inert
 from gristmill.pipeline.report.charts.markup import Html, tag
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.filter import FilterFacts

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gristmill.inside import inert
 from gristmill.pipeline.look.funnel import build_funnel
-from gristmill.pipeline.look.printing.figures import inert
 from gristmill.pipeline.look.reading import RunView, Summed, read_view, written
 from gristmill.pipeline.report.charts.markup import Html, PageSection, tag
 from gristmill.pipeline.report.sections.by_source import source_section

@@ -42,6 +42,15 @@ def test_a_long_task_is_spoken_of_by_the_clock(monkeypatch: pytest.MonkeyPatch) 
     assert stream.getvalue() == before
 
 
+def test_a_name_that_a_stranger_wrote_is_spelled_out(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    told = Progress(stream=stream)
+    with told.logged(tmp_path, "run"):
+        told.note("none of 3 records has `st\x1b[31mar`")
+    assert "`st\\x1b[31mar`" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue() + (tmp_path / LOG).read_text()
+
+
 def test_who_is_quiet_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_PLAIN_SECONDS", 0.01)
     stream = io.StringIO()

@@ -8,21 +8,10 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from gristmill.inside import inert
+
 _UNITS = ("", "k", "M", "G", "T", "P")
-# C0 and C1 controls but tab and newline, and the characters that reorder what follows them (Unicode TR 9, TR
-# 36).
-_CONTROLS = {
-    code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)] if code not in (0x09, 0x0A)
-}
-_REORDERING = {code: f"\\u{code:04x}" for code in [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]}
 _MARKS = {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, 0x061C)}
-_INERT = _CONTROLS | _REORDERING | {code: "\ufffd" for code in range(0xD800, 0xE000)}
-
-
-def inert(text: str) -> str:
-    """Spell out control characters, escape sequences and direction overrides; they could disfigure what
-    stands around them."""
-    return text.translate(_INERT)
 
 
 def one_line(text: str, most: int | None = None) -> str:

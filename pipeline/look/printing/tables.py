@@ -119,7 +119,7 @@ def print_funnel(manifests: dict[str, Manifest]) -> None:
             print(one_line(f"{name}: {spell_lost(manifest)}"))
     for manifest in manifests.values():
         for note in manifest.stated(StepFacts).notes or ():
-            print(f"note: {note}")
+            print(f"note: {one_line(note)}")
     for name, manifest in manifests.items():
         for warning in manifest.stated(StepFacts).warnings or ():
             print(f"warning: {name}: {one_line(warning)}")

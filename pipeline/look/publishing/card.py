@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from gristmill.pipeline.look.printing.figures import count, inert, share, size
+from gristmill.inside import inert
+from gristmill.pipeline.look.printing.figures import count, share, size
 from gristmill.pipeline.run.folder import finished_steps, read_run
 
 # huggingface.co/docs/hub/datasets-cards, `size_categories`

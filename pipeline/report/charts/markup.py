@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gristmill.pipeline.look.printing.figures import inert
+from gristmill.inside import inert
 
 _VOID = frozenset({"meta", "link", "br", "input", "rect", "line", "path", "polyline", "polygon", "circle"})
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from gristmill.inside import inert
 from gristmill.pipeline.run.narration.board import Board
 from gristmill.pipeline.run.narration.log import LEVELS, RunLog
 from gristmill.pipeline.run.narration.spelling import spell_seconds
@@ -149,7 +150,7 @@ class Progress:
         """Say one line that stays."""
         with self._lock:
             self._event(level, "note", text=line.strip())
-            self._log(level, line.strip())
+            self._log(level, inert(line.strip()))
             if LEVELS.index(level) >= LEVELS.index(self.level):
                 self._print(line)
 
@@ -158,7 +159,7 @@ class Progress:
             return
         if self.live:
             self._draw("")
-        print(line, file=self.stream, flush=True)
+        print(inert(line), file=self.stream, flush=True)  # it may quote a name that a stranger wrote
 
     def _event(self, level: str, event: str, **facts: Any) -> None:
         if self.events and not self.quiet and LEVELS.index(level) >= LEVELS.index(self.level):
