@@ -62,9 +62,13 @@ def _read_otherwise(records: Sequence[TaskRecord]) -> dict[str, int]:
 
 
 _SPELLED = {
+    "chunks_break_off": "pages whose chunks break off or turn into something else: what is there was kept",
+    "cut_by_crawler": "records that their crawler has cut off (`WARC-Truncated`)",
     "charset_detected": "pages in a charset that neither header nor page names: it was detected",
     "damaged_content": "pages whose content coding was damaged: all before the damage was kept",
     "first_segment_only": "records of which only the first segment is there",
+    "more_than_promised": "records behind which more stands than their header promises: cut there",
+    "shorter_than_promised": "pages with fewer bytes than their `Content-Length` promises",
     "unreadable_date": "dates could not be read and are null",
     "url_too_long": "URLs are longer than documents carry and are null",
 }

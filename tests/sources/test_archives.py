@@ -172,6 +172,104 @@ def test_http_headers_are_read_in_every_shape_crawlers_have_written(tmp_path: Pa
     assert found[2].charset == "UTF-8"
 
 
+@pytest.mark.parametrize(
+    "shape", [b"HTTP/2.0 200 OK", b"HTTP/3 200", b"h2 200", b"HTTP 200 OK", b":status: 200"]
+)
+def test_status_lines_that_writers_make_up_are_read(tmp_path: Path, shape: bytes) -> None:
+    path = tmp_path / "crawl.warc"
+    path.write_bytes(record(1, shape + b"\r\ncontent-type: text/html\r\n\r\nbody"))
+    (found,) = records(read_all(path))
+    assert (found.status, found.content_type, found.payload) == (200, "text/html", b"body")
+
+
+def test_an_answer_without_a_head_or_a_code_is_a_page(tmp_path: Path) -> None:
+    # RFC 1945 section 3.1: a simple response of HTTP/0.9 is its body alone.
+    path = tmp_path / "crawl.warc"
+    path.write_bytes(
+        record(1, page(1)) + record(2, b"HTTP/1.1 OK\r\nContent-Type: text/html\r\n\r\n" + page(2))
+    )
+    found = records(read_all(path))
+    assert [(item.status, item.content_type) for item in found] == [(None, None), (None, "text/html")]
+    assert [item.payload for item in found] == [page(1), page(2)]
+
+
+def test_folded_headers_of_a_record_are_read(tmp_path: Path) -> None:
+    # WARC 1.0 section 4: named fields may be continued on lines that begin with a blank.
+    data = record(1).replace(b"Content-Length: ", b"Content-Length:\r\n  ", 1)
+    (tmp_path / "a.warc").write_bytes(data.replace(b"WARC-Type: ", b"WARC-Type:\r\n\t") + record(2))
+    items = read_all(tmp_path / "a.warc")
+    assert len(records(items)) == 2 and not failures(items)
+
+
+@pytest.mark.parametrize("name", ["kept", "removed", "failed", "lost", "deleted", "re\x1b[31m", "screenshot"])
+def test_a_strangers_type_of_record_is_no_outlet_of_the_books(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.warc").write_bytes(record(1, kind=name) + record(2))
+    assert [item.kind for item in others(read_all(tmp_path / "a.warc"))] == ["unknown"]
+
+
+def test_a_text_in_a_declared_charset_or_with_a_mark_is_read(tmp_path: Path) -> None:
+    text = "Grüße aus der Mühle"
+    latin = record(1, text.encode("latin-1"), kind="conversion")
+    latin = latin.replace(b"text/plain", b"text/plain; charset=iso-8859-1")
+    marked = record(2, b"\xef\xbb\xbf" + text.encode(), kind="conversion")
+    (tmp_path / "a.warc.wet").write_bytes(latin + marked)
+    assert [item.text for item in records(read_all(tmp_path / "a.warc.wet", "wet"))] == [text, text]
+
+
+@pytest.mark.parametrize("by", [2, 3, 8, 30, 200])
+@pytest.mark.parametrize("form", ["arc", "warc"])
+def test_a_length_that_reaches_into_the_next_record_costs_none_but_its_own(
+    tmp_path: Path, form: str, by: int
+) -> None:
+    def stored(number: int, more: int) -> bytes:
+        block = http(page(number))
+        if form == "warc":
+            return record(number, block, length=len(block) + (more and more + 3))  # behind CR LF CR LF
+        return b"http://a.example/%d 192.0.2.1 20080430204826 text/html %d\n%s\n" % (
+            number,
+            len(block) + more,
+            block,
+        )
+
+    path = tmp_path / f"a.{form}"
+    path.write_bytes(stored(1, 0) + stored(2, by) + stored(3, 0) + stored(4, by) + stored(5, 0))
+    items = read_all(path, form)
+    assert [item.payload for item in records(items)] == [page(1), page(3), page(5)]
+    # In a file that is read to its end what a header promises may have been there, and be cut off.
+    assert [item.error in ("wrong_length", "truncated") for item in failures(items)] == [True] * 2
+
+
+def test_a_length_beyond_every_bound_costs_none_but_its_own_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.warc"
+    lengths = {0: None, 1: 10**12, 2: 10**30, 3: None, 4: 3000, 5: None}
+    path.write_bytes(b"".join(record(number, length=length) for number, length in lengths.items()))
+    items = read_all(path, max_record_bytes=2000)
+    assert [int(item.key[10:-1], 16) for item in records(items)] == [0, 3, 5]
+    assert [item.error for item in failures(items)] == ["wrong_length"] * 3
+    check_ranges_meet(ends(read_split(path, 700, max_record_bytes=2000)))
+
+
+def test_what_is_not_the_whole_of_a_page_is_noted(tmp_path: Path) -> None:
+    chunks = b"".join(b"10\r\n%s\r\n" % page(1)[at : at + 16] for at in range(0, 160, 16))
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    block = http(page(1))
+    cases = {
+        record(1, head + chunks + b"0\r\n\r\n"): (),
+        record(2, head + b"\r\n" + chunks + b"0\r\nTrailer: x\r\n\r\n"): (),
+        record(3, head + chunks[:-9]): ("chunks_break_off",),
+        record(4, head + chunks + b"no chunk"): ("chunks_break_off",),
+        record(5, block, extra="WARC-Truncated: length\r\n"): ("cut_by_crawler",),
+        record(6, block[:-30]): ("shorter_than_promised",),
+        record(7, block, extra="WARC-Segment-Number: 01\r\n"): ("first_segment_only",),
+        record(8, b"text", kind="conversion", extra="WARC-Truncated: time\r\n"): ("cut_by_crawler",),
+        record(9, block, length=len(block) - 30): ("shorter_than_promised", "more_than_promised"),
+    }
+    (tmp_path / "a.warc").write_bytes(b"".join(cases))
+    items = read_all(tmp_path / "a.warc")
+    assert [item.notes for item in records(items)] == [*cases.values()]
+    assert [item.error for item in failures(items)] == ["junk"]
+
+
 def test_an_arc_is_read_with_blanks_in_urls_and_missing_fields(tmp_path: Path) -> None:
     body = http(b"<html>old</html>")
     version = b"1 0 Archive\nURL IP-address Archive-date Content-type Archive-length\n"
@@ -254,6 +352,15 @@ def test_a_record_in_segments_is_counted_by_name(tmp_path: Path) -> None:
         (b"http://a.example/caf\xe9 0.0.0.0 20080430204826 text/html %d\n", "http://a.example/caf\xe9"),
         ("http://a.example/caf\xe9 ::1 20080430204826 text/html %d\n".encode(), "http://a.example/caf\xe9"),
         (b"http://a.example/a b 192.0.2.1 20080430204826 text/html %d\n", "http://a.example/a b"),
+        (b"http://a.example/x  192.0.2.1  20080430204826  text/html  %d\n", "http://a.example/x"),
+        (
+            b"http://a.example/x 20080101 y 192.0.2.1 20080430204826 text/html %d\n",
+            "http://a.example/x 20080101 y",
+        ),
+        (
+            b"http://a.example/x 192.0.2.1 20080430204826 text/html 200 ab - 12345678 a.arc %d\n",
+            "http://a.example/x",
+        ),
     ],
 )
 def test_headers_of_arc_records_are_read_as_they_were_written(tmp_path: Path, line: bytes, url: str) -> None:
@@ -262,4 +369,5 @@ def test_headers_of_arc_records_are_read_as_they_were_written(tmp_path: Path, li
     (tmp_path / "a.arc").write_bytes(head + line % len(block) + block + b"\n" + line % len(block) + block)
     items = read_all(tmp_path / "a.arc", "arc")
     assert [item.url for item in records(items)] == [url, url]
+    assert records(items)[0].date == "2008-04-30T20:48:26Z"
     assert not failures(items)

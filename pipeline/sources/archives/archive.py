@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _MAX_HEAD_BYTES = 1 << 18
 _START_BYTES = 16  # enough to tell the start of a record
+_SEAM_BYTES = 1 << 13  # a record's first line may lie across the promised end of the one before
 
 
 @dataclass(slots=True)
@@ -213,6 +214,8 @@ class _Reader:
         if keep and self._has_lied and (problem := self._steps_over(head.length)):
             yield self._failure(head, start, self._wrong_or_cut(), problem)
             return
+        if not keep and (problem := self._leads_nowhere(head.length)):
+            raise Damaged("wrong_length", problem)
         block, got = cursor.take(head.length, keep)
         while got < head.length and not cursor.members.at_record():
             if not cursor.open():  # a record may go on in the next member
@@ -237,8 +240,26 @@ class _Reader:
                 head.length,
             )
             return
+        behind = cursor.peek(_START_BYTES)
+        is_longer = bool(head.length and behind[:1].strip() and not self._grammar.start.match(behind))
         end = cursor.offset() if cursor.plain else self._member_end()
-        yield self._grammar.make(head, block, Origin(self._source.shown, start, end - start))
+        item = self._grammar.make(head, block, Origin(self._source.shown, start, end - start))
+        if is_longer and isinstance(item, Record):
+            item.notes = (*item.notes, "more_than_promised")
+        yield item
+
+    def _leads_nowhere(self, length: int) -> str | None:
+        """Say why the promised length of a record that is not kept is wrong: in a plain file the place behind
+        it is looked at, instead of reading over whole records."""
+        cursor = self._cursor
+        if not isinstance(cursor.members, PlainFile):
+            return None
+        window, at = cursor.members.window, cursor.offset()
+        end = at + length
+        if end <= window.size and self._is_end(b"", window.read_exactly(end, _START_BYTES)):
+            return None
+        restart = cursor.members.first_record(at, min(end, window.size))
+        return _swallowed(length, restart - at) if restart >= 0 else None
 
     def _member_end(self) -> int:
         """Return where the current member ends, if that is known once its trailing blank lines are read."""
@@ -252,17 +273,26 @@ class _Reader:
         """Find out whether the length in the header swallowed the records behind it, or cuts the block short;
         step back if so."""
         cursor = self._cursor
-        following = cursor.peek(16).lstrip(b"\r\n")
-        if got == head.length and (
-            not following or self._grammar.start.match(following) or self._grammar.name == "arc"
-        ):
+        following = cursor.peek(_START_BYTES)
+        if got == head.length and self._is_end(block[-1:], following):
             return None
         restart = self._grammar.find_restart(block, 0)
         if restart < 0:
-            return None
+            start = max(len(block) - _SEAM_BYTES, 0)
+            at = self._grammar.find_restart(block[start:] + cursor.peek(_SEAM_BYTES), 0)
+            if not 0 <= at < len(block) - start:
+                return None
+            restart = start + at
         cursor.push_back(block[restart:])
         self._has_lied = True
         return _swallowed(head.length, restart)
+
+    def _is_end(self, last: bytes, following: bytes) -> bool:
+        """Say whether a block can end before these bytes: in ARC, whose records begin like much else, at the
+        end of a line."""
+        rest = following.lstrip(b"\r\n")
+        at_line = self._grammar.name != "arc" or last == b"\n" or following[:1] in (b"\r", b"\n")
+        return not rest or bool(at_line and self._grammar.start.match(rest))
 
     def _wrong_or_cut(self) -> str:
         """Name what a header is that promises too much: of a file that was read to its end, what is missing
@@ -274,14 +304,14 @@ class _Reader:
         """As `_wrong_length`, and step to the next record, without a copy: headers that all promise the rest
         of the file would have it taken and given back for each of them."""
         cursor = self._cursor
-        got = cursor.fill(length + _START_BYTES)
-        following = cursor.buffer[cursor.at + length : cursor.at + length + _START_BYTES].lstrip(b"\r\n")
-        if got >= length and (
-            not following or self._grammar.start.match(following) or self._grammar.name == "arc"
-        ):
+        got = cursor.fill(length + _SEAM_BYTES)
+        end = cursor.at + length
+        following = cursor.buffer[end : end + _START_BYTES]
+        if got >= length and self._is_end(cursor.buffer[max(end - 1, cursor.at) : end], following):
             return None
-        restart = self._grammar.find_restart(cursor.buffer, cursor.at, cursor.at + length) - cursor.at
-        if restart < 0:
+        found = self._grammar.find_restart(cursor.buffer, cursor.at, end + _SEAM_BYTES)
+        restart = found - cursor.at
+        if not 0 <= restart < length:
             return None
         cursor.at += restart
         return _swallowed(length, restart)

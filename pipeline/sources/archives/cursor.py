@@ -40,17 +40,21 @@ class PlainFile:
 
     def resync(self, since: int, before: int | None = None) -> int:
         """Move `position` to the first record in [since, before), else to the file's end; return it."""
+        start = self.first_record(since, before)
+        self.position = self.offset = start if start >= 0 else self.window.size
+        return self.position
+
+    def first_record(self, since: int, before: int | None = None) -> int:
+        """Return where the first record in [since, before) starts, or -1."""
         at, overlap = max(since - 4, 0), 1 << 14  # a record's first line may lie across two pieces
         while piece := self.window.read_exactly(at, 1 << 20):
             start = self._find_restart(piece, max(since - at, 0))
             if start >= 0 and (before is None or at + start < before):
-                self.position = self.offset = at + start
-                return self.position
+                return at + start
             if start >= 0 or len(piece) <= overlap or (before is not None and at >= before):
                 break
             at += len(piece) - overlap
-        self.position = self.offset = self.window.size
-        return self.position
+        return -1
 
 
 class Cursor:

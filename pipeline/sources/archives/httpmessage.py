@@ -8,7 +8,12 @@ from functools import lru_cache
 
 # Begins with a byte to look for: four times as fast as with "\r*" before it.
 _HEAD_END = re.compile(rb"\n\r*\n")
-_STATUS = re.compile(rb"[\r\n]{0,4}(?:HTTP/\d(?:\.\d)?|ICY)[ \t]+(\d{3})", re.IGNORECASE)
+# HTTP/2 has no status line: writers make one up.
+_STATUS = re.compile(
+    rb"[\r\n]{0,4}(?:(?:HTTP(?:/\d{1,2}(?:\.\d{1,2})?)?|ICY|h[23])[ \t]+|:status:[ \t]*)(\d{3})",
+    re.IGNORECASE,
+)
+_NO_CODE = re.compile(rb"[\r\n]{0,4}HTTP/\d[^\r\n]*\r*\n", re.IGNORECASE)
 _HEADER_LINE = re.compile(rb"(?i:content-type|server|date|content-length|last-modified|x-[\w-]{1,40}):[ \t]")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 # Runs of blanks are taken whole (possessive): two that could share one would be tried at every division.
@@ -34,6 +39,7 @@ class Response:
     status: int | None
     headers: dict[str, str]
     body: bytes
+    notes: tuple[str, ...] = ()  # how the body is not the whole one
 
     @property
     def codings(self) -> str:
@@ -61,14 +67,26 @@ def parse_response(block: bytes) -> Response:
             break
         response = _parse_head(response.body)
     if "chunked" in response.headers.get("transfer-encoding", "").lower():
-        response.body = dechunk(response.body)
+        response.body, is_whole = dechunk(response.body)
+        response.notes = () if is_whole else ("chunks_break_off",)
+    elif _is_short(response):
+        response.notes = ("shorter_than_promised",)
     if response.status is not None and response.body[:1] in _HEX_DIGITS and _CHUNK_SIZE.match(response.body):
         response.body = _dechunk_whole(response.body)
     return response
 
 
+def _is_short(response: Response) -> bool:
+    """Say whether a body has fewer bytes than its header promises. (One stored decoded, under the length of
+    the coded one, has more.)"""
+    promised = response.headers.get("content-length", "")
+    return promised.isdecimal() and len(promised) < 19 and len(response.body) < int(promised)
+
+
 def _parse_head(block: bytes) -> Response:
     status = _STATUS.match(block)
+    if not status and (nameless := _NO_CODE.match(block)):
+        block = block[nameless.end() :]
     if not status and not _HEADER_LINE.match(block):
         return Response(None, {}, block)
     number = int(status[1]) if status else None
@@ -104,7 +122,7 @@ def parse_headers(head: bytes) -> dict[str, str]:
             kept = True
             parts.setdefault(name, [headers[name]]).extend((",", value.strip()))
     for name, several in parts.items():
-        headers[name] = " ".join(several)
+        headers[name] = " ".join(several).strip()
     return headers
 
 
@@ -169,13 +187,15 @@ def _dechunk_whole(body: bytes) -> bytes:
     return body
 
 
-def dechunk(body: bytes) -> bytes:
-    """Undo chunked transfer coding; a body that only claims it is returned as it is, one that breaks off as
-    far as it goes."""
-    pieces, at = [], 0
+def dechunk(body: bytes) -> tuple[bytes, bool]:
+    """Undo chunked transfer coding, and say whether it was there to its end; a body that only claims it is
+    returned as it is, one that breaks off as far as it goes."""
+    pieces, is_whole = [], False
+    at = 2 if body.startswith(b"\r\n") and _CHUNK_SIZE.match(body, 2) else 0
     while size_line := _CHUNK_SIZE.match(body, at):
         size = int(size_line[1], 16)
         if size == 0:
+            is_whole = True
             break
         piece = body[size_line.end() : size_line.end() + size]
         pieces.append(piece)
@@ -188,6 +208,6 @@ def dechunk(body: bytes) -> bytes:
             at += 1
     else:
         if not pieces:
-            return body
+            return body, True
         pieces.append(body[at:])  # chunks that end in something else: keep it, it is text
-    return b"".join(pieces)
+    return b"".join(pieces), is_whole

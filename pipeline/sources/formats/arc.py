@@ -17,6 +17,7 @@ from gristmill.pipeline.sources.record import NotDocument, Origin, Record
 
 _DATE = re.compile(rb"\d{8,17}")
 _ADDRESS = re.compile(rb"[0-9a-fA-F.:]+|-")
+_IP = re.compile(rb"[0-9a-fA-F]*[.:][0-9a-fA-F.:]+")
 _URL_LINE = re.compile(rb"\n(?:https?|ftp|filedesc|dns|file|urn):")
 _MAX_LINE_BYTES = 1 << 13  # the cursor looks for a record across two pieces within this
 
@@ -48,8 +49,10 @@ class Arc:
             raise ValueError(f"not an ARC header: {head[:80]!r}")
         fields, at = found
         # URLs with blanks occur, and so do headers that lack the address or the type.
-        num_url = at - 1 if at > 1 and _ADDRESS.fullmatch(fields[at - 1]) else at
-        url = text_of(b" ".join(fields[:num_url]))
+        before = _without_blanks(fields[:at])
+        if len(before) > 1 and _ADDRESS.fullmatch(before[-1]):
+            before = _without_blanks(before[:-1])
+        url = text_of(b" ".join(before))
         date = fields[at].decode()[:14]
         kind = "filedesc" if url.startswith("filedesc:") else "dns" if url.startswith("dns:") else "response"
         headers = {"content-type": fields[at + 1].decode("latin-1")} if at + 2 < len(fields) else {}
@@ -67,10 +70,27 @@ def _fields(head: bytes) -> tuple[list[bytes], int] | None:
     """Return the fields of a header line and which of them is the date; None if it is no header. Some writers
     set tabs."""
     fields = head.strip().replace(b"\t", b" ").split(b" ")
-    at = next(
-        (number for number, value in enumerate(fields) if number and _DATE.fullmatch(value)), len(fields)
-    )
-    return (fields, at) if at + 1 < len(fields) and fields[-1].isdigit() else None
+    if not fields[-1].isdigit():
+        return None
+    first, before = 0, b""
+    for at, value in enumerate(fields[:-1]):
+        if at and _DATE.fullmatch(value):
+            first = first or at
+            # A URL with blanks may hold what looks like a date; an address stands only before the true one.
+            if _IP.fullmatch(before):
+                break
+        before = value or before
+    else:
+        at = first
+    return (fields[: at + 1] + [value for value in fields[at + 1 :] if value], at) if at else None
+
+
+def _without_blanks(fields: list[bytes]) -> list[bytes]:
+    """Drop empty fields at the end: some writers set several blanks."""
+    end = len(fields)
+    while end and not fields[end - 1]:
+        end -= 1
+    return fields[:end]
 
 
 def _iso(date: str) -> str:

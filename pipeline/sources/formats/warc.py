@@ -4,9 +4,12 @@ document."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from gristmill.document import text_key
 from gristmill.hashing import digest16
+from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.extract.encoding_standard import encoding_of
 from gristmill.pipeline.sources.archives.archive import Head, archive_reader
 from gristmill.pipeline.sources.archives.httpmessage import (
     charset_of,
@@ -19,6 +22,10 @@ from gristmill.pipeline.sources.record import NotDocument, Origin, Record
 from gristmill.pipeline.sources.wellformed import clean_text
 
 _NOT_DOCUMENT = re.compile(rb"\nWARC-Type: *(warcinfo|request|metadata|revisit)\r*\n", re.IGNORECASE)
+# What books may count by name (WARC 1.1 section 5.5): a stranger's names are without number, and may be
+# those of outlets (`kept`, `removed`).
+_KINDS = ("warcinfo", "request", "metadata", "revisit", "continuation", "conversion")
+_MESSAGES = ("application/http", "message/http")  # types of a block with its HTTP head, not of a page
 _LENGTH = re.compile(rb"\nContent-Length: *(\d{1,18})\r*\n", re.IGNORECASE)
 _RESTART = re.compile(rb"\n\r*\n(WARC/\d\.\d+\r*\n)")
 _HEAD_END = re.compile(
@@ -66,10 +73,11 @@ class Warc:
         if head.kind == "conversion":
             return _conversion(head, block, origin)
         if head.kind not in ("response", "resource"):
-            return NotDocument(head.kind, origin, len(block))
+            return NotDocument(head.kind if head.kind in _KINDS else "unknown", origin, len(block))
         if media_type(head.headers.get("content-type")) == "text/dns" or (head.url or "").startswith("dns:"):
             return NotDocument("dns", origin, len(block))
-        return page(head, block, origin, is_http=head.kind == "response")
+        is_http = head.kind == "response" or media_type(head.headers.get("content-type")) in _MESSAGES
+        return page(head, block, origin, is_http)
 
 
 def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
@@ -80,6 +88,8 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
         if response and (response.status or response.headers)
         else head.headers.get("content-type")
     )
+    if is_http and media_type(content_type) in _MESSAGES:
+        content_type = None  # HTTP/0.9 has no head: the first bytes tell what the body is
     body = response.body if response else block
     return Record(
         key=head.key or digest16(head.url or "", head.date or "", body).hex(),
@@ -94,16 +104,26 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
         content_encoding=response.codings if response else "",
         warc_headers=head.headers,
         http_headers=response.headers if response else {},
-        # Its continuations are records of their own, counted as such: this is not the whole page.
-        notes=("first_segment_only",) if head.headers.get("warc-segment-number", "").strip() == "1" else (),
+        notes=(*_cut_notes(head.headers), *(response.notes if response else ())),
     )
+
+
+def _cut_notes(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Name why a record is not the whole of what was fetched: its continuations are records of their own,
+    counted as such; a crawler may have stopped early (WARC 1.1 sections 5.13 and 5.17)."""
+    notes = {"warc-segment-number": "first_segment_only", "warc-truncated": "cut_by_crawler"}
+    return tuple(note for name, note in notes.items() if headers.get(name))
 
 
 def _conversion(head: Head, block: bytes, origin: Origin) -> Record | NotDocument:
     """A WET record: its text is made already."""
     if media_type(head.headers.get("content-type")) not in ("text/plain", None):
         return NotDocument("conversion", origin, len(block))
-    text = block.decode("utf-8", "replace")
+    charset = charset_of(head.headers.get("content-type"))
+    if charset and encoding_of(charset) != "utf-8":
+        text = decode(block, charset)[0]
+    else:
+        text = block.decode("utf-8", "replace").removeprefix("\ufeff")
     return Record(
         key=head.key or text_key(head.url, text),
         url=head.url,
@@ -113,6 +133,7 @@ def _conversion(head: Head, block: bytes, origin: Origin) -> Record | NotDocumen
         text=clean_text(text),
         content_type="text/plain",
         warc_headers=head.headers,
+        notes=_cut_notes(head.headers),
     )
 
 
