@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gristmill.filters.rules import Bound
 from gristmill.no_code import refuse_code
+from gristmill.text.languages import check_language
 
-# English names of languages and their codes (ISO 639-1), for whoever writes the name.
-_NAMES = """
-arabic:ar bengali:bn bulgarian:bg catalan:ca chinese:zh croatian:hr czech:cs danish:da dutch:nl english:en
-estonian:et finnish:fi french:fr german:de greek:el hebrew:he hindi:hi hungarian:hu indonesian:id italian:it
-japanese:ja korean:ko latvian:lv lithuanian:lt malay:ms norwegian:no persian:fa polish:pl portuguese:pt
-romanian:ro russian:ru serbian:sr slovak:sk slovenian:sl spanish:es swahili:sw swedish:sv tamil:ta telugu:te
-thai:th turkish:tr ukrainian:uk urdu:ur vietnamese:vi
-"""
-LANGUAGES = dict(pair.split(":") for pair in _NAMES.split())
 _DATATROVES_OWN = "datatrove.pipeline.filters."
 
 
@@ -113,13 +104,7 @@ class LanguageSettings(FilterSection):
     @classmethod
     def _codes(cls, keep: Any) -> Any:
         for code in keep if isinstance(keep, list | tuple) else ():
-            if isinstance(code, bool):
-                word = "yes" if code else "no"
-                raise ValueError(f'{code} is no language code; for Norwegian put it in quotes: `"{word}"`')
-            if isinstance(code, str) and not re.fullmatch(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*", code):
-                meant = LANGUAGES.get(code.lower())
-                hint = f"; did you mean `{meant}`?" if meant else ", such as en, de or zh"
-                raise ValueError(f"`{code}` is no language code{hint}")
+            check_language(code)
         return keep
 
 

@@ -33,6 +33,7 @@ from gristmill.filters.options import (
 )
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES, Bound
+from gristmill.text.languages import check_language
 
 
 class FilterSettings(FilterSection):
@@ -104,6 +105,8 @@ class FilterSettings(FilterSection):
     def _each_flat(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
+        for code in value:
+            check_language(code)
         return {
             code: dict(_flatten(said)) if isinstance(said, Mapping) else said for code, said in value.items()
         }

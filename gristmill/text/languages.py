@@ -6,6 +6,7 @@ CLD2 says `iw`, `jw` and `zh-Hant`, lid.176 `he`, `jv` and `zh`, GlotLID and NLL
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 # Codes withdrawn from ISO 639-1 or never in it, by what stands for them now.
@@ -30,6 +31,29 @@ _THREE_AND_TWO = (
 )
 _PARTS = _THREE_AND_TWO.split()
 _TWO_OF_THREE = dict(zip(_PARTS[::2], _PARTS[1::2], strict=True))
+
+# English names of languages and their codes (ISO 639-1), for whoever writes the name.
+_NAMES = """
+arabic:ar bengali:bn bulgarian:bg catalan:ca chinese:zh croatian:hr czech:cs danish:da dutch:nl english:en
+estonian:et finnish:fi french:fr german:de greek:el hebrew:he hindi:hi hungarian:hu indonesian:id italian:it
+japanese:ja korean:ko latvian:lv lithuanian:lt malay:ms norwegian:no persian:fa polish:pl portuguese:pt
+romanian:ro russian:ru serbian:sr slovak:sk slovenian:sl spanish:es swahili:sw swedish:sv tamil:ta telugu:te
+thai:th turkish:tr ukrainian:uk urdu:ur vietnamese:vi
+"""
+_BY_NAME = dict(pair.split(":") for pair in _NAMES.split())
+# ISO 639-1, and what was withdrawn from it.
+_TWO_LETTERS = (
+    "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de "
+    "dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia "
+    "id ie ig ii ik in io is it iu iw ja ji jv jw ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb "
+    "lg li ln lo lt lu lv mg mh mi mk ml mn mo mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om "
+    "or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg sh si sk sl sm sn so sq sr ss st su sv sw "
+    "ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu "
+)
+_OF_TWO_LETTERS = frozenset(_TWO_LETTERS.split())
+# Codes of countries that are none of languages, by what is spoken there.
+_COUNTRIES = "at:de cn:zh cz:cs dk:da gr:el il:he jp:ja rs:sr ua:uk"
+_BY_COUNTRY = dict(pair.split(":") for pair in _COUNTRIES.split())
 
 
 @lru_cache(maxsize=4096)
@@ -71,3 +95,19 @@ def keeps(keep: tuple[str, ...], code: str | None, script: str | None = None) ->
         return False
     wanted = {(language_code(name), script_code(name)) for name in keep}
     return (code, None) in wanted or (code, script) in wanted
+
+
+def check_language(code: object) -> None:
+    """Raise ValueError for what names no language by its code, with the code that may be meant: a list of
+    languages to keep would remove all that it means. Of three letters any is taken: models tell thousands."""
+    if isinstance(code, bool):
+        hint = "" if code else '; for Norwegian put it in quotes: `"no"`'
+        raise ValueError(f"{code} is no language code{hint}")
+    if not isinstance(code, str):
+        return
+    meant = _BY_NAME.get(code.strip().lower()) or _BY_COUNTRY.get(code)
+    is_spelled = re.fullmatch(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*", code)
+    first = re.split("[-_]", code)[0]
+    if not is_spelled or language_code(code) is None or (len(first) == 2 and first not in _OF_TWO_LETTERS):
+        hint = f"; did you mean `{meant}`?" if meant else ", such as en, de or zh"
+        raise ValueError(f"`{code}` is no language code{hint}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gristmill.text.languages import check_language, language_code, script_code
 
 
 class ExtractSettings(BaseModel):
@@ -96,6 +98,20 @@ class ExtractSettings(BaseModel):
         if self.format == "markdown" and self.extractor == "resiliparse":
             raise ValueError("resiliparse writes no Markdown: use `blocks`, `trafilatura` or `auto`")
         return self
+
+    @field_validator("html_languages", mode="before")
+    @classmethod
+    def _codes(cls, value: Any) -> Any:
+        """As detectors' answers are compared: one code for each language, without a script."""
+        if not isinstance(value, list | tuple):
+            return value
+        for code in value:
+            check_language(code)
+            if isinstance(code, str) and script_code(code):
+                raise ValueError(
+                    f"`{code}`: a page's raw HTML is asked for its language alone, not for a script"
+                )
+        return [language_code(code) if isinstance(code, str) else code for code in value]
 
     @field_validator("block_urls")
     @classmethod

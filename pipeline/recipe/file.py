@@ -120,8 +120,10 @@ def _keys_of(details: ErrorDetails, data: Any) -> Location:
     found: list[str | int] = []
     for number, part in enumerate(details["loc"]):
         is_last = number == len(details["loc"]) - 1
-        if isinstance(data, Mapping) and (part in data or (is_last and details["type"] == "missing")):
-            data = data.get(part)
+        if isinstance(data, Mapping) and part in data:
+            data = data[part]
+        elif is_last and details["type"] == "missing":
+            data = None  # it lacks the key, or is a section with nothing behind its colon
         elif isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
             data = data[part]
         else:

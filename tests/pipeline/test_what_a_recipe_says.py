@@ -134,3 +134,30 @@ def test_a_language_by_its_name_is_refused_with_its_code() -> None:
         make_recipe(
             {"name": "x", "sources": {"a": {"inputs": ["a"]}}, "filter": {"language": {"keep": [False]}}}
         )
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        *[("jp", "did you mean `ja`?"), ("cz", "did you mean `cs`?"), ("ua", "did you mean `uk`?")],
+        *[("xx", "no language code"), ("und", "no language code"), ("EN", "no language code")],
+        *[("english", "did you mean `en`?"), ("true", "no language code"), ("false", '`"no"`')],
+    ],
+)
+def test_a_code_of_no_language_is_refused_wherever_languages_are_named(
+    tmp_path: Path, code: str, told: str
+) -> None:
+    assert told in refused(tmp_path, f"filter: {{language: {{keep: [en, {code}]}}}}\n")
+    assert told in refused(tmp_path, f"extract: {{html_languages: [{code}]}}\n")
+    assert told in refused(tmp_path, f"filter: {{presets: [gopher], by_language: {{{code}: {{}}}}}}\n")
+
+
+def test_every_code_that_a_detector_tells_is_taken(tmp_path: Path) -> None:
+    codes = ["no", "iw", "heb_Hebr", "zh-Hant", "sr-Latn", "ceb", "eng", "kr", "fil", "jw"]
+    read(tmp_path, f"filter: {{language: {{keep: {codes}}}}}\n")
+    assert read(tmp_path, "extract: {html_languages: [eng, iw]}\n").extract.html_languages == ["en", "he"]
+    assert "not for a script" in refused(tmp_path, "extract: {html_languages: [zh-Hant]}\n")
+
+
+def test_what_a_section_with_nothing_behind_its_colon_lacks_is_named(tmp_path: Path) -> None:
+    assert "`filter.language.keep` is required" in refused(tmp_path, "filter:\n  language:\n")
