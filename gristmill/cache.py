@@ -43,7 +43,8 @@ class Cache:
         self._unseen = 0.0  # bytes that may be entered before the folder is looked at again
         self._files, self._scratch = self.folder / "files", self.folder / "scratch"
         for place in (self.folder, self._files, self._scratch):
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # of a file, or a link that leads nowhere
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_private(place)
         self._sweep()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import GristmillError, UsageError
+from gristmill.inside import inert
 from gristmill.overrides import assign
 from gristmill.trainer.config import Settings
 
@@ -42,7 +43,7 @@ def main(run: Callable[[dict[str, Any]], dict[str, Any]], arguments: list[str] |
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(summary))
     except GristmillError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {inert(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

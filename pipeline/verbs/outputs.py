@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
+from gristmill.inside import inert
 from gristmill.location import location
 from gristmill.pipeline.verbs import listing, options
 
@@ -47,7 +48,7 @@ def verify(out: options.Out, json: options.Json = False) -> None:
         )
     else:
         for finding in findings:
-            print(f"{finding.path}: {finding.problem}")
+            print(inert(f"{finding.path}: {finding.problem}"))
         if not findings:
             print(
                 f"all is well: {checked.num_steps} steps, {checked.num_files} files, {checked.num_bytes:,}"
@@ -174,6 +175,6 @@ def gc(
 
     garbage = collect(out, dry_run=dry_run)
     for item in garbage:
-        print(f"{item.bytes:>15,}  {item.name}")
+        print(f"{item.bytes:>15,}  {inert(item.name)}")
     verb = "would be freed" if dry_run else "freed"
     print(f"{sum(item.bytes for item in garbage):,} bytes {verb}", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import StepFailed, UsageError
+from gristmill.inside import inert
 from gristmill.pipeline.verbs import listing, options
 
 Checkpoint = Annotated[
@@ -387,5 +388,6 @@ def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
             for part in (before.get(row["source"]), row)
             if part and part["bits_per_byte"]
         ]
-        print(f"{row['source']:20} {' -> '.join(bits)} bits per byte over {row['bytes']:,} held-out bytes")
+        source = inert(row["source"])
+        print(f"{source:20} {' -> '.join(bits)} bits per byte over {row['bytes']:,} held-out bytes")
     print(summary["checkpoint"])

@@ -11,6 +11,7 @@ from gristmill.errors import IntegrityError
 from gristmill.hashing import canonical_json, sha256_json
 from gristmill.inside import below
 from gristmill.manifest import read_manifest
+from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.folder import read_run
 from gristmill.token_shards import read_manifest as read_shards
 
@@ -39,3 +40,13 @@ def test_a_name_that_leads_out_of_its_folder_is_refused_and_spelled_out(tmp_path
         )
         with pytest.raises(IntegrityError, match="no path inside it"):
             read_shards(tmp_path)
+
+
+def test_verbs_spell_out_what_lies_in_an_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "steps" / "x\x1b[2Jy-0000").mkdir(parents=True)
+    (tmp_path / "run.json").write_text(json.dumps({"steps": [], "complete": True}))
+    for verb in (["gc", "--dry-run"], ["verify"], ["status"]):
+        with pytest.raises(SystemExit):
+            main([verb[0], str(tmp_path), *verb[1:]])
+    said = capsys.readouterr()
+    assert "x\\x1b[2Jy-0000" in said.out and "\x1b" not in said.out + said.err

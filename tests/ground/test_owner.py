@@ -137,3 +137,11 @@ def test_a_file_in_the_cache_that_is_not_what_was_entered_is_fetched_again(tmp_p
     path.write_bytes(b"whale")
     again = Cache(tmp_path, 1 << 20).get("key", "a.bin", fetch)
     assert again.read_bytes() == b"whole" and len(fetched) == 2
+
+
+def test_a_cache_folder_that_is_a_file_or_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to("unmounted")
+    for name in ("file", "link"):
+        with pytest.raises(UsageError, match="is a link or no folder"):
+            Cache(tmp_path / name, 1 << 20)

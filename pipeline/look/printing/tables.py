@@ -162,7 +162,8 @@ def print_status(out: Path, *, as_json: bool) -> bool:
         if lacking
         else "not complete, not running"
     )
-    print(f"running, pid {holder['pid']} on {holder['host']}" if holder and not status["complete"] else ended)
+    running = f"running, pid {holder['pid']} on {holder['host']}" if holder else ""
+    print(one_line(running) if holder and not status["complete"] else ended)
     return bool(status["complete"])
 
 
