@@ -260,6 +260,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "created": WHEN,
         "metadata": {"url": URL},
     },
+    "redpajama-v1": {"text": MILL, "meta": {"url": URL, "timestamp": WHEN, "source": "common_crawl"}},
     "redpajama-v2": {"url": URL, "date_download": WHEN, "digest": "sha1:X", "raw_content": MILL},
     "c4": {"text": MILL, "timestamp": WHEN, "url": URL},
     "the-stack": {"hexsha": "ab12", "size": 5, "ext": "py", "lang": "Python", "content": MILL},
