@@ -27,7 +27,7 @@ from gristmill.classifiers import calibrate
 from gristmill.classifiers.fasttext_child import train_supervised
 from gristmill.classifiers.hashing_tf import is_hashing_tf, open_hashing_tf, train_hashing_tf
 from gristmill.classifiers.keep import fit_alpha
-from gristmill.classifiers.known import KnownWords, too_little
+from gristmill.classifiers.known import Counts, KnownWords, too_little
 from gristmill.classifiers.lines import lines
 from gristmill.classifiers.measured import quality_report
 from gristmill.classifiers.parts import large_domains, shingles_of, tally_hosts
@@ -100,7 +100,7 @@ def _train_one(
         return _predict(model, [passage.text for passage in passages], {POSITIVE: 1.0})
 
     known = shingles_of(passage.text for side in (taught.positives, taught.negatives) for passage in side)
-    halves = heldout.prepared(known, lambda texts: too_little(settings, *vocabulary.count(texts)))
+    halves = heldout.prepared(known, lambda texts: too_little(settings, vocabulary.count(texts)))
     fitted, judged = halves.calibration, halves.judgement
     raw = outputs(fitted.passages)
     calibration = calibrate.fit(settings.calibration, raw, fitted.labels)
@@ -168,13 +168,7 @@ class Scored:
     """Documents as a classifier sees them: a score is NaN where too little of the text is known."""
 
     scores: npt.NDArray[np.float32]
-    known: npt.NDArray[np.int64]
-    lettered: npt.NDArray[np.int64]
-
-    @property
-    def shares(self) -> Floats:
-        """The known share of the words with a letter."""
-        return np.asarray(self.known / np.maximum(self.lettered, 1))
+    words: Counts
 
 
 class Scorer:
@@ -208,12 +202,14 @@ class Scorer:
         """Score every document: calibrated, in [0, 1]; NaN where too little of it is known."""
         texts = lines(documents["text"].to_pylist(), self.settings)
         num = len(texts)
-        scored = Scored(np.full(num, np.nan, np.float32), np.zeros(num, np.int64), np.zeros(num, np.int64))
+        words = Counts(*(np.zeros(num, np.int64) for _ in Counts._fields))
+        scored = Scored(np.full(num, np.nan, np.float32), words)
         for opened, rows in self._rows_by_model(documents):
             mine = [texts[row] for row in rows]
-            known, lettered = opened.vocabulary.count(mine)
-            scored.known[rows], scored.lettered[rows] = known, lettered
-            enough = np.flatnonzero(~too_little(self.settings, known, lettered))
+            counts = opened.vocabulary.count(mine)
+            for every, own in zip(words, counts, strict=True):
+                every[rows] = own
+            enough = np.flatnonzero(~too_little(self.settings, counts))
             raw = _predict(opened.model, [mine[row] for row in enough], opened.weights)
             scored.scores[np.array(rows)[enough]] = calibrate.apply(opened.calibration, raw)
         return scored

@@ -78,12 +78,16 @@ class ClassifierSettings(_Settings):
         default=10,
         ge=0,
         description=(
-            "words with a letter that the model knows; a text with fewer has no score: fastText's would come"
-            " from the line end and from hash collisions"
+            "words with a letter that the model knows, one cased letter alone left out, repeated ones no more"
+            " than thrice as many as differ; a text with fewer has no score: fastText's would come from the"
+            " line end, from hash collisions and from one word said again"
         ),
     )
     min_known_fraction: float = Field(
-        default=0.2, ge=0, le=1, description="the same as a share of the text's words with a letter"
+        default=0.2,
+        ge=0,
+        le=1,
+        description="known ones, repeated or not, as a share of the text's words with a letter",
     )
     too_little: Literal["remove", "keep"] = Field(
         default="remove", description="documents without a score go by rule `classify.too_little`, or stay"

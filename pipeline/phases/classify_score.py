@@ -157,7 +157,7 @@ class _Scores:
         """Score documents; return what the file says of them."""
         scored = self._scorer.measure(documents)
         missing = np.isnan(scored.scores)
-        columns = [pa.array(scored.scores, mask=missing), scored.known, scored.shares]
+        columns = [pa.array(scored.scores, mask=missing), scored.words.telling, scored.words.shares]
         table = pa.table([documents["id"], *columns], schema=SCORES)
         self._writer.write(table)
         self._num_unscored += int(missing.sum())

@@ -37,8 +37,8 @@ def test_a_model_tells_two_kinds_of_lines_and_is_the_same_when_saved(tmp_path: P
     line = "prose of something"
     assert label_probabilities(again, line) == label_probabilities(model, line)
     assert sum(p for p, _ in label_probabilities(again, line)) == pytest.approx(1)
-    known, lettered = KnownWords(again).count(["prose of never 123"])
-    assert (known.tolist(), lettered.tolist()) == ([2], [3])
+    known, lettered, different = KnownWords(again).count(["prose of of never 123"])
+    assert (known.tolist(), lettered.tolist(), different.tolist()) == ([3], [4], [2])
 
 
 def test_the_fit_is_a_minimum() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.classifiers import quality
+from gristmill.classifiers.known import KnownWords
 from gristmill.classifiers.lines import prepare
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.pipeline.cli import main
@@ -19,6 +22,27 @@ from gristmill.pipeline.run.folder import finished_steps
 from tests.support.classified import CODE, TEXTS, write_documents
 
 JUNK = ["", "!!! ??? ...", "---", "0x00 0x01", "xqzv", "\u10d2\u10d0\u10db\u10d0", "- " * 400, "1 2 3 " * 90]
+SHAPES = {
+    "one known word": "the " * 300,
+    "two known words": "the of " * 200,
+    "units": "5 km 10 kg 3 m 7 in " * 50,
+    "joined units": "5km 10kg 3m 12cm " * 50,
+    "letters": " ".join("abcdefghijklmnopqrstuvwxyz" * 9),
+    "Roman numbers": "i ii iii iv v vi vii viii ix x " * 20,
+    "emoji": "\U0001f600\U0001f389 \U0001f469\u200d\U0001f467 " * 90,
+    "base64": base64.b64encode(hashlib.shake_128(b"a").digest(3000)).decode(),
+    "base64 in lines": base64.encodebytes(hashlib.shake_128(b"b").digest(3000)).decode(),
+    "hexadecimal": hashlib.shake_128(b"c").digest(900).hex(" "),
+    "scripts": "\u043c\u0438\u0440 \u3053\u3093 \u0e2a\u0e27 \u05e9\u05dc " * 40,
+    "white space": "\u3000\u2003\t\v\f\u200b\u00a0\0" * 60,
+    "fullwidth marks": "\uff01\uff1f\u3002\uff0c\u3001\uff1b" * 60,
+    "fullwidth letters": "\uff21\uff22\uff23 \uff41 " * 60,
+    "one long token": "a" * 100_000,
+    "a long known token": "the" * 20_000,
+    "control tokens": "</s> <s> < /s> __label__positive __label__ " * 60,
+    "dates": "2024-01-02 12:33:44Z 1st 2nd " * 50,
+    "circled": "\u2460\u2461\u2462 \u24d0 " * 60,
+}
 SETTINGS = ClassifierSettings(buckets=10_000, heldout_fraction=0.25)
 
 
@@ -33,11 +57,40 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def scores(model: Path, texts: list[str], **changes: Any) -> list[float]:
     scorer = quality.Scorer(SETTINGS.model_copy(update=changes), model)
-    return scorer.score(pa.table({"text": pa.array(texts, pa.large_string())})).tolist()
+    found: list[float] = scorer.score(pa.table({"text": pa.array(texts, pa.large_string())})).tolist()
+    return found
 
 
 def test_junk_has_no_score(model: Path) -> None:
     assert np.isnan(scores(model, JUNK)).all()
+
+
+@pytest.mark.parametrize("features", ["fasttext", "hashing_tf"])
+@pytest.mark.parametrize("prepare", ["folded", "spaces", "lines"])
+def test_junk_of_any_shape_has_no_score(model: Path, tmp_path: Path, prepare: Any, features: Any) -> None:
+    """Among it words that the model knows, said again and again, and letters of an alphabet."""
+    if features == "hashing_tf":
+        pair = ({"prose": [model.parent / "prose.parquet"]}, {"code": [model.parent / "code.parquet"]})
+        quality.train(SETTINGS.model_copy(update={"features": features}), *pair, tmp_path, 1)
+    found = scores(tmp_path if features == "hashing_tf" else model, [*SHAPES.values()], prepare=prepare)
+    scored = [name for name, score in zip(SHAPES, found, strict=True) if not np.isnan(score)]
+    assert not scored
+
+
+def test_one_letter_is_a_known_word_where_it_may_be_one() -> None:
+    class Model:
+        class f:  # as fastText names it
+            @staticmethod
+            def getArgs() -> Any:
+                return type("Arguments", (), {"maxn": 0})
+
+        @staticmethod
+        def get_words(on_unicode_error: str) -> list[str]:
+            return ["a", "\u0438", "\u7684", "\uc218", "at"]
+
+    counts = KnownWords(Model()).count(["a \u0438 at at at at", "\u7684 \uc218 b"])
+    assert [part.tolist() for part in counts] == [[4, 2], [6, 3], [1, 2]]
+    assert counts.telling.tolist() == [3, 2]
 
 
 def test_a_bound_of_words_has_a_kept_and_a_removed_example(model: Path) -> None:
