@@ -8,7 +8,7 @@ ends each document and counts no byte; boundaries come from the index, never fro
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,8 +70,9 @@ def mapped(path: Path, dtype: Any) -> npt.NDArray[Any]:
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a shard set's manifest; raises InputError when there is none, IntegrityError if damaged."""
+def read_manifest(folder: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a shard set's manifest; raises InputError when there is none, IntegrityError if damaged or without
+    a key that the caller needs."""
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
@@ -85,6 +86,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise IntegrityError(f"the shard manifest is not readable: {error!r}", where=str(path)) from error
     for name in (*names, manifest.get("tokenizer", "tokenizer")):
         below(folder, name)
+    if lacking := [key for key in needs if key not in manifest]:
+        raise IntegrityError(f"the shard manifest lacks `{'`, `'.join(lacking)}`", where=str(path))
     return manifest
 
 

@@ -40,7 +40,7 @@ def export(folder: Path, out: Path, format: str) -> list[Path]:
     mds: one sample per document, columns tokens (ndarray), id and source. npy: raw tokens, boundaries in
     .csv.gz. nanochat, datasets and webdataset: gristmill.tokenize.export_text.
     """
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, ("tokenizer", "vocab", "eos_id"))
     out.mkdir(parents=True, exist_ok=True)
     writers: dict[str, Callable[[Path, Path, dict[str, Any]], Iterator[Path]]] = {
         "llmc": _llmc,

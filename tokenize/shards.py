@@ -101,7 +101,7 @@ def manifest_body(
 def verify(folder: Path) -> list[str]:
     """Re-check every file of a shard set against its manifest, and the indexes against each other; name what
     is off."""
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, ("tokenizer", "tokenizer_sha256"))
     problems = []
     expected = {manifest["tokenizer"]: manifest["tokenizer_sha256"]}
     for shard in manifest["shards"]:

@@ -49,7 +49,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
     from gristmill.token_shards import read_manifest
     from gristmill.tokenize.realised import misses
 
-    manifest = read_manifest(_shards(folder))
+    manifest = read_manifest(_shards(folder), ("split", "kind", "vocab", "tokenizer"))
     if json:
         print(orjson.dumps(manifest).decode())
         return

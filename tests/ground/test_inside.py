@@ -50,3 +50,16 @@ def test_verbs_spell_out_what_lies_in_an_output(tmp_path: Path, capsys: pytest.C
             main([verb[0], str(tmp_path), *verb[1:]])
     said = capsys.readouterr()
     assert "x\\x1b[2Jy-0000" in said.out and "\x1b" not in said.out + said.err
+
+
+@pytest.mark.parametrize("verb", ["info", "verify", "export"])
+def test_a_shard_manifest_that_lacks_a_key_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    body = {"shards": [], "sources": [], "dtype": "uint16", "split": "train", "kind": "mixed", "vocab": 9}
+    (tmp_path / "manifest.json").write_text(json.dumps({**body, "eos_id": 0}))
+    more = ["--out", str(tmp_path / "e")] if verb == "export" else []
+    with pytest.raises(SystemExit) as ended:
+        main(["shards", verb, str(tmp_path), *more])
+    assert ended.value.code == 1 and "the shard manifest lacks `tokenizer" in capsys.readouterr().err
+    assert not (tmp_path / "e").exists()

@@ -115,6 +115,8 @@ def test_nanochat_without_held_out_documents_is_refused(
 
 def test_modded_nanogpt_has_no_wide_tokens(tmp_path: Path) -> None:
     wide = write_shards(tmp_path / "wide", [[([70_000], 0)]], vocab=80_000)
+    manifest = json.loads((wide / "manifest.json").read_text())
+    (wide / "manifest.json").write_text(json.dumps({**manifest, "tokenizer": "tokenizer.json"}))
     with pytest.raises(InputError, match="two bytes, the vocabulary has 80,000"):
         export(wide, tmp_path / "out", "modded-nanogpt")
 
