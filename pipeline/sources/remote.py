@@ -31,7 +31,7 @@ def list_remote(
     filesystem, path = open_filesystem(pattern, access)
     has_marks = any(mark in path for mark in "*?[")
     info = _info(filesystem, path, pattern, access, must=not has_marks)  # a key may hold a `[` or a `*`
-    if info is not None and (info["type"] == "file" or not has_marks):
+    if info is not None and (info["type"] == "file" or not has_marks or choose):
         found = {path: info}
         if info["type"] == "directory" and choose:
             found = _below(filesystem, path, pattern, access)

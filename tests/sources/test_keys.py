@@ -42,6 +42,17 @@ def test_letters_that_globs_use_are_letters_where_such_a_key_is_there(store: Cou
         assert listed(f"odd/{key}") == [key]
 
 
+def test_a_folder_whose_name_holds_a_mark_is_a_folder(store: CountingStore) -> None:
+    store.objects["odd/br[1]/.hidden.gz"] = b"x"
+    for folder, key in (("br[1]", "a[0].gz"), ("star*dir/", "s*.gz")):
+        (found,) = list_remote(f"s3://mill/odd/{folder}", ACCESS, lambda names: names)
+        assert found.path == f"s3://mill/odd/{folder.rstrip('/')}/{key}"
+    store.objects["odd/br1"] = b"x"  # what the glob would match
+    found = list_remote("s3://mill/odd/br[1]", ACCESS, lambda names: names)
+    assert [file.path for file in found] == ["s3://mill/odd/br[1]/a[0].gz"]
+    assert [file.path for file in list_remote("s3://mill/odd/br[1]", ACCESS)] == ["s3://mill/odd/br1"]
+
+
 def test_two_stars_match_at_any_depth_and_markers_of_folders_are_no_inputs(store: CountingStore) -> None:
     found = listed("odd/**/*.gz")
     assert len(found) == 9 and "folder/" not in found
