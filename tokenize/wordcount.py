@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+from gristmill.text.lanes import address_of, load, lowest
 
 _LONGEST = 256  # bytes; longer runs without a blank are cut between characters
 _BLANK, _BREAK, _RETURN = 32, 10, 13
@@ -24,6 +25,7 @@ _SLOTS, _POOL_BYTES = 1 << 18, 1 << 22  # at first; both double when they are fu
 # up to 7 bytes is the word itself with its length, so that nothing else is looked at; else it is a hash.
 _KEY, _NUMBER, _COUNT, _WIDTH = 0, 1, 2, 4
 _LONG = 0xFF << 56
+_ONES, _HIGHS = 0x0101010101010101, 0x8080808080808080  # in each of eight bytes
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -75,16 +77,58 @@ def _counted(arrays: Iterable[tuple[pa.Array, I64 | None]]) -> pa.Table:
 
 @njit(cache=True, nogil=True)
 def _key_of(data: Bytes, start: int, stop: int) -> np.uint64:
-    """A word of up to 7 bytes, and its length on top; of a longer one FNV-1a, 64 bits, folded to 56."""
-    if stop - start < 8:
-        key = np.uint64(stop - start) << np.uint64(56)
+    """A word of up to 7 bytes, and its length on top; of a longer one a hash, eight bytes at a time (the last
+    eight overlap), of 56 bits."""
+    length = stop - start
+    if length < 8:
+        key = np.uint64(length) << np.uint64(56)
+        if start + 8 <= len(data):
+            bytes_ = load(address_of(data) + np.uint64(start))
+            return key | (bytes_ & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)))
         for i in range(start, stop):
             key |= np.uint64(data[i]) << np.uint64(8 * (i - start))
         return key
-    value = np.uint64(0xCBF29CE484222325)
-    for i in range(start, stop):
-        value = (value ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
+    place, value = address_of(data) + np.uint64(start), np.uint64(length)
+    for i in range(0, length - 8, 8):
+        value = (value ^ load(place + np.uint64(i))) * np.uint64(0x9E3779B97F4A7C15)
+        value ^= value >> np.uint64(29)
+    value = (value ^ load(place + np.uint64(length - 8))) * np.uint64(0x9E3779B97F4A7C15)
     return (value ^ (value >> np.uint64(32))) | np.uint64(_LONG)
+
+
+@njit(cache=True, nogil=True)
+def _same(a: np.uint64, b: np.uint64, length: int) -> bool:
+    """Whether two stretches of at least eight bytes, given by address, are equal."""
+    for i in range(0, length - 8, 8):
+        if load(a + np.uint64(i)) != load(b + np.uint64(i)):
+            return False
+    last = np.uint64(length - 8)
+    return load(a + last) == load(b + last)
+
+
+@njit(cache=True, nogil=True)
+def _zero_bytes(word: np.uint64) -> np.uint64:
+    """The high bit of each byte that is zero; above the first one other bits may be set."""
+    return (word - np.uint64(_ONES)) & ~word & np.uint64(_HIGHS)
+
+
+@njit(cache=True, nogil=True)
+def _run_end(data: Bytes, at: int, stop: int) -> int:
+    """Where the run of bytes that are no blank and no line break ends, eight bytes at a time."""
+    place = address_of(data)
+    while at + 8 <= len(data) and at < stop:
+        word = load(place + np.uint64(at))
+        found = (
+            _zero_bytes(word ^ np.uint64(_ONES * _BLANK))
+            | _zero_bytes(word ^ np.uint64(_ONES * _BREAK))
+            | _zero_bytes(word ^ np.uint64(_ONES * _RETURN))
+        )
+        if found:
+            return min(at + np.int64(lowest(found) >> 3), stop)
+        at += 8
+    while at < stop and data[at] != _BLANK and data[at] != _BREAK and data[at] != _RETURN:
+        at += 1
+    return min(at, stop)
 
 
 @njit(cache=True, nogil=True)
@@ -117,8 +161,7 @@ def _word_end(data: npt.NDArray[np.uint8], begin: int, stop: int) -> int:
     if blanks > 1 or (blanks and not word):
         at = begin + blanks - (1 if word else 0)
     else:
-        while at < stop and data[at] != _BLANK and data[at] != _BREAK and data[at] != _RETURN:
-            at += 1
+        at = _run_end(data, at, stop)
     if at - begin > _LONGEST:
         at = begin + _LONGEST
         while at > begin + 1 and data[at] & 0xC0 == 0x80:
@@ -168,10 +211,8 @@ def _count(
             number = np.int64(table[slot, _NUMBER]) - 1
             start = ends[number]
             if ends[number + 1] - start == length:
-                i = 0
-                while i < length and pool[start + i] == data[begin + i]:
-                    i += 1
-                if i == length:
+                known = address_of(pool) + np.uint64(start)
+                if _same(known, address_of(data) + np.uint64(begin), length):
                     break
         slot = (slot + np.uint64(1)) & mask
     if not table[slot, _NUMBER]:
