@@ -84,7 +84,7 @@ def _key_of(data: Bytes, start: int, stop: int) -> np.uint64:
         key = np.uint64(length) << np.uint64(56)
         if start + 8 <= len(data):
             bytes_ = load(address_of(data) + np.uint64(start))
-            return key | (bytes_ & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)))
+            return np.uint64(key | (bytes_ & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1))))
         for i in range(start, stop):
             key |= np.uint64(data[i]) << np.uint64(8 * (i - start))
         return key
@@ -93,7 +93,7 @@ def _key_of(data: Bytes, start: int, stop: int) -> np.uint64:
         value = (value ^ load(place + np.uint64(i))) * np.uint64(0x9E3779B97F4A7C15)
         value ^= value >> np.uint64(29)
     value = (value ^ load(place + np.uint64(length - 8))) * np.uint64(0x9E3779B97F4A7C15)
-    return (value ^ (value >> np.uint64(32))) | np.uint64(_LONG)
+    return np.uint64((value ^ (value >> np.uint64(32))) | np.uint64(_LONG))
 
 
 @njit(cache=True, nogil=True)
@@ -103,7 +103,7 @@ def _same(a: np.uint64, b: np.uint64, length: int) -> bool:
         if load(a + np.uint64(i)) != load(b + np.uint64(i)):
             return False
     last = np.uint64(length - 8)
-    return load(a + last) == load(b + last)
+    return bool(load(a + last) == load(b + last))
 
 
 @njit(cache=True, nogil=True)
@@ -124,7 +124,7 @@ def _run_end(data: Bytes, at: int, stop: int) -> int:
             | _zero_bytes(word ^ np.uint64(_ONES * _RETURN))
         )
         if found:
-            return min(at + np.int64(lowest(found) >> 3), stop)
+            return min(at + int(lowest(found) >> 3), stop)
         at += 8
     while at < stop and data[at] != _BLANK and data[at] != _BREAK and data[at] != _RETURN:
         at += 1
