@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from gristmill.classifiers.parts import U64, share_in
+from gristmill.classifiers.parts import U64, least_shingles, share_in
 from gristmill.classifiers.passages import (
     Large,
     Passage,
@@ -93,7 +94,9 @@ class Heldout:
             scarce = too_little(texts) & ~copied
             near, little = near + int(copied.sum()), little + int(scarce.sum())
             sides.append([passage for passage, out in zip(side, copied | scarce, strict=True) if not out])
-        parts, said = _halved(sides)
+        parts, said = _halved(_joined(sides))
+        if said:  # the texts that domains share leave a class too few to halve: by domain alone
+            parts, said = _halved(sides)
         return Halves(_labelled(*parts[0]), _labelled(*parts[1]), near, little, said)
 
 
@@ -126,6 +129,25 @@ def heldout_of(
 def length_group(chars: int) -> str:
     """The power of two at or below a length, in characters: how lengths are told apart."""
     return str(1 << (chars.bit_length() - 1)) if chars else "0"
+
+
+def _joined(sides: Sequence[Sequence[Passage]]) -> list[list[Passage]]:
+    """Give units that hold equal or nearly equal texts one name, so that no half has what the other has: a
+    text may stand on many domains, and in both classes."""
+    passages = [passage for side in sides for passage in side]
+    names: dict[bytes, bytes] = {}
+
+    def name_of(unit: bytes) -> bytes:
+        while (name := names.get(unit, unit)) != unit:
+            names[unit] = unit = names.get(name, name)
+        return unit
+
+    first: dict[int, bytes] = {}
+    keys = least_shingles(pa.array([passage.text for passage in passages], pa.large_string())).tolist()
+    for passage, key in zip(passages, keys, strict=True):
+        pair = sorted((name_of(passage.unit), name_of(first.setdefault(key, passage.unit))))
+        names[pair[1]] = pair[0]
+    return [[replace(passage, unit=name_of(passage.unit)) for passage in side] for side in sides]
 
 
 def _halved(

@@ -254,3 +254,21 @@ def test_a_class_of_one_held_out_document_is_judged_by_it_and_the_report_says_so
     assert all(half.labels.sum() == 2 for half in (few.calibration, few.judgement))
     one = Heldout(passages("a", 1, 1), passages("b", 5, 12)).prepared(known, nothing)
     assert one.calibration.labels.sum() == one.judgement.labels.sum() == 1 and one.facts()["warnings"]
+
+
+def test_no_text_that_calibrates_is_judged_by_on_whatever_domain_it_stands() -> None:
+    """Every text on two domains, some in both classes: nothing is known of them but what they say."""
+    texts = noise(90, 3)
+
+    def side(name: str, start: int) -> list[Passage]:
+        return [
+            Passage(n, f"{name}{n}".encode(), name, texts[start + n // 2], f"{name}-site{n}".encode())
+            for n in range(60)
+        ]
+
+    halves = Heldout(side("a", 0), side("b", 20)).prepared(
+        np.empty(0, np.uint64), lambda texts: np.zeros(len(texts), bool)
+    )
+    fitted, judged = ({p.text for p in half.passages} for half in (halves.calibration, halves.judgement))
+    assert fitted and judged and not fitted & judged and not halves.warnings
+    assert all(half.labels.sum() > 15 for half in (halves.calibration, halves.judgement))
