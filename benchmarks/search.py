@@ -3,9 +3,9 @@
     python benchmarks/search.py [--quick] [--json] [--save] [--documents 10000000]
 
 Documents of 100 words drawn from a Zipf distribution (200,000 words, exponent 1.05), a third of them
-removed, are indexed as `index: text` writes them, 50,000 to a file, and asked by the function of the `search`
-verb. Eight files are made; more documents are copies of these files, each read by itself. The peer is what a
-search was before there was an index: the texts scanned for the word, here from memory, once for each copy.
+removed, are indexed as `index: text` writes them, 250,000 to a file, and asked by the function of the verb
+`search`. Two files are made; more documents are copies of these files, each read by itself. The peer is what
+a search was before there was an index: the texts scanned for the word, here from memory, once for each copy.
 `seconds` is what a user waits, files being asked side by side on all cores, best of three; `cpu_seconds` is
 what all cores spend.
 """
@@ -35,7 +35,7 @@ from gristmill.pipeline.look import search as searching
 from gristmill.pipeline.phases.text_index import _SCHEMA
 
 RESULT = Path(__file__).resolve().parent / "results" / "search.json"
-PER_FILE, WORDS, VOCABULARY, MADE_FILES = 50_000, 100, 200_000, 8
+PER_FILE, WORDS, VOCABULARY, MADE_FILES = 250_000, 100, 200_000, 2
 QUERIES = {
     "rare word": "w150000",
     "word of 1 in 300 documents": "w2000",
