@@ -34,7 +34,7 @@ from gristmill.pipeline.estimate.phases import (
 )
 from gristmill.pipeline.estimate.prompts import prompts_told
 from gristmill.pipeline.estimate.sample import Sampled, choose_samples
-from gristmill.pipeline.estimate.schedule import makespan, phase_seconds
+from gristmill.pipeline.estimate.schedule import makespan, phase_time
 from gristmill.pipeline.estimate.training import TrainingCost, measure_training
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan
@@ -218,7 +218,7 @@ def _training_step(training: TrainingCost, num_cpus: int) -> StepEstimate:
 def wall_of(phase: PhaseCost, num_cpus: int) -> Interval:
     """The wall seconds of a phase on so many CPUs, with the interval of what its tasks take."""
     wall = [
-        phase_seconds(replace(phase, grows=Interval(value, value, value)), num_cpus)[0]
+        phase_time(replace(phase, grows=Interval(value, value, value)), num_cpus).wall
         for value in (phase.grows.value, phase.grows.low, phase.grows.high)
     ]
     return Interval(wall[0], min(wall), max(wall))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,42 +31,40 @@ def makespan(seconds: Sequence[float], num_cpus: int) -> float:
     return float(ends_of(seconds, num_cpus).max()) if len(seconds) else 0.0
 
 
-def phase_seconds(phase: PhaseCost, num_cpus: int, seed: int = 0) -> tuple[float, float]:
-    """Return the wall seconds of a phase, and how long its last percent of tasks keeps the others waiting.
+class PhaseTime(NamedTuple):
+    """A phase's wall seconds; how long its last percent of tasks keeps the others waiting; the CPU seconds of
+    its tasks; and whether they are so short and many that the driver, who hands them out, ends last."""
+
+    wall: float
+    tail: float
+    work: float
+    by_driver: bool
+
+
+def phase_time(phase: PhaseCost, num_cpus: int, seed: int = 0) -> PhaseTime:
+    """Lay a phase's tasks out over CPUs.
 
     Each process warms up once, all of them at the same time; the driver bounds how many tasks begin a second.
     """
     seconds = phase.seconds(seed)
     if not len(seconds):
-        return 0.0, 0.0
+        return PhaseTime(0.0, 0.0, 0.0, False)
     ends = ends_of(seconds.tolist(), num_cpus)
-    last = max(float(ends.max()), len(seconds) * DRIVER_SECONDS if num_cpus > 1 else 0.0)
+    done, handed_out = float(ends.max()), len(seconds) * DRIVER_SECONDS if num_cpus > 1 else 0.0
+    last = max(done, handed_out)
     tail = last - float(np.quantile(ends, 0.99)) if len(seconds) > num_cpus else 0.0
-    return last + phase.warm_up, tail
-
-
-def waits_for_driver(phase: PhaseCost, num_cpus: int, seed: int = 0) -> bool:
-    """Whether a phase's tasks are so short and many that CPUs wait for the driver to hand them out."""
-    seconds = phase.seconds(seed)
-    return num_cpus > 1 and len(seconds) * DRIVER_SECONDS > float(seconds.sum()) / num_cpus + seconds.max(
-        initial=0
-    )
+    return PhaseTime(last + phase.warm_up, tail, float(seconds.sum()), handed_out > done)
 
 
 def simulate(phases: Sequence[PhaseCost], num_cpus: int, seed: int = 0) -> dict[str, float]:
     """Run phases one after another on a cluster: makespan, CPU seconds of work, use, and waiting for the
     last; `driver_seconds` is the part in which tasks are handed out one after another, however many CPUs."""
-    walls = [phase_seconds(phase, num_cpus, seed) for phase in phases]
-    busy = sum(float(phase.seconds(seed).sum()) for phase in phases)
-    last = sum(wall for wall, _ in walls)
+    times = [phase_time(phase, num_cpus, seed) for phase in phases]
+    busy, last = sum(time.work for time in times), sum(time.wall for time in times)
     return {
         "makespan_seconds": last,
         "cpu_seconds": busy,
         "used_fraction": busy / (last * num_cpus) if last else 0.0,
-        "last_percent_seconds": sum(tail for _, tail in walls),
-        "driver_seconds": sum(
-            wall
-            for phase, (wall, _) in zip(phases, walls, strict=True)
-            if waits_for_driver(phase, num_cpus, seed)
-        ),
+        "last_percent_seconds": sum(time.tail for time in times),
+        "driver_seconds": sum(time.wall for time in times if time.by_driver),
     }
