@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+from gristmill.text.borrowing import borrowed
 from gristmill.text.lanes import address_of, load, lowest
 
 _LONGEST = 256  # bytes; longer runs without a blank are cut between characters
@@ -177,6 +178,8 @@ def _fill(
 ) -> bool:
     """Count the words of these texts, or these rows so many times each; False when there is no room for more,
     after which it goes on from `state`."""
+    data, offsets, batch = borrowed(data), borrowed(offsets), borrowed(batch)
+    table, pool, ends, state = borrowed(table), borrowed(pool), borrowed(ends), borrowed(state)
     while True:
         if not _tally(data, batch, table, pool, ends, state):
             return False
