@@ -211,8 +211,7 @@ def _split(data: Bytes, offsets: I64, batch: U64, state: I64) -> None:
             if at <= limit:
                 word = load(base + np.uint64(at))
                 borders = _borders(word) & ~np.uint64(0xFF)
-                length = np.int64(lowest(borders) >> np.uint64(3)) if borders else 8
-                length = min(length, stop - at)
+                length = min(int(lowest(borders) >> np.uint64(3)) if borders else 8, stop - at)
             if 0 < length < 8 and (first != _BLANK or length > 1):
                 batch[found, _WORD_KEY] = (np.uint64(length) << np.uint64(56)) | (
                     word & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1))
