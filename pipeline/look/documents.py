@@ -90,7 +90,7 @@ def find_documents(out: Path, query: Query) -> Iterator[Shown]:
         yield from _near(manifests, query)
         return
     parts = final_documents(manifests) if query.outlet == "kept" else outlet(manifests, query.outlet)
-    if query.text and query.outlet in _INDEXED and index_paths(out):
+    if query.text and query.outlet in _INDEXED and index_paths(out) is not None:
         yield from _by_index(out, manifests, parts, query)
         return
     for part in parts:
@@ -135,7 +135,8 @@ def count_documents(out: Path, query: Query) -> int | None:
     _check(manifests, query)
     parts = final_documents(manifests) if query.outlet == "kept" else outlet(manifests, query.outlet)
     parts = [part for part in parts if query.source in (None, part.source)]
-    if query.text and not (query.rule or query.domain) and query.outlet in _INDEXED and index_paths(out):
+    whole = query.text and not (query.rule or query.domain) and query.outlet in _INDEXED
+    if whole and index_paths(out) is not None:
         narrowed = {"outlet": _INDEXED[query.outlet], "source": query.source}
         return sum(search(out, _phrase(query), 0, **narrowed).by_outlet.values())
     if not (query.rule or query.text or query.domain):
@@ -165,9 +166,14 @@ def _check(manifests: Mapping[str, Manifest], query: Query) -> None:
             raise UsageError(
                 f"no document of this run fails `{rule}`", hint=f"rules here: {', '.join(rules) or 'none'}"
             )
+    check_source(manifests, query.source)
+
+
+def check_source(manifests: Mapping[str, Manifest], source: str | None) -> None:
+    """Raise UsageError for a source that is none of a run's."""
     sources = list(dict.fromkeys(source for manifest in manifests.values() for source in manifest.sources()))
-    if query.source is not None and query.source not in sources:
-        raise UsageError(f"this run has no source `{query.source}`", hint=f"it has {', '.join(sources)}")
+    if source is not None and source not in sources:
+        raise UsageError(f"this run has no source `{source}`", hint=f"it has {', '.join(sources)}")
 
 
 def _of(manifests: Mapping[str, Manifest], part: SourceFiles, query: Query) -> Iterator[Shown]:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.document.lookup import read_row
+from gristmill.pipeline.look.index_matches import Group, Part, groups_of, index_file, matches, parts_of
 from gristmill.pipeline.phases.text_index import KIND
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.stages.index import INDEX
 
 _THREADS = 8
-_MAPPED_BYTES = 1 << 32  # of an index file
 _PHRASE = re.compile(r'"([^"]+)"|(\S+)')
 _EXCERPT = 160
 
@@ -49,10 +49,10 @@ class Matches:
     hits: list[Hit] = field(default_factory=list)
 
 
-def index_paths(out: Path) -> list[Path]:
-    """The index files of a run; none where it wrote no index."""
+def index_paths(out: Path) -> list[Path] | None:
+    """The index files of a run; None where it wrote no index, or one that this release does not read."""
     manifest = finished_steps(out).get("index")
-    return manifest.paths(KIND) if manifest else []
+    return manifest.paths(KIND) if manifest and manifest.ingredients["version"] == INDEX.version else None
 
 
 def search(
@@ -60,24 +60,21 @@ def search(
 ) -> Matches:
     """Find documents that hold all words, or the phrases in double quotes.
 
-    Raises UsageError where the run has no index or nothing was asked.
+    Raises UsageError where the run has no index that this release reads, or nothing was asked.
     """
     paths = index_paths(out)
-    if not paths:
-        raise UsageError(
-            f"`{out}` has no text index",
-            hint="write one with `index: text` in its recipe, or `--set index=text`: only that step is run",
-        )
-    query = fts_query(asked)
+    if paths is None:
+        raise _no_index(out)
+    parts = parts_of(phrases_of(asked))
     found = Matches()
     with ThreadPoolExecutor(_THREADS) as threads:
-        parts = threads.map(lambda path: _ask(path, out, query, limit, outlet, source), paths)
-        for counts, hits in parts:
-            for (kind, of, rule), number in counts:
-                found.by_outlet[kind] += number
-                found.by_source[of] += number
-                if rule is not None:
-                    found.by_rule[rule] += number
+        told = threads.map(lambda path: _ask(path, out, parts, limit, outlet, source), paths)
+        for counts, hits in told:
+            for of, number in counts:
+                found.by_outlet[of.outlet] += number
+                found.by_source[of.source] += number
+                if of.rule is not None:
+                    found.by_rule[of.rule] += number
             found.hits += hits[: max(0, limit - len(found.hits))]
     return found
 
@@ -85,7 +82,7 @@ def search(
 def holding(out: Path, text: str, *, outlet: str | None = None, limit: int = 1000) -> Iterator[Hit]:
     """Documents that hold a text as it stands, found by its words; nothing where the index cannot tell."""
     words = re.findall(r"\w+", text)
-    if not words or not index_paths(out):
+    if not words or index_paths(out) is None:
         return
     phrase = '"' + " ".join(words) + '"'
     for hit in search(out, phrase, limit, outlet=outlet).hits:
@@ -93,19 +90,22 @@ def holding(out: Path, text: str, *, outlet: str | None = None, limit: int = 100
             yield hit
 
 
-def fts_query(asked: str) -> str:
-    """Spell what was asked for SQLite: every word and phrase must be there; no operator is obeyed."""
+def phrases_of(asked: str) -> list[str]:
+    """The words and phrases of what was asked: every one must be there; no operator is obeyed."""
     parts = [" ".join(re.findall(r"\w+", phrase or word)) for phrase, word in _PHRASE.findall(asked)]
     parts = [part for part in parts if part]
     if not parts:
         raise UsageError(f"`{asked}` holds no word to search for")
-    return " AND ".join(f'"{part}"' for part in parts)
+    return parts
 
 
 def excerpt(text: str, asked: str) -> str:
     """What stands around the first word or phrase that was asked for."""
-    words = [phrase or word for phrase, word in _PHRASE.findall(asked)]
-    at = min((place for word in words if (place := text.lower().find(word.lower())) >= 0), default=0)
+    found = [
+        re.search(r"(?<![^\W_])" + r"[\W_]+".join(map(re.escape, phrase.split())) + r"(?![^\W_])", text, re.I)
+        for phrase in phrases_of(asked)
+    ]
+    at = min((match.start() for match in found if match), default=0)
     start = max(0, at - _EXCERPT // 3)
     return (
         ("…" if start else "")
@@ -114,35 +114,33 @@ def excerpt(text: str, asked: str) -> str:
     )
 
 
-def _ask(
-    path: Path, out: Path, query: str, limit: int, outlet: str | None, source: str | None
-) -> tuple[list[tuple[tuple[str, str, str | None], int]], list[Hit]]:
-    """Counts and first hits of one index file.
+def _no_index(out: Path) -> UsageError:
+    manifest = finished_steps(out).get("index")
+    if manifest is None:
+        hint = "write one with `index: text` in its recipe, or `--set index=text`: only that step is run"
+        return UsageError(f"`{out}` has no text index", hint=hint)
+    return UsageError(
+        f"the text index of `{out}` is of version {manifest.ingredients['version']}, and this release reads"
+        f" version {INDEX.version} only",
+        hint=f"write it anew with `gristmill run RECIPE --out {out}`: only that step is run",
+    )
 
-    Matches are counted by the numbers of files and rules: to join their names to each took twice as long.
-    """
-    address = f"file:{os.fspath(path)}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(address, uri=True)) as base:
-        base.execute(f"PRAGMA mmap_size={_MAPPED_BYTES}")
-        rules: dict[int | None, str | None] = dict(base.execute("SELECT rule, name FROM rules"))
-        files = {
-            number: facts
-            for number, *facts in base.execute("SELECT file, path, outlet, step, source FROM files")
-            if outlet in (None, facts[1]) and source in (None, facts[3])
-        }
-        numbers = ",".join(map(str, files))
-        joined = "FROM words JOIN docs d ON d.doc = words.rowid WHERE words MATCH ?"
-        joined += f" AND d.file IN ({numbers})"
-        counted = base.execute(f"SELECT d.file, d.rule, count(*) {joined} GROUP BY 1, 2", (query,)).fetchall()
-        rows = base.execute(
-            f"SELECT d.file, d.row, d.rule {joined} ORDER BY words.rowid LIMIT ?", (query, limit)
-        ).fetchall()
-    counts = Counter[tuple[str, str, str | None]]()
-    for file, rule, number in counted:
-        _, kind, _, of = files[file]
-        counts[kind, of, rules.get(rule)] += number
+
+def _ask(
+    path: Path, out: Path, parts: Sequence[Part], limit: int, outlet: str | None, source: str | None
+) -> tuple[list[tuple[Group, int]], list[Hit]]:
+    """Counts and first hits of one index file."""
+    with index_file(path) as base:
+        groups = groups_of(base)
+        wanted = [
+            outlet in (None, groups[number].outlet) and source in (None, groups[number].source)
+            for number in range(len(groups))
+        ]
+        if not any(wanted):
+            return [], []
+        counts, first = matches(base, parts, np.array(wanted), limit)
     hits = []
-    for file, row, rule in rows:
-        name, kind, step, of = files[file]
-        hits.append(Hit(out / "steps" / name, row, kind, step, of, rules.get(rule)))
-    return list(counts.items()), hits
+    for doc, number in first:
+        of = groups[number]
+        hits.append(Hit(out / "steps" / of.path, doc - of.first, of.outlet, of.step, of.source, of.rule))
+    return [(of, int(counts[number])) for number, of in groups.items() if counts[number]], hits

@@ -9,6 +9,7 @@ import typer
 from gristmill.pipeline.verbs import listing, options
 
 GROUP = listing.LOOK
+_SIDES = {"documents": "kept", "removed": "removed"}
 
 
 def register(app: typer.Typer) -> None:
@@ -32,12 +33,16 @@ def search(
     import orjson
 
     from gristmill.errors import UsageError
+    from gristmill.pipeline.look.documents import check_source
     from gristmill.pipeline.look.printing.figures import one_line
     from gristmill.pipeline.look.search import excerpt
     from gristmill.pipeline.look.search import search as find
+    from gristmill.pipeline.look.unfound import spelt, why_none
+    from gristmill.pipeline.run.folder import finished_steps
 
     if kept and removed:
         raise UsageError("`--kept` and `--removed` exclude each other")
+    check_source(finished_steps(out), source)
     outlet = "documents" if kept else "removed" if removed else None
     found = find(out, words, limit, outlet=outlet, source=source)
     if json:
@@ -48,9 +53,13 @@ def search(
             print(orjson.dumps(said).decode())
         return
     total = sum(found.by_outlet.values())
-    print(
-        f"{total:,} documents: {found.by_outlet['documents']:,} kept, {found.by_outlet['removed']:,} removed"
+    sides = ", ".join(
+        f"{found.by_outlet[side]:,} {name}" for side, name in _SIDES.items() if outlet in (None, side)
     )
+    hold = "document holds" if total == 1 else "documents hold"
+    print(one_line(f"{total:,} {hold} {spelt(words)}: {sides}"))
+    for line in () if total else why_none(out, words, outlet=outlet, source=source):
+        print(f"  {one_line(line)}")
     for title, counts in (("source", found.by_source), ("removed by", found.by_rule)):
         for name, number in counts.most_common(10):
             print(f"  {title} {one_line(name)}: {number:,}")
