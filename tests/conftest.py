@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from pathlib import Path
 
@@ -25,9 +24,3 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--force-golden", action="store_true", help="write golden files anew instead of comparing with them"
     )
-
-
-def pytest_collection_finish() -> None:
-    """Spare the collector what was imported: millions of objects that every full collection would visit."""
-    gc.collect()
-    gc.freeze()
