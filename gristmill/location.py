@@ -16,7 +16,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PosixPath
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from gristmill.errors import UsageError
 from gristmill.inside import below
@@ -165,6 +165,8 @@ def roots() -> Roots:
 class ByRange:
     """A published file that a task reads parts of: it is not staged, who takes it decides what to fetch."""
 
+    is_read_in_place: ClassVar[bool] = True
+
     path: str
     bytes: int
 
@@ -174,7 +176,8 @@ def staged(arguments: Mapping[str, Any], into: Path) -> dict[str, Any]:
     knows.
 
     A URL may name a file, a folder, or the common stem of several files; in either case the local path is
-    used the same way.
+    used the same way. What says of itself that it is read in place (`is_read_in_place`), as ranges of inputs
+    do, is left as it is.
     """
     known = [root for root in _settings if root]
     if not known:
@@ -199,7 +202,7 @@ def _replaced(value: Any, change: Callable[[Any], Any]) -> Any:
     """Plain data with every text and URL in it changed."""
     if isinstance(value, str | RemotePath):
         return change(value)
-    if isinstance(value, ByRange):
+    if getattr(value, "is_read_in_place", False):
         return value
     if isinstance(value, Mapping):
         return {key: _replaced(item, change) for key, item in value.items()}

@@ -17,21 +17,23 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from gristmill.errors import UsageError
+from gristmill.errors import InputError, UsageError
 from gristmill.redact import public_url
 
 _FINAL_STATUSES = (301, 400, 401, 403, 404, 405, 410, 501)
-_FINAL_CODES = {  # of S3, with what to do
-    "AuthorizationHeaderMalformed": "region",
-    "PermanentRedirect": "region",
-    "IllegalLocationConstraintException": "region",
-    "InvalidBucketName": "",
-    "NotImplemented": "",
+_REGION, _SILENT = "region", "silent"
+_FINAL_CODES = {  # of S3, with what to do; numbers are those of answers to HEAD, which have no body
+    **dict.fromkeys(("AuthorizationHeaderMalformed", "PermanentRedirect", "301"), _REGION),
+    "IllegalLocationConstraintException": _REGION,
+    "400": _SILENT,
+    **dict.fromkeys(("InvalidBucketName", "InvalidToken", "NotImplemented"), ""),
 }
-_REGION_HINT = (
-    "the bucket lies in another region: set AWS_REGION, or `storage_options: {client_kwargs: {region_name:"
-    " ...}}`"
+_SILENT_HINT = (
+    "the store gives no reason: most often the region or the endpoint is another one (AWS_REGION,"
+    " `storage_options: {client_kwargs: {region_name: ...}}`), or the keys have expired"
 )
+_ENDPOINT_HINT = "nobody answers at this address: check it, and `endpoint_url` in `storage_options`"
+_UNREACHED = ("EndpointConnectionError", "ClientConnectorError", "ClientConnectorDNSError")
 _BUCKET_HINT = "create the bucket, or name the one that was meant"
 _FIRST_PAUSE_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 20.0
@@ -106,8 +108,9 @@ def patiently(
             final = isinstance(error, _ANSWERS) or getattr(error, "status", None) in _FINAL_STATUSES
             final |= code in _FINAL_CODES
             if final or number == access.attempts:
-                hint = _REGION_HINT if _FINAL_CODES.get(code) == "region" else None
-                raise GaveUp(one_line(error, access.options), number, final=final, hint=hint) from error
+                raise GaveUp(
+                    one_line(error, access.options), number, final=final, hint=_hint_of(error)
+                ) from error
             _list_retry(public_url(where), number, one_line(error, access.options))
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, _MAX_PAUSE_SECONDS)
@@ -116,12 +119,36 @@ def patiently(
 
 def error_code(error: BaseException) -> str:
     """What S3 calls an error; empty where it is none of its."""
+    return str(_answer(error).get("Error", {}).get("Code", ""))
+
+
+def _answer(error: BaseException) -> Mapping[str, Any]:
+    """What botocore kept of the answer that an error was made of; empty where there is none."""
     said = getattr(error.__cause__, "response", None) or getattr(error, "response", None)
-    return str(said.get("Error", {}).get("Code", "")) if isinstance(said, Mapping) else ""
+    return said if isinstance(said, Mapping) else {}
+
+
+def _hint_of(error: BaseException) -> str | None:
+    """What to do about a request that failed for good, where that is known."""
+    if type(error).__name__ in _UNREACHED:
+        return _ENDPOINT_HINT
+    answer, kind = _answer(error), _FINAL_CODES.get(error_code(error))
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = answer.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region")
+    if kind == _SILENT and not region:
+        return _SILENT_HINT
+    if kind in (_REGION, _SILENT):
+        there, name = (f", {region}", region) if region else ("", "...")
+        return (
+            f"the bucket lies in another region{there}: set AWS_REGION, or `storage_options: {{client_kwargs:"
+            f" {{region_name: {name}}}}}`"
+        )
+    return None
 
 
 def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
-    """Return the fsspec filesystem of a URL and the path in it; raises UsageError where there is none."""
+    """Return the fsspec filesystem of a URL and the path in it; raises UsageError where there is none, and
+    InputError where one that connects at once (FTP, SFTP) does not reach its server."""
     import fsspec
 
     if urlsplit(url).password is not None:
@@ -132,6 +159,7 @@ def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
         )
     options = {"use_listings_cache": False, **access.options}
     if url.startswith(("s3://", "s3a://")):
+        _check_endpoint(url, options)
         own = {"retries": {"total_max_attempts": 1}, "max_pool_connections": _CONNECTIONS}
         options["config_kwargs"] = {**own, **options.get("config_kwargs", {})}
     try:
@@ -147,9 +175,34 @@ def open_filesystem(url: str, access: Access) -> tuple[Any, str]:
         raise UsageError(
             f"cannot use this kind of URL: {reason}", where=public_url(url), hint=hint
         ) from error
+    except Exception as error:  # every library has its own tree of errors
+        raise InputError(
+            f"cannot open a connection: {one_line(error, access.options)}",
+            where=public_url(url),
+            hint="check the host, the port and the access: `storage_options: {username: ..., password: ...}`",
+        ) from error
     if hasattr(filesystem, "call_s3"):
         filesystem.retries = 1
     return filesystem, path
+
+
+def _check_endpoint(url: str, options: Mapping[str, Any]) -> None:
+    endpoint = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
+    if endpoint and not str(endpoint).startswith(("http://", "https://")):
+        raise UsageError(
+            "`endpoint_url` in `storage_options` begins with neither `http://` nor `https://`",
+            where=public_url(url),
+            hint="write it in full, such as `http://127.0.0.1:9000`",
+        )
+
+
+def check_whole(num_bytes: int, asked: int, most_whole: int) -> None:
+    """Raise NotImplementedError where a body is not what was asked for, and too large to be kept whole."""
+    if num_bytes > max(asked, most_whole):
+        raise NotImplementedError(
+            f"the server ignores ranges: it sends all of {num_bytes:,} bytes where {asked:,} were asked for,"
+            f" and files above {most_whole:,} bytes are not kept whole"
+        )
 
 
 def version_of(info: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gristmill.remote import ObjectChanged, error_code
+from gristmill.remote import ObjectChanged, check_whole, error_code
 
 DELETED_AT_ONCE = 1000  # keys of one request, S3's bound
 
@@ -43,10 +43,12 @@ def get(
     start: int | None = None,
     end: int | None = None,
     etag: str = "",
+    most_whole: int | None = None,
 ) -> Got:
     """Read an object, or its bytes [start, end); with `etag`, only while it is that of the object.
 
-    A server that ignores ranges answers with the whole: then `is_range` is False.
+    A server that ignores ranges answers with the whole: then `is_range` is False. Of more than `most_whole`
+    bytes the body is not read; raises NotImplementedError.
     """
     from fsspec.asyn import sync
 
@@ -54,10 +56,12 @@ def get(
     asked = {} if start is None or end is None else {"Range": f"bytes={start}-{end - 1}"}
     if etag:
         asked["IfMatch"] = etag
-    return sync(filesystem.loop, _get, filesystem, {"Bucket": bucket, "Key": key, **asked}, **timeout)  # type: ignore[no-any-return]
+    named = {"Bucket": bucket, "Key": key, **asked}
+    bound = None if most_whole is None or end is None else (end - (start or 0), most_whole)
+    return sync(filesystem.loop, _get, filesystem, named, bound, **timeout)  # type: ignore[no-any-return]
 
 
-async def _get(filesystem: Any, asked: Mapping[str, Any]) -> Got:
+async def _get(filesystem: Any, asked: Mapping[str, Any], bound: tuple[int, int] | None) -> Got:
     try:
         answer = await filesystem._call_s3("get_object", **asked)
     except OSError as error:
@@ -66,11 +70,16 @@ async def _get(filesystem: Any, asked: Mapping[str, Any]) -> Got:
         if code == "PreconditionFailed":
             raise ObjectChanged("the object changed while it was read") from error
         raise
+    said, length = answer.get("ContentRange"), answer.get("ContentLength")
+    if bound and not said and length is not None:
+        try:
+            check_whole(int(length), *bound)
+        except NotImplementedError:
+            answer["Body"].close()  # and does not read what is left
+            raise
     async with answer["Body"] as body:
         data = await body.read()
-    said = answer.get("ContentRange")
     total = int(said.rpartition("/")[2]) if said else len(data)
-    length = answer.get("ContentLength")
     if length is not None and len(data) != int(length):
         raise OSError(f"{len(data)} bytes came of {length}")
     return Got(data, total, str(answer.get("ETag", "")), said is not None)

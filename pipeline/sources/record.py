@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from gristmill.redact import public_url
 
@@ -18,6 +18,8 @@ MAX_URL_CHARACTERS = 1 << 14
 class InputRange:
     """Bytes [start, end) of one input: a task owns what *starts* in them (a gzip member, a line, a row
     group)."""
+
+    is_read_in_place: ClassVar[bool] = True  # with its source's access, and not as files of an output
 
     path: str
     size: int

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gristmill.errors import InputError, RefusedError, UsageError
+from gristmill.pipeline.sources.http_ranges import is_http, read_range
 from gristmill.pipeline.sources.keys import below_prefix, match_keys
 from gristmill.pipeline.sources.record import InputRange
-from gristmill.remote import Access, GaveUp, one_line, open_filesystem, patiently, version_of
-from gristmill.s3_objects import is_s3
+from gristmill.remote import Access, GaveUp, check_whole, one_line, open_filesystem, patiently, version_of
+from gristmill.s3_objects import get, is_s3
 
 _MOST_WHOLE_BYTES = 256 << 20  # of an input that is kept whole, for a server that ignores ranges
 
@@ -112,13 +113,9 @@ def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:
     whole: list[bytes] = []  # of a server that ignores ranges: its first answer is all there is to ask
 
     def attempt(timeout: Mapping[str, float], start: int, end: int) -> bytes:
-        data: bytes = filesystem.cat_file(path, start=start, end=end, **timeout)
+        data = _read(filesystem, path, timeout, start, end)
         if len(data) == source.size and not 0 == start <= end == source.size:
-            if len(data) > _MOST_WHOLE_BYTES:
-                raise NotImplementedError(
-                    f"the server ignores ranges: it sent all of {len(data):,} bytes where {end - start:,}"
-                    " were asked for"
-                )
+            check_whole(len(data), end - start, _MOST_WHOLE_BYTES)
             whole.append(data)
             return data[start:end]
         if len(data) != end - start:
@@ -134,14 +131,26 @@ def fetcher(source: InputRange, access: Access) -> Callable[[int, int], bytes]:
     return fetch
 
 
+def _read(filesystem: Any, path: str, timeout: Mapping[str, float], start: int, end: int) -> bytes:
+    """Read bytes [start, end), or the whole of a file that may be kept whole."""
+    if is_http(filesystem):
+        return read_range(filesystem, path, timeout, start, end, _MOST_WHOLE_BYTES)
+    if is_s3(filesystem) and start < end:
+        return get(filesystem, path, timeout, start, end, most_whole=_MOST_WHOLE_BYTES).data
+    data: bytes = filesystem.cat_file(path, start=start, end=end, **timeout)
+    return data
+
+
 def check_unchanged(source: InputRange, access: Access) -> None:
     """Raise InputError unless an input is still what was planned."""
     filesystem, path = open_filesystem(source.path, access)
     info = with_retries(lambda timeout: filesystem.info(path, **timeout), source.path, access, filesystem)
     now = _whole(source.path, info)
     if not _same(source, now):
+        sizes = f"{source.size} bytes then, {now.size} now"
+        version = f"as many bytes, with another {source.version.partition(':')[0]}"
         raise RefusedError(
-            f"an input changed since the run was planned: {source.size} bytes then, {now.size} now",
+            f"an input changed since the run was planned: {sizes if now.size != source.size else version}",
             where=source.shown,
             hint="run again: what depends on it is planned anew",
         )

@@ -4,6 +4,7 @@ way."""
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gristmill import location
 from gristmill.errors import GristmillError, StorageRefused
 from gristmill.hashing import sha256_file
 from gristmill.location import RemotePath, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
+from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.collect import collect
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.run.folder import finished_steps
@@ -100,6 +103,52 @@ def test_a_store_that_lets_nothing_be_deleted_is_told_before_the_first_step(tmp_
             run_plan(plan(), out, INLINE, QUIET)
         assert "rights to put, get, list and delete" in str(caught.value)
         assert not [key for key in store.objects if "/records/" in key]
+
+
+def mill(folder: Path, store: CountingStore, *inputs: str, out: str = "out") -> int:
+    """Extract inputs of a store with the access that a recipe says; returns the exit code."""
+    for key in ("in/a.jsonl", "in/b.jsonl", "in/a.jsonl/deeper.jsonl"):
+        rows = (json.dumps({"id": f"{key}-{n}", "text": f"Number {n} of {key}."}) for n in range(5))
+        store.objects[key] = "\n".join(rows).encode()
+    access = {"endpoint_url": "http://unused", "key": "k", "secret": "s", "skip_instance_cache": True}
+    recipe = {
+        "name": "r",
+        "sources": {"a": {"inputs": list(inputs), "storage_options": access}},
+        "engine": {"kind": "inline", "retry_seconds": 0.01},
+        "output": {"storage_options": access, "cache": str(folder / "cache")},
+    }
+    (folder / "r.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(SystemExit) as ended:
+        main(("run", str(folder / "r.yaml"), "--out", out, "--quiet"))
+        raise SystemExit(0)
+    return int(ended.value.code or 0)
+
+
+def test_a_folder_of_a_store_is_read_in_place_with_its_sources_access(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with counting_store() as store:
+        assert mill(tmp_path, store, "s3://mill/in", out=str(out)) == 0
+    (manifest,) = finished_steps(out).values()
+    assert manifest.books and manifest.books.items_out["kept"] == 15
+
+
+def test_an_object_that_changes_while_it_is_read_fails_its_task_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with counting_store() as store:
+        real = store._get_object
+
+        def changing(Key: str, **asked: Any) -> dict[str, Any]:
+            found = real(Key=Key, **asked)
+            if Key == "in/a.jsonl":
+                store.objects[Key] = store.objects[Key].replace(b"Number", b"number")
+            return found
+
+        store._get_object = changing  # type: ignore[method-assign]
+        assert mill(tmp_path, store, "s3://mill/in/*.jsonl", out=str(tmp_path / "out")) == 1
+    assert "changed since the run was planned: as many bytes, with another ETag" in capsys.readouterr().err
+    (quarantined,) = tmp_path.glob("out/steps/*/quarantine/*.txt")
+    assert quarantined.read_text().startswith("task 00000 of phase extract, 1 attempts")
 
 
 def test_requests_of_a_stage_grow_with_its_shards_and_no_faster(tmp_path: Path) -> None:

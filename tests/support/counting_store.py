@@ -73,6 +73,9 @@ class CountingStore:
         etag = f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
         return {"ETag": etag, "ContentLength": len(data), "LastModified": datetime.now(UTC)}
 
+    def _head_bucket(self, **_: Any) -> dict[str, Any]:
+        return {}
+
     def _get_object(self, Key: str, Range: str = "", IfMatch: str = "", **_: Any) -> dict[str, Any]:
         about, data = self._head_object(Key), self.objects.get(Key, b"")
         if IfMatch and IfMatch != about["ETag"]:
