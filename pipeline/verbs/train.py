@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -358,7 +359,8 @@ def _in_group(values: dict[str, Any], ranks: int, use_gpus: bool, address: str |
         from gristmill.pipeline.run.engine import run_ranks
         from gristmill.pipeline.run.settings import EngineSettings
 
-        code = run_ranks(EngineSettings(kind="ray", address=address), command, ranks or 1, use_gpus=use_gpus)
+        settings, say = EngineSettings(kind="ray", address=address), functools.partial(print, file=sys.stderr)
+        code = run_ranks(settings, command, ranks or 1, use_gpus=use_gpus, say=say)
     else:
         code = launch([sys.executable, *command], ranks, output=sys.stderr)
     if code in (130, 143):

@@ -1,3 +1,8 @@
+import os
+import re
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -6,7 +11,7 @@ from pydantic import ValidationError
 from gristmill.errors import EngineError, InputError, StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.run import engine
+from gristmill.pipeline.run.cluster import starting
 from gristmill.pipeline.run.folder import read_run
 from gristmill.pipeline.run.job import Phase
 from gristmill.pipeline.run.runner import Plan, run_plan, states
@@ -175,15 +180,80 @@ class Slow:
         pass
 
 
-def test_ray_on_a_busy_machine_is_started_again_and_a_cluster_that_is_not_there_is_named() -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that says nothing of Ray, put back as it was."""
+    for name in (*starting._WAITS, "RAY_ADDRESS", "PYTHONPATH"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_ray_on_a_busy_machine_is_started_again_and_a_cluster_that_is_not_there_is_named(
+    here: pytest.MonkeyPatch,
+) -> None:
     slow = Slow()
-    engine._start(slow, {"address": "local"})
+    starting.start(slow, EngineSettings(), print)
     assert slow.tries == 3
     with pytest.raises(
         EngineError,
         match=r"Ray did not answer at `10\.0\.0\.1:6379`: .*timed out during startup\.\nhint: is a cluster",
     ):
-        engine._start(Slow(), {"address": "10.0.0.1:6379"})
+        starting.start(Slow(), EngineSettings(address="10.0.0.1:6379"), print)
+    here.setattr(starting, "TRIES", 2)
+    with pytest.raises(EngineError, match=r"did not start on this machine in \d+ s and 2 tries: .*startup\."):
+        starting.start(Slow(), EngineSettings(), print)
+
+
+def test_a_node_of_ones_own_is_waited_for_longer_than_ray_does_and_what_is_waited_for_is_said(
+    here: pytest.MonkeyPatch,
+) -> None:
+    starting.set_environment(EngineSettings(address="10.0.0.1:6379"))
+    assert not set(starting._WAITS) & set(os.environ)  # a cluster that is not there is told at once
+    here.setenv("RAY_raylet_start_wait_time_s", "7")
+    starting.set_environment(EngineSettings())
+    assert [os.environ[name] for name in starting._WAITS] == ["120", "7"]
+    said: list[str] = []
+    told = threading.Event()
+
+    class Late(Slow):
+        def init(self, **arguments: object) -> None:
+            assert told.wait(60)
+
+    def say(line: str) -> None:
+        said.append(line)
+        told.set()
+
+    here.setattr(starting, "SAY_SECONDS", 0.01)
+    starting.start(Late(), EngineSettings(), say)
+    assert re.fullmatch(r"  waiting for Ray to start on this machine, try 1 of 5: \d+ s", said[0])
+    told.clear()
+    said.clear()
+    starting.start(Late(), EngineSettings(address="10.0.0.1:6379"), say)
+    assert re.fullmatch(r"  waiting for Ray to answer at `10\.0\.0\.1:6379`: \d+ s", said[0])
+
+
+def test_processes_of_a_try_that_failed_are_ended_before_the_next(
+    here: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asleep = "import time; time.sleep(600)"
+    left, other = [subprocess.Popen([sys.executable, "-c", asleep])], []
+
+    class Half(Slow):
+        def init(self, **arguments: object) -> None:
+            assert all(process.wait(60) for process in other)
+            other.append(subprocess.Popen([sys.executable, "-c", asleep, str(tmp_path / "ray" / "logs")]))
+            left.append(subprocess.Popen([sys.executable, "-c", asleep]))
+            super().init()
+
+    try:
+        starting.start(Half(), EngineSettings(), print)
+        assert [process.poll() is None for process in other] == [False, False, True]
+        assert all(process.poll() is None for process in left)
+    finally:
+        for process in [*left, *other]:
+            process.kill()
+            process.wait()
 
 
 def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(

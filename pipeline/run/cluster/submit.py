@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gristmill.errors import EngineError, UsageError
 from gristmill.pipeline.run.cluster.packing import pack
-from gristmill.pipeline.run.engine import TOKEN_HINT
+from gristmill.pipeline.run.cluster.starting import TOKEN_HINT
 from gristmill.redact import public_url
 
 TOKEN = Path("~/.ray/auth_token")
