@@ -18,10 +18,20 @@ from gristmill.manifest import Manifest, TaskRecord
 from gristmill.pipeline.proof.merging import Merged, merge
 from gristmill.pipeline.proof.scoring import PROXIES, Judged, find_leaks, score_proxies
 from gristmill.pipeline.proof.texts import PREFIX, Amount, Targets
-from gristmill.pipeline.proof.trials import Takes, Trials, key_of, open_trials, run_of, scoring, training
+from gristmill.pipeline.proof.trials import (
+    Takes,
+    Trials,
+    key_of,
+    one_engine,
+    open_trials,
+    run_of,
+    scoring,
+    training,
+)
 from gristmill.pipeline.proof.variants import Variant
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.run.engines import Engines
 from gristmill.pipeline.run.job import Task
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
@@ -100,19 +110,24 @@ def plan_of(variants: Sequence[Variant], asked: Asked) -> Merged:
 
 
 def measure(
-    variants: Sequence[Variant], asked: Asked, out: Path, engine: EngineSettings, progress: Progress
+    variants: Sequence[Variant],
+    asked: Asked,
+    out: Path,
+    engine: EngineSettings | Engines,
+    progress: Progress,
 ) -> Outcome:
     """Run all that is not done: data, proxies, trainings, scores. Raises what `run_plan` raises."""
-    merged = plan_of(variants, asked)
-    result = run_plan(merged.plan, out, engine, progress)
-    targets = Targets.of(result.manifests, asked.targets, asked.amount)
-    found = prepare(variants, merged, result.manifests, asked)
-    with open_trials(out, engine, progress, variants[0].recipe.seed) as trials:
-        _leaks(trials, found, targets)
-        if asked.proxies:
-            _proxies(trials, found, targets, asked)
-        if asked.train:
-            _train(trials, found, targets, asked)
+    merged, out = plan_of(variants, asked), out.absolute()
+    with one_engine(engine, out, progress) as engines:
+        result = run_plan(merged.plan, out, engines, progress)
+        targets = Targets.of(result.manifests, asked.targets, asked.amount)
+        found = prepare(variants, merged, result.manifests, asked)
+        with open_trials(out, engines, progress, variants[0].recipe.seed) as trials:
+            _leaks(trials, found, targets)
+            if asked.proxies:
+                _proxies(trials, found, targets, asked)
+            if asked.train:
+                _train(trials, found, targets, asked)
     return found
 
 
@@ -179,9 +194,9 @@ def _train(trials: Trials, found: Outcome, targets: Targets, asked: Asked) -> No
     scores: dict[str, Task] = {}
     named: dict[tuple[str, int], str] = {}
     for one, seed in trials_of(found, asked):
-        key = keys[one.variant.name, seed][0]
+        key, settings = keys[one.variant.name, seed]
         found.runs.setdefault(one.variant.name, []).append(run_of(trials.out, key))
-        score = scoring(trials, key, one.shards("heldout"), targets)
+        score = scoring(trials, key, settings, one.shards("heldout"), targets)
         scores[score.key], named[one.variant.name, seed] = score, score.key
     judged = trials.run("score", scores, takes)
     _keep(found, "trained", named, judged, lambda record: record.stated(Judged).targets)

@@ -15,12 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import UsageError
+from gristmill.manifest import Manifest
 from gristmill.pipeline.proof.ablation import Asked, plan_of, train_settings
 from gristmill.pipeline.proof.laws import FLOPS_PER_TOKEN
 from gristmill.pipeline.proof.scoring import Judged
 from gristmill.pipeline.proof.texts import Targets
-from gristmill.pipeline.proof.trials import Takes, Trials, key_of, open_trials, run_of, scoring, training
+from gristmill.pipeline.proof.trials import (
+    Takes,
+    Trials,
+    key_of,
+    one_engine,
+    open_trials,
+    run_of,
+    scoring,
+    training,
+)
 from gristmill.pipeline.proof.variants import Variant
+from gristmill.pipeline.run.engines import Engines
 from gristmill.pipeline.run.job import Task
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
@@ -117,41 +128,49 @@ def climb(
     tokens: int,
     multiples: Sequence[int],
     out: Path,
-    engine: EngineSettings,
+    engine: EngineSettings | Engines,
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Run all that is not done and return the ladder's rows: run, N, D, C, and bits per byte by target."""
-    merged = plan_of([variant], asked)
-    result = run_plan(merged.plan, out, engine, progress)
-    mix = result.manifests["mix"]
-    train = mix.folder / "shards" / "train"
-    targets = Targets.of(result.manifests, asked.targets, asked.amount)
+    merged, out = plan_of([variant], asked), out.absolute()
     base = train_settings(variant.recipe)
-    steps = rungs(base, ShardSet(train).vocab, widths, tokens, multiples)
+    with one_engine(engine, out, progress) as engines:
+        manifests = run_plan(merged.plan, out, engines, progress).manifests
+        mix, targets = manifests["mix"], Targets.of(manifests, asked.targets, asked.amount)
+        steps = rungs(base, ShardSet(mix.folder / "shards" / "train").vocab, widths, tokens, multiples)
+        with open_trials(out, engines, progress, variant.recipe.seed) as trials:
+            judged = _judged(trials, steps, multiples, mix, targets, base, asked.at_once)
+    return [_row(rung, multiple, judged[rung.width, multiple]) for rung in steps for multiple in multiples]
+
+
+def _judged(
+    trials: Trials,
+    steps: Sequence[Rung],
+    multiples: Sequence[int],
+    mix: Manifest,
+    targets: Targets,
+    base: Mapping[str, Any],
+    at_once: int | None,
+) -> dict[tuple[int, int], Judged]:
+    """Train trunks and branches and score these, by width and multiple."""
+    train, heldout = (mix.folder / "shards" / split for split in ("train", "heldout"))
     takes = Takes.of(base)
-    heldout = str(mix.folder / "shards" / "heldout")
-    with open_trials(out, engine, progress, variant.recipe.seed) as trials:
-        trunks = {}
-        tasks = {}
-        for rung in steps:
-            settings = {**rung.settings, "seed": 0}
-            key = key_of(kind="trunk", settings=settings, shards=mix.content_digest)
-            trunks[rung.width] = key
-            tasks[key] = training(key, {**settings, "shards": str(train)})
-        trials.run("trunk", tasks, takes, window=asked.at_once, saves=True)
-        branches, tasks = {}, {}
-        for rung in steps:
-            for multiple in multiples:
-                key, task = _branch(trials, rung, trunks[rung.width], multiple, train)
-                branches[rung.width, multiple], tasks[key] = key, task
-        trials.run("branch", tasks, takes, window=asked.at_once, saves=True)
-        scored = {at: scoring(trials, key, heldout, targets) for at, key in branches.items()}
-        records = trials.run("score", {task.key: task for task in scored.values()}, takes)
-    return [
-        _row(rung, multiple, records[scored[rung.width, multiple].key].stated(Judged))
-        for rung in steps
-        for multiple in multiples
-    ]
+    trunks, tasks = {}, {}
+    for rung in steps:
+        settings = {**rung.settings, "seed": 0}
+        key = key_of(kind="trunk", settings=settings, shards=mix.content_digest)
+        trunks[rung.width] = key
+        tasks[key] = training(key, {**settings, "shards": str(train)})
+    trials.run("trunk", tasks, takes, window=at_once, saves=True)
+    branches, tasks = {}, {}
+    for rung in steps:
+        for multiple in multiples:
+            key, task = _branch(trials, rung, trunks[rung.width], multiple, train)
+            branches[rung.width, multiple], tasks[key] = key, task
+    trials.run("branch", tasks, takes, window=at_once, saves=True)
+    scored = {at: scoring(trials, key, base, str(heldout), targets) for at, key in branches.items()}
+    records = trials.run("score", {task.key: task for task in scored.values()}, takes)
+    return {at: records[task.key].stated(Judged) for at, task in scored.items()}
 
 
 def _branch(trials: Trials, rung: Rung, trunk: str, multiple: int, shards: Path) -> tuple[str, Task]:

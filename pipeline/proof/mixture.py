@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.proof.ablation import Asked, measure
+from gristmill.pipeline.proof.ablation import Asked, Outcome, measure
 from gristmill.pipeline.proof.comparing import Floats
 from gristmill.pipeline.proof.swarm import Best, best_mixture, draw_weights, fit_target
+from gristmill.pipeline.proof.trials import one_engine
 from gristmill.pipeline.proof.variants import REFERENCE, Variant
 from gristmill.pipeline.proof.verdict import Verdict, decide
 from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.run.engines import Engines
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.stages.mix import MixFacts
@@ -45,18 +48,26 @@ def search(
     runs: int | None,
     spread: float,
     out: Path,
-    engine: EngineSettings,
+    engine: EngineSettings | Engines,
     progress: Progress,
 ) -> Search:
     """Run the swarm, fit it, and train the best mixture. Raises UsageError for fewer than two sources or no
     tokens to match."""
+    with one_engine(engine, out.absolute(), progress) as engines:
+        measured = functools.partial(measure, out=out, engine=engines, progress=progress)
+        return _search(recipe, asked, runs, spread, measured)
+
+
+def _search(
+    recipe: Recipe, asked: Asked, runs: int | None, spread: float, measure: Callable[..., Outcome]
+) -> Search:
     mix = recipe.section(MixSettings)
     assert mix is not None
     sources = tuple(mix.proportions) or tuple(recipe.sources)
     if len(sources) < 2:
         raise UsageError(f"a mixture search needs two sources or more, the recipe mixes {', '.join(sources)}")
     measured = MEASURE if asked.train else "n-gram"
-    natural = measure([Variant(REFERENCE, recipe, "as it is")], asked_once(asked), out, engine, progress)
+    natural = measure([Variant(REFERENCE, recipe, "as it is")], asked_once(asked))
     held = natural.prepared[0].mix.stated(MixFacts).sizes
     tokens = asked.tokens or natural.tokens
     caps = np.array([mix.epochs_cap(name) * held[name] / tokens for name in sources])
@@ -67,14 +78,12 @@ def search(
     )
     drawn = np.array([_within(row, caps) for row in drawn])
     variants = [_weighted(recipe, f"draw {n}", sources, row, tokens) for n, row in enumerate(drawn)]
-    swarm = measure(variants, asked_once(replace(asked, tokens=tokens)), out, engine, progress)
+    swarm = measure(variants, asked_once(replace(asked, tokens=tokens)))
     losses = _losses(decide(swarm), measured, variants)
     errors = {target: fit_target(drawn, column).error for target, column in losses.items()}
     best = best_mixture(drawn, losses, np.minimum(caps, 1.0), drawn[0], recipe.seed)
     last = [variants[0], _weighted(recipe, CONFIRMED, sources, best.weights, tokens)]
-    found = _losses(
-        decide(measure(last, replace(asked, tokens=tokens), out, engine, progress)), measured, last
-    )
+    found = _losses(decide(measure(last, replace(asked, tokens=tokens))), measured, last)
     return Search(
         sources, drawn, losses, errors, best,
         {target: float(column[1]) for target, column in found.items()},

@@ -60,13 +60,15 @@ class Judged(Facts):
 def score_model(
     task: Attempt[Any],
     run: str,
+    device: str,
     heldout: str,
     targets: Mapping[str, Sequence[str]],
     documents: int,
     bytes: int,
 ) -> None:
-    """Score the newest checkpoint of a run on targets by path and on what its variant holds out."""
-    model, meta = load_model(Path(run), "auto")
+    """Score the newest checkpoint of a run on targets by path and on what its variant holds out; `device` as
+    the training's."""
+    model, meta = load_model(Path(run), device)
     tokenizer = load_tokenizer(Path(run))
     rows = []
     for name, texts in _all_texts(tokenizer, heldout, targets, Amount(documents, bytes), task.seed):

@@ -22,7 +22,8 @@ from gristmill.manifest import TaskRecord, finished_keys
 from gristmill.pipeline.phases.train import run_process
 from gristmill.pipeline.proof.scoring import score_model
 from gristmill.pipeline.proof.texts import Targets
-from gristmill.pipeline.run.execute import Engines, run_phase
+from gristmill.pipeline.run.engines import Engines, opened
+from gristmill.pipeline.run.execute import run_phase
 from gristmill.pipeline.run.job import Attempt, Phase, Task
 from gristmill.pipeline.run.libraries import version_of
 from gristmill.pipeline.run.narration.progress import Progress
@@ -128,9 +129,16 @@ class Trials:
 
 
 @contextmanager
-def open_trials(out: Path, engine: EngineSettings, progress: Progress, seed: int) -> Iterator[Trials]:
-    """Hold an output folder's lock and its engines while trials run."""
-    with hold_lock(out), stopped_by_signals(), Engines(engine, out, progress.note) as engines:
+def one_engine(engine: EngineSettings | Engines, out: Path, progress: Progress) -> Iterator[Engines]:
+    """The engines of all plans and trials of a comparison: Ray is started once for them."""
+    with stopped_by_signals(), opened(engine, out, progress.note) as engines:
+        yield engines
+
+
+@contextmanager
+def open_trials(out: Path, engines: Engines, progress: Progress, seed: int) -> Iterator[Trials]:
+    """Hold an output folder's lock while trials run."""
+    with hold_lock(out), stopped_by_signals():
         (out / FOLDER).mkdir(parents=True, exist_ok=True)
         yield Trials(out, engines, progress, seed)
 
@@ -144,12 +152,14 @@ def training(key: str, settings: Mapping[str, Any]) -> Task:
     return Task(key, train_trial, {"settings": dict(settings)})
 
 
-def scoring(trials: Trials, trial: str, heldout: str, targets: Targets) -> Task:
-    """The task that scores a trial's model on the targets and on what its variant holds out."""
+def scoring(trials: Trials, trial: str, settings: Mapping[str, Any], heldout: str, targets: Targets) -> Task:
+    """The task that scores a trial's model, where its settings trained it, on the targets and on what its
+    variant holds out."""
     amount = targets.amount
     key = key_of(kind="score", trial=trial, targets=targets.digests, amount=[amount.documents, amount.bytes])
     arguments = {
         "run": str(run_of(trials.out, trial)),
+        "device": str(settings.get("device", "auto")),
         "heldout": heldout,
         "targets": targets.paths,
         **amount.as_arguments(),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from gristmill.errors import StepFailed
 from gristmill.facts import StepFacts
@@ -26,7 +24,7 @@ from gristmill.manifest import (
 )
 from gristmill.pins import check_pins, share_files
 from gristmill.pipeline.run.cluster.attempts import TaskFailure
-from gristmill.pipeline.run.engine import Engine, RayEngine, open_engine
+from gristmill.pipeline.run.engines import Engines
 from gristmill.pipeline.run.job import Job, Onward, Phase, records_at_work
 from gristmill.pipeline.run.losses import (
     LostTask,
@@ -43,45 +41,12 @@ from gristmill.pipeline.run.narration.watch import Watch
 from gristmill.pipeline.run.onward import keys_ahead, take_ahead, with_onward
 from gristmill.pipeline.run.records.summary import put_summary
 from gristmill.pipeline.run.records.totals import Totals, in_place
-from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
 from gristmill.redact import public_url
 from gristmill.storage import write_atomic
 from gristmill.stores import store_of
 
 _SHOWN_FAILURES = 5
-
-
-class Engines:
-    """The engines of one run: nothing is started until a phase has work, and Ray is started at most once."""
-
-    def __init__(self, settings: EngineSettings, out: Path, say: Callable[[str], None]) -> None:
-        self.settings, self.out, self.say = settings, out, say
-        self._open: dict[str, Engine] = {}
-        self._stack = ExitStack()
-        self._lock = threading.Lock()
-
-    def for_tasks(self, num_tasks: int) -> Engine:
-        with self._lock:
-            wanted = "many" if num_tasks > 1 or "many" in self._open else "one"
-            if wanted not in self._open:
-                opened = open_engine(self.settings, num_tasks=num_tasks, out=self.out, say=self.say)
-                self._open[wanted] = self._stack.enter_context(opened)
-            return self._open[wanted]
-
-    def may_run_steps_beside(self) -> bool:
-        """Whether steps can run at the same time: tasks are another machine's, or at least other processes';
-        in this process they are not begun for it."""
-        asked = self.settings.kind == "ray" or (self.settings.kind == "auto" and bool(self.settings.address))
-        if asked:
-            self.for_tasks(2)  # here, in the thread that signals come to
-        return isinstance(self._open.get("many"), RayEngine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._stack.close()
 
 
 def execute(

@@ -17,7 +17,8 @@ from gristmill.manifest import MANIFEST, Manifest, find_manifest
 from gristmill.pipeline.run.called import command_line
 from gristmill.pipeline.run.chains import Chains, followers
 from gristmill.pipeline.run.engine import inside_job
-from gristmill.pipeline.run.execute import Engines, execute
+from gristmill.pipeline.run.engines import Engines, opened
+from gristmill.pipeline.run.execute import execute
 from gristmill.pipeline.run.folder import RUN_FILE, read_run
 from gristmill.pipeline.run.intact import check_identity, check_intact
 from gristmill.pipeline.run.job import Job, Onward
@@ -73,8 +74,8 @@ class RunResult:
         return [name for name, manifest in self.manifests.items() if manifest.lost]
 
 
-def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) -> RunResult:
-    """Bring `out` up to date with `plan`.
+def run_plan(plan: Plan, out: Path, engine: EngineSettings | Engines, progress: Progress) -> RunResult:
+    """Bring `out` up to date with `plan`, on engines that are opened for it or that serve more than it.
 
     Raises UsageError when `out` belongs to something else, LockedError when another run holds it, StepFailed,
     Interrupted.
@@ -88,7 +89,7 @@ def run_plan(plan: Plan, out: Path, engine: EngineSettings, progress: Progress) 
         hold_lock(out),
         progress.logged(out, command_line()),
         stopped_by_signals(),
-        Engines(engine, out, progress.note) as engines,
+        opened(engine, out, progress.note) as engines,
     ):
         chains = plan.chains(out)
         making = _Making(plan, out, engines, progress, result, _previous(out), chains)

@@ -3,6 +3,8 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from pydantic import ValidationError
 from gristmill.errors import EngineError, InputError, StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.run import engines
 from gristmill.pipeline.run.cluster import starting
+from gristmill.pipeline.run.engine import RayEngine
 from gristmill.pipeline.run.folder import read_run
 from gristmill.pipeline.run.job import Phase
 from gristmill.pipeline.run.runner import Plan, run_plan, states
@@ -254,6 +258,25 @@ def test_processes_of_a_try_that_failed_are_ended_before_the_next(
         for process in [*left, *other]:
             process.kill()
             process.wait()
+
+
+def test_ray_that_was_started_for_one_task_serves_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+
+    @contextmanager
+    def started(settings: EngineSettings, **facts: object) -> Iterator[RayEngine]:
+        starts.append(facts["num_tasks"])
+        yield object.__new__(RayEngine)
+
+    monkeypatch.setattr(engines, "open_engine", started)
+    with engines.opened(EngineSettings(kind="ray"), tmp_path, print) as held:
+        first = held.for_tasks(1)
+        with engines.opened(held, tmp_path, print) as same:
+            assert same.for_tasks(5) is first
+        assert held.for_tasks(1) is first
+    assert starts == [1]
 
 
 def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(
