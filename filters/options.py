@@ -89,7 +89,8 @@ class LanguageSettings(FilterSection):
 
     keep: tuple[str, ...] = Field(
         min_length=1,
-        description="language codes, such as en, de, zh; zh-Hant and sr-Latn ask for a script, too",
+        description="language codes, such as en, de, zh; zh-Hant and sr-Latn ask for a script, too; of texts"
+        " of a few sentences some are told as a relative: keep [id, ms], [mk, sr], [sr, hr], [gl, es, pt]",
     )
     min_score: float = Field(
         0.65, ge=0, le=1, description="CCNet's threshold for fastText, used by RefinedWeb and FineWeb"

@@ -164,10 +164,10 @@ class Child:
         so long.
 
         The process says itself how much CPU time a page took, so that whether one is late does not depend on
-        when somebody looked.
+        when somebody looked. Nobody does before a first wait was in vain.
         """
         buffer, polled, idle = process.buffer, time.monotonic(), 0.0
-        begun = before = activity(process.popen.pid)
+        begun = before = None
         while True:
             if len(buffer) >= RESULT.size:
                 kind, num_said, num_text = RESULT.unpack_from(buffer)
@@ -183,10 +183,13 @@ class Child:
                 continue
             now, elapsed = activity(process.popen.pid), time.monotonic() - polled
             polled += elapsed
-            if now is None or begun is None or before is None:  # the system does not say: by the clock
+            if now is None:  # the system does not say: by the clock
                 idle += elapsed
                 if idle > cpu_seconds:
                     raise _Late(f"more than {cpu_seconds:g} s")
+                continue
+            if begun is None or before is None:
+                begun = before = now
                 continue
             if now.cpu_seconds - begun.cpu_seconds > cpu_seconds:
                 raise _Late(f"more than {cpu_seconds:g} s of CPU time")

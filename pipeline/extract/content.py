@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gristmill.pipeline.extract.sniffing import binary_type, has_binary_bytes, looks_like_html
+from gristmill.pipeline.sources.archives.chunks import dechunk_unannounced, may_be_chunks
 
 _GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
 _BEFORE_GZIP = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n\t ]{0,4}(?=\x1f\x8b\x08)")
@@ -55,13 +56,17 @@ def decode_content(body: bytes, encoding: str, max_bytes: int) -> Decoded:
         elif name == "br" and not plain:
             _try(found, _brotli, max_bytes)
     for _ in range(_MAX_LAYERS):
-        if not _undo_signed(found, max_bytes) and not _undo_unsigned(found, max_bytes):
+        if not (
+            _undo_signed(found, max_bytes) or _undo_unsigned(found, max_bytes) or _undo_inner_chunks(found)
+        ):
             break
     return found
 
 
 def is_coded(body: bytes) -> bool:
     """Say whether a body begins with the signature of a coding."""
+    if body[:1] == b"<":  # nearly every page; no signature does
+        return False
     return body.startswith((_GZIP, _ZSTD)) or _in_front(body) is not None
 
 
@@ -115,6 +120,17 @@ def _undo_unsigned(found: Decoded, max_bytes: int) -> bool:
             found.body, found.damage, found.is_inflated = out, found.damage or damage, True
             return True
     return False
+
+
+def _undo_inner_chunks(found: Decoded) -> bool:
+    """Join chunks that were coded with the body; those around a coding are joined with the HTTP message."""
+    if not (found.is_inflated and may_be_chunks(found.body)):
+        return False
+    out, damage = dechunk_unannounced(found.body)
+    if out is found.body:
+        return False
+    found.body, found.damage = out, found.damage or damage
+    return True
 
 
 def _try(found: Decoded, undo: Callable[[bytes, int], tuple[bytes, str | None]], max_bytes: int) -> None:

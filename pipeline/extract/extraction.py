@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +45,7 @@ from gristmill.pipeline.extract.statements import COLUMNS, of_head, together
 from gristmill.pipeline.extract.tables import Tables
 from gristmill.pipeline.sources.broken import broken_fraction
 from gristmill.pipeline.sources.read import read_items
-from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record
+from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record, damage_of
 from gristmill.pipeline.sources.rows.text_rows import TextRows
 from gristmill.pipeline.sources.settings import SourceSettings
 from gristmill.text.detection import detect
@@ -239,7 +239,7 @@ class Extraction:
         text: str,
         language: str | None,
         score: float | None,
-        said: dict[str, object],
+        said: dict[str, Any],
         tables: Tables,
     ) -> None:
         if self._languages == "column":
@@ -256,6 +256,8 @@ class Extraction:
                 record, Removal("extract.min_text_bytes", num_bytes, self._settings.min_text_bytes), tables
             )
             return
+        if record.notes:
+            said = {**said, "damage": damage_of(record.notes, said.get("damage"))}
         if self._statements:
             said = {**said, **together(said, of_head(record.http_headers))}
         self._leave("kept", record.payload_bytes)

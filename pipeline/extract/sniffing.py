@@ -61,6 +61,7 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"SQLite format 3\x00", "application/vnd.sqlite3"),
     (b"AT&TFORM", "image/vnd.djvu"),
 )
+_BINARY_TYPES = frozenset(kind for _, kind in _SIGNATURES)
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wave", b"AVI ": "video/avi"}
 _BY_FIRST = {
     first: tuple(pair for pair in _SIGNATURES if pair[0][0] == first)
@@ -79,12 +80,13 @@ _HTML = re.compile(
 # Section 3 of the standard: binary data bytes.
 _BINARY_BYTES = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)])
 _FEW_BYTES = 512
+_LESS_THAN = ord("<")
 _BINARY_FAMILIES = ("image/", "audio/", "video/", "font/")
 
 
 def binary_type(body: bytes) -> str | None:
     """Return the media type that the first bytes are a signature of, None for what may be text."""
-    if not body:
+    if not body or body[0] == _LESS_THAN:  # nearly every page; no signature does
         return None
     for signature, kind in _BY_FIRST.get(body[0], ()):
         if body.startswith(signature):
@@ -115,5 +117,5 @@ def is_binary_name(media_type: str | None) -> bool:
     """Say whether a media type names what is no text: of an archive that has identified its payloads."""
     return bool(media_type) and (
         media_type.startswith(_BINARY_FAMILIES)  # type: ignore[union-attr]
-        or media_type in {kind for _, kind in _SIGNATURES}
+        or media_type in _BINARY_TYPES
     )

@@ -62,7 +62,8 @@ def _read_otherwise(records: Sequence[TaskRecord]) -> dict[str, int]:
 
 
 _SPELLED = {
-    "chunks_break_off": "pages whose chunks break off or turn into something else: what is there was kept",
+    "chunks_break_off": "pages whose chunks break off: what is there was kept",
+    "chunks_damaged": "pages whose chunks turn into something else: what is there was kept",
     "cut_by_crawler": "records that their crawler has cut off (`WARC-Truncated`)",
     "charset_detected": "pages in a charset that neither header nor page names: it was detected",
     "damaged_content": "pages whose content coding was damaged: all before the damage was kept",

@@ -85,6 +85,23 @@ class Record:
     there: tuple[str, ...] = ()  # where some are absent: the columns that there are
 
 
+# Of the notes those that say why a document is not all that was sent: `page.damage` says them as well.
+_DAMAGE = {
+    "chunks_break_off": "chunks: truncated",
+    "chunks_damaged": "chunks: damaged",
+    "shorter_than_promised": "body: shorter than its Content-Length",
+    "more_than_promised": "record: longer than its Content-Length",
+    "cut_by_crawler": "record: WARC-Truncated",
+    "first_segment_only": "record: first segment only",
+}
+
+
+def damage_of(notes: tuple[str, ...], of_coding: str | None) -> str | None:
+    """Say in one text what was wrong with a record and with its body's coding; None for nothing."""
+    found = [_DAMAGE[note] for note in notes if note in _DAMAGE]
+    return "; ".join([*found, of_coding] if of_coding else found) or None
+
+
 @dataclass(frozen=True, slots=True)
 class NotDocument:
     """A record that is not a document by its kind: warcinfo, request, metadata, revisit, ..."""

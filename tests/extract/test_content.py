@@ -91,6 +91,14 @@ WHOLE = {
     "chunks of gzip that no header speaks of": http(
         f"{HTML}\nContent-Encoding: gzip", chunks(gzip.compress(PAGE))
     ),
+    "gzip of chunks": http(f"{HTML}\nContent-Encoding: gzip", gzip.compress(chunks(PAGE))),
+    "gzip of chunks that a header speaks of": http(
+        f"{HTML}\nContent-Encoding: gzip\nTransfer-Encoding: chunked", gzip.compress(chunks(PAGE))
+    ),
+    "chunks of brotli of chunks with a trailer": http(
+        f"{HTML}\nContent-Encoding: br\nTransfer-Encoding: chunked",
+        chunks(brotli.compress(chunks(PAGE)[:-2] + b"Expires: 0\r\nETag: x\r\n\r\n")),
+    ),
     "chunks of chunks": http(f"{HTML}\nTransfer-Encoding: chunked", chunks(chunks(PAGE))),
     "a coding that is not there": http(f"{HTML}\nContent-Encoding: br", PAGE),
 }  # fmt: skip
@@ -206,6 +214,32 @@ def test_a_damaged_body_is_marked_on_its_document_and_counted(tmp_path: Path) ->
     milled = Milled(tmp_path / "a.warc", passthrough=["page.damage"])
     assert milled.documents["page.damage"].to_pylist() == ["gzip: truncated", None]
     assert milled.notes == {"note.damaged_content": 1}
+
+
+def test_broken_chunks_are_marked_on_their_document_within_a_coding_and_around_it(tmp_path: Path) -> None:
+    # RFC 9112, section 7.1: each chunk is its size in hexadecimal, a line end, so many bytes, a line end.
+    parts = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (PAGE[:60], PAGE[60:200], PAGE[200:]))
+    cut, spoilt = parts[:-40], parts + b"no chunk"
+    coded = f"{HTML}\nContent-Encoding: gzip"
+    claimed = f"{HTML}\nTransfer-Encoding: chunked"
+    blocks = {
+        http(coded, gzip.compress(cut)): "chunks: truncated",
+        http(coded, gzip.compress(spoilt)): "chunks: damaged",
+        http(claimed, cut): "chunks: truncated",
+        http(claimed, spoilt): "chunks: damaged",
+        http(HTML, cut): "chunks: truncated",
+        http(f"{coded}\nTransfer-Encoding: chunked", chunks(gzip.compress(PAGE)[:-2])[:-7]): (
+            "chunks: truncated; gzip: truncated"
+        ),
+        http(f"{HTML}\nContent-Length: 900", PAGE): "body: shorter than its Content-Length",
+        http(claimed, parts + b"0\r\n\r\n"): None,
+    }
+    (tmp_path / "a.warc").write_bytes(b"".join(record(n, block) for n, block in enumerate(blocks)))
+    milled = Milled(tmp_path / "a.warc", passthrough=["page.damage"])
+    rows = sorted(milled.rows(), key=lambda row: row["origin"]["offset"])
+    assert [row["page.damage"] for row in rows] == [*blocks.values()]
+    assert all(row["text"].startswith("The mill by the river") for row in rows)
+    assert not any("8c" in row["text"] or "3c" in row["text"] for row in rows)  # sizes of chunks
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, brotli.compress, zlib.compress])

@@ -249,6 +249,44 @@ def test_a_length_beyond_every_bound_costs_none_but_its_own_record(tmp_path: Pat
     check_ranges_meet(ends(read_split(path, 700, max_record_bytes=2000)))
 
 
+PACKERS = {"gz": member, "zst": zstandard.compress, "lz4": lz4.frame.compress}
+# WARC 1.1, section 4: a record is its header, as many bytes as Content-Length says, and two line ends; what
+# is written behind them is a record.
+LENGTHS = {0: None, 1: 10**12, 2: None, 3: 10**30, 4: None, 5: 3000, 6: 4000, 7: None}
+
+
+@pytest.mark.parametrize("ending", [*PACKERS])
+def test_a_length_beyond_every_bound_in_one_member_costs_none_but_its_own_record(
+    tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"a.warc.{ending}"
+    written = [record(number, length=length) for number, length in LENGTHS.items()]
+    path.write_bytes(PACKERS[ending](b"".join(written)))
+    items = read_all(path, max_record_bytes=2000)
+    assert [int(item.key[10:-1], 16) for item in records(items)] == [0, 2, 4, 7]
+    lost = [item.message for item in failures(items)]
+    block = len(http(page(1))) + 4
+    for length, message in zip((10**12, 10**30, 3000, 4000), lost, strict=True):
+        assert message == f"the header promises {length} bytes, the next record starts after {block}"
+
+
+def test_lengths_beyond_every_bound_before_the_end_of_a_cut_member_cost_what_is_cut(tmp_path: Path) -> None:
+    stored = member(b"".join(record(number, length=length) for number, length in LENGTHS.items()))
+    (tmp_path / "a.warc.gz").write_bytes(stored[:-12])
+    items = read_all(tmp_path / "a.warc.gz", max_record_bytes=2000)
+    assert [int(item.key[10:-1], 16) for item in records(items)][:3] == [0, 2, 4]
+    assert failures(items)[-1].error == "truncated"
+
+
+def test_a_large_record_with_records_in_it_in_one_member_is_one_loss(tmp_path: Path) -> None:
+    # The same lines are a record's content where its length is true.
+    inner = http(b"<pre>\r\n\r\n" + record(77) * 9 + b"</pre>")
+    (tmp_path / "a.warc.gz").write_bytes(member(record(1) + record(2, inner) + record(3)))
+    items = read_all(tmp_path / "a.warc.gz", max_record_bytes=2000)
+    assert [int(item.key[10:-1], 16) for item in records(items)] == [1, 3]
+    assert [item.error for item in failures(items)] == ["too_large"]
+
+
 def test_what_is_not_the_whole_of_a_page_is_noted(tmp_path: Path) -> None:
     chunks = b"".join(b"10\r\n%s\r\n" % page(1)[at : at + 16] for at in range(0, 160, 16))
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -257,7 +295,7 @@ def test_what_is_not_the_whole_of_a_page_is_noted(tmp_path: Path) -> None:
         record(1, head + chunks + b"0\r\n\r\n"): (),
         record(2, head + b"\r\n" + chunks + b"0\r\nTrailer: x\r\n\r\n"): (),
         record(3, head + chunks[:-9]): ("chunks_break_off",),
-        record(4, head + chunks + b"no chunk"): ("chunks_break_off",),
+        record(4, head + chunks + b"no chunk"): ("chunks_damaged",),
         record(5, block, extra="WARC-Truncated: length\r\n"): ("cut_by_crawler",),
         record(6, block[:-30]): ("shorter_than_promised",),
         record(7, block, extra="WARC-Segment-Number: 01\r\n"): ("first_segment_only",),

@@ -29,7 +29,8 @@ from gristmill.pipeline.extract.gates import make_gates
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.statements import of_head, of_page
 from gristmill.pipeline.phases.rights.robots import Rules, normal_path, parse, rules_for
-from gristmill.pipeline.sources.archives.httpmessage import charset_of, dechunk, parse_headers, parse_response
+from gristmill.pipeline.sources.archives.chunks import dechunk, dechunk_unannounced
+from gristmill.pipeline.sources.archives.httpmessage import charset_of, parse_headers, parse_response
 from gristmill.pipeline.sources.formats.arc import ARC
 from gristmill.pipeline.sources.formats.warc import WARC
 from gristmill.pipeline.sources.record import Origin, Record
@@ -73,6 +74,14 @@ READERS: dict[str, tuple[Callable[[int], object], int]] = {
     "a body of line ends": (lambda n: gated(b"\r\n" * n), 20_000),
     "blanks around a byte order mark": (lambda n: gated(b" " * n + b"\xef\xbb\xbf" + b" " * n), 20_000),
     "chunks of one byte": (lambda n: dechunk(b"1\r\na\r\n" * n), 20_000),
+    "chunks that no header speaks of": (
+        lambda n: dechunk_unannounced(b"10\r\n%s\r\n" % bytes(16) + b"1\r\na\r\n" * n),
+        20_000,
+    ),
+    "fields of a trailer": (
+        lambda n: dechunk_unannounced(b"1\r\na\r\n0\r\n" + b"a:a\r\n" * n + b"\0"),
+        20_000,
+    ),
     "charset= and blanks in a page": (lambda n: page((b"<meta charset=" + b" " * 1900) * n), 10),
     "unclosed meta elements": (lambda n: page(b"<meta " * n), 20_000),
     "an XML declaration of blanks": (lambda n: page(b"<?xml" + b" " * n), 100_000),
@@ -168,6 +177,7 @@ def sharing_a_tail(num: int, tail_bytes: int) -> bytes:
 
 
 LIE = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 60000000\r\n\r\n\r\n\r\n"
+FAR_LIE = LIE.replace(b"60000000", b"%d" % 10**15)
 LZ4_FRAME = lz4.frame.compress(b"WARC/1.0\r\n", block_size=lz4.frame.BLOCKSIZE_MAX4MB, store_size=False)
 LZ4_WAITS = LZ4_FRAME[:7] + struct.pack("<I", 4 << 20)  # a frame whose first block has four megabytes
 ZSTD_WAITS = b"\x28\xb5\x2f\xfd\x00\x58" + struct.pack("<I", 2 << 1 | ((1 << 17) - 1) << 3)[:3]
@@ -180,6 +190,11 @@ FILES: dict[str, tuple[str, Callable[[int], bytes], int]] = {
     ),
     "headers that promise all that follows": ("a.warc", lambda n: LIE * n, 2000),
     "such headers in a member": ("a.warc.gz", lambda n: gzip.compress(LIE * n, 1), 2000),
+    "headers in a member that promise more than is kept": (
+        "a.warc.gz",
+        lambda n: gzip.compress(FAR_LIE * n, 1),
+        2000,
+    ),
     "lz4 frames of long blocks": ("a.warc.lz4", lambda n: LZ4_FRAME + LZ4_WAITS * n, 4000),
     "zstd frames of long blocks": (
         "a.warc.zst",

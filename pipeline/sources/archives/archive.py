@@ -17,6 +17,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gristmill.pipeline.sources.archives.cursor import MAX_DISCARDED_BYTES, Cursor, PlainFile
+from gristmill.pipeline.sources.archives.lengths import (
+    START_BYTES,
+    is_end,
+    leads_nowhere,
+    passes_over,
+    steps_over,
+    wrong_length,
+)
 from gristmill.pipeline.sources.archives.members import (
     Damaged,
     Members,
@@ -41,8 +49,6 @@ if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
 
 _MAX_HEAD_BYTES = 1 << 18
-_START_BYTES = 16  # enough to tell the start of a record
-_SEAM_BYTES = 1 << 13  # a record's first line may lie across the promised end of the one before
 
 
 @dataclass(slots=True)
@@ -116,15 +122,12 @@ def unreadable(damage: Damaged, source: InputRange, window: ByteWindow) -> Itera
     yield RangeEnd(source.shown, source.start, source.end, source.start, source.end)
 
 
-def _swallowed(length: int, restart: int) -> str:
-    return f"the header promises {length} bytes, the next record starts after {restart}"
-
-
 class _Reader:
     def __init__(self, cursor: Cursor, source: InputRange, grammar: Grammar, max_record_bytes: int) -> None:
         self._cursor, self._source, self._grammar, self._max = cursor, source, grammar, max_record_bytes
         self.next_offset = source.start
         self._has_lied = False  # a header, about its block's length
+        self._has_lied_far = False  # the same beyond what is kept
 
     def items(self) -> Iterator[Item]:
         cursor = self._cursor
@@ -172,7 +175,7 @@ class _Reader:
         cursor = self._cursor
         if self._grammar.start.match(cursor.buffer, cursor.at):
             return True
-        while len(data := cursor.peek(_START_BYTES)) < _START_BYTES and cursor.extend():
+        while len(data := cursor.peek(START_BYTES)) < START_BYTES and cursor.extend():
             pass
         return bool(self._grammar.start.match(data))
 
@@ -195,7 +198,7 @@ class _Reader:
             except ValueError as error:
                 yield from self._junk(start, "bad_header", str(error))
                 return
-            yield from self._block(head, start)
+            yield from self._block(head, start, len(raw))
         except Damaged as damage:
             yield self._lost(damage, start, head)
 
@@ -208,58 +211,57 @@ class _Reader:
         cursor.at += end
         return head
 
-    def _block(self, head: Head, start: int) -> Iterator[Item]:
-        cursor = self._cursor
-        keep = head.length <= self._max
-        if keep and self._has_lied and (problem := self._steps_over(head.length)):
+    def _block(self, head: Head, start: int, head_bytes: int) -> Iterator[Item]:
+        cursor, grammar = self._cursor, self._grammar
+        if head.length > self._max:
+            yield self._oversized(head, start, head_bytes)
+            return
+        if self._has_lied and (problem := steps_over(cursor, grammar, head.length)):
             yield self._failure(head, start, self._wrong_or_cut(), problem)
             return
-        if not keep and (problem := self._leads_nowhere(head.length)):
-            raise Damaged("wrong_length", problem)
-        block, got = cursor.take(head.length, keep)
+        block, got = cursor.take(head.length, True)
         while got < head.length and not cursor.members.at_record():
             if not cursor.open():  # a record may go on in the next member
                 break
-            rest, more = cursor.take(head.length - got, keep)
+            rest, more = cursor.take(head.length - got, True)
             block, got = block + rest, got + more
-        problem = self._wrong_length(head, block, got) if keep else None
-        if problem:
+        behind = cursor.peek(START_BYTES)
+        ends = got == head.length and is_end(grammar, block[-1:], behind)
+        if not ends and (problem := wrong_length(cursor, grammar, head.length, block)):
+            self._has_lied = True
             yield self._failure(head, start, self._wrong_or_cut(), problem)
             return
         if got < head.length:
-            yield self._failure(
-                head, start, "truncated", f"the header promises {head.length} bytes, {got} are there"
-            )
+            yield self._cut(head, start, got)
             return
-        if not keep:
-            yield self._failure(
-                head,
-                start,
-                "too_large",
-                f"{head.length} bytes, more than the {self._max} allowed",
-                head.length,
-            )
-            return
-        behind = cursor.peek(_START_BYTES)
-        is_longer = bool(head.length and behind[:1].strip() and not self._grammar.start.match(behind))
+        is_longer = bool(not ends and head.length and behind[:1].strip() and not grammar.start.match(behind))
         end = cursor.offset() if cursor.plain else self._member_end()
-        item = self._grammar.make(head, block, Origin(self._source.shown, start, end - start))
+        item = grammar.make(head, block, Origin(self._source.shown, start, end - start))
         if is_longer and isinstance(item, Record):
             item.notes = (*item.notes, "more_than_promised")
         yield item
 
-    def _leads_nowhere(self, length: int) -> str | None:
-        """Say why the promised length of a record that is not kept is wrong: in a plain file the place behind
-        it is looked at, instead of reading over whole records."""
-        cursor = self._cursor
-        if not isinstance(cursor.members, PlainFile):
-            return None
-        window, at = cursor.members.window, cursor.offset()
-        end = at + length
-        if end <= window.size and self._is_end(b"", window.read_exactly(end, _START_BYTES)):
-            return None
-        restart = cursor.members.first_record(at, min(end, window.size))
-        return _swallowed(length, restart - at) if restart >= 0 else None
+    def _oversized(self, head: Head, start: int, head_bytes: int) -> Failure:
+        """Step over a record that is larger than what is kept, or says so."""
+        cursor, grammar = self._cursor, self._grammar
+        if problem := leads_nowhere(cursor, grammar, head.length):
+            raise Damaged("wrong_length", problem)
+        if cursor.plain:
+            got = cursor.take(head.length, False)[1]
+        else:
+            got, problem = passes_over(cursor, grammar, head.length, head_bytes, self._has_lied_far)
+        if problem:
+            self._has_lied_far = True
+            return self._failure(head, start, self._wrong_or_cut(), problem)
+        if got < head.length:
+            return self._cut(head, start, got)
+        message = f"{head.length} bytes, more than the {self._max} allowed"
+        return self._failure(head, start, "too_large", message, head.length)
+
+    def _cut(self, head: Head, start: int, got: int) -> Failure:
+        return self._failure(
+            head, start, "truncated", f"the header promises {head.length} bytes, {got} are there"
+        )
 
     def _member_end(self) -> int:
         """Return where the current member ends, if that is known once its trailing blank lines are read."""
@@ -269,52 +271,11 @@ class _Reader:
             cursor.members.position if cursor.ended else max(cursor.members.position, cursor.members.offset)
         )
 
-    def _wrong_length(self, head: Head, block: bytes, got: int) -> str | None:
-        """Find out whether the length in the header swallowed the records behind it, or cuts the block short;
-        step back if so."""
-        cursor = self._cursor
-        following = cursor.peek(_START_BYTES)
-        if got == head.length and self._is_end(block[-1:], following):
-            return None
-        restart = self._grammar.find_restart(block, 0)
-        if restart < 0:
-            start = max(len(block) - _SEAM_BYTES, 0)
-            at = self._grammar.find_restart(block[start:] + cursor.peek(_SEAM_BYTES), 0)
-            if not 0 <= at < len(block) - start:
-                return None
-            restart = start + at
-        cursor.push_back(block[restart:])
-        self._has_lied = True
-        return _swallowed(head.length, restart)
-
-    def _is_end(self, last: bytes, following: bytes) -> bool:
-        """Say whether a block can end before these bytes: in ARC, whose records begin like much else, at the
-        end of a line."""
-        rest = following.lstrip(b"\r\n")
-        at_line = self._grammar.name != "arc" or last == b"\n" or following[:1] in (b"\r", b"\n")
-        return not rest or bool(at_line and self._grammar.start.match(rest))
-
     def _wrong_or_cut(self) -> str:
         """Name what a header is that promises too much: of a file that was read to its end, what is missing
         may have been there."""
         is_end = self._cursor.members.position >= self._source.size
         return "truncated" if is_end else "wrong_length"
-
-    def _steps_over(self, length: int) -> str | None:
-        """As `_wrong_length`, and step to the next record, without a copy: headers that all promise the rest
-        of the file would have it taken and given back for each of them."""
-        cursor = self._cursor
-        got = cursor.fill(length + _SEAM_BYTES)
-        end = cursor.at + length
-        following = cursor.buffer[end : end + _START_BYTES]
-        if got >= length and self._is_end(cursor.buffer[max(end - 1, cursor.at) : end], following):
-            return None
-        found = self._grammar.find_restart(cursor.buffer, cursor.at, end + _SEAM_BYTES)
-        restart = found - cursor.at
-        if not 0 <= restart < length:
-            return None
-        cursor.at += restart
-        return _swallowed(length, restart)
 
     def _junk(self, start: int, error: str, message: str) -> Iterator[Item]:
         """Step over inflated bytes that are no record, to the next one in this member or to the member's

@@ -12,7 +12,12 @@ MAX_DISCARDED_BYTES = (
     1 << 30
 )  # inflated to step over one oversized record; beyond it the rest of the member is given up
 _PLAIN_PIECE_BYTES = 1 << 16
+SEAM_BYTES = 1 << 13  # a record's first line may lie across two pieces, or the promised end of the one before
 _LINE_ENDS = re.compile(rb"[\r\n]*+")
+
+
+def _too_far() -> Damaged:
+    return Damaged("too_large", f"more than {MAX_DISCARDED_BYTES} bytes inflated to step over one record")
 
 
 class PlainFile:
@@ -22,6 +27,10 @@ class PlainFile:
     def __init__(self, window: ByteWindow, find_restart: Callable[[bytes, int], int], position: int) -> None:
         self.window, self._find_restart = window, find_restart
         self.position = self.offset = position
+
+    @property
+    def inflated(self) -> int:
+        return self.position - self.offset
 
     def at_record(self) -> bool:
         return self.position >= self.window.size
@@ -104,12 +113,13 @@ class Cursor:
 
     def skip_blank(self) -> bool:
         """Step over line ends; False at the end of the member."""
-        if self.at < len(self.buffer) and self.buffer[self.at] not in b"\r\n":
-            return True
         while True:
-            self.at = _LINE_ENDS.match(self.buffer, self.at).end()  # type: ignore[union-attr]
             if self.at < len(self.buffer):
-                return True
+                if self.buffer[self.at] not in b"\r\n":
+                    return True
+                self.at = _LINE_ENDS.match(self.buffer, self.at).end()  # type: ignore[union-attr]
+                if self.at < len(self.buffer):
+                    return True
             if not self.more():
                 return False
 
@@ -134,10 +144,49 @@ class Cursor:
             if keep:
                 pieces.append(piece)
             elif got > MAX_DISCARDED_BYTES:
-                raise Damaged(
-                    "too_large", f"more than {MAX_DISCARDED_BYTES} bytes inflated to step over one record"
-                )
+                raise _too_far()
         return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), got
+
+    @property
+    def place(self) -> int:
+        """How many inflated bytes of the current member lie before this one; less than none in what is left
+        over from the member before."""
+        return self.members.inflated - len(self.buffer) + self.at
+
+    def pass_over(
+        self, num_bytes: int, find_restart: Callable[[bytes, int], int], stops: bool
+    ) -> tuple[int, int, Damaged | None]:
+        """Read over up to `num_bytes` of the member. Return how many there were, where among them the first
+        record starts, -1 if none does, and why it goes no further; stop at that record if `stops`."""
+        got, found, tail = 0, -1, b""
+        while got < num_bytes:
+            try:
+                if self.at >= len(self.buffer) and not self.more():
+                    break
+            except Damaged as damage:
+                return got, found, damage
+            piece = self.buffer[self.at : self.at + num_bytes - got]
+            self.at += len(piece)
+            got += len(piece)
+            if found < 0:
+                seen = tail + piece
+                if (at := find_restart(seen, 0)) >= 0:
+                    found = got - len(seen) + at
+                    if stops:
+                        self.push_back(seen[at:])
+                        break
+                tail = seen[-SEAM_BYTES:]
+            if got > MAX_DISCARDED_BYTES:
+                return got, found, _too_far()
+        return got, found, None
+
+    def go_back(self, offset: int, place: int) -> None:
+        """Go to a byte of the member at `offset` once more: what lies before it is inflated again."""
+        self.members.position = offset
+        self.open()
+        while place > 0 and self.more():
+            self.at = min(place, len(self.buffer))
+            place -= self.at
 
     def fill(self, num_bytes: int) -> int:
         """Have the next bytes of the member in the buffer and return how many of them there are.

@@ -6,6 +6,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gristmill.pipeline.sources.archives.chunks import (
+    DAMAGED,
+    TRUNCATED,
+    dechunk,
+    dechunk_unannounced,
+    may_be_chunks,
+)
+
 # Begins with a byte to look for: four times as fast as with "\r*" before it.
 _HEAD_END = re.compile(rb"\n\r*\n")
 # HTTP/2 has no status line: writers make one up.
@@ -15,7 +23,6 @@ _STATUS = re.compile(
 )
 _NO_CODE = re.compile(rb"[\r\n]{0,4}HTTP/\d[^\r\n]*\r*\n", re.IGNORECASE)
 _HEADER_LINE = re.compile(rb"(?i:content-type|server|date|content-length|last-modified|x-[\w-]{1,40}):[ \t]")
-_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r?\n")
 # Runs of blanks are taken whole (possessive): two that could share one would be tried at every division.
 _CHARSET = re.compile(r"charset\s*+=\s*+[\"']?\s*+([^\s\"';,]+)", re.IGNORECASE)
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
@@ -29,7 +36,7 @@ _LISTS = (
 )  # of these, repeated lines are one list
 _UNKNOWN_TYPES = ("unknown/unknown", "application/unknown", "*/*")  # MIME Sniffing, section 7
 _MAX_HEADS = 4
-_HEX_DIGITS = frozenset(bytes([digit]) for digit in b"0123456789abcdefABCDEF")
+_CHUNK_NOTES = {TRUNCATED: "chunks_break_off", DAMAGED: "chunks_damaged"}
 
 
 @dataclass(slots=True)
@@ -67,12 +74,14 @@ def parse_response(block: bytes) -> Response:
             break
         response = _parse_head(response.body)
     if "chunked" in response.headers.get("transfer-encoding", "").lower():
-        response.body, is_whole = dechunk(response.body)
-        response.notes = () if is_whole else ("chunks_break_off",)
+        response.body, damage = dechunk(response.body)
+        response.notes = (_CHUNK_NOTES[damage],) if damage else ()
     elif _is_short(response):
         response.notes = ("shorter_than_promised",)
-    if response.status is not None and response.body[:1] in _HEX_DIGITS and _CHUNK_SIZE.match(response.body):
-        response.body = _dechunk_whole(response.body)
+    if response.status is not None and may_be_chunks(response.body):
+        response.body, damage = dechunk_unannounced(response.body)
+        if damage and _CHUNK_NOTES[damage] not in response.notes:
+            response.notes = (*response.notes, _CHUNK_NOTES[damage])
     return response
 
 
@@ -103,10 +112,29 @@ def parse_headers(head: bytes) -> dict[str, str]:
     text = text_of(head)
     headers: dict[str, str] = {}
     parts: dict[str, list[str]] = {}  # of values over several lines: joined once, however many there are
-    folds = "\n " in text or "\n\t" in text
+    lines = text.split("\n")[1:]
+    if "\n " in text or "\n\t" in text:
+        _parse_folded(lines, headers, parts)
+    else:
+        for line in lines:
+            key, colon, value = line.partition(":")
+            if not colon:
+                continue
+            name = key.strip().lower()
+            if name not in headers:
+                headers[name] = value.strip()
+            elif name in _LISTS:
+                parts.setdefault(name, [headers[name]]).extend((",", value.strip()))
+    for name, several in parts.items():
+        headers[name] = " ".join(several).strip()
+    return headers
+
+
+def _parse_folded(lines: list[str], headers: dict[str, str], parts: dict[str, list[str]]) -> None:
+    """The same of lines some of which go on over the next ones; few heads have any."""
     name, kept = "", False
-    for line in text.split("\n")[1:]:
-        if folds and line and line[0] in " \t" and name:
+    for line in lines:
+        if line and line[0] in " \t" and name:
             if kept:
                 parts.setdefault(name, [headers[name]]).append(line.strip())
             continue
@@ -121,9 +149,6 @@ def parse_headers(head: bytes) -> dict[str, str]:
         elif name in _LISTS:
             kept = True
             parts.setdefault(name, [headers[name]]).extend((",", value.strip()))
-    for name, several in parts.items():
-        headers[name] = " ".join(several).strip()
-    return headers
 
 
 def text_of(head: bytes) -> str:
@@ -161,53 +186,17 @@ _known_type = lru_cache(maxsize=4096)(_last_type)  # a crawl has few
 
 def charset_of(value: str | None) -> str | None:
     """Return the charset parameter of a content type, of several the last."""
-    found = None
     if not value or "=" not in value:
         return None
+    return _last_charset(value) if len(value) > _REMEMBERED_CHARACTERS else _known_charset(value)
+
+
+def _last_charset(value: str) -> str | None:
+    found = None
     for part in value.split(","):
         match = _CHARSET.search(part)
         found = match[1] if match else found
     return found
 
 
-def _dechunk_whole(body: bytes) -> bytes:
-    """Undo chunks that no header speaks of, or a second layer of them: of a body that is chunks to its end,
-    the last of which is empty."""
-    pieces: list[bytes] = []
-    at = 0
-    while size_line := _CHUNK_SIZE.match(body, at):
-        size, at = int(size_line[1], 16), size_line.end()
-        if size == 0:
-            return b"".join(pieces) if body[at:].strip() == b"" else body
-        pieces.append(body[at : at + size])
-        at += size
-        if body[at : at + 2] != b"\r\n":
-            break
-        at += 2
-    return body
-
-
-def dechunk(body: bytes) -> tuple[bytes, bool]:
-    """Undo chunked transfer coding, and say whether it was there to its end; a body that only claims it is
-    returned as it is, one that breaks off as far as it goes."""
-    pieces, is_whole = [], False
-    at = 2 if body.startswith(b"\r\n") and _CHUNK_SIZE.match(body, 2) else 0
-    while size_line := _CHUNK_SIZE.match(body, at):
-        size = int(size_line[1], 16)
-        if size == 0:
-            is_whole = True
-            break
-        piece = body[size_line.end() : size_line.end() + size]
-        pieces.append(piece)
-        at = size_line.end() + size
-        if len(piece) < size:
-            break
-        if body[at : at + 1] == b"\r":
-            at += 1
-        if body[at : at + 1] == b"\n":
-            at += 1
-    else:
-        if not pieces:
-            return body, True
-        pieces.append(body[at:])  # chunks that end in something else: keep it, it is text
-    return b"".join(pieces), is_whole
+_known_charset = lru_cache(maxsize=4096)(_last_charset)

@@ -276,6 +276,11 @@ class Members:
                 return inflated
         return b""
 
+    @property
+    def inflated(self) -> int:
+        """How many bytes of the current member have been read."""
+        return self._inflated if self._plain_end < 0 else self.position - self.offset
+
     def behind_damage(self, start: int, end: int) -> int:
         """Return where to look for the next member, the current one, from `start`, being broken: right behind
         its first byte, since whole members may lie in what it seemed to reach over; behind all that was read,

@@ -88,8 +88,9 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
         if response and (response.status or response.headers)
         else head.headers.get("content-type")
     )
-    if is_http and media_type(content_type) in _MESSAGES:
-        content_type = None  # HTTP/0.9 has no head: the first bytes tell what the body is
+    kind = media_type(content_type)
+    if is_http and kind in _MESSAGES:
+        content_type = kind = None  # HTTP/0.9 has no head: the first bytes tell what the body is
     body = response.body if response else block
     return Record(
         key=head.key or digest16(head.url or "", head.date or "", body).hex(),
@@ -99,7 +100,7 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
         payload_bytes=len(block),
         payload=body,
         status=response.status if response else None,
-        content_type=media_type(content_type),
+        content_type=kind,
         charset=charset_of(content_type),
         content_encoding=response.codings if response else "",
         warc_headers=head.headers,
@@ -111,6 +112,8 @@ def page(head: Head, block: bytes, origin: Origin, is_http: bool) -> Record:
 def _cut_notes(headers: Mapping[str, str]) -> tuple[str, ...]:
     """Name why a record is not the whole of what was fetched: its continuations are records of their own,
     counted as such; a crawler may have stopped early (WARC 1.1 sections 5.13 and 5.17)."""
+    if not ("warc-segment-number" in headers or "warc-truncated" in headers):
+        return ()
     notes = {"warc-segment-number": "first_segment_only", "warc-truncated": "cut_by_crawler"}
     return tuple(note for name, note in notes.items() if headers.get(name))
 
