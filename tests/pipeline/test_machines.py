@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ from typing import Any
 import pytest
 
 from gristmill.pipeline.run.runner import run_plan
-from tests.support.cluster import ROOT, add_node, blind_to, cluster, drive, ended
+from tests.support.cluster import (
+    OTHER_NUMPY,
+    ROOT,
+    add_node,
+    blind_to,
+    cluster,
+    drive,
+    ended,
+    starting_with,
+)
 from tests.support.toy_stage import INLINE, QUIET, plan
 
 pytestmark = pytest.mark.slow
@@ -55,6 +65,29 @@ def test_a_node_with_another_release_is_left_out(machines: Any, tmp_path: Path, 
     said, told = ended(drive(machines.address, tmp_path / "out", TOY, cwd=tmp_path))
     assert said == {"digest": digest}, told
     assert "is left out: it runs release 0.0.1old" in told
+
+
+def test_a_node_that_joins_late_with_another_library_is_left_out(
+    machines: Any, tmp_path: Path, digest: str
+) -> None:
+    process = drive(machines.address, tmp_path / "out", TOY)
+    add_node(machines, 2, **starting_with(OTHER_NUMPY, tmp_path / "code"))
+    said, told = ended(process)
+    assert said == {"digest": digest}, told
+    assert "is left out: it has numpy 0.0.1; the driver has" in told
+
+
+def test_a_head_that_dies_ends_the_run_with_the_command_that_resumes(machines: Any, tmp_path: Path) -> None:
+    add_node(machines, 1)
+    out = tmp_path / "out"
+    process = drive(machines.address, out, {**TOY, "seconds": 1.0})
+    deadline = time.monotonic() + 200
+    while len(list(out.glob("steps/*/records/**/*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    machines.remove_node(machines.head_node, allow_graceful=False)
+    out_said, told = process.communicate(timeout=200)
+    text = out_said + told
+    assert "the head of the cluster" in text and "the same command resumes" in text, text
 
 
 def test_a_node_without_an_input_is_left_out_and_named(machines: Any, tmp_path: Path) -> None:

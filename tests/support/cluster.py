@@ -54,6 +54,12 @@ hide(builtins, "open")
 io.open = builtins.open
 """
 
+OTHER_NUMPY = """
+import importlib.metadata
+real = importlib.metadata.version
+importlib.metadata.version = lambda name: "0.0.1" if name == "numpy" else real(name)
+"""
+
 
 @contextmanager
 def cluster(num_cpus: int = 0) -> Iterator[Any]:
@@ -87,21 +93,31 @@ def add_node(made: Any, num_cpus: int = 1, **environment: str) -> Any:
 
 def blind_to(folder: Path, scratch: Path) -> dict[str, str]:
     """The environment of a node whose `folder` is another one than everybody's: a disk of its own."""
-    code = scratch / "blind"
-    code.mkdir(parents=True, exist_ok=True)
-    (scratch / "own disk").mkdir(exist_ok=True)
-    (code / "sitecustomize.py").write_text(HIDE.format(instead=str(scratch / "own disk")))
-    return {"HIDDEN_FOLDER": str(folder), "PYTHONPATH": f"{code}{os.pathsep}{ROOT}"}
+    (scratch / "own disk").mkdir(parents=True, exist_ok=True)
+    code = HIDE.format(instead=str(scratch / "own disk"))
+    return {"HIDDEN_FOLDER": str(folder), **starting_with(code, scratch / "blind")}
+
+
+def starting_with(code: str, folder: Path) -> dict[str, str]:
+    """The environment of processes whose Python starts with `code`, kept in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
 
 
 def drive(
-    address: str, out: Path, toy: Mapping[str, Any], cwd: Path = ROOT, **engine: Any
+    address: str,
+    out: Path,
+    toy: Mapping[str, Any],
+    cwd: Path = ROOT,
+    environment: Mapping[str, str] | None = None,
+    **engine: Any,
 ) -> subprocess.Popen[str]:
     facts = {"out": str(out), "toy": dict(toy), "engine": {"address": address, **engine}}
     command = [sys.executable, "-W", "ignore", "-c", DRIVER, json.dumps(facts)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    seen = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
     return subprocess.Popen(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=cwd, env=seen, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

@@ -47,7 +47,9 @@ class ToyFacts(StepFacts):
     total: int = 0
 
 
-TOY = StageKind("toy", Toy, "tests.support.toy_stage:squares", version=1, facts=ToyFacts)
+TOY = StageKind(
+    "toy", Toy, "tests.support.toy_stage:squares", version=1, facts=ToyFacts, libraries=("numpy",)
+)
 
 
 def squares(job: Job) -> Stage:
