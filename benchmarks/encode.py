@@ -2,6 +2,7 @@
 documents.
 
     python benchmarks/encode.py [--texts FOLDER] [--quick] [--json]
+    python benchmarks/encode.py --train [--texts FOLDER] [--megabytes 100]
     python benchmarks/encode.py --memory --json
     python benchmarks/encode.py --places --json
 
@@ -9,10 +10,10 @@ documents.
 module.) Ours and each library alternate over the same text on one core and are timed in CPU seconds; ours
 reads Parquet, checks its sample by the library, writes payload and index, and shuffles them into shards with
 their digests and manifest; the library encodes texts in memory. The ids are compared. The shuffle is timed on
-synthetic documents of 64 tokens, 10 million of them (100,000 with --quick), in one process. `--memory` gives
-the peak of a process of its own that encodes, or mixes, once, ten times and a hundred times as much.
-`--places` simulates the shuffle of 1 and 10 G tokens: where each document goes, file by file, without its
-tokens.
+synthetic documents of 64 tokens, 10 million of them (100,000 with --quick), in one process. `--train` times
+the training of both kinds of tokenizer, and what tokenizers does itself. `--memory` gives the peak of a
+process of its own that encodes, or mixes, once, ten times and a hundred times as much. `--places` simulates
+the shuffle of 1 and 10 G tokens: where each document goes, file by file, without its tokens.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ from gristmill.tokenize.places import Take, order_of, shard_of
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.shards import manifest_body
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer, tokenizer_sha256
+from gristmill.tokenize.wordcount import count_words
 
+os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when the first tokenizer is used
 ROUNDS = 3
 SCALES = (1, 10, 100)
@@ -58,8 +61,12 @@ GROUP_COPIES = 26  # fills a row group with the documentation's topics: what a t
 PEERS = ("sentencepiece", "tokenizers", "gigatoken", "pyarrow", "numpy")
 
 
+def topics() -> list[str]:
+    return [text for _, text in sorted(pydoc_data.topics.topics.items())]
+
+
 def documents(folder: Path, copies: int) -> tuple[Path, int]:
-    texts = [text for _, text in sorted(pydoc_data.topics.topics.items())] * copies
+    texts = topics() * copies
     return write_texts(folder, texts), sum(len(text.encode()) for text in texts)
 
 
@@ -93,17 +100,51 @@ def real_texts(folder: str, megabytes: float) -> list[str]:
     return texts
 
 
+def words_of(path: Path) -> pa.Table:
+    """The words of a file of documents, counted."""
+    words, _ = train.sample_words(path, 1.0, train.text_bytes(path, 1, 0.0), 1, 0.0)
+    return words.cast(train.WORDS)
+
+
+def training(folder: Path, texts: list[str]) -> dict[str, Any]:
+    """CPU seconds, after reading, of training to 32,000 pieces twice, whose bytes must be the same; and of
+    tokenizers' own trainer of byte-level BPE on one thread."""
+    import tokenizers
+
+    found: dict[str, Any] = {}
+    for kind in ("sentencepiece", "byte-bpe"):
+        files = []
+        for run in range(2):
+            begun = time.process_time()
+            words = count_words([pa.array(texts, pa.large_string())])
+            counted = time.process_time()
+            files.append(folder / f"{kind}-{run}")
+            train.train(TokenizerSettings(vocab_size=32_000, kind=kind), words, files[-1])
+            found[kind] = {"counting": counted - begun, "learning": time.process_time() - counted}
+        assert files[0].read_bytes() == files[1].read_bytes(), "other bytes"
+    own = tokenizers.Tokenizer(tokenizers.models.BPE())
+    own.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=32_000, initial_alphabet=alphabet, show_progress=False
+    )
+    begun = time.process_time()
+    own.train_from_iterator(texts, trainer)
+    return {**found, "tokenizers": time.process_time() - begun}
+
+
 def encoding(folder: Path, texts: list[str], rounds: int) -> dict[str, float]:
     """MB/s of CPU time: ours from Parquet to committed shards with nothing remembered, and the libraries
     alone on texts in memory."""
     path = write_texts(folder, texts)
     num_bytes = sum(len(text.encode()) for text in texts)
     found = {}
+    vocab_size = 32_000 if num_bytes > 2_000_000 else 2_000
     for kind, name, peer in (
         ("sentencepiece", "tokenizer.model", "sentencepiece"),
         ("byte-bpe", "tokenizer.json", "tokenizers"),
     ):
-        train.train(TokenizerSettings(vocab_size=32_000, kind=kind), {"d": [path]}, {}, folder / name)
+        train.train(TokenizerSettings(vocab_size=vocab_size, kind=kind), words_of(path), folder / name)
         tokenizer = open_tokenizer(folder / name)
         encoder = Encoder(tokenizer)
         assert not encoder.why, encoder.why
@@ -257,9 +298,8 @@ def own_peak() -> int:
 
 def memory(folder: Path) -> dict[str, dict[str, int]]:
     """Peak bytes by scale; inputs of encoding are written before, by this process."""
-    train.train(
-        TokenizerSettings(vocab_size=8000), {"d": [documents(folder, 1)[0]]}, {}, folder / "tokenizer.model"
-    )
+    words = words_of(documents(folder, 1)[0])
+    train.train(TokenizerSettings(vocab_size=8000), words, folder / "tokenizer.model")
     for scale in SCALES:
         documents(folder, GROUP_COPIES * scale)[0].rename(folder / f"{scale}.parquet")
     found = {}
@@ -284,6 +324,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--places", action="store_true")
+    parser.add_argument("--train", action="store_true", help="train tokenizers on the texts")
     options = parser.parse_args()
     if options.measure:
         print(measure(options.measure, int(options.scale), Path(options.folder)))
@@ -304,13 +345,21 @@ def main() -> None:
             json.dumps({"what": "peak memory by scale of input", "unit": "bytes", "ours": peaks, **made_on()})
         )
         return
+    if options.train:
+        texts = real_texts(options.texts, options.megabytes or 100) if options.texts else topics()
+        seconds = training(folder, texts)
+        shutil.rmtree(folder)
+        size = sum(len(text.encode()) for text in texts) / 1e6
+        result = {"what": "train a tokenizer of 32,000 pieces", "unit": "CPU seconds, after reading"}
+        print(json.dumps({**result, "ours": seconds, "megabytes": size, **made_on()}))
+        return
     try:
         shuffle = shuffling(folder, 100_000 if options.quick else 10_000_000)
         shutil.rmtree(folder / "shards")
         texts = (
             real_texts(options.texts, options.megabytes or (2 if options.quick else 10))
             if options.texts
-            else [text for _, text in sorted(pydoc_data.topics.topics.items())]
+            else topics()
         )
         speeds = encoding(folder, texts, 1 if options.quick else ROUNDS)
     finally:
