@@ -141,7 +141,7 @@ def decoded_pages(source: SourceSettings) -> list[tuple[bytes, str | None]]:
     for shard in plan_shards(source, 1 << 40):
         for item in read_records(shard, source):
             if isinstance(item, Record) and item.payload and item.status in (200, None):
-                body = decode_content(item.payload, item.content_encoding, 20_000_000)
+                body = decode_content(item.payload, item.content_encoding, 20_000_000).body
                 pages.append((decode_utf8(body, item.charset)[0], item.url))
     return pages
 

@@ -40,9 +40,10 @@ WORKER = """
 import json, sys, time
 from pathlib import Path
 from gristmill.filters.settings import FilterSettings
-from gristmill.manifest import Record
-from gristmill.pipeline.run.job import Attempt
+from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.filter import filter_file
+from gristmill.pipeline.run.job import Attempt
+from gristmill.pipeline.stages.filter import FilterSlice
 def peak():  # ru_maxrss would begin with what the parent took
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 // 1_000_000
@@ -50,8 +51,8 @@ path, folder, presets = sys.argv[1], Path(sys.argv[2]), tuple(sys.argv[3].split(
 scratch = folder / "scratch"
 scratch.mkdir(parents=True)
 idle, start = peak(), time.process_time()
-attempt = Attempt(folder, scratch, Record("filter", "00000"))
-filter_file(attempt, path, "bench", FilterSettings(presets=presets), 1, "text")
+piece = FilterSlice(source="bench", filter=FilterSettings(presets=presets), keep_removed="text")
+filter_file(Attempt(folder, scratch, TaskRecord("filter", "00000"), piece, 1), path)
 print(json.dumps({"idle_mb": idle, "peak_mb": peak(), "cpu_seconds": round(time.process_time() - start, 1)}))
 """
 
