@@ -29,6 +29,7 @@ FLOPS_PER_TOKEN = 6  # and parameter (Kaplan et al. 2020)
 _GRID = np.linspace(0.05, 1.6, 48)
 _SCALE = 1e4  # of the objective, for L-BFGS
 _ROUNDS = 60
+_MOST = 700.0  # of a constant's logarithm: what floats hold
 LEAST_ROWS = 6  # five constants, and one row to be wrong by
 
 
@@ -89,7 +90,7 @@ def objective(law: Law, n: Floats, d: Floats, loss: Floats) -> float:
 
 
 def fit_law(n: Floats, d: Floats, loss: Floats) -> LawFit:
-    """Fit approach 3; raises InputError where the rows cannot tell five constants apart."""
+    """Fit approach 3; raises InputError where the rows cannot tell five constants apart, or follow no law."""
     n, d, loss = (np.asarray(column, np.float64) for column in (n, d, loss))
     check_rows(n, d, loss)
     x, y, z = np.log(n), np.log(d), np.log(loss)
@@ -108,6 +109,11 @@ def fit_law(n: Floats, d: Floats, loss: Floats) -> LawFit:
         (minimize(scaled, begin, jac=True, method="L-BFGS-B", options=_PATIENT) for begin in (theta, start)),
         key=lambda found: float(found.fun),
     )
+    if best.x[:3].max() > _MOST:
+        raise InputError(
+            f"the fit of {len(n)} rows has no end: a constant of the law grows above e^{_MOST:g}",
+            hint="does the loss fall with N and with D in them? Give the larger sizes more tokens",
+        )
     law = Law.of_vector(best.x)
     return LawFit(law, float(best.fun) / _SCALE, np.log(law.loss(n, d)) - z)
 

@@ -166,6 +166,14 @@ def test_too_few_rows_and_impossible_losses_are_refused() -> None:
         fit_law(whole.n, whole.d, losses)
 
 
+def test_a_fit_that_runs_away_is_refused_and_not_an_overflow() -> None:
+    n = np.repeat([307488.0, 664192.0, 1721664.0, 3737856.0], 3)  # a ladder on too few tokens
+    d = np.array([11264, 22528, 46080, 12800, 25600, 51200, 10752, 21504, 44800, 11520, 23040, 46080.0])
+    loss = [3.486527, 3.327947, 3.138266, 3.396669, 3.25226, 3.093843, 3.499733, 3.307298, 3.095124]
+    with pytest.raises(InputError, match=r"the fit of 12 rows has no end: .* above e\^700"):
+        fit_law(n, d, np.array([*loss, 3.484943, 3.332397, 3.144523]))
+
+
 def test_the_verbs_fit_predict_and_plan(tmp_path: Path) -> None:
     if not app.registered_commands:
         register()
