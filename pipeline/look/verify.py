@@ -178,7 +178,8 @@ def _verify_records(manifest: Manifest) -> Iterator[Finding]:
             whole_records = False
         if (record.phase, record.task) != (entry["phase"], entry["task"]):
             yield Finding(str(path), f"is the record of {record.phase} {record.task}")
-        totals.add(record, rewritten=is_gone(record, published))
+        if whole_records:  # of another's record nothing is known, not even that it can be summed
+            totals.add(record, rewritten=is_gone(record, published))
         if record.books:
             books.append(record.books)
             try:

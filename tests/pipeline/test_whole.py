@@ -150,6 +150,9 @@ def test_verify_compares_records_identities_and_inputs_with_what_names_them(here
     resign(record, counts={"pages": 123_456})
     (finding,) = verify(here / "out")
     assert finding.path == str(record) and "its manifest says" in finding.problem
+    resign(record, samples={"kept": 1})  # not of a record's shape
+    (finding,) = verify(here / "out")
+    assert finding.path == str(record) and "its manifest says" in finding.problem
     record.write_bytes(whole)
     (manifest,) = here.glob("out/steps/filter-a-*/manifest.json")
     facts = json.loads(manifest.read_bytes())["body"]["ingredients"]
