@@ -3,23 +3,31 @@ copies among them.
 
 `corpora.py` runs it. Every third text comes again: as it is, in other case and spacing, or with a share of
 its words taken from another text. A text goes if its cluster has an earlier one. Near duplicates are found by
-25 bands of 10 rows on both sides, once with our candidates as they are (which is what both peers do), once
-verified at a Jaccard index of 0.7; the hashes are each tool's own, so that chance decides near the bands'
-curve: each difference is classed by the Jaccard index of the text with its nearest earlier one.
+25 bands of 10 rows on both sides, unverified, as both peers do. Three times: on the texts as they are; on the
+names of their words, where only the hash functions differ, so that chance decides near the bands' curve (told
+beside it: ours with another seed against ours); and on these with the peer's signatures in place of ours,
+where nothing may differ. Differences are classed by the Jaccard index of the text with its nearest earlier
+one, and lines by what the two keys of a line do otherwise.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import random
+import re
 import tempfile
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from corpora_same import by_keys, named_words, signatures_of
 
 from gristmill.dedup.settings import ParagraphSettings
 from gristmill.dedup.split import pieces_of
@@ -29,8 +37,18 @@ from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.text.normal import normal_form, without_accents, words_only
 
-BANDS, ROWS, THRESHOLD, NGRAM = 25, 10, 0.7, 5
+BANDS, ROWS, NGRAM = 25, 10, 5
+BAND_SETTINGS = {
+    "bands": BANDS,
+    "rows": ROWS,
+    "ngram": NGRAM,
+    "mode": "mark",
+    "alarm_fraction": 1.0,
+    "verify": "none",
+}
+LINES = ParagraphSettings(normalise="ccnet-paper")
 CHANGED = (
     0.0,
     0.0,
@@ -56,31 +74,54 @@ def with_copies(texts: Sequence[str], seed: int = 1) -> list[str]:
     return [*texts, *copies]
 
 
-def duplicates(texts: Sequence[str], peers: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Compare by peer: `peers` are the answers of `corpora_duplicates_peers.py` by name."""
+Ask = Callable[[Sequence[str], str], list[dict[str, Any]]]  # texts, what is asked of them: answers
+
+
+def duplicates(texts: Sequence[str], peers: Mapping[str, Ask]) -> dict[str, Any]:
+    """Compare by peer: each asks `corpora_duplicates_peers.py`."""
     told: dict[str, Any] = {}
-    near = {
-        "candidates": {"verify": "none"},
-        "verified": {"verify": "jaccard", "threshold": THRESHOLD},
-    }
-    bands = {"bands": BANDS, "rows": ROWS, "ngram": NGRAM, "mode": "mark", "alarm_fraction": 1.0}
-    fuzzy = {name: stays(texts, "fuzzy", {**bands, **own}) for name, own in near.items()}
     exact = {
         "text-dedup": ("exact_hash", {"normalise": "none"}),
         "data-juicer": ("document_deduplicator", {"normalise": "letters"}),
     }
-    nearest = [_nearest(row, texts) for row in range(len(texts))] if peers else []
-    for peer, answers in peers.items():
+    named = named_words(texts)
+    sizes = [text.count(" ") + 1 for text in named]
+    ours = {name: stays(given, "fuzzy", BAND_SETTINGS) for name, given in (("as", texts), ("same", named))}
+    again = stays(named, "fuzzy", {**BAND_SETTINGS, "seed": 2})
+    kinds = {
+        name: [_class(size, score) for size, score in zip(sizes, nearest(given), strict=True)]
+        for name, given in (("as", texts), ("same", named))
+    }
+    for peer, ask in peers.items():
         tool, own = exact[peer]
-        ours = stays(texts, "exact", {**own, "mode": "mark"})
-        told[f"{peer} {tool}"] = _compare([one["exact"] for one in answers], ours, ["texts"] * len(texts))
-        classes = [_class(text, score) for text, score in zip(texts, nearest, strict=True)]
-        for name, mine in fuzzy.items():
-            theirs = [one["minhash"] for one in answers]
-            told[f"{peer} minhash, our {name}"] = _compare(theirs, mine, classes)
-        if "lines" in answers[0]:
-            told[f"{peer} ccnet"] = _lines(texts, [one["lines"] for one in answers])
+        asked = ask(texts, "exact minhash lines" if peer == "text-dedup" else "exact minhash")
+        mine = stays(texts, "exact", {**own, "mode": "mark"})
+        told[f"{peer} {tool}"] = _compare([one["exact"] for one in asked], mine, ["texts"] * len(texts))
+        same = ask(named, "minhash")
+        theirs = [one["minhash"] for one in same]
+        told[f"{peer} minhash"] = {
+            **_compare([one["minhash"] for one in asked], ours["as"], kinds["as"]),
+            "same_words": {
+                **_compare(theirs, ours["same"], kinds["same"]),
+                "by_another_seed_of_ours": sum(
+                    one is other for one, other in zip(again, ours["same"], strict=True)
+                ),
+            },
+            "same_hashes": _compare(theirs, _with_signatures(named, same), kinds["same"]),
+        }
+        if "lines" in asked[0]:
+            keys = by_keys(texts, LINES)
+            told[f"{peer} ccnet"] = {
+                **cut_lines(texts, [one["lines"] for one in asked]),
+                "same_words": cut_lines(keys, [one["lines"] for one in ask(keys, "lines")]),
+            }
     return told
+
+
+def _with_signatures(texts: Sequence[str], told: Sequence[Mapping[str, str]]) -> list[bool]:
+    matrix = np.array([np.frombuffer(base64.b64decode(one["signature"]), ">u8") for one in told], np.uint64)
+    with signatures_of(texts, matrix):
+        return stays(texts, "fuzzy", {**BAND_SETTINGS, "scheme": "fineweb"})
 
 
 def stays(texts: Sequence[str], kind: str, settings: dict[str, Any]) -> list[bool]:
@@ -110,29 +151,30 @@ def stays(texts: Sequence[str], kind: str, settings: dict[str, Any]) -> list[boo
     return found
 
 
+def nearest(texts: Sequence[str]) -> list[float]:
+    """The highest Jaccard index of each text's word 5-grams with those of an earlier one; -1 of a text with
+    fewer words."""
+    sets = [_grams(text) for text in texts]
+    found = []
+    for row, own in enumerate(sets):
+        shared = ((len(own & other), len(own | other)) for other in sets[:row])
+        best = max((num / whole for num, whole in shared if num), default=0.0)
+        found.append(best if own else -1.0)
+    return found
+
+
 def _grams(text: str) -> frozenset[tuple[str, ...]]:
     words = text.lower().split()
     return frozenset(tuple(words[at : at + NGRAM]) for at in range(len(words) - NGRAM + 1))
 
 
-def _nearest(row: int, texts: Sequence[str], _known: dict[int, frozenset[tuple[str, ...]]] = {}) -> float:  # noqa: B006
-    """The highest Jaccard index of a text's word 5-grams with those of an earlier one."""
-    for number in (row, *range(row)):
-        if number not in _known:
-            _known[number] = _grams(texts[number])
-    own = _known[row]
-    if not own:
-        return -1.0
-    shared = ((len(own & _known[other]), other) for other in range(row))
-    return max((num / len(own | _known[other]) for num, other in shared if num), default=0.0)
-
-
-def _class(text: str, score: float) -> str:
-    if len(text.split()) < NGRAM:
+def _class(num_words: int, score: float) -> str:
+    if num_words < NGRAM or score < 0:
         return "texts of under 5 words"
-    if score < THRESHOLD - 0.15:
-        return "alike by under 0.55"
-    return "alike by 0.55 to 0.85" if score < THRESHOLD + 0.15 else "alike by over 0.85"
+    for edge, name in ((0.4, "under 0.4"), (0.9, "0.4 to 0.9, where chance decides"), (1, "0.9 and more")):
+        if score < edge:
+            return f"alike by {name}"
+    return "the same words"
 
 
 def _compare(theirs: Sequence[bool], ours: Sequence[bool], classes: Sequence[str]) -> dict[str, Any]:
@@ -149,22 +191,50 @@ def _compare(theirs: Sequence[bool], ours: Sequence[bool], classes: Sequence[str
     }
 
 
-def _lines(texts: Sequence[str], theirs: Sequence[str]) -> dict[str, Any]:
+def cut_lines(texts: Sequence[str], theirs: Sequence[str]) -> dict[str, Any]:
     """Of each line, whether it is cut as one that stood before, in the order of the texts."""
-    seen: set[str] = set()
+    seen: dict[str, set[str]] = {"ours": set(), **{name: set() for name in _PLAINER}}
     compared = agree = 0
     classes = Counter[str]()
-    pieces = pieces_of(ParagraphSettings(normalise="ccnet-paper"), pa.chunked_array([list(texts)]))
+    pieces = pieces_of(LINES, pa.chunked_array([list(texts)]))
     for text, left, own in zip(texts, theirs, pieces, strict=True):
-        rest = iter(left.split("\n"))
+        rest = iter(left.split("\n") if left else ())  # a text of which nothing is left is dropped there
         kept = next(rest, None)
         for line, piece in zip(text.split("\n"), own, strict=True):
-            stays_there = kept == line
-            kept = next(rest, None) if stays_there else kept
-            stays_here = piece.key not in seen
-            seen.add(piece.key)
+            cut_there = kept != line
+            kept = kept if cut_there else next(rest, None)
+            keys = {"ours": piece.key, **{name: key(line) for name, key in _PLAINER.items()}}
+            cut = {name: key in seen[name] for name, key in keys.items()}
+            for name, key in keys.items():
+                seen[name].add(key)
             compared += 1
-            agree += stays_here is stays_there
-            if stays_here is not stays_there:
-                classes[f"{'we' if stays_there else 'they'} alone cut"] += 1
-    return {"compared": compared, "agree": agree, "classes": dict(classes)}
+            agree += cut["ours"] is cut_there
+            if cut["ours"] is not cut_there:
+                found = [name for name in _PLAINER if cut[name] is cut_there]
+                causes = [name for name in found if " and " not in name] or found[:1] or ["another"]
+                classes[f"{'they' if cut_there else 'we'} alone cut: {' or '.join(causes)}"] += 1
+    return {"compared": compared, "agree": agree, "classes": dict(classes.most_common())}
+
+
+def _key(line: str, *, accents: bool, blanks: bool, marks: bool) -> str:
+    """Our key of a paragraph, but that it keeps accents, blanks within, or marks of letters as they are."""
+    plain = line.strip().lower()
+    plain = plain if accents else without_accents(normal_form(plain, "NFD"))
+    plain = re.sub(r"\d", "0", plain)
+    plain = words_only(plain, "") if marks else "".join(filter(_is_no_symbol, plain))
+    return plain if blanks else " ".join(plain.split())
+
+
+def _is_no_symbol(char: str) -> bool:
+    return unicodedata.category(char)[0] not in "PSC"
+
+
+# Keys that differ from ours in one thing or more, as theirs do: which of them decides as was decided there
+# says what makes the difference.
+_PLAINER: dict[str, Callable[[str], str]] = {
+    "accents fold": partial(_key, accents=True, blanks=False, marks=True),
+    "a run of white space is one blank": partial(_key, accents=False, blanks=True, marks=True),
+    "other symbols go": partial(_key, accents=False, blanks=False, marks=False),
+    "accents fold and white space is one blank": partial(_key, accents=True, blanks=True, marks=True),
+    "all of these and other symbols": partial(_key, accents=True, blanks=True, marks=False),
+}

@@ -18,89 +18,99 @@ from gristmill.filters.block import Batch
 from gristmill.filters.lengths import measure_length
 from gristmill.filters.options import PiiSettings
 from gristmill.filters.passes import compile_filters
-from gristmill.filters.pii import find, pii_block
+from gristmill.filters.pii import KINDS, find, pii_block
+from gristmill.filters.presets import PRESETS
 from gristmill.filters.settings import FilterSettings
 from gristmill.filters.source_code import code_reference
 
-# As dolma 1.6 mixed: what its tagger says, below this or above that a document goes, our rules.
-BOUNDS: tuple[tuple[str, float | None, float | None, tuple[str, ...]], ...] = (
-    ("word_count", 50, 100_000, ("gopher.words",)),
-    ("median_word_length", 3, 10, ("gopher.mean_word_length",)),
-    ("symbol_to_word_ratio", None, 0.1, ("gopher.hash_fraction", "gopher.ellipsis_fraction")),
-    ("fraction_of_words_with_alpha_character", 0.8, None, ("gopher.letter_words_fraction",)),
-    ("required_word_count", 2, None, ("gopher.stop_words",)),
-    ("fraction_of_lines_starting_with_bullet_point", None, 0.9, ("gopher.bullet_lines_fraction",)),
-    ("fraction_of_lines_ending_with_ellipsis", None, 0.3, ("gopher.ellipsis_lines_fraction",)),
-    ("fraction_of_duplicate_lines", None, 0.3, ("gopher-repetition.duplicate_lines_fraction",)),
-    (
-        *("fraction_of_characters_in_duplicate_lines", None, 0.3),
-        ("gopher-repetition.duplicate_line_chars_fraction",),
-    ),
-    *(
-        (
-            *(f"fraction_of_characters_in_most_common_{n}grams", None, bound),
-            (f"gopher-repetition.top_{n}gram_fraction",),
-        )
-        for n, bound in ((2, 0.2), (3, 0.18), (4, 0.16))
-    ),
-    *(
-        (
-            *(f"fraction_of_characters_in_duplicate_{n}grams", None, (20 - n) / 100),
-            (f"gopher-repetition.duplicate_{n}gram_fraction",),
-        )
-        for n in range(5, 11)
-    ),
-)
+GOPHER = PRESETS["dolma-gopher"].rules  # dolma's names, its bounds of 1.6
 PARAGRAPHS = "gopher-repetition.duplicate_paragraph"  # rules that dolma has not
 MOST_PERSONAL = 5
+LEAST_WORDS = 10  # data-juicer's words_num_filter
 
 
 def dolma_decisions(texts: Sequence[str], tagged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Documents that Gopher's rules remove, by both versions of the tagger, and those with too much personal
-    data; of differences, the rule that made them."""
-    presets = ("gopher", "gopher-repetition")
-    changes = {f"{name}.languages": None for name in presets}
-    changes["gopher-repetition.duplicate_line_chars_fraction.max"] = 0.3
-    outcome = compile_filters(FilterSettings(presets=presets, set=changes), seed=1).apply(
-        documents(list(texts))
-    )
-    failed = dict(zip(outcome.removed["id"].to_pylist(), outcome.removed["rules"].to_pylist(), strict=True))
-    ours = [
-        {rule for rule in failed.get(id_) or () if not rule.startswith(PARAGRAPHS)}
-        for id_ in outcome.decisions["id"].to_pylist()
-    ]
+    """Documents that the rules remove, by both versions of the tagger beside `dolma-gopher` and beside
+    Gopher's own rules, and those with too much personal data; of differences, what made them."""
     told: dict[str, Any] = {}
-    for tagger in ("gopher_v1", "gopher_v2"):
-        classes, agree = Counter[str](), 0
-        for tags, mine in zip(tagged, ours, strict=True):
-            theirs = {name for name, low, high, _ in BOUNDS if _is_out(tags, f"{tagger}.{name}", low, high)}
-            agree += bool(theirs) is bool(mine)
-            if bool(theirs) is not bool(mine):
-                names = sorted(theirs) or sorted(mine)
-                classes[f"{'theirs' if theirs else 'ours'} alone: {', '.join(names)}"] += 1
-        told[f"dolma {tagger}"] = _told(len(texts), agree, classes)
+    theirs = {version: [_out(tags, version) for tags in tagged] for version in ("gopher_v1", "gopher_v2")}
+    for version, out in theirs.items():
+        blank = {"dolma-gopher.languages": None, "dolma-gopher.blank_lines": version == "gopher_v1"}
+        told[f"dolma {version}"] = _decided(out, _failed(texts, ("dolma-gopher",), blank), _rules)
+    plain = {
+        **dict.fromkeys(("gopher.languages", "gopher-repetition.languages")),
+        "gopher-repetition.duplicate_line_chars_fraction.max": 0.3,
+    }
+    own = [
+        {rule for rule in rules if not rule.startswith(PARAGRAPHS)}
+        for rules in _failed(texts, ("gopher", "gopher-repetition"), plain)
+    ]
+    for version, out in theirs.items():
+
+        def cause(row: int, there: set[str], here: set[str]) -> str:
+            if there and not theirs["gopher_v2"][row]:
+                return "blank lines are duplicates of each other"
+            if there and all("duplicate" in name for name in there):
+                return "every occurrence counts, not all but the first"
+            return _rules(row, there, here)
+
+        told[f"dolma {version} beside Gopher's table"] = _decided(out, own, cause)
     told["dolma pii_regex_with_counts_fast_v2"] = _personal(texts, tagged)
     told["dolma lengths"] = _lengths(texts, tagged)
     return told
 
 
-def _is_out(tags: Mapping[str, Any], name: str, low: float | None, high: float | None) -> bool:
-    if name not in tags:
-        return False  # a text too short for it has no such attribute
-    value = tags[name][2]
-    return (low is not None and value < low) or (high is not None and value > high)
+def _failed(texts: Sequence[str], presets: Sequence[str], changes: Mapping[str, Any]) -> list[set[str]]:
+    """The rules that each text fails."""
+    chosen = FilterSettings(presets=tuple(presets), set=dict(changes))
+    outcome = compile_filters(chosen, seed=1).apply(documents(list(texts)))
+    failed = dict(zip(outcome.removed["id"].to_pylist(), outcome.removed["rules"].to_pylist(), strict=True))
+    return [set(failed.get(id_) or ()) for id_ in outcome.decisions["id"].to_pylist()]
+
+
+def _out(tags: Mapping[str, Any], tagger: str) -> set[str]:
+    """The rules whose bounds an attribute breaks; a text too short for one has no such attribute."""
+    found = set()
+    for rule in GOPHER:
+        name = rule.name.partition(".")[2]
+        if (attribute := tags.get(f"{tagger}.{name}")) is not None:
+            value = attribute[2]
+            low, high = rule.bound.min, rule.bound.max
+            if (low is not None and value < low) or (high is not None and value > high):
+                found.add(name)
+    return found
+
+
+def _decided(
+    theirs: Sequence[set[str]], ours: Sequence[set[str]], cause: Callable[[int, set[str], set[str]], str]
+) -> dict[str, Any]:
+    classes = Counter[str]()
+    for row, (there, here) in enumerate(zip(theirs, ours, strict=True)):
+        if bool(there) is not bool(here):
+            classes[f"{'theirs' if there else 'ours'} alone: {cause(row, there, here)}"] += 1
+    return _told(len(theirs), len(theirs) - classes.total(), classes)
+
+
+def _rules(row: int, there: set[str], here: set[str]) -> str:
+    return ", ".join(sorted(there or here))
 
 
 def _personal(texts: Sequence[str], tagged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    classes, agree = Counter[str](), 0
-    kinds = {"email": ("x",), "ip": ("x",), "phone": ("x",)}
+    classes = Counter[str]()
+    names = {"email": "EMAIL_ADDRESS", "ip": "IP_ADDRESS", "phone": "PHONE_NUMBER"}
+    kinds = {kind: ("x",) for kind in names}
     for text, tags in zip(texts, tagged, strict=True):
-        theirs = tags.get("pii_regex_with_counts_fast_v2.doc_count", [0, 0, 0])[2] > MOST_PERSONAL
-        ours = len(find(text.encode(), kinds)) > MOST_PERSONAL
-        agree += theirs is ours
-        if theirs is not ours:
-            classes["theirs alone" if theirs else "ours alone"] += 1
-    return _told(len(texts), agree, classes)
+        key = "pii_regex_with_counts_fast_v2"
+        theirs = tags.get(f"{key}.doc_count", [0, 0, 0])[2]
+        found = Counter(KINDS[kind] for _, _, kind, _ in find(text.encode(), kinds))
+        if (theirs > MOST_PERSONAL) is not (found.total() > MOST_PERSONAL):
+            more = [
+                f"{kind} {tags.get(f'{key}.{name}', [0] * 4)[3]} there, {found[kind]} here"
+                for kind, name in names.items()
+                if tags.get(f"{key}.{name}", [0] * 4)[3] != found[kind]
+            ]
+            classes[f"{'theirs' if theirs > MOST_PERSONAL else 'ours'} alone: {'; '.join(more)}"] += 1
+    return _told(len(texts), len(texts) - classes.total(), classes)
 
 
 def _lengths(texts: Sequence[str], tagged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -129,13 +139,45 @@ def data_juicer_decisions(texts: Sequence[str], measured: Sequence[Mapping[str, 
             classes[f"theirs {theirs}, ours {ours}"] += theirs is not ours
         told[f"data-juicer {name}"] = _told(len(texts), agree, classes)
     for name, signal in (("clean_email_mapper", "emails"), ("clean_ip_mapper", "ips")):
-        classes, agree = Counter[str](), 0
+        classes = Counter[str]()
         for row, answer in enumerate(measured):
             theirs, ours = answer[name][1], bool(personal[signal][row])
-            agree += theirs is ours
-            classes["found by them alone" if theirs else "found by us alone"] += theirs is not ours
-        told[f"data-juicer {name}"] = _told(len(texts), agree, classes)
+            if theirs is not ours:
+                classes[_found_alone(texts[row], signal, answer[name][2])] += 1
+        told[f"data-juicer {name}"] = _told(len(texts), len(texts) - classes.total(), classes)
     return told
+
+
+def words_of_names(named: Sequence[str], measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The decision of data-juicer's word count on texts of named words."""
+    words = measure_length(Batch(documents(list(named))), {}).signals["words"]
+    apart = Counter[str]()
+    for answer, num_words in zip(measured, words, strict=True):
+        theirs, ours = answer["words_num_filter"][1], bool(num_words >= LEAST_WORDS)
+        apart[f"theirs {theirs}, ours {ours}"] += theirs is not ours
+    return _told(len(named), len(named) - apart.total(), apart)
+
+
+def _found_alone(text: str, signal: str, theirs: Sequence[str]) -> str:
+    """Why one side alone finds an address: of theirs what FineWeb's pattern refuses, of ours what theirs
+    does."""
+    if not theirs:
+        start, end, *_ = find(text.encode(), {signal[:-1]: ("x",)})[0]
+        last = text.encode()[start:end].decode().rpartition(".")[2]
+        return "we alone: " + ("a domain ends in a number" if not last.isalpha() else "another spelling")
+    found = theirs[0]
+    before = text[: text.index(found)][-1:]
+    if signal == "emails":
+        if found.partition("@")[2].startswith("."):
+            return "they alone: a domain begins with a dot"
+        return "they alone: " + (
+            "a letter of another script before it" if before.isalpha() else "another spelling"
+        )
+    if ":" in found:
+        return "they alone: IPv6"
+    if before.isdigit() or before == ".":
+        return "they alone: a part of a longer number"
+    return "they alone: an address of no public network"
 
 
 def _mean(counts: Mapping[str, int], part: str, whole: str) -> float:
@@ -147,7 +189,7 @@ _OPERATORS: dict[str, Callable[[Mapping[str, int]], bool]] = {
     "average_line_length_filter": lambda own: _mean(own, "line_chars", "lines") >= 10,
     "maximum_line_length_filter": lambda own: own["longest_line_chars"] >= 10,
     "text_length_filter": lambda own: own["chars"] >= 10,
-    "words_num_filter": lambda own: own["words"] >= 10,
+    "words_num_filter": lambda own: own["words"] >= LEAST_WORDS,
     "clean_copyright_mapper": lambda own: own["copyright_chars"] > 0,
 }
 

@@ -1,13 +1,14 @@
 """The originals' own code over texts on stdin, run by `corpora.py` in an interpreter that has it.
 
-    PYTHON corpora_peers.py fineweb | redpajama FOLDER | ccnet FOLDER | dolma | data-juicer
+    PYTHON corpora_peers.py fineweb [spacy] | redpajama FOLDER | ccnet FOLDER | dolma | data-juicer
 
 Input: one JSON string a line; output: one JSON value a text. `fineweb`: [removing rule or null, text] of
 datatrove's four filters in the order of its examples/fineweb.py, given the words of gristmill's definition.
 `redpajama`: the signals of app/src, each a number or a list by line. `ccnet`: normalize_for_dedup of each
 line. `dolma`: the attributes of its taggers by name: code_redpajama_taggers_v1, code_copyright_comments_v1,
 gopher_v1, gopher_v2, c4_v2, pii_regex_with_counts_fast_v2, char_length_v1 and whitespace_tokenizer_v1; of a
-type with many spans their number. `data-juicer`: what its filters measure, and what its mappers leave.
+type with many spans their number. `data-juicer`: what its filters measure, and what its mappers leave and
+find. `fineweb spacy`: the same blocks with datatrove's default words.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+MATCHES = 20  # of a pattern in a text that are told
 
-def fineweb() -> Callable[[str], Any]:
+
+def fineweb(words: str = "") -> Callable[[str], Any]:
     from datatrove.data import Document
     from datatrove.pipeline.filters import (
         C4QualityFilter,
@@ -29,9 +32,10 @@ def fineweb() -> Callable[[str], Any]:
     from datatrove.pipeline.filters.base_filter import get_filter_result
     from filters_peers import MODULES, c4_filters, cores, sentences, whole
 
-    for name, splitter in (("gopher", cores), ("gopher-repetition", whole), ("fineweb", whole)):
-        MODULES[name].split_into_words = splitter
-    c4_filters.split_into_sentences = sentences
+    if words != "spacy":
+        for name, splitter in (("gopher", cores), ("gopher-repetition", whole), ("fineweb", whole)):
+            MODULES[name].split_into_words = splitter
+        c4_filters.split_into_sentences = sentences
     blocks = (
         GopherRepetitionFilter(),
         GopherQualityFilter(),
@@ -120,6 +124,8 @@ DOLMA = (
 def data_juicer() -> Callable[[str], Any]:
     import contextlib
 
+    import regex
+
     with contextlib.redirect_stdout(sys.stderr):
         from data_juicer.ops.filter.alphanumeric_filter import AlphanumericFilter
         from data_juicer.ops.filter.average_line_length_filter import AverageLineLengthFilter
@@ -149,7 +155,9 @@ def data_juicer() -> Callable[[str], Any]:
                 found[op._name] = [value, bool(kept)]
         for mapper in mappers:
             left = mapper.process_batched({mapper.text_key: [text]})[mapper.text_key][0]
-            found[mapper._name] = [len(left), left != text]
+            pattern = getattr(mapper, "pattern", None)
+            matches = [match[0] for match in regex.finditer(pattern, text)] if pattern else []
+            found[mapper._name] = [len(left), left != text, matches[:MATCHES]]
         return found
 
     return measure

@@ -178,9 +178,9 @@ def _slice_edges(
     runs: Sequence[tuple[SortedRun, int]], low: int, high: int, old_row: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
     spans = [run.span(low, high) for run, _row in runs]
-    keys = concat([run.key[span] for (run, _row), span in zip(runs, spans, strict=True)])
+    keys = concat([run.read_key(span) for (run, _row), span in zip(runs, spans, strict=True)])
     rows = concat(
-        [run.columns["row"][span] + np.uint64(first) for (run, first), span in zip(runs, spans, strict=True)]
+        [run.read("row", span) + np.uint64(first) for (run, first), span in zip(runs, spans, strict=True)]
     )
     keys, rows = sort_pairs(keys, rows)
     child, parent = np.empty_like(rows), np.empty_like(rows)
@@ -192,7 +192,7 @@ def _single_key(
     runs: Sequence[tuple[SortedRun, int]], low: int, high: int, old_row: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
     """Join all rows of one key to the smallest of them, as `_slice_edges` does, a part of a run at a time."""
-    spans = [(run.columns["row"][run.span(low, high)], first) for run, first in runs]
+    spans = [(run.read("row", run.span(low, high)), first) for run, first in runs]
     smallest = min((int(rows.min()) + first for rows, first in spans if len(rows)), default=_NONE_OLD)
     for rows, first in spans if smallest < old_row else ():
         for start in range(0, len(rows), _SLICE_RECORDS):

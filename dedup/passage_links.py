@@ -116,7 +116,7 @@ def chunks(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Iterato
 
 def read_chunk(chunk: Chunk, names: Mapping[str, npt.DTypeLike]) -> Columns:
     return {
-        name: concat([run.columns[name][span] for run, span in chunk]).astype(dtype, copy=False)
+        name: concat([run.read(name, span) for run, span in chunk]).astype(dtype, copy=False)
         for name, dtype in names.items()
     }
 

@@ -98,7 +98,7 @@ def apply_passages(
         found: dict[int, list[_Copy]] = {}
         for low, high in key_slices(runs, row, row + len(table), AT_A_TIME):
             spans = [(run, run.span(low, high)) for run in runs]
-            rows = np.unique(concat([run.key[span] for run, span in spans])) - np.uint64(row)
+            rows = np.unique(concat([run.read_key(span) for run, span in spans])) - np.uint64(row)
             words = folded_words(table["text"].take(pa.array(rows)))
             for run, span in spans:
                 if span.start < span.stop:
@@ -126,10 +126,10 @@ def _find_copies(
 ) -> None:
     """Align the chains of a span with the words of their documents, and add what is copied, by row."""
     scoring = Scoring.of(settings.max_edit_fraction, settings.max_gap_words, SEED_WORDS, SLIP_WORDS)
-    columns = {name: run.columns[name][span] for name in _WORDS}
+    columns = {name: run.read(name, span) for name in _WORDS}
     docs = np.searchsorted(rows, columns["row"])
     ids = join_ids(columns["id_high"], columns["id_low"]).to_pylist()
-    ends = run.columns["end"][span].astype(np.int64)
+    ends = run.read("end", span).astype(np.int64)
     starts = ends - columns["length"]
     packed = run.columns["words"]
     for place, id_ in enumerate(ids):

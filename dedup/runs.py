@@ -25,6 +25,7 @@ from gristmill.errors import IntegrityError
 MAGIC = b"GMRUN001"
 BLOCK = 4096  # records per index entry: 8 bytes of index for 48 KiB of band keys
 _ALIGN = 64
+_READ_BYTES = 1 << 20  # of a column, up to which it is read and not mapped
 _HEAD = len(MAGIC) + 8  # bytes before the header, whose length they end with
 INDEX = "__index__"
 
@@ -96,8 +97,38 @@ def _header_bytes(path: Path, head: bytes) -> int:
     return int.from_bytes(head[len(MAGIC) : _HEAD], "little")
 
 
+class _Mapped(Mapping[str, npt.NDArray]):
+    """The columns of a run, each mapped when it is first asked for."""
+
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        self.path, self.layout = path, {one.name: one for one in columns}
+        self.maps: list[mmap.mmap] = []
+        self._arrays: Columns = {}
+
+    def __getitem__(self, name: str) -> npt.NDArray:
+        if name not in self._arrays:
+            one = self.layout[name]
+            if one.length:
+                mapped = np.memmap(self.path, one.dtype, "r", one.start, (one.length,))
+                self.maps.append(mapped._mmap)  # type: ignore[attr-defined]
+                self._arrays[name] = mapped.view(np.ndarray)
+            else:
+                self._arrays[name] = np.empty(0, one.dtype)
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout)
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+
 class SortedRun:
-    """A run opened for reading; columns are mapped, not loaded."""
+    """A run opened for reading; columns are mapped, not loaded.
+
+    Many runs are read by small ranges: these are read, and so are the blocks in which a key is looked for. A
+    page of a mapping would bring with it what the system reads ahead, up to 8 MiB of every run.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,24 +136,36 @@ class SortedRun:
         with named(path), path.open("rb") as file:
             head = file.read(_HEAD)
             head += file.read(_header_bytes(path, head))
-        self.columns: Columns = {}
-        self._maps: list[mmap.mmap] = []
-        for one in layout(path, head, size):
-            if not one.length:
-                self.columns[one.name] = np.empty(0, one.dtype)
-                continue
-            mapped = np.memmap(path, one.dtype, "r", one.start, (one.length,))
-            self._maps.append(mapped._mmap)  # type: ignore[attr-defined]
-            self.columns[one.name] = mapped.view(np.ndarray)
-        self.index = self.columns.pop(INDEX)
-        self.key = next(iter(self.columns.values()))
+        *columns, index = layout(path, head, size)
+        self.columns = _Mapped(path, columns)
+        self.index = self._read(index, slice(0, index.length))
+        self._first = columns[0]
+        self._block: tuple[int, npt.NDArray] = (-1, self.index[:0])
 
     def __len__(self) -> int:
-        return len(self.key)
+        return self._first.length
+
+    @property
+    def key(self) -> npt.NDArray:
+        return self.columns[self._first.name]
+
+    def read_key(self, span: slice) -> npt.NDArray:
+        return self.read(self._first.name, span)
+
+    def read(self, name: str, span: slice) -> npt.NDArray:
+        """The records of a column in a span: read where they are few, else from the mapping."""
+        one = self.columns.layout[name]
+        return self.columns[name][span] if _size(one, span) > _READ_BYTES else self._read(one, span)
+
+    def _read(self, one: Column, span: slice) -> npt.NDArray:
+        with named(self.path):
+            return np.fromfile(
+                self.path, one.dtype, span.stop - span.start, offset=one.start + span.start * one.width
+            )
 
     def release(self) -> None:
         """Let go of the pages read so far: who reads runs by turns would else hold all of them in the end."""
-        for mapped in self._maps:
+        for mapped in self.columns.maps:
             if hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -130,14 +173,21 @@ class SortedRun:
         """Return the position of the first record whose key is at least `key` (which may be 2^64: the
         end)."""
         if key >= 1 << 64:
-            return len(self.key)
+            return len(self)
         block = int(np.searchsorted(self.index, np.uint64(key)))
         start = max(block - 1, 0) * BLOCK
-        return start + int(np.searchsorted(self.key[start : block * BLOCK + 1], np.uint64(key)))
+        if self._block[0] != block:  # kept: who looks for a bound looks there again
+            stop = min(block * BLOCK + 1, len(self))
+            self._block = block, self._read(self._first, slice(start, stop))
+        return start + int(np.searchsorted(self._block[1], np.uint64(key)))
 
     def span(self, low: int, high: int) -> slice:
         """Return the positions of the records with low <= key < high."""
         return slice(self.position(low), self.position(high))
+
+
+def _size(one: Column, span: slice) -> int:
+    return int(span.stop - span.start) * one.width
 
 
 def _damaged(path: Path, what: str) -> IntegrityError:
@@ -159,8 +209,7 @@ def read_range(runs: Sequence[SortedRun], low: int, high: int, names: Sequence[s
     are released."""
     spans = [run.span(low, high) for run in runs]
     columns = {
-        name: concat([run.columns[name][span] for run, span in zip(runs, spans, strict=True)])
-        for name in names
+        name: concat([run.read(name, span) for run, span in zip(runs, spans, strict=True)]) for name in names
     }
     for run in runs:
         run.release()
@@ -195,7 +244,8 @@ def key_slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Ite
 def least_key(runs: Sequence[SortedRun], low: int, high: int) -> int:
     """The least key in [low, high), which is all that is looked at; `high` where there is none."""
     spans = ((run, run.span(low, high)) for run in runs)
-    return min((int(run.key[span.start]) for run, span in spans if span.start < span.stop), default=high)
+    firsts = ((run, slice(span.start, span.start + 1)) for run, span in spans if span.start < span.stop)
+    return min((int(run.read_key(first)[0]) for run, first in firsts), default=high)
 
 
 def concat(arrays: Sequence[npt.NDArray]) -> npt.NDArray:

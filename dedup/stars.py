@@ -46,10 +46,10 @@ def _slices(runs: Sequence[SortedRun], low: int, high: int, most: int) -> Iterat
     """Yield the records of a range of keys as (key, other), at most `most` at a time, run after run."""
     for run in runs:
         span = run.span(low, high)
-        other = run.columns["root" if next(iter(run.columns)) == "row" else "row"]
+        other = "root" if next(iter(run.columns)) == "row" else "row"
         for start in range(span.start, span.stop, most):
             piece = slice(start, min(start + most, span.stop))
-            yield run.key[piece], other[piece]
+            yield run.read_key(piece), run.read(other, piece)
         run.release()
 
 

@@ -9,6 +9,7 @@ REDPAJAMA = "github.com/togethercomputer/RedPajama-Data, app/src/core/quality_si
 MADLAD = "Kudugunta et al. 2023 (arXiv:2309.04662), section 2.3; thresholds of allenai/datamap-rs"
 SLIMPAJAMA = "Cerebras modelzoo, data_preparation/nlp/slimpajama: below 200 characters"
 CODE = "RedPajama v1 (arXiv:2411.12372), GitHub; dolma/taggers/code, code_redpajama_taggers_v1"
+DOLMA = "allenai/dolma, python/dolma/taggers/gopher.py; bounds of configs/dolma-v1_6/mixing/cc-head.yaml"
 _NONE = Bound()  # measured, shown and exported; removes nothing until a recipe bounds it
 _ENTROPY = tuple(number / 2 for number in range(21))
 
@@ -47,6 +48,42 @@ def _redpajama() -> Preset:
     )
     parameters = {"stop_words": None, "languages": None}
     return Preset("redpajama-v2", "redpajama:REDPAJAMA_V2", rules, parameters, ("stop_words",))
+
+
+def _dolma() -> Preset:
+    """Gopher's rules under the tagger's names, as it counts and as Dolma 1.6 bounded them."""
+    top = {2: 0.20, 3: 0.18, 4: 0.16}
+    rules = rules_of(
+        "dolma-gopher",
+        DOLMA,
+        ("word_count", "words", None, Bound(min=50, max=100_000), COUNTS),
+        ("median_word_length", "median_word_chars", None, Bound(min=3, max=10), LENGTHS),
+        ("symbol_to_word_ratio", "symbol_words", "words", Bound(max=0.1), UNIT),
+        ("fraction_of_words_with_alpha_character", "letter_words", "words", Bound(min=0.8), UNIT),
+        ("required_word_count", "required_words", None, Bound(min=2), LENGTHS),
+        ("fraction_of_lines_starting_with_bullet_point", "bullet_lines", "lines", Bound(max=0.9), UNIT),
+        ("fraction_of_lines_ending_with_ellipsis", "ellipsis_lines", "lines", Bound(max=0.3), UNIT),
+        ("fraction_of_duplicate_lines", "duplicate_lines", "lines", Bound(max=0.3), UNIT),
+        (
+            *("fraction_of_characters_in_duplicate_lines", "duplicate_line_chars", "word_chars"),
+            *(Bound(max=0.3), UNIT),
+        ),
+        *(
+            (
+                *(f"fraction_of_characters_in_most_common_{n}grams", f"most_common_{n}gram_chars"),
+                *("word_chars", Bound(max=top[n]), UNIT),
+            )
+            for n in top
+        ),
+        *(
+            (
+                *(f"fraction_of_characters_in_duplicate_{n}grams", f"duplicate_{n}gram_chars"),
+                *(f"{n}gram_chars", Bound(max=(20 - n) / 100), UNIT),
+            )
+            for n in range(5, 11)
+        ),
+    )
+    return Preset("dolma-gopher", "dolma:DOLMA_GOPHER", rules, {"blank_lines": False, "languages": ("en",)})
 
 
 def _madlad() -> Preset:
@@ -100,4 +137,4 @@ def _code() -> Preset:
     return Preset("code", "source_code:CODE", rules, {"languages": None})
 
 
-CORPUS_PRESETS = (_redpajama(), _madlad(), _slimpajama(), _length(), _code())
+CORPUS_PRESETS = (_redpajama(), _dolma(), _madlad(), _slimpajama(), _length(), _code())

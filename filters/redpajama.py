@@ -24,9 +24,9 @@ from numba import types
 from gristmill.filters.block import Batch, Measured, Measurement
 from gristmill.filters.constants import LOREM_IPSUM, STOP_WORDS
 from gristmill.filters.files import read_lines
-from gristmill.text.kernel import kernel, part
+from gristmill.filters.ngram_counts import count_ngrams
+from gristmill.text.kernel import kernel
 from gristmill.text.normal import normal_form
-from gristmill.text.points import finish
 
 _TOP, _DUPE = (2, 3, 4), (5, 6, 7, 8, 9, 10)
 _NGRAMS = (*(f"top_{n}gram_chars" for n in _TOP), *(f"dupe_{n}gram_chars" for n in _DUPE))
@@ -129,29 +129,6 @@ def _dupe_chars(words: Sequence[str], n: int) -> int:
 
 _I64, _I32, _U64 = (types.Array(kind, 1, "C") for kind in (types.int64, types.int32, types.uint64))
 _READ = types.Array(types.int64, 1, "C", readonly=True)
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-
-
-@part
-def _count_ngrams(ids, start, num, n, keys, counts, slots):  # type: ignore[no-untyped-def]
-    """Count the n-grams of a text in an open table; slots[i] says where that of place i is counted."""
-    size = 8
-    while size < 2 * num:
-        size *= 2
-    for slot in range(size):
-        counts[slot] = 0
-    mask = np.uint64(size - 1)
-    for i in range(num):
-        h = np.uint64(0)
-        for j in range(start + i, start + i + n):
-            h = h * _ODD + np.uint64(ids[j]) + np.uint64(1)
-        key = finish(h)
-        slot = key & mask
-        while counts[slot] and keys[slot] != key:
-            slot = (slot + np.uint64(1)) & mask
-        keys[slot] = key
-        counts[slot] += 1
-        slots[i] = slot
 
 
 @kernel(types.void(_READ, _READ, _READ, _U64, _I32, _U64, types.Array(types.int64, 2, "C")))
@@ -162,7 +139,7 @@ def _repeated(rows, ids, chars, keys, counts, slots, out):  # type: ignore[no-un
             num = stop - start - n + 1
             if num < 2:
                 continue
-            _count_ngrams(ids, start, num, n, keys, counts, slots)
+            count_ngrams(ids, start, num, n, keys, counts, slots)
             total = np.int64(0)
             most = 1
             free = start

@@ -17,6 +17,7 @@ from typing import Any
 # sentencepiece_model.proto: ModelProto.pieces = 1, .trainer_spec = 2; SentencePiece.piece = 1, .score = 2,
 # .type = 3; TrainerSpec.vocab_size = 4.
 _PIECES, _TRAINER, _PIECE, _SCORE, _TYPE, _VOCAB_SIZE = 1, 2, 1, 2, 3, 4
+_PIECE_KEY, _SCORE_KEY = 1 << 3 | 2, bytes([_SCORE << 3 | 5])  # as they stand before a field's value
 _OPEN_MODELS = 4  # read once by a process: a run opens its tokenizer in every step
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
@@ -128,19 +129,57 @@ def _message(field: int, body: bytes) -> bytes:
 @lru_cache(maxsize=_OPEN_MODELS)
 def pieces_of(data: bytes) -> tuple[tuple[str, int], ...]:
     """The pieces of a SentencePiece model and their types, by id."""
-    return tuple(
-        piece_of(value) for field, value, _ in _fields(data) if field == _PIECES and isinstance(value, bytes)
-    )
+    return tuple((piece, kind) for piece, kind, _ in model_of(data)[0])
 
 
-def piece_of(message: bytes) -> tuple[str, int]:
-    piece, kind = "", NORMAL
+@lru_cache(maxsize=_OPEN_MODELS)
+def model_of(data: bytes) -> tuple[tuple[tuple[str, int, bytes], ...], dict[int, int | bytes]]:
+    """The pieces of a SentencePiece model, each with its type and its score, a little-endian float32; and
+    the model's other fields by number.
+
+    Raises ValueError for what is no such model.
+    """
+    pieces, others = list[tuple[str, int, bytes]](), dict[int, int | bytes]()
+    at = 0
+    while at < len(data):
+        if data[at] == _PIECE_KEY and (size := data[at + 1 : at + 2]) and size[0] < 0x80:
+            at, value = at + 2 + size[0], data[at + 2 : at + 2 + size[0]]
+            if at > len(data):
+                raise ValueError("the protobuf message ends within a field")
+            pieces.append(scored_piece(value))
+            continue
+        field, rest, raw = next(_fields(data, at))
+        at += len(raw)
+        if field == _PIECES and isinstance(rest, bytes):
+            pieces.append(scored_piece(rest))
+        else:
+            others[field] = rest
+    return tuple(pieces), others
+
+
+def scored_piece(message: bytes) -> tuple[str, int, bytes]:
+    """A piece of a model with its type and score; nearly all are written with their fields in one order."""
+    stop = 2 + message[1] if len(message) > 1 and message[0] == _PIECE_KEY else len(message)
+    tail = message[stop:]
+    if message[1:2] < b"\x80" and tail[:1] == _SCORE_KEY:
+        if len(tail) == 5:
+            return message[2:stop].decode("utf-8", "replace"), NORMAL, tail[1:]
+        if len(tail) == 7 and tail[5] == _TYPE << 3 and tail[6] < 0x80:
+            return message[2:stop].decode("utf-8", "replace"), tail[6], tail[1:5]
+    piece, kind, score = "", NORMAL, bytes(4)
     for field, value, _ in _fields(message):
         if field == _PIECE and isinstance(value, bytes):
             piece = value.decode("utf-8", "replace")
+        elif field == _SCORE and isinstance(value, bytes):
+            score = value
         elif field == _TYPE and isinstance(value, int):
             kind = value
-    return piece, kind
+    return piece, kind, score
+
+
+def piece_of(message: bytes) -> tuple[str, int]:
+    """A piece of a model and its type."""
+    return scored_piece(message)[:2]
 
 
 def _piece_with(message: bytes, kind: int) -> bytes:
@@ -149,12 +188,16 @@ def _piece_with(message: bytes, kind: int) -> bytes:
     return bytes([_PIECES << 3 | 2]) + _varint_bytes(len(body)) + body
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes, bytes]]:
+def fields_of(data: bytes) -> dict[int, int | bytes]:
+    """The fields of a protobuf message by number; of one given twice the last."""
+    return {field: value for field, value, _ in _fields(data)}
+
+
+def _fields(data: bytes, at: int = 0) -> Iterator[tuple[int, int | bytes, bytes]]:
     """Yield each field of a protobuf message: its number, its value, and its own bytes.
 
     Raises ValueError for what is no such message.
     """
-    at = 0
     while at < len(data):
         begin = at
         key, at = _varint(data, at)

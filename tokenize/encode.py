@@ -4,7 +4,7 @@ documents."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,7 @@ from gristmill.disk import named
 from gristmill.document import FAILED
 from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, units
-from gristmill.parquet import parquet_schema
+from gristmill.parquet import num_parquet_rows, parquet_schema
 from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 from gristmill.token_shards import token_dtype
 from gristmill.tokenize.encoder import EncodedTexts, Encoder
@@ -41,6 +41,7 @@ INDEX = pa.schema(
 REFUSED = "not_encoded"  # the error that documents leave by which no encoder takes
 _BATCH_BYTES = 4 << 20
 _SAMPLE_DOCUMENTS, _SAMPLE_CHARACTERS = 64, 2048
+_HELD_BYTES = 64 << 20  # of a file's documents, so that one that is no larger is read once
 
 
 @dataclass(slots=True)
@@ -74,15 +75,11 @@ def encode(encoder: Encoder, documents: Path, payload: Path, index: Path) -> Enc
     schema = pa.schema([*INDEX, *(pa.field(name, kind) for name, kind in kinds.items())])
     cells: list[Cells] = []
     tokenizer = encoder.tokenizer
-    texts = sampled_texts(documents)
+    texts, tables = _sampled(documents, list(dict.fromkeys(columns)))
     lost = losses(tokenizer, texts, encoder.examine(texts))
     counts = {"documents": 0, "tokens": 0, "bytes": 0}
     failed, failed_bytes = [FAILED.empty_table()], 0
-    batches = (
-        batch
-        for table in read_tables(documents, list(dict.fromkeys(columns)))
-        for batch in cut_by_bytes(table, _BATCH_BYTES)
-    )
+    batches = (batch for table in tables for batch in cut_by_bytes(table, _BATCH_BYTES))
     with named(payload), payload.open("wb") as file, ParquetWriter(index, schema) as writer:
         for batch in batches:
             texts_now = pc.fill_null(batch["text"].combine_chunks(), "").cast(pa.large_string())
@@ -133,17 +130,19 @@ def flat(batch: Sequence[Sequence[int]], eos_id: int) -> tuple[npt.NDArray[Any],
     return out, ends
 
 
-def sampled_texts(documents: Path) -> list[str]:
-    """Some documents of a file, chosen by hash: the first characters of each."""
-    num_rows = sum(len(table) for table in read_tables(documents, ["id"]))
-    return list(_sampled(documents, _SAMPLE_DOCUMENTS / max(1, num_rows)))
-
-
-def _sampled(documents: Path, fraction: float) -> Iterator[str]:
-    for table in read_tables(documents, ["id", "text"]):
+def _sampled(documents: Path, columns: list[str]) -> tuple[list[str], Iterable[pa.Table]]:
+    """Some documents of a file, chosen by hash: the first characters of each; and the file's tables, which
+    are read again only where the file is too large to be held."""
+    fraction = _SAMPLE_DOCUMENTS / max(1, num_parquet_rows(documents))
+    texts: list[str] = []
+    held, num_bytes = list[pa.Table](), 0
+    for table in read_tables(documents, columns):
         chosen = pa.array(uniform(0, "encode.sample", table["id"].combine_chunks()) < fraction)
-        texts = pc.utf8_slice_codeunits(table["text"].filter(chosen), 0, _SAMPLE_CHARACTERS)
-        yield from (text or "" for text in texts.to_pylist())
+        sample = pc.utf8_slice_codeunits(table["text"].filter(chosen), 0, _SAMPLE_CHARACTERS)
+        texts += (text or "" for text in sample.to_pylist())
+        num_bytes += table.nbytes
+        held = [*held, table] if num_bytes <= _HELD_BYTES else []
+    return texts, held if num_bytes <= _HELD_BYTES else read_tables(documents, columns)
 
 
 def _failures(batch: pa.Table, sizes: pa.Array, refused: dict[int, str]) -> pa.Table:

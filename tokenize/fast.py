@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gristmill.literals import NORMAL, USER_DEFINED, pieces_of, without_literals
+from gristmill.literals import without_literals
 from gristmill.tokenize import published
+from gristmill.tokenize.model_json import model_json
 from gristmill.tokenize.tokenizers import Tokenizer
 
 # gigatoken remembers how every word was split and never forgets: new words cost about ten bytes per byte of
@@ -119,24 +120,5 @@ def _maker(tokenizer: Tokenizer) -> Callable[[], Any]:
             raise ValueError("gigatoken has no such splitting pattern")
         return lambda: BPETokenizer.from_tiktoken(tokenizer.file, _SCHEMES[pattern], None)
     closed: Any = getattr(tokenizer, "closed", None)
-    data = (
-        orjson.dumps(without_literals(closed))
-        if tokenizer.kind == "huggingface"
-        else _sentencepiece_json(closed)
-    )
+    data = orjson.dumps(without_literals(closed)) if tokenizer.kind == "huggingface" else model_json(closed)
     return lambda: load_hf_json(data)
-
-
-def _sentencepiece_json(model: bytes) -> bytes:
-    """The model as gigatoken converts it, without merges into pieces that SentencePiece never merges to."""
-    from gigatoken._load.sentencepiece import sentencepiece_to_tokenizer_json
-
-    config = orjson.loads(sentencepiece_to_tokenizer_json(model))
-    apart = {piece for piece, kind in pieces_of(model) if kind not in (NORMAL, USER_DEFINED)}
-    config["added_tokens"] = [token for token in config["added_tokens"] if not token["special"]]
-    config["model"]["merges"] = [
-        merge
-        for merge in config["model"]["merges"]
-        if not ({merge[0], merge[1], merge[0] + merge[1]} & apart)
-    ]
-    return orjson.dumps(config)

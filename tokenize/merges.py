@@ -20,6 +20,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+from gristmill.text.borrowing import borrowed
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -82,122 +83,148 @@ def learn(symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, l
     """
     if num_base + num_new > _MASK or longest >= _MOST_BASE:
         raise ValueError(f"{num_base:,} symbols and {num_new:,} merges of at most {longest:,} are too many")
-    own = np.array(symbols, np.int32)  # worked on
-    return Merges(*_learn(own, starts.astype("i8"), counts.astype("i8"), num_base, num_new, longest))
-
-
-@njit(cache=True, nogil=True)
-def _learn(
-    symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, longest: int
-) -> tuple[I32, I32, I32, I32, I64]:
-    cells = _linked(symbols, starts, counts)
     most = 3 * len(symbols) + 1  # a merge takes one place and adds two at most
-    pairs = _Pairs(
-        np.empty((most, _ROW), np.int64), np.empty(most, np.int32), np.empty((most, 2), np.int32)
-    )  # fmt: skip
+    cells = np.full((len(symbols), _CELL), -1, np.int32)
+    _link(cells, np.array(symbols, np.int32), starts.astype("i8"), counts.astype("i8"))
+    pairs = _Pairs(np.empty((most, _ROW), np.int64), np.empty(most, np.int32), np.empty((most, 2), np.int32))
     heap = _Heap(np.empty(2 * most, np.int64), np.empty(2 * most, np.int64), np.empty(2 * most, np.int32))
     own = _Symbols(
         np.empty(num_base + num_new * longest, np.int32),
         np.zeros(num_base + num_new + 2, np.int64),
         np.zeros(_power(2 * (num_base + num_new)), np.int32),
     )
-    num = np.zeros(6, np.int64)
-    table = np.zeros((1 << 16, 2), np.int64)
-    for base in range(num_base):
-        own.spelled[base], own.ends[base + 1] = base, base + 1
-    num[_SYMBOLS] = num_base
-    for at in range(len(symbols)):
-        _add_pair(cells, pairs, table, own.ends, num, at, -1, longest)
-        table = _with_room(table, pairs, num[_PAIRS])
+    table, num = np.zeros((_power(len(symbols) // 4), 2), np.int64), np.zeros(6, np.int64)
     merged = np.empty((len(symbols) + 1, 3), np.int32)  # every merge takes a place at least
-    merge = 0
-    num[_TOUCHED], num[_LEAST] = 0, np.max(pairs.rows[: num[_PAIRS], _COUNT]) + 1 if num[_PAIRS] else 1
-    while num[_SYMBOLS] < num_base + num_new:
-        pair = _most_frequent(cells, pairs, heap, num)
-        if pair < 0:
-            break
-        left, right = (pairs.rows[pair, _KEY] >> _BITS) & _MASK, pairs.rows[pair, _KEY] & _MASK
-        made = _symbol_of(own, num, left, right)
-        merged[merge, 0], merged[merge, 1], merged[merge, 2] = left, right, made
-        at, pairs.rows[pair, _COUNT], pairs.rows[pair, _FIRST] = pairs.rows[pair, _FIRST], 0, -1
-        while at >= 0:
-            if cells[pairs.places[at, 0], _PAIR] == pair:  # else it stands there no longer
-                _merge_at(cells, pairs, table, own.ends, num, pairs.places[at, 0], made, merge, longest)
-            table = _with_room(table, pairs, num[_PAIRS])
-            at = pairs.places[at, 1]
-        merge += 1
-        for k in range(num[_TOUCHED]):
-            _push_frequent(pairs, heap, num, pairs.touched[k])
-        num[_TOUCHED] = 0
-    used = num[_SYMBOLS]
-    return (
-        merged[:merge, 0].copy(), merged[:merge, 1].copy(), merged[:merge, 2].copy(),
-        own.spelled[: own.ends[used]].copy(), own.ends[: used + 1].copy(),
-    )  # fmt: skip
+    num_merges = _learn(cells, pairs, heap, own, table, num, merged, num_base, num_new, longest)
+    left, right, made = (merged[:num_merges, column].copy() for column in range(3))
+    used = int(num[_SYMBOLS])
+    return Merges(left, right, made, own.spelled[: own.ends[used]].copy(), own.ends[: used + 1].copy())
 
 
 @njit(cache=True, nogil=True)
-def _linked(symbols: I32, starts: I64, counts: I64) -> I32:
-    """A cell for each symbol: it, the cells beside it (-1: none), the pair that begins there (-1: none), and
-    how often its word occurs."""
-    cells = np.full((len(symbols), _CELL), -1, np.int32)
+def _learn(
+    cells: I32, pairs: _Pairs, heap: _Heap, own: _Symbols, table: I64, num: I64, merged: I32,
+    num_base: int, num_new: int, longest: int,
+) -> int:  # fmt: skip
+    """Fill `merged` with left, right and made symbol of each merge; return how many there are.
+
+    The caller owns the arrays, and what is called from here takes them without counting references, which
+    took two thirds of the time.
+    """
+    cells, num = borrowed(cells), borrowed(num)
+    rows, touched, places = borrowed(pairs.rows), borrowed(pairs.touched), borrowed(pairs.places)
+    heap = _Heap(borrowed(heap.counts), borrowed(heap.keys), borrowed(heap.pairs))
+    own = _Symbols(borrowed(own.spelled), borrowed(own.ends), borrowed(own.names))
+    ends = own.ends
+    for base in range(num_base):
+        own.spelled[base], own.ends[base + 1] = base, base + 1
+    num[_SYMBOLS] = num_base
+    for at in range(len(cells)):
+        _add_pair(cells, rows, touched, places, table, ends, num, at, -1, longest)
+        if 2 * num[_PAIRS] + 4 >= len(table):
+            table = _grown(table, rows, num[_PAIRS])
+    merge = 0
+    num[_TOUCHED], num[_LEAST] = 0, np.max(rows[: num[_PAIRS], _COUNT]) + 1 if num[_PAIRS] else 1
+    while num[_SYMBOLS] < num_base + num_new:
+        pair = _most_frequent(cells, rows, places, heap, num)
+        if pair < 0:
+            break
+        left, right = (rows[pair, _KEY] >> _BITS) & _MASK, rows[pair, _KEY] & _MASK
+        made = _symbol_of(own, num, left, right)
+        merged[merge, 0], merged[merge, 1], merged[merge, 2] = left, right, made
+        at, rows[pair, _COUNT], rows[pair, _FIRST] = rows[pair, _FIRST], 0, -1
+        while at >= 0:
+            if cells[places[at, 0], _PAIR] == pair:  # else it stands there no longer
+                _merge_at(cells, rows, touched, places, table, ends, num, places[at, 0], made, merge, longest)
+            if 2 * num[_PAIRS] + 4 >= len(table):
+                table = _grown(table, rows, num[_PAIRS])
+            at = places[at, 1]
+        merge += 1
+        for k in range(num[_TOUCHED]):
+            _push_frequent(rows, heap, num, touched[k])
+        num[_TOUCHED] = 0
+    return merge
+
+
+@njit(cache=True, nogil=True)
+def _link(cells: I32, symbols: I32, starts: I64, counts: I64) -> None:
+    """Fill the cell of each symbol: it, the cells beside it (-1: none), the pair that begins there (-1:
+    none), and how often its word occurs."""
     for number in range(len(starts) - 1):
         for at in range(starts[number], starts[number + 1]):
             cells[at, _SYMBOL], cells[at, _TIMES] = symbols[at], min(counts[number], _MOST_TIMES)
             cells[at, _FOLLOWING] = at + 1 if at + 1 < starts[number + 1] else -1
             cells[at, _BEFORE] = at - 1 if at > starts[number] else -1
-    return cells
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _merge_at(
-    cells: I32, pairs: _Pairs, table: I64, ends: I64, num: I64, at: int, made: int, merge: int, longest: int
+    cells: I32,
+    rows: I64,
+    touched: I32,
+    places: I32,
+    table: I64,
+    ends: I64,
+    num: I64,
+    at: int,
+    made: int,
+    merge: int,
+    longest: int,
 ) -> None:
     """Merge the pair that begins at a place, and count the pairs beside it anew."""
-    cell, after = cells[at], cells[cells[at, _FOLLOWING]]
-    before, following = cell[_BEFORE], after[_FOLLOWING]
+    after, before, times = cells[at, _FOLLOWING], cells[at, _BEFORE], cells[at, _TIMES]
+    following = cells[after, _FOLLOWING]
     if before >= 0 and cells[before, _PAIR] >= 0:
-        pairs.rows[cells[before, _PAIR], _COUNT] -= cell[_TIMES]
+        rows[cells[before, _PAIR], _COUNT] -= times
     if following >= 0:
-        if after[_PAIR] >= 0:
-            pairs.rows[after[_PAIR], _COUNT] -= cell[_TIMES]
+        if cells[after, _PAIR] >= 0:
+            rows[cells[after, _PAIR], _COUNT] -= times
         cells[following, _BEFORE] = at
-    cell[_SYMBOL], cell[_FOLLOWING], after[_PAIR] = made, following, -1
+    cells[at, _SYMBOL], cells[at, _FOLLOWING], cells[after, _PAIR] = made, following, -1
     if before >= 0:
-        _add_pair(cells, pairs, table, ends, num, before, merge, longest)
-    _add_pair(cells, pairs, table, ends, num, at, merge, longest)
+        _add_pair(cells, rows, touched, places, table, ends, num, before, merge, longest)
+    _add_pair(cells, rows, touched, places, table, ends, num, at, merge, longest)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _add_pair(
-    cells: I32, pairs: _Pairs, table: I64, ends: I64, num: I64, at: int, merge: int, longest: int
+    cells: I32,
+    rows: I64,
+    touched: I32,
+    places: I32,
+    table: I64,
+    ends: I64,
+    num: I64,
+    at: int,
+    merge: int,
+    longest: int,
 ) -> None:
     """Enter the pair that begins at a place, if one does and it is not too long."""
-    cell = cells[at]
-    cell[_PAIR] = -1
-    if cell[_FOLLOWING] < 0:
+    cells[at, _PAIR] = -1
+    following = cells[at, _FOLLOWING]
+    if following < 0:
         return
-    key = _key(ends, cell[_SYMBOL], cells[cell[_FOLLOWING], _SYMBOL])
+    key = _key(ends, cells[at, _SYMBOL], cells[following, _SYMBOL])
     if key >> _LENGTH_SHIFT > longest:
         return
-    pair = _pair_of(pairs, table, num, key)
-    row, place = pairs.rows[pair], num[_PLACES]
+    pair = _pair_of(rows, table, num, key)
+    place = num[_PLACES]
     num[_PLACES] += 1
-    cell[_PAIR], pairs.places[place, 0], pairs.places[place, 1] = pair, at, -1
-    if row[_FIRST] < 0:
-        row[_FIRST] = place
+    cells[at, _PAIR], places[place, 0], places[place, 1] = pair, at, -1
+    if rows[pair, _FIRST] < 0:
+        rows[pair, _FIRST] = place
     else:
-        pairs.places[row[_LAST], 1] = place
-    row[_LAST] = place
-    row[_COUNT] += cell[_TIMES]
-    if row[_TOUCHED_IN] != merge:
-        row[_TOUCHED_IN] = merge
-        pairs.touched[num[_TOUCHED]] = pair
+        places[rows[pair, _LAST], 1] = place
+    rows[pair, _LAST] = place
+    rows[pair, _COUNT] += cells[at, _TIMES]
+    if rows[pair, _TOUCHED_IN] != merge:
+        rows[pair, _TOUCHED_IN] = merge
+        touched[num[_TOUCHED]] = pair
         num[_TOUCHED] += 1
 
 
 @njit(cache=True, nogil=True)
-def _most_frequent(cells: I32, pairs: _Pairs, heap: _Heap, num: I64) -> np.int64:
+def _most_frequent(cells: I32, rows: I64, places: I32, heap: _Heap, num: I64) -> np.int64:
     """Take the pair to be merged next out of the heap; -1 where none is left.
 
     The heap holds pairs from a count on, which is halved when it is empty, so that it stays small.
@@ -206,35 +233,35 @@ def _most_frequent(cells: I32, pairs: _Pairs, heap: _Heap, num: I64) -> np.int64
         while num[_HEAP]:
             count, pair = heap.counts[0], heap.pairs[0]
             _pop(heap, num)
-            left, right = (pairs.rows[pair, _KEY] >> _BITS) & _MASK, pairs.rows[pair, _KEY] & _MASK
-            now = _apart(cells, pairs, pair) if left == right else pairs.rows[pair, _COUNT]
+            left, right = (rows[pair, _KEY] >> _BITS) & _MASK, rows[pair, _KEY] & _MASK
+            now = _apart(cells, rows, places, pair) if left == right else rows[pair, _COUNT]
             if now == count:
                 return np.int64(pair)
             if now >= num[_LEAST]:
-                _push(heap, num, now, pairs.rows[pair, _KEY], pair)
+                _push(heap, num, now, rows[pair, _KEY], pair)
         if num[_LEAST] == 1:
             return np.int64(-1)
         num[_LEAST] = max(1, num[_LEAST] // 2)
         for pair in range(num[_PAIRS]):
-            _push_frequent(pairs, heap, num, pair)
+            _push_frequent(rows, heap, num, pair)
 
 
 @njit(cache=True, nogil=True)
-def _push_frequent(pairs: _Pairs, heap: _Heap, num: I64, pair: int) -> None:
-    if pairs.rows[pair, _COUNT] >= num[_LEAST]:
-        _push(heap, num, pairs.rows[pair, _COUNT], pairs.rows[pair, _KEY], pair)
+def _push_frequent(rows: I64, heap: _Heap, num: I64, pair: int) -> None:
+    if rows[pair, _COUNT] >= num[_LEAST]:
+        _push(heap, num, rows[pair, _COUNT], rows[pair, _KEY], pair)
 
 
 @njit(cache=True, nogil=True)
-def _apart(cells: I32, pairs: _Pairs, pair: int) -> np.int64:
+def _apart(cells: I32, rows: I64, places: I32, pair: int) -> np.int64:
     """How often a pair of twice the same symbol occurs without overlap."""
-    total, taken, at = np.int64(0), np.int64(-1), pairs.rows[pair, _FIRST]
+    total, taken, at = np.int64(0), np.int64(-1), rows[pair, _FIRST]
     while at >= 0:
-        place = np.int64(pairs.places[at, 0])
+        place = np.int64(places[at, 0])
         if cells[place, _PAIR] == pair and place != taken:
             total += cells[place, _TIMES]
             taken = np.int64(cells[place, _FOLLOWING])
-        at = np.int64(pairs.places[at, 1])
+        at = np.int64(places[at, 1])
     return np.int64(total)
 
 
@@ -266,7 +293,7 @@ def _symbol_of(own: _Symbols, num: I64, left: int, right: int) -> np.int64:
     return np.int64(symbol)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _key(ends: I64, left: int, right: int) -> np.int64:
     """A pair's place in the order, its count aside: length, left, right."""
     length = ends[left + 1] - ends[left] + ends[right + 1] - ends[right]
@@ -275,14 +302,14 @@ def _key(ends: I64, left: int, right: int) -> np.int64:
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _slot(key: int, mask: int) -> np.int64:
     value = np.uint64(key) * np.uint64(_GOLDEN)
     return np.int64((value ^ (value >> np.uint64(31))) & np.uint64(mask))
 
 
-@njit(cache=True, nogil=True)
-def _pair_of(pairs: _Pairs, table: I64, num: I64, key: int) -> np.int64:
+@njit(cache=True, nogil=True, inline="always")
+def _pair_of(rows: I64, table: I64, num: I64, key: int) -> np.int64:
     """The number of a pair, which is entered where it is new; the table holds keys and numbers from 1."""
     mask = len(table) - 1
     slot = _slot(key, mask)
@@ -293,23 +320,21 @@ def _pair_of(pairs: _Pairs, table: I64, num: I64, key: int) -> np.int64:
     pair = num[_PAIRS]
     num[_PAIRS] += 1
     table[slot, 0], table[slot, 1] = key, pair + 1
-    row = pairs.rows[pair]
-    row[_KEY], row[_COUNT], row[_FIRST], row[_TOUCHED_IN] = key, 0, -1, -2
+    rows[pair, _KEY], rows[pair, _COUNT] = key, 0
+    rows[pair, _FIRST], rows[pair, _TOUCHED_IN] = -1, -2
     return np.int64(pair)
 
 
 @njit(cache=True, nogil=True)
-def _with_room(table: I64, pairs: _Pairs, num_pairs: int) -> I64:
-    """The table of pairs, made anew where it is nearly half full."""
-    if 2 * num_pairs + 4 < len(table):
-        return table
+def _grown(table: I64, rows: I64, num_pairs: int) -> I64:
+    """The table of pairs, made anew four times as large."""
     grown = np.zeros((4 * len(table), 2), np.int64)
     mask = len(grown) - 1
     for pair in range(num_pairs):
-        slot = _slot(pairs.rows[pair, _KEY], mask)
+        slot = _slot(rows[pair, _KEY], mask)
         while grown[slot, 1]:
             slot = (slot + 1) & mask
-        grown[slot, 0], grown[slot, 1] = pairs.rows[pair, _KEY], pair + 1
+        grown[slot, 0], grown[slot, 1] = rows[pair, _KEY], pair + 1
     return grown
 
 

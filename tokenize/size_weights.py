@@ -14,8 +14,8 @@ MOST_COPIES = 64
 TableName = Literal["linear", "txt360", "fineweb-2"]
 
 TABLES: dict[str, dict[int, int]] = {
-    # LLM360's TxT360 (2024): 3 for 2 to 5 copies, 5 up to 100, 8 up to 1,000, 10 above. Second-hand: its card
-    # and space name a weighting by duplicates, not the table.
+    # LLM360's TxT360 (2024), its space's results.py, "Upsampling Experiment": 3 for 2 to 5 duplicates, 5 for
+    # 5 to 100, 8 for 101 to 1,000, 10 for more. Five is in two of its classes; here in the first.
     "txt360": {1: 1, 2: 3, 6: 5, 101: 8, 1001: 10},
     # FineWeb-2's README, "re-hydration" (huggingface/fineweb-2 at d0defb2): 4 copies count as 3, and clusters
     # of 1,000 and more, taken for low quality, are not repeated.

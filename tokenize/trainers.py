@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from gristmill.literals import with_pieces
-from gristmill.tokenize.merges import Merges, learn
+from gristmill.tokenize.merges import I32, I64, Merges, learn
 from gristmill.tokenize.published import END, PATTERNS
 from gristmill.tokenize.segments import BLANK, counted_characters, covered, points_of, runs_of
 from gristmill.tokenize.settings import TokenizerSettings
 
 _MULTIPLE = 64
+_PLAIN = re.compile(rb" ?[A-Z]?[a-z]+")
 # A small vocabulary has no room for every character of a text in many scripts: more of them are left to
 # bytes.
 _COVERAGES = (0.999, 0.998, 0.995, 0.99, 0.98, 0.95)
@@ -102,23 +104,13 @@ def train_byte_bpe(settings: TokenizerSettings, words: pa.Table) -> bytes:
 
     Raises ValueError when there is not enough text.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    pattern = settings.pattern or "gpt2"
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern == "gpt2")
-    pre: Any = byte_level
-    if pattern != "gpt2":
-        split = pre_tokenizers.Split(Regex(PATTERNS.get(pattern, pattern)), "isolated")
-        pre = pre_tokenizers.Sequence([split, byte_level])
-    counts: Counter[str] = Counter()
-    for word, count in zip(words["word"].to_pylist(), words["count"].to_pylist(), strict=True):
-        for piece, _ in pre.pre_tokenize_str(word.decode("utf-8", "replace")):
-            counts[piece] += count
+    pre = _byte_level(settings.pattern or "gpt2")
+    counts = _split_words(pre, words, settings.pattern or "gpt2")
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     num_merges = rounded(settings) - 1 - len(letters) - len(settings.special_tokens)
-    number = {letter: at for at, letter in enumerate(letters)}
-    symbols = np.array([number[letter] for piece in counts for letter in piece], np.int32)
-    starts = np.cumsum([0, *map(len, counts)])
+    symbols, starts = _numbered(counts, letters)
     times = np.fromiter(counts.values(), np.int64, len(counts))
     found = learn(symbols, starts, times, len(letters), num_merges, 4 * settings.max_piece_chars)
     merged = _new(found, letters)
@@ -134,3 +126,35 @@ def train_byte_bpe(settings: TokenizerSettings, words: pa.Table) -> bytes:
     made.pre_tokenizer, made.decoder = pre, decoders.ByteLevel()
     made.add_special_tokens([END, *settings.special_tokens])
     return json.dumps(json.loads(made.to_str()), ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _byte_level(pattern: str) -> Any:
+    """What cuts a text into the pieces within which merges stay, each byte written as a letter."""
+    from tokenizers import Regex, pre_tokenizers
+
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern == "gpt2")
+    if pattern == "gpt2":
+        return byte_level
+    split = pre_tokenizers.Split(Regex(PATTERNS.get(pattern, pattern)), "isolated")
+    return pre_tokenizers.Sequence([split, byte_level])
+
+
+def _split_words(pre: Any, words: pa.Table, pattern: str) -> Counter[str]:
+    """Cut counted words into pieces, and count these; a plain word is one by every published pattern."""
+    counts: Counter[str] = Counter()
+    blank = pre.pre_tokenize_str(" a")[0][0][0]
+    for word, count in zip(words["word"].to_pylist(), words["count"].to_pylist(), strict=True):
+        if pattern in PATTERNS and _PLAIN.fullmatch(word):
+            counts[word.decode().replace(" ", blank)] += count
+            continue
+        for piece, _ in pre.pre_tokenize_str(word.decode("utf-8", "replace")):
+            counts[piece] += count
+    return counts
+
+
+def _numbered(pieces: Iterable[str], letters: Sequence[str]) -> tuple[I32, I64]:
+    """The letters of pieces end to end by number, and where each piece begins and the last ends."""
+    number = np.zeros(max(map(ord, letters)) + 1, np.int32)
+    number[[ord(letter) for letter in letters]] = np.arange(len(letters))
+    points = np.frombuffer("".join(pieces).encode("utf-32-le"), "<u4")
+    return number[points], np.cumsum([0, *map(len, pieces)])

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+from gristmill.text.borrowing import borrowed
 from gristmill.text.lanes import address_of, load, lowest
 
 _LONGEST = 256  # bytes; longer runs without a blank are cut between characters
@@ -25,7 +26,13 @@ _SLOTS, _POOL_BYTES = 1 << 18, 1 << 22  # at first; both double when they are fu
 # up to 7 bytes is the word itself with its length, so that nothing else is looked at; else it is a hash.
 _KEY, _NUMBER, _COUNT, _WIDTH = 0, 1, 2, 4
 _LONG = 0xFF << 56
-_ONES, _HIGHS = 0x0101010101010101, 0x8080808080808080  # in each of eight bytes
+_ONES, _LOWS = 0x0101010101010101, 0x7F7F7F7F7F7F7F7F  # in each of eight bytes
+# Words are found and counted by turns, so many at a time. A row of a batch: key, first byte, bytes, how often
+# it counts. `state`: words so far; the row and byte to go on from; words in the batch, and how many of them
+# are counted.
+_BATCH = 4096
+_WORD_KEY, _BEGIN, _LENGTH, _TIMES = 0, 1, 2, 3
+_USED, _ROW, _BYTE, _FOUND, _DONE = 0, 1, 2, 3, 4
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -49,24 +56,21 @@ def _counted(arrays: Iterable[tuple[pa.Array, I64 | None]]) -> pa.Table:
     """Count the words of texts, or, where numbers stand beside an array, its rows so many times each."""
     table, pool = np.zeros((_SLOTS, _WIDTH), np.uint64), np.empty(_POOL_BYTES, np.uint8)
     ends = np.zeros(_SLOTS // 2 + 1, np.int64)
-    state = np.zeros(3, np.int64)  # words so far, and the row and byte at which to go on
+    batch = np.zeros((_BATCH, 4), np.uint64)
+    state = np.zeros(5, np.int64)
     for array, times in arrays:
         offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
         data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
-        state[1:] = 0
-        while not (
-            _fill(data, offsets, table, pool, ends, state)
-            if times is None
-            else _add(data, offsets, times, table, pool, ends, state)
-        ):
-            if state[0] + 1 >= len(ends):
+        state[_ROW:] = 0
+        while not _fill(data, offsets, times, batch, table, pool, ends, state):
+            if state[_USED] + 1 >= len(ends):
                 ends = np.append(ends, np.zeros(len(table), np.int64))
                 grown = np.zeros((2 * len(table), _WIDTH), np.uint64)
                 _enter(table, grown)
                 table = grown
             else:
                 pool = np.concatenate([pool, np.empty_like(pool)])
-    used = int(state[0])
+    used = int(state[_USED])
     counts = np.zeros(used, np.int64)
     there = table[:, _NUMBER] > 0
     counts[table[there, _NUMBER].astype(np.int64) - 1] = table[there, _COUNT]
@@ -107,9 +111,13 @@ def _same(a: np.uint64, b: np.uint64, length: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _zero_bytes(word: np.uint64) -> np.uint64:
-    """The high bit of each byte that is zero; above the first one other bits may be set."""
-    return (word - np.uint64(_ONES)) & ~word & np.uint64(_HIGHS)
+def _borders(word: np.uint64) -> np.uint64:
+    """The high bit of each of eight bytes that is a blank, a line feed or a carriage return."""
+    found = np.uint64(0)
+    for byte in (_BLANK, _BREAK, _RETURN):
+        other = word ^ np.uint64(_ONES * byte)
+        found |= ~(((other & np.uint64(_LOWS)) + np.uint64(_LOWS)) | other | np.uint64(_LOWS))
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -117,12 +125,7 @@ def _run_end(data: Bytes, at: int, stop: int) -> int:
     """Where the run of bytes that are no blank and no line break ends, eight bytes at a time."""
     place = address_of(data)
     while at + 8 <= len(data) and at < stop:
-        word = load(place + np.uint64(at))
-        found = (
-            _zero_bytes(word ^ np.uint64(_ONES * _BLANK))
-            | _zero_bytes(word ^ np.uint64(_ONES * _BREAK))
-            | _zero_bytes(word ^ np.uint64(_ONES * _RETURN))
-        )
+        found = _borders(load(place + np.uint64(at)))
         if found:
             return min(at + int(lowest(found) >> 3), stop)
         at += 8
@@ -170,59 +173,109 @@ def _word_end(data: npt.NDArray[np.uint8], begin: int, stop: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _fill(data: Bytes, offsets: I64, table: U64, pool: Bytes, ends: I64, state: I64) -> bool:
-    """Count the words of these texts; False, with the place in `state`, when there is no room for more."""
-    for row in range(state[1], len(offsets) - 1):
-        at, stop = max(offsets[row], state[2]), offsets[row + 1]
-        while at < stop:
-            if data[at] == _BREAK or data[at] == _RETURN:
+def _fill(
+    data: Bytes, offsets: I64, times: I64 | None, batch: U64, table: U64, pool: Bytes, ends: I64, state: I64
+) -> bool:
+    """Count the words of these texts, or these rows so many times each; False when there is no room for more,
+    after which it goes on from `state`."""
+    data, offsets, batch = borrowed(data), borrowed(offsets), borrowed(batch)
+    table, pool, ends, state = borrowed(table), borrowed(pool), borrowed(ends), borrowed(state)
+    while True:
+        if not _tally(data, batch, table, pool, ends, state):
+            return False
+        if times is None:
+            _split(data, offsets, batch, state)
+        else:
+            _rows(data, offsets, times, batch, state)
+        if not state[_FOUND]:
+            return True
+
+
+@njit(cache=True, nogil=True)
+def _split(data: Bytes, offsets: I64, batch: U64, state: I64) -> None:
+    """Find the next words of the texts: a batch of them, from the row and byte in `state` on.
+
+    Most words lie, with their end, in the eight bytes that begin where they do, which then are their key.
+    """
+    base, limit = address_of(data), len(data) - 8
+    found, row, at = 0, state[_ROW], state[_BYTE]
+    while row < len(offsets) - 1:
+        at, stop = max(at, offsets[row]), offsets[row + 1]
+        while at < stop and found < len(batch):
+            begin = at
+            first = data[at]
+            if first == _BREAK or first == _RETURN:  # noqa: SIM109  one by one is what compiles well
                 at += 1
                 continue
-            begin = at
-            at = _word_end(data, begin, stop)
-            if not _count(data, begin, at, 1, table, pool, ends, state):
-                state[1], state[2] = row, begin
-                return False
-    return True
+            length = 0
+            if at <= limit:
+                word = load(base + np.uint64(at))
+                borders = _borders(word) & ~np.uint64(0xFF)
+                length = min(int(lowest(borders) >> np.uint64(3)) if borders else 8, stop - at)
+            if 0 < length < 8 and (first != _BLANK or length > 1):
+                batch[found, _WORD_KEY] = (np.uint64(length) << np.uint64(56)) | (
+                    word & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1))
+                )
+                at += length
+            else:
+                at = _word_end(data, begin, stop)
+                batch[found, _WORD_KEY] = _key_of(data, begin, at)
+            batch[found, _BEGIN], batch[found, _LENGTH] = begin, at - begin
+            batch[found, _TIMES] = 1
+            found += 1
+        if at < stop:
+            break
+        row += 1
+    state[_ROW], state[_BYTE], state[_FOUND], state[_DONE] = row, at, found, 0
 
 
 @njit(cache=True, nogil=True)
-def _add(data: Bytes, offsets: I64, times: I64, table: U64, pool: Bytes, ends: I64, state: I64) -> bool:
-    """Count words so many times each; False, as above, when there is no room for more."""
-    for row in range(state[1], len(times)):
-        if not _count(data, offsets[row], offsets[row + 1], times[row], table, pool, ends, state):
-            state[1] = row
-            return False
-    return True
+def _rows(data: Bytes, offsets: I64, times: I64, batch: U64, state: I64) -> None:
+    """The next rows, each a word that counts so many times."""
+    first = state[_ROW]
+    found = min(len(batch), len(times) - first)
+    for i in range(found):
+        begin, stop = offsets[first + i], offsets[first + i + 1]
+        batch[i, _WORD_KEY] = _key_of(data, begin, stop)
+        batch[i, _BEGIN], batch[i, _LENGTH], batch[i, _TIMES] = begin, stop - begin, times[first + i]
+    state[_ROW], state[_FOUND], state[_DONE] = first + found, found, 0
 
 
 @njit(cache=True, nogil=True)
-def _count(
-    data: Bytes, begin: int, stop: int, times: int, table: U64, pool: Bytes, ends: I64, state: I64
-) -> bool:
-    """Count a word, which is entered where it is new; False when there is no room for it."""
+def _tally(data: Bytes, batch: U64, table: U64, pool: Bytes, ends: I64, state: I64) -> bool:
+    """Count the words of a batch; False when there is no room for one, from which it goes on.
+
+    Apart from finding words, so that the processor looks up several of them at once.
+    """
     mask = np.uint64(len(table) - 1)
-    length, key = stop - begin, _key_of(data, begin, stop)
-    slot = _first_slot(key, mask)
-    while table[slot, _NUMBER]:
-        if table[slot, _KEY] == key:
-            if length < 8:
+    for i in range(state[_DONE], state[_FOUND]):
+        key, length = batch[i, _WORD_KEY], np.int64(batch[i, _LENGTH])
+        slot = _first_slot(key, mask)
+        while table[slot, _NUMBER]:
+            if table[slot, _KEY] == key and (
+                length < 8 or _is(data, np.int64(batch[i, _BEGIN]), length, table[slot, _NUMBER], pool, ends)
+            ):
                 break
-            number = np.int64(table[slot, _NUMBER]) - 1
-            start = ends[number]
-            if ends[number + 1] - start == length:
-                known = address_of(pool) + np.uint64(start)
-                if _same(known, address_of(data) + np.uint64(begin), length):
-                    break
-        slot = (slot + np.uint64(1)) & mask
-    if not table[slot, _NUMBER]:
-        used = state[0]
-        if used + 1 >= len(ends) or ends[used] + length > len(pool):
-            return False
-        for i in range(length):
-            pool[ends[used] + i] = data[begin + i]
-        ends[used + 1] = ends[used] + length
-        table[slot, _KEY], table[slot, _NUMBER] = key, np.uint64(used + 1)
-        state[0] = used + 1
-    table[slot, _COUNT] += np.uint64(times)
+            slot = (slot + np.uint64(1)) & mask
+        if not table[slot, _NUMBER]:
+            used, begin = state[_USED], np.int64(batch[i, _BEGIN])
+            if used + 1 >= len(ends) or ends[used] + length > len(pool):
+                state[_DONE] = i
+                return False
+            for j in range(length):
+                pool[ends[used] + j] = data[begin + j]
+            ends[used + 1] = ends[used] + length
+            table[slot, _KEY], table[slot, _NUMBER] = key, np.uint64(used + 1)
+            state[_USED] = used + 1
+        table[slot, _COUNT] += batch[i, _TIMES]
+    state[_DONE] = state[_FOUND]
     return True
+
+
+@njit(cache=True, nogil=True)
+def _is(data: Bytes, begin: int, length: int, number: np.uint64, pool: Bytes, ends: I64) -> bool:
+    """Whether a word of eight bytes and more is the one with this number."""
+    start = ends[np.int64(number) - 1]
+    if ends[np.int64(number)] - start != length:
+        return False
+    return bool(_same(address_of(pool) + np.uint64(start), address_of(data) + np.uint64(begin), length))

@@ -11,6 +11,7 @@ import ast
 import csv
 import functools
 import importlib.metadata
+import os
 import re
 import sysconfig
 import warnings
@@ -76,13 +77,18 @@ def standard_library_files() -> tuple[tuple[str, Path], ...]:
     """Return (module name, path) of the standard library's public modules, by name."""
     root = Path(sysconfig.get_path("stdlib"))
     files = []
-    for path in root.rglob("*.py"):
-        parts = path.relative_to(root).with_suffix("").parts
-        if not any(
-            part in _SKIPPED_FOLDERS or part.startswith(("_", "config-")) for part in parts[:-1] or parts
-        ):
-            files.append((".".join(parts).removesuffix(".__init__"), path))
+    for folder, folders, names in os.walk(root):  # what is installed beside it is not entered
+        folders[:] = [name for name in folders if not _is_skipped(name)]
+        inside = Path(folder).relative_to(root).parts
+        for name in names:
+            if name.endswith(".py") and (inside or not _is_skipped(name.removesuffix(".py"))):
+                module = ".".join((*inside, name.removesuffix(".py"))).removesuffix(".__init__")
+                files.append((module, Path(folder, name)))
     return tuple(sorted(pair for pair in files if not pair[0].rpartition(".")[2].startswith("_")))
+
+
+def _is_skipped(name: str) -> bool:
+    return name in _SKIPPED_FOLDERS or name.startswith(("_", "config-"))
 
 
 @functools.cache

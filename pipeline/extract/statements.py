@@ -20,6 +20,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from gristmill.pipeline.extract.head_tags import tags_of_head
+
 COLUMNS = ("page.licence", "page.licence_place", "page.robots", "page.tdm_reservation")
 _KEYS = tuple(name.removeprefix("page.") for name in COLUMNS)
 PLACES = ("rel", "meta", "json-ld", "badge", "footer")  # of a mark, the strongest first
@@ -35,9 +37,10 @@ _MOST_CODES = 4
 SEVERAL = "several"  # more licences than are worth naming
 _FOOTER_SHARE = 0.5  # a footer lies in the second half of a page's markup
 _HOST = b"creativecommons.org"
-# Metas, whose first 300 bytes count. The pattern begins with one byte and no choice, so that the engine leaps
-# from tag to tag; the head is not copied. Most pages' metas speak of nothing that is looked for here.
-_META = re.compile(rb"<[mM][eE][tT][aA]([^>]{0,300}+)")
+# What may be a meta, up to the next tag: a page none of whose metas names a directive or mining, as most are,
+# is not read tag by tag. The pattern begins with one byte and no choice, so that the engine leaps from tag to
+# tag; the head is not copied.
+_META = re.compile(rb"<[mM][eE][tT][aA]([^<]{0,1000}+)")
 _DIRECTIVE = re.compile(rb"no(?:" + "|".join(word[2:] for word in DIRECTIVES).encode() + rb")")
 _MARK = re.compile(
     rb"creativecommons\.org(?:\\?/)+(?:licenses|licences|l|publicdomain|p)(?:\\?/)+"
@@ -121,14 +124,15 @@ def _code(mark: re.Match[bytes]) -> str:
 
 
 def _metas(html: bytes) -> Iterator[tuple[str, str]]:
-    """Names and contents of the metas of a head that speak to a robot or of mining, in lower case."""
-    tags = _META.findall(html, 0, next(_places(html, b"<body", _HEAD_BYTES), _HEAD_BYTES))
-    if not _speaks(b"\n".join(tags).lower()):
+    """Names (in lower case) and contents of the metas of a head, where any of them speaks to a robot or of
+    mining; character references stay as they are."""
+    end = next(_places(html, b"<body", _HEAD_BYTES), _HEAD_BYTES)
+    if not _speaks(b"\n".join(_META.findall(html, 0, end)).lower()):
         return
-    for tag in filter(_speaks, map(bytes.lower, tags)):
-        said = _attributes(tag)
+    for said in tags_of_head(html, end, b"meta"):
         if b"content" in said and (name := said.get(b"name") or said.get(b"property")):
-            yield name.decode("ascii", "replace").strip(), said[b"content"].decode("utf-8", "replace")
+            content = said[b"content"].lower().decode("utf-8", "replace")
+            yield name.lower().decode("ascii", "replace").strip(), content
 
 
 def _speaks(tags: bytes) -> bool:

@@ -7,6 +7,7 @@ nor known to be harmless.
 from __future__ import annotations
 
 import importlib.metadata
+from functools import cache
 
 COLUMNS = ("pyarrow", "numpy", "orjson")
 KERNELS = (*COLUMNS, "numba", "scipy")
@@ -33,6 +34,7 @@ TOKENIZERS = ("sentencepiece", "tokenizers", "gigatoken", "tiktoken")
 TRAINER = ("numpy", "torch", "safetensors", "sentencepiece", "tokenizers", "tiktoken")
 
 
+@cache
 def version_of(name: str) -> str:
     """The version of an installed distribution, `absent` for one that is not: an optional one decides by its
     absence, too."""

@@ -45,7 +45,7 @@ FILTER = StageKind(
     "filter",
     FilterSlice,
     "gristmill.pipeline.phases.filter:filter_documents",
-    version=4,
+    version=5,
     facts=FilterFacts,
     libraries=(*KERNELS, *FILTERS),
     label="filtered",

@@ -106,7 +106,7 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize(("files", "parts", "memory"), [(1, 1, 1 << 30), (5, 7, 20_000), (40, 3, 100_000)])
+@pytest.mark.parametrize(("files", "parts", "memory"), [(1, 1, 1 << 30), (5, 7, 60_000), (40, 3, 100_000)])
 def test_rounds_of_stars_find_the_components_for_any_partition(
     tmp_path: Path, graph: str, files: int, parts: int, memory: int
 ) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from resiliparse.parse.html import HTMLTree
 
 from gristmill.pipeline.extract import statements
 from gristmill.pipeline.extract.statements import licence_code, of_head, of_page, together
@@ -112,3 +115,70 @@ def test_without_the_c_library_the_same_is_found(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(statements, "_memmem", None)
     assert of_page(html) == found
     assert len(found) == 3
+
+
+BLANK = st.sampled_from(["", " ", "\n", "\t ", "/", " / "])
+NAME = st.sampled_from(
+    ["name", "NAME", "content", "Content", "property", "x-name", "title", "=name", "contents"]
+)
+WORDS = ("robots", "ROBOTS", "ccbot", "tdm-reservation", "noai", "NoIndex, noml", "index", "none", "1")
+VALUE = st.sampled_from((*WORDS, "a > b noai", "x/", "noai/", "it's", " robots ", ""))
+QUOTE = st.sampled_from(["", '"', "'"])
+
+
+@st.composite
+def attribute(draw: st.DrawFn) -> str:
+    quote = draw(QUOTE)
+    sign = draw(st.sampled_from(["=", " = ", "=", "=\n", ""]))
+    value = f"{quote}{draw(VALUE)}{draw(st.sampled_from([quote] * 9 + ['']))}" if sign else ""
+    return draw(BLANK) + draw(NAME) + sign + value
+
+
+META = st.builds(
+    lambda tag, parts, blank, end: f"<{tag}{''.join(parts)}{blank}{end}",
+    st.sampled_from(["meta ", "META ", "meta/", "meta", "metadata ", "/meta "]),
+    st.lists(attribute(), min_size=1, max_size=4),
+    BLANK,
+    st.sampled_from([">"] * 9 + [""]),
+)
+USUAL = st.sampled_from(['<meta name="robots" content="noai">', "<meta content=noimageai name=robots>"])
+AROUND = st.sampled_from(
+    (
+        *(
+            "{}",
+            "{}",
+            "<!--{}-->",
+            "<!-->{}",
+            "<!--{}",
+            "<!--->{}-->",
+            "<!--{}--!>",
+            "<!x {}>",
+            "<?{}>",
+            "</{}>",
+        ),
+        *("<script>a < b; '{}'</script>", "<script>{}", "<style>{}</style >", "<title>{}</TITLE>"),
+        *('<link title="{}">', "<link title='{}'>", "<base href=x>{}", "\n{}"),
+        *("<template>{}</template>", "<noscript>{}</noscript>"),
+    )
+)
+PIECE = st.builds(str.replace, AROUND, st.just("{}"), st.one_of(META, USUAL))
+
+
+def plainly(html: str) -> bytes:
+    """The page with nothing but the metas that HTML's own parser finds, in plain spelling."""
+    metas = []
+    for meta in HTMLTree.parse(html).document.get_elements_by_tag_name("meta"):
+        if meta.hasattr("content") and (name := meta.getattr("name") or meta.getattr("property")):
+            metas.append(f'<meta name="{name}" content="{meta.getattr("content")}">')
+    return page("".join(metas))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PIECE, min_size=1, max_size=4), st.booleans())
+@example(["<meta name=robots content=noai"], False)
+@example(["<meta name=robots content='noai'", "<meta name=ccbot content=noml>"], False)
+@example(["<meta name=robots name=x content=noai>"], True)
+@example(["<meta title='>' name=robots content=noai>"], True)
+def test_metas_of_odd_spelling_are_those_that_an_html_parser_finds(pieces: list[str], ends: bool) -> None:
+    html = "<!doctype html><html><head>" + "".join(pieces) + ("</head><body></body></html>" if ends else "")
+    assert of_page(html.encode()) == of_page(plainly(html))

@@ -23,7 +23,7 @@ from gristmill.filters.presets import PRESETS
 from gristmill.filters.recut import recut_filters
 from gristmill.filters.redpajama import RPS_SIGNALS, measure_redpajama, rps_reference
 from gristmill.filters.settings import FilterSettings
-from gristmill.filters.source_code import code_reference
+from gristmill.filters.source_code import code_reference, num_tokens
 from tests.filters.test_blocks import removed_by, write
 from tests.filters.test_kernels import FRAGMENTS
 from tests.support.filter_documents import documents
@@ -118,6 +118,22 @@ def test_slimpajama_composes_texts_and_removes_those_under_200_letters() -> None
     assert outcome.kept["text"].to_pylist() == ["é" * 200, "a" * 200]
     assert outcome.removed["rule"].to_pylist() == ["slimpajama.characters"]
     assert letters(decomposed) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),
+        ("a_b = c-1;", 6),
+        ("x² ½", 3),  # numbers that are no digits are of no word to the package `regex`
+        ("नमस्ते", 1),  # marks are
+        ("a\u200db ⓐⓑ", 2),  # joiners and circled letters, too
+        ("a\x1cb", 3),  # a separator is no white space to it
+        ("東京 tower", 2),
+    ],
+)
+def test_tokens_of_code_are_those_of_dolmas_splitter(text: str, tokens: int) -> None:
+    assert num_tokens(text) == tokens + 1  # it counts what lies between
 
 
 def test_length_measures_and_removes_by_a_recipes_own_bounds() -> None:

@@ -57,21 +57,27 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], float]:
-    folder = tmp_path_factory.mktemp("crash")
-    write_recipe(folder)
+def whole_run(folder: Path, **changes: object) -> tuple[Path, dict[str, str], float]:
+    """A folder with a recipe, what a run of it writes that nobody disturbs, and the seconds it takes."""
+    write_recipe(folder, **changes)
     began = time.monotonic()
     files = finish(folder, "undisturbed")
     return folder, files, time.monotonic() - began
 
 
-@pytest.mark.crash
-@pytest.mark.parametrize(("engine", "kills"), [("inline", 20), ("ray", 5)])
-def test_a_killed_run_resumes_to_the_same_bytes(
-    undisturbed: tuple[Path, dict[str, str], float], engine: str, kills: int
-) -> None:
-    folder, expected, seconds = undisturbed
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], float]:
+    return whole_run(tmp_path_factory.mktemp("crash"))
+
+
+@pytest.fixture(scope="module")
+def chained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], float]:
+    """The same where steps work in the tasks of the step before them."""
+    return whole_run(tmp_path_factory.mktemp("chained"), keep="ends")
+
+
+def kill_and_resume(run: tuple[Path, dict[str, str], float], engine: str, kills: int) -> None:
+    folder, expected, seconds = run
     draw = random.Random(f"{engine}-{kills}")
     start = 6.0 if engine == "ray" else 0.3
     for number in range(kills):
@@ -82,6 +88,22 @@ def test_a_killed_run_resumes_to_the_same_bytes(
         time.sleep(start + draw.random() * seconds)
         kill_tree(process)
         assert finish(folder, out) == expected
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(("engine", "kills"), [("inline", 20), ("ray", 5)])
+def test_a_killed_run_resumes_to_the_same_bytes(
+    undisturbed: tuple[Path, dict[str, str], float], engine: str, kills: int
+) -> None:
+    kill_and_resume(undisturbed, engine, kills)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(("engine", "kills"), [("inline", 12), ("ray", 3)])
+def test_a_killed_run_of_chained_steps_resumes_to_the_same_bytes(
+    chained: tuple[Path, dict[str, str], float], engine: str, kills: int
+) -> None:
+    kill_and_resume(chained, engine, kills)
 
 
 @pytest.mark.crash

@@ -198,15 +198,16 @@ def small(folder: Path) -> dict[str, Any]:
     return {**values, "sources": {"own": values["sources"]["own"]}, "shard_bytes": 40_000}
 
 
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.crash)])
 def test_a_run_killed_at_any_record_or_manifest_resumes_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     values = {name: value for name, value in small(tmp_path).items() if name != "dedup"}
     expected = run(tmp_path, values, tmp_path / "whole", keep="ends")
     same(run(tmp_path, values, tmp_path / "steps"), expected)
     calls = [(attempt, "put_record"), (onward, "put_record"), (onward, "put_if_absent")]
     calls += [(execute, "put_manifest"), (execute, "put_summary")]
-    for number in itertools.count(1):
+    for number in itertools.count(1, step):
         out, deadly = tmp_path / f"killed-{number}", Deadly(number)
         with monkeypatch.context() as patch:
             for module, name in calls:

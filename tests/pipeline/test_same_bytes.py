@@ -3,6 +3,7 @@ checkout."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -10,15 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from gristmill.pipeline.recipe.file import read_recipe
+from gristmill.pipeline.recipe.plan import build_plan
+from gristmill.pipeline.run.narration.progress import Progress
+from gristmill.pipeline.run.runner import run_plan
+from gristmill.pipeline.run.settings import EngineSettings
 from tests.pipeline.test_crash import ROOT, data_files, environment, finish
 from tests.support.small_recipe import write_recipe
 
 
 @pytest.fixture(scope="module")
 def inline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The run of this process, whose hash seed is a random one."""
     folder = tmp_path_factory.mktemp("same")
     write_recipe(folder)
-    return folder, finish(folder, "inline", PYTHONHASHSEED="1")
+    with contextlib.chdir(folder):  # documents name the file they come from as the recipe does
+        plan = build_plan(read_recipe(Path("recipe.yaml")))
+        run_plan(plan, Path("inline"), EngineSettings(kind="inline"), Progress(quiet=True))
+    return folder, data_files(folder / "inline")
 
 
 def test_ray_and_inline_write_the_same_bytes(inline: tuple[Path, dict[str, str]]) -> None:

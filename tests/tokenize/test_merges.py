@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from gristmill.literals import NORMAL, pieces_of
 from gristmill.tokenize.merges import learn
+from gristmill.tokenize.published import PATTERNS
 from gristmill.tokenize.segments import classes_of, counted_characters, covered, points_of, runs_of
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.trainers import train_byte_bpe, train_sentencepiece
+from gristmill.tokenize.trainers import _byte_level, _split_words, train_byte_bpe, train_sentencepiece
 from gristmill.tokenize.wordcount import count_words
 from tests.support.small_corpus import TEXTS
 
@@ -133,3 +134,13 @@ def test_too_little_text_says_how_much_there_was(train: object) -> None:
     words = count_words([pa.array(["the cat and the hat"], pa.large_string())])
     with pytest.raises(ValueError, match=r"pieces|merges"):
         train(TokenizerSettings(vocab_size=2048), words)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_words_that_are_taken_as_one_piece_are_what_the_pattern_cuts(pattern: str) -> None:
+    words = count_words([pa.array([*TEXTS, "a B cD Ef gH's I'm x1 -y (z) été"], pa.large_string())])
+    pre, cut = _byte_level(pattern), Counter[str]()
+    for word, count in zip(words["word"].to_pylist(), words["count"].to_pylist(), strict=True):
+        for piece, _ in pre.pre_tokenize_str(word.decode()):
+            cut[piece] += count
+    assert _split_words(pre, words, pattern) == cut
