@@ -12,7 +12,7 @@ run: $(STAMP)
 	$(BIN)/gristmill demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -40,7 +40,7 @@ def side_by_side(rows: np.ndarray) -> np.ndarray:
 
 
 def test_the_compiled_trees_agree_with_a_plain_walk() -> None:
-    x = np.random.default_rng(1).normal(0, 3, (600, len(FEATURES))).astype(np.float32)
+    x = np.random.default_rng(1).normal(0, 3, (120, len(FEATURES))).astype(np.float32)
     model = load_model()
     found = model.probabilities(side_by_side(x), len(x))
     assert np.allclose(found, 1 / (1 + np.exp(-plain_scores(model, x))), atol=1e-5)

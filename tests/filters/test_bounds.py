@@ -43,6 +43,12 @@ def repeated(n: int, chars: int) -> str:
     return both + "y" * (chars - len(both))
 
 
+def twice(n: int, ngrams: int) -> str:
+    """A text with so many n-grams, all of single letters, of which two are the same."""
+    ngram = list("abcdefghij"[:n])
+    return " ".join([*ngram, "Z", *ngram, *"ABCDEFGHIJKLMNOP"[: ngrams - n - 2]])
+
+
 def lines(*counts: tuple[str, int]) -> str:
     return "\n".join(line for line, count in counts for _ in range(count))
 
@@ -107,6 +113,38 @@ CASES = {
     "code.mean_line_length": ("a" * 100, "a" * 101),
     "code.alphanumeric_fraction": ("a***", "a****"),
     "code.letters_per_token": ("abc", "ab"),  # one token more than there are, as dolma counts
+    "dolma-gopher.word_count": (distinct(50), distinct(49)),
+    "dolma-gopher.median_word_length": ("abc def", "ab cd"),
+    "dolma-gopher.symbol_to_word_ratio": (distinct(9) + " #x", distinct(8) + " #x"),
+    "dolma-gopher.fraction_of_words_with_alpha_character": ("a b c d 5", "a b c 5"),
+    "dolma-gopher.required_word_count": ("the and", "the The"),
+    "dolma-gopher.fraction_of_lines_starting_with_bullet_point": (
+        lines(("- a", 9), ("a", 1)),
+        lines(("* a", 10), ("a", 1)),
+    ),
+    "dolma-gopher.fraction_of_lines_ending_with_ellipsis": (
+        lines(("a…", 3), ("a", 7)),
+        lines(("a…", 4), ("a", 9)),
+    ),
+    "dolma-gopher.fraction_of_duplicate_lines": ("\n".join("0123456777"), "\n".join("012345666")),
+    "dolma-gopher.fraction_of_characters_in_duplicate_lines": (
+        "aaa\naaa\n" + "b" * 14,
+        "aaa\naaa\n" + "b" * 13,
+    ),
+    **{
+        f"dolma-gopher.fraction_of_characters_in_most_common_{n}grams": (
+            " ".join(["a b c d"[: 2 * n - 1], "x" * chars]),
+            " ".join(["a b c d"[: 2 * n - 1], "x" * (chars - 1)]),
+        )
+        for n, chars in ((2, 8), (3, 14), (4, 21))
+    },
+    **{
+        f"dolma-gopher.fraction_of_characters_in_duplicate_{n}grams": (
+            twice(n, math.ceil(200 / (20 - n))),
+            twice(n, math.ceil(200 / (20 - n)) - 1),
+        )
+        for n in range(5, 11)
+    },
     "refinedweb-lines.removed_words_fraction": ("Home\n" + distinct(19), "Home\n" + distinct(18)),
 }
 

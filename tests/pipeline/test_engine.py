@@ -127,6 +127,7 @@ def test_ray_gives_the_same_manifest_as_the_inline_engine_even_when_a_worker_is_
     assert read_manifest(ray.folder).files == inline.files
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_its_worker_is_tried_as_often_as_one_that_raises(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

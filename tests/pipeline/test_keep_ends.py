@@ -120,6 +120,7 @@ SCORED = {
 }
 
 
+@pytest.mark.slow
 def test_rights_filter_and_score_work_in_the_tasks_of_extraction(inputs: Path, tmp_path: Path) -> None:
     steps = run(inputs, SCORED, tmp_path / "steps")
     ends = run(inputs, SCORED, tmp_path / "ends", keep="ends")
@@ -154,6 +155,7 @@ def rows(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_shards_with_repeated_records_are_read_twice_and_end_as_ever(tmp_path: Path) -> None:
     values = rows(tmp_path)
     steps = run(tmp_path, values, tmp_path / "steps")
@@ -328,6 +330,7 @@ def test_a_document_is_told_of_through_steps_that_wrote_none(inputs: Path, tmp_p
                 assert {**asdict(before), "facts": before.facts | shard} == asdict(after)
 
 
+@pytest.mark.slow
 def test_verbs_that_want_documents_of_an_inner_step_say_what_writes_them(
     inputs: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from gristmill.pipeline.run.signals import stopped_by_signals
 Corpus = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_step_leave_the_same_record_wherever_they_lie(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
