@@ -391,7 +391,8 @@ def test_a_server_that_is_gone_is_waited_for_and_then_the_step_fails_and_keeps_i
     (tmp_path / "again").mkdir()
     with model_server(tmp_path / "again", slots=64) as server:
         run(recipe(path, server.url), tmp_path / "out")
-        assert len(server.paid() | paid) == size
+        # The server may have been killed between an answer and its note of it.
+        assert size - 1 <= len(server.paid() | paid) <= size
         assert not set(server.paid()) & set(paid)
 
 
