@@ -20,6 +20,7 @@ from gristmill.tokenize.segments import BLANK, counted_characters, covered, poin
 from gristmill.tokenize.settings import TokenizerSettings
 
 _MULTIPLE = 64
+_AT_ONCE = 1000  # words that are cut by one call
 _PLAIN = re.compile(rb" ?[A-Z]?[a-z]+")
 # A small vocabulary has no room for every character of a text in many scripts: more of them are left to
 # bytes.
@@ -125,7 +126,22 @@ def train_byte_bpe(settings: TokenizerSettings, words: pa.Table) -> bytes:
     made: Any = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     made.pre_tokenizer, made.decoder = pre, decoders.ByteLevel()
     made.add_special_tokens([END, *settings.special_tokens])
-    return json.dumps(json.loads(made.to_str()), ensure_ascii=False, indent=1).encode() + b"\n"
+    return _written(json.loads(made.to_str())).encode() + b"\n"
+
+
+def _written(config: dict[str, Any]) -> str:
+    """What `json.dumps(config, ensure_ascii=False, indent=1)` gives, which writes the vocabulary and the
+    merges value by value in Python; here each is joined at once."""
+    own, quoted = config["model"], json.encoder.encode_basestring
+    pieces = ",\n   ".join(f"{quoted(piece)}: {number}" for piece, number in own["vocab"].items())
+    merges = ",\n   ".join(
+        f"[\n    {quoted(left)},\n    {quoted(right)}\n   ]" for left, right in own["merges"]
+    )
+    said = json.dumps(
+        {**config, "model": {**own, "vocab": "\0vocab", "merges": "\0merges"}}, ensure_ascii=False, indent=1
+    )
+    said = said.replace(r'"\u0000vocab"', f"{{\n   {pieces}\n  }}")
+    return said.replace(r'"\u0000merges"', f"[\n   {merges}\n  ]" if merges else "[]")
 
 
 def _byte_level(pattern: str) -> Any:
@@ -140,15 +156,35 @@ def _byte_level(pattern: str) -> Any:
 
 
 def _split_words(pre: Any, words: pa.Table, pattern: str) -> Counter[str]:
-    """Cut counted words into pieces, and count these; a plain word is one by every published pattern."""
+    """Cut counted words into pieces, and count these.
+
+    A plain word is one piece by every published pattern. By GPT-2's, a line break between two words is a
+    piece of its own: other words are cut many at a time.
+    """
     counts: Counter[str] = Counter()
-    blank = pre.pre_tokenize_str(" a")[0][0][0]
+    blank, line_break = (pre.pre_tokenize_str(text)[0][0][0] for text in (" a", "\na"))
+    waiting: dict[str, int] = {}
     for word, count in zip(words["word"].to_pylist(), words["count"].to_pylist(), strict=True):
         if pattern in PATTERNS and _PLAIN.fullmatch(word):
             counts[word.decode().replace(" ", blank)] += count
             continue
-        for piece, _ in pre.pre_tokenize_str(word.decode("utf-8", "replace")):
+        text = word.decode("utf-8", "replace")
+        run = text.removeprefix(" ")
+        if pattern == "gpt2" and run.split() == [run] and text not in waiting:
+            waiting[text] = count
+            continue
+        for piece, _ in pre.pre_tokenize_str(text):
             counts[piece] += count
+    others = list(waiting.items())
+    for start in range(0, len(others), _AT_ONCE):
+        batch = others[start : start + _AT_ONCE]
+        times = iter([count for _, count in batch])
+        count = next(times)
+        for piece, _ in pre.pre_tokenize_str("\n".join(text for text, _ in batch)):
+            if piece == line_break:
+                count = next(times)
+            else:
+                counts[piece] += count
     return counts
 
 

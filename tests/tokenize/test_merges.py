@@ -138,7 +138,17 @@ def test_too_little_text_says_how_much_there_was(train: object) -> None:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_words_that_are_taken_as_one_piece_are_what_the_pattern_cuts(pattern: str) -> None:
-    words = count_words([pa.array([*TEXTS, "a B cD Ef gH's I'm x1 -y (z) été"], pa.large_string())])
+    words = count_words(
+        [
+            pa.array(
+                [
+                    *TEXTS,
+                    "a B cD Ef gH's I'm x1 -y (z) été \tb c\u3000d  e \x85f  \u2028 \x1cg don't ... 1,2 水水",
+                ],
+                pa.large_string(),
+            )
+        ]
+    )
     pre, cut = _byte_level(pattern), Counter[str]()
     for word, count in zip(words["word"].to_pylist(), words["count"].to_pylist(), strict=True):
         for piece, _ in pre.pre_tokenize_str(word.decode()):
