@@ -20,7 +20,6 @@ from gristmill.tokenize.segments import BLANK, counted_characters, covered, poin
 from gristmill.tokenize.settings import TokenizerSettings
 
 _MULTIPLE = 64
-_AT_ONCE = 1000  # words that are cut by one call
 _PLAIN = re.compile(rb" ?[A-Z]?[a-z]+")
 # A small vocabulary has no room for every character of a text in many scripts: more of them are left to
 # bytes.
@@ -156,35 +155,15 @@ def _byte_level(pattern: str) -> Any:
 
 
 def _split_words(pre: Any, words: pa.Table, pattern: str) -> Counter[str]:
-    """Cut counted words into pieces, and count these.
-
-    A plain word is one piece by every published pattern. By GPT-2's, a line break between two words is a
-    piece of its own: other words are cut many at a time.
-    """
+    """Cut counted words into pieces, and count these; a plain word is one by every published pattern."""
     counts: Counter[str] = Counter()
-    blank, line_break = (pre.pre_tokenize_str(text)[0][0][0] for text in (" a", "\na"))
-    waiting: dict[str, int] = {}
+    blank = pre.pre_tokenize_str(" a")[0][0][0]
     for word, count in zip(words["word"].to_pylist(), words["count"].to_pylist(), strict=True):
         if pattern in PATTERNS and _PLAIN.fullmatch(word):
             counts[word.decode().replace(" ", blank)] += count
             continue
-        text = word.decode("utf-8", "replace")
-        run = text.removeprefix(" ")
-        if pattern == "gpt2" and run.split() == [run] and text not in waiting:
-            waiting[text] = count
-            continue
-        for piece, _ in pre.pre_tokenize_str(text):
+        for piece, _ in pre.pre_tokenize_str(word.decode("utf-8", "replace")):
             counts[piece] += count
-    others = list(waiting.items())
-    for start in range(0, len(others), _AT_ONCE):
-        batch = others[start : start + _AT_ONCE]
-        times = iter([count for _, count in batch])
-        count = next(times)
-        for piece, _ in pre.pre_tokenize_str("\n".join(text for text, _ in batch)):
-            if piece == line_break:
-                count = next(times)
-            else:
-                counts[piece] += count
     return counts
 
 
