@@ -41,7 +41,7 @@ INDEX = pa.schema(
 REFUSED = "not_encoded"  # the error that documents leave by which no encoder takes
 _BATCH_BYTES = 4 << 20
 _SAMPLE_DOCUMENTS, _SAMPLE_CHARACTERS = 64, 2048
-_HELD_BYTES = 64 << 20  # of a file's documents, so that one that is no larger is read once
+_HELD_BYTES = 16 << 20  # of a file's documents, so that one that is no larger is read once
 
 
 @dataclass(slots=True)
