@@ -192,13 +192,18 @@ def _single_key(
     runs: Sequence[tuple[SortedRun, int]], low: int, high: int, old_row: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
     """Join all rows of one key to the smallest of them, as `_slice_edges` does, a part of a run at a time."""
-    spans = [(run.read("row", run.span(low, high)), first) for run, first in runs]
-    smallest = min((int(rows.min()) + first for rows, first in spans if len(rows)), default=_NONE_OLD)
-    for rows, first in spans if smallest < old_row else ():
-        for start in range(0, len(rows), _SLICE_RECORDS):
-            child = rows[start : start + _SLICE_RECORDS] + np.uint64(first)
-            child = child[child != np.uint64(smallest)]
-            yield child, np.full(len(child), smallest, np.uint64)
+    spans = [(run, run.span(low, high), first) for run, first in runs]
+
+    def parts() -> Iterator[Numbers]:
+        for run, span, first in spans:
+            for start in range(span.start, span.stop, _SLICE_RECORDS):
+                piece = slice(start, min(start + _SLICE_RECORDS, span.stop))
+                yield run.read("row", piece) + np.uint64(first)
+
+    smallest = min((int(rows.min()) for rows in parts()), default=_NONE_OLD)
+    for rows in parts() if smallest < old_row else ():
+        child = rows[rows != np.uint64(smallest)]
+        yield child, np.full(len(child), smallest, np.uint64)
 
 
 def merge_tree(num_leaves: int) -> list[list[list[int]]]:

@@ -106,8 +106,9 @@ def train_byte_bpe(settings: TokenizerSettings, words: pa.Table) -> bytes:
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    pre = _byte_level(settings.pattern or "gpt2")
-    counts = _split_words(pre, words, settings.pattern or "gpt2")
+    pattern = settings.pattern or "gpt2"
+    pre = _byte_level(pattern)
+    counts = _split_words(pre, words, pattern)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     num_merges = rounded(settings) - 1 - len(letters) - len(settings.special_tokens)
     symbols, starts = _numbered(counts, letters)
