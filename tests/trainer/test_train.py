@@ -93,6 +93,24 @@ def test_every_held_out_token_and_byte_is_counted_once(corpus: Corpus, tmp_path:
     }.items() <= found.items()
 
 
+@pytest.mark.slow
+def test_importing_the_trainer_needs_torch_and_numpy_only() -> None:
+    code = (
+        "import sys, gristmill.trainer.train, gristmill.trainer.evaluation.generate\n"
+        "print([m for m in ('pyarrow',"
+        " 'pydantic', 'ray', 'numba', 'yaml', 'typer', 'transformers', 'sentencepiece', 'safetensors') if m"
+        " in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert out.stdout.strip() == "[]"
+
+
 def test_an_unknown_setting_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(UsageError, match=r"optimizer\.weight_decy") as caught:
         run({"shards": "x", "run": "y", "optimizer": {"weight_decy": 0.1}})
