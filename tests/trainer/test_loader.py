@@ -423,6 +423,16 @@ def test_ranks_that_share_a_cache_fetch_a_shard_once_and_never_take_each_others(
             assert sum(path.stat().st_size for path in one.folder.glob("0*.bin")) <= 2 * bound
 
 
+def test_a_shard_another_rank_drops_while_room_is_made_counts_as_gone(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = corpus("far", (30, 30, 30, 30))
+    largest = max(path.stat().st_size for path in folder.glob("*.bin"))
+    one = remote(folder, tmp_path / "cache", int(1.9 * largest))
+    monkeypatch.setattr(RemoteShardSet, "_is_there", lambda self, shard: shard != 3)  # seen, then dropped
+    assert np.array_equal(one.payload(3), opened(folder).payload(3))
+
+
 READS_AT_RANDOM = """
 import hashlib, random, sys
 from pathlib import Path
@@ -456,9 +466,9 @@ def test_processes_that_share_a_cache_read_what_is_there_and_one_fetches_for_all
         str(number): hashlib.sha256(opened(folder).payload(number).tobytes()).hexdigest()
         for number in range(4)
     }
-    for process in processes:
-        told, _ = process.communicate(timeout=300)
-        assert process.returncode == 0
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    for told in outputs:
         rows = [line.split() for line in told.splitlines()]
         assert len(rows) == 60 and all(wanted[number] == found for number, found in rows)
     if shards_in_cache == 10:
@@ -480,10 +490,13 @@ def test_a_cache_left_by_an_earlier_run_counts_and_another_set_at_the_url_is_not
     (old / "00000.bin").unlink()
     small.payload(0)
     assert sum(path.stat().st_size for path in small.folder.glob("0*")) <= int(2.9 * largest)
+    idle = remote(folder, tmp_path / "cache", int(2.9 * largest))  # has opened the set, reads no shard yet
+    del small
     changed = remote(corpus("far", (9, 9)), tmp_path / "cache", 10 * largest)
     assert changed.folder != old and old.is_dir()  # in use
-    del small
+    del idle
     remote(folder, tmp_path / "cache", 10 * largest)
+    assert not old.is_dir()
     assert np.array_equal(changed.payload(1), opened(folder).payload(1))
 
 

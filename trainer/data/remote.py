@@ -70,7 +70,9 @@ class RemoteShardSet(ShardSet):
     def _hold(self, shard: int) -> None:
         """Share the shard with whoever reads it, and fetch it unless it lies there."""
         self._held[shard] = self._lock(f"{self.shards[shard].name}.use", fcntl.LOCK_SH)
-        if not self._is_there(shard):
+        if self._is_there(shard):
+            os.utime(self._path(shard, TOKENS))
+        else:
             with contextlib.closing(self._lock(f"{self.shards[shard].name}.fetch", fcntl.LOCK_EX)):
                 if not self._is_there(shard):  # else another rank has fetched it meanwhile
                     self._make_room(shard)
@@ -84,8 +86,7 @@ class RemoteShardSet(ShardSet):
         """Drop shards, least recently used first and this rank's own last, until another one fits."""
         there = [index for index in range(len(self.shards)) if index != shard and self._is_there(index)]
         total = self._size(shard) + sum(map(self._size, there))
-        others = [index for index in there if index not in self._held]
-        others.sort(key=lambda index: self._path(index, TOKENS).stat().st_mtime)
+        others = sorted((index for index in there if index not in self._held), key=self._last_use)
         for index in [*others, *(held for held in self._held if held != shard)]:
             if total <= self.cache_bytes:
                 return
@@ -105,6 +106,13 @@ class RemoteShardSet(ShardSet):
             for file in FILES:
                 self._path(shard, file).unlink(missing_ok=True)
         return True
+
+    def _last_use(self, shard: int) -> float:
+        """When somebody last began to read the shard; another rank may have dropped it meanwhile."""
+        try:
+            return self._path(shard, TOKENS).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def _is_there(self, shard: int) -> bool:
         return all(self._path(shard, file).is_file() for file in TRAINING_FILES)
@@ -133,6 +141,7 @@ class RemoteShardSet(ShardSet):
             folder.mkdir(exist_ok=True)
             if not (folder / MANIFEST).is_file():
                 _put(folder / MANIFEST, manifest)
+            self._open = FileLock(folder / ".set.use.lock", fcntl.LOCK_SH)  # before a shard is held, too
         return folder
 
     def _fetch(self, name: str, sha256: str = "") -> None:
@@ -183,10 +192,10 @@ class FileLock:
 
 
 def _is_read(folder: Path) -> bool:
-    return any(_isFileLock(path) for path in folder.glob(".*.use.lock"))
+    return any(_is_locked(path) for path in folder.glob(".*.use.lock"))
 
 
-def _isFileLock(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     try:
         FileLock(path, fcntl.LOCK_EX | fcntl.LOCK_NB).close()
         return False
