@@ -59,7 +59,7 @@ def write_recipe(options: argparse.Namespace) -> Path:
         "filter": {"presets": [], "language": {"keep": ["en"], "min_score": 0.5}},
         "tokenizer": {"vocab_size": 2048},
         "mix": {"proportions": {"web": 1.0}, "heldout_fraction": 0.02},
-        "train": {"model": MODEL, "optimizer": {"name": "muon", "lr": 0.01}, "batch": 4},
+        "train": {"model": MODEL, "optimizer": {"name": "muon", "lr": 0.01}, "batch": 4, "dtype": "fp32"},
     }
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))

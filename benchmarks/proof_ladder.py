@@ -22,24 +22,28 @@ RESULT = Path(__file__).parent / "results" / "proof_ladder.json"
 def main() -> None:
     parser = arguments(__doc__ or "", RESULT)
     parser.add_argument("--widths", default="96,128,192,256,320")
-    parser.add_argument("--tokens", default="24k", help="of the shortest branch")
-    parser.add_argument("--multiples", default="1,2,4")
+    parser.add_argument("--tokens", default="200k", help="a branch, times its multiple")
+    parser.add_argument("--multiples", default="2,3,4")
+    parser.add_argument("--batch", type=int, default=3, help="of the smallest size")
     options = parser.parse_args()
     recipe = write_recipe(options)
     out = options.work / "ladder"
     said = ["--widths", options.widths, "--tokens", options.tokens, "--multiples", options.multiples]
+    said += ["--set", f"train.batch={options.batch}"]
     gristmill("scaling", "ladder", recipe, *said, *targets(options), "--out", out, "--engine", "inline")
     path = out / "ladder.csv"
+    told = held_back(read_rows(path))
     found = [
         {
-            "target": source,
+            "target": one.source,
             "N": n,
             "D": d,
             "predicted": one.loss,
+            "interval": [one.low, one.high],
             "measured": loss,
             "off": one.loss / loss - 1,
         }
-        for source, n, d, one, loss in held_back(read_rows(path))
+        for n, d, one, loss in told.rows
     ]
     facts = {
         "what": "a ladder of sizes and tokens, the largest size predicted from the others",
@@ -49,6 +53,7 @@ def main() -> None:
             for row in csv.DictReader(path.read_text().splitlines())
         ],
         "held_back": found,
+        "without_fit": dict(told.without),
         "largest_error": max(abs(row["off"]) for row in found),
     }
     keep(RESULT, {**facts, **made_here()}, options.save)

@@ -75,9 +75,27 @@ class SourceFit:
         return Prediction(source, float(self.law.loss(n, d)), low, high, beyond)
 
 
-def fit_rows(rows: Rows, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> dict[str, SourceFit]:
-    """Fit every source's losses; raises InputError where the rows are too few."""
-    return {name: _fit(rows, loss, draws, seed, level) for name, loss in rows.losses.items()}
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """What rows say of every source's loss; of some nothing, and why."""
+
+    fits: Mapping[str, SourceFit]
+    without: Mapping[str, str]  # source: what its rows lack
+
+
+def fit_rows(rows: Rows, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Fits:
+    """Fit every source's losses. Raises InputError where none of them has a fit."""
+    fits, without = dict[str, SourceFit](), dict[str, str]()
+    first: InputError | None = None
+    for name, loss in rows.losses.items():
+        try:
+            fits[name] = _fit(rows, loss, draws, seed, level)
+        except InputError as error:
+            without[name] = error.message
+            first = first or error
+    if first and not fits:
+        raise first
+    return Fits(fits, without)
 
 
 def _fit(rows: Rows, loss: Floats, draws: int, seed: int, level: float) -> SourceFit:
@@ -123,7 +141,7 @@ def bootstrap(rows: Rows, loss: Floats, law: Law, draws: int, seed: int = 0) -> 
     return refine(np.repeat(law.vector[None], count, 0), x, y, np.repeat(z[None], count, 0), weights)
 
 
-def as_json(fits: Mapping[str, SourceFit]) -> dict[str, Any]:
+def as_json(found: Fits) -> dict[str, Any]:
     """What a fit's file holds, and `fit --json` prints."""
     sources = {
         name: {
@@ -140,23 +158,25 @@ def as_json(fits: Mapping[str, SourceFit]) -> dict[str, Any]:
             "residuals": [float(value) for value in fit.residuals],
             "draws": [[float(value) for value in row] for row in fit.draws],
         }
-        for name, fit in fits.items()
+        for name, fit in found.fits.items()
     }
     form = "L = E + A / N^alpha + B / D^beta"
-    return {"format": _FILE_FORMAT, "form": form, "sources": sources, "biases": list(BIASES)}
+    facts = {"format": _FILE_FORMAT, "form": form, "sources": sources, "biases": list(BIASES)}
+    return facts | ({"without_fit": dict(found.without)} if found.without else {})
 
 
-def encode(fits: Mapping[str, SourceFit]) -> bytes:
-    return canonical_json(as_json(fits)) + b"\n"
+def encode(found: Fits) -> bytes:
+    return canonical_json(as_json(found)) + b"\n"
 
 
-def read_fit(path: Path) -> dict[str, SourceFit]:
+def read_fit(path: Path) -> Fits:
     """Open what `scaling fit --out` wrote."""
     try:
         data = json.loads(path.read_bytes())
         if data["format"] != _FILE_FORMAT:
             raise UsageError(f"`{path}` has format {data['format']}, this version reads {_FILE_FORMAT}")
-        return {name: _read(part) for name, part in data["sources"].items()}
+        fits = {name: _read(part) for name, part in data["sources"].items()}
+        return Fits(fits, data.get("without_fit", {}))
     except FileNotFoundError:
         raise UsageError(
             f"there is no fit at `{path}`", hint="make one: `gristmill scaling fit ladder.csv --out fit.json`"

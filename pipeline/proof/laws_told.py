@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gristmill.pipeline.look.printing.figures import short
 from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.proof import planning
-from gristmill.pipeline.proof.fitted import BIASES, Prediction, SourceFit, fit_rows
+from gristmill.pipeline.proof.fitted import BIASES, Fits, Prediction, SourceFit, fit_rows
 from gristmill.pipeline.proof.laws import EPOCH, FLOPS_PER_TOKEN, HOFFMANN, NAMES, Law
 from gristmill.pipeline.proof.planning import Choice
 from gristmill.pipeline.proof.rows import Rows, read_rows
@@ -16,10 +17,10 @@ from gristmill.pipeline.proof.rows import Rows, read_rows
 PAPER_EXPONENTS = {1: (0.50, 0.488, 0.502), 2: (0.49, 0.462, 0.534), 3: (0.46, 0.454, 0.455)}  # table 2
 
 
-def tell_fit(fits: Mapping[str, SourceFit], paper: Paper | None = None) -> Iterator[str]:
+def tell_fit(found: Fits, paper: Paper | None = None) -> Iterator[str]:
     """Constants with intervals, exponents by every approach, residuals, and what is known to be biased."""
     paper = paper or Paper()
-    for source, fit in fits.items():
+    for source, fit in found.fits.items():
         yield paper.paint(f"{source}: L = E + A / N^alpha + B / D^beta, {fit.rows} rows", "bold")
         constants = {**{name: getattr(fit.law, name) for name in NAMES}, "a": fit.law.exponents[0]}
         shown = [
@@ -42,9 +43,16 @@ def tell_fit(fits: Mapping[str, SourceFit], paper: Paper | None = None) -> Itera
                 f"  {len(off)} of {len(fit.approach_2['budgets'])} budgets have their minimum outside their"
                 " sizes and are left out of approach 2"
             )
+    yield from tell_without(found.without)
     yield ""
     for bias in BIASES:
         yield from paper.wrap(f"note: {bias}", "")
+
+
+def tell_without(without: Mapping[str, str]) -> Iterator[str]:
+    """Name the sources that no law was fitted to."""
+    for source, reason in without.items():
+        yield f"{source}: no law: {reason}"
 
 
 def _exponents(fit: SourceFit) -> Iterator[str]:
@@ -55,12 +63,13 @@ def _exponents(fit: SourceFit) -> Iterator[str]:
 
 
 def tell_predictions(
-    found: Sequence[Prediction], n: float, d: float, paper: Paper | None = None
+    found: Sequence[Prediction], n: float, d: float, level: float, paper: Paper | None = None
 ) -> Iterator[str]:
-    paper = paper or Paper()
+    paper, tail = paper or Paper(), (1 - level) / 2
     yield f"N {short(n)}, D {short(d)} tokens, C {FLOPS_PER_TOKEN * n * d:.3g} FLOPs"
     shown = [[one.source, f"{one.loss:.4f}", f"{one.low:.4f}", f"{one.high:.4f}"] for one in found]
-    yield from rows(paper, ["source", "loss", "2.5 %", "97.5 %"], shown, right=(1, 2, 3))
+    head = ["source", "loss", f"{100 * tail:.4g} %", f"{100 * (1 - tail):.4g} %"]
+    yield from rows(paper, head, shown, right=(1, 2, 3))
     beyond = list(dict.fromkeys(said for one in found for said in one.beyond))
     for said in beyond:
         yield f"extrapolated: {said}"
@@ -138,19 +147,32 @@ def _figure(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
-def held_back(rows: Rows) -> Iterator[tuple[str, float, float, Prediction, float]]:
-    """Fit all sizes of a ladder but the largest; yield source, N, D, what they predict, and its loss."""
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A ladder's largest size as the others predict it; `without` names sources that have no fit, and why."""
+
+    rows: Sequence[tuple[float, float, Prediction, float]]  # N, D, what is predicted, the loss it had
+    without: Mapping[str, str]
+
+
+def held_back(rows: Rows) -> HeldBack:
+    """Fit all sizes of a ladder but the largest, and predict that."""
     largest = rows.n == rows.n.max()
-    there = rows.only(largest)
-    for source, fit in fit_rows(rows.only(~largest)).items():
-        for n, d, loss in zip(there.n, there.d, there.losses[source], strict=True):
-            yield source, float(n), float(d), fit.predict(source, float(n), float(d)), float(loss)
+    there, found = rows.only(largest), fit_rows(rows.only(~largest))
+    predicted = [
+        (float(n), float(d), fit.predict(source, float(n), float(d)), float(loss))
+        for source, fit in found.fits.items()
+        for n, d, loss in zip(there.n, there.d, there.losses[source], strict=True)
+    ]
+    return HeldBack(predicted, found.without)
 
 
 def tell_held_back(path: Path) -> Iterator[str]:
     """Lay the losses of a ladder's largest size beside what the other sizes predict."""
-    for source, n, d, one, loss in held_back(read_rows(path)):
+    found = held_back(read_rows(path))
+    for n, d, one, loss in found.rows:
         yield (
-            f"{source}: N {short(n)}, D {short(d)}: predicted {one.loss:.4f} ({one.low:.4f} to"
+            f"{one.source}: N {short(n)}, D {short(d)}: predicted {one.loss:.4f} ({one.low:.4f} to"
             f" {one.high:.4f}), measured {loss:.4f}, off by {one.loss / loss - 1:+.2%}"
         )
+    yield from tell_without(found.without)

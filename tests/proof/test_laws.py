@@ -15,7 +15,7 @@ from gristmill.pipeline.proof import planning
 from gristmill.pipeline.proof.approaches import envelope, fit_kaplan, isoflop
 from gristmill.pipeline.proof.fitted import bootstrap, encode, fit_rows, read_fit
 from gristmill.pipeline.proof.laws import EPOCH, HOFFMANN, Floats, Law, fit_law, objective
-from gristmill.pipeline.proof.laws_told import PAPER_EXPONENTS, llama_case
+from gristmill.pipeline.proof.laws_told import PAPER_EXPONENTS, llama_case, tell_held_back
 from gristmill.pipeline.proof.rows import Columns, Rows, read_rows
 
 TRUTH = Law(E=1.82, A=482.0, B=2085.0, alpha=0.348, beta=0.366)
@@ -107,7 +107,7 @@ def test_a_served_model_is_smaller_and_the_served_volume_is_found_back() -> None
 def test_a_prediction_holds_the_truth_and_says_when_it_leaves_the_ladder(tmp_path: Path) -> None:
     fits = fit_rows(ladder(0.003, 3), draws=100)
     (tmp_path / "fit.json").write_bytes(encode(fits))
-    fit = read_fit(tmp_path / "fit.json")["all"]
+    fit = read_fit(tmp_path / "fit.json").fits["all"]
     inside, outside = fit.predict("all", 3e7, 1e9), fit.predict("all", 3e9, 6e10)
     assert inside.low <= TRUTH.loss(3e7, 1e9) <= inside.high and not inside.beyond
     assert [said.split()[0] for said in outside.beyond] == ["N", "D", "C"]
@@ -166,12 +166,42 @@ def test_too_few_rows_and_impossible_losses_are_refused() -> None:
         fit_law(whole.n, whole.d, losses)
 
 
+RUNAWAY = Rows(  # a ladder on too few tokens: four sizes, and a fifth to predict
+    np.repeat([307488.0, 664192.0, 1721664.0, 3737856.0, 6854080.0], 3),
+    d := np.array([11264, 22528, 46080, 12800, 25600, 51200, 10752, 21504, 44800, 11520, 23040, 46080,
+                   11264, 22528, 42240.0]),
+    6 * np.repeat([307488.0, 664192.0, 1721664.0, 3737856.0, 6854080.0], 3) * d,
+    {"all": np.array([3.486527, 3.327947, 3.138266, 3.396669, 3.25226, 3.093843, 3.499733, 3.307298, 3.095124,
+                      3.484943, 3.332397, 3.144523, 3.52053, 3.41653, 3.22779])},
+    tuple(np.repeat(["a", "b", "c", "d", "e"], 3)),
+)  # fmt: skip
+
+
 def test_a_fit_that_runs_away_is_refused_and_not_an_overflow() -> None:
-    n = np.repeat([307488.0, 664192.0, 1721664.0, 3737856.0], 3)  # a ladder on too few tokens
-    d = np.array([11264, 22528, 46080, 12800, 25600, 51200, 10752, 21504, 44800, 11520, 23040, 46080.0])
-    loss = [3.486527, 3.327947, 3.138266, 3.396669, 3.25226, 3.093843, 3.499733, 3.307298, 3.095124]
+    rows = RUNAWAY.only(slice(12))
     with pytest.raises(InputError, match=r"the fit of 12 rows has no end: .* above e\^700"):
-        fit_law(n, d, np.array([*loss, 3.484943, 3.332397, 3.144523]))
+        fit_law(rows.n, rows.d, rows.losses["all"])
+
+
+def test_a_source_without_a_fit_is_named_and_the_others_are_fitted_and_predicted(tmp_path: Path) -> None:
+    if not app.registered_commands:
+        register()
+    law = Law(E=1.0, A=100.0, B=300.0, alpha=0.4, beta=0.45)
+    rows = RUNAWAY.n, RUNAWAY.d, law.loss(RUNAWAY.n, RUNAWAY.d), RUNAWAY.losses["all"]
+    lines = [",".join(map(str, line)) for line in zip(*rows, strict=True)]
+    four, five, fit = (tmp_path / name for name in ("four.csv", "five.csv", "fit.json"))
+    head = "N,D,loss_books,loss_wiki"
+    four.write_text("\n".join([head, *lines[:12]]) + "\n")
+    five.write_text("\n".join([head, *lines]) + "\n")
+    done = CliRunner().invoke(app, ["scaling", "fit", str(four), "--out", str(fit), "--draws", "50"])
+    assert done.exit_code == 0 and "wiki: no law: the fit of 12 rows has no end" in done.output
+    done = CliRunner().invoke(
+        app, ["scaling", "predict", str(fit), "--n", "1M", "--d", "20k", "--level", ".8"]
+    )
+    assert "10 % 90 %" in " ".join(done.output.split())
+    assert "books" in done.output and "wiki: no law" in done.output
+    told = list(tell_held_back(five))
+    assert [line.split(":")[0] for line in told] == ["books"] * 3 + ["wiki"] and "off by -0.00%" in told[0]
 
 
 def test_the_verbs_fit_predict_and_plan(tmp_path: Path) -> None:

@@ -298,6 +298,21 @@ def test_cards_that_emulate_bf16_compute_in_fp32(monkeypatch: pytest.MonkeyPatch
         assert devices.compute_dtype("auto", cuda) == kind
 
 
+def test_a_cpu_computes_in_bf16_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, fast, slow = torch.device("cpu"), torch.bfloat16, torch.float32
+    for amx, avx512, vendor, kind in (
+        (True, True, "GenuineIntel", fast),
+        (False, True, "GenuineIntel", slow),  # half the speed of fp32
+        (False, True, "AuthenticAMD", fast),
+        (False, True, None, fast),
+        (False, False, "AuthenticAMD", slow),
+    ):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=amx: found)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=avx512: found)
+        monkeypatch.setattr(devices, "_vendor", lambda found=vendor: found)
+        assert devices.compute_dtype("auto", cpu) == kind
+
+
 def test_every_architecture_and_preset_is_on_the_trainers_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "trainer.md").read_text()
     section = page[page.index("## Architectures") : page.index("## Width")]

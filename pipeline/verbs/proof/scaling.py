@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,7 +131,7 @@ def fit(
             other = read_rows(path, Columns(count, d, c, tuple(loss), run)).without_least_repeated(
                 drop_lowest
             )
-            exponents = {name: one.law.exponents[0] for name, one in fit_rows(other, 0).items()}
+            exponents = {name: one.law.exponents[0] for name, one in fit_rows(other, 0).fits.items()}
             shown = ", ".join(f"{name} {value:.3f}" for name, value in exponents.items())
             print(f"with {count} for N: a {shown}")
 
@@ -154,16 +155,21 @@ def predict(
     from dataclasses import asdict
 
     from gristmill.pipeline.proof.fitted import read_fit
-    from gristmill.pipeline.proof.laws_told import tell_predictions
+    from gristmill.pipeline.proof.laws_told import tell_predictions, tell_without
     from gristmill.pipeline.proof.planning import TOKENS_PER_PARAMETER
 
     size = number("--n", n)
     tokens = number("--d", d) if d else TOKENS_PER_PARAMETER * size
-    found = [one.predict(source, size, tokens, level) for source, one in read_fit(fitted).items()]
+    fitted_to = read_fit(fitted)
+    found = [one.predict(source, size, tokens, level) for source, one in fitted_to.fits.items()]
     if json:
         print(json_module.dumps([asdict(one) for one in found]))
+        for line in tell_without(fitted_to.without):
+            print(line, file=sys.stderr)
         return
-    for line in tell_predictions(found, size, tokens):
+    for line in tell_predictions(found, size, tokens, level):
+        print(line)
+    for line in tell_without(fitted_to.without):
         print(line)
 
 
@@ -256,7 +262,7 @@ def _law(named: str, source: str | None) -> Law:
 
     if named in LAWS:
         return LAWS[named]
-    fits = read_fit(Path(named))
+    fits = read_fit(Path(named)).fits
     if source is None and len(fits) > 1 and "all" not in fits:
         raise UsageError(f"the fit is of {', '.join(fits)}", hint="choose one with `--source`")
     chosen = source or ("all" if "all" in fits else next(iter(fits)))
