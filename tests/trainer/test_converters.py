@@ -66,6 +66,63 @@ def test_arc_as_first_published_and_piqa_with_its_file_of_labels() -> None:
     assert next(convert("piqa", [json.dumps(row)], ["1\n"]))["answer"] == 1
 
 
+def test_hellaswag_is_asked_of_its_halves_as_the_harness_asks_it() -> None:
+    row = {
+        "activity_label": "Sailing",
+        "ctx_a": "A boat leaves.",
+        "ctx_b": "the Man",
+        "ctx": "A boat leaves. the Man",
+    }
+    made = next(convert("hellaswag", [json.dumps(row | {"endings": ["waves.", "sinks."], "label": "1"})]))
+    assert (made["prompt"], made["answer"]) == ("Sailing: A boat leaves. The man", 1)
+
+
+def test_winograndes_blank_keeps_what_stands_around_it() -> None:
+    row = {"option1": "Ann", "option2": "Sue", "answer": "1"}
+    made = next(convert("winogrande", [json.dumps(row | {"sentence": "They met (_ was late)."})]))
+    assert made["prompt"] + made["choices"][0] == "They met (Ann was late)."
+    made = next(convert("winogrande", [json.dumps(row | {"sentence": "_ was late."})]))
+    assert (made["prompt"], made["choices"][1]) == ("", "Sue was late.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "number"), [(False, 0), ("false", 0), ("no", 0), (0, 0), ("yes", 1), (1, 1)]
+)
+def test_boolqs_answer_is_read_in_every_spelling(answer: Any, number: int) -> None:
+    row = PUBLISHED["boolq"][0] | {"answer": answer}
+    assert next(convert("boolq", [json.dumps(row)]))["answer"] == number
+
+
+HIDDEN: list[tuple[str, dict[str, Any]]] = [  # as test sets are published
+    ("boolq", {"question": "q", "passage": "p", "label": -1}),
+    ("piqa", PUBLISHED["piqa"][0] | {"label": -1}),
+    ("hellaswag", PUBLISHED["hellaswag"][0] | {"label": ""}),
+    ("hellaswag", PUBLISHED["hellaswag"][0] | {"label": 2}),
+    ("mmlu", PUBLISHED["mmlu"][0] | {"answer": "C"}),
+    ("mmlu", PUBLISHED["mmlu"][0] | {"answer": -1}),
+    ("winogrande", PUBLISHED["winogrande"][0] | {"answer": ""}),
+    ("winogrande", PUBLISHED["winogrande"][0] | {"answer": "0"}),
+    ("gsm8k", {"question": "How many?", "answer": "Seven, I think."}),
+]
+
+
+@pytest.mark.parametrize(("layout", "row"), HIDDEN)
+def test_a_row_without_a_right_answer_is_refused(layout: str, row: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"not of {layout}'s layout"):
+        list(convert(layout, [json.dumps(row)]))
+
+
+def test_labels_of_another_file_are_refused() -> None:
+    lines = [json.dumps({"goal": "g", "sol1": "a", "sol2": "b"})] * 2
+    assert [row["answer"] for row in convert("piqa", lines, ["1", "0", ""])] == [1, 0]
+    with pytest.raises(InputError, match="1 labels are left over"):
+        list(convert("piqa", lines, ["1", "0", "1"]))
+    with pytest.raises(InputError, match="not of piqa's layout"):
+        list(convert("piqa", lines, ["1"]))
+    with pytest.raises(InputError, match="left over"):
+        list(convert("piqa", [json.dumps(PUBLISHED["piqa"][0])], ["1"]))
+
+
 def test_other_rows_and_layouts_are_refused_by_name() -> None:
     with pytest.raises(UsageError, match="helaswag"):
         list(convert("helaswag", []))
