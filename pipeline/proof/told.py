@@ -45,6 +45,14 @@ def _data(outcome: Outcome, paper: Paper) -> Iterator[str]:
     ]
     yield f"each model is trained on {outcome.tokens:,} tokens"
     yield from rows(paper, ["variant", "tokens", "epochs", "what it changes"], shown, right=(1, 2))
+    first = outcome.prepared[0]
+    same = [
+        one.variant.name
+        for one in outcome.prepared[1:]
+        if one.mix.content_digest == first.mix.content_digest and not one.variant.is_placebo
+    ]
+    if same:
+        yield f"{', '.join(same)}: the same text as the recipe's, so the same models"
     often = [one.variant.name for one in outcome.prepared if one.epochs > MANY_EPOCHS]
     if often:
         yield (

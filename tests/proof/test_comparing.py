@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from scipy.stats import t as student
 
-from gristmill.pipeline.proof.comparing import Noise, Scores, agreement, difference, seed_noise
+from gristmill.pipeline.proof.comparing import (
+    Noise,
+    Scores,
+    agreement,
+    difference,
+    interval_of_mean,
+    seed_noise,
+)
 
 
 def scores(rng: np.random.Generator, shift: float = 0.0, seeds: int = 3, noise: float = 0.01) -> Scores:
@@ -45,6 +54,42 @@ def test_many_variants_of_one_recipe_are_told_apart_in_one_call_of_twenty() -> N
         told = [difference(table[name], table["0"], noise, comparisons=5).told for name in list(table)[1:]]
         false += any(one != "within noise" for one in told)
     assert false <= 2
+
+
+def test_variants_of_the_same_models_do_not_lessen_the_noise() -> None:
+    rng = np.random.default_rng(3)
+    table = {"one": scores(rng), "other": scores(rng)}
+    noise = seed_noise(table)
+    assert seed_noise({**table, "again": table["one"], "once more": table["one"]}) == noise
+    alone = seed_noise({"one": table["one"], "again": table["one"]})
+    assert alone.deviation == pytest.approx(table["one"].per_seed.std(ddof=1)) and alone.freedom == 2
+
+
+@pytest.mark.parametrize("comparisons", [1, 20, 500])
+def test_an_interval_reaches_as_far_as_its_comparisons_ask(comparisons: int) -> None:
+    sizes, level = np.full(50, 1000.0), 0.98
+    same = Scores(np.full((3, 50), 2500.0), sizes)
+    noise = Noise(0.01, 8, 0.01)
+    found = difference(same, same, noise, comparisons=comparisons, level=level)
+    wanted = student.ppf(1 - (1 - level) / comparisons / 2, 8) * 0.01 * np.sqrt(2 / 3)
+    assert (found.low, found.high) == pytest.approx((-wanted, wanted), rel=1e-6)
+    rng = np.random.default_rng(5)  # and where documents are all the doubt
+    other = Scores(same.bits + rng.normal(0, 100, 50), sizes)
+    found = difference(other, same, Noise(1e-9, 8, 1e-9), comparisons=comparisons, level=level)
+    sd = (other.bits - same.bits)[0].std() / 1000 / np.sqrt(50)
+    wanted = norm.ppf(1 - (1 - level) / comparisons / 2) * sd
+    assert 0.85 * 2 * wanted < found.high - found.low < 1.15 * 2 * wanted
+
+
+def test_a_variants_own_interval_holds_what_a_seed_does_to_all_variants() -> None:
+    rng, held = np.random.default_rng(9), 0
+    for _ in range(100):
+        shared = rng.normal(0, 0.05, 3)[:, None]  # far more than what it does to each
+        bits = 2500 + 1000 * (shared + rng.normal(0, 0.002, (4, 3, 1)))
+        table = {str(at): Scores(np.repeat(one, 60, 1), np.full(60, 1000.0)) for at, one in enumerate(bits)}
+        low, high = interval_of_mean(table["0"], seed_noise(table))
+        held += low <= 2.5 <= high
+    assert held >= 75  # the seeds are the same three for all: less than the 95 of independent ones
 
 
 def test_one_seed_has_no_noise_to_compare_with() -> None:
