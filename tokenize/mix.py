@@ -44,7 +44,6 @@ from gristmill.tokenize.weights import CellWeights, by_cell, weights_of
 U64 = npt.NDArray[np.uint64]
 LEVEL = np.dtype([("level", "<u8"), ("tokens", "<u8")])
 ENTRY = np.dtype([("key", "<u8"), ("id", "V16"), ("tokens", "<u4"), ("bytes", "<u4"), ("source", "<u2")])
-_WEIGHTED_BITS = 32
 _SHORTEST_CUT = 2  # one token of text and the end token
 
 
@@ -320,12 +319,12 @@ def _draws(table: pa.Table, seed: int, gates: Sequence[int]) -> U64:
 
 
 def _level(draws: U64, weights: npt.NDArray[np.float64] | None, copy: int) -> U64:
-    """The level at which a copy enters, as an integer: exact where documents weigh the same, in steps of
-    2^-32 where not."""
+    """The level at which a copy enters, as an integer: exact where documents weigh the same; where not the
+    bits of a float, which order as it does, so that weights of any size keep 53 bits of the draw."""
     if weights is None:
         return draws + np.uint64((copy - 1) << ORDER_BITS)
-    level = (copy - 1 + draws.astype(np.float64) * 2.0**-DRAW_BITS) / weights
-    return np.minimum(level * 2.0**_WEIGHTED_BITS, 2.0**62).astype(np.uint64)
+    level: npt.NDArray[np.float64] = (copy - 1 + draws.astype(np.float64) * 2.0**-DRAW_BITS) / weights
+    return level.view(np.uint64)
 
 
 def _size(table: pa.Table) -> Size:

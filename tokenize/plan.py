@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gristmill.errors import RecipeError
-from gristmill.tokenize.settings import MixSettings
+from gristmill.tokenize.settings import MixSettings, normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def make_plan(settings: MixSettings, sizes: Mapping[str, Size]) -> MixPlan:
     if settings.method == "unimax":
         return MixPlan(
             tuple(
-                SourcePlan(name, share, round(share * budget), sizes[name]) for name, share in shares.items()
+                SourcePlan(name, share, whole(share * budget), sizes[name]) for name, share in shares.items()
             )
         )
     if budget > limit:
@@ -82,10 +82,7 @@ def make_plan(settings: MixSettings, sizes: Mapping[str, Size]) -> MixPlan:
             hint=f"the largest budget with these proportions is {limit:,} tokens; or raise `mix.max_epochs`",
         )
     return MixPlan(
-        tuple(
-            SourcePlan(name, share, math.floor(share * budget + 1e-6), sizes[name])
-            for name, share in shares.items()
-        )
+        tuple(SourcePlan(name, share, whole(share * budget), sizes[name]) for name, share in shares.items())
     )
 
 
@@ -96,11 +93,12 @@ def proportions(settings: MixSettings, sizes: Mapping[str, Size]) -> dict[str, f
         return _unimax(settings, {name: sizes[name].tokens for name in names})
     if settings.method == "given" and settings.proportions:
         raw = dict(settings.proportions)
+    elif settings.method == "temperature":
+        most = max(sizes[name].tokens for name in names)  # a power of more than 1 is no float
+        raw = {name: (sizes[name].tokens / most) ** (1 / settings.temperature) for name in names}
     else:  # no proportions given: by size
-        power = 1 / settings.temperature if settings.method == "temperature" else 1.0
-        raw = {name: float(sizes[name].tokens) ** power for name in names}
-    total = math.fsum(raw.values())
-    return {name: value / total for name, value in raw.items()}
+        raw = {name: float(sizes[name].tokens) for name in names}
+    return normalised(raw)
 
 
 def _unimax(settings: MixSettings, tokens: Mapping[str, int]) -> dict[str, float]:
@@ -123,16 +121,24 @@ def largest_budget(
     settings: MixSettings, sizes: Mapping[str, Size], shares: Mapping[str, float]
 ) -> tuple[int, str]:
     """The most tokens no cap forbids, and the source whose cap is met first."""
-    bounds = {name: _cap(settings, name) * sizes[name].tokens / share for name, share in shares.items()}
+    bounds = {
+        name: _cap(settings, name) * sizes[name].tokens / share if share else math.inf
+        for name, share in shares.items()
+    }
     tightest = min(bounds, key=lambda name: bounds[name])
-    return math.floor(bounds[tightest] + 1e-6), tightest
+    return whole(bounds[tightest]), tightest
 
 
 def default_budget(settings: MixSettings, sizes: Mapping[str, Size], shares: Mapping[str, float]) -> int:
     """All tokens when proportions follow sizes; else as many as no source repeats for."""
     if settings.method in ("natural", "unimax") or not settings.proportions:
         return sum(sizes[name].tokens for name in shares)
-    return math.floor(min(sizes[name].tokens / share for name, share in shares.items()) + 1e-6)
+    return whole(min(sizes[name].tokens / share for name, share in shares.items() if share))
+
+
+def whole(tokens: float) -> int:
+    """Round down, but for what a product of floats may have lost: 1e-6 of a token, or its last bits."""
+    return math.floor(tokens + max(1e-6, 4 * math.ulp(tokens)))
 
 
 def _cap(settings: MixSettings, name: str) -> float:

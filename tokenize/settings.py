@@ -140,6 +140,15 @@ class CellWeight(_Settings):
         return max(((step, factor) for step, factor in steps.items() if step <= bucket), default=(0, 0.0))[1]
 
 
+def normalised(shares: Mapping[str, float]) -> dict[str, float]:
+    """Divide shares by their sum, which may be larger than a float can be."""
+    total = sum(shares.values())
+    if math.isinf(total):
+        return normalised({name: share / len(shares) for name, share in shares.items()})
+    total = math.fsum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
 class MixSettings(_Settings):
     """Proportions, a budget, and the shards that are written."""
 
@@ -211,17 +220,23 @@ class MixSettings(_Settings):
                 raise ValueError(
                     f"the proportion of `{name}` must be above 0, got {value:g}; leave the source out instead"
                 )
-        total = math.fsum(self.proportions.values())
+        total = sum(self.proportions.values())  # infinite where fsum would raise
         if (
             self.method == "given"
             and self.proportions
             and not self.normalise
             and abs(total - 1) > SUM_TOLERANCE
         ):
-            scaled = ", ".join(f"{name}: {value / total:.6g}" for name, value in self.proportions.items())
+            scaled = ", ".join(f"{name}: {share:.6g}" for name, share in normalised(self.proportions).items())
             raise ValueError(
-                f"proportions sum to {total:.6g}, not 1; set `normalise: true` to use {{{scaled}}}"
+                f"proportions sum to {total:.9g}, not 1; set `normalise: true` to use {{{scaled}}}"
             )
+        caps = self.max_epochs if isinstance(self.max_epochs, dict) else {"": self.max_epochs}
+        for name, cap in caps.items():
+            if not (math.isfinite(cap) and cap > 0):
+                raise ValueError(
+                    f"`max_epochs`{f' of `{name}`' if name else ''} must be a number above 0, got {cap:g}"
+                )
         curved = [name for name in self.weights if isinstance(self.weight_of(name), CellWeight)]
         if curved and self.kind == "sources":
             raise ValueError(

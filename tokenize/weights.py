@@ -14,6 +14,7 @@ from gristmill.errors import InputError
 from gristmill.tokenize.encode import INDEX
 from gristmill.tokenize.settings import CellWeight, MixSettings
 
+SMALLEST, LARGEST = 1e-280, 1e280  # a draw over a weight stays a float with all its bits
 CellWeights = Mapping[str, Mapping[str, float]]  # by topic, then by bucket
 
 
@@ -46,9 +47,10 @@ def weights_of(
         )
     values: npt.NDArray[np.float64] = np.asarray(table[column].to_numpy(zero_copy_only=False), np.float64)
     weights = values if classes is None else by_size(values, classes)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    wrong = np.flatnonzero(~((weights >= SMALLEST) & (weights <= LARGEST)))
     if len(wrong):
-        bound = "a number above 0" if classes is None else f"a cluster's size of {min(classes)} or more"
+        far = f", from {SMALLEST:g} to {LARGEST:g}" if 0 < weights[wrong[0]] < np.inf else ""
+        bound = f"a number above 0{far}" if classes is None else f"a cluster's size of {min(classes)} or more"
         first = f"{values[wrong[0]]:g} of document {table['id'][int(wrong[0])].as_py().hex()}"
         raise InputError(
             f"the weight `{column}` of `{source}` must be {bound}, got {first} and of"

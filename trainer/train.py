@@ -202,14 +202,14 @@ class Training:
         self.progress.note(self.step, StepResult(loss_mean, norm, take, lr, num_targets, started))
 
     def _with_own_inputs(self, batch: TokenBatch, start: int) -> TokenBatch:
-        """Scheduled sampling: a share of inputs are what the model foretells, drawn by step, rank and row."""
+        """Scheduled sampling: a share of inputs are what the model foretells, drawn by sample."""
         most = self.settings.loss.scheduled_sampling
         if not most:
             return batch
-        row = self.group.rank * self.course.rows + start
-        place = (self.settings.seed * 1_000_003 + self.step) * 65_537 + row
+        first = self.course.sample(self.step) + self.group.rank + self.group.world * start
+        samples = range(first, first + self.group.world * len(batch), self.group.world)
         share = share_at(self.step, self.course.steps, most)
-        return with_own_inputs(batch, self.forward.likeliest, share, place % 2**63)
+        return with_own_inputs(batch, self.forward.likeliest, share, self.settings.seed, samples)
 
     @torch.no_grad()
     def _expert_shares(self, batch: TokenBatch) -> Tensor | None:

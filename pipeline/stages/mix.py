@@ -44,7 +44,7 @@ MIX = StageKind(
     "mix",
     MixSlice,
     "gristmill.pipeline.phases.mix.mixture:mix",
-    version=3,
+    version=4,
     facts=MixFacts,
     libraries=(*KERNELS, *TOKENIZERS),
     label="mixed",

@@ -120,3 +120,50 @@ def test_unimax_spends_the_budget_within_the_caps(tokens: list[int], budget: int
         rows = make_plan(settings, held).rows
         assert sum(row.tokens for row in rows) == pytest.approx(budget, abs=len(rows))
         assert all(row.tokens <= cap * row.size.tokens + 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("second", "said"), [(0.500002, "sum to 1.000002, not 1"), (0.4999985, "sum to 0.9999985, not 1")]
+)
+def test_proportions_a_little_off_one_say_by_how_much(second: float, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        MixSettings(proportions={"a": 0.5, "b": second})
+    assert MixSettings(proportions={"a": 0.5, "b": 0.5 + (second - 0.5) / 4})
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e308])
+def test_proportions_of_any_size_are_divided_by_their_sum(scale: float) -> None:
+    settings = MixSettings(proportions=dict.fromkeys("abc", scale), normalise=True, tokens=300)
+    assert [row.tokens for row in make_plan(settings, sizes(a=900, b=100, c=400)).rows] == [100, 100, 100]
+    with pytest.raises(ValidationError, match=r"a: 0\.333333"):
+        MixSettings(proportions=dict.fromkeys("abc", scale))
+
+
+@pytest.mark.parametrize("cap", [0, -1, float("nan"), float("inf")])
+def test_a_cap_on_epochs_is_a_number_above_zero(cap: float) -> None:
+    for caps, said in ((cap, "`max_epochs` must"), ({"a": 2, "b": cap}, "`max_epochs` of `b` must")):
+        with pytest.raises(ValidationError, match=said):
+            MixSettings(proportions={"a": 0.5, "b": 0.5}, max_epochs=caps)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "tokens"), [(1e-300, [900, 0]), (1e-3, [900, 0]), (1, [600, 300]), (1e300, [450, 450])]
+)
+def test_any_temperature_above_zero_ends_in_a_plan(temperature: float, tokens: list[int]) -> None:
+    settings = MixSettings(method="temperature", temperature=temperature, tokens=900)
+    assert [row.tokens for row in make_plan(settings, sizes(a=2000, b=1000)).rows] == tokens
+
+
+@given(st.lists(st.integers(1, 10**15), min_size=2, max_size=12))
+def test_all_of_every_source_is_all_of_it_at_any_size(tokens: list[int]) -> None:
+    held = sizes(**{f"s{number}": count for number, count in enumerate(tokens)})
+    plan = make_plan(MixSettings(method="natural"), held)
+    assert all(abs(row.tokens - row.size.tokens) <= 1 for row in plan.rows)
+    assert [row.tokens for row in plan.rows if row.size.tokens < 10**9] == [
+        row.size.tokens for row in plan.rows if row.size.tokens < 10**9
+    ]
+
+
+def test_even_shares_of_a_budget_that_they_do_not_divide_stay_within_it() -> None:
+    plan = make_plan(MixSettings(method="unimax", tokens=101), sizes(a=1000, b=1000, c=1000))
+    assert [row.tokens for row in plan.rows] == [33, 33, 33]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gristmill.errors import InputError
 from gristmill.hashing import digest16
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize import mix as mixing
@@ -112,6 +113,35 @@ def test_larger_budgets_take_everything_that_smaller_ones_took(
         assert total == tokens - bound.missing and before <= taken
         before = taken
     assert not bound.missing
+
+
+@pytest.mark.parametrize("scale", [1e-270, 1e-12, 1e9, 1e270])
+def test_weights_are_compared_whatever_their_size(tmp_path: Path, scale: float) -> None:
+    rng = np.random.default_rng(5)
+    lengths, worth = rng.integers(2, 200, 300).tolist(), rng.choice([0.25, 1.0, 2.0, 4.0], 300)
+    weighted = mix(weights={"a": "worth"})
+    (tmp_path / "scaled").mkdir()
+    plain = Source(tmp_path, "a", lengths, worth.tolist())
+    scaled = Source(tmp_path / "scaled", "a", lengths, (worth * scale).tolist())
+    for tokens in (777, plain.total, int(plain.total * 1.8)):
+        bound, taken, total = scaled.take(weighted, tokens)
+        _, as_plain, _ = plain.take(weighted, tokens)
+        cut = Counter({id_: abs(taken[id_] - as_plain[id_]) for id_ in {*taken, *as_plain}})
+        assert total == tokens and not bound.missing and len(+cut) <= 2  # a float's last bit, at the cut
+
+
+def test_a_weight_far_below_the_others_comes_last_and_is_still_taken(tmp_path: Path) -> None:
+    source = Source(tmp_path, "a", [50] * 200, [1e-9, 1e3] * 100)
+    _, taken, total = source.take(mix(weights={"a": "worth"}), 50 * 425)
+    small = [taken[digest16("a", str(n))] for n in range(0, 200, 2)]
+    assert total == 50 * 425 and sum(small) == 50 * 25 and max(small) == 50
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, 1e-300, 1e300, float("inf"), float("nan")])
+def test_what_is_no_weight_is_refused_with_the_document(tmp_path: Path, weight: float) -> None:
+    source = Source(tmp_path, "a", [40] * 4, [1, 1, weight, 1])
+    with pytest.raises(InputError, match=f"must be a number above 0.*{digest16('a', '2').hex()}"):
+        source.take(mix(weights={"a": "worth"}), 100)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

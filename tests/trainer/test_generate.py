@@ -13,7 +13,7 @@ import torch
 
 from gristmill.errors import InputError, UsageError
 from gristmill.trainer.evaluation.evaluate import _windows, evaluate, score_tokens
-from gristmill.trainer.evaluation.generate import Sampling, choose, complete, generate
+from gristmill.trainer.evaluation.generate import COLDEST, Sampling, choose, complete, generate
 from gristmill.trainer.model.decoder import Model
 from gristmill.trainer.model.initialise import init_weights
 from gristmill.trainer.model.shape import ModelConfig
@@ -60,6 +60,66 @@ def test_generation_ends_at_the_context() -> None:
     assert len(out) <= 29
     with pytest.raises(UsageError, match="does not fit"):
         generate(m, [[1] * 32], EOS, Sampling())
+
+
+def test_contrastive_search_ends_at_the_context_as_sampling_does() -> None:
+    m, how = model(), Sampling(max_tokens=500, top_k=2, contrastive=0.3)
+    m.embed.weight.data[39] = 0  # the end token is never likeliest
+    for length in (3, 30, 31):
+        prompt = [1 + n % 30 for n in range(length)]
+        assert len(generate(m, [prompt], 39, how)[0]) == len(
+            generate(m, [prompt], 39, Sampling(max_tokens=500))[0]
+        )
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**63, 2**64 + 5])
+def test_any_whole_number_is_a_seed_of_its_own(seed: int) -> None:
+    m, how = model(), {"max_tokens": 10, "temperature": 1.0}
+    drawn = [generate(m, PROMPTS, EOS, Sampling(seed=s, **how)) for s in (seed, seed, seed + 1)]  # type: ignore[arg-type]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def reference(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """The probabilities that transformers' own processors leave."""
+    from transformers.generation import logits_process as hf
+
+    warpers = [
+        *([hf.TemperatureLogitsWarper(sampling.temperature)] if sampling.temperature != 1 else []),
+        *([hf.TopKLogitsWarper(sampling.top_k)] if sampling.top_k else []),
+        *([hf.MinPLogitsWarper(sampling.min_p)] if sampling.min_p else []),
+        *([hf.TypicalLogitsWarper(sampling.typical_p)] if sampling.typical_p < 1 else []),
+        *([hf.TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []),
+    ]
+    scores = logits[None].float()
+    for warper in warpers:
+        scores = warper(torch.zeros(1, 1, dtype=torch.int64), scores)
+    return scores[0].softmax(-1)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *({"top_p": share} for share in (1e-9, 0.1, 0.5, 0.9, 1 - 1e-6, 1.0)),
+        *({"top_k": count} for count in (1, 2, 39, 40, 99)),
+        *({"min_p": share} for share in (1e-6, 0.1, 0.999)),
+        *({"typical_p": share} for share in (1e-6, 0.2, 0.95, 1.0)),
+    ],
+)
+def test_what_is_drawn_from_is_what_transformers_leaves(
+    how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gristmill.trainer.evaluation import generate as module
+
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr(module.torch, "multinomial", lambda p, *_, **__: given.append(p) or p.argmax())
+    generator = torch.Generator().manual_seed(7)
+    for temperature in (COLDEST, 0.3, 1.0, 50.0):
+        for spread in (0.2, 1.0, 9.0):
+            logits = torch.randn(40, generator=generator) * spread
+            sampling = Sampling(temperature=temperature, **how)
+            choose(logits, sampling, generator)
+            found = given.pop()
+            torch.testing.assert_close(found / found.sum(), reference(logits, sampling), atol=1e-5, rtol=1e-4)
 
 
 def test_a_sampled_row_does_not_depend_on_its_neighbours() -> None:

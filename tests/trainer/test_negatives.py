@@ -84,15 +84,31 @@ def test_scheduled_sampling_replaces_its_share_within_documents_and_draws_alike_
     positions = torch.arange(250).expand(8, 250) % 50
     batch = TokenBatch(inputs, inputs + 1, positions, inputs)
     own = torch.arange(250).expand(8, 250) + 100
-    mixed = with_own_inputs(batch, lambda _: own, 0.25, seed=3)
+    mixed = with_own_inputs(batch, lambda _: own, 0.25, 3, range(8))
     changed = mixed.inputs != inputs
     assert 0.2 < changed.float().mean() < 0.3
     assert not changed[:, ::50].any()
     rows, columns = changed.nonzero(as_tuple=True)
     assert (mixed.inputs[rows, columns] == own[rows, columns - 1]).all()
-    assert (with_own_inputs(batch, lambda _: own, 0.25, seed=3).inputs == mixed.inputs).all()
-    assert with_own_inputs(batch, lambda _: own, 0.0, seed=3) is batch
+    assert (with_own_inputs(batch, lambda _: own, 0.25, 3, range(8)).inputs == mixed.inputs).all()
+    assert with_own_inputs(batch, lambda _: own, 0.0, 3, range(8)) is batch
+    for seed in (-1, 2**63, 2**64):  # any is one of its own
+        assert (with_own_inputs(batch, lambda _: own, 0.25, seed, range(8)).inputs != mixed.inputs).any()
     assert [share_at(step, 5, 0.4) for step in (0, 2, 4)] == [0.0, 0.2, 0.4]
+
+
+def test_scheduled_sampling_draws_a_sample_alike_in_any_part_and_on_any_rank() -> None:
+    inputs, positions = torch.zeros(8, 250, dtype=torch.int64), torch.arange(250).expand(8, 250)
+    batch = TokenBatch(inputs, inputs + 1, positions, inputs)
+
+    def drawn(rows: slice) -> torch.Tensor:
+        part = TokenBatch(*(t[rows] for t in (inputs, inputs + 1, positions, inputs)))
+        return with_own_inputs(part, lambda _: part.inputs + 1, 0.5, 3, range(40, 48)[rows]).inputs
+
+    whole = with_own_inputs(batch, lambda _: inputs + 1, 0.5, 3, range(40, 48)).inputs
+    assert len(whole.unique(dim=0)) == 8
+    for rows in (slice(0, 3), slice(3, 8), slice(1, None, 2), slice(2, None, 3)):
+        assert drawn(rows).equal(whole[rows])
 
 
 @pytest.mark.parametrize(

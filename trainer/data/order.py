@@ -8,6 +8,7 @@ restarts.
 from __future__ import annotations
 
 import hashlib
+import math
 from bisect import bisect_right
 
 import numpy as np
@@ -115,8 +116,8 @@ class Blend:
 
     def __init__(self, weights: list[float]) -> None:
         total = sum(weights)
-        if not weights or min(weights) < 0 or total <= 0:
-            raise UsageError(f"source weights must be at least 0 and not all 0, got {weights}")
+        if not (weights and min(weights) >= 0 and 0 < total < math.inf):
+            raise UsageError(f"source weights must be finite, at least 0 and not all 0, got {weights}")
         self.weights = np.asarray(weights, dtype=np.float64) / total
 
     def __call__(self, number: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ def contrastive_search(
     """Return the tokens that follow a prompt, up to EOS (left out) or the end of the context."""
     device = model.embed.weight.device
     out: list[int] = []
-    for _ in range(min(max_tokens, model.config.context - len(prompt) - 1)):
+    for _ in range(min(max_tokens, model.config.context - len(prompt))):
         prefix = torch.tensor([prompt + out], device=device)
         p = model(prefix, last=True)[0, -1, :vocab].float().softmax(-1)
         likely = p.topk(min(k, vocab))

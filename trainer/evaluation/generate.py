@@ -4,8 +4,9 @@
     meta.eos_id, Sampling(max_tokens=50, temperature=0.8))
 
 A prompt begins with EOS, as every document did in training. A row's draws are keyed by the seed, its prompt
-and how often that prompt came before: equal prompts are drawn independently, and a row's continuation depends
-neither on the other rows nor on how many go through the model at once.
+and how often that prompt came before: equal prompts are drawn independently, and a row's draws depend neither
+on the other rows nor on how many go through the model at once. In fp32 its text does not either; bf16 rounds
+products by the batch's shape, and a text may go another way from where two tokens were about as likely.
 """
 
 from __future__ import annotations
