@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gristmill.pipeline.extract.blocks import asciimath, data_tables, listings
 from gristmill.pipeline.extract.blocks.extract import extract
-from gristmill.pipeline.extract.blocks.formulas import Delimiters, mark, read
+from gristmill.pipeline.extract.blocks.formulas import Delimiters, mark, read, read_node
 from gristmill.pipeline.extract.blocks.fragment import Bounds, parse
 from gristmill.pipeline.extract.blocks.mathml import to_tex
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
@@ -369,6 +371,8 @@ def test_a_page_within_the_bounds_of_fragments_meets_no_cap() -> None:
         "<pre>a &lt<i>;</i> b<i>&no</i>t</pre>",
         '<pre>a<span title="x>y">b</span></pre>',
         "<pre>a <x b <i>c</i></pre>",
+        "<pre>a\r<br>b<br/>\r\nc<hr><h3 class=x>d<wbr>e</h3><img src=x alt='f'></pre>",
+        '<pre>a</br>b<br class="copy">c<h2 class="copy">d</h2>e</pre>',
     ],
 )
 def test_coloured_code_reads_without_a_tree_as_with_one(markup: str) -> None:
@@ -376,3 +380,36 @@ def test_coloured_code_reads_without_a_tree_as_with_one(markup: str) -> None:
     by_tree = listings.find(markup)
     assert by_tree is not None
     assert quick is None or quick == by_tree.text
+
+
+PRE_PIECES = (
+    "<br>", "<br />", "<hr>", "<img src=a>", "<wbr>", "<h2>", "</h2>", "<h3 class=copy>", "</h3>", "<b>",
+    "</b>", "<span class=lineno>", "<span class=x>", "</span>", "<code>", "</code>", "a", " b ", "1", "\n",
+    "\r", "\r\n", "&lt;", "&nbsp;", "&amp;", "<p>", "</br>",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PRE_PIECES), max_size=14))
+def test_any_coloured_code_reads_without_a_tree_as_with_one(pieces: list[str]) -> None:
+    markup = f"<pre>{''.join(pieces)}</pre>"
+    by_tree = listings.find(markup)
+    assert listings.highlighted(markup) in (None, by_tree.text if by_tree is not None else "")
+
+
+IMAGE_PIECES = (
+    "src='/a.png'", 'src="//latex.codecogs.com/gif.latex?x%5E2"', 'src="/cgi-bin/mimetex.cgi?x^2"',
+    'alt="x^2"', 'alt="\\frac{a}{b}"', 'alt="&#92;frac{a}{b}"', 'alt="&bsol;frac{a}{b}"', 'class="big tex"',
+    "class=Formula", 'src="/math/render/svg/1"', 'src="/equation?a=1&amp;tex=x_1"',
+    'src="/equation?tex=x_1"', 'title="texture"', 'src="//www.zhihu.com/equation?tex=E%3Dmc"',
+    'data-src="&#104;ttps://math.now.sh?from=x"', 'alt="context"',
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(IMAGE_PIECES), max_size=4), st.sampled_from(["img", "IMG"]))
+def test_an_image_is_a_formula_or_none_whether_its_tag_is_read_or_only_looked_at(
+    attributes: list[str], name: str
+) -> None:
+    markup = f"<{name} {' '.join(attributes)}>"
+    with parse(markup) as root:
+        node = next(root.nodes())
+        assert read(markup) == read_node(node)

@@ -96,7 +96,7 @@ def scan_attributes(data, i, n, spans):
         key, first = np.int64(T.FNV_START), i
         while i < n:
             c = np.int64(data[i])
-            if c == 62 or c == 47 or is_space(c) or (c == 61 and i > first):
+            if c <= 62 and (c == 62 or c == 47 or is_space(c) or (c == 61 and i > first)):
                 break
             key = wrapping_product(key ^ (c | 32 if 65 <= c <= 90 else c), T.FNV_PRIME)
             i += 1
@@ -129,10 +129,16 @@ def _tokens_of(data, start, end, seed, tokens, state, first):
     """Hash each name in a value, and the words it is made of (`post-body__text`, `postBody`), from the token
     `first` on."""
     name, part, part_length, num_parts, previous_lower = seed, seed, 0, 0, False
-    for i in range(start, end + 1):
+    i = start
+    while i <= end and state[L.NUM_TOKENS] - first < L.MAX_ELEMENT_TOKENS:
+        while i < end and 97 <= data[i] <= 122:
+            c = np.int64(data[i])
+            name, part = wrapping_product(name ^ c, T.FNV_PRIME), wrapping_product(part ^ c, T.FNV_PRIME)
+            part_length += 1
+            previous_lower = True
+            i += 1
         c = np.int64(data[i]) if i < end else np.int64(32)
-        if state[L.NUM_TOKENS] - first >= L.MAX_ELEMENT_TOKENS:
-            return
+        i += 1
         upper, lower = 65 <= c <= 90, 97 <= c <= 122 or c >= 128
         space = is_space(c)
         if part_length > 0 and (not (upper or lower) or (upper and previous_lower)):

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from gristmill.text import kernel
+from gristmill.text.lanes import LANES, address_of, between, lowest
 
 # Arrays are borrowed from the caller: no reference counts, whose atomic operations otherwise take most of the
 # time of a loop that works on one byte at a time. Such a function allocates nothing and is called by kernels
@@ -41,21 +42,28 @@ def is_space(c):  # type: ignore[no-untyped-def]
     return c == 32 or c == 10 or c == 9 or c == 13 or c == 12
 
 
-_WIDTH = 64  # bytes compared at once
+@njit_called
+def find_byte(data, i, n, byte):  # type: ignore[no-untyped-def]
+    """Return the next place of a byte from i on, n where there is none: 64 bytes at once."""
+    address, wanted = address_of(data), np.uint8(byte)
+    while i + LANES <= n:
+        before = lowest(between(address + np.uint64(i), wanted, wanted))
+        if before < LANES:
+            return i + before
+        i += LANES
+    while i < n and data[i] != byte:
+        i += 1
+    return i
 
 
 @njit_called
-def find_byte(data, i, n, byte):  # type: ignore[no-untyped-def]
-    """Return the next place of a byte from i on, n where there is none: nine times as fast as one by one."""
-    while i + _WIDTH <= n:
-        chunk, found = data[i : i + _WIDTH], np.uint8(0)
-        for k in range(_WIDTH):
-            found |= np.uint8(chunk[k] == byte)
-        if found:
-            break
-        i += _WIDTH
-    while i < n and data[i] != byte:
+def skip_blanks(data, i, n):  # type: ignore[no-untyped-def]
+    """Return the first place from i on that holds no white space of HTML; pages indent by long runs."""
+    address = address_of(data)
+    while i < n and is_space(data[i]):
         i += 1
+        while i + LANES <= n and data[i] == 32 and data[i + 1] == 32:
+            i += lowest(~between(address + np.uint64(i), np.uint8(32), np.uint8(32)))
     return i
 
 
@@ -66,5 +74,6 @@ __all__ = [
     "njit_borrowing",
     "njit_called",
     "njit_inside",
+    "skip_blanks",
     "wrapping_product",
 ]

@@ -49,14 +49,16 @@ def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings 
     bounds = Bounds.of(len(data), is_markdown)
     main = write(data, tokenized, choice, mode, is_markdown, bounds)
     taken_from, is_short = "page", False
-    kept_words = int(tokenized.blocks[choice.kept, L.WORDS].sum())
+    kept_words = int(np.dot(tokenized.blocks[:, L.WORDS], choice.kept))
     if kept_words < _FEW_WORDS:
         prose = _prose_words(tokenized)
         is_short = prose > max(_FEW_WORDS, _MUCH_MORE * kept_words)
         if not is_short:
             text, where = elsewhere.find(data, tokenized.marks)
             main, taken_from = (text, where) if len(text) > 2 * len(main) else (main, "page")
-    named = (*(name for bit, name in enumerate(L.CAPS) if tokenized.caps >> bit & 1), *sorted(bounds.met))
+    named = tuple(sorted(bounds.met))
+    if tokenized.caps:
+        named = (*(name for bit, name in enumerate(L.CAPS) if tokenized.caps >> bit & 1), *named)
     if not settings.metadata:
         return Extracted(main, caps=named, taken_from=taken_from, is_short=is_short)
     about = describe(data, tokenized.marks, url)

@@ -37,6 +37,7 @@ from gristmill.pipeline.extract.blocks.trees import LANES
 
 _H1, _H6, _ARTICLE_TAG, _MAIN_TAG = T.ID["h1"], T.ID["h6"], T.ID["article"], T.ID["main"]
 _CONTAINER = T.ARTICLE | T.MAIN | T.SECTION
+_TITLE_FILTER = 1024  # slots, for at most MAX_BLOCK_WORDS words
 _IN_HEADING = C.FIRST_CONTEXT + C.CONTEXTS.index(T.HEADING)
 
 
@@ -286,7 +287,8 @@ def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values
     """Return the features of a page's blocks from what `tokenize` returned: float32 of shape (C.NUM_FEATURES,
     blocks filled up to a multiple of `trees.LANES`), a row each, as `trees` reads them."""
     num = blocks.shape[0]
-    x = np.zeros((C.NUM_FEATURES, (num + LANES - 1) // LANES * LANES), dtype=np.float32)
+    x = np.empty((C.NUM_FEATURES, (num + LANES - 1) // LANES * LANES), dtype=np.float32)
+    x[:, num:] = 0
     if num == 0:
         return x
     num_elements = elements.shape[0]
@@ -298,9 +300,9 @@ def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values
     names = np.zeros((num_elements, 5), dtype=np.float32)
     name_odds(elements, tokens, name_keys, name_values, names)
     groups, slots, siblings = (
-        np.zeros((ALIKE_SLOTS, 3), np.int64),
+        np.zeros((ALIKE_SLOTS, 3), np.int32),
         np.empty(num, np.int64),
-        np.zeros(ALIKE_SLOTS, np.int64),
+        np.zeros(ALIKE_SLOTS, np.int32),
     )
     alike(blocks, elements, groups, slots, siblings)
     size = 64
@@ -309,7 +311,8 @@ def measure(data, blocks, elements, tokens, words, marks, name_keys, name_values
     count, repeated = np.zeros(num, dtype=np.int64), np.zeros(num, dtype=np.int64)
     copies(blocks, np.full(size, -1, dtype=np.int64), np.empty(num, dtype=np.int64), count, repeated)
     overlaps = np.zeros(num, dtype=np.float32)
-    best_title = title_overlaps(blocks, words, title_words(data, marks), overlaps)
+    may_be = np.zeros(_TITLE_FILTER, dtype=np.uint8)
+    best_title = title_overlaps(blocks, words, title_words(data, marks), may_be, overlaps)
     for b in range(num):
         _own(
             x,

@@ -62,6 +62,10 @@ _SERVERS = (
 _DRAWN_ALT = frozenset(("latex", "tex", "mathtex", "latex_img", "mwe-math-fallback-image-inline",
     "mwe-math-fallback-image-display", "ql-img-inline-formula", "ql-img-displayed-equation", "math",
     "equation", "formula"))  # fmt: skip
+# What the tag of an image that draws a formula holds: a server's name, a reference that may hide it, a class.
+_MAY_SERVE = ("\\", "/math/render/", *(server for server, _ in _SERVERS))
+_REFERENCE = re.compile("&(?!amp;)(?:#|[a-z]+;)")
+_MAY_CLASS = re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(_DRAWN_ALT))) + r")\b")
 _ANNOTATION = re.compile(r"<annotation[^<>]{0,200}x-tex[\"'][^<>]{0,100}>([^<]*+)</")
 _DISPLAYS = re.compile(
     r"katex-display|display=[\"']?(?:block|true)|MathJax_Display|MathJax_SVG_Display|element-block"
@@ -82,6 +86,9 @@ def read(markup: str, bounds: Bounds | None = None) -> Formula | None:
     """Return the formula of a piece of markup; None where it is none, as an image that is no formula. One
     with more tags than `bounds` allow is its text."""
     bounds = bounds or Bounds()
+    is_image = markup[:4].lower() == "<img"
+    if is_image and not _may_draw(markup.lower()):
+        return None
     at = markup.find("<annotation")
     if at >= 0 and (match := _ANNOTATION.match(markup, at)) and match[1].strip():
         return Formula(_unwrapped(unescape(match[1])), _DISPLAYS.search(markup, 0, at) is not None)
@@ -95,13 +102,22 @@ def read(markup: str, bounds: Bounds | None = None) -> Formula | None:
         if tex:
             is_display = _DISPLAYS.search(markup, 0, start + 200) is not None
             return Formula(tex, is_display)
-    if not any(sign in markup for sign in _SOURCES) or not bounds.allow(markup):
+    if not (is_image or any(sign in markup for sign in _SOURCES)) or not bounds.allow(markup):
         last = markup.rfind(">") + 1  # beyond it no tag ends, and each would be searched to the end for that
         text = unescape(_ANY_TAG.sub("", markup[:last]) + markup[last:])
         return Formula("", text=" ".join(text.split())[:2000])
     with parse(markup, bounds) as root:
         node = next(root.nodes(), None)
         return read_node(node) if node is not None else None
+
+
+def _may_draw(image: str) -> bool:
+    """Tell quickly of an image's tag, in lower case, whether it may draw a formula: most do not."""
+    return (
+        any(sign in image for sign in _MAY_SERVE)
+        or ("class" in image and _MAY_CLASS.search(image) is not None)
+        or ("&" in image and _REFERENCE.search(image) is not None)
+    )
 
 
 def read_node(node: Node) -> Formula | None:
@@ -301,9 +317,9 @@ _MARKS = {
 class Delimiters:
     """How a page marks formulas in its text, by its own configuration where it has one."""
 
-    def __init__(self, page: bytes) -> None:
-        self.has_renderer = _has_renderer(page)
-        self.has_asciimath = self.has_renderer and _loads_asciimath(page)
+    def __init__(self, page: bytes, has_renderer: bool | None = None) -> None:
+        self._page = page
+        self.has_renderer = _has_renderer(page) if has_renderer is None else has_renderer
         pairs = list(_ALWAYS)
         if self.has_renderer:
             pairs += _configured(page)
@@ -316,7 +332,7 @@ class Delimiters:
 
     def mark(self, text: str) -> str:
         """Write the formulas of a text between dollars, each on one line."""
-        if self.has_asciimath and "`" in text:
+        if "`" in text and self.has_renderer and _loads_asciimath(self._page):
             text = re.sub(r"`([^`\n]{1,300})`", lambda match: f"${asciimath.to_tex(match[1])}$", text)
         reader = _Marks(text)
         out: list[str] = []
@@ -404,6 +420,7 @@ def mark(page: bytes, text: str) -> str:
         is_worth = escapes and dollars and text.count("$") > 1
         if not ((is_worth or (ticks and text.count("`") > 1)) and _has_renderer(page)):
             return text
+        return Delimiters(page, has_renderer=True).mark(text)
     return Delimiters(page).mark(text)
 
 

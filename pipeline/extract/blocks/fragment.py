@@ -393,6 +393,7 @@ class _Builder:
         self._muted = 0  # open elements whose text is none
 
     def text(self, text: str) -> None:
+        """Put text into the innermost open element."""
         self._stack[-1].children.append(text)
         if not self._muted:
             self._source.parts.append(text)

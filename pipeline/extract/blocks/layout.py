@@ -53,9 +53,9 @@ OPENED, CLOSED = range(2)
     LINK_STACK, BOLD,
     BOLD_STACK,
     IN_WORD, WORD_HASH, LINK_CLOSED, CAP, DONE, CURRENT, UNENDED, NO_COMMENT_END, NUMERIC, MODE, AT,
-    NUM_INSERTS, NO_FORMULA_END, VERBATIM, PAGE_BYTES, NUM_CODE,
+    NUM_INSERTS, NO_FORMULA_END, VERBATIM, PAGE_BYTES, NUM_CODE, NUM_FORMULAS,
     COUNTS,
-) = range(31)  # fmt: skip
+) = range(32)  # fmt: skip
 NUM_STATE = COUNTS + 8  # the last one is an array: characters by kind, of the run being written
 
 # What a mark points at (columns: kind, start, end of the value in the page's bytes).

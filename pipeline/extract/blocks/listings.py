@@ -80,11 +80,14 @@ _LINE_SPANS = frozenset(("line", "code-line", "token-line", "view-line", "cm-lin
     "codeline"))  # fmt: skip
 # A break in the markup with the blanks around it; blanks before it are looked at from the first one on only.
 _BREAK = re.compile(r"(?:(?<![ \t])[ \t]++)?\n[ \t\n]*")
-# Phrases that may colour code, their end tags, and their attributes.
+# Phrases that may colour code and headings in it, their end tags, and their attributes; tags of no content.
 _PHRASE = re.compile(
-    r"</?(?:span|a|code|b|i|em|strong|font|u|s|var|kbd|tt|samp|mark|sub|sup|small|big)(?=[\s/>])([^>]*)>",
+    r"</?(?:span|a|code|b|i|em|strong|font|u|s|var|kbd|tt|samp|mark|sub|sup|small|big|h[1-6])"
+    r"(?=[\s/>])([^>]*)>"
+    r"|<(?:br|hr|img|wbr)(?=[\s/>])[^>]*>",
     re.IGNORECASE,
 )
+_BR = re.compile(r"<br(?=[\s/>])", re.IGNORECASE)
 _MAX_TAG = 300  # characters of a tag that is remembered
 _LAYOUT = dict.fromkeys(map(ord, "\u200b\ufeff\u2060\u00ad"))
 _LIKE_CODE = re.compile(r"[{}();=<>\[\]$|]|::|->|//|#!|\b(?:def|import|return|SELECT|echo|sudo|npm|pip)\b")
@@ -166,7 +169,9 @@ def highlighted(markup: str) -> str | None:
         return None
     if pieces[-1] or len(pieces) < 4 or end.rstrip("> \n") != "</pre":
         return None
-    text = "\0".join(pieces[2::2])
+    text = "".join(
+        [before + text for before, text in zip(map(_instead, pieces[1::2]), pieces[2::2], strict=True)]
+    )
     if OPENS.search(text):
         return None
     text = unescape(text).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
@@ -176,7 +181,12 @@ def highlighted(markup: str) -> str | None:
 def _only_colours(tag: str) -> bool:
     """Tell of a tag whether it does no more than colour the code in it."""
     match = _PHRASE.match(tag)
-    return match is not None and len(tag) <= _MAX_TAG and not _remembered("span", match[1])
+    return match is not None and len(tag) <= _MAX_TAG and not (match[1] and _remembered("span", match[1]))
+
+
+def _instead(tag: str) -> str:
+    """Return what a tag that only colours leaves: a line break where it is one."""
+    return "\0\n" if _BR.match(tag) else "\0"
 
 
 def _tidy(text: str) -> str:
@@ -342,19 +352,18 @@ class _Writer:
                 self._text(item, pre)
             elif began >= 0:
                 self._end(item, began)
-            elif not self._skips(item):
+            elif not self._skips(item, traits := _traits_of(item)):
                 pre = pre or item.tag in ("pre", "textarea", "listing")
                 if item.tag == "br":
                     self._break()
                     continue
-                begins = item.tag in _BLOCKS or _traits_of(item) & _IS_LINE
+                begins = item.tag in _BLOCKS or traits & _IS_LINE
                 if begins and item is not root and item.tag not in ("td", "th") and not self._at_start:
                     self._break()
                 stack.append((item, pre, len(self._parts)))
                 stack += [(child, pre, -1) for child in reversed(item.children)]
 
-    def _skips(self, node: Node) -> bool:
-        traits = _traits_of(node)
+    def _skips(self, node: Node, traits: int) -> bool:
         if traits & _IS_DROPPED or (traits & _MAY_BE_GUTTER and _is_gutter(node)):
             return True
         if self._code_cells and node.tag in ("td", "th") and not _is_code_cell(node):
@@ -363,7 +372,8 @@ class _Writer:
         return bool(traits & _IS_HIDDEN) and node.is_numbers()
 
     def _text(self, text: str, pre: bool) -> None:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
         if not pre and "\n" in text:
             # A break in the markup is its layout, and with it the blanks around; others are the code's.
             text = _BREAK.sub(" ", text)

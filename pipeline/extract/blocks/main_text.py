@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,7 +33,7 @@ def write(
     bounds = bounds or Bounds.of(len(page), is_markdown)
     found = regions.find(page, tokenized, choice, mode, is_markdown, bounds)
     kept = choice.kept
-    has_formulas = len(tokenized.inserts) > 0 and L.FORMULA in tokenized.inserts[:, L.KIND]
+    has_formulas = tokenized.num_formulas > 0
     if has_formulas:
         _keep_formulas(tokenized, kept)
     if not (is_markdown or has_formulas or found):
@@ -57,10 +58,9 @@ def _keep_formulas(tokenized: Tokenized, kept: npt.NDArray[np.bool_]) -> None:
     blocks, inserts = tokenized.blocks, tokenized.inserts
     at = inserts[inserts[:, L.KIND] == L.FORMULA, L.TEXT_AT]
     owner = np.searchsorted(blocks[:, L.START], at, side="right") - 1
-    owner = owner[(owner >= 0) & (at < blocks[owner, L.END])]
-    numbers = np.bincount(owner, minlength=len(blocks))
-    for b in np.flatnonzero((numbers > 0) & (numbers >= blocks[:, L.WORDS])).tolist():
-        if not kept[b]:
+    numbers = Counter(owner[(owner >= 0) & (at < blocks[owner, L.END])].tolist())
+    for b, number in sorted(numbers.items()):
+        if number >= blocks[b, L.WORDS] and not kept[b]:
             kept[b] = kept[max(b - 2, 0) : b].any() or kept[b + 1 : b + 3].any()
 
 
@@ -77,23 +77,12 @@ def _plain(tokenized: Tokenized, kept: npt.NDArray[np.bool_], found: Sequence[Re
     main: str = plain_text(text, blocks, elements, kept).tobytes().decode()
     if HELD not in main:
         return main
-    data = text.tobytes()
-    contents = {region.first: region.content for region in found}
-    for b in np.flatnonzero(kept).tolist():
-        content = contents.get(b)
-        if isinstance(content, Listing):
-            stash.hold(content.text)
-            continue
-        for at in _marks(data, int(blocks[b, L.START]), int(blocks[b, L.END])):
-            stash.hold(stash.plain(at))
+    listings = {region.first: region.content.text for region in found if isinstance(region.content, Listing)}
+    places = np.flatnonzero(tokenized.text == L.INSERT_BYTE)
+    owner = np.searchsorted(tokenized.blocks[:, L.START], places, side="right") - 1
+    is_held = (owner >= 0) & (places < tokenized.blocks[owner, L.END]) & kept[owner]
+    held = zip(owner[is_held].tolist(), places[is_held].tolist(), strict=True)
+    phrases = ((b, at) for b, at in held if b not in listings)
+    for b, at in sorted([*phrases, *((b, -1) for b in listings)]):
+        stash.hold(listings[b] if at < 0 else stash.plain(at))
     return main
-
-
-def _marks(data: bytes, start: int, end: int) -> list[int]:
-    """Return the places of inserts in a block."""
-    found = []
-    at = data.find(L.INSERT_BYTE, start, end)
-    while at >= 0:
-        found.append(at)
-        at = data.find(L.INSERT_BYTE, at + 1, end)
-    return found

@@ -78,7 +78,8 @@ def find(
     completed in place. In text, code that lies in one block as it should is left to it, and so are tables."""
     blocks, elements, kept = tokenized.blocks, tokenized.elements, choice.kept
     found: list[Region] = []
-    if not (tokenized.num_code or len(tokenized.inserts) or is_markdown):
+    has_phrases = len(tokenized.inserts) > tokenized.num_formulas
+    if not (tokenized.num_code or has_phrases or is_markdown):
         return found
     spans = _spans(page, tokenized, is_markdown)
     if not spans:

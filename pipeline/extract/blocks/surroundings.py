@@ -136,17 +136,16 @@ def title_words(data, marks):
 
 
 @njit_borrowing
-def title_overlaps(blocks, words, title, overlaps):
+def title_overlaps(blocks, words, title, may_be, overlaps):
     """Fill in the share of the title's words in each block, discounted for blocks longer than the title;
-    return the best block."""
-    bits = np.int64(0)
+    return the best block. `may_be`, a power of two of zeros, becomes the filter of its words."""
     for k in range(title.size):
-        bits |= np.int64(1) << (title[k] & 62)
+        may_be[title[k] & (may_be.size - 1)] = 1
     best, most = -1, np.float32(0.3)
     for b in range(blocks.shape[0]):
         shared, length = 0, blocks[b, L.WORD_END] - blocks[b, L.WORD_START]
         for k in range(blocks[b, L.WORD_START], blocks[b, L.WORD_END]):
-            if bits >> (words[k] & 62) & 1:
+            if may_be[words[k] & (may_be.size - 1)]:
                 for j in range(title.size):
                     if title[j] == words[k]:
                         shared += 1

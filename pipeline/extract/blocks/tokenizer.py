@@ -57,7 +57,8 @@ _CANONICAL, _LD_JSON, _DATE_PUBLISHED = (
 _SIGNATURE_TOKENS = 2
 _OWN = T.HEADER_CELL | T.CODE  # what an element does not hand down
 _MATH_TYPE = T.name_hash("math/")
-_SCRATCH = (0, *itertools.accumulate((L.MAX_DEPTH + 1, T.NUM_TAGS, 2 * len(T.ATTRIBUTES) + 1, L.NUM_STATE)))
+_BORDERS = (0, *itertools.accumulate((L.MAX_DEPTH + 1, T.NUM_TAGS, 2 * len(T.ATTRIBUTES) + 1, L.NUM_STATE)))
+_SCRATCH = tuple(slice(*pair) for pair in itertools.pairwise(_BORDERS))
 _XHTML, _PROLOG_BYTES = b"http://www.w3.org/1999/xhtml", 4096
 
 
@@ -463,7 +464,7 @@ def _markup(
     key = np.int64(T.FNV_START)
     while i < n:
         c = np.int64(data[i])
-        if c == 62 or c == 47 or is_space(c):
+        if c <= 62 and (c == 62 or c == 47 or is_space(c)):
             break
         key = wrapping_product(key ^ (c | 32 if 65 <= c <= 90 else c), T.FNV_PRIME)
         i += 1
@@ -540,8 +541,8 @@ def _scan(
 
 
 class Tokenized(NamedTuple):
-    """A page as arrays (see `layout`), the number of elements that may hold code by their name, and a bit for
-    each cap that was hit."""
+    """A page as arrays (see `layout`), how many elements may hold code by their name, how many inserts are
+    formulas, and a bit for each cap that was hit."""
 
     text: npt.NDArray[np.uint8]
     blocks: npt.NDArray[np.int32]
@@ -552,6 +553,7 @@ class Tokenized(NamedTuple):
     marks: npt.NDArray[np.int64]
     inserts: npt.NDArray[np.int32]
     num_code: int
+    num_formulas: int
     caps: int
 
 
@@ -573,8 +575,8 @@ def tokenize(data: npt.NDArray[np.uint8], mode: int = 0) -> Tokenized:
     marks = np.empty((L.MAX_MARKS, 3), dtype=np.int64)
     inserts = np.empty((min(L.MAX_INSERTS, n // 3) + 2, L.NUM_INSERT_COLUMNS), dtype=np.int32)
     # One allocation: the stack of open elements, how many of each tag, the attributes of one, the state.
-    scratch = np.zeros(_SCRATCH[-1], dtype=np.int64)
-    stack, open_count, spans, state = (scratch[a:b] for a, b in itertools.pairwise(_SCRATCH))
+    scratch = np.zeros(_BORDERS[-1], dtype=np.int64)
+    stack, open_count, spans, state = map(scratch.__getitem__, _SCRATCH)
     state[L.MODE] = mode
     _scan(
         data, text, blocks, elements, places, tokens, words, marks, inserts, stack, open_count, spans, state
@@ -590,5 +592,6 @@ def tokenize(data: npt.NDArray[np.uint8], mode: int = 0) -> Tokenized:
         marks[: used[L.NUM_MARKS]],
         inserts[: used[L.NUM_INSERTS]],
         used[L.NUM_CODE],
+        used[L.NUM_FORMULAS],
         used[L.CAP],
     )

@@ -6,7 +6,12 @@ from __future__ import annotations
 import numpy as np
 
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.compiled import is_space, njit_borrowing, njit_called, wrapping_product
+from gristmill.pipeline.extract.blocks.compiled import (
+    njit_borrowing,
+    njit_called,
+    skip_blanks,
+    wrapping_product,
+)
 from gristmill.pipeline.extract.blocks.entities import character_reference
 from gristmill.pipeline.extract.blocks.tags import FNV_PRIME, FNV_START
 
@@ -173,12 +178,9 @@ def _next_character(data, i, n):
 
 
 @njit_borrowing
-def _space(cp, preformatted, start, text, out, state):
-    """Note white space, or write it when preformatted; blank lines before the first character are dropped."""
-    if not preformatted:
-        if state[L.PENDING] == NOTHING:
-            state[L.PENDING] = GAP
-    elif out < text.size - _ROOM:
+def _blank(cp, start, text, out):
+    """Write preformatted white space; blank lines before the first character are dropped."""
+    if out < text.size - _ROOM:
         if cp == 10 and start == out:
             return out
         if cp != 13:
@@ -210,6 +212,7 @@ def insert(kind, start, end, b, text, blocks, words, inserts, state):
         blocks[b, L.WORDS] += 1
         blocks[b, L.CHARS] += 1
         blocks[b, L.HASH] = (np.int64(blocks[b, L.HASH]) * 1000003 + end - start) & _HASH_MASK
+        state[L.NUM_FORMULAS] += 1
     inserts[number, L.KIND], inserts[number, L.TEXT_AT] = kind, out
     inserts[number, L.INSERT_START], inserts[number, L.INSERT_END] = start, end
     text[out] = L.INSERT_BYTE
@@ -232,7 +235,7 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
     counts = state[L.COUNTS :]
     for kind in range(_MARKUP):
         counts[kind] = 0
-    last = np.int64(blocks[b, L.LAST_CHAR])
+    last, pending = np.int64(blocks[b, L.LAST_CHAR]), state[L.PENDING]
     room = text.size - _ROOM
     while i < n:
         c = np.int64(data[i])
@@ -244,18 +247,24 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
             last = c
             i += 1
             continue
-        if c == 60 and state[L.VERBATIM] == 0 and opens_markup(data, i, n):
+        at, cp, second, kind = i, c, np.int64(0), np.int64(_ASCII[c]) if c < 128 else np.int64(_REFERENCE)
+        if kind < _MARKUP:
+            i += 1
+        elif kind == _MARKUP and state[L.VERBATIM] == 0 and opens_markup(data, i, n):
             break
-        at = i
-        i, cp, second, kind = _next_character(data, i, n)
+        else:
+            i, cp, second, kind = _next_character(data, i, n)
         if kind == _SPACE:
             if in_word:
                 state[L.IN_WORD], state[L.WORD_HASH] = 1, key
                 end_word(b, blocks, words, state)
                 key, in_word = FNV_START, False
-            out = _space(cp, preformatted, start, text, out, state)
-            while not preformatted and i < n and is_space(data[i]):
-                i += 1
+            if preformatted:
+                out = _blank(cp, start, text, out)
+                continue
+            pending = GAP if pending == NOTHING else pending
+            if i < n and data[i] <= 32:
+                i = skip_blanks(data, i, n)
             continue
         if kind == _CONTROL:
             continue
@@ -266,10 +275,10 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
             break
         if num_chars == 0 and blocks[b, L.WORDS] == 0:
             blocks[b, L.SOURCE_START] = at
-        if state[L.PENDING] != NOTHING and out > start:
-            text[out] = 10 if state[L.PENDING] == LINE else 32
+        if pending != NOTHING and out > start:
+            text[out] = 10 if pending == LINE else 32
             out += 1
-        state[L.PENDING], state[L.BREAK] = NOTHING, 0
+        pending, state[L.BREAK] = NOTHING, 0
         wide = cp >= 0x3040 and _is_wide(cp)
         if not in_word or wide:
             num_words += 1
@@ -304,4 +313,5 @@ def write_run(data, i, n, preformatted, b, text, blocks, words, state):
     if state[L.BOLD] > 0:
         blocks[b, L.BOLD_CHARS] += num_chars
     state[L.OUT], state[L.WORD_HASH], state[L.IN_WORD] = out, key, 1 if in_word else 0
+    state[L.PENDING] = pending
     return i
