@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +38,15 @@ def seal(path: Path) -> None:
 
 
 UNSEALED_METADATA = {SEAL: _UNSEALED}
+
+
+class Writer(pq.ParquetWriter):  # type: ignore[misc]
+    """pyarrow's writer, which tries again to close what failed when it is dropped, and prints a traceback of
+    what was raised and told before."""
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            super().__del__()
 
 
 def open_parquet(path: Path, *, memory_map: bool = False) -> pq.ParquetFile:

@@ -17,11 +17,10 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gristmill.disk import named
 from gristmill.hashing import sha256_file
-from gristmill.parquet import UNSEALED_METADATA, checked, open_parquet, seal
+from gristmill.parquet import UNSEALED_METADATA, Writer, checked, open_parquet, seal
 from gristmill.stores import fsync_file, store_of
 
 ROW_GROUP_ROWS = 2048
@@ -99,7 +98,7 @@ class ParquetWriter:
         statistics = [
             field.name for field in schema if field.name != "text" and not pa.types.is_nested(field.type)
         ]
-        self._writer = pq.ParquetWriter(
+        self._writer = Writer(
             path,
             schema,
             compression="zstd",

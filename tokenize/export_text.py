@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.errors import InputError
+from gristmill.parquet import Writer
 from gristmill.token_shards import MANIFEST, ShardDocument, read_documents, read_manifest
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
@@ -53,7 +54,7 @@ def nanochat(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path
             count = min(left, most)
             rows = max(1, min(_GROUP_ROWS, count // _LEAST_GROUPS))
             path = out / f"shard_{number:05d}.parquet"
-            with pq.ParquetWriter(path, _TEXT, compression="zstd", write_statistics=False) as writer:
+            with Writer(path, _TEXT, compression="zstd", write_statistics=False) as writer:
                 for _ in range(0, count, rows):
                     some = pa.array(islice(texts, min(rows, count)), pa.large_string())
                     writer.write_table(pa.table([some], schema=_TEXT), row_group_size=rows)

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO, Protocol
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gristmill.errors import UsageError
 from gristmill.hashing import sha256_file
+from gristmill.parquet import Writer
 from gristmill.pipeline.phases.export_layouts import Handing, plain, rows_of
 from gristmill.stores import store_of
 
@@ -85,7 +85,7 @@ class ArrowRows:
     def __init__(self, path: Path, schema: pa.Schema, kind: str) -> None:
         self.num_rows, self.schema, self._path = 0, schema.remove_metadata(), path
         if kind == "parquet":
-            self._writer: Any = pq.ParquetWriter(path, self.schema, compression="zstd", compression_level=3)
+            self._writer: Any = Writer(path, self.schema, compression="zstd", compression_level=3)
         else:
             options = pa.ipc.IpcWriteOptions(compression="zstd")
             self._writer = pa.ipc.new_file(str(path), self.schema, options=options)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import random
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +16,7 @@ import pytest
 
 from gristmill.document import document_schema
 from gristmill.errors import IntegrityError
-from gristmill.parquet import num_parquet_rows, parquet_schema, read_parquet
+from gristmill.parquet import Writer, num_parquet_rows, parquet_schema, read_parquet
 from gristmill.storage import ParquetWriter, read_tables
 
 
@@ -77,3 +81,26 @@ def test_other_readers_see_the_rows_and_no_seal_in_the_schema(tmp_path: Path) ->
         writer.write(table)
     theirs = pq.read_table(path)
     assert theirs.equals(table) and b"gristmill.seal" not in (theirs.schema.metadata or {})
+
+
+class FullDisk:
+    """In the place of pyarrow's own writer, when there is no more room."""
+
+    def add_key_value_metadata(self, _: object) -> None:
+        pass
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_writer_on_a_full_disk_is_told_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    for make in (ParquetWriter, Writer):
+        writer: Any = make(tmp_path / "a.parquet", documents(1).schema)
+        getattr(writer, "_writer", writer).writer = FullDisk()
+        with pytest.raises(OSError, match="No space left"):
+            writer.close()
+        del writer  # as it is while the error is on its way
+        gc.collect()
+    assert told == []
