@@ -23,8 +23,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -34,9 +36,18 @@ from typing import Any
 from corpora_duplicates import duplicates, with_copies
 from corpora_operators import data_juicer_decisions, dolma_decisions, words_of_names
 from corpora_same import named_words, of_plain_characters
-from corpora_signals import compare_ccnet, compare_dolma, compare_fineweb, compare_redpajama
+from corpora_signals import (
+    compare_ccnet,
+    compare_dolma,
+    compare_fineweb,
+    compare_importance,
+    compare_redpajama,
+    write_counts,
+)
 from corpora_table import share, table
 from filters_texts import machine, plain_argument, read_texts
+
+from gristmill.filters.python_hash import SEED
 
 RESULT = Path(__file__).parent / "results" / "corpora.json"
 PEER = Path(__file__).with_name("corpora_peers.py")
@@ -110,6 +121,13 @@ def compare(texts: Sequence[str], arguments: argparse.Namespace) -> dict[str, An
         found["redpajama-v2"]["same_words"] = compare_redpajama(
             plain, ask(plain, python, "redpajama", folder)
         )
+        with tempfile.TemporaryDirectory() as counts:
+            for name, given in {"as it is": texts, "same_words": plain}.items():
+                places = write_counts(given, Path(counts))
+                told = compare_importance(given, ask(given, python, "importance", folder, counts), places)
+                found.setdefault("redpajama-v2 importance", {}).update(
+                    told if name == "as it is" else {name: told}
+                )
     if arguments.cc_net:
         python, folder = arguments.cc_net
         found["ccnet"] = compare_ccnet(texts, ask(texts, python, "ccnet", folder))
@@ -159,6 +177,7 @@ def ask(texts: Sequence[str], python: str, *words: str, peer: Path = PEER) -> tu
         text=True,
         check=False,
         cwd=PEER.parent,
+        env=os.environ | {"PYTHONHASHSEED": str(SEED)},  # as RedPajama's app/Dockerfile sets it
     )
     if done.returncode:
         sys.exit(f"{words[0]}: {done.stderr.strip()[-2000:]}")

@@ -1,14 +1,16 @@
 """The originals' own code over texts on stdin, run by `corpora.py` in an interpreter that has it.
 
-    PYTHON corpora_peers.py fineweb [spacy] | redpajama FOLDER | ccnet FOLDER | dolma | data-juicer
+    PYTHON corpora_peers.py fineweb [spacy] | redpajama FOLDER | importance FOLDER COUNTS | ccnet FOLDER
+        | dolma | data-juicer
 
 Input: one JSON string a line; output: one JSON value a text. `fineweb`: [removing rule or null, text] of
 datatrove's four filters in the order of its examples/fineweb.py, given the words of gristmill's definition.
-`redpajama`: the signals of app/src, each a number or a list by line. `ccnet`: normalize_for_dedup of each
-line. `dolma`: the attributes of its taggers by name: code_redpajama_taggers_v1, code_copyright_comments_v1,
-gopher_v1, gopher_v2, c4_v2, pii_regex_with_counts_fast_v2, char_length_v1 and whitespace_tokenizer_v1; of a
-type with many spans their number. `data-juicer`: what its filters measure, and what its mappers leave and
-find. `fineweb spacy`: the same blocks with datatrove's default words.
+`redpajama`: the signals of app/src, each a number or a list by line. `importance`: its importance weights by
+the counts of a folder, and the buckets of a text's words and pairs with their counts. `ccnet`:
+normalize_for_dedup of each line. `dolma`: the attributes of its taggers by name: code_redpajama_taggers_v1,
+code_copyright_comments_v1, gopher_v1, gopher_v2, c4_v2, pii_regex_with_counts_fast_v2, char_length_v1 and
+whitespace_tokenizer_v1; of a type with many spans their number. `data-juicer`: what its filters measure, and
+what its mappers leave and find. `fineweb spacy`: the same blocks with datatrove's default words.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+BUCKETS = 10_000  # RedPajama's configs/rp_v2.0.conf
 MATCHES = 20  # of a pattern in a text that are told
 
 
@@ -80,6 +83,30 @@ def redpajama(folder: str) -> Callable[[str], Any]:
             values = [value for *_, value in signal(document)]
             found[signal.field_name] = values if signal.field_name.startswith("rps_lines") else values[0]
         return found
+
+    return measure
+
+
+def importance(folder: str, counts: str) -> Callable[[str], Any]:
+    sys.path.insert(0, folder)
+    from core.document import Document
+    from core.quality_signals.importance_weights import register_importance_weights_callables
+
+    def files(dataset: str) -> tuple[str, str]:
+        return (f"{counts}/{dataset}.en.{BUCKETS}.counts.npy", f"{counts}/{dataset}.en.lambda.npy")
+
+    names = {"source_fps": "ccnet", "wiki_fps": "wikipedia"}
+    names |= {"openwebtext_fps": "openwebtext", "books_fps": "books"}
+    given = {name: files(dataset) for name, dataset in names.items()}
+    made = register_importance_weights_callables(**given, language="en")
+
+    def measure(text: str) -> Any:
+        document = Document(
+            text, domain=None, precompute_ngrams=True, precompute_hash_features=True, dsir_buckets=BUCKETS
+        )
+        weights = {signal.field_name: signal(document)[0][2] for signal in made}
+        features = document.hash_features
+        return [weights, {int(bucket): int(features[bucket]) for bucket in features.nonzero()[0]}]
 
     return measure
 
@@ -167,6 +194,7 @@ if __name__ == "__main__":
     kinds: dict[str, Callable[..., Callable[[str], Any]]] = {
         "fineweb": fineweb,
         "redpajama": redpajama,
+        "importance": importance,
         "ccnet": ccnet,
         "dolma": dolma,
         "data-juicer": data_juicer,

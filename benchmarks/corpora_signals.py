@@ -10,12 +10,24 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filters_texts import documents
 
 from gristmill.dedup.split import ccnet_key
 from gristmill.filters.block import Batch
+from gristmill.filters.distribution import (
+    BUCKETS,
+    COUNTS,
+    LAMBDA,
+    SOURCE,
+    TARGETS,
+    Distribution,
+    save,
+)
+from gristmill.filters.importance import count, importance_signals, raw_words
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.redpajama import measure_redpajama, normalise
@@ -81,6 +93,48 @@ def compare_redpajama(texts: Sequence[str], told: tuple[list[Any], float]) -> di
         "compared": compared,
         "agree": compared - sum(differing.values()),
         "signals": len({name for answer in theirs[:1] for name in answer if name in rules}),
+        "classes": {name: number for name, number in differing.most_common() if number},
+        "seconds": {"theirs": round(seconds, 1), "ours": round(mine, 1)},
+    }
+
+
+def write_counts(texts: Sequence[str], folder: Path) -> dict[str, str]:
+    """Count a quarter of the texts each as source and targets, in files named as RedPajama names them."""
+    places = {}
+    for number, (name, dataset) in enumerate({SOURCE: "ccnet", **{name: name for name in TARGETS}}.items()):
+        own = texts[number::4]
+        words = raw_words(own)
+        save(Distribution(count(words), len(words.places) / len(own)), folder)
+        places[name] = str(folder / f"{dataset}.en.{BUCKETS}.{COUNTS}")
+        (folder / COUNTS).rename(places[name])
+        (folder / LAMBDA).rename(folder / f"{dataset}.en.{LAMBDA}")
+    return places
+
+
+def compare_importance(
+    texts: Sequence[str], told: tuple[list[Any], float], places: dict[str, str]
+) -> dict[str, Any]:
+    """RedPajama's six importance weights by the same counts, and the counts of each text by bucket."""
+    theirs, seconds = told
+    began = time.perf_counter()
+    words = raw_words(texts)
+    signals = importance_signals(words, np.array([len(text) for text in texts]), places)
+    mine = time.perf_counter() - began
+    compared, differing = 0, Counter[str]()
+    for row, (weights, features) in enumerate(theirs):
+        for name, value in weights.items():
+            ours = float(signals[name.removeprefix("rps_doc_")][row])
+            compared += 1
+            differing[name] += not math.isclose(value or 0.0, ours, abs_tol=2 * 10**-DIGITS)
+        counts = count(raw_words(texts[row : row + 1]))
+        compared += 1
+        differing["counts of a text's words and pairs"] += {
+            str(bucket): int(counts[bucket]) for bucket in np.flatnonzero(counts)
+        } != features
+    return {
+        "compared": compared,
+        "agree": compared - sum(differing.values()),
+        "signals": len(signals),
         "classes": {name: number for name, number in differing.most_common() if number},
         "seconds": {"theirs": round(seconds, 1), "ours": round(mine, 1)},
     }

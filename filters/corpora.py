@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gristmill.filters.distribution import SOURCE, TARGETS
 from gristmill.filters.preset import COUNTS, LENGTHS, UNIT, Preset, rules_of
 from gristmill.filters.rules import Bound
 
@@ -12,10 +13,19 @@ CODE = "RedPajama v1 (arXiv:2411.12372), GitHub; dolma/taggers/code, code_redpaj
 DOLMA = "allenai/dolma, python/dolma/taggers/gopher.py; bounds of configs/dolma-v1_6/mixing/cc-head.yaml"
 _NONE = Bound()  # measured, shown and exported; removes nothing until a recipe bounds it
 _ENTROPY = tuple(number / 2 for number in range(21))
+_WEIGHTS = tuple(
+    float(number) for number in (-1000, -500, -200, -100, -50, -20, -10, 0, 10, 20, 50, 100, 200, 500)
+)
 
 
 def _redpajama() -> Preset:
-    """The signals of RedPajama-V2 that need no list and no model, under their own names; none removes."""
+    """The signals of RedPajama-V2 under their own names; none removes. Importance weights are measured where
+    distributions of the source and of a target are named."""
+    needs = {
+        f"{target}_importance{end}": (SOURCE, target)
+        for target in TARGETS
+        for end in ("", "_length_correction")
+    }
     rules = rules_of(
         "redpajama-v2",
         REDPAJAMA,
@@ -45,9 +55,12 @@ def _redpajama() -> Preset:
             (f"rps_doc_frac_chars_dupe_{n}grams", f"dupe_{n}gram_chars", "normal_word_chars", _NONE, UNIT)
             for n in range(5, 11)
         ),
+        *((f"rps_doc_{name}", name, None, _NONE, _WEIGHTS) for name in needs),
     )
-    parameters = {"stop_words": None, "languages": None}
-    return Preset("redpajama-v2", "redpajama:REDPAJAMA_V2", rules, parameters, ("stop_words",))
+    parameters = {"stop_words": None, "languages": None, **dict.fromkeys((SOURCE, *TARGETS))}
+    counted = (SOURCE, *TARGETS)
+    lists = ("stop_words", *counted)
+    return Preset("redpajama-v2", "redpajama:REDPAJAMA_V2", rules, parameters, lists, counted, needs)
 
 
 def _dolma() -> Preset:

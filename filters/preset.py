@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from gristmill.filters import distribution
 from gristmill.filters.block import Block, Measurement
 from gristmill.filters.files import digest_of
 from gristmill.filters.rules import Bound, Rule
@@ -53,6 +54,9 @@ class Preset:
     rules: tuple[Rule, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     lists: tuple[str, ...] = ()  # those of its parameters that are paths
+    distributions: tuple[str, ...] = ()  # those of its lists that importance weights are told by
+    # Signals that are measured where parameters name what they need: signal to parameters.
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def measurement(self) -> Measurement:
@@ -61,18 +65,35 @@ class Preset:
         return found
 
     def digests(self, parameters: Mapping[str, Any]) -> dict[str, str]:
-        """Digest the files that changed parameters name."""
+        """Digest the files that changed parameters name; raises InputError for one that cannot be read, and
+        for distributions that are none."""
         values = {**self.parameters, **parameters}
-        return {name: digest_of(_files(str(values[name]))) for name in self.lists if values[name]}
+        named = {name: str(values[name]) for name in self.lists if values[name]}
+        counted = {name: place for name, place in named.items() if name in self.distributions}
+        if distribution.SOURCE in counted:
+            distribution.open_distributions(counted)
+        return {
+            name: digest_of(distribution.files_of(place) if name in counted else _files(place))
+            for name, place in named.items()
+        }
+
+    def unmeasured(self, parameters: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+        """Signals that are left out, and the parameters that they lack."""
+        values = {**self.parameters, **parameters}
+        lacking = {
+            signal: tuple(name for name in needed if not values[name])
+            for signal, needed in self.needs.items()
+        }
+        return {signal: names for signal, names in lacking.items() if names}
 
     def block(self, bounds: Mapping[str, Bound | None], parameters: Mapping[str, Any]) -> Block:
         """Build the block with changed bounds and parameters; a rule whose bound is None is off."""
         measurement = self.measurement
         values = {**self.parameters, **parameters}
-        rules = []
+        rules, without = [], self.unmeasured(parameters)
         for rule in self.rules:
             bound = bounds.get(rule.name, rule.bound)
-            if bound is not None:
+            if bound is not None and rule.signal not in without:
                 rules.append(Rule(rule.name, rule.signal, rule.per, bound, rule.source, rule.bins))
         languages = values.pop("languages", None)
         values["page_chars_bound"] = any(
@@ -83,6 +104,7 @@ class Preset:
             {
                 name: pa.float64() if name in measurement.floats else pa.int64()
                 for name in measurement.signals
+                if name not in without
             },
             tuple(rules),
             lambda batch: measurement.measure(batch, values),

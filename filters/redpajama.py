@@ -2,7 +2,8 @@
 
 Its words are of two kinds: raw ones as NLTK's WordPunctTokenizer splits (runs of word characters, runs of
 others), and normal ones: ASCII punctuation removed, lower case, white space to blanks, NFD. `rps_reference`
-says what each signal means. Of its signals by line there are counts by document here.
+says what each signal means. Of its signals by line there are counts by document here. Importance weights need
+distributions, and are in `importance.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ from numba import types
 from gristmill.filters.block import Batch, Measured, Measurement
 from gristmill.filters.constants import LOREM_IPSUM, STOP_WORDS
 from gristmill.filters.files import read_lines
+from gristmill.filters.importance import (
+    IMPORTANCE_SIGNALS,
+    RAW_WORD,
+    RawWords,
+    importance_signals,
+    raw_words,
+)
 from gristmill.filters.ngram_counts import count_ngrams
 from gristmill.text.kernel import kernel
 from gristmill.text.normal import normal_form
@@ -39,7 +47,6 @@ _NORMAL = ("normal_words", "normal_word_chars", "unique_words", "line_words")
 RPS_SIGNALS = (*_TEXTS, *_RAW, *_NORMAL, *_NGRAMS, "entropy")
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_RAW_WORD = re.compile(r"\w+|[^\w\s]+")
 _SENTENCE = re.compile(r"\b[^.!?]+[.!?]*")
 _ALPHA = re.compile("[a-zA-Z]")
 _BULLETS = tuple("\u2022\u2023\u25b6\u25c0\u25e6\u25a0\u25a1\u25aa\u25ab\u2013")  # lines.py
@@ -83,7 +90,7 @@ def _text_counts(text: str, normal: str) -> tuple[int, ...]:
 def rps_reference(text: str, stop_words: Sequence[str] = STOP_WORDS) -> dict[str, float]:
     """Every signal in plain Python, close to the wording of its source."""
     normal = normalise(text)
-    raw, words = _RAW_WORD.findall(text), normal.split()
+    raw, words = RAW_WORD.findall(text), normal.split()
     counts = Counter(words)
     found: dict[str, float] = dict(zip(_TEXTS, _text_counts(text, normal), strict=True))
     found |= {
@@ -158,30 +165,28 @@ def _repeated(rows, ids, chars, keys, counts, slots, out):  # type: ignore[no-un
 
 
 def measure_redpajama(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
+    """Measure all; importance weights where distributions are named."""
     texts = batch.strings
     normal = [normalise(text) for text in texts]
     counted = np.array(list(map(_text_counts, texts, normal)), np.int64).reshape(-1, len(_TEXTS))
     signals: dict[str, Any] = {name: counted[:, column] for column, name in enumerate(_TEXTS)}
     path = parameters.get("stop_words")
-    signals |= _raw_signals(texts, read_lines(path) if path else STOP_WORDS)
+    words = raw_words(texts)
+    signals |= _raw_signals(words, read_lines(path) if path else STOP_WORDS)
+    signals |= importance_signals(words, signals["chars"], parameters)
     return Measured(signals | _normal_signals(batch, normal))
 
 
-def _raw_signals(texts: Sequence[str], stop_words: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+def _raw_signals(words: RawWords, stop_words: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
     """Judge each distinct word once, then sum over the words of each text."""
-    words = [_RAW_WORD.findall(text) for text in texts]
-    rows = np.cumsum([0, *map(len, words)])
-    encoded = pa.array([word for found in words for word in found], pa.string()).dictionary_encode()
-    known, place = encoded.dictionary.to_pylist(), np.asarray(encoded.indices)
+    known, place, rows = words
     listed = set(stop_words)
     judged = (
         [not _ALPHA.search(word) for word in known],
         [word.isupper() for word in known],
         [word in listed for word in known],
     )
-    sums = [
-        _sums(np.array(each, np.int64)[place] if known else place.astype(np.int64), rows) for each in judged
-    ]
+    sums = [_sums(np.array(each, np.int64)[place] if known else place, rows) for each in judged]
     return dict(zip(_RAW, (np.diff(rows), *sums), strict=True))
 
 
@@ -215,4 +220,6 @@ def _normal_signals(batch: Batch, normal: Sequence[str]) -> dict[str, Any]:
     }
 
 
-REDPAJAMA_V2 = Measurement(measure_redpajama, RPS_SIGNALS, floats=("entropy",))
+REDPAJAMA_V2 = Measurement(
+    measure_redpajama, (*RPS_SIGNALS, *IMPORTANCE_SIGNALS), floats=("entropy", *IMPORTANCE_SIGNALS)
+)

@@ -31,6 +31,7 @@ from gristmill.filters.options import (
     UrlSettings,
     WordListSettings,
 )
+from gristmill.filters.preset import Preset
 from gristmill.filters.presets import PRESETS
 from gristmill.filters.rules import SIDES, Bound
 from gristmill.text.languages import check_language
@@ -205,6 +206,7 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Bound | 
             )
         else:
             raise ValueError(f"the preset `{name}` has no `{target}`{nearest(target, _names(name))}")
+    _check_needs(preset, bounds, parameters)
     for rule, bound in bounds.items():
         if bound is not None and (problem := bound.contradiction()):
             raise ValueError(f"the bounds of `{rule}` contradict each other: {problem}")
@@ -217,6 +219,21 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> tuple[dict[str, Bound | 
                         f"`{rule}.{side}` is a fraction and must lie between 0 and 1, got {limit:g}"
                     )
     return bounds, parameters
+
+
+def _check_needs(preset: Preset, bounds: Mapping[str, Bound | None], parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for a bound on what is not measured, and for a parameter by which nothing is."""
+    lacking = preset.unmeasured(parameters)
+    for rule in preset.rules:
+        if bounds.get(rule.name) is not None and rule.signal in lacking:
+            listed = " and ".join(f"`{preset.name}.{name}`" for name in lacking[rule.signal])
+            raise ValueError(f"`{rule.name}` is measured only where {listed} is set")
+    for name in (name for name, value in parameters.items() if value):
+        ways = {signal: needed for signal, needed in preset.needs.items() if name in needed}
+        if ways and all(signal in lacking for signal in ways):
+            others = dict.fromkeys(part for signal in ways for part in lacking[signal])
+            listed = " or ".join(f"`{preset.name}.{other}`" for other in others)
+            raise ValueError(f"by `{preset.name}.{name}` alone nothing is measured: set {listed}, too")
 
 
 def _number(key: str, value: Any) -> float | None:
@@ -232,7 +249,7 @@ def _parameter(key: str, default: Any, value: Any) -> Any:
         if value is not None and not isinstance(value, (list, tuple)):
             raise ValueError(f"`{key}` must be a list of language codes, or null for all, got {value!r}")
         return None if value is None else tuple(value)
-    if key.endswith((".sentence_model", ".stop_words", ".cursed")):
+    if key.partition(".")[2] in PRESETS[key.partition(".")[0]].lists:
         return value if value is None else str(value)
     wanted = bool if isinstance(default, bool) else (int, float)
     if not isinstance(value, wanted) or isinstance(value, bool) is not isinstance(default, bool):

@@ -1,4 +1,4 @@
-"""`ngram`: count an n-gram language model, or score and keep documents with one."""
+"""`ngram`: count an n-gram language model, score with one, or count what importance weights need."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ GROUP = listing.STAGES
 
 
 def register(app: typer.Typer) -> None:
-    ngram = typer.Typer(help="Count an n-gram language model, or score with one.", no_args_is_help=True)
+    ngram = typer.Typer(
+        help="Count an n-gram language model, score with one, or count what importance weights need.",
+        no_args_is_help=True,
+    )
     ngram.command("train")(train)
     ngram.command("score")(score)
+    ngram.command("distribution")(distribution)
     app.add_typer(ngram, name="ngram")
 
 
@@ -85,3 +89,50 @@ def score(
         "buckets": {"keep": keep.split(",")},
     }
     options.carry_out(plain_recipe("perplexity", inputs, {"ngram": section}, said.overrides), said, "ngram")
+
+
+@options.running
+def distribution(
+    inputs: options.Inputs,
+    said: Options,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Copy each distribution to a folder of its name in this one.", show_default=False),
+    ] = None,
+) -> None:
+    """Count words and pairs of words of books, Wikipedia or a crawl, for RedPajama-V2's importance weights.
+
+    Each input is a source of its own, named after its file or folder. The preset `redpajama-v2` measures
+    weights where `redpajama-v2.source` and `.books`, `.openwebtext` or `.wikipedia` name the folders printed.
+
+    Example: gristmill ngram distribution books crawl --out counted --to dsir
+    """
+    from gristmill.pipeline.look.printing.measures import hand_over_distributions, print_distributions
+    from gristmill.pipeline.look.printing.tables import print_run
+    from gristmill.pipeline.verbs.invoke import (
+        exit_code,
+        is_recipe,
+        load_recipe,
+        named_recipe,
+        output_folder,
+        run_recipe,
+        source_names,
+    )
+
+    if is_recipe(inputs):
+        recipe = load_recipe(Path(inputs[0]), said.overrides)
+    else:
+        sources = source_names(inputs)
+        section = {"train_on": list(sources)}
+        recipe = named_recipe("distribution", sources, {"importance": section}, said.overrides)
+    if said.dry_run:
+        options.show_plan(recipe, said, "importance")
+        raise typer.Exit
+    result = run_recipe(recipe, said, until="importance")
+    out = output_folder(recipe, said.out)
+    print_run(out, as_json=said.json)
+    if to:
+        hand_over_distributions(out, to)
+    if not said.json:
+        print_distributions(out, to)
+    raise typer.Exit(exit_code(recipe, result, out))

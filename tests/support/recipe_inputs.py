@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from gristmill.classifiers.fasttext_child import train_supervised
+from gristmill.filters.distribution import BUCKETS, Distribution, save
 from gristmill.pipeline.recipe.shipped import shipped_recipe
 from gristmill.pipeline.sources.rows.layouts import resolve_columns
 from gristmill.yaml12 import Yaml12Loader
@@ -78,7 +80,9 @@ def write_rows(path: Path, columns: dict[str, Any], extra: list[str], rows: Sequ
 def stand_in(path: Path) -> None:
     """Make a small list, benchmark, model or set of thresholds by what its name says it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".jsonl":
+    if path.parent.name == "dsir":
+        save(Distribution(np.arange(1, BUCKETS + 1), 300.0), path)
+    elif path.suffix == ".jsonl":
         path.write_text(
             json.dumps(
                 {"question": "Which of these more than thirteen words in a row does no page of the web hold?"}

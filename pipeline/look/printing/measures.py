@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gristmill.manifest import Manifest
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.printing.tables import print_table
 from gristmill.pipeline.run.called import program
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.classify import ClassifyTrainFacts
+from gristmill.pipeline.stages.importance import ImportanceTrainFacts
 from gristmill.pipeline.stages.ngram import NgramHeldoutFacts
+from gristmill.stores import store_of
 
 
 def print_quality(out: Path) -> None:
@@ -93,3 +96,29 @@ def print_coverage(rows: Sequence[Mapping[str, Any]], most: int) -> None:
         if shown:
             print()
             print_table(["source", what, "documents", "share"], shown, right=(2, 3))
+
+
+def hand_over_distributions(out: Path, to: Path) -> None:
+    """Copy each distribution that a run counted to a folder of its source's name."""
+    for source, step in _distributions(out).items():
+        folder = to / source
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = step.paths("distribution")
+        for path, data in zip(paths, store_of(step.folder).read_all(paths), strict=True):
+            (folder / path.name).write_bytes(data)
+
+
+def print_distributions(out: Path, to: Path | None) -> None:
+    """Print where the distributions of a run lie, and what they were counted of."""
+    shown = []
+    for source, step in _distributions(out).items():
+        facts = step.stated(ImportanceTrainFacts)
+        place = to / source if to else step.paths("distribution")[0].parent
+        shown.append([source, f"{facts.documents:,}", f"{facts.words:,}", str(place)])
+    print()
+    print_table(["source", "documents", "words", "distribution"], shown, right=(1, 2))
+
+
+def _distributions(out: Path) -> dict[str, Manifest]:
+    named = {name.partition("/"): step for name, step in finished_steps(out).items()}
+    return {source: step for (kind, _, source), step in named.items() if kind == "importance-train"}
