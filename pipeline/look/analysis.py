@@ -94,20 +94,25 @@ def annotated(out: Path) -> list[Manifest]:
     return found
 
 
+def measured(manifest: Manifest) -> Iterator[tuple[Path, Path]]:
+    """The files of documents of a filter that annotates, each with that of its signals; a file without
+    documents has none."""
+    holding = (entry for entry in manifest.written() if entry.rows)
+    for documents, signals in zip(holding, manifest.named("signals"), strict=True):
+        yield manifest.folder / documents.path, manifest.folder / signals.path
+
+
 def _read(found: Analysis, manifest: Manifest) -> None:
     judged = manifest.stated(FilterFacts).bounds
     if not found.rules:
         found.rules = [rule["rule"] for rule in judged]
         found.sums, found.products = np.zeros(len(judged)), np.zeros((len(judged), len(judged)))
-    files = zip(manifest.written(), manifest.named("signals"), strict=True)
-    for documents, signals in files:
-        table = read_parquet(manifest.folder / documents.path, columns=["url", "language", "text"])
-        measured = read_parquet(manifest.folder / signals.path)
+    for documents, signals in measured(manifest):
+        table = read_parquet(documents, columns=["url", "language", "text"])
+        told = read_parquet(signals)
         languages = [language or "unknown" for language in table["language"].to_pylist()]
-        values = (
-            np.stack([values_of(measured, rule) for rule in judged]) if judged else np.zeros((0, len(table)))
-        )
-        _count_rules(found, judged, values, measured, np.array(languages, object))
+        values = np.stack([values_of(told, rule) for rule in judged]) if judged else np.zeros((0, len(table)))
+        _count_rules(found, judged, values, told, np.array(languages, object))
         found.languages.update(languages)
         hosts = (domain_of(url) for url in table["url"].to_pylist() if url)
         found.domains.update(host for host in hosts if host)

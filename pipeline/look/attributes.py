@@ -10,6 +10,7 @@ import orjson
 import pyarrow.compute as pc
 
 from gristmill.parquet import read_parquet
+from gristmill.pipeline.look.analysis import measured
 from gristmill.pipeline.run.folder import finished_steps
 
 
@@ -26,12 +27,10 @@ def write_attributes(out: Path, to: Path, name: str = "gristmill") -> int:
         ):
             continue
         source = step.partition("/")[2]
-        files = zip(manifest.written(), manifest.named("signals"), strict=True)
-        for number, (documents, signals) in enumerate(files):
-            sizes = pc.utf8_length(
-                read_parquet(manifest.folder / documents.path, columns=["text"])["text"].fill_null("")
-            ).to_pylist()
-            table = read_parquet(manifest.folder / signals.path)
+        for number, (documents, signals) in enumerate(measured(manifest)):
+            texts = read_parquet(documents, columns=["text"])["text"]
+            sizes = pc.utf8_length(texts.fill_null("")).to_pylist()
+            table = read_parquet(signals)
             ids = [value.hex() for value in table["id"].to_pylist()]
             columns = {
                 f"{name}__{column.partition('.')[2].replace('.', '__')}": table[column].to_pylist()

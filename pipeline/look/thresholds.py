@@ -23,7 +23,7 @@ import yaml
 from gristmill.errors import UsageError
 from gristmill.filters.by_language import NGRAM_THRESHOLDS, THRESHOLDS
 from gristmill.parquet import read_parquet
-from gristmill.pipeline.look.analysis import annotated, values_of
+from gristmill.pipeline.look.analysis import annotated, measured, values_of
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.text.words import HAS_LETTER, scan, text_spans
 
@@ -52,7 +52,7 @@ def write_thresholds(
     Raises UsageError for a run whose filters measure none of the rules.
     """
     found = references(out)
-    if not any(reference.values for reference in found.values()):
+    if found and not any(reference.values for reference in found.values()):
         raise UsageError(
             f"the filters of `{out}` measure none of the rules that have thresholds by language",
             hint="measure the presets gopher, gopher-repetition and fineweb",
@@ -73,12 +73,10 @@ def references(out: Path) -> dict[str, Reference]:
         judged = {
             rule["rule"]: rule for rule in manifest.stated(FilterFacts).bounds if rule["rule"] in wanted
         }
-        for documents, signals in zip(manifest.written(), manifest.named("signals"), strict=True):
-            table = read_parquet(
-                manifest.folder / documents.path, columns=["language", "language_score", "text"]
-            )
-            measured = read_parquet(manifest.folder / signals.path)
-            values = {name: values_of(measured, rule) for name, rule in judged.items()}
+        for documents, signals in measured(manifest):
+            table = read_parquet(documents, columns=["language", "language_score", "text"])
+            told = read_parquet(signals)
+            values = {name: values_of(told, rule) for name, rule in judged.items()}
             _take(found, table, values)
     return found
 

@@ -59,7 +59,7 @@ def analyze(
     filters: dict[str, Any] = {"presets": presets, "annotate": True}
     if thresholds and "gopher" in presets:
         filters["set"] = {"gopher.languages": None}  # measured in every language, not in English alone
-    stages: list[Any] = [{"filter": {"sample": sample}}] if sample else []
+    stages: list[Any] = [] if sample is None else [{"filter": {"sample": sample}}]
     sections = {
         "filter": filters,
         "dedup": {"exact": {"mode": "mark"}},

@@ -119,3 +119,41 @@ def test_a_run_that_did_not_annotate_is_said(tmp_path: Path, capsys: pytest.Capt
         main(["filter", str(tmp_path / "in.jsonl"), "--preset", "gopher", "--out", str(tmp_path / "out")])
     with pytest.raises(UsageError, match="no filters that annotate"):
         analyse(tmp_path / "out")
+
+
+def analysed(folder: Path, *options: str) -> int:
+    """Analyse texts in four shards, and return the exit code."""
+    rows = [{"id": str(n), "text": f"{TEXTS[0]} {n}"} for n in range(40)]
+    (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["analyze", folder / "in.jsonl", "--engine", "inline", "--quiet", "--set", "shard_bytes=5000"]
+    with pytest.raises(SystemExit) as exit_:
+        main([str(word) for word in (*command, "--out", folder / "out", *options)])
+    return int(exit_.value.code or 0)
+
+
+def test_shards_that_a_sample_leaves_empty_are_analysed_like_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    further = ("--attributes", str(tmp_path / "attributes"), "--thresholds", str(tmp_path / "thresholds"))
+    assert not analysed(tmp_path, "--sample", "0.05", *further)
+    manifest = finished_steps(tmp_path / "out")["filter-2/input"]
+    held = [entry.rows for entry in manifest.written()]
+    assert 0 in held and sum(held)  # some shards are empty, some are not
+    assert analyse(tmp_path / "out").documents == sum(held)
+    assert f"{sum(held)} rows of attributes" in capsys.readouterr().out
+
+
+def test_a_sample_of_no_document_is_analysed_as_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    further = ("--attributes", str(tmp_path / "attributes"), "--thresholds", str(tmp_path / "thresholds"))
+    assert not analysed(tmp_path, "--sample", "0.000001", *further)
+    told = capsys.readouterr().out
+    assert told.startswith("0 documents") and "0 rows of attributes" in told
+
+
+def test_a_sample_of_nothing_is_refused_and_does_not_stand_for_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert analysed(tmp_path, "--sample", "0") == 2
+    assert "greater than 0" in capsys.readouterr().err
