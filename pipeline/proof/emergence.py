@@ -15,7 +15,13 @@ from gristmill.pipeline.run.folder import result_of
 from gristmill.storage import write_atomic
 from gristmill.trainer.checkpoints.checkpoint import Meta, find
 from gristmill.trainer.data.shards import ShardSet
-from gristmill.trainer.evaluation.degeneration import STRATEGIES, Memory, measures, sampling_of
+from gristmill.trainer.evaluation.degeneration import (
+    MEMORY_TOKENS,
+    STRATEGIES,
+    Memory,
+    measures,
+    sampling_of,
+)
 from gristmill.trainer.evaluation.evaluate import evaluate
 from gristmill.trainer.evaluation.generate import generate, load_model
 from gristmill.trainer.evaluation.tokenizer import load_tokenizer
@@ -84,23 +90,33 @@ def measure_decoding(
     shards: Path | None,
     device: str = "auto",
 ) -> list[dict[str, Any]]:
-    """Continue prompts by each strategy; measure what comes out, and how much of it is the shards' own."""
+    """Continue prompts by each strategy; measure what comes out, and how much of it is the shards' own.
+
+    Of a prompt longer than half the context the end is continued; `prompts_cut` counts these.
+    """
     names = list(STRATEGIES) if strategies == "all" else strategies.split(",")
     unknown = [name for name in names if name not in STRATEGIES]
     if unknown:
         raise UsageError(f"there is no decoding `{unknown[0]}`: {', '.join(STRATEGIES)}")
     if not prompts:
         raise UsageError("there are no prompts to continue")
+    if shards and max_tokens < MEMORY_TOKENS:
+        raise UsageError(
+            f"{max_tokens} tokens hold no stretch of {MEMORY_TOKENS} to find in the shards",
+            hint=f"say `--max-tokens {2 * MEMORY_TOKENS}`",
+        )
     model, meta = load_model(run, device)
     tokenizer = load_tokenizer(find(run))
     room = model.config.context // 2
-    ids = [[meta.eos_id, *tokenizer.encode(prompt)][:room] for prompt in prompts]
+    whole = [tokenizer.encode(prompt) for prompt in prompts]
+    ids = [[meta.eos_id, *tokens[-(room - 1) :]] for tokens in whole]
+    cut = sum(len(tokens) > room - 1 for tokens in whole)
     memory = Memory(ShardSet(shards)) if shards else None
     found: list[dict[str, Any]] = []
     for name in names:
         vocab = min(tokenizer.size, meta.model.vocab)
         texts = generate(model, ids, meta.eos_id, sampling_of(name, max_tokens), vocab)
-        row: dict[str, Any] = {"strategy": name, **measures(texts)}
+        row: dict[str, Any] = {"strategy": name, "prompts_cut": cut, **measures(texts)}
         if memory:
             row["memorised"], row["stretches"] = memory.share(texts)
         found.append(row)

@@ -36,6 +36,7 @@ from gristmill.pipeline.run.job import Task
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.trainer.config import ModelConfig
 from gristmill.trainer.data.shards import ShardSet
 
@@ -140,7 +141,25 @@ def climb(
         steps = rungs(base, ShardSet(mix.folder / "shards" / "train").vocab, widths, tokens, multiples)
         with open_trials(out, engines, progress, variant.recipe.seed) as trials:
             judged = _judged(trials, steps, multiples, mix, targets, base, asked.at_once)
-    return [_row(rung, multiple, judged[rung.width, multiple]) for rung in steps for multiple in multiples]
+    facts = mix.stated(MixFacts)
+    unique = sum(facts.distinct_tokens.values()) or facts.tokens
+    found = [
+        _row(rung, multiple, judged[rung.width, multiple], unique) for rung in steps for multiple in multiples
+    ]
+    if told := repeating(found, unique):
+        progress.note(told)
+    return found
+
+
+def repeating(found: Sequence[Mapping[str, Any]], unique: int) -> str | None:
+    """Say where a ladder's D is not of new tokens alone, which the laws take it for."""
+    most = max(row["epochs"] for row in found)
+    if most <= 1:
+        return None
+    return (
+        f"the longest branches go {most:.2f} times through the mixture's {unique:,} tokens: D counts"
+        " repeated ones as if they were new"
+    )
 
 
 def _judged(
@@ -187,7 +206,7 @@ def _branch(trials: Trials, rung: Rung, trunk: str, multiple: int, shards: Path)
     return key, training(key, settings)
 
 
-def _row(rung: Rung, multiple: int, judged: Judged) -> dict[str, Any]:
+def _row(rung: Rung, multiple: int, judged: Judged, unique: int) -> dict[str, Any]:
     at = rung.unit_steps * multiple
     steps = at + max(1, round(at * DECAY / (1 - DECAY)))
     tokens = steps * rung.step_tokens
@@ -198,6 +217,7 @@ def _row(rung: Rung, multiple: int, judged: Judged) -> dict[str, Any]:
         "N_matrices": rung.matrices,
         "D": tokens,
         "C": FLOPS_PER_TOKEN * rung.matrices * tokens,
+        "epochs": round(tokens / unique, 4),
     }
     losses = {one["target"]: sum(one["bits"]) / sum(one["bytes"]) for one in judged.targets}
     row["loss"] = sum(losses.values()) / len(losses) if losses else float("nan")

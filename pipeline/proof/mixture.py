@@ -111,6 +111,7 @@ def as_json(found: Search) -> dict[str, Any]:
         "predicted": found.best.predicted,
         "predicted_of_start": found.best.start,
         "predicted_gain": [found.best.low, found.best.high],
+        "optimism": found.best.optimism,
         "confirmed": dict(found.confirmed),
         "start": dict(found.start),
     }  # fmt: skip

@@ -20,11 +20,13 @@ def tell_search(found: Search, shares: Mapping[str, float], paper: Paper | None 
         start = found.start[target]
         shown.append([target, error, f"{start:.4f}", f"{value:.4f}", f"{value - start:+.4f}"])
     yield f"{len(found.weights)} runs over {len(found.sources)} sources"
-    head = ["target", "fit's error", "start", "best", "gain"]
+    head = ["target", "fit's error", "start", "best", "difference"]
     yield from rows(paper, head, shown, right=(1, 2, 3, 4))
+    best = found.best
+    yield f"predicted mean {best.predicted:.4f} against {best.start:.4f} of the start"
     yield (
-        f"predicted mean {found.best.predicted:.4f} against {found.best.start:.4f}: a gain of"
-        f" {found.best.low:.4f} to {found.best.high:.4f}"
+        f"of that gain {best.optimism:.4f} is the luck of the choice; without it {best.low:+.4f} to"
+        f" {best.high:+.4f}{'' if best.low > 0 else ': it may be none'}"
     )
     yield ""
     begun = dict(zip(found.sources, found.weights[0].tolist(), strict=True))

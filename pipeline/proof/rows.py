@@ -112,7 +112,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _table(path: Path) -> list[dict[str, Any]]:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # spreadsheets begin a CSV with a byte order mark
     except FileNotFoundError:
         raise UsageError(
             f"there are no rows at `{path}`", hint="`gristmill scaling ladder` writes ladder.csv"
@@ -121,7 +121,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
         raise UsageError(f"`{path}` is no CSV or JSON lines: {error}") from None
     if path.suffix == ".jsonl":
         try:
-            return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
+            return [dict(json.loads(line)) for line in text.split("\n") if line.strip()]
         except (ValueError, TypeError) as error:
             raise InputError(f"a line is no JSON object: {error}", where=str(path)) from None
     return [dict(row) for row in csv.DictReader(io.StringIO(text))]

@@ -3,7 +3,9 @@
 Weights are drawn from a Dirichlet around the natural or given ones. A target's bits per byte are fitted as
 c + exp(sum over sources of t_i w_i) (data mixing laws, Ye et al. 2024), in its log-linear part by ridge
 regression, with leave-one-out error; the best mixture is the least predicted mean over targets among those
-that no cap on epochs forbids, and its gain has an interval from the swarm drawn again.
+that no cap on epochs forbids. What is best by a fit is so by its noise, too: the swarm is drawn again, each
+draw's own best is judged by the whole swarm's fit, and by what it falls short there (optimism, Efron 1983)
+the predicted gain and its interval are lessened.
 """
 
 from __future__ import annotations
@@ -36,11 +38,13 @@ class TargetFit:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best weights, the predicted mean over targets of them and of the start, and the gain's interval."""
+    """The best weights, the predicted mean over targets of them and of the start, what of that gain is the
+    choice's own luck, and the interval of the gain without it."""
 
     weights: Floats
     predicted: float
     start: float
+    optimism: float
     low: float
     high: float
 
@@ -87,19 +91,27 @@ def best_mixture(
     if bound.sum() < 1:
         bound = most
     table = np.stack(list(losses.values()), 1)
-    found = _optimum([fit_target(weights, column) for column in table.T], bound, start)
-    whole = [fit_target(weights, column) for column in table.T]
-    rng, gains = np.random.default_rng(seed), []
+    whole = _fits(weights, table)
+    found = _optimum(whole, bound, start)
+    rng, gains, lucky = np.random.default_rng(seed), list[float](), list[float]()
     for chosen in rng.integers(0, len(table), (_DRAWS, len(table))):
         if len(np.unique(chosen)) < weights.shape[1] + 1:
             continue
-        fits = [
-            TargetFit(*_ridge(weights[chosen], np.log(table[chosen, column])), 0.0)
-            for column in range(table.shape[1])
-        ]
-        gains.append(_mean(fits, start) - _mean(fits, found))
-    low, high = np.quantile(gains, [0.025, 0.975]) if gains else (float("nan"), float("nan"))
-    return Best(found, _mean(whole, found), _mean(whole, start), float(low), float(high))
+        fits = _fits(weights[chosen], table[chosen])
+        own = _optimum(fits, bound, start)
+        gains.append(_gain(fits, start, found))
+        lucky.append(_gain(fits, start, own) - _gain(whole, start, own))
+    optimism = max(0.0, float(np.mean(lucky))) if lucky else 0.0
+    low, high = np.quantile(gains, [0.025, 0.975]) - optimism if gains else (float("nan"), float("nan"))
+    return Best(found, _mean(whole, found), _mean(whole, start), optimism, float(low), float(high))
+
+
+def _fits(weights: Floats, table: Floats) -> list[TargetFit]:
+    return [TargetFit(*_ridge(weights, np.log(column)), 0.0) for column in table.T]
+
+
+def _gain(fits: Sequence[TargetFit], start: Floats, weights: Floats) -> float:
+    return _mean(fits, start) - _mean(fits, weights)
 
 
 def _optimum(fits: Sequence[TargetFit], most: Floats, start: Floats) -> Floats:

@@ -88,7 +88,12 @@ def named_targets(said: Sequence[str]) -> dict[str, list[str]]:
 
 
 def tokens_of(said: str | None) -> int | None:
-    return int(number("--tokens", said)) if said else None
+    if not said:
+        return None
+    tokens = int(number("--tokens", said))
+    if not tokens:
+        raise UsageError(f"`--tokens` must be 1 or more, got {said}")
+    return tokens
 
 
 def number(name: str, said: str) -> float:

@@ -70,6 +70,11 @@ def ladder(
     folder, settings = said.folder(variant.recipe, "ladder"), said.engine(variant.recipe)
     sizes, branches = _whole("--widths", widths), _whole("--multiples", multiples)
     shortest = int(number("--tokens", tokens))
+    if hold_back and (len(set(sizes)) < 4 or len(branches) < 3):
+        raise UsageError(
+            f"`--hold-back` fits a law to all sizes but the largest: it needs 4 widths and 3 multiples, got"
+            f" {len(set(sizes))} and {len(branches)}"
+        )
     with measured.resumable():
         found = climb(variant, said.asked(), sizes, shortest, branches, folder, settings, said.run.progress())
     path = folder / "ladder.csv"

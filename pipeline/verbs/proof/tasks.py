@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
     tasks = typer.Typer(
         help="Tasks for models: make, convert, score by size, shots, decoding.", no_args_is_help=True
     )
-    for command in (convert, synthetic, sizes, shots, decoding):
+    for command in (convert, synthetic, sizes, shots, positions, decoding):
         tasks.command(command.__name__)(command)
     app.add_typer(tasks, name="tasks")
 
@@ -47,8 +47,9 @@ def convert(
     from gristmill.storage import write_atomic
     from gristmill.trainer.evaluation import converters
 
-    lines = file.read_text("utf-8").splitlines()
-    given = labels.read_text("utf-8").splitlines() if labels else []
+    # not splitlines(): JSON may hold U+2028 and the like as they are
+    lines = file.read_text("utf-8").split("\n")
+    given = labels.read_text("utf-8").split("\n") if labels else []
     rows = list(converters.convert(layout, lines, given))
     write_atomic(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
     print(f"{len(rows):,} rows of {layout} in {out}")
@@ -152,14 +153,52 @@ def shots(
             str(one["shots"]),
             "yes" if one["instruction"] else "no",
             str(one["rows"]),
+            str(one["left_out"]),
             f"{one['bits_per_byte']:.4f}",
             f"{one['exact_match']:.3f}",
         ]
         for one in found
     ]
-    head = ["shots", "instruction", "rows", "bits/byte", "exact match"]
-    for line in table(Paper(), head, shown, right=(0, 2, 3, 4)):
+    head = ["shots", "instruction", "rows", "left out", "bits/byte", "exact match"]
+    for line in table(Paper(), head, shown, right=(0, 2, 3, 4, 5)):
         print(line)
+
+
+def positions(
+    checkpoint: Checkpoint,
+    file: Annotated[Path, typer.Argument(help="JSON lines with `text`.", show_default=False)],
+    device: Device = "auto",
+    json: options.Json = False,
+) -> None:
+    """Print the loss by position in a text, and how far probabilities can be believed (ECE).
+
+    Example: gristmill tasks positions runs/a heldout.jsonl
+    """
+    import json as json_module
+    from dataclasses import asdict
+
+    from gristmill.pipeline.look.printing.terminal import Paper
+    from gristmill.pipeline.look.printing.terminal import rows as table
+    from gristmill.pipeline.verbs.train import trained
+    from gristmill.trainer.evaluation.in_context import by_position
+
+    found = by_position(trained(checkpoint), file, device)
+    if json:
+        print(json_module.dumps({"positions": found.positions, "calibration": asdict(found.calibration)}))
+        return
+    shown = [
+        [f"{one['from']:,} to {one['to']:,}", f"{one['tokens']:,}", f"{one['loss']:.4f}"]
+        for one in found.positions
+    ]
+    for line in table(Paper(), ["position", "tokens", "nats a token"], shown, right=(0, 1, 2)):
+        print(line)
+    told = found.calibration
+    print(
+        f"calibration error {told.error:.4f}: the likeliest token is right in {told.accuracy:.1%};"
+        f" predictions hold {told.entropy:.2f} bits"
+    )
+    if found.cut:
+        print(f"{found.cut} of {found.texts} texts are longer than the context: their beginnings")
 
 
 def decoding(
@@ -190,6 +229,10 @@ def decoding(
     if json:
         print(json_module.dumps(found))
         return
+    if found[0]["prompts_cut"]:
+        print(
+            f"{found[0]['prompts_cut']} of {len(lines)} prompts are longer than half the context: their ends"
+        )
     names = [
         "rep_2",
         "rep_4",
