@@ -13,6 +13,7 @@ The order is the HTML standard's (section 13.2.3.2), with two deviations that re
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 
 from gristmill.pipeline.extract.encoding_standard import decode_as, encoding_of
@@ -94,8 +95,16 @@ def decode_utf8(body: bytes, header_charset: str | None = None) -> tuple[bytes, 
 
 
 def _is_clean_utf8(body: bytes) -> bool:
-    """Tell whether a body is valid UTF-8 without a byte order mark or NUL."""
-    if b"\0" in body or body.startswith(_BOMS[0][0]):
+    """Tell whether a body is valid UTF-8 without a byte order mark or NUL.
+
+    By the compiled check where this process has it, as every one has that extracts by kernels. It is not
+    loaded here: a library that finds no memory under a page's limit may wait for it for ever.
+    """
+    if body.startswith(_BOMS[0][0]):
+        return False
+    if compiled := sys.modules.get("gristmill.text.utf8"):
+        return bool(compiled.is_utf8(body))
+    if b"\0" in body:
         return False
     if body.isascii():
         return True

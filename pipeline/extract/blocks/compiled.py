@@ -9,6 +9,7 @@ from numba import njit
 
 from gristmill.text import kernel
 from gristmill.text.lanes import LANES, address_of, between, lowest
+from gristmill.text.utf8 import is_utf8
 
 # Arrays are borrowed from the caller: no reference counts, whose atomic operations otherwise take most of the
 # time of a loop that works on one byte at a time. Such a function allocates nothing and is called by kernels
@@ -70,6 +71,7 @@ def skip_blanks(data, i, n):  # type: ignore[no-untyped-def]
 __all__ = [
     "find_byte",
     "is_space",
+    "is_utf8",
     "kernel",
     "njit_borrowing",
     "njit_called",
