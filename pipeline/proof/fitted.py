@@ -66,13 +66,16 @@ class SourceFit:
         scale = math.sqrt(self.rows / max(1, self.rows - len(NAMES)))  # five constants were fitted to them
         drawn = np.array([float(Law.of_vector(row).loss(n, d)) for row in self.draws])
         low, high = _between(drawn * np.exp(scatter * scale), level)
-        beyond = tuple(
+        return Prediction(source, float(self.law.loss(n, d)), low, high, self.beyond(n, d))
+
+    def beyond(self, n: float, d: float) -> tuple[str, ...]:
+        """Name what of a size and its tokens lies outside the rows that the law was fitted to."""
+        return tuple(
             f"{name} {value:.3g} lies {'below' if value < span[0] else 'above'} the fitted"
             f" {span[0]:.3g} to {span[1]:.3g}"
             for name, value in (("N", n), ("D", d), ("C", FLOPS_PER_TOKEN * n * d))
             if not (span := self.spans[name])[0] / 1.001 <= value <= span[1] * 1.001
         )
-        return Prediction(source, float(self.law.loss(n, d)), low, high, beyond)
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,12 @@ def test_the_verbs_fit_predict_and_plan(tmp_path: Path) -> None:
         app, ["scaling", "plan", "--law", str(fit), "--flops", "1e20", "--unique", "1e9", "--served", "1e12"]
     )
     assert done.exit_code == 0 and "1.00 G unique" in done.output and "400 M  1.92e+19" in done.output
+    words = " ".join(done.output.split())
+    assert "new tokens: extrapolated: C 1e+20 lies above the fitted" in words and "it is a guess" in words
+    done = CliRunner().invoke(app, ["scaling", "plan", "--law", str(fit), "--flops", "3e17"])
+    assert "extrapolated" not in done.output
+    done = CliRunner().invoke(app, ["scaling", "plan", "--flops", "1e20"])
+    assert "extrapolated" not in done.output and "guess" not in done.output
 
 
 WRONG = [["--flops", "-1"], ["--flops", "much"], ["--served", "1e12"], ["--law", "nowhere"]]

@@ -16,6 +16,7 @@ from gristmill.pipeline.verbs.proof import measured
 from gristmill.pipeline.verbs.proof.measured import number
 
 if TYPE_CHECKING:
+    from gristmill.pipeline.proof.fitted import SourceFit
     from gristmill.pipeline.proof.laws import Law
     from gristmill.pipeline.proof.planning import Choice
 
@@ -205,10 +206,14 @@ def plan(
 
     from gristmill.pipeline.proof.laws_told import llama_case, tell_plan, tell_table
 
-    named = _law(law, source)
+    named, own = _law(law, source)
     choices, notes = _choices(
         named, flops, number("--served", served) if served else None, _unique(unique, corpus)
     )
+    if own:
+        notes += [
+            f"{name}: extrapolated: {said}" for name, one in choices for said in own.beyond(one.n, one.d)
+        ]
     if json:
         facts = {
             "law": asdict(named),
@@ -225,6 +230,9 @@ def plan(
         print(line)
     print()
     print(llama_case(named))
+    if own:
+        last = f"N {own.spans['N'][1]:.3g} and D {own.spans['D'][1]:.3g}"
+        print(f"the fit's rows end at {last}: beyond, it is a guess")
 
 
 def _choices(
@@ -261,19 +269,20 @@ def _choices(
     return choices, notes
 
 
-def _law(named: str, source: str | None) -> Law:
+def _law(named: str, source: str | None) -> tuple[Law, SourceFit | None]:
+    """A law by its name, or by a file and then with the fit that says how far it reaches."""
     from gristmill.pipeline.proof.fitted import read_fit
     from gristmill.pipeline.proof.laws_told import LAWS
 
     if named in LAWS:
-        return LAWS[named]
+        return LAWS[named], None
     fits = read_fit(Path(named)).fits
     if source is None and len(fits) > 1 and "all" not in fits:
         raise UsageError(f"the fit is of {', '.join(fits)}", hint="choose one with `--source`")
     chosen = source or ("all" if "all" in fits else next(iter(fits)))
     if chosen not in fits:
         raise UsageError(f"`--source {chosen}`: the fit is of {', '.join(fits)}")
-    return fits[chosen].law
+    return fits[chosen].law, fits[chosen]
 
 
 def _unique(unique: str | None, corpus: Path | None) -> float | None:
