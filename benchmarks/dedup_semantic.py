@@ -60,28 +60,10 @@ PAIRS = [pair.split() for pair in " ".join(NEAR.split()).split(", ")]
 WORDS = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
 GRAMMAR = [
     *[
-        "the",
-        "a",
-        "of",
-        "to",
-        "in",
-        "is",
-        "that",
-        "and",
-        "for",
-        "on",
-        "with",
-        "as",
-        "it",
-        "be",
-        "are",
-        "this",
-        "by",
-        "an",
-        "or",
-        "from",
+        "the", "a", "of", "to", "in", "is", "that", "and", "for", "on", "with", "as", "it", "be", "are",
+        "this", "by", "an", "or", "from",
     ]
-]
+]  # fmt: skip
 ONE = """
 {0} of {1} is looking for a {2} in {3}. You will work with {4} and {5}, report to {6}, and earn {7} a year.
 We ask for {8} years with {9} and a good command of {10}. Send your papers to {11} before the month ends.

@@ -13,18 +13,9 @@ Survivor = Annotated[str, StringConstraints(pattern=r"^(longest|newest|oldest|id
 
 
 BenchmarkLayout = Literal[
-    "auto",
-    "strings",
-    "mmlu",
-    "arc",
-    "hellaswag",
-    "gsm8k",
-    "humaneval",
-    "lambada",
-    "boolq",
-    "piqa",
+    "auto", "strings", "mmlu", "arc", "hellaswag", "gsm8k", "humaneval", "lambada", "boolq", "piqa",
     "winogrande",
-]
+]  # fmt: skip
 
 
 class _Settings(BaseModel):

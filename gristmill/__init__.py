@@ -35,20 +35,9 @@ _PLACES = {
     "train": "gristmill.pipeline.door.running",
 }
 __all__ = [
-    "Deduplicated",
-    "Filtered",
-    "GristmillError",
-    "OpenRun",
-    "Rows",
-    "TokenDataset",
-    "__version__",
-    "deduplicate",
-    "extract",
-    "filter_documents",
-    "open_run",
-    "run",
-    "train",
-]
+    "Deduplicated", "Filtered", "GristmillError", "OpenRun", "Rows", "TokenDataset", "__version__",
+    "deduplicate", "extract", "filter_documents", "open_run", "run", "train",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from gristmill.errors import GristmillError

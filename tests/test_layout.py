@@ -11,52 +11,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("pipeline", "filters", "dedup", "classifiers", "tokenize", "trainer")
 HIDDEN = [
-    "datasketch",
-    "datatrove",
-    "fastwarc",
-    "fsspec",
-    "numba",
-    "orjson",
-    "pyarrow",
-    "pydantic",
-    "ray",
-    "resiliparse",
-    "rich",
-    "safetensors",
-    "scipy",
-    "sentencepiece",
-]
+    "datasketch", "datatrove", "fastwarc", "fsspec", "numba", "orjson", "pyarrow", "pydantic", "ray",
+    "resiliparse", "rich", "safetensors", "scipy", "sentencepiece",
+]  # fmt: skip
 HIDDEN += ["sklearn", "tokenizers", "trafilatura", "transformers", "typer", "yaml"]
 FLOOR = {"errors", "hashing", "document", "storage", "manifest", "ledger", "index", "lock", "text"}
 FLOOR |= {
-    "overrides",
-    "urls",
-    "yaml12",
-    "remote",
-    "remote_store",
-    "s3_objects",
-    "s3_uploads",
-    "stores",
-    "cache",
-    "location",
-    "lease",
-    "workspace",
-    "token_shards",
-    "tokenizer_files",
-    "literals",
-    "parquet",
-    "pins",
-    "damage",
-    "redact",
-    "inside",
-    "owner",
-    "facts",
-    "splitmix",
-    "disk",
-    "arrays",
-    "entries",
-    "sealed",
-}
+    "overrides", "urls", "yaml12", "remote", "remote_store", "s3_objects", "s3_uploads", "stores", "cache",
+    "location", "lease", "workspace", "token_shards", "tokenizer_files", "literals", "parquet", "pins",
+    "damage", "redact", "inside", "owner", "facts", "splitmix", "disk", "arrays", "entries", "sealed",
+}  # fmt: skip
 
 
 def modules(folder: Path) -> list[Path]:

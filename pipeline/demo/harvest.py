@@ -22,16 +22,9 @@ from pathlib import Path
 from gristmill.hashing import digest16
 
 _SKIPPED_FOLDERS = {
-    "test",
-    "tests",
-    "testing",
-    "_tests",
-    "idle_test",
-    "site-packages",
-    "dist-packages",
-    "__pycache__",
+    "test", "tests", "testing", "_tests", "idle_test", "site-packages", "dist-packages", "__pycache__",
     "lib2to3",
-}
+}  # fmt: skip
 _SKIPPED_FOLDERS |= {"pydoc_data", "idlelib", "turtledemo", "_vendor", "vendor", "_vendored_packages", "msvs"}
 _LICENCE = re.compile(r"(^|/)(LICEN[CS]E|COPYING)[^/]*$", re.IGNORECASE)
 _MIN_MODULE_BYTES, _MAX_MODULE_BYTES = 1_500, 250_000

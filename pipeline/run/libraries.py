@@ -18,16 +18,9 @@ EXTRACTION = (
     *("fastwarc", "isal", "lz4", "zstandard", "brotli", "pypdfium2"),
 )
 FILTERS = (
-    "datatrove",
-    "fasttext-modern",
-    "pyahocorasick",
-    "pycld2",
-    "eldc",
-    "resiliparse",
-    "xxhash",
-    "regex",
+    "datatrove", "fasttext-modern", "pyahocorasick", "pycld2", "eldc", "resiliparse", "xxhash", "regex",
     "nltk",
-)
+)  # fmt: skip
 DEDUP = ("xxhash", "datatrove")
 CLASSIFIER = ("fasttext-modern", "scikit-learn")
 TOKENIZERS = ("sentencepiece", "tokenizers", "gigatoken", "tiktoken")

@@ -8,35 +8,13 @@ from gristmill.pipeline.proof.likeness import FOLDS, likeness, taught
 from gristmill.pipeline.proof.texts import Text
 
 PROSE = [
-    "water",
-    "river",
-    "mill",
-    "wheel",
-    "stone",
-    "bread",
-    "meadow",
-    "evening",
-    "garden",
-    "morning",
-    "field",
-    "bridge",
-    "lantern",
-]
+    "water", "river", "mill", "wheel", "stone", "bread", "meadow", "evening", "garden", "morning", "field",
+    "bridge", "lantern",
+]  # fmt: skip
 CODE = [
-    "import",
-    "return",
-    "self",
-    "lambda",
-    "yield",
-    "class",
-    "array",
-    "index",
-    "buffer",
-    "offset",
-    "parse",
-    "assert",
-    "module",
-]
+    "import", "return", "self", "lambda", "yield", "class", "array", "index", "buffer", "offset", "parse",
+    "assert", "module",
+]  # fmt: skip
 
 
 def _documents(words: list[str], count: int, seed: int) -> list[str]:

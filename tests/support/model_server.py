@@ -26,22 +26,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = [
-    "mill",
-    "stone",
-    "grain",
-    "river",
-    "wheel",
-    "valley",
-    "flour",
-    "water",
-    "miller",
-    "sack",
-    "field",
-    "harvest",
-    "rye",
-    "oats",
-    "wind",
-]
+    "mill", "stone", "grain", "river", "wheel", "valley", "flour", "water", "miller", "sack", "field",
+    "harvest", "rye", "oats", "wind",
+]  # fmt: skip
 
 
 def answer_to(prompt: str, num_words: int = 40) -> str:

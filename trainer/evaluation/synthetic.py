@@ -16,37 +16,10 @@ from typing import Any
 from gristmill.trainer.fields import one_of
 
 _WORDS = [
-    "stone",
-    "river",
-    "light",
-    "cloud",
-    "table",
-    "green",
-    "seven",
-    "horse",
-    "paper",
-    "north",
-    "glass",
-    "music",
-    "bread",
-    "tower",
-    "ocean",
-    "silver",
-    "garden",
-    "winter",
-    "copper",
-    "letter",
-    "market",
-    "orange",
-    "window",
-    "yellow",
-    "candle",
-    "mirror",
-    "bridge",
-    "forest",
-    "summer",
-    "needle",
-]
+    "stone", "river", "light", "cloud", "table", "green", "seven", "horse", "paper", "north", "glass",
+    "music", "bread", "tower", "ocean", "silver", "garden", "winter", "copper", "letter", "market",
+    "orange", "window", "yellow", "candle", "mirror", "bridge", "forest", "summer", "needle",
+]  # fmt: skip
 _SYLLABLES = ("ka", "lo", "mi", "ru", "te", "sa", "no", "vi", "pe", "du")
 
 

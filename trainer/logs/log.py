@@ -13,45 +13,17 @@ from gristmill.stores import write_text
 from gristmill.trainer.logs.sinks import Sink, scalars
 
 STEP_KEYS = (
-    "step",
-    "steps",
-    "tokens",
-    "loss",
-    "lr",
-    "grad_norm",
-    "tokens_per_s",
-    "seconds_to_go",
-    "mfu",
-    "memory_bytes",
-    "skipped",
-    "epoch",
-)
+    "step", "steps", "tokens", "loss", "lr", "grad_norm", "tokens_per_s", "seconds_to_go", "mfu",
+    "memory_bytes", "skipped", "epoch",
+)  # fmt: skip
 EVAL_KEYS = (
-    "step",
-    "source",
-    "docs",
-    "tokens",
-    "bytes",
-    "nats",
-    "loss",
-    "perplexity",
-    "bits_per_byte",
-    "entropy",
-)
+    "step", "source", "docs", "tokens", "bytes", "nats", "loss", "perplexity", "bits_per_byte", "entropy",
+)  # fmt: skip
 
 TASK_KEYS = (
-    "step",
-    "task",
-    "kind",
-    "rows",
-    "accuracy",
-    "accuracy_per_byte",
-    "perplexity",
-    "bits_per_byte",
-    "log_likelihood",
-    "likelihood",
-    "normalised_likelihood",
-)
+    "step", "task", "kind", "rows", "accuracy", "accuracy_per_byte", "perplexity", "bits_per_byte",
+    "log_likelihood", "likelihood", "normalised_likelihood",
+)  # fmt: skip
 
 
 class Log:

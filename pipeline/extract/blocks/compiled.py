@@ -69,13 +69,6 @@ def skip_blanks(data, i, n):  # type: ignore[no-untyped-def]
 
 
 __all__ = [
-    "find_byte",
-    "is_space",
-    "is_utf8",
-    "kernel",
-    "njit_borrowing",
-    "njit_called",
-    "njit_inside",
-    "skip_blanks",
-    "wrapping_product",
-]
+    "find_byte", "is_space", "is_utf8", "kernel", "njit_borrowing", "njit_called", "njit_inside",
+    "skip_blanks", "wrapping_product",
+]  # fmt: skip

@@ -21,33 +21,10 @@ _MAX_NUMBER_CHARS = 80  # of a formula's number and the signs around it
 _MAX_CELL_WORDS = 150  # of which a cell of data has fewer on average
 _BLOCKS = frozenset(
     (
-        "p",
-        "div",
-        "br",
-        "li",
-        "ul",
-        "ol",
-        "tr",
-        "table",
-        "dl",
-        "dt",
-        "dd",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "pre",
-        "td",
-        "th",
-        "hr",
-        "section",
-        "article",
-        "blockquote",
-        "caption",
+        "p", "div", "br", "li", "ul", "ol", "tr", "table", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "h5",
+        "h6", "pre", "td", "th", "hr", "section", "article", "blockquote", "caption",
     )
-)
+)  # fmt: skip
 _DROPPED = frozenset(("script", "style", "template", "select", "button", "svg", "noscript", "textarea"))
 _SECTIONS = frozenset(("h1", "h2", "article", "nav", "main", "footer", "aside", "header", "form"))
 

@@ -33,19 +33,10 @@ _TEX_ATTRIBUTES = ("data-tex", "data-latex", "data-expr", "data-formula", "data-
     "data-tex-source")  # fmt: skip
 _DRAWING = frozenset(
     (
-        "katex",
-        "katex-display",
-        "mathjax",
-        "mathjax_display",
-        "mathjax_svg",
-        "mathjax_chtml",
-        "mathjax_svg_display",
-        "mwe-math-element",
-        "ql-formula",
-        "mathquill-embedded-latex",
-        "mjx-chtml",
+        "katex", "katex-display", "mathjax", "mathjax_display", "mathjax_svg", "mathjax_chtml",
+        "mathjax_svg_display", "mwe-math-element", "ql-formula", "mathquill-embedded-latex", "mjx-chtml",
     )
-)
+)  # fmt: skip
 _DISPLAYED = frozenset(("katex-display", "mathjax_display", "mathjax_svg_display", "mjx-display",
     "mwe-math-element-block", "mwe-math-fallback-image-display", "ql-img-displayed-equation", "math-display",
     "display-math", "katex-block"))  # fmt: skip

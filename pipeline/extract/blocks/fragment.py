@@ -27,23 +27,10 @@ MAX_DEPTH = 200
 _FREE_TAGS, _FREE_IN_MARKDOWN, _BYTES_A_TAG = 300, 2000, 10
 _VOID = frozenset(
     (
-        "br",
-        "hr",
-        "img",
-        "input",
-        "meta",
-        "link",
-        "area",
-        "base",
-        "col",
-        "embed",
-        "source",
-        "wbr",
-        "track",
-        "param",
-        "mspace",
+        "br", "hr", "img", "input", "meta", "link", "area", "base", "col", "embed", "source", "wbr",
+        "track", "param", "mspace",
     )
-)
+)  # fmt: skip
 _RAW = frozenset(("script", "style", "textarea", "xmp", "title", "noembed", "noframes"))
 _RAW_ENDS = {tag: re.compile(f"</{tag}", re.IGNORECASE) for tag in sorted(_RAW)}
 _MUTE = frozenset(("script", "style"))  # what they hold is no text

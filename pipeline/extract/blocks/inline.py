@@ -24,33 +24,10 @@ _ASKED = {L.CODE_BEGIN: L.WITH_CODE, L.STRONG_BEGIN: L.WITH_EMPHASIS, L.EMPHASIS
     L.LINK_BEGIN: L.WITH_LINKS}  # fmt: skip
 _BLOCKS = frozenset(
     (
-        "p",
-        "div",
-        "br",
-        "li",
-        "ul",
-        "ol",
-        "tr",
-        "table",
-        "dl",
-        "dt",
-        "dd",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "pre",
-        "td",
-        "th",
-        "hr",
-        "section",
-        "article",
-        "blockquote",
-        "caption",
+        "p", "div", "br", "li", "ul", "ol", "tr", "table", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "h5",
+        "h6", "pre", "td", "th", "hr", "section", "article", "blockquote", "caption",
     )
-)
+)  # fmt: skip
 _DROPPED = frozenset(("style", "template", "select", "button", "svg", "noscript", "textarea", "annotation"))
 _SKIPPED = frozenset(("katex-html", "mathjax_preview", "mjx_assistive_mathml"))
 _MAX_NESTED = 20  # phrases within each other; inner ones have no marks

@@ -240,38 +240,11 @@ FORMULA_KEYS, FORMULA_VALUES = hash_table(
 
 # Class names, or parts of them, that code goes by; `listings` looks whether it is.
 _CODE_NAMES = (
-    "code",
-    "codeblock",
-    "codebox",
-    "codehilite",
-    "csharpcode",
-    "blockcode",
-    "sourcecode",
-    "syntaxhighlighter",
-    "highlighter",
-    "highlight",
-    "geshi",
-    "crayon",
-    "hljs",
-    "prettyprint",
-    "shiki",
-    "prism",
-    "codemirror",
-    "ace_editor",
-    "monaco",
-    "filecontents",
-    "snippet",
-    "gist",
-    "programlisting",
-    "fragment",
-    "listing",
-    "ide",
-    "editor",
-    "linenums",
-    "crayon-plain",
-    "textareacode",
-    "codearea",
-)
+    "code", "codeblock", "codebox", "codehilite", "csharpcode", "blockcode", "sourcecode",
+    "syntaxhighlighter", "highlighter", "highlight", "geshi", "crayon", "hljs", "prettyprint", "shiki",
+    "prism", "codemirror", "ace_editor", "monaco", "filecontents", "snippet", "gist", "programlisting",
+    "fragment", "listing", "ide", "editor", "linenums", "crayon-plain", "textareacode", "codearea",
+)  # fmt: skip
 
 
 def token_hash(name: str) -> int:
