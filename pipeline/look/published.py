@@ -86,9 +86,12 @@ def compare_published(out: Path, path: str, layout: str = "fineweb", recipe: str
     cannot be read."""
     manifests = finished_steps(out)
     ours = _ours(manifests)
-    columns = resolve_columns(layout)
+    try:
+        columns = resolve_columns(layout)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     url = columns.get("url")
-    if not url:
+    if not isinstance(url, str) or not url:
         raise UsageError(f"the layout `{layout}` has no column of URLs", hint="documents are compared by URL")
     found, theirs = Against(), []
     for name in published_files(path):
@@ -140,6 +143,7 @@ def _read(path: str, url: str) -> Iterator[tuple[Keys, list[str], list[str]]]:
                 f"`{path}` has no column `{outer}`, it has {', '.join(file.schema_arrow.names)}",
                 hint="say the layout: `--columns fineweb`, or a YAML file of your own",
             )
+        _check_type(path, url, file.schema_arrow.field(outer).type)
         named = [name for name in (outer, "language") if name in file.schema_arrow.names]
         for batch in file.iter_batches(_BATCH, columns=named):
             urls = batch.column(outer).to_pylist()
@@ -148,6 +152,22 @@ def _read(path: str, url: str) -> Iterator[tuple[Keys, list[str], list[str]]]:
             yield url_keys(urls), [str(one or "") for one in urls], [str(code or "unknown") for code in codes]
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"the published set `{path}` cannot be read: {error}") from error
+
+
+def _check_type(path: str, url: str, kind: pa.DataType) -> None:
+    """Raise InputError for a column of URLs that holds no text."""
+    _, _, inner = url.partition(".")
+    if inner and pa.types.is_struct(kind):
+        kind = kind.field(inner).type if kind.get_field_index(inner) >= 0 else pa.null()
+    elif inner:
+        kind = pa.null()
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise InputError(
+            f"the column `{url}` of `{path}` holds no URLs: {'nothing' if kind == pa.null() else kind}",
+            hint="say where they stand: `--columns` with the name of a layout, or a YAML file of your own",
+        )
 
 
 def _meet(found: Against, ours: _Ours, keys: Keys, urls: Sequence[str], languages: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from gristmill.document import FIELDS
 from gristmill.errors import RecipeError
 from gristmill.pins import collect_pins
 from gristmill.pipeline.recipe.model import Recipe
-from gristmill.pipeline.run.stage import Slice, StageKind
+from gristmill.pipeline.run.stage import Slice, StageKind, sections
 from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.sources.settings import stored_name
 from gristmill.tokenize.settings import MixSettings
@@ -106,12 +106,18 @@ class Making:
             if there is None or column in there:
                 continue
             what = "number" if numbers else "column"
+            given = [
+                section.name
+                for section in sections()
+                if section.model and any(column in kind.carries for kind in section.kinds)
+            ]
+            passed = f"sources.{source}.passthrough: {{{column}: {'float64' if numbers else 'string'}}}"
             raise RecipeError(
                 f"`{'.'.join(key)}` names the {what} `{column}`, the documents of `{source}` will carry"
                 f" {', '.join(there) or f'no {what}'}",
                 where=self.recipe.place_of(*key),
-                hint=f"of rows it comes along with `sources.{source}.passthrough: {{{column}: "
-                f"{'float64' if numbers else 'string'}}}`",
+                hint=(f"documents get it by a section `{given[0]}` that stands before; " if given else "")
+                + f"of rows it comes along with `{passed}`",
             )
 
     @property

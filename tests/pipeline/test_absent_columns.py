@@ -165,6 +165,27 @@ def test_a_key_that_names_a_column_no_document_will_carry_is_refused_when_planne
 
 
 @pytest.mark.parametrize(
+    ("section", "made_by"),
+    [
+        ("tokenizer: {}\nmix: {weights: {a: {curve: olmo-3}}}", "quality"),
+        ("quality: {columns: {topic_score: higher}}", "topics"),
+        ("quality: {columns: {perplexity: lower}}", "ngram"),
+        ("dedup: {exact: {scope: crawls}}", None),
+    ],
+)
+def test_the_section_that_makes_a_column_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, made_by: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "jsonl")
+    (tmp_path / "r.yaml").write_text(f"name: x\n{SOURCES}\n{section}\n")
+    run = CliRunner().invoke(cli.app, ["plan", "r.yaml"])
+    assert isinstance(run.exception, RecipeError) and run.exception.hint
+    said = f"documents get it by a section `{made_by}` that stands before; "
+    assert run.exception.hint.startswith(said if made_by else "of rows it comes along")
+
+
+@pytest.mark.parametrize(
     "section",
     [
         "dedup: {exact: {scope: crawl, survivor: 'best:stars', snapshot_column: crawl}}",

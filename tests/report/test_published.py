@@ -99,5 +99,38 @@ def test_what_is_no_set_is_said(run: Path, tmp_path: Path) -> None:
         compare_published(run / "out", str(tmp_path))
     with pytest.raises(UsageError, match="no column of URLs"):
         compare_published(run / "out", str(run / "set"), layout="the-stack")
+    with pytest.raises(UsageError, match="no layout `nosuch`; known: fineweb, dolma"):
+        compare_published(run / "out", str(run / "set"), layout="nosuch")
+    (tmp_path / "own.yaml").write_text("url: [a, b]\n")
+    with pytest.raises(UsageError, match="no column of URLs"):
+        compare_published(run / "out", str(run / "set"), layout=str(tmp_path / "own.yaml"))
     with pytest.raises(UsageError, match="has no filters that would judge"):
         compare_published(run / "out", str(run / "set"), recipe="cosmopedia")
+
+
+@pytest.mark.parametrize(
+    ("column", "layout", "said"),
+    [
+        ({"url": [1, 2]}, "fineweb", "the column `url` of .* holds no URLs: int64"),
+        ({"metadata": ["{}", None]}, "dolma", r"the column `metadata.url` of .* holds no URLs: nothing"),
+        ({"metadata": [{"site": "a"}, None]}, "dolma", r"`metadata.url` of .* holds no URLs: nothing"),
+        ({"metadata": [{"url": 1.5}, None]}, "dolma", r"`metadata.url` of .* holds no URLs: double"),
+    ],
+)
+def test_a_column_that_holds_no_urls_is_refused(
+    run: Path, tmp_path: Path, column: dict[str, list[Any]], layout: str, said: str
+) -> None:
+    pq.write_table(pa.table(column), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=said):
+        compare_published(run / "out", str(tmp_path), layout=layout)
+
+
+def test_urls_within_a_column_or_numbered_are_read(run: Path, tmp_path: Path) -> None:
+    plain = compare_published(run / "out", str(run / "set"))
+    urls = pq.read_table(run / "set", columns=["url"])["url"]
+    pq.write_table(pa.table({"metadata": [{"url": url} for url in urls.to_pylist()]}), tmp_path / "a.parquet")
+    assert (
+        compare_published(run / "out", str(tmp_path / "a.parquet"), layout="dolma").because == plain.because
+    )
+    pq.write_table(pa.table({"url": urls.combine_chunks().dictionary_encode()}), tmp_path / "b.parquet")
+    assert compare_published(run / "out", str(tmp_path / "b.parquet")).because == plain.because
