@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from gristmill.filters.recut import recut, recut_filters
+from gristmill.filters.settings import FilterSettings
 from gristmill.location import location
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.phases.adopt import extra_fields
@@ -18,20 +19,30 @@ from gristmill.pipeline.stages.filter import RECUT, FilterSlice, RecutSlice
 from gristmill.storage import read_tables
 
 
-def recut_plan(run: Path, change: Any) -> Plan:
-    """Plan a recut of every filter step of a finished run; `change` maps its filter settings to the new ones.
+def filters_of(run: Path) -> dict[str, FilterSlice]:
+    """The settings of every filter step of a finished run."""
+    return {
+        name: FilterSlice.model_validate(manifest.ingredients["settings"])
+        for name, manifest in finished_steps(run).items()
+        if manifest.ingredients["stage"] == "filter"
+    }
+
+
+def recut_plan(run: Path, change: Callable[[FilterSettings], FilterSettings | None]) -> Plan:
+    """Plan a recut of the filter steps of a finished run; `change` maps their filter settings to the new
+    ones, and to None those of a step that is left as it is.
 
     Raises UsageError where the new settings need more than stored signals.
     """
     manifests = finished_steps(run)
     facts = read_run(run)
     steps = []
-    for name, manifest in manifests.items():
-        if manifest.ingredients["stage"] != "filter":
-            continue
-        piece = FilterSlice.model_validate(manifest.ingredients["settings"])
+    for name, piece in filters_of(run).items():
+        manifest = manifests[name]
         (before,) = (manifests[step] for step in manifest.ingredients["inputs"])
         new = change(piece.filter)
+        if new is None:
+            continue
         recut_filters(piece.filter, new, manifest.ingredients["seed"])
         external = {"filtered": manifest.content_digest, "documents": before.content_digest}
         own = RecutSlice(

@@ -83,19 +83,39 @@ def recut(
 ) -> None:
     """Decide a run's filters anew with other bounds, from stored signals: no text is measured again.
 
+    Of a run that filters several times, the steps that have what is changed are decided anew, all where
+    nothing is.
+
     Example: gristmill recut out/web --set gopher.mean_word_length.max=12 --out out/longer
     """
     from gristmill.pipeline.look.printing.tables import print_run
-    from gristmill.pipeline.phases.recut import recut_plan
+    from gristmill.pipeline.phases.recut import filters_of, recut_plan
     from gristmill.pipeline.run.narration.progress import Progress
     from gristmill.pipeline.run.runner import run_plan
     from gristmill.pipeline.run.settings import EngineSettings
 
-    plan = recut_plan(run, lambda settings: _changed(settings, set_))
+    every = [piece.filter for piece in filters_of(run).values()]
+    # What no step has is laid on each, which says so.
+    nowhere = [change for change in set_ if not any(_has(settings, change) for settings in every)]
+
+    def changed(settings: FilterSettings) -> FilterSettings | None:
+        own = [change for change in set_ if change in nowhere or _has(settings, change)]
+        return _changed(settings, own) if own or not set_ else None
+
+    plan = recut_plan(run, changed)
     said = {"kind": engine, "workers": workers}
     chosen = EngineSettings.model_validate({name: value for name, value in said.items() if value is not None})
     run_plan(plan, out, chosen, Progress(quiet=quiet))
     print_run(out, as_json=json)
+
+
+def _has(settings: FilterSettings, override: str) -> bool:
+    """Whether filters have the preset or section that an override changes."""
+    key = override.partition("=")[0].removeprefix("filter.").removeprefix("set.")
+    owner, dot, _ = key.partition(".")
+    if owner in settings.presets:
+        return True
+    return owner in type(settings).model_fields and (not dot or getattr(settings, owner) is not None)
 
 
 def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:

@@ -106,3 +106,43 @@ def test_a_list_of_domains_is_compiled(tmp_path: Path, capsys: pytest.CaptureFix
     assert call("url-list", str(tmp_path / "d.txt"), "--out", str(tmp_path / "d.u64")) == 0
     assert capsys.readouterr().out.startswith("2 domains in ")
     assert call("url-list", str(tmp_path / "d.txt"), "--out", str(tmp_path / "d.bin")) == UsageError.exit_code
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        (["length.words.min=8"], {"filter-2/a": 10}),
+        (["filter.set.length.words.min=8"], {"filter-2/a": 10}),
+        (["filter.language.min_score=0.01"], {"filter/a": 20}),
+        (["length.words.min=8", "filter.language.min_score=0.01"], {"filter/a": 20, "filter-2/a": 10}),
+        ([], {"filter/a": 20, "filter-2/a": 20}),
+    ],
+)
+def test_a_recut_of_a_run_that_filters_twice_decides_the_steps_that_have_what_is_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: list[str], steps: dict[str, int]
+) -> None:
+    texts = [" ".join(["The river runs to the sea."] * (1 if n % 2 else 2)) + f" {n}" for n in range(20)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    recipe = {
+        "name": "twice",
+        "sources": {"a": {"inputs": str(tmp_path / "in.jsonl")}},
+        "stages": [
+            {"filter": {"language": {"keep": ["en"], "min_score": 0}}},
+            {"filter": {"presets": ["length"]}},
+        ],
+    }
+    (tmp_path / "r.yaml").write_text(json.dumps(recipe))
+    said = ("--engine", "inline", "-q")
+    assert call("run", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "out"), *said) == 0
+    capsys.readouterr()
+    options = [word for change in changes for word in ("--set", change)]
+    again = ("recut", str(tmp_path / "out"), *options, "--out", str(tmp_path / "again"), *said, "--json")
+    assert call(*again) == 0
+    told = {step["step"]: step["kept"] for step in json.loads(capsys.readouterr().out)["steps"]}
+    assert told == steps
+
+
+def test_a_recut_of_what_no_filter_has_is_refused(filtered: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["recut", str(filtered / "kept"), "--set", "gopher.words.min=1", "--out", str(tmp_path / "no")])
+    assert not (tmp_path / "no").exists()
