@@ -26,12 +26,15 @@ class TopicSettings(_Settings):
     number: Annotated[int, Field(ge=2, le=256)] | Literal["auto"] = Field(
         default="auto",
         description=(
-            "topics to learn; auto: the largest of 4, 6, 8, 10, 12, 16, 20, 24, 32, 48 for which two halves"
-            " of the sample agree by `min_stability`"
+            "topics to learn; auto: the largest of 4, 6, 8, 10, 12, 16, 20, 24, 32, 48 for which"
+            " halves of the sample, cut in five ways, agree by `min_stability`, any two of the ten"
         ),
     )
     min_stability: float = Field(
-        default=0.8, ge=0, le=1, description="adjusted Rand index of two halves, 1 being the same topics"
+        default=0.8,
+        ge=0,
+        le=1,
+        description="least adjusted Rand index of two halves, 1 being the same topics",
     )
     sample_documents: int = Field(
         default=50_000, ge=100, description="documents learned from, about: a hash decides which"

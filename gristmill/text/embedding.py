@@ -32,8 +32,8 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 MAGIC = b"GMSPACE1"
-_ITERATIONS = 6  # of the subspace; Halko, Martinsson and Tropp 2011: two to four where spectra decay slowly
-_OVERSAMPLED = 16  # dimensions beyond those asked for, of the same source: five to ten and more
+_TOLERANCE = 1e-6  # of a singular value, relative
+_WHOLE = 256  # rows or columns of a matrix that is decomposed as a whole
 _I64 = types.Array(types.int64, 1, "C", readonly=True)
 _U32 = types.Array(types.uint32, 1, "C", readonly=True)
 _I32 = types.Array(types.int32, 1, "C", readonly=True)
@@ -163,7 +163,7 @@ def fit(
     Features in fewer than `min_documents` texts or in more than `max_fraction` of them are left out, and so
     are those in more than `max_fraction` of any group (such as a language) of `min_group` texts and more; of
     the others the `most_features` that stand in most texts stay. The axes are those of the largest singular
-    values (randomised subspace iteration on one thread), each signed so that its largest entry is positive.
+    values (on one thread), each signed so that its largest entry is positive.
     """
     from scipy.sparse import csr_matrix
     from threadpoolctl import threadpool_limits
@@ -196,15 +196,21 @@ def fit(
 
 
 def _axes(matrix: Any, dimensions: int, seed: int) -> Floats:
-    """The right singular vectors of the largest singular values, (columns, dimensions)."""
-    width = min(dimensions + _OVERSAMPLED, *matrix.shape)
-    if not width:
+    """The right singular vectors of the largest singular values, (columns, dimensions).
+
+    Lanczos iteration (ARPACK) goes on until they are found: singular values of words decay so slowly that a
+    fixed number of subspace iterations leaves the last axes to chance, and what is measured in the space with
+    them. It cannot find all axes of a matrix; a small one is decomposed as a whole.
+    """
+    from scipy.sparse.linalg import svds
+
+    if not dimensions:
         return np.zeros((matrix.shape[1], 0), np.float32)
-    guess = np.random.Generator(np.random.PCG64(seed)).standard_normal((matrix.shape[1], width))
-    inner, _ = np.linalg.qr(matrix.T @ (matrix @ guess))
-    for _ in range(_ITERATIONS):
-        inner, _ = np.linalg.qr(matrix.T @ (matrix @ inner))
-    _, _, turned = np.linalg.svd(matrix @ inner, full_matrices=False)
-    basis = inner @ turned[:dimensions].T
+    if min(matrix.shape) <= max(_WHOLE, dimensions):
+        basis = np.linalg.svd(matrix.toarray().astype(np.float64), full_matrices=False)[2][:dimensions].T
+    else:
+        start = np.random.Generator(np.random.PCG64(seed)).standard_normal(min(matrix.shape))
+        _, values, rows = svds(matrix.astype(np.float64), dimensions, v0=start, tol=_TOLERANCE)
+        basis = rows[np.argsort(-values, kind="stable")].T
     largest = np.abs(basis).argmax(0)
     return np.asarray(basis * np.sign(basis[largest, np.arange(basis.shape[1])]), np.float32, order="C")

@@ -86,7 +86,9 @@ def print_topics(out: Path) -> None:
     manifests = finished_steps(out)
     for manifest in _of(manifests, "topics-train"):
         facts = manifest.stated(TopicsTrainFacts)
-        steady = "" if facts.stability is None else f"; halves of them agree by {facts.stability:.2f}"
+        steady = (
+            "" if facts.stability is None else f"; halves of them agree by {facts.stability:.2f} and more"
+        )
         print(f"\n{len(facts.topics)} topics of {facts.documents:,} documents{steady}:")
         rows = [[topic["name"], f"{topic['share']:.1%}", " ".join(topic["words"])] for topic in facts.topics]
         print_table(["topic", "share", "telling words"], rows, right=(1,))

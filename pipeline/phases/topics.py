@@ -70,8 +70,8 @@ def _warnings(facts: TopicsTrainFacts, least: float) -> list[str] | None:
     if facts.stability is None or facts.stability >= least:
         return None
     return [
-        f"topics are not stable: halves of the sample agree by {facts.stability:.2f} (adjusted Rand index, 1"
-        " is the same); fewer topics, or a larger sample, give steadier ones"
+        f"topics are not stable: two halves of the sample agree by only {facts.stability:.2f} (adjusted Rand"
+        " index, 1 is the same); fewer topics, or a larger sample, give steadier ones"
     ]
 
 

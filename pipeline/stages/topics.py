@@ -39,7 +39,8 @@ class TopicsSlice(Slice):
 @dataclass(frozen=True, slots=True)
 class TopicsTrainFacts(StepFacts):
     """Topics with their telling words and share of the sample, the largest first; documents of the sample,
-    words known, and how far two halves of it agree (adjusted Rand index), by number of topics."""
+    words known, and how far halves of it agree (the least adjusted Rand index of two), by number of
+    topics."""
 
     topics: list[dict[str, Any]] = field(default_factory=list)
     documents: int = 0
@@ -60,7 +61,7 @@ TRAIN = StageKind(
     "topics-train",
     TopicsTrainSlice,
     "gristmill.pipeline.phases.topics:train",
-    version=1,
+    version=2,
     facts=TopicsTrainFacts,
     libraries=(*KERNELS, *CLASSIFIER),
     report=_REPORT,

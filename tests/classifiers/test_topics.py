@@ -6,7 +6,9 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +21,7 @@ from gristmill.classifiers.telling_words import named
 from gristmill.classifiers.topic_settings import TopicSettings
 from gristmill.document import document_id
 from gristmill.errors import InputError, UsageError
+from gristmill.text.embedding import Counted, count_words
 
 WORDS = {
     "sea": "ship sail harbour wave anchor captain storm island mast tide reef cargo crew deck",
@@ -43,7 +46,8 @@ def planted(number: int = 360) -> pa.Table:
     )
 
 
-SETTINGS = TopicSettings(number=3, dimensions=8, fine_clusters=24)
+# A word of a vocabulary stands in nine tenths of its texts, which are a third of all.
+SETTINGS = TopicSettings(number=3, dimensions=8, fine_clusters=24, max_fraction=0.5)
 
 
 def test_planted_topics_are_found_and_named_by_their_words(tmp_path: Path) -> None:
@@ -74,6 +78,55 @@ def test_the_number_left_open_is_the_largest_that_is_stable(tmp_path: Path) -> N
     steady = [number for number, value in tried.items() if value >= open_.min_stability]
     expected = max(steady) if steady else max(tried, key=lambda number: (tried[number], number))
     assert len(card["topics"]) == expected and card["stability"] == tried[expected]
+
+
+FOURTH = "engine wheel brake gear tyre clutch motor driver road lane fuel piston valve axle"
+
+
+def four_planted(number: int) -> pa.Table:
+    """Texts of four vocabularies that share nothing: to find three topics is to merge any two of them."""
+    draw = np.random.default_rng(8)
+    vocabularies = [*WORDS.values(), FOURTH]
+    texts = [" ".join(draw.choice(vocabularies[n % 4].split(), 30)) for n in range(number)]
+    draw.shuffle(texts)
+    ids = pa.array([document_id("four", str(n)) for n in range(number)], pa.binary(16))
+    return pa.table({"id": ids, "text": pa.array(texts, pa.large_string())})
+
+
+def test_the_stability_is_the_least_agreement_of_halves_cut_in_five_ways(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample = four_planted(400)
+    counted = count_words(sample["text"], telling.BITS)
+    learned, seen = telling._learned, []
+
+    def noted(settings: TopicSettings, part: Counted, *others: Any) -> Any:
+        seen.append((part, learned(settings, part, *others)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(telling, "_learned", noted)
+    settings = SETTINGS.model_copy(update={"restarts": 1})
+    number, found = telling.choose(settings, counted, np.zeros(400, np.int64), seed=1)
+    told = [telling._assign(half.space.project(counted), telling._centres(half, 3))[0] for _, half in seen]
+    pairs = [adjusted_rand_score(one, other) for one, other in combinations(told, 2)]
+    assert (number, found) == (3, {3: round(min(pairs), 4)})
+    assert min(pairs) < 0.8 < max(pairs)  # which pair is merged is chance, and some halves agree by it
+    # Five times the texts are cut in two: each is read by five halves, and no two halves are alike.
+    assert len(seen) == 10 and {len(part.rows) - 1 for part, _ in seen} <= {192, 200, 208}
+    assert sum(part.counts.sum() for part, _ in seen) == 5 * counted.counts.sum()
+    assert len({part.features.tobytes() for part, _ in seen}) == 10
+
+
+def test_a_number_that_some_halves_agree_on_by_luck_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(telling, "NUMBERS", (3, 4))
+    sample = four_planted(400)
+    for least, taken in ((0.8, 4), (0.0, 4)):
+        asked = SETTINGS.model_copy(update={"number": "auto", "min_stability": least})
+        card = telling.learn(asked, sample, tmp_path / str(least), seed=1)
+        assert len(card["topics"]) == taken
+    assert card["stability_by_number"]["4"] == 1.0 > 0.8 > card["stability_by_number"]["3"]
 
 
 def test_clusters_of_one_size_are_merged_as_scipy_merges_them() -> None:

@@ -93,7 +93,8 @@ def test_no_stage_writes_other_bytes_under_the_same_version(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     fixed_inputs(tmp_path)
-    cells = {
+    cells: dict[str, Any] = {
+        "importance": {"train_on": ["prose"]},
         "topics": {
             "number": 2,
             "dimensions": 8,

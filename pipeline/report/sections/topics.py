@@ -28,7 +28,9 @@ def _learned(step: StepView) -> Html:
     facts = step.stated(TopicsTrainFacts)
     said = f"{len(facts.topics)} topics learned from {count(facts.documents)} documents"
     if facts.stability is not None:
-        said += f"; two halves of them, each by itself, agree by {facts.stability:.2f} (adjusted Rand index)"
+        said += (
+            f"; halves of them, each by itself, agree by {facts.stability:.2f} and more (adjusted Rand index)"
+        )
     largest = max((topic["share"] for topic in facts.topics), default=1.0)
     rows = [
         [
@@ -42,7 +44,7 @@ def _learned(step: StepView) -> Html:
     body = [tag("p", said + "."), table(["topic", "share", "", "telling words"], rows)]
     if facts.stability_by_number:
         tried = [[number, Cell(f"{value:.3f}", value)] for number, value in facts.stability_by_number.items()]
-        body.append(details("numbers of topics tried", table(["topics", "halves agree by"], tried)))
+        body.append(details("numbers of topics tried", table(["topics", "halves agree at least by"], tried)))
     return join(body)
 
 
