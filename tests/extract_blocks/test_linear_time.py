@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from gristmill.pipeline.extract.blocks import asciimath, data_tables, elsewhere, listings
+from gristmill.pipeline.extract.blocks.delimiters import mark
 from gristmill.pipeline.extract.blocks.extract import extract
-from gristmill.pipeline.extract.blocks.formulas import mark, read
+from gristmill.pipeline.extract.blocks.formulas import read
 from gristmill.pipeline.extract.blocks.fragment import parse
 from gristmill.pipeline.extract.blocks.inline import wrap
 from gristmill.pipeline.extract.blocks.layout import STRONG_BEGIN

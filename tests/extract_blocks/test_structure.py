@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill.pipeline.extract.blocks import asciimath, data_tables, listings
+from gristmill.pipeline.extract.blocks.delimiters import Delimiters, mark
 from gristmill.pipeline.extract.blocks.extract import extract
-from gristmill.pipeline.extract.blocks.formulas import Delimiters, mark, read, read_node
+from gristmill.pipeline.extract.blocks.formulas import read, read_node
 from gristmill.pipeline.extract.blocks.fragment import Bounds, parse
 from gristmill.pipeline.extract.blocks.mathml import to_tex
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings

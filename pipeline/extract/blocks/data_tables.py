@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gristmill.pipeline.extract.blocks.fragment import Bounds, Node, parse
+from gristmill.pipeline.extract.blocks.elements import Node
+from gristmill.pipeline.extract.blocks.fragment import Bounds, parse
 
 MAX_BYTES = 1_000_000  # of markup
 _MAX_SPAN, _MAX_CELLS = 200, 50_000

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gristmill.pipeline.extract.blocks.fragment import unescape
+from gristmill.pipeline.extract.blocks.elements import unescape
 from gristmill.pipeline.extract.blocks.metadata import linked_data
 
 MIN_CHARS = 200  # of a text worth taking

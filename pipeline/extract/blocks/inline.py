@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from gristmill.pipeline.extract.blocks import formulas
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.fragment import Bounds, Node, unescape
+from gristmill.pipeline.extract.blocks.elements import Node, unescape
+from gristmill.pipeline.extract.blocks.fragment import Bounds
 
 HELD = "\x02"  # stands for what is held back until delimiters have been looked for
 _MARKS = {L.CODE_BEGIN: "`", L.STRONG_BEGIN: "**", L.EMPHASIS_BEGIN: "*"}

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from gristmill.pipeline.extract.blocks.fragment import OPENS, TAGS, Node, parse, unescape
+from gristmill.pipeline.extract.blocks.elements import Node, unescape
+from gristmill.pipeline.extract.blocks.fragment import OPENS, TAGS, parse
 
 MAX_BYTES = 400_000  # of markup; longer code is written as its text lies in the page's blocks
 

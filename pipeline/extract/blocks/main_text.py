@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.pipeline.extract.blocks import formulas, regions
+from gristmill.pipeline.extract.blocks import delimiters, regions
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks.cut import Choice
 from gristmill.pipeline.extract.blocks.fragment import Bounds
@@ -38,11 +38,11 @@ def write(
         _keep_formulas(tokenized, kept)
     if not (is_markdown or has_formulas or found):
         text = plain_text(tokenized.text, tokenized.blocks, tokenized.elements, kept).tobytes().decode()
-        return _without_marks(formulas.mark(page, text))
+        return _without_marks(delimiters.mark(page, text))
     stash = Stash(page, tokenized.inserts, is_markdown, bounds)
     writer = markdown if is_markdown else _plain
     text = writer(tokenized, kept, found, stash)
-    text = formulas.mark(page, text)
+    text = delimiters.mark(page, text)
     return stash.release(text).strip("\n") if stash.held else text
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from gristmill.pipeline.extract.blocks.fragment import Node
+from gristmill.pipeline.extract.blocks.elements import Node
 
 _MAX_FENCES, _MAX_ROWS = 50, 8  # open in a row; within each other around one sign
 MAX_CHARS = 20_000  # of TeX; what is longer is cut off by its caller's bound on markup long before
