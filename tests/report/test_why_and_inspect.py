@@ -266,7 +266,7 @@ def test_the_server_answers_this_machine_by_its_own_name_only(served: int) -> No
 
 def test_the_reader_in_the_browser_turns_pages_and_runs_nothing(tab: Tab, served: int) -> None:
     def until(script: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 90
         while not tab.run(script):
             assert time.monotonic() < deadline, script
             time.sleep(0.05)
