@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,8 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 MAGIC = b"GMSPACE1"
-_TOLERANCE = 1e-6  # of a singular value, relative
+_TOLERANCE = 1e-12  # of a singular value's square, relative
+_NOTHING = 1e-6  # of the largest singular value: smaller ones are rounding
 _WHOLE = 256  # rows or columns of a matrix that is decomposed as a whole
 _I64 = types.Array(types.int64, 1, "C", readonly=True)
 _U32 = types.Array(types.uint32, 1, "C", readonly=True)
@@ -196,21 +198,38 @@ def fit(
 
 
 def _axes(matrix: Any, dimensions: int, seed: int) -> Floats:
-    """The right singular vectors of the largest singular values, (columns, dimensions).
+    """The right singular vectors of the largest singular values, (columns, dimensions); zeros for values that
+    are 0.
 
     Lanczos iteration (ARPACK) goes on until they are found: singular values of words decay so slowly that a
     fixed number of subspace iterations leaves the last axes to chance, and what is measured in the space with
     them. It cannot find all axes of a matrix; a small one is decomposed as a whole.
     """
-    from scipy.sparse.linalg import svds
-
     if not dimensions:
         return np.zeros((matrix.shape[1], 0), np.float32)
+    matrix = matrix.astype(np.float64)
     if min(matrix.shape) <= max(_WHOLE, dimensions):
-        basis = np.linalg.svd(matrix.toarray().astype(np.float64), full_matrices=False)[2][:dimensions].T
+        _, values, rows = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        basis = rows[:dimensions].T
+    elif matrix.shape[0] < matrix.shape[1]:
+        basis, values, _ = np.linalg.svd(matrix.T @ _leading(matrix, dimensions, seed), full_matrices=False)
     else:
-        start = np.random.Generator(np.random.PCG64(seed)).standard_normal(min(matrix.shape))
-        _, values, rows = svds(matrix.astype(np.float64), dimensions, v0=start, tol=_TOLERANCE)
-        basis = rows[np.argsort(-values, kind="stable")].T
+        found = _leading(matrix.T, dimensions, seed)
+        _, values, turned = np.linalg.svd(matrix @ found, full_matrices=False)
+        basis = found @ turned.T
+    basis = np.where(values[:dimensions] > _NOTHING * values[0], basis, 0.0)
     largest = np.abs(basis).argmax(0)
     return np.asarray(basis * np.sign(basis[largest, np.arange(basis.shape[1])]), np.float32, order="C")
+
+
+def _leading(matrix: Any, number: int, seed: int) -> Any:
+    """Span the left singular vectors of the largest singular values, (rows, number)."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    rows = matrix.shape[0]
+    draw = np.random.Generator(np.random.PCG64(seed))
+    squared = LinearOperator((rows, rows), matvec=lambda given: matrix @ (matrix.T @ given), dtype=np.float64)
+    # Where it meets the end of what a matrix spans it goes on from a new vector, of fresh chance unless told.
+    further = {"rng": draw} if "rng" in signature(eigsh).parameters else {}
+    start = draw.standard_normal(rows)
+    return eigsh(squared, number, v0=start, tol=_TOLERANCE, **further)[1]

@@ -96,6 +96,19 @@ def test_axes_are_found_where_singular_values_hardly_decay_and_whatever_the_seed
     assert held == pytest.approx([best, best], rel=1e-5)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_texts_that_span_few_axes_have_the_same_ones_each_time_and_zeros_beyond(seed: int) -> None:
+    """A thousand copies of ten texts: Lanczos iteration ends early, and what it goes on from is no chance."""
+    draw = np.random.default_rng(3)
+    texts = [" ".join(f"w{word}" for word in draw.integers(0, 4000, 300)) for _ in range(10)]
+    for several in (texts * 100, [text[:120] for text in texts] * 100):  # more words than texts, and fewer
+        counted = count_words(pa.array(several, pa.large_string()), 18)
+        one, other = (fit(counted, 18, 64, seed).basis for _ in range(2))
+        assert one.tobytes() == other.tobytes()
+        lengths = np.linalg.norm(one, axis=0)
+        assert lengths[:10] == pytest.approx(np.ones(10), abs=1e-4) and not lengths[10:].any()
+
+
 def test_axes_are_those_of_the_largest_singular_values() -> None:
     counted = count_words(SAMPLE, BITS)
     space = fit(counted, BITS, 5, seed=3)
