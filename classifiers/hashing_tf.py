@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.inside import parsed
+
 MAGIC = b"GMHASHTF"
 SPARK_SEED = 42  # org.apache.spark.ml.feature.HashingTF
 PENALTY = 1e-4  # of the mean loss; Spark's default is none, with which separable classes have no optimum
@@ -83,7 +85,7 @@ def _open(path: str, size: int, mtime_ns: int) -> HashingTF:
     data = Path(path).read_bytes()
     start = len(MAGIC) + 8
     end = start + int.from_bytes(data[len(MAGIC) : start], "little")
-    head = json.loads(data[start:end])
+    head = parsed(data[start:end])
     num = head["features"]
     weights = np.frombuffer(data, "<f4", num, end)
     seen = np.unpackbits(np.frombuffer(data, np.uint8, offset=end + 4 * num), count=num).astype(bool)

@@ -8,7 +8,6 @@ a word never seen costs no spelling.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from gristmill.classifiers.ngram_lines import open_lines
 from gristmill.classifiers.ngrams import CARD, FORMAT, LINES, code_values
 from gristmill.classifiers.settings import KenlmSettings
 from gristmill.errors import UsageError
+from gristmill.inside import read_object
 from gristmill.storage import cut_by_bytes
 from gristmill.text.cores import cores_of
 from gristmill.text.words import Scratch
@@ -43,7 +43,7 @@ class NgramModel:
                 f"there is no n-gram model in `{folder}`",
                 hint="make one with `gristmill ngram train`, or name a KenLM model's file",
             )
-        self.card: dict[str, Any] = json.loads((folder / CARD).read_text())
+        self.card: dict[str, Any] = read_object(folder / CARD)
         if self.card.get("format") != FORMAT:
             raise UsageError(
                 f"the n-gram model in `{folder}` is of format {self.card.get('format', 1)},"

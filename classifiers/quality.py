@@ -36,6 +36,7 @@ from gristmill.classifiers.settings import ClassifierSettings, Keep, Pareto
 from gristmill.classifiers.teaching import Heldout, Taught, heldout_of, training_of
 from gristmill.errors import UsageError
 from gristmill.fasttext_model import label_probabilities, open_model
+from gristmill.inside import read_object
 from gristmill.storage import read_tables
 
 Floats = npt.NDArray[np.float64]
@@ -177,7 +178,7 @@ class Scorer:
     def __init__(self, settings: ClassifierSettings, place: Path) -> None:
         self.settings = settings
         path = place / MODEL if place.is_dir() else place
-        card = json.loads((place / CARD).read_text()) if place.is_dir() and path.is_file() else {}
+        card = read_object(place / CARD) if place.is_dir() and path.is_file() else {}
         self.model = _Opened(path, card, settings.label_weights)
         self.by_language = {
             language: _Opened(place / row["file"], row, None)

@@ -31,6 +31,7 @@ from gristmill.classifiers.topic_settings import TopicSettings
 from gristmill.errors import InputError, UsageError
 from gristmill.fasttext_model import label_probabilities, open_model
 from gristmill.hashing import keyed_hash
+from gristmill.inside import read_object
 from gristmill.text.embedding import Counted, Space, count_words, fit
 from gristmill.text.kernel import kernel
 
@@ -268,7 +269,7 @@ class LearnedTopics:
     """Topics that `learn` wrote into a folder."""
 
     def __init__(self, folder: Path, settings: TopicSettings) -> None:
-        card = json.loads((folder / CARD).read_text())
+        card = read_object(folder / CARD)
         self.space = Space.load(folder / SPACE)
         centres = read_array(folder / CENTRES, "<f4").reshape(-1, self.space.basis.shape[1])
         self._centres = np.ascontiguousarray(centres)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from gristmill.dedup.radix import Numbers, group_starts, sort_pairs
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.dedup.shingles import shingle_texts
 from gristmill.errors import InputError
+from gristmill.inside import parsed
 
 _BATCH = 2048
 _ROWS = 512  # documents compared with all others at a time
@@ -54,7 +54,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, bool]]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = parsed(line)
                 yield str(row["a"]), str(row["b"]), bool(row["duplicate"])
             except (ValueError, KeyError, TypeError) as error:
                 hint = 'a row is {"a": text, "b": text, "duplicate": true or false}'
@@ -157,7 +157,7 @@ def read_texts(path: Path, most: int) -> list[str]:
 def read_documents(path: Path) -> list[str]:
     """Return the texts of JSON lines of {text}."""
     try:
-        rows = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+        rows = [parsed(line) for line in path.read_bytes().split(b"\n") if line.strip()]
         return [str(row["text"]) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = 'documents are JSON lines of {"text": ...}'

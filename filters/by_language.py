@@ -20,6 +20,7 @@ from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.files import digest_of, read_lines
 from gristmill.filters.options import StopWordSettings
 from gristmill.filters.rules import SIDES, Bound, Rule
+from gristmill.yaml12 import BoundedLoader
 
 if TYPE_CHECKING:
     from gristmill.filters.settings import FilterSettings
@@ -52,7 +53,7 @@ def read_thresholds(path: str) -> tuple[dict[str, float], list[str]]:
     Raises InputError for a file that is none of theirs.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), BoundedLoader)  # a subclass of SafeLoader
         bounds = {key: float(data[name]) for name, key in THRESHOLDS.items() if name in data}
         for name, key in NGRAM_THRESHOLDS.items():
             bounds |= {key.format(int(n)): float(limit) for n, limit in data.get(name, ())}

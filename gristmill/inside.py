@@ -1,9 +1,11 @@
 """What somebody else wrote: paths in a manifest stay inside its folder or are refused, text is made harmless
-for a terminal."""
+for a terminal, JSON of any kind is read or refused."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from gristmill.errors import IntegrityError
 
@@ -43,3 +45,22 @@ def inert(text: str) -> str:
     """Spell out control characters, escape sequences and direction overrides; they could disfigure what
     stands around them."""
     return text.translate(_INERT)
+
+
+def parsed(data: str | bytes) -> Any:
+    """Parse JSON; raises JSONDecodeError for all that cannot be read, nested without end included."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deep", "", 0) from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file of one JSON object; raises IntegrityError, with its name, for any other content."""
+    try:
+        found = parsed(path.read_bytes())
+    except ValueError as error:
+        raise IntegrityError(f"it is not JSON: {error}", where=str(path)) from None
+    if not isinstance(found, dict):
+        raise IntegrityError(f"it holds no JSON object but {type(found).__name__}", where=str(path))
+    return found

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import GristmillError, LockedError
+from gristmill.inside import parsed
 from gristmill.location import RemotePath
 from gristmill.owner import is_gone, is_mine, owner
 from gristmill.stores import store_of
@@ -96,6 +97,6 @@ def _modified(lock: Path) -> float | None:
 
 def _holder(lock: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(lock.read_bytes()))
-    except (FileNotFoundError, ValueError):
+        return dict(parsed(lock.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
         return None

@@ -9,9 +9,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gristmill.disk import named, read_file, storage_error
 from gristmill.errors import LockedError
+from gristmill.inside import parsed
 from gristmill.lease import hold_lease, read_lease
 from gristmill.location import RemotePath
 from gristmill.owner import owner
@@ -81,4 +83,13 @@ def read_holder(out: Path) -> dict[str, object] | None:
         if not isinstance(error, BlockingIOError):
             raise
         text = read_file(out / LOCK).decode()
-        return dict(json.loads(text)) if text else {"pid": "unknown", "host": "unknown"}
+        return _told(text)
+
+
+def _told(text: str) -> dict[str, Any]:
+    """What the holder of a lock wrote into it; nothing that can be read, while it is writing."""
+    try:
+        found = parsed(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"pid": "unknown", "host": "unknown"}

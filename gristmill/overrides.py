@@ -7,13 +7,13 @@ grouped as in `1_000_000`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from gristmill.errors import UsageError
+from gristmill.inside import parsed
 
 INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(
@@ -56,7 +56,7 @@ def parse_value(text: str, option: str) -> Any:
     if text[:1] not in ("[", "{", '"', "'"):
         return parse_scalar(text)
     try:
-        return json.loads(text)
+        return parsed(text)
     except ValueError:
         pass
     import yaml  # only for lists and mappings that are no JSON: a node with torch alone has none

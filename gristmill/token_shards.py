@@ -7,7 +7,6 @@ ends each document and counts no byte; boundaries come from the index, never fro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
-from gristmill.inside import below
+from gristmill.inside import below, parsed
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 KINDS = ("mixed", "sources")
+TOKEN_TYPES = ("uint16", "uint32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,15 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
 
 
+def told_dtype(said: Any) -> np.dtype[Any]:
+    """Return the type of tokens that a manifest names; raises ValueError for any but these two: a file of
+    objects, mapped, would be followed as pointers."""
+    if said not in TOKEN_TYPES:
+        raise ValueError(f"its dtype must be {' or '.join(TOKEN_TYPES)}, it says {ascii(said)[:40]}")
+    kind: np.dtype[Any] = np.dtype(said)
+    return kind.newbyteorder("<")
+
+
 def mapped(path: Path, dtype: Any) -> npt.NDArray[Any]:
     """Map a file of numbers; an empty one cannot be mapped."""
     return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
@@ -75,9 +84,9 @@ def read_manifest(folder: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
     a key that the caller needs."""
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        manifest: dict[str, Any] = parsed(path.read_bytes())
         names = [shard["name"] for shard in manifest["shards"]]
-        manifest["sources"], manifest["dtype"]
+        manifest["sources"], told_dtype(manifest["dtype"])
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"

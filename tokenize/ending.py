@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError
+from gristmill.inside import read_object
 
 EOS_NAMES = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]")
 # Files that lie beside a tokenizer.json and name its end token, in the order in which they count.
@@ -74,10 +74,7 @@ def _configured(file: Path) -> Iterator[tuple[str, Any]]:
         path = file.with_name(name)
         if not path.is_file():
             continue
-        try:
-            values = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise InputError(f"`{path}` is not JSON: {error}") from error
+        values = read_object(path)
         for key in ("eos_token", "eos_token_id"):
             value = values.get(key)
             value = value.get("content") if isinstance(value, dict) else value

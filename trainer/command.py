@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import GristmillError, UsageError
-from gristmill.inside import inert
+from gristmill.inside import inert, parsed
 from gristmill.overrides import assign
 from gristmill.trainer.config import Settings
 
@@ -51,7 +51,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if options.config:
         try:
-            values = json.loads(options.config.read_text("utf-8"))
+            values = parsed(options.config.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"the settings cannot be read: {error}", where=str(options.config)) from error
     for key in ("shards", "run", "heldout", "branch"):

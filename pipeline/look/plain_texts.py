@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.errors import InputError
+from gristmill.inside import parsed
 from gristmill.parquet import parquet_schema
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
 from gristmill.pipeline.run.records.final import final_documents
@@ -43,7 +43,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     import fsspec
 
     with fsspec.open(str(path), "rt", encoding="utf-8", compression="infer") as lines:
-        yield from (json.loads(line) for line in lines if line.strip())
+        yield from (parsed(line) for line in lines if line.strip())
 
 
 def _first(rows: Iterator[dict[str, Any]], max_bytes: int) -> pa.Table:

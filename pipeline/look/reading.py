@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gristmill.errors import GristmillError, IntegrityError
+from gristmill.inside import parsed
 from gristmill.lock import read_holder
 from gristmill.manifest import MANIFEST, Manifest, Stated, TaskRecord, read_manifest, read_record
 from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
@@ -270,7 +271,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text("utf-8", "replace").splitlines():
         try:
-            rows.append(json.loads(line))
+            rows.append(parsed(line))
         except json.JSONDecodeError:
             continue
     return rows

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 
 from gristmill.document import FIELDS
 from gristmill.errors import UsageError
+from gristmill.inside import parsed
 from gristmill.urls import host_of
 
 _OWN = tuple(field.name for field in FIELDS)
@@ -163,7 +163,7 @@ def plain(value: Any) -> Any:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        return parsed(text)
     except ValueError:
         return text
 

@@ -7,7 +7,6 @@ too often (98 % for 95 %), this in 94 %. `predict` adds the scatter of the resid
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 
 from gristmill.errors import InputError, UsageError
 from gristmill.hashing import canonical_json
+from gristmill.inside import parsed
 from gristmill.pipeline.proof.approaches import envelope, fit_kaplan, frontier, isoflop, power_law
 from gristmill.pipeline.proof.laws import FLOPS_PER_TOKEN, NAMES, Floats, Law, fit_law, objective, refine
 from gristmill.pipeline.proof.rows import Rows
@@ -175,7 +175,7 @@ def encode(found: Fits) -> bytes:
 def read_fit(path: Path) -> Fits:
     """Open what `scaling fit --out` wrote."""
     try:
-        data = json.loads(path.read_bytes())
+        data = parsed(path.read_bytes())
         if data["format"] != _FILE_FORMAT:
             raise UsageError(f"`{path}` has format {data['format']}, this version reads {_FILE_FORMAT}")
         fits = {name: _read(part) for name, part in data["sources"].items()}

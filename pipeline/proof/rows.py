@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError, UsageError
+from gristmill.inside import parsed
 from gristmill.pipeline.proof.laws import FLOPS_PER_TOKEN, Floats
 
 # Names that a column goes by, most telling first; the first that a file has is taken.
@@ -121,7 +121,8 @@ def _table(path: Path) -> list[dict[str, Any]]:
         raise UsageError(f"`{path}` is no CSV or JSON lines: {error}") from None
     if path.suffix == ".jsonl":
         try:
-            return [dict(json.loads(line)) for line in text.split("\n") if line.strip()]
+            return [dict(parsed(line)) for line in text.split("
+") if line.strip()]
         except (ValueError, TypeError) as error:
             raise InputError(f"a line is no JSON object: {error}", where=str(path)) from None
     return [dict(row) for row in csv.DictReader(io.StringIO(text))]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gristmill.disk import read_file
 from gristmill.errors import IncompleteError, IntegrityError, UsageError
-from gristmill.inside import below
+from gristmill.inside import below, parsed
 from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_manifests
 from gristmill.pipeline.run.stage import stage_of
 
@@ -23,13 +22,15 @@ PROGRESS = (  # in the folder of a step at work: which phase it is in and how ma
 def read_run(out: Path) -> dict[str, Any]:
     """Read the run file of an output folder; raises UsageError when there is none."""
     try:
-        run = dict(json.loads(read_file(out / RUN_FILE)))
-        for entry in [*run.get("steps", ()), *run.get("previous", ())]:
+        run: dict[str, Any] = parsed(read_file(out / RUN_FILE))
+        for entry in [*run["steps"], *run.get("previous", ())]:
             below(out, entry["folder"])
+            if not isinstance(entry["name"], str):
+                raise TypeError("a step's name is no text")
         return run
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"`{out}` {_what_is_there(out)}: it holds no {RUN_FILE}", hint=_meant(out)) from None
-    except json.JSONDecodeError as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
             f"`{out / RUN_FILE}` is damaged: {error}",
             hint="run the recipe again: finished steps are found and reused",

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gristmill.errors import LockedError
+from gristmill.inside import parsed
 
 FOLDER = "answers"
 _HOLD_SECONDS = 60.0
@@ -129,7 +130,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for line in file:
             try:
-                value = json.loads(line)
+                value = parsed(line)
             except ValueError:
                 continue
             if isinstance(value, dict):

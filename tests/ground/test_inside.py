@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gristmill.errors import IntegrityError
+from gristmill.errors import GristmillError, IntegrityError
 from gristmill.hashing import canonical_json, sha256_json
 from gristmill.inside import below
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.folder import read_run
 from gristmill.token_shards import read_manifest as read_shards
+from gristmill.tokenize.ending import from_configuration
+from gristmill.trainer.checkpoints.checkpoint import Meta
+from gristmill.trainer.checkpoints.hf import read_config
+from gristmill.trainer.checkpoints.tensors import read_table
+from gristmill.trainer.data.shards import ShardSet
 
 OUTSIDE = ["../x", "/etc/passwd", "a/../../x", "", ".", "a//b", "a\\b", "x\x1b[2J", "a\nb", "a" * 5000]
 
@@ -63,3 +69,75 @@ def test_a_shard_manifest_that_lacks_a_key_is_refused_before_anything_is_written
         main(["shards", verb, str(tmp_path), *more])
     assert ended.value.code == 1 and "the shard manifest lacks `tokenizer" in capsys.readouterr().err
     assert not (tmp_path / "e").exists()
+
+
+NO_OBJECTS = {
+    "nested": b"[" * 200_000,
+    "nested object": b'{"a":' * 200_000,
+    "a list": b"[1]",
+    "a number": b"1e999",
+    "a long number": b"1" * 5000,
+    "no UTF-8": b'{"steps": "\xff"}',
+    "null": b"null",
+    "cut": b'{"steps": [',
+    "nothing": b"",
+}
+
+
+def opened(name: str, folder: Path) -> Any:
+    """Open what a stranger's file stands in."""
+    if name == "run.json":
+        return read_run(folder)
+    if name == "manifest.json":
+        return read_shards(folder)
+    if name == "tensors.json":
+        return read_table(folder)
+    if name == "checkpoint.json":
+        return Meta.read(folder)
+    if name == "config.json":
+        return read_config(folder)
+    return from_configuration(folder / "tokenizer.json", {}, {"a": 1})
+
+
+@pytest.mark.parametrize("content", NO_OBJECTS)
+@pytest.mark.parametrize(
+    "name",
+    ["run.json", "manifest.json", "tensors.json", "checkpoint.json", "config.json", "tokenizer_config.json"],
+)
+def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_bytes(NO_OBJECTS[content])
+    with pytest.raises(GristmillError):
+        opened(name, tmp_path)
+    if name == "manifest.json":
+        with pytest.raises(GristmillError):
+            ShardSet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [{}, {"steps": 5}, {"steps": [5]}, {"steps": [{"name": "a"}]}, {"steps": [{"name": 1, "folder": "a"}]}],
+)
+def test_a_run_file_without_what_is_asked_of_it_is_damaged(tmp_path: Path, run: Any) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with pytest.raises(IntegrityError, match="is damaged"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["O", "|O8", "object", "S0", "V4", "i8,f4", "float32", "U1", 5, None, ["O"]]
+)
+def test_a_shard_is_never_mapped_as_objects(tmp_path: Path, dtype: Any) -> None:
+    """A file of objects is one of pointers, which whoever reads an element follows."""
+    shard = {"name": "00000", "tokens": 1, "docs": 1, "bytes": 1}
+    body = {
+        "shards": [shard],
+        "sources": [{"name": "a", "tokens": 1}],
+        "kind": "mixed",
+        "vocab": 9,
+        "eos_id": 0,
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({**body, "dtype": dtype}))
+    (tmp_path / "00000.bin").write_bytes(b"\x41" * 8)
+    for open_ in (read_shards, ShardSet):
+        with pytest.raises(GristmillError, match="dtype must be uint16 or uint32"):
+            open_(tmp_path)

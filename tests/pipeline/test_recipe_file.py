@@ -1,10 +1,12 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from gristmill.errors import RecipeError, UsageError
 from gristmill.pipeline.recipe.file import load
+from gristmill.yaml12 import BoundedLoader, Yaml12Loader
 
 
 class _Model(BaseModel):
@@ -88,3 +90,37 @@ def test_a_recipe_that_is_not_there_or_no_yaml_says_so(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml", Recipe)
     assert "is not valid YAML" in error(tmp_path, "name: [web\n")
     assert "must hold a mapping of settings, got list" in error(tmp_path, "- name\n")
+
+
+ALIASES = "\n".join(
+    ["    k0: &k0 [x, x, x, x, x, x, x, x, x]"]
+    + [f"    k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 9)}]" for n in range(1, 10)]
+)
+ENDLESS = {
+    "aliases of aliases": (
+        f"sources: {{a: {{inputs: a.jsonl}}}}\nabout:\n  x:\n{ALIASES}\n",
+        "its aliases make",
+    ),
+    "an alias of itself": ("sources: &s {a: {inputs: a.jsonl}, b: *s}\n", "line 2 is part of itself"),
+    "lists without end": ("sources: " + "[" * 5000, "nested too deep"),
+    "mappings without end": ("sources: " + "{a: " * 3000 + "1" + "}" * 3000, "nested too deep"),
+    "a hundred levels": ("sources: " + "[" * 120 + "]" * 120, "nested deeper than 100 levels"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_recipe_without_end_is_refused_by_its_line(tmp_path: Path, name: str) -> None:
+    text, said = ENDLESS[name]
+    (tmp_path / "r.yaml").write_text(f"name: a\n{text}")
+    with pytest.raises(RecipeError, match=said) as caught:
+        load(tmp_path / "r.yaml", Recipe)
+    assert str(caught.value.where).startswith(f"{tmp_path / 'r.yaml'}:")
+
+
+def test_aliases_within_reason_are_read() -> None:
+    text = "a: &a {b: [1, 2]}\nc: [*a, *a]\nd: {<<: *a, e: 3}\n"
+    assert yaml.load(text, Yaml12Loader) == {
+        "a": {"b": [1, 2]}, "c": [{"b": [1, 2]}] * 2, "d": {"b": [1, 2], "e": 3}
+    }  # fmt: skip
+    with pytest.raises(yaml.YAMLError, match="too deep"):
+        yaml.load("[" * 5000, BoundedLoader)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import mmap
 import os
 import subprocess
@@ -514,3 +515,11 @@ def test_a_source_without_tokens_is_named_if_it_has_a_weight_and_left_out_if_not
     plain = shards.write_shards(tmp_path / "b", documents, **how)
     loader = BatchLoader(opened(plain), 16, 0, DataSettings(packing=packing))
     assert len(loader.batch(0, 8)) == 8
+
+
+@pytest.mark.parametrize(
+    "weights", [[math.nan, 1.0], [math.inf, 1.0], [1e308, 1e308], [-1.0, 2.0], [0.0], []]
+)
+def test_weights_that_are_no_proportions_are_refused(weights: list[float]) -> None:
+    with pytest.raises(UsageError, match="must be finite"):
+        Blend(weights)

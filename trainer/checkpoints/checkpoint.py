@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, StepFailed
+from gristmill.inside import parsed
 from gristmill.stores import fsync_file, write_text
 from gristmill.trainer.checkpoints import tensors
 from gristmill.trainer.checkpoints.tensors import State, dcp, quiet
@@ -242,7 +243,7 @@ def find(path: Path) -> Path:
 def _read_meta(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what `checkpoint.json` says, and its table of files, once it has the digest it names."""
     try:
-        values = json.loads((folder / META).read_text("utf-8"))
+        values = parsed((folder / META).read_text("utf-8"))
         if values.get("format") != FORMAT:
             raise InputError(
                 f"the checkpoint is of format {values.get('format')}, this version reads {FORMAT}",

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gristmill.errors import InputError, UsageError
+from gristmill.errors import InputError, IntegrityError, UsageError
+from gristmill.inside import read_object
 from gristmill.stores import write_text
 from gristmill.tokenizer_files import Reading
 from gristmill.trainer.checkpoints.checkpoint import find
@@ -109,10 +110,10 @@ def read_config(folder: Path) -> ModelConfig:
     """Return the shape of a Hugging Face folder's model; what the model here cannot express is refused by
     name."""
     try:
-        values = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        values = read_object(folder / "config.json")
+    except (OSError, IntegrityError) as error:
         raise InputError(f"this is not a Hugging Face folder: {error}", where=str(folder)) from error
-    kind = values.get("model_type")
+    kind = str(values.get("model_type"))
     found = of_model_type(kind)
     if found is None:
         known = ", ".join(known.model_type for known in ARCHITECTURES.values())

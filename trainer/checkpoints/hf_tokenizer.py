@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gristmill.inside import read_object
 from gristmill.literals import USER_DEFINED, closed_model, is_text, pieces_of
 from gristmill.stores import write_text
 from gristmill.tokenizer_files import Reading, kind_of
@@ -50,7 +51,7 @@ def _from_json(path: Path, reading: Reading, eos_id: int) -> Any:
     """The same file, with every added token that is no text marked special: those are split in a text."""
     from tokenizers import Tokenizer
 
-    config = json.loads(path.read_text("utf-8"))
+    config = read_object(path)
     for token in config.get("added_tokens") or ():
         if not is_text(token, reading.text_tokens):
             token |= {"special": True, "normalized": False}

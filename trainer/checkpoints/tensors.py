@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,6 +31,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from gristmill.errors import IntegrityError, UsageError
+from gristmill.inside import read_object
 
 TABLE = "tensors.json"
 
@@ -61,9 +61,8 @@ def describe(metadata: Metadata) -> dict[str, Any]:
 def read_table(folder: Path) -> dict[str, Any]:
     """Read `tensors.json`."""
     try:
-        table: dict[str, Any] = json.loads((folder / TABLE).read_text("utf-8"))
-        return table
-    except (OSError, ValueError) as error:
+        return read_object(folder / TABLE)
+    except (OSError, IntegrityError) as error:
         raise IntegrityError(
             f"the checkpoint's list of tensors cannot be read: {error}", where=str(folder)
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from gristmill.errors import UsageError
+from gristmill.inside import read_object
 from gristmill.token_shards import MANIFEST
 from gristmill.trainer.data.batch import gather
 from gristmill.trainer.data.loader import Windows
@@ -107,7 +107,7 @@ def _shard_folder(path: Path, split: str) -> Path:
         if not (path / MANIFEST).is_file():
             raise UsageError(f"`{path}` holds no shards of split {split}", hint="name a shard folder itself")
         return path
-    steps = json.loads(run.read_text("utf-8")).get("steps", [])
+    steps = read_object(run).get("steps", [])
     folders = [path / entry["folder"] for entry in steps if entry["name"] == "mix"]
     if not folders:
         raise UsageError(

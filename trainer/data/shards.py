@@ -8,7 +8,6 @@ scanning for EOS. Nothing is read but what a batch asks for.
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -20,8 +19,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
-from gristmill.inside import below
-from gristmill.token_shards import BYTES, ENDS, IDS, KINDS, MANIFEST, SOURCES, TOKENS, ShardFile, mapped
+from gristmill.inside import below, parsed
+from gristmill.token_shards import (
+    BYTES,
+    ENDS,
+    IDS,
+    KINDS,
+    MANIFEST,
+    SOURCES,
+    TOKENS,
+    ShardFile,
+    mapped,
+    told_dtype,
+)
 from gristmill.tokenizer_files import FILE_NAMES, Reading
 
 Ints = npt.NDArray[np.int64]
@@ -71,7 +81,7 @@ class ShardSet:
         where = str(folder / MANIFEST)
         try:
             self.kind = str(manifest["kind"])
-            self.dtype = np.dtype(str(manifest["dtype"])).newbyteorder("<")
+            self.dtype = told_dtype(manifest["dtype"])
             self.vocab = int(manifest["vocab"])
             self.eos_id = int(manifest["eos_id"])
             self.split = str(manifest.get("split", "train"))
@@ -330,7 +340,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"
         )
     try:
-        manifest = json.loads(path.read_text("utf-8"))
+        manifest = parsed(path.read_text("utf-8"))
     except ValueError as error:
         raise InputError(f"the shard manifest is not JSON: {error}", where=str(path)) from error
     if not isinstance(manifest, dict):

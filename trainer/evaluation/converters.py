@@ -8,12 +8,12 @@ sentence; the harness scores that rest alone.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gristmill.errors import InputError
+from gristmill.inside import parsed
 from gristmill.trainer.fields import one_of
 
 Row = dict[str, Any]
@@ -107,7 +107,7 @@ def convert(layout: str, lines: Iterable[str], labels: Iterable[str] = ()) -> It
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parsed(line)
             if "label" not in row and (label := next(extra, None)) is not None:
                 row["label"] = label
             yield make(row)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError
+from gristmill.inside import parsed
 from gristmill.trainer.evaluation.tokenizer import check_text
 
 SEPARATOR = "\n\n"  # between few-shot examples
@@ -38,7 +38,7 @@ def read_rows(file: Path) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line.decode("utf-8"))
+                row = parsed(line.decode("utf-8"))
                 _check(row)
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 lacks = f"it has no {error}" if isinstance(error, KeyError) else str(error)

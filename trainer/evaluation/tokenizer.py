@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gristmill.errors import InputError
+from gristmill.inside import read_object
 from gristmill.literals import CONTROL, closed_json, closed_model, is_text, pieces_of
 from gristmill.stores import write_text
 from gristmill.tokenizer_files import FILE_NAMES, READING, Reading, kind_of
@@ -56,7 +57,7 @@ class HuggingFace:
     def __init__(self, path: Path, reading: Reading, eos_id: int | None) -> None:
         import tokenizers
 
-        config = json.loads(path.read_text("utf-8"))
+        config = read_object(path)
         made = (json.dumps(part) for part in (closed_json(config, reading.text_tokens), config))
         self.closed, self.whole = (tokenizers.Tokenizer.from_str(part) for part in made)
         self.closed.no_truncation()

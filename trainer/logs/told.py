@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from gristmill.inside import parsed
 
 _TAIL_BYTES = 1 << 16
 
@@ -20,7 +21,7 @@ def last_step(log: Path) -> dict[str, Any] | None:
         return None
     for line in reversed(lines):
         try:
-            row = json.loads(line)
+            row = parsed(line)
         except ValueError:  # still being written, or cut by the tail
             continue
         if isinstance(row, dict) and row.get("event") == "step":

@@ -57,8 +57,10 @@ def _named(name: str) -> dict[str, Any]:
         )
     import yaml
 
+    from gristmill.yaml12 import BoundedLoader
+
     try:
-        own = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        own = yaml.load(Path(name).read_text(encoding="utf-8"), BoundedLoader)  # a subclass of SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"the layout `{name}` cannot be read: {error}") from None
     if not isinstance(own, dict):
