@@ -121,8 +121,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
         raise UsageError(f"`{path}` is no CSV or JSON lines: {error}") from None
     if path.suffix == ".jsonl":
         try:
-            return [dict(parsed(line)) for line in text.split("
-") if line.strip()]
+            return [dict(parsed(line)) for line in text.split("\n") if line.strip()]
         except (ValueError, TypeError) as error:
             raise InputError(f"a line is no JSON object: {error}", where=str(path)) from None
     return [dict(row) for row in csv.DictReader(io.StringIO(text))]

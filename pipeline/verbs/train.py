@@ -171,7 +171,7 @@ def generate(
                 ).decode()
             )
             continue
-        print(prompt + text)
+        print(inert(prompt + text))
         for passage in shared:
             print(
                 f"  {passage['tokens']} tokens as in {passage['place']}, {passage['id']}: {passage['text']!r}"

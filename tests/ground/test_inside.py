@@ -141,3 +141,17 @@ def test_a_shard_is_never_mapped_as_objects(tmp_path: Path, dtype: Any) -> None:
     for open_ in (read_shards, ShardSet):
         with pytest.raises(GristmillError, match="dtype must be uint16 or uint32"):
             open_(tmp_path)
+
+
+def test_what_a_model_writes_is_harmless_to_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gristmill.pipeline.verbs.train.trained", lambda path: path)
+    monkeypatch.setattr(
+        "gristmill.trainer.evaluation.generate.complete", lambda *_: ["\x1b]0;title\x07\u202eb\n"]
+    )
+    for more, said in (((), "a\\x1b]0;title\\x07\\u202eb\n"), (("--json",), '"text":"\\u001b]0;title')):
+        with pytest.raises(SystemExit):
+            main(["generate", str(tmp_path), "a", *more])
+        found = capsys.readouterr().out
+        assert said in found and "\x1b" not in found
