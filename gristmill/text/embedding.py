@@ -190,7 +190,8 @@ def fit(
     columns, texts = columns[known], texts[known]
     values = _LOGS[np.minimum(counted.counts[known], len(_LOGS) - 1)] * weights[columns]
     lengths = np.sqrt(np.bincount(texts, values.astype(np.float64) ** 2, num_texts))
-    values = (values / lengths[texts]).astype(np.float32)
+    of_text = lengths[texts]  # 0 where a text has no other words than those that all texts have
+    values = np.divide(values, of_text, out=np.zeros_like(of_text), where=of_text > 0).astype(np.float32)
     matrix = csr_matrix((values, (texts, columns)), shape=(num_texts, len(wanted)))
     with threadpool_limits(1):  # sums of several threads differ from run to run
         basis = _axes(matrix, min(dimensions, *matrix.shape), seed)

@@ -81,6 +81,7 @@ def _recipes(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "dedup", {**blocks, "dedup": dedup}
     yield "tokens", {**blocks, "tokenizer": {"vocab_size": 320}, "mix": {"heldout_fraction": 0.1}}
     yield "ngram", {**blocks, "ngram": {"train_on": ["text"], "apply_to": ["web"]}}
+    yield "topics", {**blocks, "topics": {"number": 2, "min_documents": 1, "max_fraction": 1}}
     for preset in PRESETS:
         yield preset, {**blocks, "filter": {"presets": [preset]}}
 

@@ -109,6 +109,16 @@ def test_texts_that_span_few_axes_have_the_same_ones_each_time_and_zeros_beyond(
         assert lengths[:10] == pytest.approx(np.ones(10), abs=1e-4) and not lengths[10:].any()
 
 
+def test_texts_of_words_that_all_have_lie_at_the_origin_and_leave_the_others_alone() -> None:
+    """The weight of a word in every text is ln 1 = 0, and so is the length of a text that has no other."""
+    texts = [f"same {'apart' if n % 3 else 'same'}" for n in range(30)]
+    counted = count_words(pa.array(texts, pa.large_string()), BITS)
+    space = fit(counted, BITS, 2, seed=1, max_fraction=1.0)
+    points = space.project(counted)
+    assert np.isfinite(space.basis).all()
+    assert points.any(axis=1).tolist() == [n % 3 != 0 for n in range(30)]
+
+
 def test_axes_are_those_of_the_largest_singular_values() -> None:
     counted = count_words(SAMPLE, BITS)
     space = fit(counted, BITS, 5, seed=3)
