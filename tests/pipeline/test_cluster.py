@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.run.runner import run_plan
+from tests.support.cluster import add_node, cluster
 from tests.support.toy_stage import INLINE, QUIET, plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,17 +38,12 @@ print(json.dumps({"digest": manifest.content_digest}))
 
 
 @pytest.fixture
-def cluster() -> Iterator[object]:
-    from ray.cluster_utils import Cluster
-
-    os.environ["PYTHONPATH"] = f"{Path(__file__).parent}{os.pathsep}{ROOT}"
-    os.environ["RAY_raylet_start_wait_time_s"] = "300"  # noqa: SIM112  # Ray spells it so; other things may run beside the tests
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 << 20})
-    for _ in range(2):
-        cluster.add_node(num_cpus=2, object_store_memory=80 << 20)
-    yield cluster
-    cluster.shutdown()
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+def machines() -> Iterator[Any]:
+    with cluster() as made:
+        os.environ["PYTHONPATH"] = f"{Path(__file__).parent}{os.pathsep}{ROOT}"
+        for _ in range(2):
+            add_node(made, 2)
+        yield made
 
 
 def drive(address: str, out: Path, starts: Path) -> subprocess.Popen[bytes]:
@@ -65,24 +62,24 @@ def drive(address: str, out: Path, starts: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.crash
-def test_a_killed_node_costs_only_its_shards(cluster: object, tmp_path: Path) -> None:
+def test_a_killed_node_costs_only_its_shards(machines: Any, tmp_path: Path) -> None:
     """Ten runs with a node killed at a random moment: the same bytes, and less than a tenth of the tasks
     begun again."""
     expected = run_plan(
         plan(numbers=tuple(range(60)), seconds=0.6), tmp_path / "undisturbed", INLINE, QUIET
     ).manifests["toy/a"]
     for number in range(10):
-        victim = cluster.add_node(num_cpus=2, object_store_memory=80 << 20)  # type: ignore[attr-defined]
+        victim = add_node(machines, 2)
         starts = tmp_path / f"starts-{number}"
         starts.mkdir()
-        process = drive(cluster.address, tmp_path / f"out-{number}", starts)  # type: ignore[attr-defined]
+        process = drive(machines.address, tmp_path / f"out-{number}", starts)
         while not any(starts.iterdir()):  # the moment is drawn from the time of work, six seconds or so
             assert process.poll() is None
             time.sleep(0.05)
         time.sleep(4.0 * random.Random(number).random())
         at_work = process.poll() is None
-        cluster.remove_node(victim, allow_graceful=False)  # type: ignore[attr-defined]
-        said, _ = process.communicate(timeout=120)
+        machines.remove_node(victim, allow_graceful=False)
+        said, _ = process.communicate(timeout=600)
         assert process.returncode == 0
         assert json.loads(said.splitlines()[-1])["digest"] == expected.content_digest
         begun = len(list(starts.iterdir()))

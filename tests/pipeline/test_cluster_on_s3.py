@@ -58,22 +58,28 @@ def data_below(server: str, prefix: str) -> set[str]:
     return {key.removeprefix(prefix) for key in keys if "/data/" in key}
 
 
-@pytest.mark.parametrize("after", [4, 30])
-def test_a_node_killed_in_a_run_on_an_object_store_costs_no_object(
-    server: str, tmp_path: Path, after: int
-) -> None:
-    options = object_store.options(server)
-    write_recipe(tmp_path, output={"storage_options": options}, shard_bytes=60_000)
-    local = run(tmp_path, "--out", "local", "--engine", "inline", "--quiet")
+@pytest.fixture(scope="module")
+def milled(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipe, and what one process made of it in `local`."""
+    folder = tmp_path_factory.mktemp("milled")
+    write_recipe(folder, output={"storage_options": object_store.options(server)}, shard_bytes=60_000)
+    local = run(folder, "--out", "local", "--engine", "inline", "--quiet")
     said, _ = local.communicate(timeout=TIMEOUT_SECONDS)
     assert local.returncode == 0, said
+    return folder
 
+
+@pytest.mark.parametrize("after", [4, 30])
+def test_a_node_killed_in_a_run_on_an_object_store_costs_no_object(
+    server: str, milled: Path, tmp_path: Path, after: int
+) -> None:
+    options = object_store.options(server)
     with cluster(num_cpus=0) as made, ExitStack() as ended:
         add_node(made, 2, GRISTMILL_CACHE=str(tmp_path / "one"))
         victim = add_node(made, 2, GRISTMILL_CACHE=str(tmp_path / "other"))
         out = f"s3://mill/killed-{after}"
         driver = run(
-            tmp_path, "--out", out, "--address", made.address, GRISTMILL_CACHE=str(tmp_path / "driver")
+            milled, "--out", out, "--address", made.address, GRISTMILL_CACHE=str(tmp_path / "driver")
         )
         ended.callback(driver.kill)  # where it is waited for in vain; nothing where it has ended
         client, records = object_store.client(server), 0
@@ -87,11 +93,11 @@ def test_a_node_killed_in_a_run_on_an_object_store_costs_no_object(
         assert driver.returncode == 0, said
 
     use_storage(out, StorageSettings(Access(options), str(tmp_path / "reader")))
-    assert objects_of(RemotePath(out)) == objects_of(tmp_path / "local")
+    assert objects_of(RemotePath(out)) == objects_of(milled / "local")
     assert list(verify(RemotePath(out))) == []
     named = {
-        f"/{manifest.folder.relative_to(tmp_path / 'local')}/{entry.path}"
-        for manifest in finished_steps(tmp_path / "local").values()
+        f"/{manifest.folder.relative_to(milled / 'local')}/{entry.path}"
+        for manifest in finished_steps(milled / "local").values()
         for entry in manifest.files
         if entry.path.startswith("data/")
     }

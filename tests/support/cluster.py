@@ -10,10 +10,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+from gristmill.pipeline.run.cluster.starting import TRIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,13 +74,14 @@ def cluster(num_cpus: int = 0) -> Iterator[Any]:
     os.environ["PYTHONPATH"] = str(ROOT)
     # Ray spells it so; other things may run beside the tests.
     os.environ["RAY_raylet_start_wait_time_s"] = "300"  # noqa: SIM112
-    made = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": num_cpus, "object_store_memory": 80 << 20}
-    )
+    head = {"num_cpus": num_cpus, "object_store_memory": 80 << 20}
     try:
-        yield made
+        made = _persistently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        try:
+            yield made
+        finally:
+            made.shutdown()
     finally:
-        made.shutdown()
         os.environ.clear()
         os.environ.update(before)
 
@@ -85,10 +90,27 @@ def add_node(made: Any, num_cpus: int = 1, **environment: str) -> Any:
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        return made.add_node(num_cpus=num_cpus, object_store_memory=80 << 20)
+        return _persistently(lambda: made.add_node(num_cpus=num_cpus, object_store_memory=80 << 20))
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _persistently(start: Callable[[], Any]) -> Any:
+    """Start a node, several times where it does not register: Ray waits 30 s for one, in its code, and beside
+    busy processes that is too short. What a failed try has left is ended."""
+    for number in range(TRIES):
+        before = set(psutil.Process().children(recursive=True))
+        try:
+            return start()
+        except Exception as error:
+            for process in set(psutil.Process().children(recursive=True)) - before:
+                with suppress(psutil.Error):
+                    process.kill()
+            if number + 1 == TRIES:
+                raise
+            print(f"node not started, try {number + 1} of {TRIES}: {error}", file=sys.stderr)
+    raise AssertionError("unreachable")
 
 
 def blind_to(folder: Path, scratch: Path) -> dict[str, str]:
