@@ -7,11 +7,13 @@ one object lists what may lie below it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gristmill.remote import ObjectChanged, check_whole, error_code
 
 DELETED_AT_ONCE = 1000  # keys of one request, S3's bound
+
+T = TypeVar("T")
 
 
 class Got(NamedTuple):
@@ -140,6 +142,6 @@ def delete(filesystem: Any, paths: Sequence[str], timeout: Mapping[str, float]) 
         raise OSError(said)
 
 
-def in_thousands(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+def in_thousands(paths: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(paths), DELETED_AT_ONCE):
         yield paths[start : start + DELETED_AT_ONCE]

@@ -50,6 +50,8 @@ def _unnamed_in_step(folder: Path) -> Iterator[Path]:
         if (folder / AHEAD).exists():  # of a run that was killed as the step was finished
             yield folder / AHEAD
         manifest = read_manifest(folder)
+        lost = {f"{fact['phase']}-{fact['task']}" for fact in manifest.lost}
+        yield from (path for path in sorted(folder.glob("quarantine/*.txt")) if path.stem not in lost)
         named = {entry.path for entry in manifest.files} | manifest.beside()
     else:
         named = {
@@ -58,7 +60,8 @@ def _unnamed_in_step(folder: Path) -> Iterator[Path]:
             for path in sorted((folder / below).glob("*/*.json"))
             for entry in read_record(path).files
         }
-    for path in sorted([*folder.glob("data/*"), *folder.glob(f"{FOLDER}/*"), *folder.glob("summary-*.json")]):
+    patterns = ("data/*", "passing/*", f"{FOLDER}/*", "summary-*.json")
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         if path.relative_to(folder).as_posix() not in named:
             yield path
 

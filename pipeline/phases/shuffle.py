@@ -9,7 +9,6 @@ from typing import Any
 from gristmill.location import ByRange
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Job, Phase, Task
-from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +67,5 @@ def passed_on(job: Job[Any], *phases: Sequence[TaskRecord], but: Sequence[str] =
         for entry in record.files
         if entry.kind not in but
     ]
-    store_of(job.folder).remove_files([job.folder / path for path in paths])
+    job.left.discard(job.folder, [job.folder / path for path in paths])
     return paths

@@ -98,7 +98,7 @@ def execute(
         assert isinstance(stated, step.kind.facts), f"{step.stage} returned {type(stated).__name__}"
     lost = [*inherited, *lost_facts(job, losses)]
     extra = replace(stated, replaced_files=None, timing=None).as_json() | ({"lost": lost} if lost else {})
-    clear_quarantine(job.folder, lost)
+    clear_quarantine(job, lost)
     replaced = set(stated.replaced_files or ())  # a later phase wrote these anew
     timing: dict[str, Any] = dict(stated.timing or {})
     if losses:
@@ -124,11 +124,12 @@ def execute(
     check_pins(step.pins)
     put_manifest(manifest)
     if handed and not lost:
-        store_of(job.folder).remove(job.folder / AHEAD)
+        job.left.discard_folder(job.folder / AHEAD)
     kept = manifest.books.items_out["kept"] if manifest.books else None
     said = spell_lost(manifest) if lost else "done"
     progress.finished(step.name, said, time.perf_counter() - began, kept)
-    for level, notes in (("info", stated.notes), ("warning", stated.warnings)):
+    left = [job.left.spelled()] if job.left.num_files else []
+    for level, notes in (("info", stated.notes), ("warning", [*(stated.warnings or ()), *left])):
         for told in notes or ():
             progress.note(f"  {step.name}: {told}", level)
     return read_manifest(job.folder)

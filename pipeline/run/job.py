@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gristmill.facts import StepFacts
 from gristmill.manifest import Manifest, TaskRecord
+from gristmill.pipeline.run.leftovers import Leftovers
 from gristmill.storage import FileEntry, publish
 from gristmill.stores import store_of
 
@@ -157,7 +158,8 @@ class Job(Generic[Settings]):
     """A step about to run: its slice of the recipe and the manifests of the steps it reads.
 
     `holders` names, for a source that several inputs have documents of, the one that counts. `carried` is
-    what the plan was made with: a stage does not look again.
+    what the plan was made with: a stage does not look again. `left` are files of its own that it no longer
+    needs and could not remove.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Job(Generic[Settings]):
     folder: Path
     holders: Mapping[str, str] = field(default_factory=dict)
     carried: Mapping[str, Any] = field(default_factory=dict)
+    left: Leftovers = field(default_factory=Leftovers, compare=False)
 
     @property
     def input(self) -> Manifest:

@@ -20,7 +20,6 @@ from gristmill.manifest import Manifest
 from gristmill.pipeline.run.cluster.attempts import TaskFailure
 from gristmill.pipeline.run.job import Job, Phase
 from gristmill.pipeline.sources.record import InputRange, InputShard
-from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +118,8 @@ def spell_lost(manifest: Manifest) -> str:
     return f"incomplete: lost {len(lost)} {spelled} ({first}{more}{counted}){of}"
 
 
-def clear_quarantine(folder: Path, lost: Sequence[Mapping[str, Any]]) -> None:
+def clear_quarantine(job: Job[Any], lost: Sequence[Mapping[str, Any]]) -> None:
     """Remove the tracebacks of tasks that have succeeded since."""
     kept = {f"{fact['phase']}-{fact['task']}" for fact in lost}
-    gone = [path for path in sorted((folder / "quarantine").glob("*.txt")) if path.stem not in kept]
-    store_of(folder).remove_files(gone)
+    gone = [path for path in sorted((job.folder / "quarantine").glob("*.txt")) if path.stem not in kept]
+    job.left.discard(job.folder, gone)

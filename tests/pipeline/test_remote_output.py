@@ -22,7 +22,10 @@ from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.collect import collect
 from gristmill.pipeline.look.verify import verify
+from gristmill.pipeline.recipe.file import make_recipe
+from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.remote import Access
@@ -103,6 +106,48 @@ def test_a_store_that_lets_nothing_be_deleted_is_told_before_the_first_step(tmp_
             run_plan(plan(), out, INLINE, QUIET)
         assert "rights to put, get, list and delete" in str(caught.value)
         assert not [key for key in store.objects if "/records/" in key]
+
+
+def test_what_a_store_lets_nobody_delete_below_steps_is_left_to_gc_counted_and_said(tmp_path: Path) -> None:
+    """A bucket's policy that lets objects be deleted at the top only, as retention rules do: the run goes on
+    to the same bytes."""
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"id": f"{n}", "text": f"Number {n // 2} of the mill."}) for n in range(40))
+    )
+    source = {"a": {"inputs": [str(tmp_path / "a.jsonl")]}}
+    made = build_plan(
+        make_recipe({"name": "r", "sources": source, "shard_bytes": 500, "dedup": {"exact": {}}})
+    )
+    local = run_plan(made, tmp_path / "local", INLINE, QUIET).manifests
+    said = io.StringIO()
+    with counting_store() as store:
+        delete = store._delete_object, store._delete_objects
+
+        def one(Key: str, **asked: object) -> dict[str, object]:
+            if "/steps/" in Key:
+                raise PermissionError("Access Denied")
+            return delete[0](Key=Key, **asked)
+
+        def many(Delete: dict[str, list[dict[str, str]]], **_: object) -> dict[str, object]:
+            errors = [
+                {"Code": "AccessDenied", "Message": "Access Denied", **key} for key in Delete["Objects"]
+            ]
+            return {"Errors": errors}
+
+        store._delete_object, store._delete_objects = one, many  # type: ignore[method-assign]
+        out = reached("http://unused", "s3://mill/kept", tmp_path / "cache")
+        result = run_plan(made, out, INLINE, Progress(stream=said))
+        assert {name: one.content_digest for name, one in result.manifests.items()} == {
+            name: one.content_digest for name, one in local.items()
+        }
+        assert run_plan(made, out, INLINE, QUIET).reused == list(local)
+        (told,) = [line for line in said.getvalue().splitlines() if "nothing needs" in line]
+        assert "dedup-exact: up to" in told and "Access Denied" in told and "`gristmill gc`" in told
+        left = collect(out, dry_run=True)
+        assert len(left) == int(told.partition("up to ")[2].split()[0]) > 1
+        store._delete_object, store._delete_objects = delete  # type: ignore[method-assign]
+        collect(out)
+        assert collect(out, dry_run=True) == [] and list(verify(out)) == []
 
 
 def mill(folder: Path, store: CountingStore, *inputs: str, out: str = "out") -> int:

@@ -31,7 +31,6 @@ from gristmill.pipeline.phases.mix.written import (
 )
 from gristmill.pipeline.run.job import Job, Phase, Stage, Task
 from gristmill.pipeline.stages.mix import MixFacts, MixSlice
-from gristmill.stores import store_of
 from gristmill.token_shards import token_dtype
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.cell_weights import Weights
@@ -85,7 +84,7 @@ def mix(job: Job[MixSlice]) -> Stage:
     ]
     yield Phase("manifests", tasks)
     passing = [entry.path for record in (*measured, *levelled, *assigned) for entry in record.files]
-    store_of(job.folder).remove_files([job.folder / path for path in passing])
+    job.left.discard(job.folder, [job.folder / path for path in passing])
     pairs = zip(encoded, assigned, strict=True)
     cuts = {part.source: cut for part, record in pairs if (cut := record.stated(CutDocument).cut)}
     return MixFacts(
