@@ -12,6 +12,7 @@ seed, and each proxy's agreement with the trained rankings.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +30,24 @@ CLASSIFIER = (
 
 def main() -> None:
     parser = arguments(__doc__ or "", RESULT)
-    parser.add_argument("--tokens", default="80k", help="of each model")
+    parser.add_argument("--tokens", default="60k", help="of each model")
+    parser.add_argument("--presets", help="of the filters' presets these, by commas; all when unset")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     recipe = write_recipe(options)
     out = options.work / "out"
     said = ["--placebo", "--tokens", options.tokens, "--seeds", str(options.seeds)]
-    for name, change in variants().items():
+    presets = options.presets.split(",") if options.presets else PRESETS
+    for name, change in variants(presets).items():
         said += ["--vary", f"{name}: {change}"]
     gristmill("ablate", recipe, *said, *targets(options), "--out", out, "--engine", "inline")
     facts = json.loads((out / "ablation.json").read_text())
     keep(RESULT, {**told(facts), **made_here()}, options.save)
 
 
-def variants() -> dict[str, str]:
+def variants(presets: Iterable[str]) -> dict[str, str]:
     """Changes of the recipe by the variant's name."""
-    found = {name: f"filter.presets=[{name}]" for name in PRESETS if name not in NOT_FOR_TEXT}
+    found = {name: f"filter.presets=[{name}]" for name in presets if name not in NOT_FOR_TEXT}
     found["four filters"] = f"filter.presets={TOGETHER}"
     found["dedup"] = "dedup={exact: {}, fuzzy: {}}"
     found["classifier"] = f"classify={CLASSIFIER}"

@@ -1,4 +1,4 @@
-"""A ladder of five sizes, .3 to 7 M parameters: the largest predicted from the four others.
+"""A ladder of five sizes, .3 to 7 M parameters by default: the largest predicted from the four others.
 
     python benchmarks/proof_ladder.py --web *.warc.gz --target wikipedia=enwiki.jsonl.gz --work DIR [--save]
 
@@ -22,7 +22,7 @@ RESULT = Path(__file__).parent / "results" / "proof_ladder.json"
 def main() -> None:
     parser = arguments(__doc__ or "", RESULT)
     parser.add_argument("--widths", default="96,128,192,256,320")
-    parser.add_argument("--tokens", default="200k", help="a branch, times its multiple")
+    parser.add_argument("--tokens", default="100k", help="a branch, times its multiple")
     parser.add_argument("--multiples", default="2,3,4")
     parser.add_argument("--batch", type=int, default=3, help="of the smallest size")
     options = parser.parse_args()
