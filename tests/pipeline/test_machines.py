@@ -17,6 +17,7 @@ import pytest
 
 from gristmill.pipeline.run.runner import run_plan
 from tests.support.cluster import (
+    LATE,
     OTHER_NUMPY,
     ROOT,
     add_node,
@@ -88,6 +89,45 @@ def test_a_head_that_dies_ends_the_run_with_the_command_that_resumes(machines: A
     out_said, told = process.communicate(timeout=200)
     text = out_said + told
     assert "the head of the cluster" in text and "the same command resumes" in text, text
+
+
+def test_a_driver_whose_own_raylet_dies_says_so_and_a_resume_makes_the_same_bytes(
+    machines: Any, tmp_path: Path
+) -> None:
+    """The head's server and another node live on; Ray would end the driver without a word."""
+    toy = {"numbers": list(range(80)), "seconds": 0.5}
+    quick = run_plan(plan(**{**toy, "seconds": 0.0}), tmp_path / "inline", INLINE, QUIET).manifests["toy/a"]
+    add_node(machines, 2)
+    out = tmp_path / "out"
+    process = drive(machines.address, out, toy)
+    deadline = time.monotonic() + 200
+    while len(list(out.glob("steps/*/records/**/*.json"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    machines.head_node.kill_raylet()
+    out_said, told = process.communicate(timeout=200)
+    text = out_said + told
+    assert "Ray's process on this machine, the raylet at" in text and "has ended" in text, text
+    assert "the same command resumes" in text, text
+    done = len(list(out.glob("steps/*/records/**/*.json")))
+    resumed = run_plan(plan(**toy), out, INLINE, QUIET).manifests["toy/a"]
+    assert 2 <= done < len(resumed.read_records())
+    assert resumed.content_digest == quick.content_digest
+
+
+def test_a_driver_that_sees_records_late_counts_what_three_nodes_did(
+    machines: Any, tmp_path: Path, digest: str
+) -> None:
+    """Names that are not found at first, and listings that are older still: nothing is lost, nothing done
+    twice."""
+    for _ in range(2):
+        add_node(machines, 2)
+    environment = {"HIDDEN_MARKS": str(tmp_path / "marks"), **starting_with(LATE, tmp_path / "late")}
+    process = drive(machines.address, tmp_path / "out", TOY, environment=environment, speculate=False)
+    said, told = ended(process, 600)
+    assert said == {"digest": digest}, told
+    assert (tmp_path / "marks").read_text().count("one") > len(TOY["numbers"])
+    assert "left out" not in told
 
 
 def test_a_node_without_an_input_is_left_out_and_named(machines: Any, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +20,7 @@ import pytest
 import yaml
 
 from gristmill.pipeline.cli import main
+from tests.support.cluster import ROOT, add_node, cluster
 from tests.support.small_recipe import pages, write_warc
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the client's sessions
@@ -32,6 +36,7 @@ class Presigned:
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.refuses = False
+        self.reads_refused: set[str] = set()  # of files that may be asked about
         presigned = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,7 +46,8 @@ class Presigned:
                 url = urlsplit(self.path)
                 data = files.get(url.path)
                 signed = parse_qs(url.query).get("X-Amz-Signature") == [SIGNATURE]
-                if presigned.refuses or not signed or self.headers.get("X-Key") != HEADER:
+                reads = self.command == "GET" and url.path in presigned.reads_refused
+                if reads or presigned.refuses or not signed or self.headers.get("X-Key") != HEADER:
                     self._answer(403, f"<Error>{self.path}</Error>".encode())
                 elif data is None:
                     self._answer(404, b"")
@@ -142,7 +148,7 @@ def holds_none(text: str) -> None:
 def files_hold_none(out: Path) -> None:
     for path in sorted(path for path in out.rglob("*") if path.is_file()):
         holds_none(path.read_bytes().decode("latin-1"))
-        if path.suffix == ".parquet":
+        if path.suffix == ".parquet" and ".scratch" not in path.parts:  # where a stopped attempt wrote
             holds_none(str(pq.read_table(path).to_pylist()))
 
 
@@ -226,6 +232,37 @@ def test_a_fault_between_planning_and_reading_goes_to_quarantine_without_a_secre
     holds_none(text)
     assert list((tmp_path / "out").glob("steps/*/quarantine/*.txt"))
     files_hold_none(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_rays_logs_and_the_processes_of_two_nodes_hold_no_secret(
+    presigned: Presigned, tmp_path: Path
+) -> None:
+    """A run that reads all, and one whose tasks are refused what was there when it was planned."""
+    write_recipe(tmp_path, presigned, engine={"kind": "ray", "retries": 1, "retry_seconds": 0.1})
+
+    def run(out: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "ignore", "-m", "gristmill.pipeline.cli", "run", "recipe.yaml"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            [*command, "--out", out, "--address", made.address], cwd=tmp_path, env=environment,
+            capture_output=True, text=True, timeout=1800, check=False,
+        )  # fmt: skip
+
+    with cluster() as made, processes_seen() as seen:
+        for _ in range(2):
+            add_node(made, 2)
+        good = run("out")
+        assert good.returncode == 0, good.stdout + good.stderr
+        presigned.reads_refused = {"/a.txt", "/w.warc.gz"}
+        bad = run("refused")
+        assert bad.returncode == 1 and "failed on every attempt" in bad.stderr, bad.stdout + bad.stderr
+        logs = Path(made.head_node.get_session_dir_path()) / "logs"
+    for text in (good.stdout, good.stderr, bad.stdout, bad.stderr, "\n".join(seen)):
+        holds_none(text)
+    assert any("raylet" in one for one in seen) and list(logs.glob("worker-*"))
+    for folder in (logs, tmp_path / "out", tmp_path / "refused"):
+        files_hold_none(folder)
 
 
 @pytest.mark.parametrize("scheme", ["http", "s3", "ftp"])

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import psutil
 from gristmill.pipeline.run.cluster.starting import TRIES
 
 ROOT = Path(__file__).resolve().parents[2]
+REGISTER_SECONDS = 120.0
 
 # It prints the digest of what the toy stage made, or the error.
 DRIVER = """
@@ -58,6 +61,48 @@ hide(builtins, "open")
 io.open = builtins.open
 """
 
+# What an NFS client may show: files of `records/` are not found for a second and a half, and not listed for
+# six. Each that was hidden leaves a mark.
+LATE = """
+import builtins, io, os, time
+real_stat, real_open, real_os_open = os.stat, builtins.open, os.open
+real_list, real_scan = os.listdir, os.scandir
+def is_young(path, seconds):
+    path = os.fspath(path) if isinstance(path, (str, os.PathLike)) else ""
+    if "/records/" not in path or not path.endswith(".json"):
+        return False
+    try:
+        young = time.time() - real_stat(path).st_mtime < seconds
+    except OSError:
+        return False
+    if young:
+        real_open(os.environ["HIDDEN_MARKS"], "a").write("one ")
+    return young
+def found(real):
+    def asked(path, *arguments, **keywords):
+        if is_young(path, 1.5):
+            raise FileNotFoundError(2, "not seen yet", path)
+        return real(path, *arguments, **keywords)
+    return asked
+os.stat, os.open = found(real_stat), found(real_os_open)
+builtins.open = io.open = found(real_open)
+os.listdir = lambda path=".": [name for name in real_list(path) if not is_young(os.path.join(path, name), 6)]
+class Scan:
+    def __init__(self, path="."):
+        self.real = real_scan(path)
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        self.close()
+    def __iter__(self):
+        return (entry for entry in self.real if not is_young(entry.path, 6))
+    def __next__(self):
+        return next(iter(self))
+    def close(self):
+        self.real.close()
+os.scandir = Scan
+"""
+
 OTHER_NUMPY = """
 import importlib.metadata
 real = importlib.metadata.version
@@ -74,9 +119,11 @@ def cluster(num_cpus: int = 0) -> Iterator[Any]:
     os.environ["PYTHONPATH"] = str(ROOT)
     # Ray spells it so; other things may run beside the tests.
     os.environ["RAY_raylet_start_wait_time_s"] = "300"  # noqa: SIM112
-    head = {"num_cpus": num_cpus, "object_store_memory": 80 << 20}
+    head = {"num_cpus": num_cpus, "object_store_memory": 80 << 20, "include_dashboard": False}
     try:
-        made = _persistently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        made = _persistently(
+            lambda: Cluster(initialize_head=True, head_node_args={**head, **_ports_of_agents()})
+        )
         try:
             yield made
         finally:
@@ -90,19 +137,35 @@ def add_node(made: Any, num_cpus: int = 1, **environment: str) -> Any:
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        return _persistently(lambda: made.add_node(num_cpus=num_cpus, object_store_memory=80 << 20))
+        size = {"num_cpus": num_cpus, "object_store_memory": 80 << 20}
+        return _persistently(lambda: made.add_node(**size, **_ports_of_agents()))
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
+def _ports_of_agents() -> dict[str, int]:
+    """Ports for a node's agents: a raylet that has to wait for these to choose their own waits 30 s, and ends
+    itself where they take longer to start."""
+    names = (
+        "metrics_agent_port",
+        "metrics_export_port",
+        "runtime_env_agent_port",
+        "dashboard_agent_listen_port",
+    )
+    with ExitStack() as held:
+        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        return {name: server.getsockname()[1] for name, server in zip(names, servers, strict=True)}
+
+
 def _persistently(start: Callable[[], Any]) -> Any:
-    """Start a node, several times where it does not register: Ray waits 30 s for one, in its code, and beside
-    busy processes that is too short. What a failed try has left is ended."""
+    """Start a node, several times where it does not register: its agents have some seconds to come up, and
+    beside busy processes that is too short. What a failed try has left is ended."""
     for number in range(TRIES):
         before = set(psutil.Process().children(recursive=True))
         try:
-            return start()
+            with _patience():
+                return start()
         except Exception as error:
             for process in set(psutil.Process().children(recursive=True)) - before:
                 with suppress(psutil.Error):
@@ -111,6 +174,30 @@ def _persistently(start: Callable[[], Any]) -> Any:
                 raise
             print(f"node not started, try {number + 1} of {TRIES}: {error}", file=sys.stderr)
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Wait longer for a node to register than the 30 s that stand in Ray's code."""
+    from ray._private import services
+
+    real = services.get_node
+
+    def patient(*arguments: Any) -> Any:
+        deadline = time.monotonic() + REGISTER_SECONDS
+        while True:
+            try:
+                return real(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    services.get_node = patient
+    try:
+        yield
+    finally:
+        services.get_node = real
 
 
 def blind_to(folder: Path, scratch: Path) -> dict[str, str]:

@@ -58,8 +58,7 @@ class RayEngine:
         if owns and not (settings.address or os.environ.get("RAY_ADDRESS")):
             self.release["here"] = str(Path(gristmill.__file__).resolve().parent.parent)
         ray.cloudpickle.register_pickle_by_value(gate)
-        context = None if "here" in self.release else ray.get_runtime_context()
-        self.head = Head(context.gcs_address) if context else None
+        self.head = Head(*_addresses(ray), own="here" in self.release)
 
     def run(self, folder: Path, phase: Phase, tasks: Sequence[Task], watch: Watch) -> list[TaskFailure]:
         return PhaseRun(self, folder, phase, tasks, watch).work()
@@ -72,7 +71,7 @@ class RayEngine:
 
     def log_tail(self, node_id: str, path: str) -> str:
         """The end of a worker's log, read on its node; empty where that is gone."""
-        if not path.startswith("/") or not self.nodes.is_up(node_id):
+        if not path.startswith("/") or self.head.is_lost or not self.nodes.is_up(node_id):
             return ""
         read = self.ray.remote(gate.tail_of).options(
             num_cpus=0, max_retries=0, label_selector={NODE_LABEL: f"in({node_id})"}, name="log"
@@ -83,12 +82,19 @@ class RayEngine:
             return ""
 
     def close(self) -> None:
-        if self.head:
-            self.head.close()
-            if self.head.is_lost:
-                return  # nobody is there to say good-bye to
+        self.head.close()
+        if self.head.is_lost:
+            return  # nobody is there to say good-bye to
         if self.probe:
             with contextlib.suppress(Exception):
                 store_of(self.probe[0]).remove(self.probe[0])
         if self._owns:
             self.ray.shutdown()
+
+
+def _addresses(ray: Any) -> tuple[str, None, str]:
+    """Where the head listens, and the raylet that this process works through."""
+    context = ray.get_runtime_context()
+    own: dict[str, Any] = next((node for node in ray.nodes() if node["NodeID"] == context.get_node_id()), {})
+    port = own.get("NodeManagerPort")
+    return context.gcs_address, None, f"{own['NodeManagerAddress']}:{port}" if port else ""

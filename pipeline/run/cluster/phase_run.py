@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gristmill.errors import Interrupted
+from gristmill.errors import GristmillError, Interrupted
 from gristmill.location import location
 from gristmill.manifest import TaskRecord, record_path
 from gristmill.pipeline.run import signals
@@ -60,17 +60,21 @@ class PhaseRun:
         try:
             while self.waiting or self.later or self.flights or self.confirming:
                 signals.check()
-                if self.engine.head:
-                    self.engine.head.check()
+                self.engine.head.check()
                 self._give()
                 for call in self._ready():
                     self._hear(call)
                 for (pending, flight), found in list(self.confirming.finished()):
                     self._confirm(pending, flight, found)
                 self._tell()
+        except GristmillError:
+            raise
+        except Exception:
+            self.engine.head.check(now=True)
+            raise
         finally:
             self.confirming.close()
-            if self.flights:
+            if self.flights and not self.engine.head.is_lost:
                 self._cancel(list(self.flights))
         return self.failures
 
