@@ -283,10 +283,13 @@ def last_evaluation(step: StepView) -> list[dict[str, Any]]:
     return list(step.stated(TrainFacts).evaluations.get("after", ()))
 
 
-def read_tokenizer_report(step: StepView) -> dict[str, Any]:
-    """What a tokenizer's own report says; nothing for one of an older version."""
-    entries = step.manifest.named("tokenizer-report") if step.manifest else []
-    if not entries or step.folder is None:
+def read_tokenizer_report(view: RunView) -> dict[str, Any]:
+    """What is told of a run's tokenizer; nothing where that is not there yet."""
+    # Runs before that had a step of its own keep it in the tokenizer's.
+    steps = [*view.of_stage("tokenizer-report"), *view.of_stage("tokenizer")]
+    found = [(step, step.manifest.named("tokenizer-report")) for step in steps if step.manifest]
+    step, entries = next(((step, entries) for step, entries in found if entries), (None, []))
+    if step is None or step.folder is None:
         return {}
     try:
         return dict(orjson.loads((step.folder / entries[0].path).read_bytes()))

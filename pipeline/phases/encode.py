@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class EncodedBy(Facts):
 def encode(job: Job[EncodeSlice]) -> Stage:
     (tokenizer,) = job.paths("tokenizer")
     source = job.settings.source
-    settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
+    settings = resolved(job.settings.tokenizer, tokenizer_facts(job).as_json())
     paths, common = job.paths("documents", source), {"tokenizer": str(tokenizer), "opened": settings}
     records = yield over_paths("encode", encode_shard, paths, may_lose=True, **common)
     encoded = [record.stated(EncodedBy) for record in records if not record.is_lost]
@@ -62,10 +61,10 @@ def encode(job: Job[EncodeSlice]) -> Stage:
     )
 
 
-def tokenizer_facts(job: Job[Any]) -> Mapping[str, Any]:
+def tokenizer_facts(job: Job[Any]) -> TokenizerFacts:
     """What the tokenizer's step found out of its file: how its copy is to be opened."""
     (manifest,) = (manifest for manifest in job.inputs.values() if manifest.named("tokenizer"))
-    return manifest.stated(TokenizerFacts).as_json()
+    return manifest.stated(TokenizerFacts)
 
 
 def encode_shard(task: Attempt[EncodeSlice], path: str, tokenizer: str, opened: TokenizerSettings) -> None:

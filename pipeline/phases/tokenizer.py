@@ -1,7 +1,7 @@
 """Train the tokenizer on a sample of the documents, or take one in by path.
 
 Files are measured, sampled and their words counted each by itself; the one task that trains reads counts.
-What the tokenizer makes of each source is found source by source.
+What the tokenizer makes of each source is another step (`tokenizer_report`): encoding need not wait for it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from gristmill.arrays import read_array, write_array
 from gristmill.disk import copy_file
-from gristmill.facts import Counts, Facts
-from gristmill.hashing import canonical_json
+from gristmill.facts import Counts
 from gristmill.manifest import TaskRecord
 from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.shuffle import files, passed_on
@@ -24,10 +19,7 @@ from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_pa
 from gristmill.pipeline.stages.tokenizer import TokenizerFacts, TokenizerSlice
 from gristmill.storage import ParquetWriter
 from gristmill.tokenize import train as training
-from gristmill.tokenize.compression import compress, tokenizer_report
-from gristmill.tokenize.encoder import encoder_of
-from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import facts_of, open_tokenizer, resolved
+from gristmill.tokenize.tokenizers import facts_of, open_tokenizer
 from gristmill.tokenize.wordcount import add_counts
 from gristmill.tokenizer_files import FILE_NAMES
 
@@ -39,21 +31,16 @@ class TextBytes(Counts):
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Compressed(Facts):
-    """Bytes and tokens of a source's first texts."""
-
-    compressed: dict[str, Any]
-
-
 def train(job: Job[TokenizerSlice]) -> Stage:
     piece = job.settings
-    inputs = [
-        (path, entry.source or "") for path, entry in job.files("documents") if entry.source in piece.sources
-    ]
     sampled = list[TaskRecord]()
     wanted, taken = dict[str, int](), dict[str, int]()
     if not piece.tokenizer.path:
+        inputs = [
+            (path, entry.source or "")
+            for path, entry in job.files("documents")
+            if entry.source in piece.sources
+        ]
         measured = yield over_paths("measure", measure_file, [path for path, _ in inputs])
         sizes = [record.stated(TextBytes).bytes for record in measured]
         of_source = _by_source(piece, inputs, sizes)
@@ -72,21 +59,7 @@ def train(job: Job[TokenizerSlice]) -> Stage:
         taken = _by_source(piece, inputs, [record.stated(TextBytes).bytes for record in sampled])
     arguments = {"words": files(job, sampled, "words"), "wanted": wanted, "taken": taken}
     (made,) = yield Phase("train", [Task("model", make_tokenizer, arguments)])
-    facts = made.stated(TokenizerFacts)
-    opened = resolved(piece.tokenizer, facts.as_json())
-    common = {"tokenizer": str(job.folder / facts.file), "opened": opened}
-    texts = {name: [str(path) for path, source in inputs if source == name] for name in piece.sources}
-    compressed = yield Phase(
-        "compress",
-        [Task(f"{number:05d}", compress_source, {"paths": own}) for number, own in enumerate(texts.values())],
-        {**common, "num_sources": len(texts)},
-    )
-    by_source = {
-        name: record.stated(Compressed).compressed for name, record in zip(texts, compressed, strict=True)
-    }
-    told = {"by_source": by_source, "used": files(job, compressed, "used")}
-    yield Phase("report", [Task("report", report_on, {**common, **told})])
-    return replace(facts, replaced_files=passed_on(job, sampled, compressed))
+    return replace(made.stated(TokenizerFacts), replaced_files=passed_on(job, sampled))
 
 
 def _by_source(
@@ -131,33 +104,3 @@ def make_tokenizer(
     sampled = dict(taken)
     task.record.state(TokenizerFacts(file=path.name, **facts, sampled_bytes=sampled, sample_missed=missed))
     task.publish(path, "tokenizer", name=path.name)
-
-
-def compress_source(
-    task: Attempt[TokenizerSlice],
-    paths: Sequence[str],
-    tokenizer: str,
-    opened: TokenizerSettings,
-    num_sources: int,
-) -> None:
-    """Count what the tokenizer makes of a source's first texts; the encoder is the one that encodes later."""
-    encoder = encoder_of(Path(tokenizer), opened)
-    counted, used = compress(encoder, [Path(path) for path in paths], num_sources)
-    task.record.state(Compressed(counted))
-    path = task.scratch / "used.i64"
-    write_array(path, used.astype("<i8"))
-    task.publish(path, "used")
-
-
-def report_on(
-    task: Attempt[TokenizerSlice],
-    by_source: Mapping[str, Mapping[str, Any]],
-    used: Sequence[str],
-    tokenizer: str,
-    opened: TokenizerSettings,
-) -> None:
-    report = task.scratch / "report.json"
-    total: Any = sum(read_array(path, "<i8") for path in used)
-    counted = tokenizer_report(open_tokenizer(Path(tokenizer), opened), by_source, np.asarray(total))
-    report.write_bytes(canonical_json(counted) + b"\n")
-    task.publish(report, "tokenizer-report", name="report.json")

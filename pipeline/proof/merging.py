@@ -19,7 +19,7 @@ from gristmill.pipeline.run.runner import Plan
 from gristmill.pipeline.run.step import Step
 from gristmill.tokenize.settings import TokenizerSettings
 
-TOKENIZER = "tokenizer"
+TOKENIZER = ("tokenizer", "tokenizer-report")  # the first variant's, for all
 LAST = "mix"
 
 
@@ -65,8 +65,8 @@ class _Merging:
         """Add a plan's steps and return their merged names."""
         names: dict[str, str] = {}
         for step in steps:
-            if step.name == TOKENIZER and TOKENIZER in self.steps:
-                names[TOKENIZER] = TOKENIZER
+            if step.name in TOKENIZER and step.name in self.steps:
+                names[step.name] = step.name
                 continue
             digest = self._digest(step, names)
             name = step.name

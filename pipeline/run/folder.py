@@ -13,7 +13,7 @@ from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_manifests
 from gristmill.pipeline.run.stage import stage_of
 
 RUN_FILE = "run.json"
-_WITHOUT_DOCUMENTS = ("tokenizer", "encode", "mix", "train", "ngram-heldout", "index")
+_WITHOUT_DOCUMENTS = ("tokenizer", "tokenizer-report", "encode", "mix", "train", "ngram-heldout", "index")
 PROGRESS = (  # in the folder of a step at work: which phase it is in and how many tasks that has
     "progress.json"
 )

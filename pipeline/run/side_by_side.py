@@ -3,6 +3,7 @@ the same time, so that a phase of one task leaves no node idle that another step
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -42,12 +43,14 @@ def run_steps(
 
     What `prepare` and `done` do, they do in this thread and one at a time. A step that has nothing beside it
     runs in this thread as well, where signals arrive. `beside` says whether several may run at once. One that
-    fails stops the others: what they finished stays done.
+    fails stops the others: what they finished stays done. While the first work, the code of those that wait
+    is imported: a step whose turn comes leaves no worker idle for that.
     """
     waiting, finished = list(steps), set[str]()
+    imported = False
     running: dict[Future[Made], Step] = {}
     speaking: Future[Made] | None = None  # whose phases the terminal shows
-    with ThreadPoolExecutor(MOST_STEPS, thread_name_prefix="step") as pool:
+    with ThreadPoolExecutor(MOST_STEPS + 1, thread_name_prefix="step") as pool:
         try:
             while waiting or running:
                 signals.check()
@@ -67,6 +70,9 @@ def run_steps(
                     future = pool.submit(work, progress if is_first else progress.beside())
                     running[future] = step
                     speaking = future if is_first else speaking
+                    if not imported:
+                        imported = True
+                        pool.submit(_import_code, list(waiting))
                     if not beside():
                         break
                 else:
@@ -77,3 +83,10 @@ def run_steps(
         except BaseException as error:
             signals.stop_all(error)
             raise
+
+
+def _import_code(steps: Sequence[Step]) -> None:
+    """Load what steps will work with; what is wrong with one shows when its turn comes."""
+    for kind in {step.kind.name: step.kind for step in steps}.values():
+        with contextlib.suppress(Exception):
+            kind.load()

@@ -24,6 +24,11 @@ class TokenizerSlice(Slice):
     heldout_fraction: float
 
 
+class TokenizerReportSlice(Slice):
+    tokenizer: TokenizerSettings
+    sources: tuple[str, ...]
+
+
 class EncodeSlice(Slice):
     source: str
     tokenizer: TokenizerSettings
@@ -67,10 +72,17 @@ TOKENIZER = StageKind(
     "tokenizer",
     TokenizerSlice,
     "gristmill.pipeline.phases.tokenizer:train",
-    version=7,
+    version=8,
     facts=TokenizerFacts,
     libraries=(*KERNELS, *TOKENIZERS),
     report=("gristmill.pipeline.report.sections.mixture:tokenizer_section",),
+)
+REPORT = StageKind(
+    "tokenizer-report",
+    TokenizerReportSlice,
+    "gristmill.pipeline.phases.tokenizer_report:report",
+    version=1,
+    libraries=(*KERNELS, *TOKENIZERS),
 )
 ENCODE = StageKind(
     "encode",
@@ -86,7 +98,8 @@ ENCODE = StageKind(
 
 
 def plan(making: Making, settings: TokenizerSettings | None) -> None:
-    """One step over the sources that are mixed."""
+    """One step over the sources that are mixed, and one that tells what the tokenizer makes of them; a
+    tokenizer by path waits for no documents."""
     if settings is None:
         return
     sources, mix = making.mixed_sources, making.recipe.section(MixSettings)
@@ -101,7 +114,10 @@ def plan(making: Making, settings: TokenizerSettings | None) -> None:
     beside = (Path(settings.path).with_name(name) for name in CONFIGURATION) if settings.path else ()
     external |= {path.name: digest_named(str(path), "tokenizer.path") for path in beside if path.is_file()}
     keeps = ("tokenizer",) if settings.freeze else ()
-    making.add("tokenizer", TOKENIZER, piece, making.inputs(sources), external, keeps)
+    documents = making.inputs(sources)
+    making.add("tokenizer", TOKENIZER, piece, documents if trained else (), external, keeps)
+    told = TokenizerReportSlice(tokenizer=settings, sources=sources)
+    making.add("tokenizer-report", REPORT, told, (*documents, "tokenizer"))
 
 
 def plan_encode(making: Making, _: None) -> None:
@@ -113,6 +129,6 @@ def plan_encode(making: Making, _: None) -> None:
 
 
 SECTIONS = (
-    Section("tokenizer", TokenizerSettings, plan, order=80, kinds=(TOKENIZER,)),
+    Section("tokenizer", TokenizerSettings, plan, order=80, kinds=(TOKENIZER, REPORT)),
     Section("encode", None, plan_encode, order=90, kinds=(ENCODE,)),
 )

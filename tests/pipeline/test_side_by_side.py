@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gristmill.errors import StepFailed
+from gristmill.pipeline.recipe.file import make_recipe
+from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.side_by_side import run_steps
 from gristmill.pipeline.run.step import Step
+from tests.support.small_recipe import recipe, write_inputs
 from tests.support.toy_stage import INLINE, QUIET, TOY, Toy
 
 
@@ -37,6 +43,41 @@ def test_two_steps_without_inputs_are_at_work_at_once_and_their_reader_waits() -
 
     run_steps(DIAMOND, prepare, lambda made, name: order.append(name), lambda: True, QUIET)
     assert sorted(order[:2]) == ["toy/a", "toy/b"] and order[2:] == ["toy/c", "toy/d"]
+
+
+def test_the_code_of_steps_that_wait_is_imported_while_the_first_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "sched", raising=False)
+    later = replace(step("toy/c", "toy/a", "toy/b"), kind=replace(TOY, name="later", work="sched:scheduler"))
+
+    def prepare(made: Step):  # type: ignore[no-untyped-def]
+        def work(progress: Progress) -> bool:
+            deadline = time.monotonic() + 60
+            while "sched" not in sys.modules and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return "sched" in sys.modules
+
+        return work
+
+    found: list[bool] = []
+    steps = [step("toy/a"), step("toy/b"), later]
+    run_steps(steps, prepare, lambda made, loaded: found.append(loaded), lambda: True, QUIET)
+    assert found == [True, True, True]
+
+
+def test_what_is_encoded_waits_for_no_report_and_a_tokenizer_by_path_for_no_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_inputs(tmp_path)
+    steps = {one.name: one for one in build_plan(make_recipe(recipe())).steps}
+    assert "tokenizer" in steps["tokenizer-report"].inputs
+    assert not [one.name for one in steps.values() if "tokenizer-report" in one.inputs]
+    (tmp_path / "own.model").write_bytes(b"a model")
+    by_path = build_plan(make_recipe(recipe(tokenizer={"path": "own.model"}))).steps
+    (own,) = (one for one in by_path if one.name == "tokenizer")
+    assert own.inputs == () and steps["tokenizer"].inputs != ()
 
 
 def test_without_a_cluster_steps_run_one_by_one_in_this_thread() -> None:

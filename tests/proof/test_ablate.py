@@ -154,7 +154,7 @@ def test_costs_are_said_before_anything_runs(recipe: Path) -> None:
         ["ablate", str(recipe), "--vary", "shard_bytes=1000", "--tokens", "1M", "--cost", "--out", "nowhere"],
     )
     assert done.exit_code == 0 and not Path("nowhere").exists()
-    assert "2 variants of 8 steps in all; 7 distinct ones, 0 done, 7 to run" in done.output
+    assert "2 variants of 10 steps in all; 8 distinct ones, 0 done, 8 to run" in done.output
     assert "6 trainings, 0 done, 6 to run" in done.output
 
 

@@ -38,7 +38,7 @@ from gristmill.tokenize.places import Take
 from gristmill.tokenize.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.realised import add_realised, misses
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.tokenizers import open_tokenizer, resolved
+from gristmill.tokenize.tokenizers import resolved
 
 FEW_DOCUMENTS = 10  # of a source with fewer, none held out is no surprise
 
@@ -57,12 +57,12 @@ def mix(job: Job[MixSlice]) -> Stage:
     bounded = yield Phase("bound", [bound_task(job, row, levelled, encoded, settings) for row in plan.rows])
     bounds = {row.source: bound_of(record) for row, record in zip(plan.rows, bounded, strict=True)}
     takes = plan_takes(settings, plan, bounds, gates, sizes["heldout"], names, cells)
-    tokenizer_settings = resolved(job.settings.tokenizer, tokenizer_facts(job))
-    opened = open_tokenizer(tokenizer, tokenizer_settings)
-    dtype = token_dtype(opened.vocab_size).str
+    facts = tokenizer_facts(job)  # what its file says: to open it here would hold up all workers
+    tokenizer_settings = resolved(job.settings.tokenizer, facts.as_json())
+    dtype = token_dtype(facts.vocab).str
     spelling = {"tokenizer": str(tokenizer), "tokenizer_settings": tokenizer_settings}
     assigned = yield over_files(
-        "assign", assign_file, encoded, dtype=dtype, takes=takes, eos_id=opened.eos_id, **spelling
+        "assign", assign_file, encoded, dtype=dtype, takes=takes, eos_id=facts.eos_id, **spelling
     )
     written = {}
     for split in SPLITS:

@@ -22,7 +22,7 @@ def tokenizer_section(view: RunView) -> PageSection | None:
     if not encoded and not trained:
         return None
     body: list[Html] = [
-        _trained(step.stated(TokenizerFacts), read_tokenizer_report(step)) for step in trained
+        _trained(step.stated(TokenizerFacts), read_tokenizer_report(view)) for step in trained
     ]
     if encoded:
         best = max(facts.bytes / facts.tokens for _, facts in encoded)
