@@ -4,6 +4,7 @@ what, or an incomplete step that says so; and the next run mends it."""
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,7 +114,7 @@ def is_told_full(ending: Ending) -> bool:
     """Whether a message says that there is no room, at which path, and what to do. The first call that found
     none may have been that of the log, without which a run goes on to where it cannot."""
     no_space = "no space left" in ending.err.lower() and "hint: free some space" in ending.err
-    return no_space and ("--> " in ending.err or "`out/" in ending.err)
+    return no_space and re.search(r"(?:--> |`)[^`\n]*\bout\b", ending.err) is not None
 
 
 def names(ending: Ending) -> bool:
