@@ -29,9 +29,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.extract.charset import decode
-from gristmill.pipeline.extract.content import decode_content
-from gristmill.pipeline.extract.encoding_standard import decode_as, encoding_of
+from gristmill.pipeline.extract.decoding.charset import decode
+from gristmill.pipeline.extract.decoding.content import decode_content
+from gristmill.pipeline.extract.decoding.encoding_standard import decode_as, encoding_of
 from gristmill.pipeline.sources.plan import plan_shards
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import Record

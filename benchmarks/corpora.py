@@ -47,7 +47,7 @@ from corpora_signals import (
 from corpora_table import share, table
 from filters_texts import machine, plain_argument, read_texts
 
-from gristmill.filters.python_hash import SEED
+from gristmill.filters.published.python_hash import SEED
 
 RESULT = Path(__file__).parent / "results" / "corpora.json"
 PEER = Path(__file__).with_name("corpora_peers.py")

@@ -15,13 +15,13 @@ from typing import Any
 from filters_texts import documents
 
 from gristmill.filters.block import Batch
-from gristmill.filters.lengths import measure_length
 from gristmill.filters.options import PiiSettings
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.pii import KINDS, find, pii_block
 from gristmill.filters.presets import PRESETS
+from gristmill.filters.published.lengths import measure_length
+from gristmill.filters.published.source_code import code_reference
 from gristmill.filters.settings import FilterSettings
-from gristmill.filters.source_code import code_reference
 
 GOPHER = PRESETS["dolma-gopher"].rules  # dolma's names, its bounds of 1.6
 PARAGRAPHS = "gopher-repetition.duplicate_paragraph"  # rules that dolma has not

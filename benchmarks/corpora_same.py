@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from gristmill.dedup.below.split import pieces_of
 from gristmill.dedup.settings import ParagraphSettings
-from gristmill.dedup.split import pieces_of
-from gristmill.filters.source_code import as_regex_reads
+from gristmill.filters.published.source_code import as_regex_reads
 from gristmill.text.cores import cores_of
 
 
@@ -56,7 +56,7 @@ def signatures_of(texts: Sequence[str], matrix: npt.NDArray[np.uint64]) -> Itera
         return np.ascontiguousarray(matrix[found.astype(np.int64)])
 
     with (
-        mock.patch("gristmill.dedup.fuzzy.shingle_texts", shingles),
-        mock.patch("gristmill.dedup.fuzzy.signatures", signed),
+        mock.patch("gristmill.dedup.near.fuzzy.shingle_texts", shingles),
+        mock.patch("gristmill.dedup.near.fuzzy.signatures", signed),
     ):
         yield

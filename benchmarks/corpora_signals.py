@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from filters_texts import documents
 
-from gristmill.dedup.split import ccnet_key
+from gristmill.dedup.below.split import ccnet_key
 from gristmill.filters.block import Batch
-from gristmill.filters.distribution import (
+from gristmill.filters.passes import compile_filters
+from gristmill.filters.presets import PRESETS
+from gristmill.filters.published.distribution import (
     BUCKETS,
     COUNTS,
     LAMBDA,
@@ -27,12 +29,10 @@ from gristmill.filters.distribution import (
     Distribution,
     save,
 )
-from gristmill.filters.importance import count, importance_signals, raw_words
-from gristmill.filters.passes import compile_filters
-from gristmill.filters.presets import PRESETS
-from gristmill.filters.redpajama import measure_redpajama, normalise
+from gristmill.filters.published.importance import count, importance_signals, raw_words
+from gristmill.filters.published.redpajama import measure_redpajama, normalise
+from gristmill.filters.published.source_code import code_reference, copyright_chars
 from gristmill.filters.settings import FilterSettings
-from gristmill.filters.source_code import code_reference, copyright_chars
 
 DIGITS = 8  # RedPajama's PRECISION
 

@@ -34,13 +34,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gristmill.dedup.cluster import cluster_bands, merge_forests, merge_tree, write_components
-from gristmill.dedup.fuzzy import map_signatures
-from gristmill.dedup.minhash import band_keys, signatures
-from gristmill.dedup.radix import sort_pairs
-from gristmill.dedup.runs import key_range, num_parts, write_run
+from gristmill.dedup.near.cluster import cluster_bands, merge_forests, merge_tree, write_components
+from gristmill.dedup.near.fuzzy import map_signatures
+from gristmill.dedup.near.minhash import band_keys, signatures
+from gristmill.dedup.near.shingles import shingle_texts
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.dedup.shingles import shingle_texts
+from gristmill.dedup.sorted.radix import sort_pairs
+from gristmill.dedup.sorted.runs import key_range, num_parts, write_run
 from gristmill.hashing import sha256_file
 
 SETTINGS = FuzzySettings()

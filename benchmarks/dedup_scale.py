@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from gristmill.dedup import stars
-from gristmill.dedup.cluster import cluster_bands, merge_forests, merge_tree, write_components
-from gristmill.dedup.radix import sort_pairs
-from gristmill.dedup.runs import SortedRun, key_range, num_parts, write_run
+from gristmill.dedup.near.cluster import cluster_bands, merge_forests, merge_tree, write_components
 from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.sorted import stars
+from gristmill.dedup.sorted.radix import sort_pairs
+from gristmill.dedup.sorted.runs import SortedRun, key_range, num_parts, write_run
 
 SETTINGS = FuzzySettings()
 BANDS = SETTINGS.bands

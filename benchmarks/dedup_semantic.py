@@ -34,13 +34,13 @@ import numpy as np
 import pyarrow as pa
 from dedup_passages import id_of, write
 
-from gristmill.dedup import semantic
-from gristmill.dedup.cluster import cluster_bands, merge_forests, merge_tree, write_components
-from gristmill.dedup.embedding import Model, cosines, embed_texts
-from gristmill.dedup.fuzzy import apply_fuzzy, gather_members, map_signatures
-from gristmill.dedup.fuzzy import verify_group as verify
-from gristmill.dedup.runs import key_range
+from gristmill.dedup.near import semantic
+from gristmill.dedup.near.cluster import cluster_bands, merge_forests, merge_tree, write_components
+from gristmill.dedup.near.embedding import Model, cosines, embed_texts
+from gristmill.dedup.near.fuzzy import apply_fuzzy, gather_members, map_signatures
+from gristmill.dedup.near.fuzzy import verify_group as verify
 from gristmill.dedup.settings import FuzzySettings, SemanticSettings
+from gristmill.dedup.sorted.runs import key_range
 
 RESULTS = Path(__file__).parent / "results" / "dedup_semantic.json"
 NEAR = """

@@ -41,7 +41,7 @@ import numpy as np
 import pyarrow as pa
 
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 from gristmill.token_shards import MANIFEST, token_dtype
 from gristmill.tokenize import gather, mix, train
 from gristmill.tokenize.encode import INDEX, encode

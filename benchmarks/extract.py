@@ -40,8 +40,8 @@ from gristmill.pipeline.extract.blocks.settings import BlocksSettings
 from gristmill.pipeline.extract.blocks.training.cross_validation import PageScore, cross_validate, judge
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, read_pages
 from gristmill.pipeline.extract.blocks.training.summary import gain_interval, interval, mean_score
-from gristmill.pipeline.extract.charset import decode, decode_utf8
 from gristmill.pipeline.extract.child import Child
+from gristmill.pipeline.extract.decoding.charset import decode, decode_utf8
 from gristmill.pipeline.extract.frames import Page
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.text.detection import detect

@@ -25,7 +25,7 @@ from pathlib import Path
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from gristmill.pipeline.extract.blocks.extract import extract
-from gristmill.pipeline.extract.charset import decode_utf8
+from gristmill.pipeline.extract.decoding.charset import decode_utf8
 
 PIECES = (
     b"<script>", b"</script>", b"<style>", b"<svg>", b"</svg>", b"<template>", b"<title>", b"<textarea>",

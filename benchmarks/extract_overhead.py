@@ -30,8 +30,8 @@ from typing import Any
 
 import psutil
 
-from gristmill.pipeline.extract.charset import decode_utf8
-from gristmill.pipeline.extract.content import decode_content
+from gristmill.pipeline.extract.decoding.charset import decode_utf8
+from gristmill.pipeline.extract.decoding.content import decode_content
 from gristmill.pipeline.extract.extraction import Extraction
 from gristmill.pipeline.extract.extractors import load_extractor
 from gristmill.pipeline.extract.settings import ExtractSettings

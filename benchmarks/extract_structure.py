@@ -25,8 +25,8 @@ import orjson
 
 from gristmill.pipeline.extract.blocks.classifier import add_to_card
 from gristmill.pipeline.extract.blocks.extract import extract
-from gristmill.pipeline.extract.blocks.fragment import parse
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
+from gristmill.pipeline.extract.blocks.structure.fragment import parse
 
 RESULT = Path(__file__).parent / "results" / "extract_structure.json"
 _MARKS = re.compile(r"[\\|`*$]")

@@ -23,7 +23,7 @@ from typing import Any
 from filters_texts import documents, machine, plain_argument, read_texts
 
 from gristmill.document import DOCUMENT
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 
 RESULT = Path(__file__).parent / "results" / "filters_size.json"
 PRESETS = ("gopher", "gopher-repetition", "c4-code", "fineweb")

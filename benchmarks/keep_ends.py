@@ -32,12 +32,12 @@ import pyarrow.compute as pc
 from filters_texts import machine, plain_argument
 from stages import PRESETS, cpu_seconds, make_documents
 
+from gristmill.files.storage import ParquetWriter, publish, read_tables
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import RunResult, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.storage import ParquetWriter, publish, read_tables
 
 RESULT = Path(__file__).parent / "results" / "keep_ends.json"
 OFF = {"extract": {"language": "off"}}

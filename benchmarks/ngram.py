@@ -29,7 +29,7 @@ from gristmill.classifiers import kneser_ney, ngrams
 from gristmill.classifiers.perplexity import NgramModel
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 
 RESULT = Path(__file__).parent / "results" / "ngram.json"
 ORDER = 3

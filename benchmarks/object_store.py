@@ -57,7 +57,9 @@ def main() -> None:
 
 
 def measure(folder: Path, latency: float, caches: Sequence[str]) -> dict[str, Any]:
-    from gristmill.location import RemotePath, use_storage
+    from gristmill.files.location import RemotePath, use_storage
+    from gristmill.files.remote import Access
+    from gristmill.files.remote_store import StorageSettings
     from gristmill.pipeline.look.live import read_status
     from gristmill.pipeline.look.verify import Checked, verify
     from gristmill.pipeline.recipe.file import make_recipe
@@ -66,8 +68,6 @@ def measure(folder: Path, latency: float, caches: Sequence[str]) -> dict[str, An
     from gristmill.pipeline.run.narration.progress import Progress
     from gristmill.pipeline.run.runner import run_plan
     from gristmill.pipeline.run.settings import EngineSettings
-    from gristmill.remote import Access
-    from gristmill.remote_store import StorageSettings
     from tests.pipeline.test_requests import write_shards
     from tests.support.counting_store import counting_store
     from tests.support.small_recipe import recipe

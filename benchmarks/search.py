@@ -37,7 +37,7 @@ import pyarrow.compute as pc
 
 from gristmill.pipeline.look import search as searching
 from gristmill.pipeline.look.index_matches import index_file
-from gristmill.pipeline.phases.index_file import IndexWriter
+from gristmill.pipeline.phases.indexing.index_file import IndexWriter
 
 RESULT = Path(__file__).resolve().parent / "results" / "search.json"
 PER_FILE, KEPT, WORDS, VOCABULARY, MADE_FILES = 250_000, 165_000, 100, 200_000, 2

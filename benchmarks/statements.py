@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gristmill.pipeline.extract.charset import decode_utf8
+from gristmill.pipeline.extract.decoding.charset import decode_utf8
 from gristmill.pipeline.extract.extractors import load_extractor
 from gristmill.pipeline.extract.statements import of_page
 from gristmill.pipeline.sources.plan import plan_shards

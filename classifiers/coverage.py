@@ -26,8 +26,8 @@ import pyarrow.compute as pc
 
 from gristmill.arrays import write_array
 from gristmill.classifiers.settings import CoverageSettings
+from gristmill.files.storage import read_tables
 from gristmill.hashing import digest16, keyed_hash
-from gristmill.storage import read_tables
 from gristmill.text.addresses import domains_of
 
 U64 = npt.NDArray[np.uint64]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 
 MAGIC = b"GMHASHTF"
 SPARK_SEED = 42  # org.apache.spark.ml.feature.HashingTF

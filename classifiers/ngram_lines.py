@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from gristmill.disk import named
+from gristmill.files.disk import named
 from gristmill.text.kernel import kernel, part
 from gristmill.text.lanes import load, lowest
 

@@ -29,9 +29,9 @@ import pyarrow as pa
 from gristmill.arrays import write_array
 from gristmill.classifiers.ngram_lines import LineWriter
 from gristmill.classifiers.settings import NgramSettings
+from gristmill.files.storage import cut_by_bytes, read_tables
 from gristmill.heldout import for_training
 from gristmill.splitmix import GOLDEN, finalise
-from gristmill.storage import cut_by_bytes, read_tables
 from gristmill.text.cores import cores_of
 
 U64 = npt.NDArray[np.uint64]

@@ -16,9 +16,9 @@ from gristmill.classifiers.lines import cut, lines, starts
 from gristmill.classifiers.parts import units_of
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.errors import InputError
+from gristmill.files.storage import read_tables
 from gristmill.hashing import digest16, keyed_hash
 from gristmill.heldout import for_training, is_heldout
-from gristmill.storage import read_tables
 
 Sources = Mapping[str, Sequence[Path]]
 Large = frozenset[str]

@@ -24,8 +24,8 @@ from gristmill.classifiers.ngram_lines import open_lines
 from gristmill.classifiers.ngrams import CARD, FORMAT, LINES, code_values
 from gristmill.classifiers.settings import KenlmSettings
 from gristmill.errors import UsageError
-from gristmill.inside import read_object
-from gristmill.storage import cut_by_bytes
+from gristmill.files.inside import read_object
+from gristmill.files.storage import cut_by_bytes
 from gristmill.text.cores import cores_of
 from gristmill.text.words import Scratch
 

@@ -36,8 +36,8 @@ from gristmill.classifiers.settings import ClassifierSettings, Keep, Pareto
 from gristmill.classifiers.teaching import Heldout, Taught, heldout_of, training_of
 from gristmill.errors import UsageError
 from gristmill.fasttext_model import label_probabilities, open_model
-from gristmill.inside import read_object
-from gristmill.storage import read_tables
+from gristmill.files.inside import read_object
+from gristmill.files.storage import read_tables
 
 Floats = npt.NDArray[np.float64]
 

@@ -30,8 +30,8 @@ from gristmill.classifiers.telling_words import named, telling_words
 from gristmill.classifiers.topic_settings import TopicSettings
 from gristmill.errors import InputError, UsageError
 from gristmill.fasttext_model import label_probabilities, open_model
+from gristmill.files.inside import read_object
 from gristmill.hashing import keyed_hash
-from gristmill.inside import read_object
 from gristmill.text.embedding import Counted, Space, count_words, fit
 from gristmill.text.kernel import kernel
 

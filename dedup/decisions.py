@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.dedup.order import Numbers, join_ids, split_ids
-from gristmill.dedup.radix import group_starts
-from gristmill.dedup.runs import Columns, SortedRun, read_range, sort_columns, write_run
+from gristmill.dedup.sorted.radix import group_starts
+from gristmill.dedup.sorted.runs import Columns, SortedRun, read_range, sort_columns, write_run
 from gristmill.document import removed_schema
 from gristmill.errors import BooksError
 

@@ -22,15 +22,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.dedup.below.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.benchmarks import UNSPACED
-from gristmill.dedup.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.grams import FoundGrams, Grams
-from gristmill.dedup.radix import group_starts
-from gristmill.dedup.runs import SortedRun, concat
 from gristmill.dedup.settings import DecontaminateSettings
-from gristmill.dedup.shards import read_batches
-from gristmill.parquet import read_parquet
+from gristmill.dedup.sorted.radix import group_starts
+from gristmill.dedup.sorted.runs import SortedRun, concat
+from gristmill.dedup.sorted.shards import read_batches
+from gristmill.files.parquet import read_parquet
 from gristmill.text.cores import cores_of
 from gristmill.text.words import words_of
 

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.dedup.curve import candidate_probability
-from gristmill.dedup.minhash import Bounds, band_keys, signatures
-from gristmill.dedup.radix import Numbers, group_starts, sort_pairs
+from gristmill.dedup.near.curve import candidate_probability
+from gristmill.dedup.near.minhash import Bounds, band_keys, signatures
+from gristmill.dedup.near.shingles import shingle_texts
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.dedup.shingles import shingle_texts
+from gristmill.dedup.sorted.radix import Numbers, group_starts, sort_pairs
 from gristmill.errors import InputError
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 
 _BATCH = 2048
 _ROWS = 512  # documents compared with all others at a time

@@ -31,10 +31,10 @@ from gristmill.dedup.decisions import (
     write_decisions,
 )
 from gristmill.dedup.order import Numbers, columns_needed, member_columns
-from gristmill.dedup.radix import argsort, group_starts
-from gristmill.dedup.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.settings import ExactSettings
-from gristmill.dedup.shards import num_rows, read_batches
+from gristmill.dedup.sorted.radix import argsort, group_starts
+from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
+from gristmill.dedup.sorted.shards import num_rows, read_batches
 from gristmill.text.digests import bytes_of, digest16_rows
 from gristmill.text.normal import normal_form, words_only
 from gristmill.text.squeeze import squeeze

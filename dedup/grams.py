@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.dedup.benchmarks import characters_per_word, read_items
-from gristmill.dedup.runs import SortedRun, concat, write_run
+from gristmill.dedup.near.shingles import ngrams
 from gristmill.dedup.settings import DecontaminateSettings
-from gristmill.dedup.shingles import ngrams
+from gristmill.dedup.sorted.runs import SortedRun, concat, write_run
 from gristmill.errors import InputError
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 from gristmill.text.cores import cores_of
 
 ITEMS_PER_NGRAM = 64

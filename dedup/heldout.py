@@ -27,14 +27,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.arrays import read_array, write_array
-from gristmill.dedup.radix import argsort, group_starts
-from gristmill.dedup.runs import SortedRun, concat, read_range, sort_columns, write_run
+from gristmill.dedup.near.shingles import ngrams
 from gristmill.dedup.settings import HeldoutSettings
-from gristmill.dedup.shards import read_batches
-from gristmill.dedup.shingles import ngrams
+from gristmill.dedup.sorted.radix import argsort, group_starts
+from gristmill.dedup.sorted.runs import SortedRun, concat, read_range, sort_columns, write_run
+from gristmill.dedup.sorted.shards import read_batches
+from gristmill.files.parquet import read_parquet
+from gristmill.files.storage import ParquetWriter, cut_by_bytes
 from gristmill.heldout import UNIT_COLUMN, is_heldout, units
-from gristmill.parquet import read_parquet
-from gristmill.storage import ParquetWriter, cut_by_bytes
 from gristmill.text.cores import cores_of
 
 MOST = 256

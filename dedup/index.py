@@ -20,14 +20,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.dedup.cluster import component_of
-from gristmill.dedup.fuzzy import MEMBER, describe, write_members
-from gristmill.dedup.minhash import band_keys, signatures
-from gristmill.dedup.radix import sort_pairs
-from gristmill.dedup.runs import SortedRun, concat, write_run
+from gristmill.dedup.near.cluster import component_of
+from gristmill.dedup.near.fuzzy import MEMBER, describe, write_members
+from gristmill.dedup.near.minhash import band_keys, signatures
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.dedup.shards import read_batches
-from gristmill.storage import ParquetWriter
+from gristmill.dedup.sorted.radix import sort_pairs
+from gristmill.dedup.sorted.runs import SortedRun, concat, write_run
+from gristmill.dedup.sorted.shards import read_batches
+from gristmill.files.storage import ParquetWriter
 
 NAMES = pa.schema([("id", pa.binary(16)), ("url", pa.string()), ("source", pa.string())])
 

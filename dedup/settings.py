@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from gristmill.dedup.curve import optimal_bands
+from gristmill.dedup.near.curve import optimal_bands
 
 Mode = Literal["drop", "mark"]
 Survivor = Annotated[str, StringConstraints(pattern=r"^(longest|newest|oldest|id|best:.+)$")]

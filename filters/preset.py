@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.filters import distribution
 from gristmill.filters.block import Block, Measurement
 from gristmill.filters.files import digest_of
+from gristmill.filters.published import distribution
 from gristmill.filters.rules import Bound, Rule
 
 UNIT = tuple(number / 20 for number in range(21))
@@ -61,7 +61,7 @@ class Preset:
     @property
     def measurement(self) -> Measurement:
         module, _, name = self.measured_by.partition(":")
-        found: Measurement = getattr(importlib.import_module(f"gristmill.filters.{module}"), name)
+        found: Measurement = getattr(importlib.import_module(f"gristmill.filters.published.{module}"), name)
         return found
 
     def digests(self, parameters: Mapping[str, Any]) -> dict[str, str]:

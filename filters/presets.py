@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gristmill.filters.corpora import CORPUS_PRESETS
 from gristmill.filters.preset import COUNTS, LENGTHS, UNIT, Preset, rules_of
+from gristmill.filters.published.corpora import CORPUS_PRESETS
 from gristmill.filters.rules import Bound
 
 MASSIVETEXT = "Rae et al. 2021 (arXiv:2112.11446), appendix A1.1"

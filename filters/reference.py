@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gristmill.filters.constants import (
+from gristmill.filters.published.constants import (
     CITATION,
     ELLIPSIS,
     LOREM_IPSUM,

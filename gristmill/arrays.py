@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.damage import damaged
-from gristmill.disk import named
+from gristmill.files.disk import named
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from gristmill.errors import IntegrityError
-from gristmill.inside import below
-from gristmill.sealed import open_sealed, seal_json
-from gristmill.storage import put_if_absent
-from gristmill.stores import store_of
+from gristmill.files.inside import below
+from gristmill.files.sealed import open_sealed, seal_json
+from gristmill.files.storage import put_if_absent
+from gristmill.files.stores import store_of
 
 MOST_INLINE = 5000  # files and records in a manifest: about a megabyte
 PART_ENTRIES = 50_000  # some ten megabytes

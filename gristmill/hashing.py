@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.disk import named
+from gristmill.files.disk import named
 from gristmill.splitmix import GOLDEN, finalise
 
 _CHUNK_BYTES = 1 << 20

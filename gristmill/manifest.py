@@ -2,7 +2,7 @@
 
 A step's folder holds `data/` (content-addressed files), `records/<phase>/<task>.json` (one per finished task,
 put if absent), `summary-*.json` (what they add up to) and `manifest.json` (put last), with its lists in
-`entries/` where they are long. All JSON is sealed (`gristmill.sealed`).
+`entries/` where they are long. All JSON is sealed (`gristmill.files.sealed`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gristmill import entries
-from gristmill.disk import read_file
 from gristmill.entries import Entries
 from gristmill.errors import IntegrityError, UsageError
 from gristmill.facts import Counts, Facts
+from gristmill.files.disk import read_file
+from gristmill.files.inside import below
+from gristmill.files.location import remember_output
+from gristmill.files.sealed import open_sealed, seal_json
+from gristmill.files.storage import FileEntry, put_if_absent
+from gristmill.files.stores import store_of
 from gristmill.hashing import sha256_json
-from gristmill.inside import below
 from gristmill.ledger import Books
-from gristmill.location import remember_output
-from gristmill.sealed import open_sealed, seal_json
-from gristmill.storage import FileEntry, put_if_absent
-from gristmill.stores import store_of
 
 FORMAT_VERSION = 1
 PARTED_FORMAT = 2  # of a manifest whose lists lie in parts beside it

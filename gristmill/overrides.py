@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from gristmill.errors import UsageError
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 
 INT = re.compile(r"[-+]?[0-9]+(_[0-9]+)*|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
-from gristmill.inside import below, parsed
+from gristmill.files.inside import below, parsed
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gristmill.disk import space_hint
 from gristmill.errors import GristmillError
+from gristmill.files.disk import space_hint
 from gristmill.no_code import NO_CODE
 from gristmill.pipeline.verbs.listing import Verbs, place_verbs
 from gristmill.redact import struck_out
@@ -65,10 +65,10 @@ def version(
     if no_code:
         os.environ[NO_CODE] = "1"  # workers and jobs inherit it
     if storage_option:
-        from gristmill.location import use_storage
+        from gristmill.files.location import use_storage
+        from gristmill.files.remote import Access
+        from gristmill.files.remote_store import StorageSettings
         from gristmill.overrides import nested
-        from gristmill.remote import Access
-        from gristmill.remote_store import StorageSettings
 
         use_storage("", StorageSettings(Access(nested(storage_option, name="--storage-option"))))
     if show:
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         command()(args=given)
     except GristmillError as error:
-        from gristmill.inside import inert  # an error may quote a file or a page
+        from gristmill.files.inside import inert  # an error may quote a file or a page
         from gristmill.pipeline.run.called import spelled
 
         print(f"error: {inert(spelled(struck_out(str(error), given)))}", file=sys.stderr)
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.filename is None:  # then it is no path of the user's, and where it came from is what helps
             raise
-        from gristmill.inside import inert
+        from gristmill.files.inside import inert
 
         print(f"error: {error.strerror}\n  --> {inert(str(error.filename))}", file=sys.stderr)
         if hint := space_hint(error):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.storage import read_tables
+from gristmill.files.storage import read_tables
 from gristmill.tokenize.encoder import Encoder
 from gristmill.tokenize.tokenizers import Tokenizer
 

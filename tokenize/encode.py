@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 
 from gristmill.arrays import put_array
 from gristmill.cells import TOPIC, Cells, add_cells, in_cells, sum_cells
-from gristmill.disk import named
 from gristmill.document import FAILED
+from gristmill.files.disk import named
+from gristmill.files.parquet import num_parquet_rows, parquet_schema
+from gristmill.files.storage import ParquetWriter, cut_by_bytes, read_tables
 from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, units
-from gristmill.parquet import num_parquet_rows, parquet_schema
-from gristmill.storage import ParquetWriter, cut_by_bytes, read_tables
 from gristmill.token_shards import token_dtype
 from gristmill.tokenize.encoder import EncodedTexts, Encoder
 from gristmill.tokenize.losses import losses

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError
-from gristmill.inside import read_object
+from gristmill.files.inside import read_object
 
 EOS_NAMES = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]")
 # Files that lie beside a tokenizer.json and name its end token, in the order in which they count.

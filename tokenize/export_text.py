@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gristmill.errors import InputError
-from gristmill.parquet import Writer
+from gristmill.files.parquet import Writer
 from gristmill.token_shards import MANIFEST, ShardDocument, read_documents, read_manifest
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.stores import store_of
+from gristmill.files.stores import store_of
 from gristmill.tokenize.mix import ENTRY
 from gristmill.tokenize.ranges import copy_ranges
 from gristmill.tokenize.shards import shard_entry, write_files

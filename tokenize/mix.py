@@ -30,9 +30,9 @@ import pyarrow as pa
 
 from gristmill.arrays import write_array
 from gristmill.cells import Cells, in_cells, sum_cells
+from gristmill.files.parquet import read_parquet
 from gristmill.hashing import keyed_hash
 from gristmill.heldout import is_heldout
-from gristmill.parquet import read_parquet
 from gristmill.token_shards import mapped
 from gristmill.tokenize.gates import DRAW_BITS, ORDER_BITS, effective, sizes_by_draw
 from gristmill.tokenize.places import Take, order_of, shard_of

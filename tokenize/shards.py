@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.arrays import put_array, write_array
-from gristmill.disk import named
+from gristmill.files.disk import named
 from gristmill.hashing import sha256_file
 from gristmill.token_shards import (
     BYTES,

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.errors import InputError
+from gristmill.files.parquet import parquet_schema
+from gristmill.files.storage import read_tables
 from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, for_training
-from gristmill.parquet import parquet_schema
-from gristmill.storage import read_tables
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.trainers import rounded, train_byte_bpe, train_sentencepiece
 from gristmill.tokenize.wordcount import count_words

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import GristmillError, UsageError
-from gristmill.inside import inert, parsed
+from gristmill.files.inside import inert, parsed
 from gristmill.overrides import assign
 from gristmill.trainer.config import Settings
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from gristmill.errors import GristmillError, Interrupted, LockedError
-from gristmill.lock import hold_lock
+from gristmill.files.lock import hold_lock
 from gristmill.trainer.ranks.parallel import Group
 
 

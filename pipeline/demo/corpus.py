@@ -17,12 +17,12 @@ from typing import Any
 import orjson
 
 from gristmill.errors import InputError
+from gristmill.files.storage import write_atomic
 from gristmill.hashing import digest16, sha256_file, sha256_json
 from gristmill.pipeline.demo import harvest, markup
 from gristmill.pipeline.demo.crawl import CRAWLED, write_crawl
 from gristmill.pipeline.demo.harvest import DemoPassage
 from gristmill.pipeline.demo.pages import build_pages, draw, num_by_host
-from gristmill.storage import write_atomic
 
 FACTS = "corpus.json"
 _NUM_CRAWL_FILES = 8

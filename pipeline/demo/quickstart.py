@@ -9,13 +9,13 @@ from pathlib import Path
 from string import Template
 
 from gristmill.errors import UsageError
+from gristmill.files.storage import write_atomic
 from gristmill.pipeline.demo.corpus import build_corpus
 from gristmill.pipeline.demo.show import show_run
 from gristmill.pipeline.run.called import program
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.narration.progress import Progress, spell_seconds
 from gristmill.pipeline.verbs.invoke import Options, exit_code, load_recipe, run_recipe
-from gristmill.storage import write_atomic
 
 SEED = 1
 PROMPT = "The function returns"

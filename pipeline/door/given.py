@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from gristmill.document import FIELDS, removed_schema, text_bytes
 from gristmill.facts import StepFacts
+from gristmill.files.storage import ParquetWriter, read_tables
 from gristmill.manifest import Manifest
 from gristmill.pipeline.recipe.making import Making
 from gristmill.pipeline.recipe.model import Recipe
@@ -19,7 +20,6 @@ from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import Slice, StageKind
 from gristmill.pipeline.stages.dedup import plan
-from gristmill.storage import ParquetWriter, read_tables
 
 SOURCE = "given"
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.errors import UsageError
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.manifest import Manifest
 from gristmill.pipeline.door.rows import Rows
 from gristmill.pipeline.run.folder import finished_steps

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.parquet import parquet_schema
-from gristmill.storage import read_tables
+from gristmill.files.parquet import parquet_schema
+from gristmill.files.storage import read_tables
 
 Keep = Callable[[pa.Table], pa.Table]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.overrides import merged, unfolded
 from gristmill.pipeline.door.opened import OpenRun, open_run
 
@@ -33,7 +33,7 @@ def run(
     mistake in the recipe, StepFailed where tasks failed on every attempt, Interrupted on Ctrl-C: the same
     call resumes. It never exits the interpreter.
     """
-    from gristmill.location import use_storage
+    from gristmill.files.location import use_storage
     from gristmill.pipeline.report.follow import run_followed
 
     loaded = _load(recipe, overrides)

@@ -48,7 +48,7 @@ def extract(html: str | bytes, url: str | None = None, **settings: Any) -> Extra
 
     from gristmill.pipeline.extract.blocks.extract import extract as extract_blocks
     from gristmill.pipeline.extract.blocks.settings import BlocksSettings
-    from gristmill.pipeline.extract.charset import decode
+    from gristmill.pipeline.extract.decoding.charset import decode
 
     try:
         chosen = BlocksSettings(**settings)
@@ -91,7 +91,7 @@ def deduplicate(documents: Any, **settings: Any) -> Deduplicated:
     `documents` as for `filter_documents`. `settings` are those of `dedup` in a recipe; without any they are
     `exact={}, fuzzy={}`. The work is done in a temporary folder, in this process.
     """
-    from gristmill.parquet import read_parquet
+    from gristmill.files.parquet import read_parquet
     from gristmill.pipeline.door.given import run_over
     from gristmill.pipeline.recipe.file import make_recipe
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from gristmill.files.stores import store_of
 from gristmill.pipeline.run.engine import start_ray
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.stores import store_of
 
 STEM = ".estimate-"  # of a sample's folder in the output folder
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import GristmillError
-from gristmill.location import RemotePath
+from gristmill.files.location import RemotePath
 from gristmill.manifest import Manifest, TaskRecord
 from gristmill.pipeline.estimate.phases import (
     Interval,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.location import staged
+from gristmill.files.location import staged
 from gristmill.manifest import Manifest
 from gristmill.pipeline.estimate.phases import Interval, PhaseCost
 from gristmill.pipeline.recipe.model import Recipe

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from gristmill.document import ORIGIN
 from gristmill.pipeline.extract.dates import milliseconds_of
-from gristmill.pipeline.extract.text_bytes import broken_fractions
+from gristmill.pipeline.extract.decoding.text_bytes import broken_fractions
 from gristmill.pipeline.sources.rows.text_rows import TextRows
 from gristmill.pipeline.sources.settings import stored_name
 from gristmill.text.detection import detect_batch

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gristmill.pipeline.extract.content import is_coded
+from gristmill.pipeline.extract.decoding.content import is_coded
+from gristmill.pipeline.extract.decoding.sniffing import binary_type, is_binary_name, looks_like_html
 from gristmill.pipeline.extract.pdf import is_pdf
 from gristmill.pipeline.extract.settings import ExtractSettings
-from gristmill.pipeline.extract.sniffing import binary_type, is_binary_name, looks_like_html
 from gristmill.pipeline.sources.archives.httpmessage import media_type
 from gristmill.pipeline.sources.record import Record
 from gristmill.urls import host_of

@@ -23,13 +23,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gristmill.pipeline.extract.charset import decode_utf8, is_declared
-from gristmill.pipeline.extract.content import Decoded, TooLarge, decode_content, is_coded, may_be_coded
+from gristmill.pipeline.extract.decoding.charset import decode_utf8, is_declared
+from gristmill.pipeline.extract.decoding.content import (
+    Decoded,
+    TooLarge,
+    decode_content,
+    is_coded,
+    may_be_coded,
+)
+from gristmill.pipeline.extract.decoding.sniffing import binary_type, looks_like_html
 from gristmill.pipeline.extract.extracted import Extracted, Form
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
 from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
 from gristmill.pipeline.extract.pdf import is_pdf, pdf_text
-from gristmill.pipeline.extract.sniffing import binary_type, looks_like_html
 from gristmill.pipeline.extract.statements import of_page
 from gristmill.pipeline.sources.wellformed import clean_text
 from gristmill.text.detection import detect, detect_markup

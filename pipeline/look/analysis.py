@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.errors import UsageError
+from gristmill.files.parquet import read_parquet
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.printing.figures import count
 from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.run.folder import finished_steps

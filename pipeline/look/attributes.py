@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pyarrow.compute as pc
 
-from gristmill.parquet import read_parquet
+from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.look.analysis import measured
 from gristmill.pipeline.run.folder import finished_steps
 

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from gristmill.entries import FOLDER
-from gristmill.lock import hold_lock
+from gristmill.files.lock import hold_lock
+from gristmill.files.s3_uploads import Leftover
+from gristmill.files.stores import store_of
 from gristmill.manifest import AHEAD, MANIFEST, RECORDS, read_manifest, read_record
 from gristmill.pipeline.run.folder import read_run
-from gristmill.s3_uploads import Leftover
-from gristmill.stores import store_of
 
 
 def collect(out: Path, *, dry_run: bool = False) -> list[Leftover]:

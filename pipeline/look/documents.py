@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.errors import UsageError
+from gristmill.files.parquet import parquet_schema
+from gristmill.files.storage import read_tables
 from gristmill.manifest import Manifest, read_records
-from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.document.inplace import MarkedVersion, passes_of
 from gristmill.pipeline.look.document.lookup import OUTLETS, FoundRow, find_id, read_found
 from gristmill.pipeline.look.search import index_paths, search
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
 from gristmill.pipeline.stages.filter import FilterFacts
-from gristmill.storage import read_tables
 from gristmill.urls import domain_of
 
 Outlet = Literal["kept", "removed", "failed"]

@@ -17,13 +17,20 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 
 from gristmill.errors import UsageError
+from gristmill.files.location import RemotePath, location
+from gristmill.files.parquet import parquet_schema
+from gristmill.files.stores import store_of
 from gristmill.heldout import is_heldout, units
-from gristmill.location import RemotePath, location
 from gristmill.manifest import Manifest
-from gristmill.parquet import parquet_schema
-from gristmill.pipeline.phases.export import EXPORT, ExportFacts, ExportSlice, HandedFile, handed_tables
-from gristmill.pipeline.phases.export_files import JsonLines, deliver, format_of, open_file, united
-from gristmill.pipeline.phases.export_layouts import LAYOUTS, Handing
+from gristmill.pipeline.phases.exporting.export import (
+    EXPORT,
+    ExportFacts,
+    ExportSlice,
+    HandedFile,
+    handed_tables,
+)
+from gristmill.pipeline.phases.exporting.export_files import JsonLines, deliver, format_of, open_file, united
+from gristmill.pipeline.phases.exporting.export_layouts import LAYOUTS, Handing
 from gristmill.pipeline.run.folder import decides_on_documents, handed_on, read_run
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
@@ -31,7 +38,6 @@ from gristmill.pipeline.run.runner import Plan, run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.sources.settings import stored_name
-from gristmill.stores import store_of
 
 Kind = Literal["documents", "removed", "failed"]
 RECORDS = ".export"  # below a folder that is being exported to, until it is whole

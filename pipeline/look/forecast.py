@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from gristmill.errors import UsageError
+from gristmill.files.parquet import read_parquet
 from gristmill.heldout import is_heldout
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.printing.tables import print_table
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.recipe.plan import build_plan

@@ -1,7 +1,7 @@
 """Which documents of one file of a text index hold all of several words and phrases, counted by group.
 
-Frequent words and phrases of such are read from bits and places (`phases.index_places`), a block of documents
-at a time; all others are asked of SQLite's full-text index.
+Frequent words and phrases of such are read from bits and places (`phases.indexing.index_places`), a block of
+documents at a time; all others are asked of SQLite's full-text index.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from gristmill.pipeline.look.index_phrases import Places
-from gristmill.pipeline.phases.index_file import TOKENIZER
-from gristmill.pipeline.phases.index_places import BLOCK_DOCS, FREQUENT, numbers
+from gristmill.pipeline.phases.indexing.index_file import TOKENIZER
+from gristmill.pipeline.phases.indexing.index_places import BLOCK_DOCS, FREQUENT, numbers
 
 _MAPPED_BYTES = 1 << 32  # of an index file
 # Where one document in 64 or fewer holds the rarer words, SQLite looks for a phrase in these only: that is

@@ -1,4 +1,4 @@
-"""Phrases of frequent words, by the places that a text index keeps of them (`phases.index_places`)."""
+"""Phrases of frequent words, by the places that a text index keeps of them (`phases.indexing`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from gristmill.pipeline.phases.index_places import BLOCK_DOCS, UNIT_BITS, opened
+from gristmill.pipeline.phases.indexing.index_places import BLOCK_DOCS, UNIT_BITS, opened
 
 _Kept = tuple[int, bytes, bytes]  # as `index_places.shut` wrote them
 

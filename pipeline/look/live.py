@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 
 from gristmill.errors import GristmillError
-from gristmill.lock import read_holder
+from gristmill.files.lock import read_holder
+from gristmill.files.stores import store_of
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.run.folder import PROGRESS, read_run, unfinished_folder
 from gristmill.pipeline.run.job import records_at_work
 from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.narration.stragglers import straggles, usual_seconds
-from gristmill.stores import store_of
 from gristmill.trainer.logs.told import last_step
 
 

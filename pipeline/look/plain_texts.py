@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.errors import InputError
-from gristmill.inside import parsed
-from gristmill.parquet import parquet_schema
+from gristmill.files.inside import parsed
+from gristmill.files.parquet import parquet_schema
+from gristmill.files.storage import read_tables
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
 from gristmill.pipeline.run.records.final import final_documents
-from gristmill.storage import read_tables
 
 SCHEMA = pa.schema([pa.field("text", pa.large_string()), pa.field("language", pa.string())])
 

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.parquet import read_parquet
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.printing.figures import count, one_line
 from gristmill.pipeline.look.printing.terminal import Paper, rows
 from gristmill.pipeline.look.sides import EXAMPLES

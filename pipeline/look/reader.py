@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 from gristmill.pipeline.look.documents import Shelf, Shown
 from gristmill.pipeline.look.printing.figures import measured, one_line
 from gristmill.pipeline.look.printing.terminal import Paper

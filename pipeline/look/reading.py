@@ -13,8 +13,9 @@ from typing import Any
 import orjson
 
 from gristmill.errors import GristmillError, IntegrityError
-from gristmill.inside import parsed
-from gristmill.lock import read_holder
+from gristmill.files.inside import parsed
+from gristmill.files.lock import read_holder
+from gristmill.files.stores import store_of
 from gristmill.manifest import MANIFEST, Manifest, Stated, TaskRecord, read_manifest, read_record
 from gristmill.pipeline.run.folder import RUN_FILE, read_run, unfinished_folder
 from gristmill.pipeline.run.losses import spell_lost
@@ -22,7 +23,6 @@ from gristmill.pipeline.run.records.summary import is_gone, read_summary
 from gristmill.pipeline.run.records.totals import Totals
 from gristmill.pipeline.run.stage import stage_of
 from gristmill.pipeline.stages.train import TrainFacts
-from gristmill.stores import store_of
 
 RUN_FORMAT = 1
 

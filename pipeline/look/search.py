@@ -15,7 +15,7 @@ import numpy as np
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.document.lookup import read_row
 from gristmill.pipeline.look.index_matches import Group, Part, groups_of, index_file, matches, parts_of
-from gristmill.pipeline.phases.text_index import KIND
+from gristmill.pipeline.phases.indexing.text_index import KIND
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.index import INDEX
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.files.parquet import read_parquet
 from gristmill.index import PAIR
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.run.records.final import SourceFiles, final_documents, outlet
 
 Keys = npt.NDArray[np.bytes_]

@@ -21,8 +21,8 @@ import pyarrow as pa
 import yaml
 
 from gristmill.errors import UsageError
+from gristmill.files.parquet import read_parquet
 from gristmill.filters.by_language import NGRAM_THRESHOLDS, THRESHOLDS
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.analysis import annotated, measured, values_of
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.text.words import HAS_LETTER, scan, text_spans

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gristmill.errors import BooksError, IntegrityError
+from gristmill.files.parquet import num_parquet_rows
+from gristmill.files.storage import FileEntry
+from gristmill.files.stores import store_of
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.manifest import MANIFEST, Manifest, TaskRecord, read_manifest, read_record
-from gristmill.parquet import num_parquet_rows
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps, read_run
 from gristmill.pipeline.run.losses import spell_lost, with_lost
 from gristmill.pipeline.run.records.summary import body_of, is_gone, read_summary
 from gristmill.pipeline.run.records.totals import Totals
 from gristmill.pipeline.run.stage import kinds
 from gristmill.pipeline.run.step import identity
-from gristmill.storage import FileEntry
-from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,18 @@ import pyarrow as pa
 from gristmill.document import FIELDS, removed_schema, text_bytes
 from gristmill.errors import IntegrityError
 from gristmill.facts import StepFacts
+from gristmill.files.location import location, use_storage
+from gristmill.files.parquet import parquet_schema
+from gristmill.files.remote import Access
+from gristmill.files.remote_store import StorageSettings
+from gristmill.files.storage import read_tables
 from gristmill.hashing import sha256_file
-from gristmill.location import location, use_storage
 from gristmill.manifest import MANIFEST
-from gristmill.parquet import parquet_schema
 from gristmill.pipeline.run.folder import RUN_FILE, handed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.records.final import SourceFiles, final_documents
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.extract import AdoptSlice
-from gristmill.remote import Access
-from gristmill.remote_store import StorageSettings
-from gristmill.storage import read_tables
 
 
 def is_output(path: str, access: Access) -> bool:

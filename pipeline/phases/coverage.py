@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from gristmill.classifiers import coverage as covering
 from gristmill.facts import Counts, Facts
+from gristmill.files.storage import ParquetWriter, read_tables
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.shuffle import files, over_parts, passed_on
 from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.stages.coverage import CoverageFacts, CoverageSlice
-from gristmill.storage import ParquetWriter, read_tables
 
 TABLE_FILE = "coverage.parquet"
 NOTED = (pa.field("domain", pa.string()), pa.field("draw", pa.float64()))

@@ -11,6 +11,7 @@ import numpy as np
 
 from gristmill.arrays import write_array
 from gristmill.facts import StepFacts
+from gristmill.files.storage import FileEntry
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.extract.absent import Absent, absent_notes
 from gristmill.pipeline.extract.extraction import Extraction
@@ -20,7 +21,6 @@ from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.sources.plan import check_ranges_meet, plan_shards
 from gristmill.pipeline.sources.record import InputShard, RangeEnd
 from gristmill.pipeline.stages.extract import ExtractFacts, ExtractSlice
-from gristmill.storage import FileEntry
 
 
 def extract(job: Job[ExtractSlice]) -> Stage:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.document import text_bytes
+from gristmill.files.storage import cut_by_bytes, read_tables
 from gristmill.filters.passes import FilterOutcome, Filters, compile_filters
 from gristmill.pipeline.phases.adopt import extra_fields, extra_fields_of
 from gristmill.pipeline.phases.rule_histograms import CutObserver
@@ -17,7 +18,6 @@ from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
 from gristmill.pipeline.run.onward import RowWise
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.filter import FilterFacts, FilterSlice
-from gristmill.storage import cut_by_bytes, read_tables
 
 _TABLE_BYTES = 64 << 20  # of text decided at once: a group of rows may hold thousands of books
 

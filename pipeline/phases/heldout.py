@@ -9,11 +9,12 @@ from pathlib import Path
 
 from gristmill.dedup import heldout as splitting
 from gristmill.dedup.heldout import Index, Split
-from gristmill.dedup.runs import key_range, num_parts
-from gristmill.dedup.shards import read_batches
+from gristmill.dedup.sorted.runs import key_range, num_parts
+from gristmill.dedup.sorted.shards import read_batches
 from gristmill.document import removed_schema, text_bytes
 from gristmill.facts import Counts
-from gristmill.parquet import read_parquet
+from gristmill.files.parquet import read_parquet
+from gristmill.files.storage import ParquetWriter
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.dedup.applied import CARRIED
 from gristmill.pipeline.phases.shuffle import (
@@ -27,7 +28,6 @@ from gristmill.pipeline.phases.shuffle import (
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.heldout import HeldoutFacts, HeldoutSlice
-from gristmill.storage import ParquetWriter
 
 LIST_FILE = "contained.parquet"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gristmill.dedup.runs import SortedRun, sort_columns, write_run
+from gristmill.dedup.sorted.runs import SortedRun, sort_columns, write_run
 
 
 def write_rows(path: Path, rows: Sequence[tuple[int, Any]]) -> None:

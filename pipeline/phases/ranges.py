@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gristmill.dedup.run_ranges import copy_range
-from gristmill.location import ByRange, location, staged
+from gristmill.dedup.sorted.run_ranges import copy_range
+from gristmill.files.location import ByRange, location, staged
+from gristmill.files.stores import store_of
 from gristmill.pipeline.run.job import Attempt
-from gristmill.stores import store_of
 
 LARGE_BYTES = 32 << 20  # of a run that is read by ranges
 LEAST_PARTS = 4  # of the keys, so that its range is small

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from gristmill.files.location import location
+from gristmill.files.storage import read_tables
 from gristmill.filters.recut import recut, recut_filters
 from gristmill.filters.settings import FilterSettings
-from gristmill.location import location
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.filter import FilterOutcomes, described
@@ -16,7 +17,6 @@ from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.runner import Plan
 from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.stages.filter import RECUT, FilterSlice, RecutSlice
-from gristmill.storage import read_tables
 
 
 def filters_of(run: Path) -> dict[str, FilterSlice]:

@@ -24,6 +24,7 @@ import pyarrow as pa
 from gristmill.arrays import read_array, write_array
 from gristmill.document import removed_rows
 from gristmill.facts import Counts, Facts, StepFacts
+from gristmill.files.storage import read_tables
 from gristmill.hashing import digest16
 from gristmill.index import PAIR, read_range
 from gristmill.ledger import Books
@@ -32,7 +33,6 @@ from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.extract import ExtractSlice
-from gristmill.storage import read_tables
 
 REPEATED = "input.repeated_record"
 UNKEYED = (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gristmill.location import ByRange
+from gristmill.files.location import ByRange
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Job, Phase, Task
 

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gristmill.disk import copy_file
 from gristmill.facts import Counts
+from gristmill.files.disk import copy_file
+from gristmill.files.parquet import read_parquet
+from gristmill.files.storage import ParquetWriter
 from gristmill.manifest import TaskRecord
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.shuffle import files, passed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.stages.tokenizer import TokenizerFacts, TokenizerSlice
-from gristmill.storage import ParquetWriter
 from gristmill.tokenize import train as training
 from gristmill.tokenize.tokenizers import facts_of, open_tokenizer
 from gristmill.tokenize.wordcount import add_counts

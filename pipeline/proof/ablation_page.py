@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gristmill.files.storage import write_atomic
 from gristmill.pipeline.look.printing.figures import count, short
 from gristmill.pipeline.look.reading import read_log, written
 from gristmill.pipeline.look.sides import changed_sides
@@ -29,7 +30,6 @@ from gristmill.pipeline.report.charts.markup import (
     tag,
 )
 from gristmill.pipeline.report.page import page
-from gristmill.storage import write_atomic
 
 _COLOURS = 6
 _ROW, _LEFT, _WIDE = 22.0, 200.0, 640.0

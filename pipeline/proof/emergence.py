@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import UsageError
+from gristmill.files.storage import write_atomic
 from gristmill.pipeline.phases.train import RUN
 from gristmill.pipeline.report.charts.curves import Line, lines
 from gristmill.pipeline.report.charts.markup import PageSection, figure, tag
 from gristmill.pipeline.report.page import page
 from gristmill.pipeline.run.folder import result_of
-from gristmill.storage import write_atomic
 from gristmill.trainer.checkpoints.checkpoint import Meta, find
 from gristmill.trainer.data.shards import ShardSet
 from gristmill.trainer.evaluation.degeneration import (

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.inside import parsed
 from gristmill.hashing import canonical_json
-from gristmill.inside import parsed
 from gristmill.pipeline.proof.approaches import envelope, fit_kaplan, frontier, isoflop, power_law
 from gristmill.pipeline.proof.laws import FLOPS_PER_TOKEN, NAMES, Floats, Law, fit_law, objective, refine
 from gristmill.pipeline.proof.rows import Rows

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError, UsageError
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 from gristmill.pipeline.proof.laws import FLOPS_PER_TOKEN, Floats
 
 # Names that a column goes by, most telling first; the first that a file has is taken.

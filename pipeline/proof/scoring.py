@@ -19,11 +19,11 @@ from gristmill.classifiers import kneser_ney
 from gristmill.classifiers.perplexity import NgramModel
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.facts import Facts
+from gristmill.files.storage import ParquetWriter
 from gristmill.pipeline.proof.comparing import Floats
 from gristmill.pipeline.proof.likeness import likeness, taught
 from gristmill.pipeline.proof.texts import Amount, Text, heldout_texts, shard_texts, sizes, target_texts
 from gristmill.pipeline.run.job import Attempt
-from gristmill.storage import ParquetWriter
 from gristmill.text.cores import cores_of
 from gristmill.trainer.evaluation.evaluate import token_scores
 from gristmill.trainer.evaluation.generate import load_model

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.errors import InputError
+from gristmill.files.storage import read_tables
 from gristmill.hashing import digest16, keyed_hash
 from gristmill.manifest import Manifest
 from gristmill.pipeline.proof.comparing import Floats
-from gristmill.storage import read_tables
 from gristmill.trainer.data.shards import ShardSet, Stream
 from gristmill.trainer.evaluation.tokenizer import ShardTokenizer
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.facts import Facts
+from gristmill.files.lock import hold_lock
+from gristmill.files.stores import store_of
 from gristmill.hashing import sha256_json
-from gristmill.lock import hold_lock
 from gristmill.manifest import TaskRecord, finished_keys
 from gristmill.pipeline.phases.train import run_process
 from gristmill.pipeline.proof.scoring import score_model
@@ -33,7 +34,6 @@ from gristmill.pipeline.run.signals import stopped_by_signals
 from gristmill.pipeline.run.stage import StageKind
 from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.stages.train import TRAIN, TrainSlice
-from gristmill.stores import store_of
 
 FOLDER = "trials"  # below an output folder
 VERSION = 1  # raised when a trial of the same key would come out otherwise

@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gristmill.disk import read_file
 from gristmill.errors import GristmillError, RecipeError, UsageError
+from gristmill.files.disk import read_file
 from gristmill.overrides import Location, assign, merged
 from gristmill.pipeline.recipe.meaning import meant, members
 from gristmill.pipeline.recipe.model import Recipe, recipe_model

@@ -19,15 +19,15 @@ from pydantic import (
     model_validator,
 )
 
+from gristmill.files.location import default_storage
+from gristmill.files.remote import Access
+from gristmill.files.remote_store import StorageSettings
 from gristmill.filters.settings import FilterSettings
-from gristmill.location import default_storage
 from gristmill.pipeline.recipe.about import About, beside
 from gristmill.pipeline.recipe.turns import check_stages, listed_turns
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import KeepRemoved, Section, sections
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.remote import Access
-from gristmill.remote_store import StorageSettings
 
 Settings = TypeVar("Settings")
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from gristmill.errors import GristmillError, UsageError
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.document.telling import as_json
 from gristmill.pipeline.look.documents import Query, Shelf, count_documents

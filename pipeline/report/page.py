@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
+from gristmill.files.storage import write_atomic
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import RunView, Summed, read_view, written
 from gristmill.pipeline.report.charts.markup import Html, PageSection, tag
@@ -22,7 +23,6 @@ from gristmill.pipeline.report.sections.samples import collect_samples, in_scrip
 from gristmill.pipeline.report.sections.signals import signals_section
 from gristmill.pipeline.report.sections.stages import stages_section
 from gristmill.pipeline.run.stage import kinds, resolve
-from gristmill.storage import write_atomic
 
 REPORT = "report.html"
 _HERE = Path(__file__).parent

@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gristmill.location import Roots, staged, use_storage
+from gristmill.files.location import Roots, staged, use_storage
+from gristmill.files.remote import take_retries
+from gristmill.files.stores import store_of
 from gristmill.manifest import TaskRecord, put_record, record_path
 from gristmill.pins import check_named, check_pins, pins_held
 from gristmill.pipeline.run.cpu_profile import profiled
 from gristmill.pipeline.run.job import Attempt, Shared
 from gristmill.pipeline.run.onward import hand_through
 from gristmill.pipeline.run.stage import resolve
-from gristmill.remote import take_retries
-from gristmill.stores import store_of
 
 
 class Finished(NamedTuple):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.attempt import attempt
 from gristmill.pipeline.run.cluster import ranks, starting

@@ -11,6 +11,8 @@ from typing import Any
 
 from gristmill.errors import StepFailed
 from gristmill.facts import StepFacts
+from gristmill.files.storage import write_atomic
+from gristmill.files.stores import store_of
 from gristmill.ledger import Books
 from gristmill.manifest import (
     AHEAD,
@@ -43,8 +45,6 @@ from gristmill.pipeline.run.records.summary import put_summary
 from gristmill.pipeline.run.records.totals import Totals, in_place
 from gristmill.pipeline.run.step import Step
 from gristmill.redact import public_url
-from gristmill.storage import write_atomic
-from gristmill.stores import store_of
 
 _SHOWN_FAILURES = 5
 

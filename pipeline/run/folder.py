@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.disk import read_file
 from gristmill.errors import IncompleteError, IntegrityError, UsageError
-from gristmill.inside import below, parsed
+from gristmill.files.disk import read_file
+from gristmill.files.inside import below, parsed
 from gristmill.manifest import MANIFEST, Manifest, read_manifest, read_manifests
 from gristmill.pipeline.run.stage import stage_of
 

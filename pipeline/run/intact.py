@@ -7,11 +7,11 @@ from pathlib import Path
 
 from gristmill.damage import mending
 from gristmill.errors import IntegrityError
+from gristmill.files.location import RemotePath
+from gristmill.files.storage import FileEntry
 from gristmill.hashing import sha256_file
-from gristmill.location import RemotePath
 from gristmill.manifest import MANIFEST, Manifest
 from gristmill.pipeline.run.step import identity
-from gristmill.storage import FileEntry
 
 _OUTLETS = ("removed", "failed")  # kept for people, read by no step
 

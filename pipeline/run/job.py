@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gristmill.facts import StepFacts
+from gristmill.files.storage import FileEntry, publish
+from gristmill.files.stores import store_of
 from gristmill.manifest import Manifest, TaskRecord
 from gristmill.pipeline.run.leftovers import Leftovers
-from gristmill.storage import FileEntry, publish
-from gristmill.stores import store_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

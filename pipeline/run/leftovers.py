@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gristmill.errors import StorageRefused
-from gristmill.s3_objects import in_thousands
-from gristmill.stores import store_of
+from gristmill.files.s3_objects import in_thousands
+from gristmill.files.stores import store_of
 
 
 @dataclass(slots=True)

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gristmill.disk import read_file
 from gristmill.errors import IntegrityError
-from gristmill.location import staged
+from gristmill.files.disk import read_file
+from gristmill.files.location import staged
+from gristmill.files.storage import RowGroups, put_if_absent
+from gristmill.files.stores import store_of
 from gristmill.manifest import AHEAD, TaskRecord, finished_keys, put_record, record_path
 from gristmill.pipeline.run.job import Attempt, Job, Onward, Phase, function_name
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import resolve, stage_of
 from gristmill.pipeline.run.step import Step
-from gristmill.storage import RowGroups, put_if_absent
-from gristmill.stores import store_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

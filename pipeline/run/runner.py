@@ -12,7 +12,9 @@ from typing import Any
 
 from gristmill import __version__
 from gristmill.errors import UsageError
-from gristmill.lock import hold_lock
+from gristmill.files.lock import hold_lock
+from gristmill.files.storage import write_atomic
+from gristmill.files.stores import store_of
 from gristmill.manifest import MANIFEST, Manifest, find_manifest
 from gristmill.pipeline.run.called import command_line
 from gristmill.pipeline.run.chains import Chains, followers
@@ -29,8 +31,6 @@ from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.side_by_side import in_order, run_steps
 from gristmill.pipeline.run.signals import stopped_by_signals
 from gristmill.pipeline.run.step import Step, differences, identity, is_kept, step_folder
-from gristmill.storage import write_atomic
-from gristmill.stores import store_of
 
 
 @dataclass(frozen=True, slots=True)

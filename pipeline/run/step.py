@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gristmill.files.storage import FILE_FORMAT
 from gristmill.hashing import sha256_json
 from gristmill.pipeline.run.libraries import version_of
 from gristmill.pipeline.run.stage import Slice, StageKind
-from gristmill.storage import FILE_FORMAT
 
 
 @dataclass(frozen=True, slots=True)

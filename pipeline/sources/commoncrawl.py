@@ -24,10 +24,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.remote import Access
 from gristmill.hashing import digest16
 from gristmill.pipeline.sources.record import InputRange
 from gristmill.pipeline.sources.remote import list_remote, read_whole
-from gristmill.remote import Access
 
 _NUM_THREADS = 8
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gristmill.remote import check_whole
+from gristmill.files.remote import check_whole
 
 
 def is_http(filesystem: Any) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gristmill.s3_objects import Page, list_page
+from gristmill.files.s3_objects import Page, list_page
 
 Ask = Callable[[Callable[[Mapping[str, float]], Page]], Page]  # runs a request, again if need be
 _MARKS = re.compile(r"[*?\[]")

@@ -1,7 +1,7 @@
 """Inputs on any fsspec URL: listed, then read by ranges, each read under a deadline and tried again.
 
-Only whole ranges count (`gristmill.remote`). Reads are whole blocks of a `Window`, which keeps the last few
-in memory: that is all the cache there is.
+Only whole ranges count (`gristmill.files.remote`). Reads are whole blocks of a `Window`, which keeps the last
+few in memory: that is all the cache there is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gristmill.errors import InputError, RefusedError, UsageError
+from gristmill.files.remote import (
+    Access,
+    GaveUp,
+    check_whole,
+    one_line,
+    open_filesystem,
+    patiently,
+    version_of,
+)
+from gristmill.files.s3_objects import get, is_s3
 from gristmill.pipeline.sources.http_ranges import is_http, read_range
 from gristmill.pipeline.sources.keys import below_prefix, match_keys
 from gristmill.pipeline.sources.record import InputRange
-from gristmill.remote import Access, GaveUp, check_whole, one_line, open_filesystem, patiently, version_of
-from gristmill.s3_objects import get, is_s3
 
 _MOST_WHOLE_BYTES = 256 << 20  # of an input that is kept whole, for a server that ignores ranges
 

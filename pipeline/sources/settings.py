@@ -16,11 +16,11 @@ from pydantic import (
 )
 
 from gristmill.document import FIELDS, REMOVAL_FIELDS
+from gristmill.files.remote import Access
 from gristmill.pipeline.sources.commoncrawl import CommonCrawl
 from gristmill.pipeline.sources.format import known_formats
 from gristmill.pipeline.sources.rows.layouts import LAYOUTS, resolve_columns
 from gristmill.redact import public_url
-from gristmill.remote import Access
 
 ColumnType = Literal["string", "int64", "float64", "bool", "json"]
 

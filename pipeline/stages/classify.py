@@ -67,7 +67,7 @@ _REPORT = ("gristmill.pipeline.report.sections.quality:quality_section",)
 TRAIN = StageKind(
     "classify-train",
     ClassifyTrainSlice,
-    "gristmill.pipeline.phases.classify:train",
+    "gristmill.pipeline.phases.models.classify:train",
     version=3,
     facts=ClassifyTrainFacts,
     libraries=(*KERNELS, *CLASSIFIER),
@@ -76,7 +76,7 @@ TRAIN = StageKind(
 SCORE = StageKind(
     "classify-score",
     ClassifyScoreSlice,
-    "gristmill.pipeline.phases.classify_score:score",
+    "gristmill.pipeline.phases.models.classify_score:score",
     version=5,
     facts=ClassifyScoreFacts,
     libraries=(*KERNELS, *CLASSIFIER),
@@ -85,7 +85,7 @@ SCORE = StageKind(
     report=_REPORT,
     carries={"quality_score": "float64"},
     hands="keep",
-    follows="gristmill.pipeline.phases.classify_score:as_they_come",
+    follows="gristmill.pipeline.phases.models.classify_score:as_they_come",
     follows_if=lambda piece: not isinstance(piece.classifier.keep, TopFraction),
 )
 

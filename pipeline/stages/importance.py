@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from gristmill.facts import StepFacts
-from gristmill.filters.distribution import BUCKETS
+from gristmill.filters.published.distribution import BUCKETS
 from gristmill.pipeline.run.libraries import KERNELS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
 
@@ -53,7 +53,7 @@ class ImportanceTrainFacts(StepFacts):
 TRAIN = StageKind(
     "importance-train",
     ImportanceTrainSlice,
-    "gristmill.pipeline.phases.importance:train",
+    "gristmill.pipeline.phases.models.importance:train",
     version=1,
     facts=ImportanceTrainFacts,
     libraries=KERNELS,

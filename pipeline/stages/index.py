@@ -33,7 +33,7 @@ class IndexSlice(Slice):
 
 
 INDEX = StageKind(
-    "index", IndexSlice, "gristmill.pipeline.phases.text_index:index", version=2, libraries=COLUMNS
+    "index", IndexSlice, "gristmill.pipeline.phases.indexing.text_index:index", version=2, libraries=COLUMNS
 )
 
 

@@ -103,7 +103,7 @@ class NgramHeldoutFacts(StepFacts):
 TRAIN = StageKind(
     "ngram-train",
     NgramTrainSlice,
-    "gristmill.pipeline.phases.ngram:train",
+    "gristmill.pipeline.phases.models.ngram:train",
     version=3,
     facts=NgramTrainFacts,
     libraries=(*KERNELS, "sentencepiece"),
@@ -111,7 +111,7 @@ TRAIN = StageKind(
 SCORE = StageKind(
     "ngram-score",
     NgramScoreSlice,
-    "gristmill.pipeline.phases.ngram_score:score",
+    "gristmill.pipeline.phases.models.ngram_score:score",
     version=4,
     facts=NgramScoreFacts,
     libraries=(*KERNELS, "sentencepiece"),
@@ -122,7 +122,7 @@ SCORE = StageKind(
 HELDOUT = StageKind(
     "ngram-heldout",
     NgramHeldoutSlice,
-    "gristmill.pipeline.phases.ngram:heldout",
+    "gristmill.pipeline.phases.models.ngram:heldout",
     version=3,
     facts=NgramHeldoutFacts,
     libraries=(*KERNELS, "sentencepiece"),

@@ -43,7 +43,7 @@ class QualityFacts(StepFacts):
 QUALITY = StageKind(
     "quality",
     QualitySlice,
-    "gristmill.pipeline.phases.quality:quality",
+    "gristmill.pipeline.phases.models.quality:quality",
     version=1,
     facts=QualityFacts,
     libraries=(*KERNELS, *CLASSIFIER),

@@ -60,7 +60,7 @@ _REPORT = ("gristmill.pipeline.report.sections.topics:topics_section",)
 TRAIN = StageKind(
     "topics-train",
     TopicsTrainSlice,
-    "gristmill.pipeline.phases.topics:train",
+    "gristmill.pipeline.phases.models.topics:train",
     version=2,
     facts=TopicsTrainFacts,
     libraries=(*KERNELS, *CLASSIFIER),
@@ -69,7 +69,7 @@ TRAIN = StageKind(
 ASSIGN = StageKind(
     "topics",
     TopicsSlice,
-    "gristmill.pipeline.phases.topics:assign",
+    "gristmill.pipeline.phases.models.topics:assign",
     version=1,
     facts=TopicsFacts,
     libraries=(*KERNELS, *CLASSIFIER),

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gristmill.errors import LockedError
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 
 FOLDER = "answers"
 _HOLD_SECONDS = 60.0

@@ -54,9 +54,9 @@ def init(
 
     Example: gristmill init recipe.yaml --inputs "crawl/*.warc.gz" --kind web --until model
     """
+    from gristmill.files.storage import write_atomic
     from gristmill.pipeline.run.called import program
     from gristmill.pipeline.verbs.invoke import load_recipe
-    from gristmill.storage import write_atomic
 
     if recipe.exists():
         raise UsageError(f"`{recipe}` exists", hint="name another file: gristmill init other.yaml")

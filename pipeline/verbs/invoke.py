@@ -206,7 +206,7 @@ def model_folder(place: Path, step: str) -> Path:
 
 def output_folder(recipe: Recipe, out: Path | None) -> Path:
     """Where a recipe's results go, reached as its `output` section says."""
-    from gristmill.location import use_storage
+    from gristmill.files.location import use_storage
 
     folder = out or Path("out") / recipe.name
     use_storage(folder, recipe.output.settings())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.pipeline.verbs.invoke import PLAIN_SOURCE, Options, is_recipe
 
 if TYPE_CHECKING:

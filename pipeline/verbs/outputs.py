@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.inside import inert
-from gristmill.location import location
+from gristmill.files.inside import inert
+from gristmill.files.location import location
 from gristmill.pipeline.verbs import listing, options
 
 GROUP = listing.HAND_OVER
@@ -110,7 +110,7 @@ def export(
     Example: gristmill export out/web --to corpus --layout dolma --format jsonl.zst --split both
     """
     from gristmill.pipeline.look.export import Wanted, export_file, export_folder, export_stream
-    from gristmill.pipeline.phases.export_files import FORMATS, format_of
+    from gristmill.pipeline.phases.exporting.export_files import FORMATS, format_of
 
     kind = "removed" if removed else "failed" if failed else "documents"
     of_file = format_of(to.name) if to is not None and not str(to).endswith("/") else None

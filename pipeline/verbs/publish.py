@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.pipeline.verbs import listing, options
 
 GROUP = listing.HAND_OVER

@@ -76,8 +76,8 @@ def copy(
 
     Example: gristmill recipes copy fineweb my-fineweb.yaml
     """
+    from gristmill.files.storage import write_atomic
     from gristmill.pipeline.recipe.shipped import shipped_recipe
-    from gristmill.storage import write_atomic
 
     own = shipped_recipe(name)
     path = Path(f"{own.name}.yaml") if to is None else to / f"{own.name}.yaml" if to.is_dir() else to

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.pipeline.verbs import listing, options
 
 GROUP = listing.RECIPES

@@ -14,7 +14,7 @@ from gristmill.classifiers import quality, telling
 from gristmill.classifiers.passages import num_passages, sample, sample_bounds, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 
 SETTINGS = ClassifierSettings(
     buckets=5_000, heldout_fraction=0.3, by="language", min_language_passages=30, min_count=2

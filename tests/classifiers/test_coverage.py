@@ -14,7 +14,7 @@ from gristmill.classifiers import coverage
 from gristmill.classifiers.coverage import Bounds
 from gristmill.classifiers.settings import CoverageSettings
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 from gristmill.urls import domain_of
 
 URLS = [f"http://{'www.' if n % 2 else ''}{'abcdefgh'[n * n % 8]}.example/{n}" for n in range(200)] + [

@@ -18,7 +18,7 @@ from gristmill.classifiers.passages import Passage, of_equal_lengths, sample
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.classifiers.teaching import Heldout
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 from gristmill.urls import domain_of
 from tests.support.classified import CODE, TEXTS, write_documents
 

@@ -153,14 +153,17 @@ def test_caps_and_ages_are_in_the_books_and_in_the_table(steps: dict[str, Manife
     assert {row["value"]: row["documents"] for row in rows} == left
 
 
-@pytest.mark.parametrize("step", ["ngram_score:score_file", "coverage:tally_file", "coverage:keep_file"])
+@pytest.mark.parametrize(
+    "step", ["models.ngram_score:score_file", "coverage:tally_file", "coverage:keep_file"]
+)
 def test_a_file_that_is_lost_where_the_recipe_allows_it_costs_its_documents_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_inputs(tmp_path)
     module, _, name = step.partition(":")
-    section = module.partition("_")[0]
+    stage = module.rpartition(".")[2]
+    section = stage.partition("_")[0]
     recipe = {key: RECIPE[key] for key in ("name", "sources", section)} | {"shard_bytes": 20_000}
     (tmp_path / "recipe.yaml").write_text(json.dumps({**recipe, "limits": {"quarantined_shards": 1}}))
     function = getattr(importlib.import_module(f"gristmill.pipeline.phases.{module}"), name)
@@ -176,7 +179,7 @@ def test_a_file_that_is_lost_where_the_recipe_allows_it_costs_its_documents_only
     found = finished_steps(tmp_path / "out")
     (lost,) = [manifest for manifest in found.values() if manifest.lost]
     files = found["extract/web"].paths("documents")
-    assert lost.step == f"{module.replace('_', '-')}/web" and len(files) > 2
+    assert lost.step == f"{stage.replace('_', '-')}/web" and len(files) > 2
     assert lost.books and lost.books.items_in == sum(pq.read_metadata(file).num_rows for file in files)
     assert lost.books.items_out["lost"] == pq.read_metadata(files[1]).num_rows
     assert sum(table.num_rows for table in map(pq.read_table, lost.paths("documents"))) > 0

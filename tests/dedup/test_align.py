@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.align import Scoring, align
+from gristmill.dedup.below.align import Scoring, align
 
 Cells = dict[int, int]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.cluster import (
+from gristmill.dedup.near.cluster import (
     FAN_IN,
     cluster_bands,
     merge_forests,
@@ -14,7 +14,7 @@ from gristmill.dedup.cluster import (
     spanning_forest,
     write_components,
 )
-from gristmill.dedup.runs import SortedRun, key_range, sort_columns, write_run
+from gristmill.dedup.sorted.runs import SortedRun, key_range, sort_columns, write_run
 
 edges = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60)
 

@@ -16,9 +16,10 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from gristmill.dedup import cluster, stars
-from gristmill.dedup.runs import SortedRun, key_range, write_run
+from gristmill.dedup.near import cluster
 from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.sorted import stars
+from gristmill.dedup.sorted.runs import SortedRun, key_range, write_run
 from gristmill.manifest import Manifest
 from gristmill.pipeline.look.verify import verify
 from tests.support.dedup_drive import documents
@@ -161,7 +162,7 @@ def test_a_range_of_keys_holds_no_more_edges_than_asked(
 PEAK = """
 import os, sys
 from pathlib import Path
-from gristmill.dedup import stars
+from gristmill.dedup.sorted import stars
 
 held, write_run = [], stars.write_run
 

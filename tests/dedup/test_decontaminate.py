@@ -15,7 +15,7 @@ from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.phases.dedup.decontaminate import benchmark_digests
 from gristmill.pipeline.report.sections.contamination import contamination_section
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.verbs.dedup import register
+from gristmill.pipeline.verbs.stages.dedup import register
 from tests.support.dedup_drive import balanced, documents, run_decontaminate, write_shards
 from tests.support.made_texts import page
 

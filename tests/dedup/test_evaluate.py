@@ -94,7 +94,7 @@ def test_twenty_thousand_real_and_mutated_documents_against_brute_force(
 def test_the_verb_prints_what_it_measured(tmp_path: Path) -> None:
     import typer
 
-    from gristmill.pipeline.verbs.dedup import register
+    from gristmill.pipeline.verbs.stages.dedup import register
 
     app = typer.Typer()
     register(app)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gristmill.files.storage import FILE_FORMAT
 from gristmill.hashing import sha256_json
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
@@ -20,7 +21,6 @@ from gristmill.pipeline.run.libraries import COLUMNS, version_of
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.storage import FILE_FORMAT
 from tests.support.made_texts import page
 
 GOLDEN = Path(__file__).with_name("level_versions.json")

@@ -6,9 +6,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.line_keys import lines_of
+from gristmill.dedup.below.line_keys import lines_of
+from gristmill.dedup.below.split import pieces_of
 from gristmill.dedup.settings import LineSettings
-from gristmill.dedup.split import pieces_of
 
 TEXT = st.text(max_size=20) | st.text(alphabet="aB \t\r\n\x0b\x1c\x85\u00a0É\u0130\u03a3Σ_", max_size=16)
 

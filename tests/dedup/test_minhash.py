@@ -6,9 +6,9 @@ from datasketch import MinHash
 from datasketch.lsh import _optimal_param
 from pydantic import ValidationError
 
-from gristmill.dedup.curve import candidate_probability, optimal_bands
-from gristmill.dedup.fineweb import shingle_strings
-from gristmill.dedup.minhash import band_keys, permutations, signatures
+from gristmill.dedup.near.curve import candidate_probability, optimal_bands
+from gristmill.dedup.near.fineweb import shingle_strings
+from gristmill.dedup.near.minhash import band_keys, permutations, signatures
 from gristmill.dedup.settings import FuzzySettings
 
 SHINGLES = np.random.default_rng(7).integers(0, 1 << 63, 1003, dtype=np.uint64)

@@ -9,14 +9,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gristmill.dedup.nearest import host_of
+from gristmill.dedup.near.nearest import host_of
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.phases.dedup.index import publish_index
 from gristmill.pipeline.report.sections.duplicates import duplicates_section
-from gristmill.pipeline.verbs.dedup import register
+from gristmill.pipeline.verbs.stages.dedup import register
 from tests.support.dedup_drive import documents
 from tests.support.dedup_stages import made_stage, read, run
 from tests.support.made_stage import MadeSlice

@@ -7,10 +7,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.cuts import merge_edits, without
-from gristmill.dedup.piece_cuts import Chosen, cut_pieces, too_small
+from gristmill.dedup.below.cuts import merge_edits, without
+from gristmill.dedup.below.piece_cuts import Chosen, cut_pieces, too_small
+from gristmill.dedup.below.split import bounds_of, pieces_of
 from gristmill.dedup.settings import LineSettings, SpanSettings
-from gristmill.dedup.split import bounds_of, pieces_of
 
 NOWHERE = 0xFFFFFFFF
 TEXT = st.text(alphabet="aB. \n\u00a0é漢\u0130", max_size=30)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gristmill.dedup.below.split import ccnet_key
 from gristmill.dedup.settings import LineSettings, ParagraphSettings, SpanSettings
-from gristmill.dedup.split import ccnet_key
 from tests.support.dedup_drive import balanced, documents, run_pieces, write_shards
 
 ANY_LINE = LineSettings(min_sentences=0)

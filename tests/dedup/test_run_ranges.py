@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gristmill.dedup import runs
-from gristmill.dedup.run_ranges import copy_range
-from gristmill.dedup.runs import SortedRun, key_range, key_slices, read_range, write_run
+from gristmill.dedup.sorted import runs
+from gristmill.dedup.sorted.run_ranges import copy_range
+from gristmill.dedup.sorted.runs import SortedRun, key_range, key_slices, read_range, write_run
 from gristmill.errors import IntegrityError
 
 
@@ -50,7 +50,7 @@ def test_a_copied_range_reads_as_the_whole_run(
 ) -> None:
     """Also where keys repeat over many blocks, and where a run is empty."""
     monkeypatch.setattr(runs, "BLOCK", block)
-    monkeypatch.setattr("gristmill.dedup.run_ranges.BLOCK", block)
+    monkeypatch.setattr("gristmill.dedup.sorted.run_ranges.BLOCK", block)
     made = make_runs(tmp_path, [500, 0, 1, 50], spread)
     whole = [SortedRun(path) for path, _ in made]
     bounds = [key_range(part, 5) for part in range(5)] + [(0, 1 << 64), (3, 4), (7, 30), (30, 1 << 64)]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.radix import argsort, group_starts, sort_pairs
-from gristmill.dedup.runs import BLOCK, SortedRun, key_range, read_range, sort_columns, write_run
+from gristmill.dedup.sorted.radix import argsort, group_starts, sort_pairs
+from gristmill.dedup.sorted.runs import BLOCK, SortedRun, key_range, read_range, sort_columns, write_run
 from gristmill.errors import IntegrityError
 
 u64 = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 255, 256, 2**32, 2**63, 2**64 - 1])

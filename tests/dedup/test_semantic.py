@@ -9,11 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup import semantic
-from gristmill.dedup.context import k_means, nearest_centroids
-from gristmill.dedup.embedding import CONTEXT, LENGTH, OWN, SIZE, Model, cosines, embed_texts, embed_words
-from gristmill.dedup.runs import SortedRun
+from gristmill.dedup.near import semantic
+from gristmill.dedup.near.context import k_means, nearest_centroids
+from gristmill.dedup.near.embedding import (
+    CONTEXT,
+    LENGTH,
+    OWN,
+    SIZE,
+    Model,
+    cosines,
+    embed_texts,
+    embed_words,
+)
 from gristmill.dedup.settings import SemanticSettings
+from gristmill.dedup.sorted.runs import SortedRun
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.phases.dedup.semantic import warnings

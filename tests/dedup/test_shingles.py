@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gristmill.dedup.near.shingles import shingle_texts
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.dedup.shingles import shingle_texts
 from gristmill.text.cores import cores_of
 from gristmill.text.words import words_of
 

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from gristmill.errors import UsageError
-from gristmill.pipeline.verbs.dedup import register
+from gristmill.pipeline.verbs.stages.dedup import register
 from tests.support.made_texts import page
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gristmill.dedup.curve import candidate_probability
+from gristmill.dedup.near.curve import candidate_probability
 from gristmill.dedup.settings import FuzzySettings
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.report.sections.duplicates import duplicates_section

@@ -13,8 +13,8 @@ import brotli
 import pytest
 import zstandard
 
-from gristmill.pipeline.extract.content import TooLarge, decode_content
-from gristmill.pipeline.extract.sniffing import binary_type, looks_like_html
+from gristmill.pipeline.extract.decoding.content import TooLarge, decode_content
+from gristmill.pipeline.extract.decoding.sniffing import binary_type, looks_like_html
 from tests.extract.test_extraction import Milled
 from tests.support.archives import page, record
 

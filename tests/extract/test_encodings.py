@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gristmill.pipeline.extract import encoding_standard
-from gristmill.pipeline.extract.charset import decode
-from gristmill.pipeline.extract.encoding_standard import decode_as, encoding_of, known_encodings
+from gristmill.pipeline.extract.decoding import encoding_standard
+from gristmill.pipeline.extract.decoding.charset import decode
+from gristmill.pipeline.extract.decoding.encoding_standard import decode_as, encoding_of, known_encodings
 
 FILE = Path(encoding_standard.__file__).with_name("charset_tables.npz")
 TABLES = dict(np.load(FILE))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.pipeline.extract.charset import decode, decode_utf8, page_encoding
+from gristmill.pipeline.extract.decoding.charset import decode, decode_utf8, page_encoding
 
 RUSSIAN = "<html><body>Все счастливые семьи похожи друг на друга</body></html>"
 

@@ -7,15 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from gristmill.pipeline.extract.blocks import asciimath, data_tables, elsewhere, listings
-from gristmill.pipeline.extract.blocks.delimiters import mark
+from gristmill.pipeline.extract.blocks import elsewhere
 from gristmill.pipeline.extract.blocks.extract import extract
-from gristmill.pipeline.extract.blocks.formulas import read
-from gristmill.pipeline.extract.blocks.fragment import parse
-from gristmill.pipeline.extract.blocks.inline import wrap
 from gristmill.pipeline.extract.blocks.layout import STRONG_BEGIN
-from gristmill.pipeline.extract.blocks.mathml import to_tex
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
+from gristmill.pipeline.extract.blocks.structure import asciimath, data_tables, listings
+from gristmill.pipeline.extract.blocks.structure.delimiters import mark
+from gristmill.pipeline.extract.blocks.structure.formulas import read
+from gristmill.pipeline.extract.blocks.structure.fragment import parse
+from gristmill.pipeline.extract.blocks.structure.inline import wrap
+from gristmill.pipeline.extract.blocks.structure.mathml import to_tex
 
 PROSE = "<p>The mill stood at the end of the valley, where the river, swollen by rains, ran fast enough.</p>"
 EVERYTHING = BlocksSettings(format="markdown", links=True, emphasis=True, images=True)

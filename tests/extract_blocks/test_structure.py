@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipeline.extract.blocks import asciimath, data_tables, listings
-from gristmill.pipeline.extract.blocks.delimiters import Delimiters, mark
 from gristmill.pipeline.extract.blocks.extract import extract
-from gristmill.pipeline.extract.blocks.formulas import read, read_node
-from gristmill.pipeline.extract.blocks.fragment import Bounds, parse
-from gristmill.pipeline.extract.blocks.mathml import to_tex
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
+from gristmill.pipeline.extract.blocks.structure import asciimath, data_tables, listings
+from gristmill.pipeline.extract.blocks.structure.delimiters import Delimiters, mark
+from gristmill.pipeline.extract.blocks.structure.formulas import read, read_node
+from gristmill.pipeline.extract.blocks.structure.fragment import Bounds, parse
+from gristmill.pipeline.extract.blocks.structure.mathml import to_tex
 
 PROSE = (
     "The mill stood at the end of the valley, where the river, swollen by the rains, ran fast enough.",

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from gristmill.errors import InputError, UsageError
 from gristmill.filters.block import Batch
-from gristmill.filters.lengths import letters
-from gristmill.filters.madlad import madlad_reference, sentences_of
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.presets import PRESETS
+from gristmill.filters.published.lengths import letters
+from gristmill.filters.published.madlad import madlad_reference, sentences_of
+from gristmill.filters.published.redpajama import RPS_SIGNALS, measure_redpajama, rps_reference
+from gristmill.filters.published.source_code import code_reference, num_tokens
 from gristmill.filters.recut import recut_filters
-from gristmill.filters.redpajama import RPS_SIGNALS, measure_redpajama, rps_reference
 from gristmill.filters.settings import FilterSettings
-from gristmill.filters.source_code import code_reference, num_tokens
 from tests.filters.test_blocks import removed_by, write
 from tests.filters.test_kernels import FRAGMENTS
 from tests.support.filter_documents import documents

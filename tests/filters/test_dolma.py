@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.filters.block import Batch
-from gristmill.filters.dolma import DOLMA_SIGNALS, dolma_reference, measure_dolma
 from gristmill.filters.presets import PRESETS
+from gristmill.filters.published.dolma import DOLMA_SIGNALS, dolma_reference, measure_dolma
 from tests.filters.test_blocks import removed_by
 from tests.filters.test_kernels import FRAGMENTS
 from tests.support.filter_documents import documents

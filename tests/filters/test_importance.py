@@ -16,12 +16,12 @@ import pytest
 
 from gristmill.errors import InputError
 from gristmill.filters.block import Batch
-from gristmill.filters.distribution import Distribution, files_of, open_distribution, save
-from gristmill.filters.importance import count, raw_words
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.presets import PRESETS
-from gristmill.filters.python_hash import string_hashes
-from gristmill.filters.redpajama import measure_redpajama
+from gristmill.filters.published.distribution import Distribution, files_of, open_distribution, save
+from gristmill.filters.published.importance import count, raw_words
+from gristmill.filters.published.python_hash import string_hashes
+from gristmill.filters.published.redpajama import measure_redpajama
 from gristmill.filters.settings import FilterSettings
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.recipe.file import make_recipe

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from gristmill.filters import reference
 from gristmill.filters.apply import apply_edits
 from gristmill.filters.block import Batch
-from gristmill.filters.c4 import measure_c4
-from gristmill.filters.constants import STOP_WORDS
 from gristmill.filters.presets import PRESETS
-from gristmill.filters.quality import measure_fineweb, measure_gopher, measure_mc4
-from gristmill.filters.repetition import measure_repetition
+from gristmill.filters.published.c4 import measure_c4
+from gristmill.filters.published.constants import STOP_WORDS
+from gristmill.filters.published.quality import measure_fineweb, measure_gopher, measure_mc4
+from gristmill.filters.published.repetition import measure_repetition
 from tests.support.filter_documents import documents
 
 TEXT_TESTS = Path(__file__).parents[1] / "text"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gristmill.errors import GristmillError, IntegrityError
+from gristmill.files.inside import below
 from gristmill.hashing import canonical_json, sha256_json
-from gristmill.inside import below
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.folder import read_run
@@ -146,7 +146,7 @@ def test_a_shard_is_never_mapped_as_objects(tmp_path: Path, dtype: Any) -> None:
 def test_what_a_model_writes_is_harmless_to_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gristmill.pipeline.verbs.train.trained", lambda path: path)
+    monkeypatch.setattr("gristmill.pipeline.verbs.tokens.train.trained", lambda path: path)
     monkeypatch.setattr(
         "gristmill.trainer.evaluation.generate.complete", lambda *_: ["\x1b]0;title\x07\u202eb\n"]
     )

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from gristmill.errors import BooksError, DamageError, GristmillError, LockedError
+from gristmill.files.lock import hold_lock
 from gristmill.hashing import digest16, uniform
 from gristmill.index import find_rows, write_index
 from gristmill.ledger import Books
-from gristmill.lock import hold_lock
 
 
 def ids(n: int) -> pa.Array:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from gristmill import lease
-from gristmill.cache import Cache
 from gristmill.errors import GristmillError, LockedError, UsageError
-from gristmill.lock import LEASE, hold_lock, read_holder
-from gristmill.owner import is_gone, is_mine, is_tag_gone, owner, tag
-from gristmill.storage import put_if_absent
+from gristmill.files import lease
+from gristmill.files.cache import Cache
+from gristmill.files.lock import LEASE, hold_lock, read_holder
+from gristmill.files.owner import is_gone, is_mine, is_tag_gone, owner, tag
+from gristmill.files.storage import put_if_absent
 
 
 def ended_process() -> int:

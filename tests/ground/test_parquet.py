@@ -16,8 +16,8 @@ import pytest
 
 from gristmill.document import document_schema
 from gristmill.errors import IntegrityError
-from gristmill.parquet import Writer, num_parquet_rows, parquet_schema, read_parquet
-from gristmill.storage import ParquetWriter, read_tables
+from gristmill.files.parquet import Writer, num_parquet_rows, parquet_schema, read_parquet
+from gristmill.files.storage import ParquetWriter, read_tables
 
 
 def documents(num_rows: int) -> pa.Table:

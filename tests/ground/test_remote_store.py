@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gristmill.cache import Cache
 from gristmill.errors import GristmillError, IntegrityError, LockedError, UsageError
-from gristmill.location import RemotePath, location, staged, use_storage
-from gristmill.lock import hold_lock, read_holder
-from gristmill.owner import owner
-from gristmill.remote import Access, one_line
-from gristmill.remote_store import StorageSettings
-from gristmill.storage import publish, put_if_absent, write_atomic
-from gristmill.stores import store_of
+from gristmill.files.cache import Cache
+from gristmill.files.location import RemotePath, location, staged, use_storage
+from gristmill.files.lock import hold_lock, read_holder
+from gristmill.files.owner import owner
+from gristmill.files.remote import Access, one_line
+from gristmill.files.remote_store import StorageSettings
+from gristmill.files.storage import publish, put_if_absent, write_atomic
+from gristmill.files.stores import store_of
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_two_attempts_with_the_same_bytes_publish_one_object(out: RemotePath, tm
 
 
 def test_a_file_that_changed_since_it_was_hashed_is_not_put(tmp_path: Path) -> None:
-    from gristmill.s3_uploads import upload_to_s3
+    from gristmill.files.s3_uploads import upload_to_s3
 
     (tmp_path / "x").write_bytes(b"other")
 
@@ -202,8 +202,8 @@ def test_a_full_disk_lets_go_of_what_no_task_uses_and_then_names_itself(
 
     assert cache.get("new", "x", fetch).read_bytes() == b"new"
     assert held.exists() and not idle.exists()
-    monkeypatch.setattr("gristmill.cache._FULL_SECONDS", 0.0)
-    monkeypatch.setattr("gristmill.cache._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("gristmill.files.cache._FULL_SECONDS", 0.0)
+    monkeypatch.setattr("gristmill.files.cache._WAIT_SECONDS", 0.0)
 
     def full(to: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -214,8 +214,8 @@ def test_a_full_disk_lets_go_of_what_no_task_uses_and_then_names_itself(
 
 def test_scratch_of_a_process_that_died_is_swept(tmp_path: Path) -> None:
     code = (
-        f"from gristmill.cache import Cache; from pathlib import Path; print(Cache(Path({str(tmp_path)!r}),"
-        " 1).scratch('t'))"
+        "from gristmill.files.cache import Cache; from pathlib import Path;"
+        f" print(Cache(Path({str(tmp_path)!r}), 1).scratch('t'))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     left = Path(said.stdout.strip())
@@ -254,7 +254,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(
     if holder["host"] == "elsewhere":
         with pytest.raises(LockedError, match="pid 1 on elsewhere"), hold_lock(out):
             pass
-        monkeypatch.setattr("gristmill.lease.LEASE_SECONDS", -1.0)
+        monkeypatch.setattr("gristmill.files.lease.LEASE_SECONDS", -1.0)
     with hold_lock(out):
         assert json.loads((out / ".lock").read_bytes())["pid"] == os.getpid()
 

@@ -8,6 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.errors import GristmillError, IntegrityError
+from gristmill.files.storage import (
+    ROW_GROUP_ROWS,
+    ParquetWriter,
+    publish,
+    put_if_absent,
+    read_tables,
+    write_atomic,
+)
 from gristmill.hashing import sha256_file
 from gristmill.ledger import Books
 from gristmill.manifest import (
@@ -19,7 +27,6 @@ from gristmill.manifest import (
     read_record,
     record_path,
 )
-from gristmill.storage import ROW_GROUP_ROWS, ParquetWriter, publish, put_if_absent, read_tables, write_atomic
 
 SCHEMA = pa.schema([("source", pa.string()), ("text", pa.large_string())])
 

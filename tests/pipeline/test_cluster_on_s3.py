@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from gristmill.location import RemotePath, use_storage
+from gristmill.files.location import RemotePath, use_storage
+from gristmill.files.remote import Access
+from gristmill.files.remote_store import StorageSettings
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.remote import Access
-from gristmill.remote_store import StorageSettings
 from tests.support import object_store
 from tests.support.cluster import ROOT, add_node, cluster
 from tests.support.small_recipe import write_recipe

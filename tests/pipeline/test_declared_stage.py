@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gristmill.document import removed_rows, text_bytes
 from gristmill.facts import StepFacts
+from gristmill.files.storage import read_tables
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.comparison import compare, levels
 from gristmill.pipeline.look.document.life import look_up
@@ -26,7 +27,6 @@ from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind, declared
-from gristmill.storage import read_tables
 
 HERE = "tests.pipeline.test_declared_stage"
 

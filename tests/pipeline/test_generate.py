@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gristmill.errors import LockedError, RecipeError, StepFailed, UsageError
-from gristmill.parquet import read_parquet
+from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.collect import collect
 from gristmill.pipeline.look.document.life import look_up
@@ -400,9 +400,9 @@ def test_a_server_that_is_gone_is_waited_for_and_then_the_step_fails_and_keeps_i
 @pytest.mark.filterwarnings("default")  # of the store and its client
 def test_answers_to_an_output_at_a_url_are_kept_there(tmp_path: Path) -> None:
     """The folder of answers is borrowed from the store, as training borrows; another machine goes on."""
-    from gristmill.location import RemotePath, use_storage
-    from gristmill.remote import Access
-    from gristmill.remote_store import StorageSettings
+    from gristmill.files.location import RemotePath, use_storage
+    from gristmill.files.remote import Access
+    from gristmill.files.remote_store import StorageSettings
     from tests.support import object_store
 
     for address in object_store.serve("mill"):

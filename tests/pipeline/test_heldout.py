@@ -13,9 +13,9 @@ import pytest
 
 from gristmill.dedup import heldout as splitting
 from gristmill.errors import GristmillError
+from gristmill.files.parquet import read_parquet
 from gristmill.heldout import is_heldout, units
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.heldout import LIST_FILE
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from gristmill.errors import StepFailed, UsageError
+from gristmill.files.parquet import read_parquet
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.collect import collect
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.verify import verify

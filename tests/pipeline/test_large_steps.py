@@ -15,6 +15,7 @@ from gristmill import entries
 from gristmill import manifest as manifests
 from gristmill.entries import Entries
 from gristmill.errors import IntegrityError
+from gristmill.files.storage import FileEntry
 from gristmill.ledger import Books
 from gristmill.manifest import Manifest, TaskRecord, put_manifest, read_manifest
 from gristmill.pipeline.look import reading
@@ -31,7 +32,6 @@ from gristmill.pipeline.run.job import Phase, Task
 from gristmill.pipeline.run.records.summary import add_up, body_of, put_summary, read_summary
 from gristmill.pipeline.run.records.totals import MOST_DOMAINS
 from gristmill.pipeline.run.runner import Plan, run_plan, states
-from gristmill.storage import FileEntry
 from tests.support.run_folders import books, record, write_run
 from tests.support.small_corpus import TEXTS
 from tests.support.toy_stage import INLINE, QUIET

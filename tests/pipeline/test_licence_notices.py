@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.parquet import read_parquet
+from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.phases.rights.notices import HEAD_CHARS, licence_of
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan

@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from gristmill import location
 from gristmill.errors import GristmillError, StorageRefused
+from gristmill.files import location
+from gristmill.files.location import RemotePath, use_storage
+from gristmill.files.remote import Access
+from gristmill.files.remote_store import StorageSettings
+from gristmill.files.stores import store_of
 from gristmill.hashing import sha256_file
-from gristmill.location import RemotePath, use_storage
 from gristmill.manifest import MANIFEST, Manifest, read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.collect import collect
@@ -28,9 +31,6 @@ from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.remote import Access
-from gristmill.remote_store import StorageSettings
-from gristmill.stores import store_of
 from tests.support import object_store
 from tests.support.counting_store import CountingStore, counting_store
 from tests.support.faulty_proxy import FAULTS, FaultyProxy
@@ -259,7 +259,7 @@ def test_every_fault_of_an_object_store_is_survived_and_listed(
 def test_a_file_of_many_parts_arrives_whole_or_not_at_all(
     server: str, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gristmill.s3_uploads.PART_BYTES", 5 << 20)
+    monkeypatch.setattr("gristmill.files.s3_uploads.PART_BYTES", 5 << 20)
     path = tmp_path / "large.bin"
     path.write_bytes(bytes(range(256)) * (50 << 10))
     digest = sha256_file(path)

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from gristmill.cache import Cache
-from gristmill.location import RemotePath, use_storage
+from gristmill.files.cache import Cache
+from gristmill.files.location import RemotePath, use_storage
+from gristmill.files.remote import Access
+from gristmill.files.remote_store import StorageSettings
 from gristmill.pipeline.phases import ranges
 from gristmill.pipeline.phases.dedup import frame, fuzzy
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run import runner
-from gristmill.remote import Access
-from gristmill.remote_store import StorageSettings
 from tests.support.counting_store import counting_store
 from tests.support.small_recipe import recipe
 from tests.support.toy_stage import INLINE, QUIET

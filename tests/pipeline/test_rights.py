@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gristmill.errors import RecipeError
-from gristmill.parquet import read_parquet
+from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.publishing.card import card
 from gristmill.pipeline.look.publishing.corpus_statistics import statistics

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gristmill.errors import RecipeError
+from gristmill.files.parquet import read_parquet
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify

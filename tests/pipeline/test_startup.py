@@ -71,9 +71,14 @@ HEAVY = {
 
 def test_a_worker_loads_what_its_phase_needs_and_no_more() -> None:
     """Each module is imported on top of those before it, as in a worker that is used again."""
-    plain = ["run.cluster.worker", "run.attempt", "phases.train", "phases.export"]
+    plain = ["run.cluster.worker", "run.attempt", "phases.train", "phases.exporting.export"]
     working = ["phases.tokenizer", "phases.encode", "phases.mix.written", "phases.filter"]
-    working += ["phases.dedup.exact", "phases.dedup.fuzzy", "phases.classify_score", "phases.rights.rights"]
+    working += [
+        "phases.dedup.exact",
+        "phases.dedup.fuzzy",
+        "phases.models.classify_score",
+        "phases.rights.rights",
+    ]
     code = WORKER.format(heavy=sorted(HEAVY), modules=plain + working)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])

@@ -2,7 +2,7 @@
 its version.
 
 After a change that is meant to change bytes: raise the stage's version in `pipeline/stages/` (where those
-of all stages change, `FILE_FORMAT` in `gristmill/storage.py`), then
+of all stages change, `FILE_FORMAT` in `gristmill/files/storage.py`), then
 
     python -m pytest tests/pipeline/test_step_versions.py --force-golden
 """
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gristmill.files.storage import FILE_FORMAT
 from gristmill.hashing import sha256_json
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
@@ -25,7 +26,6 @@ from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import kinds
-from gristmill.storage import FILE_FORMAT
 from tests.support.model_server import model_server
 from tests.support.small_recipe import fixed_inputs, recipe, write_warc
 

@@ -147,7 +147,7 @@ def test_a_path_that_a_client_names_alone_is_struck_out_and_a_key_that_is_a_file
 
 
 def test_what_had_to_be_asked_again_is_listed_without_a_signature() -> None:
-    from gristmill import remote
+    from gristmill.files import remote
 
     def failing(timeout: Any) -> None:
         raise OSError("broke off")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gristmill.errors import IncompleteError, IntegrityError, StaleError, StepFailed
+from gristmill.files.sealed import open_sealed
 from gristmill.hashing import canonical_json, sha256_json
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.cli import main
@@ -23,7 +24,6 @@ from gristmill.pipeline.run.runner import Plan, run_plan, states
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import InputShard
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.sealed import open_sealed
 from tests.support.toy_stage import INLINE, QUIET
 
 TEXTS = [f"document {number} of a small input, with a few words of its own" for number in range(8)]

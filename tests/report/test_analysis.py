@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from gristmill.errors import UsageError
+from gristmill.files.parquet import read_parquet
 from gristmill.filters.passes import compile_filters
 from gristmill.filters.recut import recut_filters
 from gristmill.filters.settings import FilterSettings
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.analysis import analyse
 from gristmill.pipeline.look.attributes import write_attributes

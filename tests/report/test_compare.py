@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gristmill.files.storage import FileEntry
 from gristmill.index import write_index
 from gristmill.pipeline.look import comparison
 from gristmill.pipeline.look.printing.terminal import Paper
 from gristmill.pipeline.report.comparison_page import render
-from gristmill.storage import FileEntry
 from tests.support.chromium import Tab
 from tests.support.run_folders import books, record, write_run_file, write_step
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gristmill.parquet import read_parquet
+from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.funnel import build_funnel

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from gristmill.errors import UsageError
+from gristmill.files.sealed import seal_json
 from gristmill.manifest import put_manifest, read_manifest
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.report.follow import followed
 from gristmill.pipeline.report.page import render, write_report
-from gristmill.sealed import seal_json
 from tests.support.run_folders import RULES, books, record, write_run, write_run_file, write_step
 
 

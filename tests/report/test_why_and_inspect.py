@@ -18,6 +18,7 @@ import pytest
 
 from gristmill.document import DOCUMENT
 from gristmill.errors import UsageError
+from gristmill.files.storage import FileEntry
 from gristmill.filters.presets import PRESETS
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
@@ -34,7 +35,6 @@ from gristmill.pipeline.report.inspect_server import make_server
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.storage import FileEntry
 from tests.support.chromium import Tab
 from tests.support.run_folders import NASTY, write_run_file
 from tests.support.small_recipe import pages, recipe, write_warc

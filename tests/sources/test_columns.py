@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.pipeline.extract.dates import milliseconds, milliseconds_of
+from gristmill.pipeline.extract.decoding.text_bytes import broken_fractions
 from gristmill.pipeline.extract.settings import ExtractSettings
-from gristmill.pipeline.extract.text_bytes import broken_fractions
 from gristmill.pipeline.sources.broken import broken_fraction
 from gristmill.pipeline.sources.read import read_items, read_records
 from gristmill.pipeline.sources.record import InputShard, Record

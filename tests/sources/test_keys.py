@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from gristmill.errors import UsageError
+from gristmill.files.remote import Access
 from gristmill.pipeline.sources.remote import list_remote
-from gristmill.remote import Access
 from tests.support.counting_store import CountingStore, counting_store
 
 ACCESS = Access({"key": "x", "secret": "y", "skip_instance_cache": True})

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from gristmill.pipeline.extract.charset import decode_utf8
-from gristmill.pipeline.extract.content import TooLarge, decode_content
+from gristmill.pipeline.extract.decoding.charset import decode_utf8
+from gristmill.pipeline.extract.decoding.content import TooLarge, decode_content
 from gristmill.pipeline.extract.gates import make_gates
 from gristmill.pipeline.extract.settings import ExtractSettings
 from gristmill.pipeline.extract.statements import of_head, of_page

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gristmill.errors import InputError, RefusedError, UsageError
+from gristmill.files.remote import Access
 from gristmill.pipeline.sources import remote
 from gristmill.pipeline.sources.remote import fetcher, list_remote
-from gristmill.remote import Access
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the clients' sessions
 Answer = tuple[int, dict[str, str], bytes]

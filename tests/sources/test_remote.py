@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.remote import Access
 from gristmill.pipeline.sources.plan import plan_shards
 from gristmill.pipeline.sources.read import read_records
 from gristmill.pipeline.sources.record import Item, RangeEnd, Record
 from gristmill.pipeline.sources.remote import with_retries
-from gristmill.remote import Access
 from tests.support import object_store
 from tests.support.archives import failures, member, read_all, record, records, source_of
 from tests.support.faulty_proxy import FAULTS, FaultyProxy

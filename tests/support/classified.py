@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 
 TEXTS = [text for _, text in sorted(pydoc_data.topics.topics.items())]
 CODE = [path.read_text("utf-8") for path in sorted(Path(json.__file__).parent.parent.glob("*.py"))[:60]]

@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.dedup import cluster, decontaminate, fuzzy, grams
+from gristmill.dedup import decontaminate, grams
 from gristmill.dedup.decisions import Applied
-from gristmill.dedup.runs import key_range, num_parts
+from gristmill.dedup.near import cluster, fuzzy
 from gristmill.dedup.settings import DecontaminateSettings, FuzzySettings
-from gristmill.dedup.shards import num_rows
+from gristmill.dedup.sorted.runs import key_range, num_parts
+from gristmill.dedup.sorted.shards import num_rows
 from gristmill.document import DOCUMENT, document_id
 from gristmill.pipeline.phases.dedup import contained, exact, passages, pieces, semantic, substring
 from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges, OverShards

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from gristmill.classifiers.fasttext_child import train_supervised
-from gristmill.filters.distribution import BUCKETS, Distribution, save
+from gristmill.filters.published.distribution import BUCKETS, Distribution, save
 from gristmill.pipeline.recipe.shipped import shipped_recipe
 from gristmill.pipeline.sources.rows.layouts import resolve_columns
 from gristmill.yaml12 import Yaml12Loader

@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from gristmill.files.storage import FileEntry, write_atomic
 from gristmill.ledger import Books
 from gristmill.manifest import Manifest, TaskRecord, put_manifest, put_record, record_path
 from gristmill.pipeline.run.records.tallies import LENGTH_BINS
-from gristmill.storage import FileEntry, write_atomic
 
 NASTY = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from gristmill.document import DOCUMENT, document_id
-from gristmill.storage import ParquetWriter
+from gristmill.files.storage import ParquetWriter
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenize.train import fractions, sample_words, text_bytes, train
 from gristmill.tokenize.wordcount import add_counts

@@ -20,7 +20,9 @@ from gristmill.filters.presets import PRESETS
 from gristmill.pipeline.run.stage import kinds
 
 # What a stage starts in another process, or names as text.
-_MEASURING = [f"gristmill.filters.{preset.measured_by.partition(':')[0]}" for preset in PRESETS.values()]
+_MEASURING = [
+    f"gristmill.filters.published.{preset.measured_by.partition(':')[0]}" for preset in PRESETS.values()
+]
 STARTS = {
     "filter": _MEASURING,
     "recut": _MEASURING,

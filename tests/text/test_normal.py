@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gristmill.dedup.below.split import _paragraph_key
 from gristmill.dedup.exact import normalise_text
-from gristmill.dedup.split import _paragraph_key
 from gristmill.text.normal import normal_form
 
 # Pairs of words that differ in marks alone, which are letters (or vowels) in their script.

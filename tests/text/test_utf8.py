@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.pipeline.extract.charset import decode_utf8
+from gristmill.pipeline.extract.decoding.charset import decode_utf8
 from gristmill.text.utf8 import is_utf8
 
 # Bytes on both sides of every border of the Unicode Standard's table 3-7.

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gristmill.errors import InputError
+from gristmill.files.storage import ParquetWriter
 from gristmill.hashing import digest16
-from gristmill.storage import ParquetWriter
 from gristmill.tokenize import mix as mixing
 from gristmill.tokenize.encode import INDEX
 from gristmill.tokenize.gates import SIZES_SHAPE, gates_of

@@ -12,16 +12,16 @@ import pyarrow as pa
 import pytest
 
 from gristmill.errors import IntegrityError
+from gristmill.files.location import RemotePath, use_storage
+from gristmill.files.remote import Access
+from gristmill.files.remote_store import RemoteStore, StorageSettings
+from gristmill.files.stores import store_of
 from gristmill.hashing import sha256_file
-from gristmill.location import RemotePath, use_storage
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.remote import Access
-from gristmill.remote_store import RemoteStore, StorageSettings
-from gristmill.stores import store_of
 from gristmill.token_shards import read_documents, read_manifest
 from gristmill.tokenize import gather
 from gristmill.tokenize.places import order_of, shard_of

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, Interrupted, LockedError, UsageError
-from gristmill.lock import hold_lock
+from gristmill.files.lock import hold_lock
 from gristmill.trainer.checkpoints.checkpoint import Checkpoints, Meta, find, load
 from gristmill.trainer.evaluation.generate import load_model
 from gristmill.trainer.evaluation.heldout import HeldOut

@@ -17,9 +17,9 @@ import pytest
 
 from gristmill.errors import UsageError
 from gristmill.pipeline.cli import main
-from gristmill.pipeline.phases.export import HandedFile, grouped
-from gristmill.pipeline.phases.export_files import format_of, united
-from gristmill.pipeline.phases.export_layouts import LAYOUTS, Handing
+from gristmill.pipeline.phases.exporting.export import HandedFile, grouped
+from gristmill.pipeline.phases.exporting.export_files import format_of, united
+from gristmill.pipeline.phases.exporting.export_layouts import LAYOUTS, Handing
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.runner import run_plan

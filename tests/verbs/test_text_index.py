@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from gristmill.pipeline.look import search as searching
 from gristmill.pipeline.look.index_matches import parts_of
 from gristmill.pipeline.look.search import Matches, phrases_of, search
-from gristmill.pipeline.phases import index_places
-from gristmill.pipeline.phases.index_file import IndexWriter
-from gristmill.pipeline.phases.index_places import BLOCK_DOCS, opened, shut
+from gristmill.pipeline.phases.indexing import index_places
+from gristmill.pipeline.phases.indexing.index_file import IndexWriter
+from gristmill.pipeline.phases.indexing.index_places import BLOCK_DOCS, opened, shut
 
 # Of nearly all documents, of many, of one in 8 about, of few, of two, of none; and of few in one file alone.
 WORDS = ["all", "most", "many", "eighth", "few", "straße", "two"]

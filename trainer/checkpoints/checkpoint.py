@@ -24,8 +24,8 @@ import torch
 import torch.distributed as dist
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, StepFailed
-from gristmill.inside import parsed
-from gristmill.stores import fsync_file, write_text
+from gristmill.files.inside import parsed
+from gristmill.files.stores import fsync_file, write_text
 from gristmill.trainer.checkpoints import tensors
 from gristmill.trainer.checkpoints.tensors import State, dcp, quiet
 from gristmill.trainer.fields import from_dict

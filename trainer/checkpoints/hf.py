@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from gristmill.errors import InputError, IntegrityError, UsageError
-from gristmill.inside import read_object
-from gristmill.stores import write_text
+from gristmill.files.inside import read_object
+from gristmill.files.stores import write_text
 from gristmill.tokenizer_files import Reading
 from gristmill.trainer.checkpoints.checkpoint import find
 from gristmill.trainer.checkpoints.hf_tokenizer import write_tokenizer

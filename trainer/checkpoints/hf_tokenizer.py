@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gristmill.inside import read_object
+from gristmill.files.inside import read_object
+from gristmill.files.stores import write_text
 from gristmill.literals import USER_DEFINED, closed_model, is_text, pieces_of
-from gristmill.stores import write_text
 from gristmill.tokenizer_files import Reading, kind_of
 from gristmill.trainer.evaluation.tokenizer import read_ranks
 

@@ -31,7 +31,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from gristmill.errors import IntegrityError, UsageError
-from gristmill.inside import read_object
+from gristmill.files.inside import read_object
 
 TABLE = "tensors.json"
 

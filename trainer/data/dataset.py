@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from gristmill.errors import UsageError
-from gristmill.inside import read_object
+from gristmill.files.inside import read_object
 from gristmill.token_shards import MANIFEST
 from gristmill.trainer.data.batch import gather
 from gristmill.trainer.data.loader import Windows

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
-from gristmill.inside import below, parsed
+from gristmill.files.inside import below, parsed
 from gristmill.token_shards import (
     BYTES,
     ENDS,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gristmill.errors import InputError
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 from gristmill.trainer.fields import one_of
 
 Row = dict[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 from gristmill.trainer.evaluation.tokenizer import check_text
 
 SEPARATOR = "\n\n"  # between few-shot examples

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gristmill.errors import InputError
-from gristmill.inside import read_object
+from gristmill.files.inside import read_object
+from gristmill.files.stores import write_text
 from gristmill.literals import CONTROL, closed_json, closed_model, is_text, pieces_of
-from gristmill.stores import write_text
 from gristmill.tokenizer_files import FILE_NAMES, READING, Reading, kind_of
 
 FILES = tuple(sorted(FILE_NAMES.values()))

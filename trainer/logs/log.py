@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gristmill.stores import write_text
+from gristmill.files.stores import write_text
 from gristmill.trainer.logs.sinks import Sink, scalars
 
 STEP_KEYS = (

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from gristmill.stores import write_text
+from gristmill.files.stores import write_text
 from gristmill.trainer.logs.log import Log
 
 FILE = "summary.json"

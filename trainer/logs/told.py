@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gristmill.inside import parsed
+from gristmill.files.inside import parsed
 
 _TAIL_BYTES = 1 << 16
 

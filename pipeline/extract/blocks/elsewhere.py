@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from gristmill.pipeline.extract.blocks.elements import unescape
 from gristmill.pipeline.extract.blocks.metadata import linked_data
+from gristmill.pipeline.extract.blocks.structure.elements import unescape
 
 MIN_CHARS = 200  # of a text worth taking
 _MIN_PROSE_CHARS, _MIN_BLANKS = 80, 8  # of a string in a state object that is prose

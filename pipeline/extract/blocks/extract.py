@@ -23,10 +23,10 @@ from gristmill.pipeline.extract.blocks.classifier import SHIPPED, BlockModel, lo
 from gristmill.pipeline.extract.blocks.columns import IS_COPY
 from gristmill.pipeline.extract.blocks.cut import Choice, choose
 from gristmill.pipeline.extract.blocks.features import measure
-from gristmill.pipeline.extract.blocks.fragment import Bounds
 from gristmill.pipeline.extract.blocks.main_text import write
 from gristmill.pipeline.extract.blocks.metadata import describe
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
+from gristmill.pipeline.extract.blocks.structure.fragment import Bounds
 from gristmill.pipeline.extract.blocks.surroundings import PROSE_LINKS, PROSE_WORDS
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized, tokenize
 from gristmill.pipeline.extract.extracted import Extracted

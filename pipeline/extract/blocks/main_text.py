@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.pipeline.extract.blocks import delimiters, regions
 from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks.cut import Choice
-from gristmill.pipeline.extract.blocks.fragment import Bounds
-from gristmill.pipeline.extract.blocks.inline import HELD, Stash
-from gristmill.pipeline.extract.blocks.listings import Listing
-from gristmill.pipeline.extract.blocks.markdown import markdown
-from gristmill.pipeline.extract.blocks.regions import Region
 from gristmill.pipeline.extract.blocks.rendering import plain_text
+from gristmill.pipeline.extract.blocks.structure import delimiters, regions
+from gristmill.pipeline.extract.blocks.structure.fragment import Bounds
+from gristmill.pipeline.extract.blocks.structure.inline import HELD, Stash
+from gristmill.pipeline.extract.blocks.structure.listings import Listing
+from gristmill.pipeline.extract.blocks.structure.markdown import markdown
+from gristmill.pipeline.extract.blocks.structure.regions import Region
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized
 
 

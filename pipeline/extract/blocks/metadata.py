@@ -16,7 +16,7 @@ import numpy.typing as npt
 import orjson
 
 from gristmill.pipeline.extract.blocks import layout as L
-from gristmill.pipeline.extract.blocks.elements import unescape
+from gristmill.pipeline.extract.blocks.structure.elements import unescape
 
 _MAX_JSON_BYTES = 262_144
 _MAX_NODES = 200

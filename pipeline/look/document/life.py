@@ -15,8 +15,9 @@ import pyarrow as pa
 from gristmill.cells import BUCKET, TOPIC
 from gristmill.classifiers.draw import draw
 from gristmill.errors import UsageError
+from gristmill.files.parquet import parquet_schema
+from gristmill.files.storage import read_tables
 from gristmill.manifest import Manifest
-from gristmill.parquet import parquet_schema
 from gristmill.pipeline.look.document.copies import copies_in_shards
 from gristmill.pipeline.look.document.inplace import named_edits
 from gristmill.pipeline.look.document.lookup import (
@@ -37,7 +38,6 @@ from gristmill.pipeline.run.stage import is_entry
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.pipeline.stages.generate import GENERATE
 from gristmill.pipeline.stages.mix import MixFacts
-from gristmill.storage import read_tables
 
 _WRITTEN = ("seed", "seed_url", "template", "model", "parameters", "request")
 _SIDES = ("min", "above", "max", "below")

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from gristmill.arrays import read_array
 from gristmill.document import document_id
+from gristmill.files.parquet import checked, open_parquet
+from gristmill.files.storage import FileEntry
 from gristmill.index import PAIR, find_rows, own_key, url_key
 from gristmill.manifest import Manifest
-from gristmill.parquet import checked, open_parquet
-from gristmill.storage import FileEntry
 
 OUTLETS = ("documents", "removed", "failed")
 

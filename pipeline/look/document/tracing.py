@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import UsageError
+from gristmill.files.storage import read_tables
 from gristmill.pipeline.look.document.life import Life, look_up
 from gristmill.pipeline.run.folder import finished_steps, result_of, run_of
 from gristmill.pipeline.stages.mix import MixFacts
-from gristmill.storage import read_tables
 from gristmill.token_shards import ENDS, IDS, TOKENS, read_manifest
 
 _EXCERPT_CHARACTERS = 300

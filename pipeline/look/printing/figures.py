@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 _MARKS = {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, 0x061C)}

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gristmill.files.parquet import read_parquet
+from gristmill.files.stores import store_of
 from gristmill.manifest import Manifest
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.look.printing.tables import print_table
 from gristmill.pipeline.run.called import program
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.stages.classify import ClassifyTrainFacts
 from gristmill.pipeline.stages.importance import ImportanceTrainFacts
 from gristmill.pipeline.stages.ngram import NgramHeldoutFacts
-from gristmill.stores import store_of
 
 
 def print_quality(out: Path) -> None:

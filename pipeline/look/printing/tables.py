@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.facts import StepFacts
-from gristmill.lock import read_holder
+from gristmill.files.lock import read_holder
 from gristmill.manifest import Manifest
 from gristmill.pipeline.look.live import read_status, step_row
 from gristmill.pipeline.look.printing.figures import one_line

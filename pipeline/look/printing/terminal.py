@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 from gristmill.pipeline.look.printing.figures import number, one_line
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "struck": "9;31"}

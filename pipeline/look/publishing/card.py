@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 from gristmill.pipeline.look.printing.figures import count, share, size
 from gristmill.pipeline.run.folder import finished_steps, read_run
 

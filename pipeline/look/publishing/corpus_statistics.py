@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from gristmill.parquet import parquet_schema, read_parquet
+from gristmill.files.parquet import parquet_schema, read_parquet
 from gristmill.pipeline.look.funnel import Funnel, build_funnel
 from gristmill.pipeline.look.reading import RunView, read_view
 from gristmill.pipeline.run.folder import finished_steps

@@ -15,15 +15,15 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.errors import UsageError
+from gristmill.files.location import location
+from gristmill.files.storage import write_atomic
 from gristmill.hashing import sha256_file
-from gristmill.location import location
 from gristmill.pipeline.look.export import Wanted, export_folder, files_of, schema_of
 from gristmill.pipeline.look.publishing.card import as_json, card, limits, recipe_yaml, remake_command
 from gristmill.pipeline.look.publishing.corpus_statistics import statistics
 from gristmill.pipeline.look.publishing.croissant import croissant
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.storage import write_atomic
 
 DATA = "data"
 ENCODINGS = {"parquet": "application/x-parquet", "jsonl": "application/jsonlines"}

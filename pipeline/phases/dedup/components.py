@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.dedup import cluster, stars
+from gristmill.dedup.near import cluster
+from gristmill.dedup.sorted import stars
 from gristmill.errors import GristmillError
 from gristmill.facts import Counts, Facts
 from gristmill.manifest import TaskRecord

@@ -10,19 +10,19 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.dedup import decontaminate
-from gristmill.dedup.cuts import CUTS
+from gristmill.dedup.below.cuts import CUTS
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.grams import index_benchmarks
 from gristmill.dedup.settings import DecontaminateSettings
 from gristmill.errors import UsageError
 from gristmill.facts import Counts, Facts
+from gristmill.files.storage import ParquetWriter
 from gristmill.hashing import sha256_file
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup.applied import write_applied
 from gristmill.pipeline.phases.shuffle import DocumentFile, files, over_shards, shards_of
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.dedup import DecontaminateFacts, DecontaminateSlice
-from gristmill.storage import ParquetWriter
 
 LONGEST = 8  # overlaps shown of each benchmark
 

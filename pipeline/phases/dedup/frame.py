@@ -28,9 +28,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from gristmill.dedup.runs import key_range, num_parts
+from gristmill.dedup.sorted.runs import key_range, num_parts
 from gristmill.facts import Facts
-from gristmill.location import ByRange
+from gristmill.files.location import ByRange
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup.applied import write_applied
 from gristmill.pipeline.phases.ranges import runs_here

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gristmill.dedup import cluster, fuzzy
 from gristmill.dedup.decisions import DECISIONS
-from gristmill.dedup.runs import key_range, num_parts
+from gristmill.dedup.near import cluster, fuzzy
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.dedup.stars import EDGE_BYTES
+from gristmill.dedup.sorted.runs import key_range, num_parts
+from gristmill.dedup.sorted.stars import EDGE_BYTES
 from gristmill.facts import Counts
-from gristmill.location import ByRange, location
-from gristmill.parquet import read_parquet
+from gristmill.files.location import ByRange, location
+from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.phases.dedup import index
 from gristmill.pipeline.phases.dedup.applied import check_alarm, write_applied
 from gristmill.pipeline.phases.dedup.components import find_components

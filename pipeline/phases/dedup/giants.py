@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.dedup import fuzzy, giant
-from gristmill.dedup.cluster import group_range
-from gristmill.dedup.nearest import write_nearest
-from gristmill.dedup.stars import row_range
+from gristmill.dedup.near import fuzzy, giant
+from gristmill.dedup.near.cluster import group_range
+from gristmill.dedup.near.nearest import write_nearest
+from gristmill.dedup.sorted.stars import row_range
 from gristmill.facts import Counts
+from gristmill.files.parquet import read_parquet
 from gristmill.manifest import TaskRecord
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.dedup.components import Components
 from gristmill.pipeline.phases.dedup.samples import (
     Compared,

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from gristmill.dedup import index
 from gristmill.dedup.settings import FuzzySettings
-from gristmill.disk import copy_file
 from gristmill.errors import StaleError, UsageError
 from gristmill.facts import Counts
+from gristmill.files.disk import copy_file
+from gristmill.files.location import location
+from gristmill.files.storage import FileEntry
 from gristmill.hashing import sha256_json
-from gristmill.location import location
 from gristmill.manifest import MANIFEST, Manifest, TaskRecord, find_manifest, put_manifest, read_manifest
 from gristmill.pipeline.phases.dedup.samples import Members
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.dedup import FuzzySlice, IndexFacts
-from gristmill.storage import FileEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gristmill.dedup import passage_links, passages, substring
+from gristmill.dedup.below import passage_links, passages, substring
 from gristmill.facts import Counts
 from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges, OverShards
 from gristmill.pipeline.run.job import Job, Stage

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.dedup import nearest
+from gristmill.dedup.near import nearest
 from gristmill.facts import Counts, Facts
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.dedup.index import OldShard
@@ -61,7 +61,7 @@ def report_phases(
 
 
 def name_old(task: Attempt[FuzzySlice], shard: OldShard, nearest: list[str]) -> None:
-    from gristmill.dedup.nearest import name_old as name
+    from gristmill.dedup.near.nearest import name_old as name
 
     out = task.scratch / "named.parquet"
     pairs = [Path(path) for path in nearest]
@@ -78,7 +78,7 @@ def tell_shard(
     nearest: list[str],
     named: list[str],
 ) -> None:
-    from gristmill.dedup.nearest import tell
+    from gristmill.dedup.near.nearest import tell
 
     out = task.scratch / "nearest.parquet"
     pairs, names = (list(map(Path, paths)) for paths in (nearest, named))

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.facts import Counts, Facts
+from gristmill.files.storage import ParquetWriter
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Attempt
 from gristmill.pipeline.run.records.observed import Shown
-from gristmill.storage import ParquetWriter
 
 SIZE_BINS = [2, 3, 4, 5, 9, 17, 33, 65, 129, 257, 513, 1025, 1_000_001]
 JACCARD_BINS = [round(step / 50, 2) for step in range(51)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gristmill.dedup import semantic
+from gristmill.dedup.near import semantic
 from gristmill.dedup.settings import SemanticSettings
 from gristmill.facts import Counts
 from gristmill.pipeline.phases.dedup.applied import check_alarm

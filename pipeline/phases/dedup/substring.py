@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gristmill.dedup import substring
-from gristmill.dedup.cuts import CUTS
+from gristmill.dedup.below import substring
+from gristmill.dedup.below.cuts import CUTS
 from gristmill.facts import Counts
 from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges, OverShards
 from gristmill.pipeline.run.job import Job, Stage

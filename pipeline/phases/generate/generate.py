@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gristmill.dedup.runs import SortedRun, key_range
+from gristmill.dedup.sorted.runs import SortedRun, key_range
 from gristmill.errors import UsageError
 from gristmill.facts import Counts
-from gristmill.location import location
+from gristmill.files.location import location
+from gristmill.files.storage import read_tables
+from gristmill.files.stores import store_of
 from gristmill.pipeline.phases.generate.asking import ask
 from gristmill.pipeline.phases.generate.made import Made, Row
 from gristmill.pipeline.phases.packed_rows import read_rows, write_rows
@@ -29,8 +31,6 @@ from gristmill.pipeline.synthesis.answers import FOLDER, Answer, AnswerRecord, b
 from gristmill.pipeline.synthesis.client import Outcomes, Request
 from gristmill.pipeline.synthesis.prompts import Prompts, request_body
 from gristmill.pipeline.synthesis.spending import Spending, most_tokens_in
-from gristmill.storage import read_tables
-from gristmill.stores import store_of
 
 PART_REQUESTS = 20_000  # a part is asked by one task: many requests to each moment at its end without enough
 

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from gristmill.cells import Cells
 from gristmill.facts import Counts, Facts
+from gristmill.files.parquet import read_parquet
 from gristmill.ledger import Books
-from gristmill.parquet import read_parquet
 from gristmill.pipeline.phases.mix.measured import EncodedFile
 from gristmill.pipeline.run.job import Attempt
 from gristmill.pipeline.stages.mix import MixSlice

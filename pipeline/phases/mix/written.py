@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.disk import copy_file
 from gristmill.errors import BooksError
 from gristmill.facts import Counts, Facts
+from gristmill.files.disk import copy_file
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.mix.measured import EncodedFile
 from gristmill.pipeline.phases.mix.placed import Assigned

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from gristmill.dedup.runs import SortedRun
+from gristmill.dedup.sorted.runs import SortedRun
+from gristmill.files.storage import read_tables
 from gristmill.pipeline.extract.statements import SEVERAL
 from gristmill.pipeline.phases.adopt import extra_fields, extra_fields_of
 from gristmill.pipeline.phases.rights.notices import PERMISSIVE, licence_of
@@ -21,7 +22,6 @@ from gristmill.pipeline.phases.sieve import Sieve
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
 from gristmill.pipeline.run.onward import RowWise
 from gristmill.pipeline.stages.rights import CARRIED, FILES, RightsFacts, RightsSlice
-from gristmill.storage import read_tables
 
 _KEPT_SITES = 4096  # whose rules a task holds compiled
 _FIELDS = [pa.field(name, pa.string()) for name in CARRIED]

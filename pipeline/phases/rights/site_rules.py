@@ -14,10 +14,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from gristmill.dedup.runs import SortedRun, key_range, num_parts
+from gristmill.dedup.sorted.runs import SortedRun, key_range, num_parts
 from gristmill.facts import Counts, Facts
 from gristmill.hashing import digest16
-from gristmill.pipeline.extract.content import TooLarge, decode_content, is_coded, may_be_coded
+from gristmill.pipeline.extract.decoding.content import TooLarge, decode_content, is_coded, may_be_coded
 from gristmill.pipeline.phases.packed_rows import read_rows, write_rows
 from gristmill.pipeline.phases.rights.robots import (
     MAX_BYTES,

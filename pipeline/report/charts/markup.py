@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 
 _VOID = frozenset({"meta", "link", "br", "input", "rect", "line", "path", "polyline", "polygon", "circle"})
 

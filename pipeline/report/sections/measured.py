@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.errors import GristmillError
-from gristmill.location import RemotePath
-from gristmill.parquet import read_parquet
+from gristmill.files.location import RemotePath
+from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.look.printing.figures import count, number
 from gristmill.pipeline.look.reading import RunView, StepView
 from gristmill.pipeline.report.charts.histograms import histogram, without_empty_ends

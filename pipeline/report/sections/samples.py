@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 from gristmill.pipeline.look.printing.figures import count, number
 from gristmill.pipeline.look.reading import RunView
 from gristmill.pipeline.report.charts.markup import (

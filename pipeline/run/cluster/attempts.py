@@ -11,8 +11,8 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gristmill.disk import space_hint
 from gristmill.errors import GristmillError
+from gristmill.files.disk import space_hint
 from gristmill.pipeline.run.job import Task
 from gristmill.redact import public_url
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gristmill.location import roots
+from gristmill.files.location import roots
 from gristmill.pipeline.run.cluster import gate
 from gristmill.pipeline.run.cluster.attempts import Pending
 from gristmill.pipeline.run.cluster.nodes import Nodes, inside_job

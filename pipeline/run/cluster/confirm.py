@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from gristmill.errors import GristmillError, IntegrityError
-from gristmill.location import RemotePath
+from gristmill.files.location import RemotePath
 from gristmill.manifest import TaskRecord, read_records
 
 _NUM_THREADS = 16  # that ask a store for records side by side

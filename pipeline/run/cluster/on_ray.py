@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import gristmill
+from gristmill.files.storage import write_atomic
+from gristmill.files.stores import store_of
 from gristmill.pipeline.run.cluster import gate
 from gristmill.pipeline.run.cluster.attempts import TaskFailure
 from gristmill.pipeline.run.cluster.head import Head
@@ -19,8 +21,6 @@ from gristmill.pipeline.run.cluster.phase_run import PhaseRun
 from gristmill.pipeline.run.job import Phase, Task
 from gristmill.pipeline.run.narration.watch import Watch
 from gristmill.pipeline.run.settings import EngineSettings
-from gristmill.storage import write_atomic
-from gristmill.stores import store_of
 
 _LOG_BYTES = 3000
 _LOG_SECONDS = 5.0

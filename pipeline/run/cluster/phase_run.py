@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gristmill.errors import GristmillError, Interrupted
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.manifest import TaskRecord, record_path
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.cluster.attempts import (

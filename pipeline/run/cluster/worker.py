@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import Interrupted, RefusedError, StaleError, StorageRefused, UsageError
-from gristmill.location import Roots, use_storage
+from gristmill.files.location import Roots, use_storage
+from gristmill.files.storage import write_atomic
 from gristmill.pins import check_pins
 from gristmill.pipeline.run.attempt import attempt
 from gristmill.pipeline.run.cluster.attempts import first_line, hint_of
 from gristmill.pipeline.run.job import Shared
 from gristmill.pipeline.sources.record import InputRange
-from gristmill.storage import write_atomic
 
 _TELL_SECONDS = 0.2
 FATAL = (UsageError, StaleError, StorageRefused, Interrupted)  # these end the run, they are not tried again

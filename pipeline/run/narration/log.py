@@ -6,9 +6,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from gristmill.location import RemotePath
+from gristmill.files.location import RemotePath
+from gristmill.files.storage import write_atomic
 from gristmill.redact import public_url
-from gristmill.storage import write_atomic
 
 LEVELS = ("debug", "info", "warning", "error")
 LOG = "run.log"

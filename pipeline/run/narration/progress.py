@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from gristmill.inside import inert
+from gristmill.files.inside import inert
 from gristmill.pipeline.run.narration.board import Board
 from gristmill.pipeline.run.narration.log import LEVELS, RunLog
 from gristmill.pipeline.run.narration.spelling import spell_seconds

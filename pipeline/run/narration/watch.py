@@ -15,15 +15,15 @@ from statistics import median
 from typing import Any
 
 from gristmill.errors import GristmillError
+from gristmill.files.location import RemotePath
+from gristmill.files.storage import write_atomic
 from gristmill.hashing import canonical_json
-from gristmill.location import RemotePath
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.folder import PROGRESS
 from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.narration.spelling import spell_seconds
 from gristmill.pipeline.run.narration.stragglers import straggles, usual_seconds
 from gristmill.pipeline.run.records.totals import Totals
-from gristmill.storage import write_atomic
 
 _WRITE_SECONDS = 2.0
 _REMOTE_WRITE_SECONDS = 15.0  # each is a request

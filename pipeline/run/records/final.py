@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gristmill.files.storage import FileEntry
 from gristmill.manifest import Manifest
-from gristmill.storage import FileEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 
 from gristmill import index
 from gristmill.document import FAILED, document_schema, removed_schema, text_bytes
+from gristmill.files.storage import ParquetWriter
 from gristmill.hashing import uniform
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, RowsTaker
 from gristmill.pipeline.run.records.tallies import Observer
-from gristmill.storage import ParquetWriter
 
 SAMPLED_FRACTION = 0.01
 

@@ -11,14 +11,14 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gristmill.disk import read_file
 from gristmill.errors import IntegrityError
+from gristmill.files.disk import read_file
+from gristmill.files.sealed import open_sealed, seal_json
+from gristmill.files.storage import put_if_absent
 from gristmill.ledger import Books
 from gristmill.manifest import TaskRecord, read_records, record_path
 from gristmill.pipeline.run.narration.times import PhaseTimes
 from gristmill.pipeline.run.records.totals import MOST_DOMAINS, Totals, is_rewritten
-from gristmill.sealed import open_sealed, seal_json
-from gristmill.storage import put_if_absent
 
 SUMMARY_FORMAT = 1
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from gristmill.document import text_key
 from gristmill.hashing import digest16
-from gristmill.pipeline.extract.charset import decode
-from gristmill.pipeline.extract.encoding_standard import encoding_of
+from gristmill.pipeline.extract.decoding.charset import decode
+from gristmill.pipeline.extract.decoding.encoding_standard import encoding_of
 from gristmill.pipeline.sources.archives.archive import Head, archive_reader
 from gristmill.pipeline.sources.archives.httpmessage import (
     charset_of,

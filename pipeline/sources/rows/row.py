@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gristmill.hashing import digest16
-from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.extract.decoding.charset import decode
 from gristmill.pipeline.sources.archives.httpmessage import text_of
 from gristmill.pipeline.sources.record import MAX_URL_CHARACTERS, Failure, Origin, Record
 from gristmill.pipeline.sources.rows.values import as_text

@@ -54,13 +54,13 @@ def ablate(
     """
     import json as json_module
 
+    from gristmill.files.storage import write_atomic
     from gristmill.pipeline.proof.ablation import measure
     from gristmill.pipeline.proof.ablation_page import write_page
     from gristmill.pipeline.proof.costs import costs
     from gristmill.pipeline.proof.told import tell_verdict
     from gristmill.pipeline.proof.variants import read_variants
     from gristmill.pipeline.proof.verdict import as_json, decide
-    from gristmill.storage import write_atomic
 
     if not (train or proxies):
         raise UsageError("`--no-train` and `--no-proxies` leave nothing to measure")

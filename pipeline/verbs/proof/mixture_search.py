@@ -37,10 +37,10 @@ def mixture_search(
     """
     import json as json_module
 
+    from gristmill.files.storage import write_atomic
     from gristmill.pipeline.proof.mixture import as_json, proportions_of, search
     from gristmill.pipeline.proof.mixture_told import tell_search, written_back
     from gristmill.pipeline.proof.variants import read_variants
-    from gristmill.storage import write_atomic
 
     (variant,) = read_variants(recipe, said.run.overrides)
     asked = said.asked(seeds=seeds, tokens=measured.tokens_of(tokens), train=train)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gristmill.errors import UsageError
-from gristmill.location import location
+from gristmill.files.location import location
 from gristmill.pipeline.verbs import options
 from gristmill.pipeline.verbs.listing import MEASURE
 from gristmill.pipeline.verbs.proof import measured
@@ -61,11 +61,11 @@ def ladder(
     """
     import json as json_module
 
+    from gristmill.files.storage import write_atomic
     from gristmill.pipeline.proof.ladder import climb
     from gristmill.pipeline.proof.laws_told import tell_held_back
     from gristmill.pipeline.proof.rows import write_rows
     from gristmill.pipeline.proof.variants import read_variants
-    from gristmill.storage import write_atomic
 
     (variant,) = read_variants(recipe, said.run.overrides)
     folder, settings = said.folder(variant.recipe, "ladder"), said.engine(variant.recipe)
@@ -116,10 +116,10 @@ def fit(
     """
     import json as json_module
 
+    from gristmill.files.storage import write_atomic
     from gristmill.pipeline.proof.fitted import as_json, encode, fit_rows
     from gristmill.pipeline.proof.laws_told import tell_fit
     from gristmill.pipeline.proof.rows import COUNTS, Columns, read_rows
-    from gristmill.storage import write_atomic
 
     path = rows / "ladder.csv" if rows.is_dir() else rows
     columns = Columns(n, d, c, tuple(loss), run)

@@ -17,7 +17,7 @@ import orjson
 from gristmill.errors import InputError
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized, tokenize
 from gristmill.pipeline.extract.blocks.training.labels import label_blocks, label_snippets
-from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.extract.decoding.charset import decode
 
 MIN_ON_PAGE = 0.5  # gold of which less is found on the page lies in scripts: nothing to learn
 # Under these a site's own name is the third label from the right.

@@ -20,7 +20,7 @@ from gristmill.pipeline.extract.blocks.training.apply import apply
 from gristmill.pipeline.extract.blocks.training.fit import fit
 from gristmill.pipeline.extract.blocks.training.page import LabelledPage, label_page, responses
 from gristmill.pipeline.extract.blocks.training.scores import score
-from gristmill.pipeline.extract.charset import decode
+from gristmill.pipeline.extract.decoding.charset import decode
 from gristmill.text.detection import detect
 
 ENOUGH_GOLD = 30  # pages with full gold: a language with fewer gets silver labels
