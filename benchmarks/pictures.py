@@ -30,9 +30,8 @@ _WIDE, _LEFT, _ROW, _BAR = 760, 250, 17, 11
 
 def groups() -> list[tuple[str, list[tuple[str, float]]]]:
     """What is charted: a title with its unit, and gristmill's values with each peer's."""
-    extract, fastest, encode, filters = (
-        json.loads((RESULTS / f"{name}.json").read_text())
-        for name in ("extract", "extract_fast", "encode", "filters")
+    extract, encode, filters = (
+        json.loads((RESULTS / f"{name}.json").read_text()) for name in ("extract", "encode", "filters")
     )
     quality = extract["quality"]["full"]
     named = (("gristmill", "blocks"), ("trafilatura", "trafilatura"), ("resiliparse", "resiliparse"))
@@ -42,7 +41,7 @@ def groups() -> list[tuple[str, list[tuple[str, float]]]]:
         for name, value in ((f"gristmill, for {kind}", encode["ours"][kind]), (kind, encode["peers"][kind]))
     ]
     return [
-        ("Main text of a page, pages/s, peers at their fastest too", _of(fastest)),
+        ("Main text of a page, pages/s, peers at their fastest too", _of(extract)),
         ("Main text, F1 on gold", [(name, quality[key]["f1"]) for name, key in named]),
         (f"Signals of four filters, {filters['unit']}", _of(filters, "all blocks")),
         (f"From Parquet to tokens, {encode['unit']}", tokens),
