@@ -45,6 +45,7 @@ _IDLE_FACTOR = 20  # a page that only sleeps ends after so many deadlines, count
 _LONGEST_POLL_SECONDS = 1.0  # a longer one was a pause of this machine, not a wait
 _FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP)
 _POLL_SECONDS = 0.25
+_KEPT_SECONDS = 60.0  # how long a process waits for the next task once it has had pages
 _READ_BYTES = 1 << 18
 _WAKE_BYTES = 64
 
@@ -104,6 +105,7 @@ class Child:
             "metadata": metadata,
             "statements": statements,
             "loader": loader,
+            "idle_seconds": _KEPT_SECONDS,
         }
         self.num_started = 0
 

@@ -53,7 +53,6 @@ _PROBE_HTML = (
     + 8 * (b"<p>A plain paragraph of ordinary words, long enough to be taken for the text of a page.</p>")
     + b"</article></body></html>"
 )
-_IDLE_SECONDS = 60.0  # a worker may keep this process for its next task, but not for ever
 
 Result = tuple[int, dict[str, Any], bytes]
 
@@ -72,7 +71,11 @@ def main() -> None:
     results.write((READY, {}, b"") if problem is None else problem)
     results.ring()
     _widen(0)
-    while select.select([0], [], [], _IDLE_SECONDS)[0] and (pages := read_batch(sys.stdin.buffer)):
+    # The first page is waited for without a bound (its sender's end closes the pipe): a machine may be
+    # paused between this process's start and it, and a fresh process that ends is that page's failure.
+    patience: float | None = None
+    while select.select([0], [], [], patience)[0] and (pages := read_batch(sys.stdin.buffer)):
+        patience = options["idle_seconds"]
         for page in pages:
             _limit_memory(statm, options["memory_bytes"])
             began = time.process_time()

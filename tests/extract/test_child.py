@@ -188,6 +188,19 @@ def test_a_kept_process_that_went_away_is_replaced() -> None:
         assert child.num_started == 2
 
 
+def test_a_pause_of_the_machine_before_a_page_is_not_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh process waits however long; one that has had pages ends when idle, and is replaced."""
+    monkeypatch.setattr(child_module, "_KEPT_SECONDS", 0.1)
+    with Child(ExtractSettings(extractor="resiliparse")) as child:
+        fresh = child._ready()
+        time.sleep(1)
+        assert [result.kind for result in child.extract([page(0)])] == [TEXT]
+        assert child._process is fresh
+        fresh.popen.wait(timeout=90)
+        assert [result.kind for result in child._run(fresh, [page(1)])] == [TEXT]
+        assert child.num_started == 2
+
+
 def test_an_extractor_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         Child(ExtractSettings(extractor="resiliparse"), loader="no_such_module:x") as child,
