@@ -43,15 +43,16 @@ import pyarrow as pa
 from gristmill.document import DOCUMENT, document_id
 from gristmill.files.storage import ParquetWriter
 from gristmill.token_shards import MANIFEST, token_dtype
-from gristmill.tokenize import gather, mix, train
-from gristmill.tokenize.encode import INDEX, encode
-from gristmill.tokenize.encoder import Encoder
-from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
-from gristmill.tokenize.places import Take, order_of, shard_of
+from gristmill.tokenize.encoding.encode import INDEX, encode
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer, tokenizer_sha256
+from gristmill.tokenize.mixing import gather, mix
+from gristmill.tokenize.mixing.gates import SIZES_SHAPE, gates_of
+from gristmill.tokenize.mixing.places import Take, order_of, shard_of
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.shards import manifest_body
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer, tokenizer_sha256
-from gristmill.tokenize.wordcount import count_words
+from gristmill.tokenize.training import train
+from gristmill.tokenize.training.wordcount import count_words
 
 os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # read when the first tokenizer is used

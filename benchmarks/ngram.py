@@ -25,8 +25,9 @@ import numpy as np
 import pyarrow as pa
 from filters_texts import machine, plain_argument, read_texts
 
-from gristmill.classifiers import kneser_ney, ngrams
-from gristmill.classifiers.perplexity import NgramModel
+from gristmill.classifiers.ngram import counting as ngrams
+from gristmill.classifiers.ngram import kneser_ney
+from gristmill.classifiers.ngram.perplexity import NgramModel
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.document import DOCUMENT, document_id
 from gristmill.files.storage import ParquetWriter

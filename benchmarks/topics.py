@@ -37,8 +37,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from gristmill.classifiers import topics
-from gristmill.classifiers.topic_settings import TopicSettings
+from gristmill.classifiers.topics import learning as topics
+from gristmill.classifiers.topics.settings import TopicSettings
 from gristmill.document import document_id
 
 RESULT = Path(__file__).parent / "results" / "topics.json"

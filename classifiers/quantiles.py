@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.classifiers.keep import upper_bits
+from gristmill.classifiers.quality.keep import upper_bits
 
 Values = npt.NDArray[np.float32]
 Grouped = Iterable[tuple[str, Values]]

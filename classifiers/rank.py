@@ -21,9 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers.quality import Scorer
+from gristmill.classifiers.quality.classifier import Scorer
 from gristmill.classifiers.quantiles import quantiles
-from gristmill.classifiers.topic_settings import QualitySettings
+from gristmill.classifiers.topics.settings import QualitySettings
 from gristmill.errors import InputError
 
 Scores = npt.NDArray[np.float32]

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from gristmill.errors import InputError
 from gristmill.files.parquet import Writer
 from gristmill.token_shards import MANIFEST, ShardDocument, read_documents, read_manifest
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 
 # nanochat (nanochat/dataset.py at 92d63d4) reads shards of row groups of 1,024 documents, each rank every
 # n-th group, and validates on the last shard: a rank that finds no group there waits for ever.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gristmill.tokenize.size_weights import MOST_COPIES, TABLES, TableName, checked_table
+from gristmill.tokenize.mixing.size_weights import MOST_COPIES, TABLES, TableName, checked_table
 
 SUM_TOLERANCE = 1e-6
 

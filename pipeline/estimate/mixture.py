@@ -14,7 +14,7 @@ from gristmill.pipeline.run.records.final import final_documents
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.pipeline.run.stage import sections
-from gristmill.tokenize.plan import Size
+from gristmill.tokenize.mixing.plan import Size
 
 
 def estimated_sizes(recipe: Recipe, engine: EngineSettings, progress: Progress) -> dict[str, Size]:

@@ -20,7 +20,7 @@ from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.folder import RUN_FILE, finished_steps
 from gristmill.pipeline.run.records.final import final_documents
 from gristmill.pipeline.run.runner import states
-from gristmill.tokenize.plan import MixPlan, Size, make_plan
+from gristmill.tokenize.mixing.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings
 
 Estimated = Callable[[], Mapping[str, Size]]

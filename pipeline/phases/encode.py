@@ -13,11 +13,11 @@ from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths
 from gristmill.pipeline.run.records.outcomes import Outcomes
 from gristmill.pipeline.stages.tokenizer import EncodeFacts, EncodeSlice, TokenizerFacts
-from gristmill.tokenize.encode import REFUSED, Encoded
-from gristmill.tokenize.encode import encode as encode_file
-from gristmill.tokenize.encoder import encoder_of
+from gristmill.tokenize.encoding.encode import REFUSED, Encoded
+from gristmill.tokenize.encoding.encode import encode as encode_file
+from gristmill.tokenize.encoding.encoder import encoder_of
+from gristmill.tokenize.encoding.tokenizers import resolved
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import resolved
 
 
 @dataclass(frozen=True, slots=True)

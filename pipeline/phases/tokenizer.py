@@ -18,9 +18,9 @@ from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.shuffle import files, passed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task, over_paths
 from gristmill.pipeline.stages.tokenizer import TokenizerFacts, TokenizerSlice
-from gristmill.tokenize import train as training
-from gristmill.tokenize.tokenizers import facts_of, open_tokenizer
-from gristmill.tokenize.wordcount import add_counts
+from gristmill.tokenize.encoding.tokenizers import facts_of, open_tokenizer
+from gristmill.tokenize.training import train as training
+from gristmill.tokenize.training.wordcount import add_counts
 from gristmill.tokenizer_files import FILE_NAMES
 
 

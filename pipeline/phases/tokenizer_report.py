@@ -16,10 +16,10 @@ from gristmill.pipeline.phases.encode import tokenizer_facts
 from gristmill.pipeline.phases.shuffle import files, passed_on
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.tokenizer import TokenizerReportSlice
-from gristmill.tokenize.compression import compress, tokenizer_report
-from gristmill.tokenize.encoder import encoder_of
+from gristmill.tokenize.encoding.encoder import encoder_of
+from gristmill.tokenize.encoding.tokenizers import open_tokenizer, resolved
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import open_tokenizer, resolved
+from gristmill.tokenize.training.compression import compress, tokenizer_report
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The classifier's mean: how far a variant's documents are taken for those of a target.
 
-A linear model of hashed words (GPT-3's features: classifiers/hashing_tf.py) tells a target's documents from
-the recipe's. It has learned from half of the recipe's documents, by digest; what is scored are a variant's
-documents of the other half, so that no document is judged by a model that it taught. A document costs
--log2 p(target) bits; less is nearer. It sees which words there are and not their order.
+A linear model of hashed words (GPT-3's features: classifiers/quality/hashing_tf.py) tells a target's
+documents from the recipe's. It has learned from half of the recipe's documents, by digest; what is scored are
+a variant's documents of the other half, so that no document is judged by a model that it taught. A document
+costs -log2 p(target) bits; less is nearer. It sees which words there are and not their order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from gristmill.classifiers.hashing_tf import HashingTF, train_hashing_tf
+from gristmill.classifiers.quality.hashing_tf import HashingTF, train_hashing_tf
 from gristmill.hashing import digest16
 from gristmill.pipeline.proof.texts import Text, cut
 

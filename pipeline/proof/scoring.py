@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import zstandard
 
-from gristmill.classifiers import kneser_ney
-from gristmill.classifiers.perplexity import NgramModel
+from gristmill.classifiers.ngram import kneser_ney
+from gristmill.classifiers.ngram.perplexity import NgramModel
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.facts import Facts
 from gristmill.files.storage import ParquetWriter

@@ -10,7 +10,7 @@ from gristmill.facts import StepFacts
 from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import KERNELS, TOKENIZERS
 from gristmill.pipeline.run.stage import Section, Slice, StageKind
-from gristmill.tokenize.ending import CONFIGURATION
+from gristmill.tokenize.encoding.ending import CONFIGURATION
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from gristmill.classifiers.topic_settings import TopicSettings
+from gristmill.classifiers.topics.settings import TopicSettings
 from gristmill.facts import StepFacts
 from gristmill.pins import digest_named
 from gristmill.pipeline.run.libraries import CLASSIFIER, KERNELS

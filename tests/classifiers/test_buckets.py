@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.classifiers.buckets import Bounds, bucket_bounds, buckets
+from gristmill.classifiers.ngram.buckets import Bounds, bucket_bounds, buckets
 from gristmill.classifiers.settings import BucketSettings
 
 SCHEMA = pa.schema([("perplexity", pa.float32()), ("language", pa.string())])

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.classifiers import quality, telling
-from gristmill.classifiers.passages import num_passages, sample, sample_bounds, with_passages_below
+from gristmill.classifiers.quality import classifier as quality
+from gristmill.classifiers.quality import telling
+from gristmill.classifiers.quality.passages import num_passages, sample, sample_bounds, with_passages_below
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.document import DOCUMENT, document_id
 from gristmill.files.storage import ParquetWriter

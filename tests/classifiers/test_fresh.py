@@ -12,11 +12,12 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 
-from gristmill.classifiers import calibrate, parts, quality
-from gristmill.classifiers.intervals import Intervals, calibration_error, share_interval
-from gristmill.classifiers.passages import Passage, of_equal_lengths, sample
+from gristmill.classifiers.quality import calibrate, parts
+from gristmill.classifiers.quality import classifier as quality
+from gristmill.classifiers.quality.intervals import Intervals, calibration_error, share_interval
+from gristmill.classifiers.quality.passages import Passage, of_equal_lengths, sample
+from gristmill.classifiers.quality.teaching import Heldout
 from gristmill.classifiers.settings import ClassifierSettings
-from gristmill.classifiers.teaching import Heldout
 from gristmill.document import DOCUMENT, document_id
 from gristmill.files.storage import ParquetWriter
 from gristmill.urls import domain_of

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gristmill.classifiers import quality
-from gristmill.classifiers.hashing_tf import (
+from gristmill.classifiers.quality import classifier as quality
+from gristmill.classifiers.quality.hashing_tf import (
     HashingTF,
     feature_of,
     open_hashing_tf,
     train_hashing_tf,
 )
-from gristmill.classifiers.known import KnownWords
+from gristmill.classifiers.quality.known import KnownWords
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.fasttext_model import label_probabilities
 from tests.support.classified import CODE, TEXTS, write_documents

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gristmill.classifiers import kneser_ney, ngrams, perplexity
-from gristmill.classifiers.perplexity import NgramModel, open_scorer
+from gristmill.classifiers.ngram import counting as ngrams
+from gristmill.classifiers.ngram import kneser_ney, perplexity
+from gristmill.classifiers.ngram.perplexity import NgramModel, open_scorer
 from gristmill.classifiers.settings import KenlmSettings, NgramSettings
 from gristmill.errors import UsageError
 from gristmill.text.cores import cores_of

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.classifiers import quality
-from gristmill.classifiers.known import KnownWords
-from gristmill.classifiers.lines import prepare
+from gristmill.classifiers.quality import classifier as quality
+from gristmill.classifiers.quality.known import KnownWords
+from gristmill.classifiers.quality.lines import prepare
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.folder import finished_steps

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gristmill.classifiers import ngrams
-from gristmill.classifiers.ngram_lines import ROOM, LineWriter
-from gristmill.classifiers.perplexity import NgramModel
+from gristmill.classifiers.ngram import counting as ngrams
+from gristmill.classifiers.ngram.perplexity import NgramModel
+from gristmill.classifiers.ngram.table_lines import ROOM, LineWriter
 from gristmill.errors import UsageError
 from tests.support.ngram_lookup import as_found, look_up
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gristmill.classifiers import ngrams
-from gristmill.classifiers.perplexity import NgramModel, Tally
+from gristmill.classifiers.ngram import counting as ngrams
+from gristmill.classifiers.ngram.perplexity import NgramModel, Tally
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.errors import UsageError
 from gristmill.text.cores import cores_of

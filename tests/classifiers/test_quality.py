@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from gristmill.classifiers import calibrate, keep, quality
-from gristmill.classifiers.draw import draw
-from gristmill.classifiers.fasttext_child import train_supervised
-from gristmill.classifiers.lines import prepare, window
-from gristmill.classifiers.passages import (
+from gristmill.classifiers.quality import calibrate, keep
+from gristmill.classifiers.quality import classifier as quality
+from gristmill.classifiers.quality.draw import draw
+from gristmill.classifiers.quality.fasttext_child import train_supervised
+from gristmill.classifiers.quality.lines import prepare, window
+from gristmill.classifiers.quality.passages import (
     num_passages,
     sample,
     sample_bounds,
@@ -230,7 +231,7 @@ def test_windows_cut_where_they_say() -> None:
 
 
 def test_a_sample_is_the_smallest_by_order_whatever_came_first() -> None:
-    from gristmill.classifiers.passages import Passage
+    from gristmill.classifiers.quality.passages import Passage
 
     passages = [Passage(n * 7919 % 1000, b"", "s", str(n)) for n in range(1000)]
     assert smallest(passages, 10) == sorted(passages)[:10] == smallest(passages[::-1], 10)

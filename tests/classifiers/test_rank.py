@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from gristmill.classifiers import rank
 from gristmill.classifiers.quantiles import quantiles
-from gristmill.classifiers.topic_settings import QualitySettings
+from gristmill.classifiers.topics.settings import QualitySettings
 from gristmill.errors import InputError
 
 FLOATS = st.sampled_from([0.0, -0.0, 0.5, 0.50001, 1.0]) | st.floats(-(2.0**99), 2.0**99, width=32)

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.classifiers import ngrams
-from gristmill.classifiers.perplexity import NgramModel
+from gristmill.classifiers.ngram import counting as ngrams
+from gristmill.classifiers.ngram.perplexity import NgramModel
 from gristmill.heldout import for_training, only_heldout
 from gristmill.manifest import Manifest
 from gristmill.pipeline.cli import main

@@ -16,9 +16,9 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score
 
-from gristmill.classifiers import topics as telling
-from gristmill.classifiers.telling_words import named
-from gristmill.classifiers.topic_settings import TopicSettings
+from gristmill.classifiers.topics import learning as telling
+from gristmill.classifiers.topics.settings import TopicSettings
+from gristmill.classifiers.topics.telling_words import named
 from gristmill.document import document_id
 from gristmill.errors import InputError, UsageError
 from gristmill.text.embedding import Counted, count_words
@@ -164,7 +164,7 @@ def test_a_topic_to_remove_that_is_none_is_refused_with_those_there_are(tmp_path
 
 
 def test_labels_of_a_fasttext_model_are_topics(tmp_path: Path) -> None:
-    from gristmill.classifiers.fasttext_child import train_supervised
+    from gristmill.classifiers.quality.fasttext_child import train_supervised
 
     sample = planted()
     lines = tmp_path / "lines.txt"

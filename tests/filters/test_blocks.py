@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.classifiers.fasttext_child import train_supervised
+from gristmill.classifiers.quality.fasttext_child import train_supervised
 from gristmill.errors import GristmillError, InputError, UsageError
 from gristmill.filters.passes import FilterOutcome, compile_filters
 from gristmill.filters.settings import FilterSettings

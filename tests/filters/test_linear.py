@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gristmill.classifiers.known import KnownWords
-from gristmill.classifiers.lines import prepare
-from gristmill.classifiers.parts import least_shingles
+from gristmill.classifiers.quality.known import KnownWords
+from gristmill.classifiers.quality.lines import prepare
+from gristmill.classifiers.quality.parts import least_shingles
 from gristmill.fasttext_model import one_line
 from gristmill.filters.block import Batch
 from gristmill.filters.passes import compile_filters

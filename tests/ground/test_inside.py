@@ -15,7 +15,7 @@ from gristmill.manifest import read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.folder import read_run
 from gristmill.token_shards import read_manifest as read_shards
-from gristmill.tokenize.ending import from_configuration
+from gristmill.tokenize.encoding.ending import from_configuration
 from gristmill.trainer.checkpoints.checkpoint import Meta
 from gristmill.trainer.checkpoints.hf import read_config
 from gristmill.trainer.checkpoints.tensors import read_table

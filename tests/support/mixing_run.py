@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from gristmill.token_shards import MANIFEST, token_dtype
-from gristmill.tokenize import gather, shards
-from gristmill.tokenize import mix as mixing
-from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
-from gristmill.tokenize.places import Take
-from gristmill.tokenize.plan import MixPlan, Size, make_plan
+from gristmill.tokenize import shards
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, tokenizer_sha256
+from gristmill.tokenize.mixing import gather
+from gristmill.tokenize.mixing import mix as mixing
+from gristmill.tokenize.mixing.gates import SIZES_SHAPE, gates_of
+from gristmill.tokenize.mixing.places import Take
+from gristmill.tokenize.mixing.plan import MixPlan, Size, make_plan
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.tokenizers import Tokenizer, tokenizer_sha256
 
 
 def run_mix(

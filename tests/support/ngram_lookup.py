@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numba import types
 
-from gristmill.classifiers.ngram_lines import FOUND, find, open_lines
+from gristmill.classifiers.ngram.table_lines import FOUND, find, open_lines
 from gristmill.text.kernel import BYTES, kernel
 from gristmill.text.lanes import address_of
 

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 
-from gristmill.classifiers import ngrams
+from gristmill.classifiers.ngram import counting as ngrams
 from gristmill.text.words import words_of
 
 

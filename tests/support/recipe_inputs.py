@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from gristmill.classifiers.fasttext_child import train_supervised
+from gristmill.classifiers.quality.fasttext_child import train_supervised
 from gristmill.filters.published.distribution import BUCKETS, Distribution, save
 from gristmill.pipeline.recipe.shipped import shipped_recipe
 from gristmill.pipeline.sources.rows.layouts import resolve_columns

@@ -11,8 +11,8 @@ import pyarrow as pa
 from gristmill.document import DOCUMENT, document_id
 from gristmill.files.storage import ParquetWriter
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.train import fractions, sample_words, text_bytes, train
-from gristmill.tokenize.wordcount import add_counts
+from gristmill.tokenize.training.train import fractions, sample_words, text_bytes, train
+from gristmill.tokenize.training.wordcount import add_counts
 
 TEXTS = [text for _, text in sorted(pydoc_data.topics.topics.items())]
 

@@ -27,7 +27,7 @@ STARTS = {
     "filter": _MEASURING,
     "recut": _MEASURING,
     "extract": ["gristmill.pipeline.extract.worker_main"],
-    "classify-train": ["gristmill.classifiers.fasttext_child"],
+    "classify-train": ["gristmill.classifiers.quality.fasttext_child"],
     "train": ["gristmill.trainer.train"],
 }
 

@@ -81,7 +81,7 @@ def test_the_closure_follows_every_form_of_import() -> None:
     assert {f"gristmill.filters.{name}" for name in filters} <= set(closure)
     assert {f"gristmill.text.{name}" for name in ("kernel", "points", "tables", "words")} <= set(closure)
     assert "gristmill.text.kernel" in kernel.import_closure(
-        "gristmill.tokenize.ranges"
+        "gristmill.tokenize.mixing.ranges"
     )  # from gristmill.text import kernel
     assert not any(name.startswith(("gristmill.dedup", "gristmill.pipeline")) for name in closure)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.tokenize.encode import encode
-from gristmill.tokenize.encoder import Encoder
+from gristmill.tokenize.encoding.encode import encode
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 
 

@@ -14,18 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.tokenize import fast
-from gristmill.tokenize.encode import REFUSED, encode
-from gristmill.tokenize.encoder import Encoder
-from gristmill.tokenize.published import (
+from gristmill.tokenize.encoding import fast
+from gristmill.tokenize.encoding.encode import REFUSED, encode
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.published import (
     CL100K_PATTERN,
     GPT2_PATTERN,
     LLAMA3_PATTERN,
     O200K_PATTERN,
     QWEN_PATTERN,
 )
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from tests.support.small_corpus import TEXTS, write_documents
 
 # DeepSeek-V3's pre-tokenizer: three splits one after another; its file has the two line breaks themselves.

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gristmill.errors import InputError
+from gristmill.tokenize.encoding.tokenizers import facts_of, open_tokenizer, resolved
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import facts_of, open_tokenizer, resolved
 from gristmill.tokenizer_files import kind_of
 from tests.tokenize.test_literals import BYTE_LEVEL, byte_level, model_json
 

@@ -17,9 +17,9 @@ import pytest
 
 from gristmill.errors import InputError
 from gristmill.token_shards import read_documents, read_manifest
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
 from gristmill.tokenize.export import export
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
 from tests.support.write_token_shards import write_shards
 

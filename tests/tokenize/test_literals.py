@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from gristmill.literals import CONTROL, closed_model, pieces_of
-from gristmill.tokenize.encoder import Encoder
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 from tests.support.tokenizer_files import SPELLED, sentencepiece_file
 

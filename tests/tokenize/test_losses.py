@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.tokenize.encode import encode
-from gristmill.tokenize.encoder import Encoder
-from gristmill.tokenize.losses import kinds
-from gristmill.tokenize.tokenizers import open_tokenizer
+from gristmill.tokenize.encoding.encode import encode
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import open_tokenizer
+from gristmill.tokenize.training.losses import kinds
 from tests.support.small_corpus import write_documents
 
 

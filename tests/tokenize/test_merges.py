@@ -13,12 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.literals import NORMAL, pieces_of
-from gristmill.tokenize.merges import learn
-from gristmill.tokenize.published import PATTERNS
-from gristmill.tokenize.segments import classes_of, counted_characters, covered, points_of, runs_of
+from gristmill.tokenize.encoding.published import PATTERNS
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.trainers import _byte_level, _split_words, train_byte_bpe, train_sentencepiece
-from gristmill.tokenize.wordcount import count_words
+from gristmill.tokenize.training.merges import learn
+from gristmill.tokenize.training.segments import classes_of, counted_characters, covered, points_of, runs_of
+from gristmill.tokenize.training.trainers import (
+    _byte_level,
+    _split_words,
+    train_byte_bpe,
+    train_sentencepiece,
+)
+from gristmill.tokenize.training.wordcount import count_words
 from tests.support.small_corpus import TEXTS
 
 Words = list[tuple[tuple[int, ...], int]]

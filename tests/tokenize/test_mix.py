@@ -15,9 +15,9 @@ import pytest
 from gristmill.errors import InputError
 from gristmill.heldout import is_heldout
 from gristmill.token_shards import read_documents, read_manifest
-from gristmill.tokenize.mix import levels
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
+from gristmill.tokenize.mixing.mix import levels
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
 
 HELDOUT = 0.05

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.literals import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, model_of, pieces_of
-from gristmill.tokenize.model_json import model_json
+from gristmill.tokenize.training.model_json import model_json
 from tests.support.small_corpus import TEXTS
 from tests.support.tokenizer_files import sentencepiece_file
 

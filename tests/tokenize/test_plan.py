@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gristmill.errors import RecipeError
-from gristmill.tokenize.plan import Size, make_plan, proportions
+from gristmill.tokenize.mixing.plan import Size, make_plan, proportions
 from gristmill.tokenize.settings import MixSettings
 
 # LLaMA, table 1 (Touvron et al. 2023): share, epochs at 1.4T tokens. The paper does not give sizes: they are

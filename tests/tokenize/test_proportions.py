@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from gristmill.errors import InputError
 from gristmill.files.storage import ParquetWriter
 from gristmill.hashing import digest16
-from gristmill.tokenize import mix as mixing
-from gristmill.tokenize.encode import INDEX
-from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
-from gristmill.tokenize.places import Take
-from gristmill.tokenize.realised import add_realised, misses
+from gristmill.tokenize.encoding.encode import INDEX
+from gristmill.tokenize.mixing import mix as mixing
+from gristmill.tokenize.mixing.gates import SIZES_SHAPE, gates_of
+from gristmill.tokenize.mixing.places import Take
+from gristmill.tokenize.mixing.realised import add_realised, misses
 from gristmill.tokenize.settings import MixSettings
 
 EOS = 7

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gristmill.tokenize.encoder import Encoder
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from tests.support.small_corpus import train_tokenizer, write_documents
 
 BATCH = 200

@@ -13,9 +13,9 @@ import pytest
 
 from gristmill.errors import InputError
 from gristmill.token_shards import SUFFIXES, read_documents, read_manifest
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.shards import verify
-from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support.mixing_run import run_mix
 
 

@@ -23,11 +23,11 @@ from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
 from gristmill.token_shards import read_documents, read_manifest
-from gristmill.tokenize import gather
-from gristmill.tokenize.places import order_of, shard_of
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
+from gristmill.tokenize.mixing import gather
+from gristmill.tokenize.mixing.places import order_of, shard_of
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.shards import verify
-from gristmill.tokenize.tokenizers import Tokenizer
 from tests.support import object_store
 from tests.support.mixing_run import run_mix
 from tests.support.small_corpus import TEXTS

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from gristmill.errors import InputError
 from gristmill.hashing import digest16
-from gristmill.tokenize.plan import Size, make_plan
+from gristmill.tokenize.mixing.plan import Size, make_plan
+from gristmill.tokenize.mixing.size_weights import TABLES
+from gristmill.tokenize.mixing.weights import by_size
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.size_weights import TABLES
-from gristmill.tokenize.weights import by_size
 from tests.tokenize.test_proportions import Source
 
 SIZES = [1, 2, 3, 4, 5, 6, 99, 100, 101, 999, 1000, 1001, 250_000]

@@ -16,8 +16,8 @@ from gristmill.pipeline import cli
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.token_shards import read_documents
-from gristmill.tokenize.encode import REFUSED
-from gristmill.tokenize.encoder import Encoder, Ids, _Refused
+from gristmill.tokenize.encoding.encode import REFUSED
+from gristmill.tokenize.encoding.encoder import Encoder, Ids, _Refused
 from gristmill.trainer.data.shards import ShardSet, Stream
 from tests.support.small_corpus import TEXTS
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from gristmill.errors import InputError
 from gristmill.token_shards import token_dtype
-from gristmill.tokenize.encode import encode, flat
-from gristmill.tokenize.encoder import Encoder
+from gristmill.tokenize.encoding.encode import encode, flat
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, checked, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, checked, open_tokenizer
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 
 VALID = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"))

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.tokenize import wordcount
-from gristmill.tokenize.encoder import Encoder
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import open_tokenizer
-from gristmill.tokenize.train import fractions, frequent, sample_misses, sample_words, text_bytes
-from gristmill.tokenize.wordcount import add_counts, count_words
+from gristmill.tokenize.training import wordcount
+from gristmill.tokenize.training.train import fractions, frequent, sample_misses, sample_words, text_bytes
+from gristmill.tokenize.training.wordcount import add_counts, count_words
 from tests.support.small_corpus import TEXTS, train_tokenizer, write_documents
 from tests.tokenize.test_encoder import arbitrary
 
@@ -141,8 +141,8 @@ def test_a_sample_ends_at_its_bytes_and_the_words_are_those_of_what_was_taken(tm
 def test_of_too_many_words_the_rarest_are_left_out_but_for_scripts_without_blanks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gristmill.tokenize.train._MOST_WORDS", 3)
-    monkeypatch.setattr("gristmill.tokenize.train._WORDS_PER_PIECE", 0)
+    monkeypatch.setattr("gristmill.tokenize.training.train._MOST_WORDS", 3)
+    monkeypatch.setattr("gristmill.tokenize.training.train._WORDS_PER_PIECE", 0)
     counts = {" a": 8, " b": 16, " c": 16, " d": 24, "字字": 1}
     words = pa.table({"word": [word.encode() for word in counts], "count": list(counts.values())})
     kept = {row["word"].decode() for row in frequent(words, 1).to_pylist()}

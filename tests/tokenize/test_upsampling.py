@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from scipy.integrate import quad
 
 from gristmill.errors import RecipeError
-from gristmill.tokenize.cell_weights import weigh_cells
+from gristmill.tokenize.mixing.cell_weights import weigh_cells
+from gristmill.tokenize.mixing.upsampling import POWERS, olmo_3
 from gristmill.tokenize.settings import CellWeight, MixSettings
-from gristmill.tokenize.upsampling import POWERS, olmo_3
 
 
 def defined(tokens: list[int], target: float, discard: float, most: float) -> list[float] | None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from gristmill.errors import InputError
-from gristmill.tokenize.encoder import Encoder
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenizer_files import READING, Reading
 from gristmill.trainer.checkpoints.hf import export_hf
 from gristmill.trainer.checkpoints.hf_tokenizer import write_tokenizer

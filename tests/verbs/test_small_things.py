@@ -15,7 +15,7 @@ from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.pipeline.run.runner import run_plan, states
 from gristmill.pipeline.verbs.invoke import load_recipe
-from gristmill.tokenize.plan import Size
+from gristmill.tokenize.mixing.plan import Size
 from tests.support.toy_stage import INLINE, QUIET
 
 WORDS = "the words of that river and with having water to be under it for the morning as his"

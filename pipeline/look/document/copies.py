@@ -22,7 +22,7 @@ def copies_in_shards(manifest: Manifest, source: str, id_: bytes) -> Iterator[di
 
 def _candidates(manifest: Manifest, source: str, id_: bytes) -> Iterator[Path]:
     """The stems of the few shards in which a document can lie."""
-    from gristmill.tokenize.places import possible_shards
+    from gristmill.tokenize.mixing.places import possible_shards
 
     for split, places in manifest.stated(MixFacts).places.items():
         if source in places:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from gristmill.cells import BUCKET, TOPIC
-from gristmill.classifiers.draw import draw
+from gristmill.classifiers.quality.draw import draw
 from gristmill.errors import UsageError
 from gristmill.files.parquet import parquet_schema
 from gristmill.files.storage import read_tables

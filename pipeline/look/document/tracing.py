@@ -38,8 +38,8 @@ class Traced:
 
 def trace_token(out: Path, split: str, token: str) -> Traced:
     """Trace `SHARD:TOKEN`, such as 00000:1234."""
+    from gristmill.tokenize.encoding.tokenizers import open_tokenizer
     from gristmill.tokenize.settings import TokenizerSettings
-    from gristmill.tokenize.tokenizers import open_tokenizer
 
     folder = shard_folder(out, split)
     name, _, number = token.partition(":")

@@ -15,12 +15,12 @@ from gristmill.facts import Facts
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Task
 from gristmill.pipeline.stages.mix import MixSlice
-from gristmill.tokenize import mix as mixing
-from gristmill.tokenize.cell_weights import Weights, weigh_cells
-from gristmill.tokenize.gates import SIZES_SHAPE, gates_of
-from gristmill.tokenize.plan import MixPlan, Size, SourcePlan
+from gristmill.tokenize.mixing import mix as mixing
+from gristmill.tokenize.mixing.cell_weights import Weights, weigh_cells
+from gristmill.tokenize.mixing.gates import SIZES_SHAPE, gates_of
+from gristmill.tokenize.mixing.plan import MixPlan, Size, SourcePlan
+from gristmill.tokenize.mixing.weights import CellWeights
 from gristmill.tokenize.settings import CellWeight, MixSettings
-from gristmill.tokenize.weights import CellWeights
 
 
 @dataclass(frozen=True, slots=True)

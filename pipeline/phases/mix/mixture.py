@@ -32,13 +32,13 @@ from gristmill.pipeline.phases.mix.written import (
 from gristmill.pipeline.run.job import Job, Phase, Stage, Task
 from gristmill.pipeline.stages.mix import MixFacts, MixSlice
 from gristmill.token_shards import token_dtype
-from gristmill.tokenize import mix as mixing
-from gristmill.tokenize.cell_weights import Weights
-from gristmill.tokenize.places import Take
-from gristmill.tokenize.plan import MixPlan, Size, make_plan
-from gristmill.tokenize.realised import add_realised, misses
+from gristmill.tokenize.encoding.tokenizers import resolved
+from gristmill.tokenize.mixing import mix as mixing
+from gristmill.tokenize.mixing.cell_weights import Weights
+from gristmill.tokenize.mixing.places import Take
+from gristmill.tokenize.mixing.plan import MixPlan, Size, make_plan
+from gristmill.tokenize.mixing.realised import add_realised, misses
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.tokenizers import resolved
 
 FEW_DOCUMENTS = 10  # of a source with fewer, none held out is no surprise
 

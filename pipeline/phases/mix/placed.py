@@ -16,10 +16,10 @@ from gristmill.ledger import Books
 from gristmill.pipeline.phases.mix.measured import EncodedFile
 from gristmill.pipeline.run.job import Attempt
 from gristmill.pipeline.stages.mix import MixSlice
-from gristmill.tokenize import mix as mixing
-from gristmill.tokenize.places import Take
+from gristmill.tokenize.encoding.tokenizers import open_tokenizer
+from gristmill.tokenize.mixing import mix as mixing
+from gristmill.tokenize.mixing.places import Take
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import open_tokenizer
 
 BUDGET = "mix.budget"
 CURVE = "mix.curve"  # of documents that a curve takes never

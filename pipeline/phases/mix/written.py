@@ -16,12 +16,12 @@ from gristmill.pipeline.phases.mix.placed import Assigned
 from gristmill.pipeline.run.job import Attempt, Phase, Task
 from gristmill.pipeline.stages.mix import MixSlice
 from gristmill.token_shards import MANIFEST, SUFFIXES
-from gristmill.tokenize.gather import MapOutput, write_shard
-from gristmill.tokenize.places import Take
-from gristmill.tokenize.plan import MixPlan, Size
+from gristmill.tokenize.encoding.tokenizers import open_tokenizer, tokenizer_sha256
+from gristmill.tokenize.mixing.gather import MapOutput, write_shard
+from gristmill.tokenize.mixing.places import Take
+from gristmill.tokenize.mixing.plan import MixPlan, Size
 from gristmill.tokenize.settings import MixSettings, TokenizerSettings
 from gristmill.tokenize.shards import manifest_body
-from gristmill.tokenize.tokenizers import open_tokenizer, tokenizer_sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.classifiers import quality
-from gristmill.classifiers.parts import large_domains, tally_hosts
-from gristmill.classifiers.passages import COLUMNS, num_passages, sample_bounds, with_passages_below
+from gristmill.classifiers.quality import classifier as quality
+from gristmill.classifiers.quality.parts import large_domains, tally_hosts
+from gristmill.classifiers.quality.passages import COLUMNS, num_passages, sample_bounds, with_passages_below
 from gristmill.facts import Facts
 from gristmill.files.storage import ParquetWriter, read_tables
 from gristmill.heldout import for_training

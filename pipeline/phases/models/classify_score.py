@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers import keep as keeping
-from gristmill.classifiers import quality, telling
-from gristmill.classifiers.draw import draw
+from gristmill.classifiers.quality import classifier as quality
+from gristmill.classifiers.quality import keep as keeping
+from gristmill.classifiers.quality import telling
+from gristmill.classifiers.quality.draw import draw
 from gristmill.classifiers.settings import TopFraction
 from gristmill.facts import Counts, Facts
 from gristmill.files.location import staged

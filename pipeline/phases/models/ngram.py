@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gristmill.classifiers import kneser_ney, ngrams
-from gristmill.classifiers.perplexity import NgramModel, Tally
+from gristmill.classifiers.ngram import counting as ngrams
+from gristmill.classifiers.ngram import kneser_ney
+from gristmill.classifiers.ngram.perplexity import NgramModel, Tally
 from gristmill.errors import InputError
 from gristmill.facts import Counts, Facts
 from gristmill.files.storage import read_tables

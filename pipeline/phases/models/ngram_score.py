@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers import buckets as bucketing
-from gristmill.classifiers import perplexity
+from gristmill.classifiers.ngram import buckets as bucketing
+from gristmill.classifiers.ngram import perplexity
 from gristmill.classifiers.settings import BucketSettings
 from gristmill.facts import Facts
 from gristmill.files.parquet import read_parquet

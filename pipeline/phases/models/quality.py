@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from gristmill.cells import BUCKET as BUCKET_COLUMN
 from gristmill.cells import Cells, add_cells, sum_cells
 from gristmill.classifiers import rank
-from gristmill.classifiers.topic_settings import QualitySettings
+from gristmill.classifiers.topics.settings import QualitySettings
 from gristmill.facts import Facts
 from gristmill.files.parquet import read_parquet
 from gristmill.files.storage import ParquetWriter, read_tables

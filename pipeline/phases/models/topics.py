@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.cells import TOPIC as TOPIC_COLUMN
-from gristmill.classifiers import topics as telling
+from gristmill.classifiers.topics import learning as telling
 from gristmill.document import text_bytes
 from gristmill.facts import Facts
 from gristmill.files.storage import ParquetWriter, read_tables

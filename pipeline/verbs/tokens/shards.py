@@ -47,7 +47,7 @@ def info(folder: Folder, json: options.Json = False) -> None:
     from gristmill.pipeline.look.printing.figures import one_line
     from gristmill.pipeline.look.printing.tables import print_table
     from gristmill.token_shards import read_manifest
-    from gristmill.tokenize.realised import misses
+    from gristmill.tokenize.mixing.realised import misses
 
     manifest = read_manifest(_shards(folder), ("split", "kind", "vocab", "tokenizer"))
     if json:

@@ -75,8 +75,8 @@ def compare(
     from gristmill.errors import InputError
     from gristmill.pipeline.look.plain_texts import texts_of
     from gristmill.pipeline.look.printing.tables import print_table
-    from gristmill.tokenize.side_by_side import side_by_side
-    from gristmill.tokenize.tokenizers import open_tokenizer
+    from gristmill.tokenize.encoding.tokenizers import open_tokenizer
+    from gristmill.tokenize.training.side_by_side import side_by_side
 
     sources = texts_of(documents, int(megabytes * 1e6))
     if not sources:

@@ -183,8 +183,8 @@ def _passages(trace: Path, text: str) -> list[dict[str, Any]]:
     from gristmill.pipeline.look.document.passages import longest_passages
     from gristmill.pipeline.run.folder import result_of
     from gristmill.token_shards import read_manifest
+    from gristmill.tokenize.encoding.tokenizers import open_tokenizer
     from gristmill.tokenize.settings import TokenizerSettings
-    from gristmill.tokenize.tokenizers import open_tokenizer
 
     shards = result_of(trace, "mix", "shards/train")
     manifest = read_manifest(shards)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gristmill.files.storage import read_tables
-from gristmill.tokenize.encoder import Encoder
-from gristmill.tokenize.tokenizers import Tokenizer
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
 
 _SAMPLE_BYTES, _ALL_BYTES = 2_000_000, 8_000_000
 _LONGEST = 50

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.tokenize.encoder import Encoder
-from gristmill.tokenize.losses import losses
-from gristmill.tokenize.tokenizers import Tokenizer
+from gristmill.tokenize.encoding.encoder import Encoder
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
+from gristmill.tokenize.training.losses import losses
 
 _LONGEST = 20
 _CHECKED = 64

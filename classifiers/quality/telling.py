@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers.quality import Scorer
-from gristmill.classifiers.teaching import length_group
+from gristmill.classifiers.quality.classifier import Scorer
+from gristmill.classifiers.quality.teaching import length_group
 
 Counts = dict[str, dict[str, dict[str, float]]]  # what (language, length) -> group -> documents, kept, ...
 _NAMED = 12  # languages that a warning names

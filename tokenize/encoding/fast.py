@@ -11,9 +11,9 @@ import numpy.typing as npt
 import orjson
 
 from gristmill.literals import without_literals
-from gristmill.tokenize import published
-from gristmill.tokenize.model_json import model_json
-from gristmill.tokenize.tokenizers import Tokenizer
+from gristmill.tokenize.encoding import published
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
+from gristmill.tokenize.training.model_json import model_json
 
 # gigatoken remembers how every word was split and never forgets: new words cost about ten bytes per byte of
 # text. Once the process has grown by this much since the encoder was made, it is made anew (.1 to .3 s).

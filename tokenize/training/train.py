@@ -25,8 +25,8 @@ from gristmill.files.storage import read_tables
 from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, for_training
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.trainers import rounded, train_byte_bpe, train_sentencepiece
-from gristmill.tokenize.wordcount import count_words
+from gristmill.tokenize.training.trainers import rounded, train_byte_bpe, train_sentencepiece
+from gristmill.tokenize.training.wordcount import count_words
 
 WORDS = pa.schema([pa.field("word", pa.large_binary()), pa.field("count", pa.int64())])
 

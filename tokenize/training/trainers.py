@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from gristmill.literals import with_pieces
-from gristmill.tokenize.merges import I32, I64, Merges, learn
-from gristmill.tokenize.published import END, PATTERNS
-from gristmill.tokenize.segments import BLANK, counted_characters, covered, points_of, runs_of
+from gristmill.tokenize.encoding.published import END, PATTERNS
 from gristmill.tokenize.settings import TokenizerSettings
+from gristmill.tokenize.training.merges import I32, I64, Merges, learn
+from gristmill.tokenize.training.segments import BLANK, counted_characters, covered, points_of, runs_of
 
 _MULTIPLE = 64
 _PLAIN = re.compile(rb" ?[A-Z]?[a-z]+")

@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from gristmill.errors import InputError
 from gristmill.hashing import sha256_file
-from gristmill.tokenize.fast import Fast, holds_newer, is_panic
-from gristmill.tokenize.probe import ODD
+from gristmill.tokenize.encoding.fast import Fast, holds_newer, is_panic
+from gristmill.tokenize.encoding.probe import ODD
+from gristmill.tokenize.encoding.tokenizers import Tokenizer, open_tokenizer
 from gristmill.tokenize.settings import TokenizerSettings
-from gristmill.tokenize.tokenizers import Tokenizer, open_tokenizer
 
 Ids = npt.NDArray[np.uint32]
 

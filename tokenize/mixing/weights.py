@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from gristmill.cells import TOPIC, buckets_of, topics_of
 from gristmill.errors import InputError
-from gristmill.tokenize.encode import INDEX
+from gristmill.tokenize.encoding.encode import INDEX
 from gristmill.tokenize.settings import CellWeight, MixSettings
 
 SMALLEST, LARGEST = 1e-280, 1e280  # a draw over a weight stays a float with all its bits

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.arrays import write_array
-from gristmill.classifiers.ngram_lines import LineWriter
+from gristmill.classifiers.ngram.table_lines import LineWriter
 from gristmill.classifiers.settings import NgramSettings
 from gristmill.files.storage import cut_by_bytes, read_tables
 from gristmill.heldout import for_training

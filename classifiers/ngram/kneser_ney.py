@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.arrays import write_array
-from gristmill.classifiers.ngrams import (
+from gristmill.classifiers.ngram.counting import (
     Collected,
     Counted,
     between,

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.files.stores import store_of
-from gristmill.tokenize.mix import ENTRY
-from gristmill.tokenize.ranges import copy_ranges
+from gristmill.tokenize.mixing.mix import ENTRY
+from gristmill.tokenize.mixing.ranges import copy_ranges
 from gristmill.tokenize.shards import shard_entry, write_files
 
 

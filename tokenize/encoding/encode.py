@@ -24,9 +24,9 @@ from gristmill.files.storage import ParquetWriter, cut_by_bytes, read_tables
 from gristmill.hashing import uniform
 from gristmill.heldout import UNIT_COLUMN, units
 from gristmill.token_shards import token_dtype
-from gristmill.tokenize.encoder import EncodedTexts, Encoder
-from gristmill.tokenize.losses import losses
-from gristmill.tokenize.ranges import copy_ranges
+from gristmill.tokenize.encoding.encoder import EncodedTexts, Encoder
+from gristmill.tokenize.mixing.ranges import copy_ranges
+from gristmill.tokenize.training.losses import losses
 
 # A document's tokens include the EOS that ends it, which counts no byte; `unit` is what the held-out split
 # draws on.

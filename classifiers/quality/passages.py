@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers.lines import cut, lines, starts
-from gristmill.classifiers.parts import units_of
+from gristmill.classifiers.quality.lines import cut, lines, starts
+from gristmill.classifiers.quality.parts import units_of
 from gristmill.classifiers.settings import ClassifierSettings
 from gristmill.errors import InputError
 from gristmill.files.storage import read_tables

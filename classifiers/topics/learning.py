@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 from numba import types
 
 from gristmill.arrays import read_array, write_array
-from gristmill.classifiers.lines import prepare
-from gristmill.classifiers.telling_words import named, telling_words
-from gristmill.classifiers.topic_settings import TopicSettings
+from gristmill.classifiers.quality.lines import prepare
+from gristmill.classifiers.topics.settings import TopicSettings
+from gristmill.classifiers.topics.telling_words import named, telling_words
 from gristmill.errors import InputError, UsageError
 from gristmill.fasttext_model import label_probabilities, open_model
 from gristmill.files.inside import read_object

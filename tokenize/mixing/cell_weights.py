@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from gristmill.cells import Cells
 from gristmill.errors import RecipeError
+from gristmill.tokenize.mixing.upsampling import olmo_3
 from gristmill.tokenize.settings import CellWeight
-from gristmill.tokenize.upsampling import olmo_3
 
 Weights = dict[str, dict[str, float]]  # by topic, then by bucket
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gristmill.errors import InputError
 from gristmill.hashing import sha256_file
 from gristmill.token_shards import token_dtype
-from gristmill.tokenize.ending import Ending
+from gristmill.tokenize.encoding.ending import Ending
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenizer_files import Reading, kind_of
 
@@ -42,7 +42,7 @@ class Tokenizer(Protocol):
 
 def open_tokenizer(file: Path, settings: TokenizerSettings | None = None) -> Tokenizer:
     """Open a tokenizer; raises InputError when it is unreadable or has no token that ends a document."""
-    from gristmill.tokenize import reference
+    from gristmill.tokenize.encoding import reference
 
     opened: dict[str, Any] = {
         "sentencepiece": reference.SentencePiece,

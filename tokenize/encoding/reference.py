@@ -22,8 +22,15 @@ from gristmill.literals import (
     is_white_space,
     pieces_of,
 )
-from gristmill.tokenize.ending import Ending, asked_for, from_configuration, no_end
-from gristmill.tokenize.published import ENCODINGS, END, GPT2_PATTERN, PATTERNS, Encoding, find_encoding
+from gristmill.tokenize.encoding.ending import Ending, asked_for, from_configuration, no_end
+from gristmill.tokenize.encoding.published import (
+    ENCODINGS,
+    END,
+    GPT2_PATTERN,
+    PATTERNS,
+    Encoding,
+    find_encoding,
+)
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenizer_files import Reading
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.classifiers.ngrams import extend, finish
+from gristmill.classifiers.ngram.counting import extend, finish
 from gristmill.hashing import digest16
 from gristmill.heldout import UNIT_COLUMN
 from gristmill.text.addresses import domains_of

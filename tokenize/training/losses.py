@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from gristmill.tokenize.tokenizers import Tokenizer
+from gristmill.tokenize.encoding.tokenizers import Tokenizer
 
 META = "\u2581"
 KINDS = ("line breaks", "blanks", "U+2581", "unknown", "normaliser", "other")

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.classifiers.parts import U64, least_shingles, share_in
-from gristmill.classifiers.passages import (
+from gristmill.classifiers.quality.parts import U64, least_shingles, share_in
+from gristmill.classifiers.quality.passages import (
     Large,
     Passage,
     Sources,

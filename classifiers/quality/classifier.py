@@ -23,17 +23,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.classifiers import calibrate
-from gristmill.classifiers.fasttext_child import train_supervised
-from gristmill.classifiers.hashing_tf import is_hashing_tf, open_hashing_tf, train_hashing_tf
-from gristmill.classifiers.keep import fit_alpha
-from gristmill.classifiers.known import Counts, KnownWords, too_little
-from gristmill.classifiers.lines import lines
-from gristmill.classifiers.measured import quality_report
-from gristmill.classifiers.parts import large_domains, shingles_of, tally_hosts
-from gristmill.classifiers.passages import Large, Passage, Sources
+from gristmill.classifiers.quality import calibrate
+from gristmill.classifiers.quality.fasttext_child import train_supervised
+from gristmill.classifiers.quality.hashing_tf import is_hashing_tf, open_hashing_tf, train_hashing_tf
+from gristmill.classifiers.quality.keep import fit_alpha
+from gristmill.classifiers.quality.known import Counts, KnownWords, too_little
+from gristmill.classifiers.quality.lines import lines
+from gristmill.classifiers.quality.measured import quality_report
+from gristmill.classifiers.quality.parts import large_domains, shingles_of, tally_hosts
+from gristmill.classifiers.quality.passages import Large, Passage, Sources
+from gristmill.classifiers.quality.teaching import Heldout, Taught, heldout_of, training_of
 from gristmill.classifiers.settings import ClassifierSettings, Keep, Pareto
-from gristmill.classifiers.teaching import Heldout, Taught, heldout_of, training_of
 from gristmill.errors import UsageError
 from gristmill.fasttext_model import label_probabilities, open_model
 from gristmill.files.inside import read_object

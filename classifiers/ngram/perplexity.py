@@ -17,11 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.classifiers import ngram_kernel
-from gristmill.classifiers.kenlm_model import KenlmModel
-from gristmill.classifiers.kneser_ney import BEGIN
-from gristmill.classifiers.ngram_lines import open_lines
-from gristmill.classifiers.ngrams import CARD, FORMAT, LINES, code_values
+from gristmill.classifiers.ngram import kernel as ngram_kernel
+from gristmill.classifiers.ngram.counting import CARD, FORMAT, LINES, code_values
+from gristmill.classifiers.ngram.kenlm_model import KenlmModel
+from gristmill.classifiers.ngram.kneser_ney import BEGIN
+from gristmill.classifiers.ngram.table_lines import open_lines
 from gristmill.classifiers.settings import KenlmSettings
 from gristmill.errors import UsageError
 from gristmill.files.inside import read_object

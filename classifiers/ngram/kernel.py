@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from gristmill.classifiers.ngram_lines import find
+from gristmill.classifiers.ngram.table_lines import find
 from gristmill.splitmix import GOLDEN, MIX_1, MIX_2
 from gristmill.text.kernel import BYTES, OFFSETS, kernel, part
 from gristmill.text.lanes import address_of

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.classifiers.intervals import Intervals, calibration_error, share_interval
-from gristmill.classifiers.keep import pareto_rate
-from gristmill.classifiers.passages import Passage
+from gristmill.classifiers.quality.intervals import Intervals, calibration_error, share_interval
+from gristmill.classifiers.quality.keep import pareto_rate
+from gristmill.classifiers.quality.passages import Passage
+from gristmill.classifiers.quality.teaching import length_group
 from gristmill.classifiers.settings import ClassifierSettings
-from gristmill.classifiers.teaching import length_group
 
 Floats = npt.NDArray[np.float32]
 ALPHAS = (1.0, 2.0, 3.0, 5.0, 9.0, 15.0)

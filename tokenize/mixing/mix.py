@@ -12,9 +12,9 @@ How a stage calls this, with one encoded file per source here:
     gather.write_shard([Part(out, 0)], folder / "00000", dtype, num_sources)  # per shard
 
 Which copies a budget takes: copy k of a document enters at level (k - 1 + u) / weight, with u drawn by hash
-(and later for a document much longer than its source's mean: gristmill.tokenize.gates). A mixture takes the
-longest prefix in level order that fits its tokens, and the beginning of the copy after it, so that a source
-gives exactly what it is asked for and a larger budget extends a smaller one.
+(and later for a document much longer than its source's mean: gristmill.tokenize.mixing.gates). A mixture
+takes the longest prefix in level order that fits its tokens, and the beginning of the copy after it, so that
+a source gives exactly what it is asked for and a larger budget extends a smaller one.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from gristmill.files.parquet import read_parquet
 from gristmill.hashing import keyed_hash
 from gristmill.heldout import is_heldout
 from gristmill.token_shards import mapped
-from gristmill.tokenize.gates import DRAW_BITS, ORDER_BITS, effective, sizes_by_draw
-from gristmill.tokenize.places import Take, order_of, shard_of
-from gristmill.tokenize.plan import Size
-from gristmill.tokenize.ranges import copy_ranges
+from gristmill.tokenize.mixing.gates import DRAW_BITS, ORDER_BITS, effective, sizes_by_draw
+from gristmill.tokenize.mixing.places import Take, order_of, shard_of
+from gristmill.tokenize.mixing.plan import Size
+from gristmill.tokenize.mixing.ranges import copy_ranges
+from gristmill.tokenize.mixing.weights import CellWeights, by_cell, weights_of
 from gristmill.tokenize.settings import MixSettings
-from gristmill.tokenize.weights import CellWeights, by_cell, weights_of
 
 U64 = npt.NDArray[np.uint64]
 LEVEL = np.dtype([("level", "<u8"), ("tokens", "<u8")])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.classifiers.draw import draw
+from gristmill.classifiers.quality.draw import draw
 from gristmill.classifiers.settings import Keep, Pareto, Threshold
 
 Floats = npt.NDArray[np.float64]

@@ -21,7 +21,7 @@ class Take:
 
     Copies up to the level `bound` are taken, and no document more than `copies` times. Of the one copy at
     `cut_level`, if that is not -1, the first `cut_tokens` tokens are taken, the end token among them. `gates`
-    are those of `gristmill.tokenize.gates`, `cells` the weights of cells.
+    are those of `gristmill.tokenize.mixing.gates`, `cells` the weights of cells.
     """
 
     source: str
