@@ -7,7 +7,8 @@ ends each document and counts no byte; boundaries come from the index, never fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +26,24 @@ TOKEN_TYPES = ("uint16", "uint32")
 
 
 @dataclass(frozen=True, slots=True)
+class ShardRows:
+    """What a shard's files are made of: its tokens, and of the rest a number per document, in order."""
+
+    tokens: npt.NDArray[Any]
+    lengths: npt.NDArray[Any]  # in tokens, the closing EOS included
+    num_bytes: npt.NDArray[Any]  # of the text, in UTF-8
+    sources: npt.NDArray[Any]
+    ids: npt.NDArray[Any]  # of type V16
+
+    @property
+    def ends(self) -> npt.NDArray[np.uint64]:
+        return np.cumsum(self.lengths, dtype="<u8")
+
+
+@dataclass(frozen=True, slots=True)
 class ShardFile:
-    """One file of a shard: its suffix, its numbers (per token or document), and whether training reads it.
+    """One file of a shard: its suffix, its numbers (per token or document), whether training reads it, and
+    what it is made of.
 
     Without a `dtype` the numbers are tokens, as wide as the manifest says; `per` "other" is no flat array.
     """
@@ -35,6 +52,7 @@ class ShardFile:
     dtype: str | None
     per: Literal["token", "document", "other"]
     training: bool
+    made_of: Callable[[ShardRows], npt.NDArray[Any]]
 
     def numbers(self, tokens: Any) -> np.dtype[Any]:
         """The type of the file's numbers, given the manifest's `dtype` of tokens."""
@@ -44,17 +62,34 @@ class ShardFile:
         """The file of the shard whose files share this stem."""
         return stem.parent / (stem.name + self.suffix)
 
+    def make(self, rows: ShardRows) -> npt.NDArray[Any]:
+        """The file's numbers for a shard of these rows."""
+        return self.made_of(rows).astype(self.numbers(rows.tokens.dtype), copy=False)
+
     def read(self, stem: Path, tokens: Any = "<u2") -> npt.NDArray[Any]:
         """Map the file's numbers."""
         return mapped(self.path(stem), self.numbers(tokens))
 
 
-TOKENS = ShardFile(".bin", None, "token", True)
-MEGATRON = ShardFile(".idx", "u1", "other", False)  # Megatron-LM's index: a header, then lengths and pointers
-ENDS = ShardFile(".bin.index", "<u8", "document", True)  # where a document ends, in tokens
-BYTES = ShardFile(".bytes", "<u4", "document", True)  # of its text, in UTF-8
-SOURCES = ShardFile(".source", "<u2", "document", True)  # a number in the manifest's sources
-IDS = ShardFile(".ids", "V16", "document", False)
+def _megatron(rows: ShardRows) -> npt.NDArray[np.uint8]:
+    """Megatron-LM's index: a header, lengths in tokens, starts in bytes, and documents of one sequence."""
+    width, num_docs = rows.tokens.dtype.itemsize, len(rows.lengths)
+    header = _MEGATRON_HEADER.pack(b"MMIDIDX\x00\x00", 1, _MEGATRON_CODES[width], num_docs, num_docs + 1)
+    starts = (rows.ends - rows.lengths.astype("<u8")) * np.uint64(width)
+    parts = rows.lengths.astype("<i4"), starts.astype("<i8"), np.arange(num_docs + 1, dtype="<i8")
+    return np.concatenate([np.frombuffer(header, "u1"), *(part.view("u1") for part in parts)])
+
+
+_MEGATRON_HEADER = struct.Struct("<9sQBQQ")
+_MEGATRON_CODES = {2: 8, 4: 4}  # it has no uint32: int32 reads the same bytes for ids below 2^31
+
+TOKENS = ShardFile(".bin", None, "token", True, lambda rows: rows.tokens)
+MEGATRON = ShardFile(".idx", "u1", "other", False, _megatron)
+ENDS = ShardFile(".bin.index", "<u8", "document", True, lambda rows: rows.ends)  # in tokens
+BYTES = ShardFile(".bytes", "<u4", "document", True, lambda rows: rows.num_bytes)
+# A number in the manifest's sources:
+SOURCES = ShardFile(".source", "<u2", "document", True, lambda rows: rows.sources)
+IDS = ShardFile(".ids", "V16", "document", False, lambda rows: rows.ids)
 FILES = (TOKENS, MEGATRON, ENDS, BYTES, SOURCES, IDS)
 SUFFIXES = tuple(file.suffix for file in FILES)
 TRAINING_FILES = tuple(file for file in FILES if file.training)

@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from gristmill.arrays import put_array, write_array
-from gristmill.files.disk import named
+from gristmill.arrays import write_array
 from gristmill.hashing import sha256_file
-from gristmill.token_shards import (
-    BYTES,
-    ENDS,
-    FILES,
-    FORMAT_VERSION,
-    IDS,
-    MEGATRON,
-    SOURCES,
-    TOKENS,
-    inconsistencies,
-    read_manifest,
-)
-
-_MAGIC = b"MMIDIDX\x00\x00"
-_CODES = {2: 8, 4: 4}  # Megatron has no uint32: int32 reads the same bytes for ids below 2^31
-_HEADER = struct.Struct("<9sQBQQ")
+from gristmill.token_shards import FILES, FORMAT_VERSION, TOKENS, ShardRows, inconsistencies, read_manifest
 
 
-def write_files(
-    out: Path,
-    tokens: npt.NDArray[Any],
-    lengths: npt.NDArray[Any],
-    num_bytes: npt.NDArray[Any],
-    sources: npt.NDArray[Any],
-    ids: bytes,
-) -> None:
-    """Write the six files of one shard; `out` is their common stem."""
-    width = tokens.dtype.itemsize
-    ends = np.cumsum(lengths, dtype=ENDS.dtype)
-    write_array(TOKENS.path(out), tokens)
-    write_array(ENDS.path(out), ends)
-    write_array(BYTES.path(out), num_bytes.astype(BYTES.dtype))
-    write_array(SOURCES.path(out), sources.astype(SOURCES.dtype))
-    IDS.path(out).write_bytes(ids)
-    with named(MEGATRON.path(out)), MEGATRON.path(out).open("wb") as file:
-        file.write(_HEADER.pack(_MAGIC, 1, _CODES[width], len(lengths), len(lengths) + 1))
-        put_array(file, lengths.astype("<i4"))
-        put_array(file, ((ends - lengths) * np.uint64(width)).astype("<i8"))
-        put_array(file, np.arange(len(lengths) + 1, dtype="<i8"))
+def write_files(out: Path, rows: ShardRows) -> None:
+    """Write each file that a shard has; `out` is their common stem."""
+    for file in FILES:
+        write_array(file.path(out), file.make(rows))
 
 
 def shard_entry(out: Path, tokens: int, docs: int, num_bytes: int) -> dict[str, Any]:

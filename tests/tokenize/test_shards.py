@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from gristmill.errors import InputError
-from gristmill.token_shards import SUFFIXES, read_documents, read_manifest
+from gristmill.token_shards import FILES, SUFFIXES, TRAINING_FILES, ShardFile, read_documents, read_manifest
 from gristmill.tokenize.encoding.tokenizers import Tokenizer
 from gristmill.tokenize.settings import MixSettings
 from gristmill.tokenize.shards import verify
+from gristmill.trainer.data.remote import RemoteShardSet
 from tests.support.mixing_run import run_mix
 
 
@@ -101,6 +102,27 @@ def test_datatroves_own_reader_which_is_nanotrons_too_finds_tokens_and_boundarie
 def test_bytes_are_those_of_the_texts(folder: Path, tokenizer: Tokenizer) -> None:
     for document in read_documents(folder):
         assert len(tokenizer.decode(document.tokens[:-1].tolist()).encode()) == document.bytes
+
+
+def test_a_file_that_is_declared_once_is_written_verified_and_fetched(
+    encoded: Any, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard file that stands in this test alone: the tokens of a document for each of its bytes."""
+    rate = ShardFile(".rate", "<f4", "document", True, lambda rows: rows.lengths / rows.num_bytes)
+    monkeypatch.setattr("gristmill.tokenize.shards.FILES", (*FILES, rate))
+    monkeypatch.setattr("gristmill.trainer.data.remote.TRAINING_FILES", (*TRAINING_FILES, rate))
+    run_mix(encoded, MixSettings(proportions={"web": 1}, tokens=5_000), tokenizer, tmp_path / "out")
+    folder = tmp_path / "out" / "train"
+    (shard,) = read_manifest(folder)["shards"]
+    documents = [len(document.tokens) / document.bytes for document in read_documents(folder)]
+    assert rate.read(folder / shard["name"]).tolist() == pytest.approx(documents)
+    assert ".rate" in shard["sidecars"] and verify(folder) == []
+
+    fetched = RemoteShardSet(f"file://{folder}", tmp_path / "cache", 1 << 30)
+    fetched.payload(0)
+    assert rate.read(fetched.folder / shard["name"]).tolist() == pytest.approx(documents)
+    rate.path(folder / shard["name"]).write_bytes(b"")
+    assert verify(folder) == [f"{shard['name']}.rate is not what the manifest says: its bytes have changed"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

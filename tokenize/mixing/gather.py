@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.files.stores import store_of
+from gristmill.token_shards import ShardRows
 from gristmill.tokenize.mixing.mix import ENTRY
 from gristmill.tokenize.mixing.ranges import copy_ranges
 from gristmill.tokenize.shards import shard_entry, write_files
@@ -25,7 +26,7 @@ class MapOutput:
 
 
 def write_shard(parts: Sequence[MapOutput], out: Path, dtype: str, num_sources: int) -> dict[str, Any]:
-    """Gather one shard's documents from all map tasks in key order, write its six files, and return its
+    """Gather one shard's documents from all map tasks in key order, write its files, and return its
     manifest entry.
 
     Memory is that of the shard: of each part only the shard's stretch is read, none is mapped or, where it
@@ -51,7 +52,8 @@ def write_shard(parts: Sequence[MapOutput], out: Path, dtype: str, num_sources: 
         copy_ranges(stretch, starts, tokens, places[mine], lengths[mine])
         at += count
     ordered = entries[order]
-    write_files(out, tokens, ordered["tokens"], ordered["bytes"], ordered["source"], ordered["id"].tobytes())
+    columns = ShardRows(tokens, ordered["tokens"], ordered["bytes"], ordered["source"], ids[order])
+    write_files(out, columns)
     entry = shard_entry(out, len(tokens), len(ordered), int(ordered["bytes"].sum(dtype=np.int64)))
     sums = {
         name: [int(x) for x in np.bincount(ordered["source"], ordered[name], num_sources)]
