@@ -124,7 +124,8 @@ class Trials:
             provided = self.engines.settings.provide(TRAIN.name, made)
             made = replace(provided, window=window or provided.window)
         step = Step(FOLDER, _KIND, TrainSlice(train={}))
-        records = run_phase(step, self.folder, made, self.engines, self.progress, [], 0, Totals())
+        there = finished_keys(self.folder, made.name)
+        records = run_phase(step, self.folder, made, there, self.engines, self.progress, [], 0, Totals())
         return {record.task: record for record in records}
 
 

@@ -18,7 +18,6 @@ from gristmill.manifest import (
     AHEAD,
     Manifest,
     TaskRecord,
-    finished_keys,
     put_manifest,
     read_manifest,
     read_records,
@@ -84,11 +83,11 @@ def execute(
             )
             if phase.name == step.kind.hands:
                 phase = with_onward(phase, onward, engines.settings)
-            take_ahead(job.folder, phase, handed)
+            there = take_ahead(job.folder, phase, handed)
             records = []
             for part in apart(phase, handed, inherited):
                 records += run_phase(
-                    step, job.folder, part, engines, progress, losses, allowed_failures, totals
+                    step, job.folder, part, there, engines, progress, losses, allowed_failures, totals
                 )
             order = {task.key: place for place, task in enumerate(phase.tasks)}
             records.sort(key=lambda record: order[record.task])
@@ -139,20 +138,20 @@ def run_phase(
     step: Step,
     folder: Path,
     phase: Phase,
+    there: set[str],
     engines: Engines,
     progress: Progress,
     losses: list[LostTask],
     allowed: int,
     totals: Totals,
 ) -> list[TaskRecord]:
-    """Run the tasks of a phase that have no record yet; return all records in task order.
+    """Run the tasks of a phase whose keys are not among those `there`; return all records in task order.
 
     A task that failed and is allowed to stands as a lost record. What the records say for reports is added to
     `totals`, and they are handed on without it.
     """
-    there = finished_keys(folder, phase.name)
     if (ahead := keys_ahead(phase.onward)) is not None:
-        there &= ahead
+        there = there & ahead
     pending = [task for task in phase.tasks if task.key not in there]
     shares = share_files([task.arguments for task in pending], phase.common)
     pending = [replace(task, checks=share) for task, share in zip(pending, shares, strict=True)]

@@ -166,20 +166,26 @@ def keys_ahead(onward: Sequence[Onward]) -> set[str] | None:
     return found
 
 
-def take_ahead(folder: Path, phase: Phase, handed: set[str]) -> None:
-    """Put the records of tasks whose work the step before did where records lie; raises IntegrityError for
-    one that is gone.
+def take_ahead(folder: Path, phase: Phase, handed: set[str]) -> set[str]:
+    """Put the records of tasks whose work the step before did where records lie, and return the keys of all
+    that have one; raises IntegrityError for one that is gone.
 
     One that was put there by a run in which the step before lost tasks goes, if now it wrote that shard anew.
     """
     there = finished_keys(folder, phase.name)
+    if not (there or handed):
+        return there
     ahead = finished_keys(folder, phase.name, AHEAD)
     own = [task.key for task in phase.tasks if task.key not in handed and task.key in there & ahead]
     places = [
         (record_path(folder, phase.name, key), record_path(folder, phase.name, key, AHEAD)) for key in own
     ]
-    stale = [record for record, aside in places if read_file(record) == read_file(aside)]
-    store_of(folder).remove_files(stale)
+    stale = {
+        key: record
+        for key, (record, aside) in zip(own, places, strict=True)
+        if read_file(record) == read_file(aside)
+    }
+    store_of(folder).remove_files([*stale.values()])
     wanted = [task.key for task in phase.tasks if task.key in handed and task.key not in there]
 
     def take(key: str) -> None:
@@ -195,3 +201,4 @@ def take_ahead(folder: Path, phase: Phase, handed: set[str]) -> None:
 
     for _ in store_of(folder).side_by_side(take, wanted):
         pass
+    return there - stale.keys() | {*wanted}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import tempfile
 from collections import Counter
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -24,6 +26,8 @@ from tests.support.counting_store import counting_store
 from tests.support.small_recipe import recipe
 from tests.support.toy_stage import INLINE, QUIET
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
+PAGE = DOCS.read_text(encoding="utf-8")
 WORDS = " ".join(topics.values()).split()
 
 
@@ -63,6 +67,54 @@ def requests_of_stages(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch
         runner.run_plan(build_plan(make_recipe(made)), out, INLINE, QUIET)
         monkeypatch.setattr(runner, "execute", real)
     return asked
+
+
+LABELS = {
+    "extract/web": "`extract` of a source",
+    "filter/web": "`filter` of a source",
+    "dedup-exact": "`dedup-exact`, both sources",
+    "dedup-fuzzy": "`dedup-fuzzy`, both sources",
+    "classify-train": "`classify-train`, both sources",
+    "classify-score/web": "`classify-score` of a source",
+    "ngram-train": "`ngram-train`, one source",
+    "ngram-score/web": "`ngram-score` of a source",
+    "ngram-heldout": "`ngram-heldout`, both sources",
+    "coverage/web": "`coverage` of a source",
+    "tokenizer": "`tokenizer`, both sources",
+    "tokenizer-report": "`tokenizer-report`, both sources",
+    "encode/web": "`encode` of a source",
+    "mix": "`mix`, both sources",
+}
+
+
+def table(few: dict[str, Counter[str]], many: dict[str, Counter[str]]) -> str:
+    """The rows of docs/cluster.md: requests of each step per shard of 6 and of 12, and of 12 by kind."""
+    rows = ""
+    for step, label in LABELS.items():
+        shares = ", ".join(f"{sum(found[step].values()) / n:.1f}" for found, n in ((few, 6), (many, 12)))
+        kinds = [many[step][kind] for kind in ("put_object", "get_object", "list_objects_v2")]
+        deleted = many[step]["delete_objects"] or ""
+        rows += f"| {label} | {shares} | {' | '.join(map(str, kinds))} | {deleted}".rstrip() + " |\n"
+    return rows
+
+
+@pytest.mark.slow
+def test_the_table_of_the_docs_is_what_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listings and deletions to the number, the rest within a twentieth: how often a run states that it is
+    alive depends on how long it takes."""
+    found = requests_of_stages(tmp_path / "12", 12, monkeypatch)
+    cells = {row.split(" | ")[0].strip("| "): row.strip("|").split("|") for row in PAGE.splitlines()}
+    assert set(found) - {"extract/prose", "filter/prose", "encode/prose"} == {*LABELS}
+    for step, label in LABELS.items():
+        counted = found[step]
+        _, shares, puts, gets, lists, deletions = (cell.strip() for cell in cells[label])
+        assert (int(lists), int(deletions or 0)) == (
+            counted["list_objects_v2"],
+            counted["delete_objects"],
+        ), step
+        assert int(puts) == pytest.approx(counted["put_object"], rel=0.05, abs=2), step
+        assert int(gets) == pytest.approx(counted["get_object"], rel=0.05, abs=2), step
+        assert float(shares.split(", ")[1]) == pytest.approx(sum(counted.values()) / 12, rel=0.05), step
 
 
 @pytest.mark.slow
@@ -110,3 +162,10 @@ def test_reduce_tasks_on_another_node_fetch_the_ranges_that_they_read(
     for kind in ("data/keys-", "data/bands-"):
         asked = [span for key, span in fetched if kind in key]
         assert asked and all(asked)
+
+
+if __name__ == "__main__":  # writes the table anew
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        counts = [requests_of_stages(Path(folder) / str(n), n, patch) for n in (6, 12)]
+        pattern = r"(?<=\n\|---\|---\|---\|---\|---\|---\|\n).*?(?=\| nothing to do)"
+        DOCS.write_text(re.sub(pattern, lambda _: table(*counts), PAGE, flags=re.DOTALL), encoding="utf-8")
