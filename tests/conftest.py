@@ -19,6 +19,14 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _verbs() -> None:
+    """Hang the verbs on the app: a test that calls it knows them, whichever ran before."""
+    from gristmill.pipeline.cli import register
+
+    register()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real test data, or skip: the data never enters the repository."""
