@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from corpora_same import by_keys, named_words, signatures_of
 
 from gristmill.dedup.below.split import pieces_of
-from gristmill.dedup.settings import ParagraphSettings
+from gristmill.dedup.settings.parts import ParagraphSettings
 from gristmill.files.parquet import read_parquet
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.dedup.below.split import pieces_of
-from gristmill.dedup.settings import ParagraphSettings
+from gristmill.dedup.settings.parts import ParagraphSettings
 from gristmill.filters.published.source_code import as_regex_reads
 from gristmill.text.cores import cores_of
 

@@ -38,7 +38,7 @@ from gristmill.dedup.near.cluster import cluster_bands, merge_forests, merge_tre
 from gristmill.dedup.near.fuzzy import map_signatures
 from gristmill.dedup.near.minhash import band_keys, signatures
 from gristmill.dedup.near.shingles import shingle_texts
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import sort_pairs
 from gristmill.dedup.sorted.runs import key_range, num_parts, write_run
 from gristmill.hashing import sha256_file

@@ -31,7 +31,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gristmill.dedup.settings import PassageSettings, SubstringSettings
+from gristmill.dedup.settings.parts import PassageSettings, SubstringSettings
 from gristmill.dedup.sorted.runs import key_range
 from gristmill.document import DOCUMENT, document_id
 from gristmill.pipeline.phases.dedup import passages, substring

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.dedup.near.cluster import cluster_bands, merge_forests, merge_tree, write_components
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted import stars
 from gristmill.dedup.sorted.radix import sort_pairs
 from gristmill.dedup.sorted.runs import SortedRun, key_range, num_parts, write_run

@@ -39,7 +39,7 @@ from gristmill.dedup.near.cluster import cluster_bands, merge_forests, merge_tre
 from gristmill.dedup.near.embedding import Model, cosines, embed_texts
 from gristmill.dedup.near.fuzzy import apply_fuzzy, gather_members, map_signatures
 from gristmill.dedup.near.fuzzy import verify_group as verify
-from gristmill.dedup.settings import FuzzySettings, SemanticSettings
+from gristmill.dedup.settings.near import FuzzySettings, SemanticSettings
 from gristmill.dedup.sorted.runs import key_range
 
 RESULTS = Path(__file__).parent / "results" / "dedup_semantic.json"

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gristmill.dedup.settings import ExactSettings, FuzzySettings, SemanticSettings
+from gristmill.dedup.settings.documents import ExactSettings
+from gristmill.dedup.settings.near import FuzzySettings, SemanticSettings
 from gristmill.errors import GristmillError
 
 _SHOWN = 5

@@ -26,7 +26,7 @@ import pyarrow as pa
 from gristmill.dedup.below.cuts import Edits, Failure, cut_documents, merge_edits, without
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.order import Numbers, scope_hashes, split_ids
-from gristmill.dedup.settings import ContainedSettings
+from gristmill.dedup.settings.parts import ContainedSettings
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.sorted.shards import num_rows, read_batches
 from gristmill.text.words import text_spans, words_of

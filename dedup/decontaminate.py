@@ -26,7 +26,7 @@ from gristmill.dedup.below.cuts import Edits, Failure, cut_documents, merge_edit
 from gristmill.dedup.benchmarks import UNSPACED
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.grams import FoundGrams, Grams
-from gristmill.dedup.settings import DecontaminateSettings
+from gristmill.dedup.settings.against import DecontaminateSettings
 from gristmill.dedup.sorted.radix import group_starts
 from gristmill.dedup.sorted.runs import SortedRun, concat
 from gristmill.dedup.sorted.shards import read_batches

@@ -14,7 +14,7 @@ import pyarrow as pa
 from gristmill.dedup.near.curve import candidate_probability
 from gristmill.dedup.near.minhash import Bounds, band_keys, signatures
 from gristmill.dedup.near.shingles import shingle_texts
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import Numbers, group_starts, sort_pairs
 from gristmill.errors import InputError
 from gristmill.files.inside import parsed

@@ -31,7 +31,7 @@ from gristmill.dedup.decisions import (
     write_decisions,
 )
 from gristmill.dedup.order import Numbers, columns_needed, member_columns
-from gristmill.dedup.settings import ExactSettings
+from gristmill.dedup.settings.documents import ExactSettings
 from gristmill.dedup.sorted.radix import argsort, group_starts
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.sorted.shards import num_rows, read_batches

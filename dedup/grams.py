@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from gristmill.dedup.benchmarks import characters_per_word, read_items
 from gristmill.dedup.near.shingles import ngrams
-from gristmill.dedup.settings import DecontaminateSettings
+from gristmill.dedup.settings.against import DecontaminateSettings
 from gristmill.dedup.sorted.runs import SortedRun, concat, write_run
 from gristmill.errors import InputError
 from gristmill.files.storage import ParquetWriter

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from gristmill.arrays import read_array, write_array
 from gristmill.dedup.near.shingles import ngrams
-from gristmill.dedup.settings import HeldoutSettings
+from gristmill.dedup.settings.against import HeldoutSettings
 from gristmill.dedup.sorted.radix import argsort, group_starts
 from gristmill.dedup.sorted.runs import SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.sorted.shards import read_batches

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from gristmill.dedup.near.cluster import component_of
 from gristmill.dedup.near.fuzzy import MEMBER, describe, write_members
 from gristmill.dedup.near.minhash import band_keys, signatures
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import sort_pairs
 from gristmill.dedup.sorted.runs import SortedRun, concat, write_run
 from gristmill.dedup.sorted.shards import read_batches

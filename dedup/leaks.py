@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from gristmill.dedup.benchmarks import Item, characters_per_word, read_items
 from gristmill.dedup.decontaminate import decontaminate
 from gristmill.dedup.grams import index_benchmarks
-from gristmill.dedup.settings import DecontaminateSettings
+from gristmill.dedup.settings.against import DecontaminateSettings
 from gristmill.errors import UsageError
 from gristmill.text.cores import cores_of
 

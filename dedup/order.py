@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.dedup.settings import ExactSettings, FuzzySettings, SemanticSettings
+from gristmill.dedup.settings.documents import ExactSettings
+from gristmill.dedup.settings.near import FuzzySettings, SemanticSettings
 from gristmill.errors import UsageError
 from gristmill.hashing import digest16, id_halves
 

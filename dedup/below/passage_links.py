@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gristmill.dedup.below.seeds import chain_links, choose_chains, folded_words, link_places, seeds_of
 from gristmill.dedup.below.substring import among
 from gristmill.dedup.order import scope_hashes, split_ids
-from gristmill.dedup.settings import PassageSettings
+from gristmill.dedup.settings.parts import PassageSettings
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, key_slices, read_range, write_run
 from gristmill.dedup.sorted.shards import num_rows, read_batches
 from gristmill.dedup.sorted.spill import Spill

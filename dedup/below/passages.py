@@ -32,7 +32,7 @@ from gristmill.dedup.below.passage_links import CHAIN, SLIP_WORDS, chunks, read_
 from gristmill.dedup.below.seeds import SEED_WORDS, FoldedWords, folded_words
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.order import Numbers, join_ids, split_ids
-from gristmill.dedup.settings import PassageSettings
+from gristmill.dedup.settings.parts import PassageSettings
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, key_slices
 from gristmill.dedup.sorted.shards import read_batches
 from gristmill.dedup.sorted.spill import Spill

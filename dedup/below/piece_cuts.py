@@ -13,7 +13,7 @@ from numba import types
 
 from gristmill.dedup.below.cuts import Cuts, Failures
 from gristmill.dedup.below.split import Bounds, sentence_bounds
-from gristmill.dedup.settings import PieceSettings
+from gristmill.dedup.settings.parts import PieceSettings
 from gristmill.text.kernel import BYTES, OFFSETS, kernel
 from gristmill.text.lanes import address_of, copy_bytes
 from gristmill.text.points import ASCII_CLASS, read

@@ -32,7 +32,7 @@ from gristmill.dedup.below.piece_cuts import Chosen, cut_pieces, too_small
 from gristmill.dedup.below.split import bounds_of, pieces_of
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.order import Numbers, scope_hashes, split_ids
-from gristmill.dedup.settings import PieceSettings, SpanSettings
+from gristmill.dedup.settings.parts import PieceSettings, SpanSettings
 from gristmill.dedup.sorted.radix import argsort, group_starts
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.sorted.shards import num_rows, read_batches

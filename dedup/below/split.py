@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numba import types
 
-from gristmill.dedup.settings import ParagraphSettings, PieceSettings, SpanSettings
+from gristmill.dedup.settings.parts import ParagraphSettings, PieceSettings, SpanSettings
 from gristmill.text.kernel import BYTES, OFFSETS, kernel
 from gristmill.text.normal import normal_form, without_accents, words_only
 from gristmill.text.words import Int64s, Scratch, scan, text_spans

@@ -33,7 +33,7 @@ from gristmill.dedup.below.cuts import Edits, Failure, cut_documents, merge_edit
 from gristmill.dedup.below.windows import byte_units, hash_windows, smallest_of_windows, word_units
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.order import Numbers, split_ids
-from gristmill.dedup.settings import SubstringSettings
+from gristmill.dedup.settings.parts import SubstringSettings
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.sorted.shards import num_rows, read_batches
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gristmill.dedup.near.minhash import Bounds, band_keys, signatures
 from gristmill.dedup.near.verify import NEW, OLD, PROBE, SIMILARITY_BINS, Verified, verify_members
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import Numbers
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat
 

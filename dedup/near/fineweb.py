@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 
 from gristmill.dedup.near.minhash import Bounds
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import Numbers
 from gristmill.errors import UsageError
 

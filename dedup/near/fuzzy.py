@@ -49,7 +49,7 @@ from gristmill.dedup.near.nearest import write_nearest
 from gristmill.dedup.near.shingles import shingle_texts
 from gristmill.dedup.near.verify import SIMILARITY_BINS, Verified
 from gristmill.dedup.order import Numbers, columns_needed, join_ids, member_columns, scope_hashes
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import argsort, group_starts, sort_pairs
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, write_run
 from gristmill.dedup.sorted.shards import num_rows, read_batches

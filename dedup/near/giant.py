@@ -27,7 +27,7 @@ from gristmill.dedup.near.blocks import MOST_MEMBERS, Places, Sets, block_length
 from gristmill.dedup.near.fuzzy import NO_PAIRS
 from gristmill.dedup.near.verify import NEW, OLD, Verified
 from gristmill.dedup.order import join_ids
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import group_starts
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import njit, types
 
 import gristmill.text.kernel  # noqa: F401  sets the cache folder before any njit
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import U64, Numbers
 
 Bounds = npt.NDArray[np.int64]

@@ -37,7 +37,7 @@ from gristmill.dedup.decisions import (
 from gristmill.dedup.near.context import learn, nearest_centroids
 from gristmill.dedup.near.embedding import SIZE, Model, Vectors, cosines, embed_texts
 from gristmill.dedup.order import Numbers, columns_needed, member_columns
-from gristmill.dedup.settings import SemanticSettings
+from gristmill.dedup.settings.near import SemanticSettings
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, key_slices, least_key, read_range
 from gristmill.dedup.sorted.shards import num_rows, read_batches
 from gristmill.dedup.sorted.spill import Spill

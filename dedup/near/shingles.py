@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numba import njit, types
 
 from gristmill.dedup.near.minhash import Bounds
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import U64, Numbers
 from gristmill.text.cores import cores_of
 from gristmill.text.points import finish

@@ -18,7 +18,7 @@ from numba import njit, types
 
 import gristmill.text.kernel  # noqa: F401  sets the cache folder before any njit
 from gristmill.dedup.near.minhash import Bounds
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import U64, Numbers, sort_pairs
 
 I64 = types.Array(types.int64, 1, "C")

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from gristmill.dedup.settings import (
+from gristmill.dedup.settings.against import DecontaminateSettings
+from gristmill.dedup.settings.documents import ExactSettings
+from gristmill.dedup.settings.near import FuzzySettings, SemanticSettings
+from gristmill.dedup.settings.parts import (
     ContainedSettings,
-    DecontaminateSettings,
-    DedupSettings,
-    ExactSettings,
-    FuzzySettings,
     LineSettings,
     ParagraphSettings,
     PassageSettings,
     PieceSettings,
-    SemanticSettings,
     SpanSettings,
     SubstringSettings,
 )
+from gristmill.dedup.settings.stages import DedupSettings
 from gristmill.facts import Facts, StepFacts
 from gristmill.pipeline.run.libraries import DEDUP, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind

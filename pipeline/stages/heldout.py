@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gristmill.dedup.settings import HeldoutSettings
+from gristmill.dedup.settings.against import HeldoutSettings
 from gristmill.facts import StepFacts
 from gristmill.pipeline.run.libraries import DEDUP, KERNELS
 from gristmill.pipeline.run.stage import KeepRemoved, Section, Slice, StageKind

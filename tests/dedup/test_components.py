@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from gristmill.dedup.near import cluster
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted import stars
 from gristmill.dedup.sorted.runs import SortedRun, key_range, write_run
 from gristmill.manifest import Manifest

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.settings import ContainedSettings
+from gristmill.dedup.settings.parts import ContainedSettings
 from gristmill.pipeline.look.funnel import build_funnel
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify

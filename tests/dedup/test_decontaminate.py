@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from gristmill.dedup.grams import index_benchmarks
-from gristmill.dedup.settings import DecontaminateSettings
+from gristmill.dedup.settings.against import DecontaminateSettings
 from gristmill.errors import InputError, UsageError
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.phases.dedup.decontaminate import benchmark_digests

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gristmill.dedup.evaluate import against_brute_force, brute_force, evaluate_pairs
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.errors import InputError
 from tests.support.dedup_drive import documents, run_fuzzy, write_shards
 from tests.support.made_texts import jaccard, mutated, page

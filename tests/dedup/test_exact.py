@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from gristmill.dedup.exact import normalise_text
-from gristmill.dedup.settings import ExactSettings
+from gristmill.dedup.settings.documents import ExactSettings
 from gristmill.document import DOCUMENT, removed_schema
 from gristmill.errors import UsageError
 from gristmill.urls import normalise_url

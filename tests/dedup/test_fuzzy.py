@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.dedup.settings.documents import ExactSettings
+from gristmill.dedup.settings.near import FuzzySettings
 from tests.support.dedup_drive import documents, run_exact, run_fuzzy, write_shards
 from tests.support.made_texts import corpus, jaccard, mutated, page
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.errors import StaleError, UsageError
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.phases.dedup.index import index_digest, indexes, old_shards, planned_indexes

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gristmill.dedup.below.line_keys import lines_of
 from gristmill.dedup.below.split import pieces_of
-from gristmill.dedup.settings import LineSettings
+from gristmill.dedup.settings.parts import LineSettings
 
 TEXT = st.text(max_size=20) | st.text(alphabet="aB \t\r\n\x0b\x1c\x85\u00a0É\u0130\u03a3Σ_", max_size=16)
 

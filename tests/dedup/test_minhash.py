@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from gristmill.dedup.near.curve import candidate_probability, optimal_bands
 from gristmill.dedup.near.fineweb import shingle_strings
 from gristmill.dedup.near.minhash import band_keys, permutations, signatures
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 
 SHINGLES = np.random.default_rng(7).integers(0, 1 << 63, 1003, dtype=np.uint64)
 BOUNDS = np.array([0, 0, 1, 6, 1003], np.int64)

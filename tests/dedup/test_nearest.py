@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from gristmill.dedup.near.nearest import host_of
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.errors import UsageError
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify

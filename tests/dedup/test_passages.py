@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gristmill.dedup.below import passage_links
 from gristmill.dedup.below.seeds import SEED_WORDS, folded_words, link_places, seeds_of
-from gristmill.dedup.settings import PassageSettings
+from gristmill.dedup.settings.parts import PassageSettings
 from gristmill.dedup.sorted.runs import SortedRun, key_slices, write_run
 from tests.support.dedup_drive import Outcome, balanced, documents, run_passages, write_shards
 from tests.support.made_texts import page

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gristmill.dedup.below.cuts import merge_edits, without
 from gristmill.dedup.below.piece_cuts import Chosen, cut_pieces, too_small
 from gristmill.dedup.below.split import bounds_of, pieces_of
-from gristmill.dedup.settings import LineSettings, SpanSettings
+from gristmill.dedup.settings.parts import LineSettings, SpanSettings
 
 NOWHERE = 0xFFFFFFFF
 TEXT = st.text(alphabet="aB. \n\u00a0é漢\u0130", max_size=30)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.below.split import ccnet_key
-from gristmill.dedup.settings import LineSettings, ParagraphSettings, SpanSettings
+from gristmill.dedup.settings.parts import LineSettings, ParagraphSettings, SpanSettings
 from tests.support.dedup_drive import balanced, documents, run_pieces, write_shards
 
 ANY_LINE = LineSettings(min_sentences=0)

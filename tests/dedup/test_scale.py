@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from tests.support.dedup_drive import documents, run_fuzzy
 from tests.support.made_texts import page
 

@@ -21,7 +21,7 @@ from gristmill.dedup.near.embedding import (
     embed_texts,
     embed_words,
 )
-from gristmill.dedup.settings import SemanticSettings
+from gristmill.dedup.settings.near import SemanticSettings
 from gristmill.dedup.sorted.runs import SortedRun
 from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.reading import read_view

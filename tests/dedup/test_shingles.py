@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.near.shingles import shingle_texts
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.text.cores import cores_of
 from gristmill.text.words import words_of
 

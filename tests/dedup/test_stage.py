@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from gristmill.dedup.settings import ExactSettings, FuzzySettings, LineSettings
+from gristmill.dedup.settings.documents import ExactSettings
+from gristmill.dedup.settings.near import FuzzySettings
+from gristmill.dedup.settings.parts import LineSettings
 from gristmill.errors import GristmillError
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify

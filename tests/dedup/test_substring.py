@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.settings import SubstringSettings
+from gristmill.dedup.settings.parts import SubstringSettings
 from tests.support.dedup_drive import balanced, documents, run_substring, write_shards
 from tests.support.made_texts import page
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gristmill.dedup.near.curve import candidate_probability
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.report.sections.duplicates import duplicates_section
 from tests.support.dedup_drive import documents, run_fuzzy, write_shards

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from gristmill.dedup import decontaminate, grams
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.near import cluster, fuzzy
-from gristmill.dedup.settings import DecontaminateSettings, FuzzySettings
+from gristmill.dedup.settings.against import DecontaminateSettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.runs import key_range, num_parts
 from gristmill.dedup.sorted.shards import num_rows
 from gristmill.document import DOCUMENT, document_id

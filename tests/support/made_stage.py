@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from gristmill.dedup.settings import ExactSettings, FuzzySettings
+from gristmill.dedup.settings.documents import ExactSettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.document import removed_schema, text_bytes
 from gristmill.facts import StepFacts
 from gristmill.pipeline.run.job import Attempt, Job, Stage, over_paths

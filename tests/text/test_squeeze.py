@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.exact import _reduced, normalise_text
-from gristmill.dedup.settings import ExactSettings
+from gristmill.dedup.settings.documents import ExactSettings
 from gristmill.text.squeeze import inert_points, squeeze
 
 ODD = (

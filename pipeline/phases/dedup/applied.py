@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from gristmill.dedup.alarm import check_losses
 from gristmill.dedup.decisions import Applied
-from gristmill.dedup.settings import ExactSettings, FuzzySettings, SemanticSettings
+from gristmill.dedup.settings.documents import ExactSettings
+from gristmill.dedup.settings.near import FuzzySettings, SemanticSettings
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.dedup.samples import (

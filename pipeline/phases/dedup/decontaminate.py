@@ -13,7 +13,7 @@ from gristmill.dedup import decontaminate
 from gristmill.dedup.below.cuts import CUTS
 from gristmill.dedup.decisions import Applied
 from gristmill.dedup.grams import index_benchmarks
-from gristmill.dedup.settings import DecontaminateSettings
+from gristmill.dedup.settings.against import DecontaminateSettings
 from gristmill.errors import UsageError
 from gristmill.facts import Counts, Facts
 from gristmill.files.storage import ParquetWriter

@@ -13,7 +13,7 @@ from typing import Any
 
 from gristmill.dedup.decisions import DECISIONS
 from gristmill.dedup.near import cluster, fuzzy
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.runs import key_range, num_parts
 from gristmill.dedup.sorted.stars import EDGE_BYTES
 from gristmill.facts import Counts

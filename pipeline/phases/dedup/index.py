@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gristmill.dedup import index
-from gristmill.dedup.settings import FuzzySettings
+from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.errors import StaleError, UsageError
 from gristmill.facts import Counts
 from gristmill.files.disk import copy_file

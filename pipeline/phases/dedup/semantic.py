@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gristmill.dedup.near import semantic
-from gristmill.dedup.settings import SemanticSettings
+from gristmill.dedup.settings.near import SemanticSettings
 from gristmill.facts import Counts
 from gristmill.pipeline.phases.dedup.applied import check_alarm
 from gristmill.pipeline.phases.dedup.frame import Frame, OverRanges, OverShards

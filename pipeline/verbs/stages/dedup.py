@@ -160,7 +160,7 @@ def dedup_eval(
     Example: gristmill dedup-eval pairs.jsonl --set threshold=0.7
     """
     from gristmill.dedup.evaluate import against_brute_force, evaluate_pairs, read_texts
-    from gristmill.dedup.settings import FuzzySettings
+    from gristmill.dedup.settings.near import FuzzySettings
     from gristmill.pipeline.recipe.file import validate
 
     settings = validate({}, FuzzySettings, set_)
@@ -204,7 +204,7 @@ def decontaminate_eval(
     """
     from gristmill.dedup.evaluate import read_documents
     from gristmill.dedup.leaks import evaluate_leaks
-    from gristmill.dedup.settings import DecontaminateSettings
+    from gristmill.dedup.settings.against import DecontaminateSettings
     from gristmill.pipeline.recipe.file import validate
 
     settings = validate({"benchmarks": list(benchmarks)}, DecontaminateSettings, set_)
