@@ -25,7 +25,6 @@ from gristmill.yaml12 import BoundedLoader
 if TYPE_CHECKING:
     from gristmill.filters.settings import FilterSettings
 
-LANGUAGE_RULE = "language.score"
 STOP_WORDS = "stop-words"
 _UNSPACED = ("ja", "zh", "th", "lo", "km", "my")
 _WORD = re.compile(r"\w+")

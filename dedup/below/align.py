@@ -19,7 +19,6 @@ from numba import types
 from gristmill.text.kernel import kernel, part
 
 U32 = types.Array(types.uint32, 1, "C", readonly=True)
-_I64 = types.Array(types.int64, 1, "C")
 _PLACES = types.Array(types.int64, 2, "C")
 _NEVER = -(1 << 62)
 

@@ -80,7 +80,7 @@ def _line_counts(text: str, blank_lines: bool) -> tuple[int, ...]:
     )
 
 
-_I64, _I32, _U64 = (types.Array(kind, 1, "C") for kind in (types.int64, types.int32, types.uint64))
+_I32, _U64 = (types.Array(kind, 1, "C") for kind in (types.int32, types.uint64))
 _READ = types.Array(types.int64, 1, "C", readonly=True)
 
 

@@ -134,7 +134,7 @@ def _dupe_chars(words: Sequence[str], n: int) -> int:
     return sum(len(words[place]) for place in inside)
 
 
-_I64, _I32, _U64 = (types.Array(kind, 1, "C") for kind in (types.int64, types.int32, types.uint64))
+_I32, _U64 = (types.Array(kind, 1, "C") for kind in (types.int32, types.uint64))
 _READ = types.Array(types.int64, 1, "C", readonly=True)
 
 

@@ -124,11 +124,6 @@ def detect_markup(html: str) -> Found:
     return _by_cld2(html, is_plain=False) if pycld2 is not None else _by_resiliparse(html)
 
 
-def detect_cld2(text: str) -> Found:
-    """Return what CLD2 alone says of a text."""
-    return _by_cld2(text, is_plain=True)
-
-
 def _pieces(data: memoryview) -> list[str]:
     """Return a short text cut into pieces, of a long one equal pieces from its start, its end and between;
     characters that a cut would split are left out."""

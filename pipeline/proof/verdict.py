@@ -22,7 +22,6 @@ from gristmill.pipeline.proof.comparing import (
 from gristmill.pipeline.proof.scoring import PROXIES
 
 MEASURES = ("trained", *PROXIES)
-MEAN = "mean of targets"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema of a recipe, draft 2020-12."""
     found = recipe_model().model_json_schema()
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DRAFT,
         "title": "A recipe of gristmill",
         **found,
     }

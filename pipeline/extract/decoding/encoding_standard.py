@@ -314,11 +314,6 @@ def _seven_bit(byte: int) -> str:
     return _BROKEN if byte > 0x7F or byte in (0x0E, 0x0F, 0x1B) else chr(byte)
 
 
-def broken_in(text: str) -> int:
-    """Count the characters that a decoder could not read."""
-    return text.count(_BROKEN)
-
-
 def known_encodings() -> list[str]:
     """Return the standard's encodings by name, in lower case."""
     return sorted({name for name in _labels().values() if name != "replacement"})

@@ -118,10 +118,6 @@ class Outcomes:
             self._sides[kind] = self._open(kind, table.schema)
         self._sides[kind].write(table)
 
-    def num_noted(self, kind: str) -> int:
-        """The rows of a side table so far."""
-        return self._sides[kind].num_rows if kind in self._sides else 0
-
     def publish(self) -> None:
         """Close the files, write their sidecars, and hand all over; books, samples and tallies go into the
         record."""
