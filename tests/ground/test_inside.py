@@ -146,7 +146,7 @@ def test_a_shard_is_never_mapped_as_objects(tmp_path: Path, dtype: Any) -> None:
 def test_what_a_model_writes_is_harmless_to_a_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gristmill.pipeline.verbs.tokens.train.trained", lambda path: path)
+    monkeypatch.setattr("gristmill.pipeline.verbs.tokens.trained_models.trained", lambda path: path)
     monkeypatch.setattr(
         "gristmill.trainer.evaluation.generate.complete", lambda *_: ["\x1b]0;title\x07\u202eb\n"]
     )

@@ -137,7 +137,7 @@ def shots(
 
     from gristmill.pipeline.look.printing.terminal import Paper
     from gristmill.pipeline.look.printing.terminal import rows as table
-    from gristmill.pipeline.verbs.tokens.train import trained
+    from gristmill.pipeline.verbs.tokens.trained_models import trained
     from gristmill.trainer.evaluation.in_context import shots as score
 
     try:
@@ -179,7 +179,7 @@ def positions(
 
     from gristmill.pipeline.look.printing.terminal import Paper
     from gristmill.pipeline.look.printing.terminal import rows as table
-    from gristmill.pipeline.verbs.tokens.train import trained
+    from gristmill.pipeline.verbs.tokens.trained_models import trained
     from gristmill.trainer.evaluation.in_context import by_position
 
     found = by_position(trained(checkpoint), file, device)
@@ -222,7 +222,7 @@ def decoding(
     from gristmill.pipeline.look.printing.terminal import Paper
     from gristmill.pipeline.look.printing.terminal import rows as table
     from gristmill.pipeline.proof.emergence import measure_decoding
-    from gristmill.pipeline.verbs.tokens.train import trained
+    from gristmill.pipeline.verbs.tokens.trained_models import trained
 
     lines = [line for line in prompts.read_text("utf-8").splitlines() if line.strip()]
     found = measure_decoding(trained(checkpoint), lines, strategies, max_tokens, shards, device)
