@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:  # the extractor's process starts without them
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+
+    from gristmill.text.eldc_kernel import Told as ToldPieces
+    from gristmill.text.eldc_tables import Tables
 
 try:
     import eldc
@@ -57,6 +61,16 @@ Found = tuple[str | None, float | None]
 Told = tuple[str | None, float]
 _NOT_TOLD: Told = (None, 0.0)
 _ROUNDING = 1e-9  # of sums in another order
+# What must be told alike by eldc and by a kernel that reads its tables, before the kernel is believed.
+_PROBES = (
+    "The mill by the river ground wheat for the whole valley; it's still THERE.",
+    "Die Mühle am Fluss mahlte Weizen für das ganze Tal. ÜBER ALLE BERGE!",
+    "Мельница у реки молола пшеницу и РОЖЬ для всей долины",
+    "河边的水车为整个山谷磨小麦 and some more",
+    "नदी के किनारे की चक्की पूरी घाटी के लिए",
+    "l’eau de la rivière, aujourd'hui, n’est plus à 12 °C",
+    "0 1 2",
+)
 
 
 def detect(text: str) -> Found:
@@ -77,20 +91,77 @@ def detect_batch(texts: pa.LargeStringArray) -> tuple[list[str | None], npt.NDAr
     places = (np.ascontiguousarray(starts), np.ascontiguousarray(stops))
     firsts, lasts, numbers = cut_pieces(whole, *places, _PIECE_BYTES, _NUM_PIECES)
     ends = numbers.tolist()
-    data = whole.data
-    bounds = zip(firsts[: ends[-1]].tolist(), lasts[: ends[-1]].tolist(), strict=True)
-    pieces = [str(data[first:last], "utf-8") for first, last in bounds]
-    told = [_NOT_TOLD] * len(pieces) if eldc is None else [_told(piece) for piece in pieces]
-    agreed = _agreed(pieces, told, np.diff(numbers)) if told else [None] * (len(ends) - 1)
+    firsts, lasts, data = firsts[: ends[-1]], lasts[: ends[-1]], whole.data
+    told = None if eldc is None else _told_all(whole, firsts, lasts)
+    agreed = [None] * len(texts) if told is None else _agreed(told, np.diff(numbers))
+
+    def ask(first: int, last: int) -> Found:
+        bounds = zip(firsts[first:last].tolist(), lasts[first:last].tolist(), strict=True)
+        pieces = [str(data[start:stop], "utf-8") for start, stop in bounds]
+        if told is None:
+            return _of_pieces(pieces)
+        each = zip(told.codes[first:last].tolist(), told.scores[first:last].tolist(), strict=True)
+        return _of_pieces(
+            pieces, [(eldc.LANGUAGES[code], score) if code >= 0 else _NOT_TOLD for code, score in each]
+        )
+
     found = [
-        (language_code(code), 1.0) if code is not None else _of_pieces(pieces[first:last], told[first:last])
+        (language_code(code), 1.0) if code is not None else ask(first, last)
         for code, (first, last) in zip(agreed, pairwise(ends), strict=True)
     ]
     shares = np.array([np.nan if share is None else share for _, share in found], np.float64)
     return [code for code, _ in found], shares
 
 
-def _agreed(pieces: list[str], told: list[Told], counts: npt.NDArray[np.int64]) -> list[str | None]:
+def _told_all(
+    data: npt.NDArray[np.uint8], firsts: npt.NDArray[np.int64], lasts: npt.NDArray[np.int64]
+) -> ToldPieces:
+    """What eldc says of each piece, by a kernel where its tables can be read."""
+    from gristmill.text.eldc_kernel import tell
+
+    tables = _tables()
+    return _asked(data, firsts, lasts) if tables is None else tell(data, firsts, lasts, tables)
+
+
+def _asked(
+    data: npt.NDArray[np.uint8], firsts: npt.NDArray[np.int64], lasts: npt.NDArray[np.int64]
+) -> ToldPieces:
+    """What eldc itself says of each piece."""
+    import numpy as np
+
+    from gristmill.text.eldc_kernel import Told as ToldPieces
+
+    numbers = {code: number for number, code in enumerate(eldc.LANGUAGES)} | {None: -1}
+    bounds = zip(firsts.tolist(), lasts.tolist(), strict=True)
+    pieces = [str(data.data[first:last], "utf-8") for first, last in bounds]
+    told = [_told(piece) for piece in pieces]
+    return ToldPieces(
+        np.array([numbers[code] for code, _ in told], np.int64),
+        np.array([score for _, score in told], np.float32),
+        np.array([len(piece) for piece in pieces], np.int64),
+    )
+
+
+@cache
+def _tables() -> Tables | None:
+    """The tables of the eldc installed here, where a kernel tells by them what eldc tells."""
+    import numpy as np
+
+    from gristmill.text.eldc_kernel import tell
+    from gristmill.text.eldc_tables import open_tables
+
+    tables = open_tables(eldc)
+    if tables is None:
+        return None
+    texts = [text.encode() for text in _PROBES]
+    ends = np.cumsum([0, *map(len, texts)])
+    probes = np.frombuffer(b"".join(texts), np.uint8), ends[:-1].copy(), ends[1:].copy()
+    mine, its = tell(*probes, tables), _asked(*probes)
+    is_alike = np.array_equal(mine.codes, its.codes) and np.array_equal(mine.scores, its.scores)
+    return tables if is_alike and np.array_equal(mine.chars, its.chars) else None
+
+
+def _agreed(told: ToldPieces, counts: npt.NDArray[np.int64]) -> list[str | None]:
     """Return for each text the language that all its pieces are told for sure to be in, None for other texts:
     most are decided so, without a count of votes each.
 
@@ -98,22 +169,21 @@ def _agreed(pieces: list[str], told: list[Told], counts: npt.NDArray[np.int64]) 
     """
     import numpy as np
 
-    codes = {code: number for number, code in enumerate(dict.fromkeys(code for code, _ in told))}
-    of = np.array([codes[code] for code, _ in told])
-    sizes = np.array([len(piece) for piece in pieces], np.float64)
-    votes = np.array([score for _, score in told]) * sizes
-    ends = np.cumsum(counts)
+    agreed: list[str | None] = [None] * len(counts)
     some = np.flatnonzero(counts)
-    starts = (ends - counts)[some]
-    first = of[starts]
-    is_one = np.logical_and.reduceat(of == np.repeat(first, counts[some]), starts)
-    names = list(codes)
+    if not len(some):
+        return agreed
+    sizes = told.chars.astype(np.float64)
+    votes = told.scores.astype(np.float64) * sizes
+    starts = (np.cumsum(counts) - counts)[some]
+    first = told.codes[starts]
+    is_one = np.logical_and.reduceat(told.codes == np.repeat(first, counts[some]), starts)
+    names: list[str | None] = [*eldc.LANGUAGES, None]  # the last one is of pieces of which nothing is told
     least = np.array(
         [np.inf if name is None or name in _SIBLINGS else _SURE_OF.get(name, _SURE) for name in names]
     )
     mean = np.add.reduceat(votes, starts) / np.add.reduceat(sizes, starts)
     is_sure = is_one & (mean > least[first] + _ROUNDING)
-    agreed: list[str | None] = [None] * len(counts)
     for text, number in zip(some[is_sure].tolist(), first[is_sure].tolist(), strict=True):
         agreed[text] = names[number]
     return agreed

@@ -57,6 +57,24 @@ def letter(typing: Any, address: Any, lower: Any) -> Any:
     return types.uint64(types.uint64, types.uint8), generate
 
 
+@intrinsic  # type: ignore[misc]
+def lower_lanes(typing: Any, address: Any) -> Any:
+    """Write 64 bytes anew with letters of ASCII in lower case; return which bytes are outside it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        read = _lanes(builder, arguments[0])
+
+        def const(byte: int) -> Any:
+            return ir.Constant(_VECTOR, [byte] * LANES)
+
+        capital = builder.icmp_unsigned("<=", builder.sub(read, const(0x41)), const(25))
+        lower = builder.select(capital, builder.or_(read, const(0x20)), read)
+        builder.store(lower, builder.inttoptr(arguments[0], _VECTOR.as_pointer()), align=1)
+        return builder.bitcast(builder.icmp_unsigned(">=", read, const(0x80)), _LANE_BITS)
+
+    return types.uint64(types.uint64), generate
+
+
 def _lanes(builder: Any, place: Any) -> Any:
     return builder.load(builder.inttoptr(place, _VECTOR.as_pointer()), align=1)
 
