@@ -70,6 +70,15 @@ class Batch:
         return scan(self.starts, self.measured_stops, self.data, self.scratch, fold=False)
 
     @cached_property
+    def num_words(self) -> Int64s:
+        """The words of each text, counted only where no block has had them found."""
+        if "words" in self.__dict__:
+            return np.diff(self.words.rows)
+        from gristmill.text.word_counts import num_words
+
+        return num_words(self.starts, self.measured_stops, self.data)
+
+    @cached_property
     def characters(self) -> Int64s:
         """Code points of each whole text."""
         lengths = pc.fill_null(pc.utf8_length(self.documents.column("text")), 0)
@@ -108,9 +117,13 @@ class Block:
     spoken: str = ""
     detail: str | None = None  # a signal with words that say why, joined to the name of the rule that removes
 
-    def applies(self, documents: pa.Table) -> npt.NDArray[np.bool_] | None:
+    def applies(self, batch: Batch) -> npt.NDArray[np.bool_] | None:
         if self.languages is None:
             return None
-        language = documents.column("language")
-        known = pc.or_(pc.is_null(language), pc.is_in(language, pa.array(self.languages)))
-        return np.asarray(known).astype(bool)
+        key = ("applies", self.languages)
+        if key not in batch.memo:
+            language = batch.documents.column("language")
+            known = pc.or_(pc.is_null(language), pc.is_in(language, pa.array(self.languages)))
+            batch.memo[key] = np.asarray(known).astype(bool)
+        applies: npt.NDArray[np.bool_] = batch.memo[key]
+        return applies

@@ -49,9 +49,7 @@ def word_list_block(settings: WordListSettings, seed: int) -> Block:
             [count(text, language) for text, language in zip(batch.strings, languages, strict=True)], np.int64
         )
         spared = uniform(seed, settings.name, batch.documents.column("id")) < settings.keep_fraction
-        return Measured(
-            {"found": matches, "matches": np.where(spared, 0, matches), "words": np.diff(batch.words.rows)}
-        )
+        return Measured({"found": matches, "matches": np.where(spared, 0, matches), "words": batch.num_words})
 
     rules = [Rule(f"{settings.name}.matches", "matches", None, settings.bound, "", _COUNT_BINS)]
     if settings.max_fraction is not None:

@@ -196,7 +196,7 @@ class Filters:
             fresh: dict[str, Any] = {}
             for block in part.blocks:
                 measured = block.measure(batch)
-                applies = block.applies(documents)
+                applies = block.applies(batch)
                 if applies is not None:
                     fresh[part.column(block, "applies")] = applies
                 fresh |= {part.column(block, name): measured.signals[name] for name in block.signals}

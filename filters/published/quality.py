@@ -68,9 +68,7 @@ def measure_gopher(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
 
 def measure_fineweb(batch: Batch, parameters: Mapping[str, Any]) -> Measured:
     lines = line_signals(batch, parameters["short_line_chars"])
-    return Measured(
-        {name: lines[name] for name in FINEWEB_SIGNALS[:-1]} | {"words": np.diff(batch.words.rows)}
-    )
+    return Measured({name: lines[name] for name in FINEWEB_SIGNALS[:-1]} | {"words": batch.num_words})
 
 
 def measure_mc4(batch: Batch, parameters: Mapping[str, Any]) -> Measured:

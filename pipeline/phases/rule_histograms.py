@@ -83,7 +83,8 @@ class CutObserver:
         before = self._nearest.get((rule.name, side), [])
         # No row that lies farther away than the last of enough comes in any more.
         farthest = before[-1][0] if len(before) == NEAREST else np.inf
-        rows = np.flatnonzero(mask & np.isfinite(distances) & (distances <= farthest))
+        is_near = np.isfinite(distances) if farthest == np.inf else distances <= farthest
+        rows = np.flatnonzero(mask & is_near)
         if not len(rows):
             return
         order = rows[np.lexsort((hashes[rows], distances[rows]))][:NEAREST]
