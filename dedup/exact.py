@@ -76,29 +76,37 @@ def _keys(
 ) -> tuple[npt.NDArray[np.bool_], Numbers, Numbers]:
     """Hash the normalised values to 128 bits each, within their scope; nothing (or nothing left) has no
     key."""
-    reduced = _reduced(settings, values)
-    valid = np.asarray(pc.greater(pc.binary_length(reduced), 0))
-    if not valid.any():
-        return valid, np.empty(0, np.uint64), np.empty(0, np.uint64)
-    digests = digest16_rows(bytes_of(scopes[valid]), reduced.filter(pa.array(valid)))
-    halves = np.frombuffer(digests.buffers()[1], "<u8").reshape(-1, 2)
-    return valid, np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1])
+    reduced, odd = _reduced(settings, values)
+    valid, halves = _digests(reduced, scopes)
+    if len(odd):
+        texts = values.take(pa.array(odd)).to_pylist()
+        careful = pa.array([normalise_text(text, settings.normalise) for text in texts], pa.large_string())
+        valid[odd], halves[odd] = _digests(careful, scopes[odd])
+    high, low = halves[valid].T
+    return valid, np.ascontiguousarray(high), np.ascontiguousarray(low)
 
 
-def _reduced(settings: ExactSettings, values: pa.ChunkedArray) -> pa.LargeStringArray:
-    """Return what is compared of each value: `normalise_text` of most texts by a kernel."""
+def _digests(values: pa.Array, scopes: Numbers) -> tuple[npt.NDArray[np.bool_], Numbers]:
+    """Return which values are something, and the halves of each one's digest within its scope."""
+    if not len(values):
+        return np.empty(0, bool), np.empty((0, 2), np.uint64)
+    digests = digest16_rows(bytes_of(scopes), values)
+    halves = np.frombuffer(digests.buffers()[1], "<u8").reshape(-1, 2).astype(np.uint64)
+    return pc.greater(pc.binary_length(values), 0).to_numpy(zero_copy_only=False), halves
+
+
+def _reduced(
+    settings: ExactSettings, values: pa.ChunkedArray
+) -> tuple[pa.LargeStringArray, npt.NDArray[np.int64]]:
+    """Return what is compared of each value by kernels, and which rows need `normalise_text` instead."""
+    none = np.empty(0, np.int64)
     if settings.key == "url":
-        return pa.array([normalise_url(value or "") for value in values.to_pylist()], pa.large_string())
+        urls = [normalise_url(value or "") for value in values.to_pylist()]
+        return pa.array(urls, pa.large_string()), none
     if settings.normalise == "none":
-        return pc.fill_null(values, "").combine_chunks()
+        return pc.fill_null(values, "").combine_chunks(), none
     squeezed, odd = squeeze(values, letters=settings.normalise == "letters")
-    places = np.flatnonzero(odd)
-    if not len(places):
-        return squeezed
-    careful = [normalise_text(text, settings.normalise) for text in values.take(pa.array(places)).to_pylist()]
-    which = np.arange(len(squeezed))
-    which[places] = len(squeezed) + np.arange(len(places))
-    return pa.concat_arrays([squeezed, pa.array(careful, pa.large_string())]).take(pa.array(which))
+    return squeezed, np.flatnonzero(odd)
 
 
 def reduce_exact(

@@ -12,7 +12,11 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # who compares single texts waits for no import
+    import numpy as np
+    import numpy.typing as npt
 
 _LONG_RUN = 16  # marks that insertion sort is left with
 _LAST_SCRIPT = 0x1F000  # beyond it the marks are variation selectors only
@@ -58,11 +62,32 @@ def _sorted_run(found: re.Match[str]) -> str:
     return "".join(sorted(marks, key=unicodedata.combining))
 
 
+@lru_cache(maxsize=1)
+def _marks() -> npt.NDArray[np.bool_]:
+    """Which code points below the last script's end sort behind a letter."""
+    import numpy as np
+
+    return np.array([unicodedata.combining(chr(point)) > 0 for point in range(_LAST_SCRIPT)])
+
+
+def _has_long_run(text: str) -> bool:
+    """Whether a text has a long run of marks: a tenth of what the regular expression takes that finds it."""
+    import numpy as np
+
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    before = np.cumsum(_marks()[np.minimum(points, _LAST_SCRIPT - 1)])
+    if len(before) < _LONG_RUN or before[-1] < _LONG_RUN:
+        return False
+    return bool(
+        before[_LONG_RUN - 1] == _LONG_RUN or (before[_LONG_RUN:] - before[:-_LONG_RUN] == _LONG_RUN).any()
+    )
+
+
 def normal_form(text: str, form: Literal["NFC", "NFD"]) -> str:
     """Return a text in a canonical form of Unicode, in time linear in its length."""
     if text.isascii():
         return text
-    return unicodedata.normalize(form, _long_runs().sub(_sorted_run, text))
+    return unicodedata.normalize(form, _long_runs().sub(_sorted_run, text) if _has_long_run(text) else text)
 
 
 def words_only(text: str, instead: str) -> str:

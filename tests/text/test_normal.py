@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gristmill.dedup.below.split import _paragraph_key
 from gristmill.dedup.exact import normalise_text
+from gristmill.text import normal
 from gristmill.text.normal import normal_form
 
 # Pairs of words that differ in marks alone, which are letters (or vowels) in their script.
@@ -78,3 +79,14 @@ def test_marks_without_end_cost_linear_time(name: str) -> None:
         _paragraph_key(text)
         seconds.append(time.process_time() - began)
     assert seconds[1] < 10 * seconds[0] + 0.2, seconds
+
+
+@pytest.mark.parametrize("before", [0, 1, 40])
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 40])
+def test_a_long_run_of_marks_is_seen_wherever_it_lies(before: int, length: int) -> None:
+    run = "a" * before + "\u0301" * length
+    broken = "a" * before + ("\u0301" * 15 + "b") * 3
+    for behind in ("", "b", "\u4e2d" * 20):
+        assert normal._has_long_run(run + behind) == (length >= 16)
+        assert not normal._has_long_run(broken + behind)
+        assert bool(normal._long_runs().search(run + behind)) == (length >= 16)
