@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import types
 
 from gristmill.text.kernel import BYTES, kernel, part
+from gristmill.text.lanes import LANES, address_of, between, copy_bytes, lowest, window
 
 MISSING, NULL, STRING, ESCAPED, INTEGER, FLOAT, EXPONENT, TRUE, FALSE, OBJECT, ARRAY = range(11)
 _ODD = -1
@@ -24,6 +25,7 @@ _PLACES = types.Array(types.int64, 1, "C", readonly=True)
 _INTS = types.Array(types.int64, 1, "C")
 _KINDS = types.Array(types.int8, 1, "C")
 _OUT = types.Array(types.uint8, 1, "C")
+_ROOM = types.Array(types.uint64, 1, "C")
 _TABLE = np.zeros(256, np.uint8)  # 1: ends or interrupts the plain part of a string
 _TABLE[:32] = 1
 _TABLE[[34, 92]] = 1
@@ -80,7 +82,7 @@ def unescape(
     """Copy values out, strings without their escapes: offsets of n + 1, and bytes of UTF-8."""
     ends = np.empty(len(starts) + 1, np.int64)
     out = np.empty(int((stops - starts).sum()), np.uint8)
-    _unescape(data, kinds, starts, stops, ends, out)
+    _unescape(data, kinds, starts, stops, np.empty(LANES // 8, np.uint64), ends, out)
     return ends, out[: ends[-1]]
 
 
@@ -402,22 +404,29 @@ def _put(out, at, point):  # type: ignore[no-untyped-def]
     return at + 4
 
 
-@kernel(types.void(BYTES, _KINDS, _PLACES, _PLACES, _INTS, _OUT))
-def _unescape(data, kinds, starts, stops, ends, out):  # type: ignore[no-untyped-def]
+@part
+def _to_backslash(data, at, stop, room):  # type: ignore[no-untyped-def]
+    """How many bytes from here on come before a backslash, of the next 64."""
+    size = min(stop - at, LANES)
+    return min(lowest(between(window(data, at, stop, room), 92, 92)), size)
+
+
+@kernel(types.void(BYTES, _KINDS, _PLACES, _PLACES, _ROOM, _INTS, _OUT))
+def _unescape(data, kinds, starts, stops, room, ends, out):  # type: ignore[no-untyped-def]
+    source, target = address_of(data), address_of(out)
     to = 0
     ends[0] = 0
     for row in range(len(starts)):
         at, stop = starts[row], stops[row]
         if kinds[row] != ESCAPED:
-            for i in range(at, stop):
-                out[to] = data[i]
-                to += 1
+            copy_bytes(source + np.uint64(at), target + np.uint64(to), stop - at)
+            to += stop - at
         else:
             while at < stop:
-                code = data[at]
-                if code != 92:
-                    out[to] = code
-                    at, to = at + 1, to + 1
+                plain = _to_backslash(data, at, stop, room)
+                if plain:
+                    copy_bytes(source + np.uint64(at), target + np.uint64(to), plain)
+                    at, to = at + plain, to + plain
                     continue
                 code = data[at + 1]
                 if code == 117:
