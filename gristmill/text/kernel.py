@@ -18,8 +18,10 @@ from typing import Any
 
 import numba
 from numba import types
-from numba.core import entrypoints
+from numba.core import config, entrypoints
 from numba.core.caching import InTreeCacheLocator
+
+config.ENABLE_SYS_MONITORING = 1  # without it profilers see no kernel since Python 3.12
 
 # Arrow buffers that are memory-mapped are read-only; the plain `uint8[::1]` would reject them.
 BYTES = types.Array(types.uint8, 1, "C", readonly=True)

@@ -51,16 +51,24 @@ _CAREFUL_BYTES = 16  # read one by one after what does not stay as it is
 @lru_cache(maxsize=1)
 def inert_points() -> npt.NDArray[np.uint8]:
     """Return which code points composition leaves as they are, whatever stands beside them: a text of these
-    alone is in NFC already (Unicode Standard Annex 15, section 9)."""
+    alone is in NFC already (Unicode Standard Annex 15, section 9).
+
+    Not so one that composes with what stands before it, nor one that begins with such a one when it is taken
+    apart, as U+16D68 does since Unicode 16.
+    """
     inert = np.zeros(_NUM_POINTS, np.uint8)
-    second = set()
+    second, composites = set(), []
     for point in range(_NUM_POINTS):
         char = chr(point)
         parts = unicodedata.decomposition(char).split()
         if len(parts) == 2 and parts[0][0] != "<":
             second.add(int(parts[1], 16))
+            composites.append(point)
         inert[point] = unicodedata.combining(char) == 0 and unicodedata.is_normalized("NFC", char)
     inert[[point for point in second if point < _NUM_POINTS]] = 0
+    for point in composites:
+        if ord(unicodedata.normalize("NFD", chr(point))[0]) in second:
+            inert[point] = 0
     for jamo in _JAMO:
         inert[jamo.start : jamo.stop] = 0
     return inert

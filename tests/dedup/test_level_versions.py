@@ -66,7 +66,7 @@ def test_no_level_writes_other_bytes_under_the_same_version(
             "files": FILE_FORMAT,
             "digest": sha256_json([entry.sha256 for entry in manifest.files]),
         }
-    versions = {name: version_of(name) for name in (*COLUMNS, "scipy")}
+    versions = {name: version_of(name) for name in (*COLUMNS, "scipy", "pycld2", "eldc")}
     if request.config.getoption("--force-golden"):
         GOLDEN.write_text(json.dumps({"libraries": versions, "levels": found}, indent=1) + "\n")
     golden = json.loads(GOLDEN.read_text())

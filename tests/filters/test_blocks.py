@@ -113,6 +113,7 @@ def test_a_million_domains_are_mapped_not_read(tmp_path: Path) -> None:
 
 
 def test_language_is_the_extractions_or_detected() -> None:
+    pytest.importorskip("pycld2")
     text = "This is a perfectly ordinary English sentence about the weather and the sea."
     german = "Das ist ein ganz gewöhnlicher deutscher Satz über das Wetter und das Meer."
     table = documents([text, german, ""], language=None)

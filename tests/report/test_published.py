@@ -72,6 +72,7 @@ def test_what_they_have_is_told_with_the_step_and_rule_that_took_it(run: Path) -
 
 
 def test_what_they_lack_is_counted_and_judged_by_a_recipes_filters(run: Path) -> None:
+    pytest.importorskip("pycld2")  # resiliparse is less sure of the language of texts as short
     found = compare_published(run / "out", str(run / "set" / "*.parquet"), recipe="fineweb")
     alone = found.ours - found.because["kept by both"]
     assert found.only_ours == alone > 0 and sum(found.only_ours_by_language.values()) == alone

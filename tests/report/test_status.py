@@ -86,8 +86,9 @@ def test_figures_are_served_to_who_collects_them(tmp_path: Path) -> None:
         with urllib.request.urlopen(f"{address}/metrics") as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
             assert b"gristmill_run_complete 1" in answer.read()
-        with pytest.raises(urllib.error.HTTPError):
+        with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{address}/etc/passwd")
+        refused.value.close()
     finally:
         server.shutdown()
         thread.join()

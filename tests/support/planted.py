@@ -12,9 +12,9 @@ import yaml
 
 
 def paragraphs() -> list[str]:
-    """Paragraphs of Python's own help topics, each whole."""
+    """Paragraphs of Python's own help topics, each whole and once."""
     parts = [part.strip() for _, text in sorted(topics.items()) for part in text.split("\n\n")]
-    return [part for part in parts if len(part) > 200]
+    return [*dict.fromkeys(part for part in parts if len(part) > 200)]
 
 
 def shuffled(text: str, seed: int) -> str:

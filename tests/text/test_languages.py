@@ -55,6 +55,7 @@ def test_a_list_of_languages_keeps_what_it_names() -> None:
     ],
 )
 def test_the_filters_own_detector_keeps_what_is_asked_for(keep: str, text: str) -> None:
+    pytest.importorskip("pycld2")
     import pyarrow as pa
 
     from gristmill.filters.block import Batch
