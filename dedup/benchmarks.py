@@ -15,6 +15,7 @@ from typing import Any
 
 from gristmill.dedup.settings.against import DecontaminateSettings
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 
 Row = dict[str, Any]
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # GSM8K's answers carry what a calculator was asked
@@ -98,7 +99,7 @@ def read_items(path: Path, settings: DecontaminateSettings) -> Iterator[Item | i
     Raises InputError for what is no JSON lines, or lacks the fields or keys asked for.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_file(path).split(b"\n")
     except OSError as error:
         raise InputError(
             f"the benchmark `{path}` cannot be read: {error.strerror}",

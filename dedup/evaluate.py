@@ -17,6 +17,7 @@ from gristmill.dedup.near.shingles import shingle_texts
 from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import Numbers, group_starts, sort_pairs
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 from gristmill.files.inside import parsed
 
 _BATCH = 2048
@@ -48,7 +49,7 @@ def evaluate_pairs(settings: FuzzySettings, path: Path) -> dict[str, Any]:
 
 def _pairs(path: Path) -> Iterator[tuple[str, str, bool]]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_file(path).split(b"\n")
     except OSError as error:
         raise InputError(f"the pairs `{path}` cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, start=1):
@@ -157,7 +158,7 @@ def read_texts(path: Path, most: int) -> list[str]:
 def read_documents(path: Path) -> list[str]:
     """Return the texts of JSON lines of {text}."""
     try:
-        rows = [parsed(line) for line in path.read_bytes().split(b"\n") if line.strip()]
+        rows = [parsed(line) for line in read_file(path).split(b"\n") if line.strip()]
         return [str(row["text"]) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         hint = 'documents are JSON lines of {"text": ...}'

@@ -16,6 +16,7 @@ import pyarrow as pa
 import yaml
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.disk import read_file
 from gristmill.filters.block import Batch, Block, Measured
 from gristmill.filters.files import digest_of, read_lines
 from gristmill.filters.options import StopWordSettings
@@ -52,7 +53,7 @@ def read_thresholds(path: str) -> tuple[dict[str, float], list[str]]:
     Raises InputError for a file that is none of theirs.
     """
     try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), BoundedLoader)  # a subclass of SafeLoader
+        data = yaml.load(read_file(Path(path)).decode(), BoundedLoader)  # a subclass of SafeLoader
         bounds = {key: float(data[name]) for name, key in THRESHOLDS.items() if name in data}
         for name, key in NGRAM_THRESHOLDS.items():
             bounds |= {key.format(int(n)): float(limit) for n, limit in data.get(name, ())}

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from gristmill.files.disk import read_file
 from gristmill.hashing import sha256_file
 
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -68,7 +69,7 @@ _loaded: dict[Path, str] = {}
 def _imported(file: Path) -> list[str]:
     """The dotted names that a file imports, those taken from a module included: they may be modules."""
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(read_file(file))
     except (SyntaxError, ValueError):
         return []  # it says so when it is imported
     found: dict[str, None] = {}

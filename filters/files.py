@@ -8,6 +8,7 @@ from typing import Any
 
 from gristmill.errors import InputError
 from gristmill.fasttext_model import label_probabilities, one_line, open_model
+from gristmill.files.disk import read_file
 from gristmill.hashing import sha256_json
 from gristmill.pins import pin
 
@@ -16,7 +17,7 @@ def read_lines(path: str) -> list[str]:
     """Return a list's entries: lines without white space around them, blank ones and `#` comments left
     out."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_file(Path(path)).decode().splitlines()
     except OSError as error:
         raise InputError(f"cannot read the list `{path}`: {error.strerror}") from error
     except UnicodeDecodeError as error:

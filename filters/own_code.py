@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.disk import read_file
 from gristmill.filters.code_files import code_files, code_libraries, forget_changed
 from gristmill.filters.files import digest_of
 from gristmill.filters.options import DatatroveSettings
@@ -29,7 +30,7 @@ def function_file(path: str, name: str) -> Path:
     if not Path(path).is_file():
         raise InputError(f"there is no file `{path}`", hint=_NAMING)
     try:
-        tree = ast.parse(Path(path).read_bytes())
+        tree = ast.parse(read_file(Path(path)))
     except (SyntaxError, ValueError) as error:
         raise InputError(f"`{path}` cannot be imported: {type(error).__name__}: {error}") from None
     if name not in _bound_names(tree):

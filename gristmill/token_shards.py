@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
+from gristmill.files.disk import read_file
 from gristmill.files.inside import below, parsed
 
 FORMAT_VERSION = 1
@@ -119,7 +120,7 @@ def read_manifest(folder: Path, needs: Sequence[str] = ()) -> dict[str, Any]:
     a key that the caller needs."""
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = parsed(path.read_bytes())
+        manifest: dict[str, Any] = parsed(read_file(path))
         names = [shard["name"] for shard in manifest["shards"]]
         manifest["sources"], told_dtype(manifest["dtype"])
     except (FileNotFoundError, NotADirectoryError):
@@ -156,7 +157,7 @@ def read_documents(folder: Path) -> Iterator[ShardDocument]:
 def shard_documents(stem: Path, dtype: str, sources: list[str]) -> Iterator[ShardDocument]:
     """Yield the documents of one shard, in order."""
     tokens, ends = TOKENS.read(stem, dtype), ENDS.read(stem)
-    sizes, numbers, ids = BYTES.read(stem), SOURCES.read(stem), IDS.path(stem).read_bytes()
+    sizes, numbers, ids = BYTES.read(stem), SOURCES.read(stem), read_file(IDS.path(stem))
     start = 0
     for row, end in enumerate(ends.tolist()):
         id_ = ids[16 * row : 16 * row + 16]

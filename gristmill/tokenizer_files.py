@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 
 Kind = Literal["sentencepiece", "huggingface", "tiktoken"]
 # The name under which a tokenizer lies beside shards, by kind.
@@ -70,7 +71,7 @@ class Reading:
         if not path.is_file():
             return cls()
         try:
-            return cls.from_json(json.loads(path.read_text("utf-8")))
+            return cls.from_json(json.loads(read_file(path).decode()))
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(
                 f"it does not say how the tokenizer is read: {error}", where=str(path),

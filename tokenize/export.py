@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 from gristmill.token_shards import (
     ENDS,
     IDS,
@@ -93,7 +94,7 @@ def _npy(folder: Path, out: Path, manifest: dict[str, Any]) -> Iterator[Path]:
         path = out / f"{shard['name']}.npy"
         shutil.copyfile(TOKENS.path(folder / shard["name"]), path)
         ends = ENDS.read(folder / shard["name"]).tolist()
-        ids = IDS.path(folder / shard["name"]).read_bytes()
+        ids = read_file(IDS.path(folder / shard["name"]))
         rows = io.StringIO()
         writer = csv.writer(rows, lineterminator="\n")
         for row, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):

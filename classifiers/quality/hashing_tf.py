@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.files.disk import read_file
 from gristmill.files.inside import parsed
 
 MAGIC = b"GMHASHTF"
@@ -82,7 +83,7 @@ def is_hashing_tf(path: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def _open(path: str, size: int, mtime_ns: int) -> HashingTF:
-    data = Path(path).read_bytes()
+    data = read_file(Path(path))
     start = len(MAGIC) + 8
     end = start + int.from_bytes(data[len(MAGIC) : start], "little")
     head = parsed(data[start:end])

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 
 BUCKETS = 10_000  # configs/rp_v2.0.conf, DSIR_FEATURE_DIM
 TARGETS = ("books", "openwebtext", "wikipedia")
@@ -63,7 +64,7 @@ def open_distribution(place: str) -> Distribution:
 
 def _read(file: str) -> npt.NDArray[np.generic]:
     try:
-        data = Path(file).read_bytes()
+        data = read_file(Path(file))
     except OSError as error:
         raise InputError(
             f"cannot read `{file}`: {error.strerror}",

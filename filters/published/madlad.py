@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 from gristmill.filters.block import Batch, Measured, Measurement
 
 _KINDS = ("list_case", "abnormal_length", "technical", "cursed")
@@ -57,7 +58,7 @@ def cursed_strings(path: str) -> Callable[[str], bool]:
     """Read datamap-rs's list, plain or gzipped: an entry a line, blanks at its ends included, of which those
     with regular syntax are patterns."""
     try:
-        data = Path(path).read_bytes()
+        data = read_file(Path(path))
         lines = (gzip.decompress(data) if path.endswith(".gz") else data).decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise InputError(f"cannot read the list of cursed strings `{path}`: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import IntegrityError
+from gristmill.files.disk import read_file
 
 _MOST_BYTES = 4096
 # C0 and C1 controls but tab and newline, and the characters that reorder what follows them (Unicode TR 9, TR
@@ -58,7 +59,7 @@ def parsed(data: str | bytes) -> Any:
 def read_object(path: Path) -> dict[str, Any]:
     """Read a file of one JSON object; raises IntegrityError, with its name, for any other content."""
     try:
-        found = parsed(path.read_bytes())
+        found = parsed(read_file(path))
     except ValueError as error:
         raise IntegrityError(f"it is not JSON: {error}", where=str(path)) from None
     if not isinstance(found, dict):

@@ -25,6 +25,7 @@ import pyarrow as pa
 from numba import types
 
 from gristmill.errors import IntegrityError
+from gristmill.files.disk import read_file
 from gristmill.text.cores import cores_of
 from gristmill.text.kernel import kernel
 from gristmill.text.words import Scratch
@@ -130,7 +131,7 @@ class Space:
     @classmethod
     def load(cls, path: Path) -> Space:
         """Read a saved space; raises IntegrityError for a file that is none, or not whole."""
-        data = path.read_bytes()
+        data = read_file(path)
         start = len(MAGIC) + 8
         if data[: len(MAGIC)] != MAGIC:
             raise IntegrityError(f"`{path}` is no space of texts: it does not begin with {MAGIC.decode()}")

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from gristmill.errors import GristmillError
+from gristmill.files.disk import read_file
 from gristmill.files.lock import read_holder
 from gristmill.files.stores import store_of
 from gristmill.manifest import Manifest, read_manifest
@@ -73,7 +74,7 @@ def step_row(name: str, manifest: Manifest) -> dict[str, Any]:
 def _phase_at_work(folder: Path, *, running: bool) -> dict[str, Any]:
     """What the driver last wrote of the phase at work; what its records say, where it wrote no sums."""
     try:
-        told: Mapping[str, Any] = orjson.loads((folder / PROGRESS).read_bytes())
+        told: Mapping[str, Any] = orjson.loads(read_file(folder / PROGRESS))
     except (OSError, orjson.JSONDecodeError):
         told = {}
     if "shards" not in told:
@@ -94,7 +95,7 @@ def _phase_at_work(folder: Path, *, running: bool) -> dict[str, Any]:
 
 def _records(folder: Path, phase: str | None, total: int | None) -> dict[str, Any]:
     records = [
-        orjson.loads(path.read_bytes()) for path in sorted(folder.glob(f"records/{phase or '*'}/*.json"))
+        orjson.loads(read_file(path)) for path in sorted(folder.glob(f"records/{phase or '*'}/*.json"))
     ]
     seconds = sorted(record["timing"].get("seconds", 0.0) for record in records)
     usual = usual_seconds(seconds)

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gristmill.errors import GristmillError, IntegrityError
+from gristmill.files.disk import read_file
 from gristmill.files.inside import parsed
 from gristmill.files.lock import read_holder
 from gristmill.files.stores import store_of
@@ -292,7 +293,7 @@ def read_tokenizer_report(view: RunView) -> dict[str, Any]:
     if step is None or step.folder is None:
         return {}
     try:
-        return dict(orjson.loads((step.folder / entries[0].path).read_bytes()))
+        return dict(orjson.loads(read_file(step.folder / entries[0].path)))
     except (OSError, orjson.JSONDecodeError):
         return {}
 

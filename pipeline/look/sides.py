@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.files.disk import read_file
 from gristmill.files.parquet import read_parquet
 from gristmill.index import PAIR
 from gristmill.manifest import Manifest
@@ -62,7 +63,7 @@ def _with_index(
 def read_keys(path: Path) -> tuple[Keys, npt.NDArray[np.uint32]]:
     """Read a sidecar's keys, in order, and their rows. All have 16 bytes, so that bytes strings compare as
     keys do."""
-    raw = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, PAIR.itemsize)
+    raw = np.frombuffer(read_file(path), np.uint8).reshape(-1, PAIR.itemsize)
     keys = np.ascontiguousarray(raw[:, :16]).view("S16").ravel()
     return keys, np.ascontiguousarray(raw[:, 16:]).view("<u4").ravel()
 

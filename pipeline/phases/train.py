@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.errors import StepFailed
+from gristmill.files.disk import read_file
 from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
 from gristmill.pipeline.stages.train import TrainFacts, TrainSlice
@@ -54,7 +55,7 @@ def run_trainer(task: Attempt[TrainSlice], settings: Mapping[str, Any]) -> None:
     checkpoint."""
     with task.workspace(RUN) as run:
         run_process(task, {**settings, "run": str(run)}, run)
-        summary = json.loads((run / "summary.json").read_text())
+        summary = json.loads(read_file(run / "summary.json").decode())
         for name in TIMINGS:  # they differ from run to run, so they belong outside the record's digest
             task.record.timing[name] = summary.pop(name)
         checkpoint = Path(summary["checkpoint"]).absolute().relative_to(run.absolute())

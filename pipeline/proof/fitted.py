@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.disk import read_file
 from gristmill.files.inside import parsed
 from gristmill.hashing import canonical_json
 from gristmill.pipeline.proof.approaches import envelope, fit_kaplan, frontier, isoflop, power_law
@@ -175,7 +176,7 @@ def encode(found: Fits) -> bytes:
 def read_fit(path: Path) -> Fits:
     """Open what `scaling fit --out` wrote."""
     try:
-        data = parsed(path.read_bytes())
+        data = parsed(read_file(path))
         if data["format"] != _FILE_FORMAT:
             raise UsageError(f"`{path}` has format {data['format']}, this version reads {_FILE_FORMAT}")
         fits = {name: _read(part) for name, part in data["sources"].items()}

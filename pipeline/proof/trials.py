@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill.facts import Facts
+from gristmill.files.disk import read_file
 from gristmill.files.lock import hold_lock
 from gristmill.files.stores import store_of
 from gristmill.hashing import sha256_json
@@ -182,7 +183,7 @@ def train_trial(task: Attempt[Any], settings: Mapping[str, Any], here: bool = Fa
                 train(whole)
         else:
             run_process(task, whole, run)
-        summary = json.loads((run / "summary.json").read_text())
+        summary = json.loads(read_file(run / "summary.json").decode())
         for name in _TIMINGS:
             task.record.timing[name] = summary.pop(name)
         summary["checkpoint"] = Path(summary["checkpoint"]).name

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gristmill.errors import InputError, UsageError
+from gristmill.files.disk import read_file
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
@@ -47,7 +48,7 @@ def _read(name: str, settings: SourceSettings) -> str:
 
             data = read_whole(name, settings.access())
         else:
-            data = Path(name).read_bytes()
+            data = read_file(Path(name))
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data) if _inflated_bytes(data) <= _MAX_BYTES else b"\xff"
         return data.decode("utf-8-sig")

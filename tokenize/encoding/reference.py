@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 from gristmill.hashing import sha256_file
 from gristmill.literals import (
     CONTROL,
@@ -45,7 +46,7 @@ class SentencePiece:
     def __init__(self, file: Path, settings: TokenizerSettings) -> None:
         import sentencepiece
 
-        data = file.read_bytes()
+        data = read_file(file)
         try:
             pieces = pieces_of(data)
             self.processor: Any = sentencepiece.SentencePieceProcessor(model_proto=data)
@@ -101,7 +102,7 @@ class HuggingFace:
     def __init__(self, file: Path, settings: TokenizerSettings) -> None:
         self.file = file
         try:
-            self.config: dict[str, Any] = orjson.loads(file.read_bytes())
+            self.config: dict[str, Any] = orjson.loads(read_file(file))
             self.closed = closed_json(self.config, settings.text_tokens)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"`{file}` is not a tokenizer.json: {error!r}") from error
@@ -166,7 +167,7 @@ class Tiktoken:
                 "a .tiktoken file needs the package tiktoken", hint="pip install 'gristmill[tiktoken]'"
             ) from None
         try:
-            rows = (line.split() for line in file.read_bytes().splitlines() if line)
+            rows = (line.split() for line in read_file(file).splitlines() if line)
             self.ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
             highest = max(self.ranks.values())
         except (OSError, ValueError) as error:

@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 
 from gristmill.errors import GristmillError, InputError, IntegrityError, StepFailed
+from gristmill.files.disk import read_file
 from gristmill.files.inside import parsed
 from gristmill.files.stores import fsync_file, write_text
 from gristmill.trainer.checkpoints import tensors
@@ -140,7 +141,7 @@ class Checkpoints:
         if not self.folder.is_dir():
             return None
         pointer = self.folder / "latest"
-        if pointer.is_file() and (named := self.folder / pointer.read_text("utf-8").strip()).is_dir():
+        if pointer.is_file() and (named := self.folder / read_file(pointer).decode().strip()).is_dir():
             return named
         return max(self.folder.glob("step-*"), default=None)
 
@@ -243,7 +244,7 @@ def find(path: Path) -> Path:
 def _read_meta(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what `checkpoint.json` says, and its table of files, once it has the digest it names."""
     try:
-        values = parsed((folder / META).read_text("utf-8"))
+        values = parsed(read_file(folder / META).decode())
         if values.get("format") != FORMAT:
             raise InputError(
                 f"the checkpoint is of format {values.get('format')}, this version reads {FORMAT}",

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gristmill.files.disk import read_file
 from gristmill.files.inside import read_object
 from gristmill.files.stores import write_text
 from gristmill.literals import USER_DEFINED, closed_model, is_text, pieces_of
@@ -106,7 +107,7 @@ def _from_sentencepiece(path: Path, reading: Reading, eos_id: int) -> Any:
     import sentencepiece
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-    whole_model = path.read_bytes()
+    whole_model = read_file(path)
     data = closed_model(whole_model, reading.text_tokens, pieces_of(whole_model)[eos_id][0])
     model: Any = sentencepiece.SentencePieceProcessor(model_proto=data)
     ids = range(model.get_piece_size())

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import InputError, IntegrityError
+from gristmill.files.disk import read_file
 from gristmill.files.inside import below, parsed
 from gristmill.token_shards import (
     BYTES,
@@ -104,7 +105,7 @@ class ShardSet:
             )
         self.num_tokens = sum(shard.tokens for shard in self.shards)
         self.num_docs = sum(shard.docs for shard in self.shards)
-        self.sha256 = hashlib.sha256(self.local(MANIFEST).read_bytes()).hexdigest()
+        self.sha256 = hashlib.sha256(read_file(self.local(MANIFEST))).hexdigest()
         self._maps: dict[tuple[int, str], npt.NDArray[Any]] = {}
 
     def local(self, name: str) -> Path:
@@ -340,7 +341,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             "there is no shard manifest", where=str(path), hint="name a folder that `gristmill mix` wrote"
         )
     try:
-        manifest = parsed(path.read_text("utf-8"))
+        manifest = parsed(read_file(path).decode())
     except ValueError as error:
         raise InputError(f"the shard manifest is not JSON: {error}", where=str(path)) from error
     if not isinstance(manifest, dict):

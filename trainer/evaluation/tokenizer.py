@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gristmill.errors import InputError
+from gristmill.files.disk import read_file
 from gristmill.files.inside import read_object
 from gristmill.files.stores import write_text
 from gristmill.literals import CONTROL, closed_json, closed_model, is_text, pieces_of
@@ -38,7 +39,7 @@ class SentencePiece:
     def __init__(self, path: Path, reading: Reading, eos_id: int | None) -> None:
         import sentencepiece
 
-        data = path.read_bytes()
+        data = read_file(path)
         pieces = pieces_of(data)
         self.size = len(pieces)
         known = eos_id is not None and 0 <= eos_id < self.size
@@ -122,7 +123,7 @@ class Tiktoken:
 def read_ranks(path: Path, reading: Reading) -> dict[bytes, int]:
     """Read a rank file; raises InputError if it is none, or if nothing says how it splits a text."""
     try:
-        rows = (line.split() for line in path.read_bytes().splitlines() if line)
+        rows = (line.split() for line in read_file(path).splitlines() if line)
         ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
     except ValueError as error:
         raise InputError(f"it is no rank file: {error}", where=str(path)) from error

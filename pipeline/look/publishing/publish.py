@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from gristmill.errors import UsageError
+from gristmill.files.disk import read_file
 from gristmill.files.location import location
 from gristmill.files.storage import write_atomic
 from gristmill.hashing import sha256_file
@@ -75,7 +76,7 @@ def publish(
     written = _write(out, target, found, about, files, schema, kind, splits)
     report = out / "report.html"
     if report.exists():
-        write_atomic(target / "report.html", report.read_bytes())
+        write_atomic(target / "report.html", read_file(report))
         written.append(target / "report.html")
     return written
 

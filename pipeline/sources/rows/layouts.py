@@ -57,10 +57,11 @@ def _named(name: str) -> dict[str, Any]:
         )
     import yaml
 
+    from gristmill.files.disk import read_file
     from gristmill.yaml12 import BoundedLoader
 
     try:
-        own = yaml.load(Path(name).read_text(encoding="utf-8"), BoundedLoader)  # a subclass of SafeLoader
+        own = yaml.load(read_file(Path(name)).decode(), BoundedLoader)  # a subclass of SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"the layout `{name}` cannot be read: {error}") from None
     if not isinstance(own, dict):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gristmill.errors import StepFailed, UsageError
+from gristmill.files.disk import read_file
 from gristmill.files.inside import inert
 from gristmill.pipeline.verbs import listing, options
 from gristmill.pipeline.verbs.tokens.trained_models import check_gpus, trained
@@ -166,7 +167,7 @@ def _in_group(values: dict[str, Any], ranks: int, use_gpus: bool, address: str |
         raise StepFailed(
             f"a rank of the trainer ended with exit code {code}", where=str(run), hint="its error is above"
         )
-    summary: dict[str, Any] = orjson.loads((run / "summary.json").read_bytes())
+    summary: dict[str, Any] = orjson.loads(read_file(run / "summary.json"))
     return summary
 
 
