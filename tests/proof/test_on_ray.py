@@ -90,4 +90,5 @@ def test_on_ray_figures_are_those_of_one_after_another_also_after_a_kill(tmp_pat
     assert finished(begun(recipe, verb, "ray", "ray", "--workers", str(WORKERS))) == expected
     after = trained(tmp_path / "ray")
     assert {key: after[key] for key in before} == before
-    assert at_once(after) == WORKERS
+    # A training that the killed run had begun may end beside those of the second.
+    assert WORKERS <= at_once(after) <= 2 * WORKERS
