@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -320,3 +321,61 @@ def test_a_hundred_thousand_inputs_are_planned_in_seconds_and_little_memory(tmp_
     seconds, mebibytes = map(float, ran.stdout.split())
     assert seconds < 10
     assert mebibytes < 500
+
+
+def test_an_arrow_file_that_points_outside_itself_costs_its_batch_and_not_the_process(tmp_path: Path) -> None:
+    texts = [f"the mill number {number}" for number in range(40)]
+    columns = {
+        "dictionary": pa.array(texts).dictionary_encode(),
+        "list": pa.array([[text, None] for text in texts]),
+        "map": pa.array([[(text, 1)] for text in texts], pa.map_(pa.string(), pa.int64())),
+        "struct": pa.array([{"bytes": text.encode()} for text in texts]),
+    }
+    for name, column in columns.items():
+        table = pa.table({"text": texts, "beside": column})
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "a.arrow"
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table)
+        data = bytearray(path.read_bytes())
+        ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)  # of texts, in lists of which two belong
+        wanted = {
+            "dictionary": np.arange(40, dtype=np.int32),
+            "list": np.arange(0, 82, 2, dtype=np.int32),
+            "map": np.arange(41, dtype=np.int32),
+            "struct": ends,
+        }[name].tobytes()
+        at = data.rfind(wanted)
+        assert at > 0
+        data[at + 40 : at + 44] = (1 << 30).to_bytes(4, "little")
+        path.write_bytes(data)
+        code = f"""if True:
+            from pathlib import Path
+            from tests.support.archives import read_all, failures
+            found = failures(read_all(Path({str(path)!r}), "arrow", passthrough={{"beside": "json"}}))
+            assert len(found) == 40, found
+            print({{one.error for one in found}})
+        """
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert run.returncode == 0, (name, run.returncode, run.stderr[-800:])
+
+
+def test_a_cell_of_a_nested_column_that_is_no_utf8_costs_itself_alone(tmp_path: Path) -> None:
+    bad = pa.array([[b"fine"], [b"\xff"], [b"fine"]]).view(pa.list_(pa.string()))
+    table = pa.table({"text": ["one mill", "two mills", "three mills"], "tags": bad})
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    found = records(read_all(tmp_path / "a.arrow", "arrow", passthrough={"tags": "json"}))
+    assert [one.columns["tags"] for one in found] == [["fine"], None, ["fine"]]
+
+
+def test_a_column_of_parquet_whose_name_is_no_utf8_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["the mill"], "columnname": ["x"]}), path, store_schema=False)
+    data = bytearray(path.read_bytes())
+    for at in range(data.find(b"columnname", len(data) // 2), len(data)):
+        if data[at : at + 10] == b"columnname":
+            data[at] = 0xEB  # no UTF-8
+    path.write_bytes(data)
+    (failure,) = failures(read_all(path, "parquet"))
+    assert failure.error in ("not_parquet", "damaged_row_group") and "0xeb" in failure.message

@@ -10,14 +10,18 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import brotli
 import lz4.frame
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -276,3 +280,80 @@ def test_an_offset_beyond_any_file_is_a_failed_line_of_an_index(tmp_path: Path, 
     (tmp_path / "a.cdxj").write_text(f"org,a)/ 2024 {json.dumps(said)}\n")
     (failure,) = failures(read_all(tmp_path / "a.cdxj", "cdx"))
     assert failure.error == "not_cdx"
+
+
+def peak_of_reading(path: Path, kind: str, **settings: object) -> tuple[Counter[str], int]:
+    """Read a file in a process of its own; return its items by kind, and what memory grew by meanwhile."""
+    run = subprocess.run(
+        [sys.executable, "-c", READ_ALONE, str(path), kind, json.dumps(settings)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    found = json.loads(run.stdout)
+    return Counter(found["items"]), found["bytes"]
+
+
+READ_ALONE = """
+import json, sys
+from collections import Counter
+from pathlib import Path
+import numpy, pyarrow.compute, pyarrow.parquet
+from gristmill.pipeline.run.attempt import peak_bytes
+from gristmill.pipeline.sources.listing import whole_file
+from gristmill.pipeline.sources.read import read_items
+from gristmill.pipeline.sources.record import InputShard
+from gristmill.pipeline.sources.settings import SourceSettings
+path, kind, said = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+settings, before, items = SourceSettings(inputs=[path], **said), peak_bytes(), Counter()
+for item in read_items(InputShard(kind, (whole_file(path),)), settings):
+    items[getattr(item, "error", type(item).__name__)] += len(item) if hasattr(item, "texts") else 1
+print(json.dumps({"items": items, "bytes": peak_bytes() - before}))
+"""
+
+
+def test_a_text_that_a_dictionary_holds_once_is_not_spelled_out_for_all_rows(tmp_path: Path) -> None:
+    text, rows = "the mill " * 200_000, 300  # 1.8 MB in a file of a kilobyte, 540 MB spelled out
+    places = pa.array([0] * rows, pa.int32())
+    table = pa.table({"text": pa.DictionaryArray.from_arrays(places, pa.array([text]))})
+    pq.write_table(table, tmp_path / "a.parquet", store_schema=False, dictionary_pagesize_limit=1 << 30)
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    for name, kind in (("a.parquet", "parquet"), ("a.arrow", "arrow")):
+        items, grown = peak_of_reading(tmp_path / name, kind)
+        assert items == {"TextRows": rows, "RangeEnd": 1}
+        assert grown < 400 << 20, (name, grown >> 20)
+
+
+def test_rows_of_large_texts_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    with pq.ParquetWriter(
+        tmp_path / "a.parquet", pa.schema([("text", pa.string())]), compression="zstd", use_dictionary=False,
+        data_page_size=1 << 20, write_batch_size=1,
+    ) as writer:  # fmt: skip
+        writer.write_table(pa.table({"text": ["the mill " * 500_000] * 100}))  # 450 MB in one row group
+    items, grown = peak_of_reading(tmp_path / "a.parquet", "parquet")
+    assert items["TextRows"] == 100
+    assert grown < 200 << 20, grown >> 20
+
+
+def test_a_row_of_more_values_than_its_file_stands_for_is_a_failure(tmp_path: Path) -> None:
+    many = pa.ListArray.from_arrays(pa.array([0, 2 << 20], pa.int32()), pa.array(np.zeros(2 << 20, np.int8)))
+    pq.write_table(pa.table({"text": ["mill"], "tags": many}), tmp_path / "a.parquet")
+    (failure,) = failures(read_all(tmp_path / "a.parquet", "parquet", passthrough={"tags": "json"}))
+    assert "2,097,152 values are claimed" in failure.message
+
+
+def test_memory_that_is_not_there_is_no_damage_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table({"text": ["mill"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+
+    def no_memory(*_: object, **__: object) -> None:
+        raise pa.lib.ArrowMemoryError("malloc of size 4096 failed")
+
+    for kind in ("parquet", "arrow"):
+        monkeypatch.setattr(f"gristmill.pipeline.sources.formats.{kind}.read_batch", no_memory)
+        with pytest.raises(MemoryError):
+            read_all(tmp_path / f"a.{kind}", kind)

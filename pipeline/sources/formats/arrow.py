@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, Origin, RangeEnd
-from gristmill.pipeline.sources.rows.arrow_columns import batch_rows, read_batch
+from gristmill.pipeline.sources.rows.arrow_bounds import batch_rows, check_sound, too_many_rows
+from gristmill.pipeline.sources.rows.arrow_columns import read_batch
 from gristmill.pipeline.sources.rows.arrow_rows import (
     SeekableFile,
     one_line,
     repeated_column,
-    too_many_rows,
     wanted_paths,
 )
 from gristmill.pipeline.sources.rows.row import RowReader
@@ -49,11 +49,14 @@ def _rows(window: ByteWindow, source: InputRange, settings: SourceSettings) -> I
             heads = [path.partition(".")[0] for path in wanted_paths(settings)]
             names = [name for name in batch.schema.names if name in {*heads, *wanted_paths(settings)}]
             chosen = batch.select(names)
+            check_sound(chosen)
             most = batch_rows(batch.num_rows, batch.nbytes)
             for at in range(0, batch.num_rows, most):
                 part = chosen.slice(at, most)
                 yield from read_batch(part, row, shown, reader, settings, batch.schema.names)
                 row += part.num_rows
+    except MemoryError:  # Arrow's is an ArrowException, too: the machine's state is no damage
+        raise
     except (pa.ArrowException, OSError) as error:
         # A stream does not say how many rows it has: what lies behind the damage is one failure.
         error_name = "damaged_batch" if end else "not_arrow"

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gristmill.errors import InputError
 from gristmill.pipeline.sources.archives.archive import read_archive, unreadable
 from gristmill.pipeline.sources.archives.members import Damaged
 from gristmill.pipeline.sources.format import InputFormat
+from gristmill.pipeline.sources.formats.parquet import open_parquet, row_group_batches
 from gristmill.pipeline.sources.formats.warc import WARC
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, NotDocument, Origin, RangeEnd
-from gristmill.pipeline.sources.rows.arrow_rows import SeekableFile, one_line
+from gristmill.pipeline.sources.rows.arrow_bounds import cut_by_size
+from gristmill.pipeline.sources.rows.arrow_rows import one_line
 from gristmill.pipeline.sources.window import ByteWindow
 from gristmill.redact import public_url
 from gristmill.text.languages import language_code
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
 
 _BATCH_ROWS = 64
+_INDEX_ROWS = 1024
 _NUM_THREADS = 8
 _MAX_LINE_BYTES = 1 << 20
 _MAX_OFFSET = 1 << 62
@@ -78,7 +80,9 @@ def read_ccindex(window: ByteWindow, source: InputRange, settings: SourceSetting
     """Yield the records that the selected rows of a Parquet index name, then the `RangeEnd`."""
     try:
         yield from _records(_parquet_rows(window, source), source, settings)
-    except (pa.ArrowException, OSError) as error:
+    except MemoryError:  # Arrow's is an ArrowException, too: the machine's state is no damage
+        raise
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last of a column's name
         yield from unreadable(Damaged("not_parquet", one_line(error)), source, window)
         return
     yield RangeEnd(source.shown, source.start, source.end, 0, window.size)
@@ -236,15 +240,17 @@ def _row(said: Mapping[str, Any]) -> IndexRow | None:
 
 
 def _parquet_rows(window: ByteWindow, source: InputRange) -> Iterator[IndexRow | Failure]:
-    file = pq.ParquetFile(pa.PythonFile(SeekableFile(window), mode="r"), pre_buffer=False)
+    file = open_parquet(window)
     known = {key for keys in _COLUMNS.values() for key in keys}
     names = [name for name in file.schema_arrow.names if name in known]
     number = 0
-    for batch in file.iter_batches(1024, columns=names, use_threads=False):
-        for said in batch.to_pylist():
-            row = _row(said)
-            yield row or Failure("not_cdx", "no file, offset and length", Origin(source.shown, number, 1), 0)
-            number += 1
+    for group in range(file.num_row_groups):
+        for batch in row_group_batches(file, group, names, window, _INDEX_ROWS):
+            for part in cut_by_size(batch):
+                for said in [{}] if isinstance(part, int) else part.to_pylist():
+                    origin = Origin(source.shown, number, 1)
+                    yield _row(said) or Failure("not_cdx", "no file, offset and length", origin, 0)
+                    number += 1
 
 
 FORMATS = (

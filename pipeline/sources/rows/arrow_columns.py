@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.pipeline.sources.record import Item, Origin
+from gristmill.pipeline.sources.record import Failure, Item, Origin
+from gristmill.pipeline.sources.rows.arrow_bounds import MAX_SPELLED_BYTES, cut_by_size
 from gristmill.pipeline.sources.rows.arrow_rows import num_bytes, rows_of
 from gristmill.pipeline.sources.rows.row import RowReader
 from gristmill.pipeline.sources.rows.text_rows import (
@@ -33,15 +34,7 @@ if TYPE_CHECKING:
 
     from gristmill.pipeline.sources.settings import SourceSettings
 
-BATCH_BYTES = 8 << 20
-MAX_BATCH_ROWS = 4096
-_MIN_BATCH_ROWS = 256
 _FIRST_YEAR_MS, _END_MS = -62_135_596_800_000, 253_402_300_800_000  # of Python's calendar: years 1 to 9999
-
-
-def batch_rows(num_rows: int, size: int) -> int:
-    """Return how many rows to read at a time of so many, in so many bytes: some megabytes of them."""
-    return max(_MIN_BATCH_ROWS, min(MAX_BATCH_ROWS, BATCH_BYTES * num_rows // max(size, 1)))
 
 
 def read_batch(
@@ -49,7 +42,20 @@ def read_batch(
     there: Sequence[str],
 ) -> Iterator[Item | TextRows]:  # fmt: skip
     """Yield the rows of a batch whose first is the `first` of its file, by columns where that can be."""
+    for part in cut_by_size(batch):
+        if isinstance(part, int):
+            message = f"the row spells out to {part:,} bytes, more than {MAX_SPELLED_BYTES:,}"
+            yield Failure("too_large", message, Origin(file, first, 1), 0)
+            first += 1
+        else:
+            yield from _read_part(part, first, file, reader, settings, there)
+            first += part.num_rows
 
+
+def _read_part(
+    batch: pa.RecordBatch, first: int, file: str, reader: RowReader, settings: SourceSettings,
+    there: Sequence[str],
+) -> Iterator[Item | TextRows]:  # fmt: skip
     def one(number: int) -> Iterator[Item]:
         (values,) = rows_of(batch.slice(number, 1)) if batch.num_columns else ({},)
         yield reader.read(values, Origin(file, first + number, 1), num_bytes(values), there)
@@ -80,6 +86,8 @@ def _by_columns(
         cells = {role: _of_role(batch, role, path) for role, path in roles.items() if path}
         beside = {path: _of_kind(batch, path, kind) for path, kind in settings.passthrough.items()}
         sizes = _text_bytes(batch)
+    except MemoryError:
+        raise
     except (pa.ArrowException, UnicodeDecodeError):
         return None  # a cell that is no UTF-8, a number beyond its column: found and told row by row
     if not all(cells.values()) or not all(beside.values()):

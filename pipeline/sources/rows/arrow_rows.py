@@ -10,9 +10,6 @@ import pyarrow as pa
 
 from gristmill.pipeline.sources.rows.row import Unreadable
 
-_FREE_ROWS = 1 << 20
-_ROWS_PER_BYTE = 64
-
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
     from gristmill.pipeline.sources.window import ByteWindow
@@ -59,16 +56,6 @@ def repeated_column(schema: pa.Schema, settings: SourceSettings) -> str | None:
     return next((name for name in schema.names if counts[name] > 1 and name in heads), None)
 
 
-def too_many_rows(num_rows: int, num_bytes: int) -> str | None:
-    """Say so where a file claims more rows than its bytes can stand for: each would be a failure of its own.
-
-    Columns of one value take next to no bytes a row; a text of each row takes some.
-    """
-    if num_rows <= _FREE_ROWS + _ROWS_PER_BYTE * num_bytes:
-        return None
-    return f"{num_rows:,} rows are claimed by a file of {num_bytes:,} bytes"
-
-
 def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     columns = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     for number in range(batch.num_rows):
@@ -81,6 +68,8 @@ def _values(column: pa.Array) -> list[Any]:
         column = column.cast(pa.string())
     try:
         return list(column.to_pylist())
+    except MemoryError:  # Arrow's is both: that there is none is the machine's state, not the file's
+        raise
     except (ValueError, OverflowError, pa.ArrowException):
         return [_value(cell) for cell in column]
 
@@ -90,6 +79,8 @@ def _value(cell: pa.Scalar) -> Any:
         return cell.as_py()
     except UnicodeDecodeError as error:
         return Unreadable("invalid_utf8", f"byte {error.start}: {error.reason}")
+    except MemoryError:
+        raise
     except (ValueError, OverflowError, pa.ArrowException) as error:
         return Unreadable("unreadable_value", one_line(error))
 
