@@ -69,6 +69,31 @@ def test_a_thread_keeps_its_posts() -> None:
     assert any(line in extract(html, settings=WITH).text for line in COMMENTS)
 
 
+@pytest.mark.parametrize(
+    "heading", ["<a id='comments'></a><h2>Comments</h2>", "<h3 id='comments'>Three replies</h3>"]
+)
+def test_what_follows_a_heading_named_comments_are_comments(heading: str) -> None:
+    html = page("").replace(
+        "</div></body>", heading + "".join(f"<p>{one}</p>" for one in COMMENTS) + "</div></body>"
+    )
+    text = extract(html, settings=WITHOUT).text
+    assert all(line in text for line in ARTICLE)
+    assert not any(line in text for line in COMMENTS)
+    assert any(line in extract(html, settings=WITH).text for line in COMMENTS)
+
+
+@pytest.mark.parametrize("item", ["comment thread-even", "comment thread"])
+def test_comments_that_are_called_threads_are_comments(item: str) -> None:
+    html = page(section('id="disqus_thread"', f' class="{item}"'), ' class="blog-posts posts"')
+    assert not any(line in extract(html, settings=WITHOUT).text for line in COMMENTS)
+
+
+def test_how_to_respond_goes_with_the_comments() -> None:
+    invitation = "You can follow any responses to this entry through the feed, or leave one of your own here."
+    html = page(f'<p class="postmetadata alt"><small>{invitation}</small></p>')
+    assert invitation not in extract(html, settings=WITHOUT).text
+
+
 def test_a_page_of_comments_alone_keeps_them() -> None:
     html = f"<html><body>{section('id=comments')}</body></html>".replace("</div></div>", "</div>" * 2)
     assert extract(html, settings=WITHOUT).text == extract(html, settings=WITH).text != ""
