@@ -17,7 +17,7 @@ PRIOR_WORDS = (
     20.0  # added to the denominator, so that a page without main text keeps nothing for a stray block
 )
 
-_LEVELS = 4096  # probabilities are cut at a multiple of 1/4096: counting beats sorting
+_LEVELS = 1024  # probabilities are cut at a multiple of 1/1024: counting beats sorting
 MIN_REPEATED_WORDS = 8  # pages repeat whole paragraphs for narrow screens; shorter lines may recur in earnest
 
 
@@ -31,12 +31,10 @@ class Choice(NamedTuple):
 
 
 @njit_borrowing
-def _best_level(gains, words, recall_weight):
+def _best_level(gains, expected, words, recall_weight):
     """Return the level of probability from which keeping blocks maximises the expected F-beta."""
     square = recall_weight * recall_weight
-    expected, most, best, gained, taken = 0.0, 0.0, _LEVELS, 0.0, 0.0
-    for level in range(_LEVELS):
-        expected += gains[level]
+    most, best, gained, taken = 0.0, _LEVELS, 0.0, 0.0
     for level in range(_LEVELS - 1, -1, -1):
         if words[level] == 0:
             continue
@@ -60,13 +58,16 @@ def choose(probabilities, blocks, repeated, recall_weight):
     num = probabilities.size
     levels, kept = np.empty(num, dtype=np.int64), np.zeros(num, dtype=np.bool_)
     gains, words = np.zeros(_LEVELS, dtype=np.float64), np.zeros(_LEVELS, dtype=np.float64)
+    expected = 0.0
     for b in range(num):
         repeats = repeated[b] > 0 and blocks[b, L.WORDS] >= MIN_REPEATED_WORDS
         levels[b] = -1 if repeats else min(np.int64(probabilities[b] * _LEVELS), _LEVELS - 1)
         if not repeats:
-            gains[levels[b]] += probabilities[b] * np.float64(blocks[b, L.WORDS])
+            gain = probabilities[b] * np.float64(blocks[b, L.WORDS])
+            expected += gain
+            gains[levels[b]] += gain
             words[levels[b]] += blocks[b, L.WORDS]
-    best = _best_level(gains, words, recall_weight)
+    best = _best_level(gains, expected, words, recall_weight)
     for b in range(num):
         kept[b] = levels[b] >= best
     return kept
