@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from gristmill.files.disk import named
+from gristmill.files.disk import must_be_file, named
 from gristmill.splitmix import GOLDEN, finalise
 
 _CHUNK_BYTES = 1 << 20
@@ -29,7 +29,9 @@ def digest16(*parts: bytes | str) -> bytes:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the hex sha256 of a local file, read in constant memory."""
+    """Return the hex sha256 of a local file, read in constant memory; raises IntegrityError for what is no
+    file."""
+    must_be_file(path)
     state = hashlib.sha256()
     with named(path), path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

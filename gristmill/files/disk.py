@@ -6,11 +6,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gristmill.errors import GristmillError
+from gristmill.errors import GristmillError, IntegrityError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FREE_SOME = (
@@ -30,8 +31,23 @@ def named(path: Path | str) -> Iterator[None]:
         raise
 
 
+def must_be_file(path: Path) -> None:
+    """Raise IntegrityError for a pipe, socket or device, also behind a link: a read of it would wait or never
+    end, in a folder that somebody else wrote."""
+    try:
+        mode = os.stat(str(path)).st_mode  # noqa: PTH116 - of this machine: no store is asked
+    except OSError:
+        return  # for whoever opens it to say
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise IntegrityError(
+            f"`{path}` is a pipe, socket or device, not a file",
+            hint="it was not written by gristmill: do not use its folder; name a file for a list or model",
+        )
+
+
 def read_file(path: Path) -> bytes:
-    """Read a small file whole."""
+    """Read a small file whole; raises IntegrityError for what is no file."""
+    must_be_file(path)
     with named(path):
         return path.read_bytes()
 

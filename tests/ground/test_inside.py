@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from gristmill.errors import GristmillError, IntegrityError
 from gristmill.files.inside import below
-from gristmill.hashing import canonical_json, sha256_json
+from gristmill.hashing import canonical_json, sha256_file, sha256_json
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.run.folder import read_run
@@ -155,3 +156,21 @@ def test_what_a_model_writes_is_harmless_to_a_terminal(
             main(["generate", str(tmp_path), "a", *more])
         found = capsys.readouterr().out
         assert said in found and "\x1b" not in found
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_device_in_a_strangers_folder_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str
+) -> None:
+    """A read of one would wait for ever, of the other never end."""
+    for name, read in (
+        ("manifest.json", lambda: read_manifest(tmp_path)),
+        ("run.json", lambda: read_run(tmp_path)),
+        ("data.parquet", lambda: sha256_file(tmp_path / "data.parquet")),
+    ):
+        if kind == "pipe":
+            os.mkfifo(tmp_path / name)
+        else:
+            (tmp_path / name).symlink_to("/dev/zero")
+        with pytest.raises(IntegrityError, match="is a pipe, socket or device"):
+            read()
