@@ -27,6 +27,7 @@ BLOCK = 4096  # records per index entry: 8 bytes of index for 48 KiB of band key
 _ALIGN = 64
 _READ_BYTES = 1 << 20  # of a column, up to which it is read and not mapped
 _HEAD = len(MAGIC) + 8  # bytes before the header, whose length they end with
+_MOST_HEADER_BYTES = 1 << 20
 INDEX = "__index__"
 
 Columns = dict[str, npt.NDArray]
@@ -82,7 +83,7 @@ def layout(path: Path, head: bytes, size: int) -> list[Column]:
     """
     position = _HEAD + _header_bytes(path, head)
     found = []
-    for name, dtype, length in json.loads(head[_HEAD:position]):
+    for name, dtype, length in _stated(path, head[_HEAD:position]):
         position += -position % _ALIGN
         found.append(Column(name, dtype, length, position))
         position = found[-1].stop
@@ -91,10 +92,28 @@ def layout(path: Path, head: bytes, size: int) -> list[Column]:
     return found
 
 
+def _stated(path: Path, header: bytes) -> list[tuple[str, str, int]]:
+    """The columns that a header states: numbers, of u64 the first and the last, which are key and index."""
+    try:
+        columns = [(str(name), np.dtype(dtype), length) for name, dtype, length in json.loads(header)]
+    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+        raise _damaged(path, f"has a header that cannot be read: {error}") from None
+    are_numbers = all(
+        dtype.kind in "biuf" and isinstance(length, int) and length >= 0 for _, dtype, length in columns
+    )
+    ends = [columns[0][1], columns[-1][1]] if len(columns) > 1 else []
+    if not are_numbers or ends != [np.dtype("<u8")] * 2:
+        raise _damaged(path, "has a header that is not that of a run")
+    return [(name, dtype.str, length) for name, dtype, length in columns]
+
+
 def _header_bytes(path: Path, head: bytes) -> int:
     if not head.startswith(MAGIC):
         raise _damaged(path, "is no run of sorted records")
-    return int.from_bytes(head[len(MAGIC) : _HEAD], "little")
+    length = int.from_bytes(head[len(MAGIC) : _HEAD], "little")
+    if length > _MOST_HEADER_BYTES:
+        raise _damaged(path, f"has a header of {length:,} bytes, more than {_MOST_HEADER_BYTES:,}")
+    return length
 
 
 class _Mapped(Mapping[str, npt.NDArray]):

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.dedup.sorted.radix import argsort, group_starts, sort_pairs
-from gristmill.dedup.sorted.runs import BLOCK, SortedRun, key_range, read_range, sort_columns, write_run
+from gristmill.dedup.sorted.runs import (
+    BLOCK,
+    MAGIC,
+    SortedRun,
+    key_range,
+    read_range,
+    sort_columns,
+    write_run,
+)
 from gristmill.errors import IntegrityError
 
 u64 = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 255, 256, 2**32, 2**63, 2**64 - 1])
@@ -78,4 +86,20 @@ def test_a_run_cut_short_is_named(tmp_path: Path) -> None:
         SortedRun(path)
     path.write_bytes(b"something else")
     with pytest.raises(IntegrityError, match="no run of sorted records"):
+        SortedRun(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b'[["key","|O",8],["__index__","<u8",1]]', b'[["key","<u8",-8],["__index__","<u8",1]]',
+     b'[["key","|V0",1000000000000],["__index__","<u8",1]]', b'[["key","<u8",1.5],["__index__","<u8",1]]',
+     b'[["key","zz",1],["__index__","<u8",1]]', b"[]", b"[[[", b"null", b"[1]", b"\xff", bytes(1 << 21)],
+)  # fmt: skip
+def test_a_header_that_lies_is_refused(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "a.run"
+    path.write_bytes(MAGIC + len(header).to_bytes(8, "little") + header + bytes(4096))
+    with pytest.raises(IntegrityError, match="header"):
+        SortedRun(path)
+    path.write_bytes(MAGIC + (1 << 62).to_bytes(8, "little") + header)
+    with pytest.raises(IntegrityError, match="header"):
         SortedRun(path)
