@@ -21,7 +21,8 @@ def named_paths(said: str, settings: SourceSettings) -> list[str]:
     """Return the inputs that one entry of `inputs` stands for: itself, or the lines of `@FILE`.
 
     Blank lines and those that begin with `#` are passed over. A relative line goes below the source's
-    `prefix`, without one below the list's own folder or URL.
+    `prefix`, without one below the list's own folder or URL. Raises UsageError where a line leads out of the
+    `prefix`, or from a list on another machine to files of this one.
     """
     if not said.startswith("@") or os.path.lexists(said):
         return [said]
@@ -31,14 +32,36 @@ def named_paths(said: str, settings: SourceSettings) -> list[str]:
     if not listed:
         raise UsageError("a list of inputs names none", where=name)
     base = settings.prefix or (f"{name.rpartition('/')[0]}/" if "/" in name else "")
-    return [_below(base, line) for line in listed]
+    try:
+        if settings.prefix:
+            return [place_below(settings.prefix, line) for line in listed]
+        return [place_from(name, base, line) for line in listed]
+    except ValueError as error:
+        raise UsageError(
+            f"a list of inputs names {error}", where=name, hint="name such inputs in the recipe itself"
+        ) from None
 
 
-def _below(base: str, line: str) -> str:
-    if "://" in line or line.startswith("/"):
+def place_below(base: str, name: str) -> str:
+    """Return the place of a file that a list or an index names, below `base`; raises ValueError for a name
+    that leads elsewhere: whoever wrote it may not be who runs the recipe."""
+    root = f"{base.rstrip('/')}/"
+    joined = name if "://" in name or name.startswith("/") else root + name
+    if not joined.startswith(root) or ".." in joined[len(root) :].split("/"):
+        raise ValueError(f"`{name}`, which does not lie below the prefix `{base}`")
+    return joined
+
+
+def place_from(list_: str, base: str, line: str) -> str:
+    """Return the place that a list or an index names without a prefix, a relative one below `base`; raises
+    ValueError where one on another machine names a file of this one."""
+    scheme, has_scheme, _ = line.partition("://")
+    is_local = scheme in ("file", "local") if has_scheme else line.startswith("/")
+    if "://" in list_ and (is_local or (not has_scheme and ".." in line.split("/"))):
+        raise ValueError(f"`{line}`, a place that a file of another machine may not name")
+    if has_scheme or line.startswith("/"):
         return line
-    joined = base if not base or base.endswith("/") else f"{base}/"
-    return joined + line
+    return line if not base else f"{base.rstrip('/')}/{line}"
 
 
 def _read(name: str, settings: SourceSettings) -> str:

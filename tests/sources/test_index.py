@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gristmill.pipeline.sources.record import NotDocument
+from gristmill.pipeline.sources.formats.index import IndexRow, _placer
+from gristmill.pipeline.sources.record import InputRange, NotDocument
+from gristmill.pipeline.sources.settings import SourceSettings
 from tests.support import object_store
 from tests.support.archives import failures, member, others, read_all, record, records
 
@@ -31,7 +33,7 @@ def archive(folder: Path) -> list[dict[str, Any]]:
         rows[-1] |= {"length": str(len(stored)), "offset": str(len(data)), "filename": "crawl/a.warc.gz"}
         rows[-1]["languages"] = LANGUAGES[number % 4]
         data += stored
-    (folder / "crawl").mkdir()
+    (folder / "crawl").mkdir(parents=True)
     (folder / "crawl" / "a.warc.gz").write_bytes(data)
     return rows
 
@@ -92,6 +94,36 @@ def test_rows_of_a_cdxj_fetch_their_records_by_range(tmp_path: Path, server: str
     assert first.origin.length == int(rows[3]["length"])
     skipped = others(items)
     assert [item.kind for item in skipped if isinstance(item, NotDocument)] == ["not_selected"] * 10
+
+
+@pytest.mark.parametrize(
+    "name", ["{}/other/b.warc.gz", "../other/b.warc.gz", "file://{}/other/b.warc.gz", "s3://mine/b.warc.gz"]
+)
+def test_a_row_that_leads_out_of_the_prefix_is_not_fetched(tmp_path: Path, name: str) -> None:
+    """An index may be somebody else's: it names no file beside the prefix, and no bucket of the user's."""
+    rows = archive(tmp_path / "here")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "b.warc.gz").write_bytes((tmp_path / "here/crawl/a.warc.gz").read_bytes())
+    rows[3]["filename"] = name.format(tmp_path)
+    items = read_all(write_cdxj(tmp_path, rows), "cdx", prefix=str(tmp_path / "here"))
+    assert keys(items) == [n for n in range(12) if n not in (3, 5)]
+    (failure,) = failures(items)
+    assert (failure.error, failure.url) == ("outside", rows[3]["url"])
+    assert "which does not lie below the prefix" in failure.message
+
+
+def test_an_index_on_another_machine_names_no_file_of_this_one(tmp_path: Path) -> None:
+    rows = archive(tmp_path)
+    there = InputRange("https://a.example/a.cdxj", 1, "", 0, 1)
+    place_of = _placer(there, SourceSettings(inputs=["x"]))
+    assert place_of(row_of(rows[0], "s3://crawl/a.warc.gz")) == "s3://crawl/a.warc.gz"
+    for name in ("/etc/passwd", "file:///etc/passwd", "../a.warc.gz"):
+        with pytest.raises(ValueError, match="a place that a file of another machine may not name"):
+            place_of(row_of(rows[0], name))
+
+
+def row_of(row: dict[str, Any], filename: str) -> IndexRow:
+    return IndexRow(filename, int(row["offset"]), int(row["length"]), row["url"])
 
 
 def test_rows_are_selected_by_language_and_status_before_a_page_is_read(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gristmill.errors import GristmillError, InputError, UsageError
 from gristmill.pipeline.sources import listing
+from gristmill.pipeline.sources.path_list import place_from
 from gristmill.pipeline.sources.plan import list_inputs, plan_shards
 from tests.support.archives import source_of
 
@@ -136,3 +137,21 @@ def test_a_folder_whose_data_cannot_be_told_is_refused(tmp_path: Path) -> None:
     assert "cannot tell the format" in refused(tmp_path / "b", UsageError)
     assert "a folder without inputs" in refused(tmp_path / "c", UsageError)
     assert names(tmp_path / "b", format="jsonl") == ["x.unknown"]
+
+
+@pytest.mark.parametrize("line", ["/etc/passwd", "../b.jsonl", "file:///etc/passwd", "s3://mine/b.jsonl"])
+def test_a_line_of_a_list_that_leads_out_of_the_prefix_is_refused(tmp_path: Path, line: str) -> None:
+    lay(tmp_path, "in/a.jsonl", "b.jsonl")
+    (tmp_path / "list.txt").write_text(f"a.jsonl\n{line}\n")
+    message = refused(f"@{tmp_path / 'list.txt'}", UsageError, prefix=str(tmp_path / "in"))
+    assert f"a list of inputs names `{line}`, which does not lie below the prefix" in message
+    (tmp_path / "list.txt").write_text(f"a.jsonl\n{tmp_path}/in/a.jsonl\n")
+    assert names(f"@{tmp_path / 'list.txt'}", prefix=str(tmp_path / "in")) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("line", ["/etc/passwd", "../b.jsonl", "file:///etc/passwd", "local:///etc/passwd"])
+def test_a_list_on_another_machine_names_no_file_of_this_one(line: str) -> None:
+    assert place_from("list.txt", "", line) == line  # the user's own may
+    with pytest.raises(ValueError, match="a place that a file of another machine may not name"):
+        place_from("https://a.example/list.txt", "https://a.example/", line)
+    assert place_from("https://a.example/l", "https://a.example/", "b.gz") == "https://a.example/b.gz"

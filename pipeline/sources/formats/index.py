@@ -21,6 +21,7 @@ from gristmill.pipeline.sources.archives.members import Damaged
 from gristmill.pipeline.sources.format import InputFormat
 from gristmill.pipeline.sources.formats.parquet import open_parquet, row_group_batches
 from gristmill.pipeline.sources.formats.warc import WARC
+from gristmill.pipeline.sources.path_list import place_below, place_from
 from gristmill.pipeline.sources.pieces import inflated_pieces
 from gristmill.pipeline.sources.record import Failure, InputRange, Item, NotDocument, Origin, RangeEnd
 from gristmill.pipeline.sources.rows.arrow_bounds import cut_by_size
@@ -93,7 +94,8 @@ def _records(
 ) -> Iterator[Item]:
     chosen = _selector(settings)
     pending = iter(rows)
-    fetch = _fetcher(settings)
+    place_of = _placer(source, settings)
+    fetch = _fetcher(place_of, settings)
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
         while batch := list(islice(pending, _BATCH_ROWS)):
             wanted = [row for row in batch if isinstance(row, IndexRow) and chosen(row)]
@@ -102,18 +104,20 @@ def _records(
                 if isinstance(row, Failure):
                     yield row
                 elif id(row) in fetched:
-                    yield from _in_record(row, fetched[id(row)], settings)
+                    yield from _in_record(row, place_of, fetched[id(row)], settings)
                 else:
                     yield NotDocument("not_selected", Origin(source.shown, 0, 0), 0)
 
 
-def _in_record(row: IndexRow, data: bytes | Failure, settings: SourceSettings) -> Iterator[Item]:
+def _in_record(
+    row: IndexRow, place_of: Callable[[IndexRow], str], data: bytes | Failure, settings: SourceSettings
+) -> Iterator[Item]:
     """Read the bytes that a row names as the archive they are; origins are those of the archive."""
     if isinstance(data, Failure):
         yield data
         return
     window = ByteWindow(row.filename, len(data), lambda start, end: data[start:end], max(len(data), 1))
-    whole = InputRange(_place(row, settings), len(data), "", 0, len(data))
+    whole = InputRange(place_of(row), len(data), "", 0, len(data))
     for item in read_archive(window, whole, WARC, settings.max_record_bytes):
         if not isinstance(item, RangeEnd):
             origin = replace(item.origin, offset=row.offset + item.origin.offset)
@@ -124,18 +128,27 @@ def _in_record(row: IndexRow, data: bytes | Failure, settings: SourceSettings) -
                 yield item
 
 
-def _place(row: IndexRow, settings: SourceSettings) -> str:
-    if "://" in row.filename or row.filename.startswith("/") or not settings.prefix:
-        return row.filename
-    return f"{settings.prefix.rstrip('/')}/{row.filename}"
+def _placer(source: InputRange, settings: SourceSettings) -> Callable[[IndexRow], str]:
+    """Return what says where a row's archive lies; it raises ValueError for a row that leads out of the
+    source's `prefix`, or without one from another machine to files of this one."""
+    if settings.prefix:
+        prefix = settings.prefix
+        return lambda row: place_below(prefix, row.filename)
+    return lambda row: place_from(source.path, "", row.filename)
 
 
-def _fetcher(settings: SourceSettings) -> Callable[[IndexRow], bytes | Failure]:
+def _fetcher(
+    place_of: Callable[[IndexRow], str], settings: SourceSettings
+) -> Callable[[IndexRow], bytes | Failure]:
     """Return what fetches the bytes of one row: a failed row for what is not there or is too large."""
     access = settings.access()
 
     def fetch(row: IndexRow) -> bytes | Failure:
-        place = _place(row, settings)
+        try:
+            place = place_of(row)
+        except ValueError as error:
+            named = Origin(public_url(row.filename), row.offset, row.length)
+            return Failure("outside", f"the index names {error}", named, 0, url=row.url)
         origin = Origin(public_url(place), row.offset, row.length)
         if not 0 < row.length <= settings.max_record_bytes:
             return Failure("too_large", f"{row.length} bytes in the index", origin, 0, url=row.url)
