@@ -38,6 +38,7 @@ from gristmill.pipeline.sources.archives.httpmessage import charset_of, parse_he
 from gristmill.pipeline.sources.formats.arc import ARC
 from gristmill.pipeline.sources.formats.warc import WARC
 from gristmill.pipeline.sources.record import Origin, Record
+from gristmill.pipeline.sources.rows.arrow_bounds import with_long_entries
 from gristmill.pipeline.synthesis.answers import Answer
 from gristmill.pipeline.synthesis.checks import judge
 from gristmill.pipeline.synthesis.prompts import passages
@@ -322,6 +323,17 @@ def test_a_text_that_a_dictionary_holds_once_is_not_spelled_out_for_all_rows(tmp
         items, grown = peak_of_reading(tmp_path / name, kind)
         assert items == {"TextRows": rows, "RangeEnd": 1}
         assert grown < 400 << 20, (name, grown >> 20)
+
+
+def test_texts_that_no_row_count_makes_large_are_read_plain(tmp_path: Path) -> None:
+    """A dictionary may be large by its many entries: what counts is the longest, in every row."""
+    short, long = [f"mill {number} " * 20 for number in range(4000)], "the mill " * 20_000
+    for name, texts in (("short", short), ("long", [*short[:10], long])):
+        pq.write_table(pa.table({"text": texts}), tmp_path / name)
+        file = pq.ParquetFile(tmp_path / name, read_dictionary=["text"])
+        first = next(file.iter_batches(1, columns=["text"]))
+        assert with_long_entries(first, ["text"], 4096) == (["text"] if name == "long" else [])
+        assert with_long_entries(first, ["text"], 1) == []
 
 
 def test_rows_of_large_texts_are_read_a_few_at_a_time(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from gristmill.pipeline.sources.rows.arrow_bounds import (
     columns_below,
     large_dictionaries,
     too_many_rows,
+    with_long_entries,
 )
 from gristmill.pipeline.sources.rows.arrow_columns import read_batch
 from gristmill.pipeline.sources.rows.arrow_rows import (
@@ -119,7 +120,10 @@ def row_group_batches(
             raise pa.ArrowInvalid(claimed)
     most = min(most, batch_rows(group.num_rows, group.total_byte_size))
     if large := large_dictionaries(window, columns, most):
-        file = open_parquet(window, file.metadata, large)
+        as_such = open_parquet(window, file.metadata, large)
+        first = next(as_such.iter_batches(1, row_groups=[number], columns=large, use_threads=False), None)
+        if large := with_long_entries(first, large, most):
+            file = open_parquet(window, file.metadata, large)
     yield from file.iter_batches(most, row_groups=[number], columns=names, use_threads=False)
 
 

@@ -54,6 +54,26 @@ def large_dictionaries(window: ByteWindow, columns: Sequence[Any], num_rows: int
     return [path for path, size in sizes.items() if size > most]
 
 
+def with_long_entries(first: pa.RecordBatch | None, paths: Sequence[str], num_rows: int) -> list[str]:
+    """Return those of some columns whose longest entry, in each of so many rows, would make a batch too
+    large. `first` holds a row of them, read with their dictionaries.
+
+    Most writers begin a column of texts with a dictionary of a megabyte: to read all of it as such takes two
+    and a half times as long as to read it plain.
+    """
+    most = MAX_SPELLED_BYTES // max(num_rows, 1)
+
+    def is_short(path: str) -> bool:
+        if first is None or path not in first.schema.names:  # of a nested column the entries lie deeper
+            return False
+        values = first.column(path)
+        if not pa.types.is_dictionary(values.type):
+            return False
+        return (pc.max(pc.binary_length(values.dictionary)).as_py() or 0) <= most
+
+    return [path for path in paths if not is_short(path)]
+
+
 def _dictionary_bytes(window: ByteWindow, chunk: Any) -> int:
     """Return what the dictionary of a column of a Parquet row group inflates to, 0 where it has none.
 
