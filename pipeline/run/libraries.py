@@ -6,12 +6,11 @@ nor known to be harmless.
 
 from __future__ import annotations
 
-import importlib.metadata
-import unicodedata
 from functools import cache
 
-UNICODE = "unicodedata"  # of Python itself: what is a letter, lower case, composed
-COLUMNS = ("pyarrow", "numpy", "orjson", UNICODE)
+from gristmill.pipeline.run.cluster import gate
+
+COLUMNS = ("pyarrow", "numpy", "orjson", gate.UNICODE)
 KERNELS = (*COLUMNS, "numba", "scipy")
 EXTRACTION = (
     *("trafilatura", "resiliparse", "htmldate", "courlan", "justext", "lxml", "lxml_html_clean", "pycld2"),
@@ -28,14 +27,4 @@ CLASSIFIER = ("fasttext-modern", "scikit-learn")
 TOKENIZERS = ("sentencepiece", "tokenizers", "gigatoken", "tiktoken")
 TRAINER = ("numpy", "torch", "safetensors", "sentencepiece", "tokenizers", "tiktoken")
 
-
-@cache
-def version_of(name: str) -> str:
-    """The version of an installed distribution, `absent` for one that is not: an optional one decides by its
-    absence, too. Of `UNICODE` it is that of the tables which this Python has."""
-    if name == UNICODE:
-        return unicodedata.unidata_version
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
+version_of = cache(gate.version_of)

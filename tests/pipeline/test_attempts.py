@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from gristmill.pipeline.run.cluster.deaths import death_of
 from gristmill.pipeline.run.cluster.gate import refusal, source_digest
 from gristmill.pipeline.run.cluster.nodes import NODE_LABEL, Nodes
 from gristmill.pipeline.run.job import Phase, Task
+from gristmill.pipeline.run.libraries import version_of
 from gristmill.pipeline.run.runner import run_plan
 from gristmill.pipeline.run.settings import EngineSettings
+from gristmill.pipeline.run.stage import kinds
 from tests.support.toy_stage import INLINE, QUIET, plan, square
 
 
@@ -182,5 +185,8 @@ def test_the_gate_knows_another_release_and_other_libraries(monkeypatch: pytest.
     monkeypatch.setitem(sys.__dict__, "_seen_by_gate", {})
     same = {"package": "gristmill", "version": gristmill.__version__, "source": source_digest("gristmill")}
     assert refusal({**same, "libraries": {"no-such-thing": "absent"}}) == ""
+    every = {name: version_of(name) for kind in kinds().values() for name in kind.libraries}
+    assert every["unicodedata"] == unicodedata.unidata_version
+    assert refusal({**same, "libraries": every}) == ""  # whoever names a library, asks nodes for it as well
     assert refusal({**same, "libraries": {"pyarrow": "0.1"}}).startswith("has pyarrow ")
     assert refusal({**same, "source": "0", "libraries": {}}).startswith("runs other source files under")

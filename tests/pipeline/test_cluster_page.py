@@ -110,7 +110,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.mark.slow
 def test_the_pages_commands_start_a_cluster_run_a_recipe_on_it_and_watch_it(site: Site) -> None:
-    export, head, node, run = lines_of("export ", "ray start", "gristmill run recipe.yaml --out /shared")
+    export, head, node, run = lines_of("export ", "ray start --", "gristmill run recipe.yaml --out /shared")
     name, _, value = export.removeprefix("export ").partition("=")
     site.environment[name] = value
     small = ("--block", "--object-store-memory", str(80 << 20))

@@ -12,10 +12,12 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 PACKAGE = "gristmill"
+UNICODE = "unicodedata"  # of Python itself: what is a letter, lower case, composed
 
 
 def source_digest(package: str) -> str:
@@ -36,14 +38,15 @@ def source_digest(package: str) -> str:
     return state.hexdigest()
 
 
-def library_versions(names: list[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+def version_of(name: str) -> str:
+    """The version of an installed distribution, `absent` for one that is not: an optional one decides by its
+    absence, too. Of `unicodedata` it is that of the tables which this Python has."""
+    if name == UNICODE:
+        return unicodedata.unidata_version
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def refusal(expected: Mapping[str, Any]) -> str:
@@ -73,7 +76,7 @@ def refusal(expected: Mapping[str, Any]) -> str:
         return f"runs {what}{origin}; the driver runs {expected['version']}"
     for name, version in expected["libraries"].items():
         if name not in seen:
-            seen[name] = library_versions([name])[name]
+            seen[name] = version_of(name)
         if seen[name] != version:
             return f"has {name} {seen[name]}; the driver has {version}"
     return ""
