@@ -28,18 +28,20 @@ def put_array(file: BinaryIO, array: npt.NDArray[Any]) -> None:
     file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def read_array(path: Path | str, dtype: Any, count: int | None = None, start: int = 0) -> npt.NDArray[Any]:
-    """Read `count` numbers (all, when unset) from the `start`-th on; raises IntegrityError where there are
-    fewer."""
+def read_array(
+    path: Path | str, dtype: Any, count: int | None = None, start: int = 0, *, behind: int = 0
+) -> npt.NDArray[Any]:
+    """Read `count` numbers (all, when unset) from the `start`-th on, of those behind so many bytes; raises
+    IntegrityError where there are fewer."""
     path, kind = Path(path), np.dtype(dtype)
     with named(path), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if count is None:
-            count, rest = divmod(size - start * kind.itemsize, kind.itemsize)
+            count, rest = divmod(size - behind - start * kind.itemsize, kind.itemsize)
             if rest:
                 raise damaged(path, f"its {size:,} bytes are no whole numbers of {kind.itemsize}")
         array = np.empty(count, kind)
-        file.seek(start * kind.itemsize)
+        file.seek(behind + start * kind.itemsize)
         if count and file.readinto(array.view(np.uint8).data) != array.nbytes:
             raise damaged(path, f"it ends within the {count:,} numbers from {start:,} on")
     return array

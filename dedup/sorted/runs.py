@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.arrays import put_array
+from gristmill.arrays import put_array, read_array
 from gristmill.dedup.sorted.radix import argsort
 from gristmill.errors import IntegrityError
 from gristmill.files.disk import named
@@ -177,10 +177,7 @@ class SortedRun:
         return self.columns[name][span] if _size(one, span) > _READ_BYTES else self._read(one, span)
 
     def _read(self, one: Column, span: slice) -> npt.NDArray:
-        with named(self.path):
-            return np.fromfile(
-                self.path, one.dtype, span.stop - span.start, offset=one.start + span.start * one.width
-            )
+        return read_array(self.path, one.dtype, span.stop - span.start, span.start, behind=one.start)
 
     def release(self) -> None:
         """Let go of the pages read so far: who reads runs by turns would else hold all of them in the end."""

@@ -103,3 +103,15 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, header: bytes) -> None:
     path.write_bytes(MAGIC + (1 << 62).to_bytes(8, "little") + header)
     with pytest.raises(IntegrityError, match="header"):
         SortedRun(path)
+
+
+def test_a_range_that_cannot_be_read_whole_is_an_error_and_not_a_shorter_range(tmp_path: Path) -> None:
+    """numpy.fromfile returns what it got when a read fails: fewer keys, and so fewer duplicates."""
+    keys = np.arange(1000, dtype=np.uint64)
+    write_run(tmp_path / "a.run", {"key": keys, "row": keys})
+    run = SortedRun(tmp_path / "a.run")
+    with (tmp_path / "a.run").open("r+b") as file:
+        file.truncate(run.columns.layout["row"].start + 80)
+    assert run.read("row", slice(0, 10)).tolist() == [*range(10)]
+    with pytest.raises(IntegrityError, match=r"a\.run` is damaged: it ends within the 6 numbers from 5 on"):
+        run.read("row", slice(5, 11))

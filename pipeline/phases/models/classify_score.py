@@ -20,6 +20,7 @@ from gristmill.classifiers.quality import telling
 from gristmill.classifiers.quality.draw import draw
 from gristmill.classifiers.settings import TopFraction
 from gristmill.facts import Counts, Facts
+from gristmill.files.disk import read_file
 from gristmill.files.location import staged
 from gristmill.files.parquet import read_parquet
 from gristmill.files.storage import ParquetWriter, read_tables
@@ -187,7 +188,11 @@ def near_cut(task: Attempt[ClassifyScoreSlice], scores: str, which: int) -> None
 
 
 def cut_scores(task: Attempt[ClassifyScoreSlice], near: Sequence[str], wanted: int) -> None:
-    scores, draws = np.concatenate([np.load(path) for path in near], axis=1) if near else np.empty((2, 0))
+    scores, draws = (
+        np.concatenate([np.load(io.BytesIO(read_file(path)), allow_pickle=False) for path in near], axis=1)
+        if near
+        else np.empty((2, 0))
+    )
     cut = keeping.find_cut(scores.astype(np.float32), draws, wanted)
     task.record.state(CutAt([cut.score, cut.draw]))
 
