@@ -189,7 +189,7 @@ def near_cut(task: Attempt[ClassifyScoreSlice], scores: str, which: int) -> None
 
 def cut_scores(task: Attempt[ClassifyScoreSlice], near: Sequence[str], wanted: int) -> None:
     scores, draws = (
-        np.concatenate([np.load(io.BytesIO(read_file(path)), allow_pickle=False) for path in near], axis=1)
+        np.concatenate([np.load(io.BytesIO(read_file(Path(path)))) for path in near], axis=1)
         if near
         else np.empty((2, 0))
     )
