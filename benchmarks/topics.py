@@ -57,6 +57,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results/")
     options = parser.parse_args()
+    if not options.texts:
+        parser.error("name files of JSON lines with a `text`")
     number = "auto" if options.topics == "auto" else int(options.topics)
     settings = TopicSettings(number=number)
     texts, kinds = read_kinds(options.texts, options.mixed, settings.window_chars)

@@ -23,6 +23,9 @@ NEED_DATA = {
     "keep_ends.py",
     "language.py",
     "ngram.py",
+    "stages.py",
+    "statements.py",
+    "topics.py",
 }
 
 
