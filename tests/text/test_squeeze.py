@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.dedup.exact import _reduced, normalise_text
+from gristmill.dedup.exact import _keys, normalise_text
 from gristmill.dedup.settings.documents import ExactSettings
 from gristmill.text.squeeze import inert_points, squeeze
 
@@ -24,8 +25,13 @@ TEXTS = st.lists(st.text(max_size=20) | st.text(alphabet=ODD, max_size=12), min_
 @settings(max_examples=300, deadline=None)
 def test_columns_are_normalised_as_single_texts_are(texts: list[str], how: str) -> None:
     column = pa.chunked_array([pa.array(texts, pa.large_string())])
-    found = _reduced(ExactSettings(normalise=how), column)  # type: ignore[arg-type]
-    assert found.to_pylist() == [normalise_text(text, how) for text in texts]
+    scopes = np.arange(len(texts), dtype=np.uint64)
+    valid, high, low = _keys(ExactSettings(normalise=how), column, scopes)  # type: ignore[arg-type]
+    single = [normalise_text(text, how) for text in texts]
+    assert valid.tolist() == [bool(text) for text in single]
+    plain = pa.chunked_array([pa.array(single, pa.large_string())])
+    _, *expected = _keys(ExactSettings(normalise="none"), plain, scopes)
+    assert [high.tolist(), low.tolist()] == [half.tolist() for half in expected]
 
 
 def test_no_text_of_inert_points_is_changed_by_composition() -> None:
