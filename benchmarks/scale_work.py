@@ -74,11 +74,11 @@ def mill(inputs: str, shard_bytes: int) -> dict[str, float]:
 
 def plan(inputs: str) -> dict[str, float]:
     """List and cut inputs that are not opened."""
-    from gristmill.pipeline.recipe.model import Recipe
+    from gristmill.pipeline.recipe.file import make_recipe
     from gristmill.pipeline.recipe.plan import build_plan
     from gristmill.pipeline.sources.plan import plan_shards
 
-    recipe = Recipe.model_validate({"name": "many", "sources": {"web": {"inputs": [inputs]}}})
+    recipe = make_recipe({"name": "many", "sources": {"web": {"inputs": [inputs]}}})
     began = time.perf_counter()
     build_plan(recipe)
     planned = time.perf_counter()
