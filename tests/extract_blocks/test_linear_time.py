@@ -154,6 +154,12 @@ def test_a_page_is_extracted_in_linear_time(name: str) -> None:
     assert growth(act, make, num) < MOST_GROWTH
 
 
+def test_headings_of_comments_are_looked_behind_once() -> None:
+    without = BlocksSettings(comments=False)
+    make = lambda n: "<h2 id=comments>c</h2><p>text of it</p>" * n  # noqa: E731
+    assert growth(lambda page: extract(page, settings=without), make, 4000) < MOST_GROWTH
+
+
 @pytest.mark.parametrize("script", ["msup", "msubsup", "munderover"])
 def test_a_nest_of_scripts_that_lack_arguments_is_written_once_at_each_level(script: str) -> None:
     base = "<mo>lim</mo>" if script == "munderover" else "" if script == "msup" else "<mi>a</mi>"

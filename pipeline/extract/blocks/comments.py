@@ -55,8 +55,8 @@ def find(tokenized: Tokenized) -> npt.NDArray[np.bool_]:
     if not (inside.any() or len(begins)) or _is_thread(tokenized, inside):
         return np.zeros(len(blocks), dtype=bool)
     found: npt.NDArray[np.bool_] = inside[blocks[:, L.ELEMENT]]
-    for first in begins.tolist():
-        found |= _after(tokenized, first)
+    if len(begins):
+        found |= _behind(tokenized, begins)
     return found
 
 
@@ -79,16 +79,26 @@ def _headings(tokenized: Tokenized) -> npt.NDArray[np.intp]:
     return np.flatnonzero(named[own] | (anchored & is_heading[own]))
 
 
-def _after(tokenized: Tokenized, first: int) -> npt.NDArray[np.bool_]:
-    """Tell which blocks are a heading or follow it within the element that holds it."""
+def _behind(tokenized: Tokenized, headings: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Tell which blocks are one of these headings or follow it within the element that holds it.
+
+    One pass over the elements, however many headings there are: each keeps the first block from which on its
+    own are found, by itself or by an element around it.
+    """
     blocks, elements = tokenized.blocks, tokenized.elements
-    element = int(elements[blocks[first, L.ELEMENT], L.PARENT])
-    while elements[element, L.CONTEXT] & T.HEADING:
-        element = int(elements[element, L.PARENT])
-    around = np.zeros(len(elements), dtype=bool)
-    around[element] = True
-    found: npt.NDArray[np.bool_] = _with_descendants(elements, around)[blocks[:, L.ELEMENT]]
-    found[:first] = False
+    parents, is_heading = elements[:, L.PARENT].tolist(), (elements[:, L.CONTEXT] & T.HEADING > 0).tolist()
+    holds = [*range(len(parents))]  # the element itself, or the nearest around it that is in no heading
+    for element, parent in enumerate(parents):
+        if element and is_heading[element]:
+            holds[element] = holds[parent]
+    begins = [len(blocks)] * len(parents)
+    for first in headings.tolist():
+        holder = holds[parents[blocks[first, L.ELEMENT]]]
+        begins[holder] = min(begins[holder], first)
+    for element, parent in enumerate(parents):
+        if element:
+            begins[element] = min(begins[element], begins[parent])
+    found: npt.NDArray[np.bool_] = np.array(begins)[blocks[:, L.ELEMENT]] <= np.arange(len(blocks))
     return found
 
 
