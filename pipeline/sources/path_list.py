@@ -14,6 +14,7 @@ from gristmill.files.disk import read_file
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
 
+LOCAL_SCHEMES = ("file", "local")
 _MAX_BYTES = 1 << 28  # a snapshot's list of 90,000 files has 12 MB
 
 
@@ -55,13 +56,17 @@ def place_below(base: str, name: str) -> str:
 def place_from(list_: str, base: str, line: str) -> str:
     """Return the place that a list or an index names without a prefix, a relative one below `base`; raises
     ValueError where one on another machine names a file of this one."""
-    scheme, has_scheme, _ = line.partition("://")
-    is_local = scheme in ("file", "local") if has_scheme else line.startswith("/")
-    if "://" in list_ and (is_local or (not has_scheme and ".." in line.split("/"))):
+    is_relative = "://" not in line and not line.startswith("/")
+    leads_here = ".." in line.split("/") if is_relative else _is_of_this_machine(line)
+    if leads_here and not _is_of_this_machine(list_):
         raise ValueError(f"`{line}`, a place that a file of another machine may not name")
-    if has_scheme or line.startswith("/"):
-        return line
-    return line if not base else f"{base.rstrip('/')}/{line}"
+    return f"{base.rstrip('/')}/{line}" if is_relative and base else line
+
+
+def _is_of_this_machine(place: str) -> bool:
+    """Whether a place is a path or a local URL, or a chain of fsspec's (`zip://a::/b`) with one in it."""
+    schemes = [part.partition("://")[0] for part in place.split("::") if "://" in part]
+    return not schemes or "::/" in place or any(scheme in LOCAL_SCHEMES for scheme in schemes)
 
 
 def _read(name: str, settings: SourceSettings) -> str:

@@ -18,7 +18,7 @@ from gristmill.errors import BooksError, UsageError
 from gristmill.pipeline.sources.commoncrawl import resolve
 from gristmill.pipeline.sources.format import format_by_name, known_endings, known_formats
 from gristmill.pipeline.sources.listing import files_below, match_files, whole_file
-from gristmill.pipeline.sources.path_list import named_paths
+from gristmill.pipeline.sources.path_list import LOCAL_SCHEMES, named_paths
 from gristmill.pipeline.sources.record import NOTHING_STARTS, InputRange, InputShard, RangeEnd
 from gristmill.pipeline.sources.settings import SourceSettings
 
@@ -113,7 +113,7 @@ def list_inputs(settings: SourceSettings) -> list[InputRange]:
 
 def _list_one(pattern: str, settings: SourceSettings) -> list[InputRange]:
     scheme, _, path = pattern.rpartition("://")
-    if scheme in ("", "file", "local"):  # fsspec's own listing leaves out what it may not read
+    if scheme in ("", *LOCAL_SCHEMES):  # fsspec's own listing leaves out what it may not read
         return _list_local(path, settings)
     from gristmill.pipeline.sources.remote import list_remote
 

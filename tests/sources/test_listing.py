@@ -155,3 +155,13 @@ def test_a_list_on_another_machine_names_no_file_of_this_one(line: str) -> None:
     with pytest.raises(ValueError, match="a place that a file of another machine may not name"):
         place_from("https://a.example/list.txt", "https://a.example/", line)
     assert place_from("https://a.example/l", "https://a.example/", "b.gz") == "https://a.example/b.gz"
+    assert place_from("file:///x/list.txt", "file:///x/", "/x/a.gz") == "/x/a.gz"  # which is of this one
+
+
+@pytest.mark.parametrize(
+    "line", ["simplecache::file:///etc/passwd", "zip://a::/etc/x", "zip://a::local:///x"]
+)
+def test_a_chain_of_places_with_a_local_one_in_it_is_local(line: str) -> None:
+    with pytest.raises(ValueError, match="a place that a file of another machine may not name"):
+        place_from("https://a.example/list.txt", "https://a.example/", line)
+    assert place_from("s3://a/l", "s3://a/", "simplecache::s3://b/c") == "simplecache::s3://b/c"
