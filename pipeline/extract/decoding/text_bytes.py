@@ -53,14 +53,10 @@ def _broken(data, starts, stops, few, room, out):  # type: ignore[no-untyped-def
             continue
         controls = 0  # C0 but for tab, line feed, form feed and carriage return; DEL
         points = 0
-        leads = 0  # bytes C2 and EF, which C1 and U+FFFD begin with
         for i in range(start, stop):
             code = data[i]
             points += (code & 0xC0) != 0x80
             controls += (code < 32 and code != 9 and code != 10 and code != 12 and code != 13) or code == 127
-            leads += code == 0xC2 or code == 0xEF
-        if controls + leads == 0:
-            continue
         suspects, broken = controls, controls
         for i in range(start, stop - 1):
             if data[i] == 0xC2:
