@@ -38,6 +38,8 @@ except ImportError:
 
 _PIECE_BYTES = 512
 _NUM_PIECES = 8  # from all over a long text: all of it would take as long as a fast extractor
+# The first, the middle and the last piece decide where they are in one language for sure; all are asked else.
+_NUM_DECIDING = 3
 # Its score above which nothing else is asked: 99 of 100 texts of the language have more. Languages that it
 # does not know score far less, but for the relatives of these: Galician, Afrikaans, Nynorsk.
 _SURE = 0.7
@@ -76,7 +78,21 @@ _PROBES = (
 def detect(text: str) -> Found:
     """Return the main language (ISO 639-1 where there is one) and its share of the text; (None, None) where
     none is recognised."""
-    return _of_pieces(_pieces(memoryview(text.encode())))
+    pieces = _pieces(memoryview(text.encode()))
+    if eldc is None or len(pieces) <= _NUM_DECIDING:
+        return _of_pieces(pieces)
+    deciding = [pieces[place] for place in (0, len(pieces) // 2, len(pieces) - 1)]
+    code = _decided([_told(piece) for piece in deciding], [len(piece) for piece in deciding])
+    return _of_pieces(pieces) if code is None else (language_code(code), 1.0)
+
+
+def _decided(told: Sequence[Told], sizes: Sequence[int]) -> str | None:
+    """The language that all of these pieces are told for sure to be in (`_agreed`, of one text)."""
+    code = told[0][0]
+    if code is None or code in _SIBLINGS or any(other != code for other, _ in told):
+        return None
+    mean = sum(size * score for (_, score), size in zip(told, sizes, strict=True)) / sum(sizes)
+    return code if mean > _SURE_OF.get(code, _SURE) + _ROUNDING else None
 
 
 def detect_batch(texts: pa.LargeStringArray) -> tuple[list[str | None], npt.NDArray[np.float64]]:
@@ -89,28 +105,49 @@ def detect_batch(texts: pa.LargeStringArray) -> tuple[list[str | None], npt.NDAr
 
     starts, stops, whole = text_spans(texts)
     places = (np.ascontiguousarray(starts), np.ascontiguousarray(stops))
-    firsts, lasts, numbers = cut_pieces(whole, *places, _PIECE_BYTES, _NUM_PIECES)
-    ends = numbers.tolist()
-    firsts, lasts, data = firsts[: ends[-1]], lasts[: ends[-1]], whole.data
-    told = None if eldc is None else _told_all(whole, firsts, lasts)
-    agreed = [None] * len(texts) if told is None else _agreed(told, np.diff(numbers))
+    firsts, lasts, ends = cut_pieces(whole, *places, _PIECE_BYTES, _NUM_PIECES)
+    counts = np.diff(ends)
+    found: list[Found] = [(None, None)] * len(texts)
+    left = np.arange(len(texts))
+    if eldc is not None:
+        deciding = np.flatnonzero(counts > _NUM_DECIDING)
+        own, num = ends[deciding], counts[deciding]
+        asked = np.stack([own, own + num // 2, own + num - 1], axis=1).ravel()
+        told = _told_all(whole, firsts[asked], lasts[asked])
+        left = np.setdiff1d(left, _decide(found, deciding, told, np.full(len(deciding), _NUM_DECIDING)))
 
-    def ask(first: int, last: int) -> Found:
-        bounds = zip(firsts[first:last].tolist(), lasts[first:last].tolist(), strict=True)
-        pieces = [str(data[start:stop], "utf-8") for start, stop in bounds]
-        if told is None:
-            return _of_pieces(pieces)
-        each = zip(told.codes[first:last].tolist(), told.scores[first:last].tolist(), strict=True)
-        return _of_pieces(
-            pieces, [(eldc.LANGUAGES[code], score) if code >= 0 else _NOT_TOLD for code, score in each]
-        )
+    bounds = np.concatenate([[0], np.cumsum(counts[left])])
+    asked = np.arange(bounds[-1]) + np.repeat(ends[left] - bounds[:-1], counts[left])
+    firsts, lasts, data = firsts[asked], lasts[asked], whole.data
 
-    found = [
-        (language_code(code), 1.0) if code is not None else ask(first, last)
-        for code, (first, last) in zip(agreed, pairwise(ends), strict=True)
-    ]
+    def pieces(first: int, last: int) -> list[str]:
+        places = zip(firsts[first:last].tolist(), lasts[first:last].tolist(), strict=True)
+        return [str(data[start:stop], "utf-8") for start, stop in places]
+
+    if eldc is None:
+        for row, (first, last) in zip(left.tolist(), pairwise(bounds.tolist()), strict=True):
+            found[row] = _of_pieces(pieces(first, last))
+    else:
+        told = _told_all(whole, firsts, lasts)
+        done = set(_decide(found, left, told, counts[left]).tolist())
+        for row, (first, last) in zip(left.tolist(), pairwise(bounds.tolist()), strict=True):
+            if row not in done:
+                each = zip(told.codes[first:last].tolist(), told.scores[first:last].tolist(), strict=True)
+                named = [(eldc.LANGUAGES[code], score) if code >= 0 else _NOT_TOLD for code, score in each]
+                found[row] = _of_pieces(pieces(first, last), named)
     shares = np.array([np.nan if share is None else share for _, share in found], np.float64)
     return [code for code, _ in found], shares
+
+
+def _decide(
+    found: list[Found], rows: npt.NDArray[np.int64], told: ToldPieces, counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Enter the languages of the texts that `told` decides, so many pieces of each; return their rows."""
+    agreed = _agreed(told, counts)
+    for row, code in zip(rows.tolist(), agreed, strict=True):
+        if code is not None:
+            found[row] = (language_code(code), 1.0)
+    return rows[[code is not None for code in agreed]]
 
 
 def _told_all(

@@ -56,6 +56,19 @@ def test_a_share_is_that_of_the_texts_main_language() -> None:
     assert code == "de" and share is not None and 0.4 < share < 0.9
 
 
+def test_three_pieces_decide_where_they_agree_and_all_are_asked_where_they_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    told = detection._told
+    monkeypatch.setattr(detection, "_told", lambda piece: asked.append(piece) or told(piece))
+    assert detect(TEXTS["en"] * 60) == ("en", 1.0)
+    assert len(asked) == 3
+    asked.clear()
+    assert detect(TEXTS["en"] * 40 + TEXTS["de"] * 20)[0] == "en"
+    assert len(asked) == 3 + 8
+
+
 def test_what_has_no_language_has_none() -> None:
     assert detect("") == (None, None)
     assert detect("0 1 2 3 4 5 6 7 8 9 " * 30) == (None, None)
