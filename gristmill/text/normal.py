@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -30,30 +30,36 @@ _ACCENTED = (
 _ACCENTS = re.compile(rf"({_ACCENTED})[\u0300-\u036f\u0483-\u0487]+")
 
 
-def _is_letter_mark(point: int) -> bool:
-    return unicodedata.category(chr(point))[0] == "M" and not any(point in part for part in _NO_LETTERS)
-
-
-def _ranges(inside: Callable[[int], object]) -> str:
-    """Spell code points as ranges of a regular expression's class."""
-    ranges: list[list[int]] = []
-    for point in filter(inside, range(0x300, _LAST_SCRIPT)):
-        if ranges and ranges[-1][1] == point - 1:
-            ranges[-1][1] = point
-        else:
-            ranges.append([point, point])
-    return "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in ranges)
+def _ranges(inside: Iterable[bool]) -> str:
+    """Spell the code points below the last script's end that are `inside` as ranges of a regular expression's
+    class."""
+    flags = bytes(inside) + b"\0"
+    ranges, stop = list[str](), 0
+    while (start := flags.find(1, stop)) >= 0:
+        stop = flags.find(0, start)
+        ranges.append(f"\\U{start:08x}-\\U{stop - 1:08x}")
+    return "".join(ranges)
 
 
 @lru_cache(maxsize=1)
 def _not_words() -> re.Pattern[str]:
-    return re.compile(rf"[^\w\s{_ranges(_is_letter_mark)}]|_")
+    kinds = map(unicodedata.category, map(chr, range(_LAST_SCRIPT)))
+    marks = [kind[0] == "M" for kind in kinds]
+    for part in _NO_LETTERS:
+        for point in part:
+            marks[point] = False
+    return re.compile(rf"[^\w\s{_ranges(marks)}]|_")
 
 
 @lru_cache(maxsize=1)
 def _long_runs() -> re.Pattern[str]:
-    reordered = _ranges(lambda point: unicodedata.combining(chr(point)))
-    return re.compile(rf"[{reordered}]{{{_LONG_RUN},}}")
+    return re.compile(rf"[{_ranges(map(bool, _classes()))}]{{{_LONG_RUN},}}")
+
+
+@lru_cache(maxsize=1)
+def _classes() -> bytes:
+    """The combining class of every code point below the last script's end; above 0, it sorts behind."""
+    return bytes(map(unicodedata.combining, map(chr, range(_LAST_SCRIPT))))
 
 
 def _sorted_run(found: re.Match[str]) -> str:
@@ -67,7 +73,7 @@ def _marks() -> npt.NDArray[np.bool_]:
     """Which code points below the last script's end sort behind a letter."""
     import numpy as np
 
-    return np.array([unicodedata.combining(chr(point)) > 0 for point in range(_LAST_SCRIPT)])
+    return np.frombuffer(_classes(), np.uint8) > 0
 
 
 def _has_long_run(text: str) -> bool:
