@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numba
 from numba import types
 from numba.core import config, entrypoints
 from numba.core.caching import InTreeCacheLocator
+from numba.np import linalg
 
 config.ENABLE_SYS_MONITORING = 1  # without it profilers see no kernel since Python 3.12
 
@@ -98,6 +100,21 @@ numba.config.CACHE_LOCATOR_CLASSES = (
 # Other packages' extensions of numba are not loaded: that of awkward, which gigatoken brings, takes .2 s
 # of every process. Who wants it beside these kernels calls `awkward.numba.register()`.
 entrypoints._already_initialized = True
+
+
+def _postpone_blas() -> None:
+    """Let numba's start believe that scipy has a BLAS: to look, it imports all of `scipy.linalg`, .2 s of
+    every process. It looks again where a function needs one, which no kernel here does."""
+    if find_spec("scipy") is None:
+        return
+    look, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+    try:
+        import numba.np.arraymath  # noqa: F401  what looks
+    finally:
+        linalg.ensure_blas = look
+
+
+_postpone_blas()
 
 
 def kernel(*signatures: Any) -> Any:

@@ -88,3 +88,15 @@ def test_the_closure_follows_every_form_of_import() -> None:
 
 def test_kernels_are_cached_below_the_folder_of_their_module() -> None:
     assert words._scan._cache.cache_path == str(kernel.cache_folder("gristmill.text.words"))
+
+
+def test_kernels_start_without_scipys_algebra_and_who_needs_it_has_it() -> None:
+    pytest.importorskip("scipy")
+    script = (
+        "import sys, numba, numpy as np\n"
+        "from gristmill.text.word_counts import num_words  # noqa: F401\n"
+        "assert 'scipy.linalg' not in sys.modules\n"
+        "product = numba.njit(lambda a, b: np.dot(a, b))\n"
+        "assert (product(np.eye(2), np.eye(2)) == np.eye(2)).all()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
