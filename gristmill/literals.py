@@ -108,7 +108,7 @@ def with_pieces(data: bytes, num_last: int, pieces: Sequence[str]) -> bytes:
     out, size = bytearray(), len(own) - num_last + len(pieces)
     for at, (field, value, raw) in enumerate(fields):
         if at == own[-1]:
-            out += b"".join(_new_piece(piece, -float(rank)) for rank, piece in enumerate(pieces))
+            out += b"".join(_new_pieces(pieces))
         if field == _TRAINER and isinstance(value, bytes):
             body = b"".join(own for inner, _, own in _fields(value) if inner != _VOCAB_SIZE)
             raw = _message(_TRAINER, body + bytes([_VOCAB_SIZE << 3]) + _varint_bytes(size))
@@ -117,9 +117,16 @@ def with_pieces(data: bytes, num_last: int, pieces: Sequence[str]) -> bytes:
     return bytes(out)
 
 
-def _new_piece(piece: str, score: float) -> bytes:
-    body = _message(_PIECE, piece.encode()) + bytes([_SCORE << 3 | 5]) + struct.pack("<f", score)
-    return _message(_PIECES, body)
+def _new_pieces(pieces: Sequence[str]) -> Iterator[bytes]:
+    """Pieces as fields of a model, each with minus its place as its score."""
+    scores = struct.pack(f"<{len(pieces)}f", *(-float(place) for place in range(len(pieces))))
+    for at, piece in enumerate(pieces):
+        body = piece.encode()
+        tail = _SCORE_KEY + scores[4 * at : 4 * at + 4]
+        if len(body) < 0x78:  # lengths of one byte each, as nearly all are
+            yield bytes((_PIECE_KEY, len(body) + 7, _PIECE_KEY, len(body))) + body + tail
+        else:
+            yield _message(_PIECES, _message(_PIECE, body) + tail)
 
 
 def _message(field: int, body: bytes) -> bytes:

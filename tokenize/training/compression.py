@@ -44,10 +44,10 @@ def tokenizer_report(
     """What `compress` found of each source; `unused` is over their samples."""
     unused = used == 0
     unused[tokenizer.eos_id] = False
-    pieces = sorted(
-        (tokenizer.piece(id) for id in range(tokenizer.vocab_size)), key=lambda piece: (-len(piece), piece)
-    )
-    return {"sources": dict(by_source), "unused": int(unused.sum()), "longest": pieces[:_LONGEST]}
+    pieces = list(map(tokenizer.piece, range(tokenizer.vocab_size)))
+    least = sorted(map(len, pieces), reverse=True)[:_LONGEST][-1]
+    longest = sorted((p for p in pieces if len(p) >= least), key=lambda piece: (-len(piece), piece))
+    return {"sources": dict(by_source), "unused": int(unused.sum()), "longest": longest[:_LONGEST]}
 
 
 def _texts(paths: Sequence[Path], left: int) -> list[str]:
