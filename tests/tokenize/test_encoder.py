@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gristmill.files.storage import ROW_GROUP_ROWS
+from gristmill.hashing import uniform
 from gristmill.tokenize.encoding import fast
-from gristmill.tokenize.encoding.encode import REFUSED, encode
+from gristmill.tokenize.encoding.encode import _SAMPLE_DOCUMENTS, REFUSED, encode
 from gristmill.tokenize.encoding.encoder import Encoder
 from gristmill.tokenize.encoding.published import (
     CL100K_PATTERN,
@@ -88,6 +90,7 @@ def byte_bpe(path: Path, patterns: tuple[str, ...] | None) -> Path:
 
 def agree(tokenizer: Tokenizer, texts: list[str]) -> Encoder:
     encoder = Encoder(tokenizer)
+    encoder.begin()
     encoder.examine(texts[:20])
     found = encoder.encode(pa.array(texts, pa.large_string()))
     assert not found.refused
@@ -193,6 +196,25 @@ def test_a_difference_on_the_corpus_falls_back_for_that_file_and_is_said(
     plain = write_documents(tmp_path / "p.parquet", "p", ["one plain text"])
     found = encode(encoder, plain, tmp_path / "t.bin", tmp_path / "i.parquet")
     assert found.facts["encoder"].startswith("gigatoken")
+
+
+def test_a_difference_found_late_takes_back_what_was_encoded_before(
+    tokenizer: Tokenizer, tmp_path: Path, contrary: None
+) -> None:
+    plain = [f"plain text {number}" for number in range(ROW_GROUP_ROWS)]
+    texts = [*plain, *(f"a zebra crosses {number}" for number in range(ROW_GROUP_ROWS))]
+    documents = write_documents(tmp_path / "d.parquet", "s", list(texts))
+    ids = pq.read_table(documents, columns=["id"])["id"].combine_chunks()
+    fraction = _SAMPLE_DOCUMENTS / len(texts)
+    unseen = int(np.flatnonzero(uniform(0, "encode.sample", ids) >= fraction)[0])
+    texts[unseen] = "a zebra that no sample holds"
+    documents = write_documents(tmp_path / "d.parquet", "s", list(texts))
+    found = encode(Encoder(tokenizer), documents, tmp_path / "t.bin", tmp_path / "i.parquet")
+    assert found.facts["encoder"].startswith("sentencepiece ")
+    assert found.counts["documents"] == len(texts) and found.losses["checked"] < 3 * _SAMPLE_DOCUMENTS
+    wanted = [id for text in tokenizer.encode_batch(texts) for id in [*text, tokenizer.eos_id]]
+    assert np.fromfile(tmp_path / "t.bin", "<u2").tolist() == wanted
+    assert pq.read_table(tmp_path / "i.parquet").num_rows == len(texts)
 
 
 def test_a_panic_sends_one_document_to_the_reference(tokenizer: Tokenizer, contrary: None) -> None:

@@ -4,8 +4,8 @@ documents."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ INDEX = pa.schema(
 REFUSED = "not_encoded"  # the error that documents leave by which no encoder takes
 _BATCH_BYTES = 4 << 20
 _SAMPLE_DOCUMENTS, _SAMPLE_CHARACTERS = 64, 2048
-_HELD_BYTES = 16 << 20  # of a file's documents, so that one that is no larger is read once
 
 
 @dataclass(slots=True)
@@ -59,56 +58,118 @@ class Encoded:
     cells: Cells | None = None  # documents and tokens of each cell, where documents lie in cells
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Which columns are read of a file, and what of them goes into the index beside `INDEX`, as what."""
+
+    columns: list[str]
+    extra: dict[str, pa.DataType]
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([*INDEX, *(pa.field(name, kind) for name, kind in self.extra.items())])
+
+
+def _layout(documents: Path) -> _Layout:
+    names = parquet_schema(documents).names
+    numeric = numeric_columns(documents)
+    wanted = (UNIT_COLUMN, "url", "source", "origin", *numeric, TOPIC)
+    columns = ["id", "text", *(name for name in wanted if name in names)]
+    kinds = {**dict.fromkeys(numeric, pa.float64()), **({TOPIC: pa.string()} if TOPIC in names else {})}
+    return _Layout(list(dict.fromkeys(columns)), kinds)
+
+
 def encode(encoder: Encoder, documents: Path, payload: Path, index: Path) -> Encoded:
     """Encode one file of documents.
 
     Numeric pass-through columns go into the index as float64, so that a mixture can weight documents by them,
     and with them the topic.
-    Before, a hash sample of the documents is encoded by the reference: the fast encoder is held to it, and
-    what does not come back is counted by kind.
+    A hash sample of the documents is encoded by the reference: the fast encoder is held to it, and what does
+    not come back is counted by kind. Where it differs the reference encodes the whole file, what was encoded
+    before among it.
     """
-    names = parquet_schema(documents).names
-    extra = numeric_columns(documents)
-    wanted = (UNIT_COLUMN, "url", "source", "origin", *extra, TOPIC)
-    columns = ["id", "text", *(name for name in wanted if name in names)]
-    kinds = {**dict.fromkeys(extra, pa.float64()), **({TOPIC: pa.string()} if TOPIC in names else {})}
-    schema = pa.schema([*INDEX, *(pa.field(name, kind) for name, kind in kinds.items())])
-    cells: list[Cells] = []
+    layout = _layout(documents)
+    encoder.begin()
+    encoded = None
+    while encoded is None:  # at most twice: the reference is held to nothing
+        encoded = _encode(encoder, documents, payload, index, layout)
+    return encoded
+
+
+def _encode(encoder: Encoder, documents: Path, payload: Path, index: Path, layout: _Layout) -> Encoded | None:
+    """Encode the file once; None where the fast encoder came to differ from the reference when documents were
+    encoded by it already."""
+    encoder.num_by_reference = 0
+    by, fraction = encoder.why, _SAMPLE_DOCUMENTS / max(1, num_parquet_rows(documents))
+    done = _Done()
+    with named(payload), payload.open("wb") as file, ParquetWriter(index, layout.schema) as writer:
+        for table in read_tables(documents, layout.columns):
+            sample = _sampled(table, fraction)
+            done.losses.update(losses(encoder.tokenizer, sample, encoder.examine(sample)))
+            if encoder.why != by and done.counts["documents"]:
+                return None
+            by = encoder.why
+            for batch in cut_by_bytes(table, _BATCH_BYTES):
+                tokens, rows = _encode_batch(encoder, batch, layout, done)
+                put_array(file, tokens)
+                writer.write(rows)
+    counts = {
+        **done.counts,
+        "failed": sum(map(len, done.failed)),
+        "by_reference": encoder.num_by_reference,
+    }
+    summed = add_cells(done.cells) if in_cells(layout.extra) else None
+    failed = pa.concat_tables(done.failed)
+    return Encoded(counts, encoder.facts, done.losses, failed, done.failed_bytes, summed)
+
+
+@dataclass(slots=True)
+class _Done:
+    """What the batches of a file came to so far."""
+
+    counts: dict[str, int] = field(default_factory=lambda: {"documents": 0, "tokens": 0, "bytes": 0})
+    losses: Counter[str] = field(default_factory=lambda: Counter({"checked": 0}))
+    failed: list[pa.Table] = field(default_factory=lambda: [FAILED.empty_table()])
+    failed_bytes: int = 0
+    cells: list[Cells] = field(default_factory=list)
+
+
+def _encode_batch(
+    encoder: Encoder, batch: pa.Table, layout: _Layout, done: _Done
+) -> tuple[npt.NDArray[Any], pa.Table]:
+    """The tokens of a batch of documents, in the shards' type, and their rows of the index."""
+    texts = pc.fill_null(batch["text"].combine_chunks(), "").cast(pa.large_string())
+    found = encoder.encode(texts)
+    sizes = pc.binary_length(texts).cast(pa.uint32())
+    if found.refused:
+        done.failed.append(_failures(batch, sizes, found.refused))
+        done.failed_bytes += int(pc.sum(done.failed[-1]["payload_bytes"]).as_py())
+        keep = np.ones(batch.num_rows, np.bool_)
+        keep[list(found.refused)] = False
+        batch, sizes = batch.filter(pa.array(keep)), sizes.filter(pa.array(keep))
+        found.lengths = found.lengths[keep]
+    values = {
+        "id": batch["id"],
+        "unit": units(batch),
+        "tokens": (found.lengths + 1).astype("u4"),
+        "bytes": sizes,
+    }
+    values |= {name: batch[name].cast(kind) for name, kind in layout.extra.items()}
+    if in_cells(layout.extra):
+        done.cells.append(sum_cells(batch, tokens=pa.array(found.lengths + 1, pa.int64())))
+    done.counts["documents"] += batch.num_rows
+    done.counts["tokens"] += int(found.lengths.sum()) + batch.num_rows
+    done.counts["bytes"] += int(pc.sum(sizes).as_py() or 0)
     tokenizer = encoder.tokenizer
-    texts, tables = _sampled(documents, list(dict.fromkeys(columns)))
-    lost = losses(tokenizer, texts, encoder.examine(texts))
-    counts = {"documents": 0, "tokens": 0, "bytes": 0}
-    failed, failed_bytes = [FAILED.empty_table()], 0
-    batches = (batch for table in tables for batch in cut_by_bytes(table, _BATCH_BYTES))
-    with named(payload), payload.open("wb") as file, ParquetWriter(index, schema) as writer:
-        for batch in batches:
-            texts_now = pc.fill_null(batch["text"].combine_chunks(), "").cast(pa.large_string())
-            found = encoder.encode(texts_now)
-            sizes = pc.binary_length(texts_now).cast(pa.uint32())
-            if found.refused:
-                failed.append(_failures(batch, sizes, found.refused))
-                failed_bytes += int(pc.sum(failed[-1]["payload_bytes"]).as_py())
-                keep = np.ones(batch.num_rows, np.bool_)
-                keep[list(found.refused)] = False
-                batch, sizes = batch.filter(pa.array(keep)), sizes.filter(pa.array(keep))
-                found.lengths = found.lengths[keep]
-            put_array(file, closed(found, tokenizer.ending.id, token_dtype(tokenizer.vocab_size)))
-            values = {
-                "id": batch["id"],
-                "unit": units(batch),
-                "tokens": (found.lengths + 1).astype("u4"),
-                "bytes": sizes,
-            }
-            values |= {name: batch[name].cast(kind) for name, kind in kinds.items()}
-            writer.write(pa.table(values, schema=schema))
-            if in_cells(kinds):
-                cells.append(sum_cells(batch, tokens=pa.array(found.lengths + 1, pa.int64())))
-            counts["documents"] += batch.num_rows
-            counts["tokens"] += int(found.lengths.sum()) + batch.num_rows
-            counts["bytes"] += int(pc.sum(sizes).as_py() or 0)
-    counts |= {"failed": sum(map(len, failed)), "by_reference": encoder.num_by_reference}
-    summed = add_cells(cells) if in_cells(kinds) else None
-    return Encoded(counts, encoder.facts, lost, pa.concat_tables(failed), failed_bytes, summed)
+    tokens = closed(found, tokenizer.ending.id, token_dtype(tokenizer.vocab_size))
+    return tokens, pa.table(values, schema=layout.schema)
+
+
+def _sampled(table: pa.Table, fraction: float) -> list[str]:
+    """Some documents, chosen by hash: the first characters of each."""
+    chosen = pa.array(uniform(0, "encode.sample", table["id"].combine_chunks()) < fraction)
+    sample = pc.utf8_slice_codeunits(table["text"].filter(chosen), 0, _SAMPLE_CHARACTERS)
+    return [text or "" for text in sample.to_pylist()]
 
 
 def closed(found: EncodedTexts, eos_id: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -128,21 +189,6 @@ def flat(batch: Sequence[Sequence[int]], eos_id: int) -> tuple[npt.NDArray[Any],
     inside[ends - 1] = False
     out[inside] = np.fromiter(chain.from_iterable(batch), np.int64, int(lengths.sum()))
     return out, ends
-
-
-def _sampled(documents: Path, columns: list[str]) -> tuple[list[str], Iterable[pa.Table]]:
-    """Some documents of a file, chosen by hash: the first characters of each; and the file's tables, which
-    are read again only where the file is too large to be held."""
-    fraction = _SAMPLE_DOCUMENTS / max(1, num_parquet_rows(documents))
-    texts: list[str] = []
-    held, num_bytes = list[pa.Table](), 0
-    for table in read_tables(documents, columns):
-        chosen = pa.array(uniform(0, "encode.sample", table["id"].combine_chunks()) < fraction)
-        sample = pc.utf8_slice_codeunits(table["text"].filter(chosen), 0, _SAMPLE_CHARACTERS)
-        texts += (text or "" for text in sample.to_pylist())
-        num_bytes += table.nbytes
-        held = [*held, table] if num_bytes <= _HELD_BYTES else []
-    return texts, held if num_bytes <= _HELD_BYTES else read_tables(documents, columns)
 
 
 def _failures(batch: pa.Table, sizes: pa.Array, refused: dict[int, str]) -> pa.Table:

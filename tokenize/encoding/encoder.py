@@ -70,14 +70,19 @@ class Encoder:
         facts = {"encoder": f"{name} {importlib.metadata.version(name)}"}
         return facts | ({"encoder_why": self.why} if self.why else {})
 
-    def examine(self, texts: Sequence[str]) -> list[Sequence[int]]:
-        """Begin a file: encode a sample of it by the reference, hold the fast encoder to it, return the ids.
-
-        A difference counts for this file only. Texts that the reference does not take come back without ids.
-        """
+    def begin(self) -> None:
+        """Begin a file: what was found of the one before counts no more."""
         self.num_by_reference = 0
+        self.why = self._own_why
+
+    def examine(self, texts: Sequence[str]) -> list[Sequence[int]]:
+        """Encode a sample of the file by the reference, hold the fast encoder to it, return the ids.
+
+        From a difference on, `why` says it, and the reference encodes the file. Texts that the reference does
+        not take come back without ids.
+        """
         found = [self._reference(text) for text in texts]
-        self.why = self._own_why or self._difference(texts, found, "a document")
+        self.why = self.why or self._difference(texts, found, "a document")
         return [() if ids is None else ids.tolist() for ids in found]
 
     def encode(self, texts: pa.Array) -> EncodedTexts:

@@ -26,7 +26,7 @@ def compress(
     often each piece was used."""
     left = min(_SAMPLE_BYTES, _ALL_BYTES // num_sources)
     texts = pa.array(_texts(paths, left), pa.large_string())
-    encoder.examine([])
+    encoder.begin()
     found = encoder.encode(texts)
     num_bytes, num_tokens = pc.sum(pc.binary_length(texts)).as_py() or 0, len(found.tokens) + len(texts)
     used = np.bincount(found.tokens, minlength=encoder.tokenizer.vocab_size)
