@@ -98,7 +98,6 @@ class Child:
                 settings.format, settings.links, settings.emphasis, settings.images, settings.comments
             ),
             "html_languages": settings.html_languages,
-            "language": settings.language,
             "pdf": settings.pdf,
             "max_page_bytes": settings.max_page_bytes,
             "memory_bytes": settings.memory_bytes,

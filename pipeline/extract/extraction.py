@@ -48,7 +48,7 @@ from gristmill.pipeline.sources.read import read_items
 from gristmill.pipeline.sources.record import Failure, InputShard, NotDocument, RangeEnd, Record, damage_of
 from gristmill.pipeline.sources.rows.text_rows import TextRows
 from gristmill.pipeline.sources.settings import SourceSettings
-from gristmill.text.detection import detect
+from gristmill.text.detection import Found
 from gristmill.text.languages import language_code
 
 _BATCH_PAGES = 64
@@ -209,9 +209,7 @@ class Extraction:
         results = child.extract(pages)
         for record in records:
             if record.payload is None:
-                text = record.text or ""
-                told = detect(text) if self._languages == "detect" else (None, None)
-                self._keep(record, text, *told, {}, tables)
+                self._keep(record, record.text or "", {}, tables)
                 continue
             result = next(results)
             if result.kind == FAILED:
@@ -229,22 +227,9 @@ class Extraction:
                 self.counts.update(f"caps.{name}" for name in result.said.get("caps", ()))
                 if "from" in result.said:
                     self.counts[f"text_from.{result.said['from']}"] += 1
-                self._keep(
-                    record, result.text, result.said["language"], result.said["score"], result.said, tables
-                )
+                self._keep(record, result.text, result.said, tables)
 
-    def _keep(
-        self,
-        record: Record,
-        text: str,
-        language: str | None,
-        score: float | None,
-        said: dict[str, Any],
-        tables: Tables,
-    ) -> None:
-        if self._languages == "column":
-            language = language_code(record.language)
-            score = None if language is None else 1.0  # the source is taken at its word
+    def _keep(self, record: Record, text: str, said: dict[str, Any], tables: Tables) -> None:
         data = text.encode()
         num_bytes, broken = len(data), broken_fraction(text, data)
         if broken > self._settings.max_broken_fraction:
@@ -262,7 +247,16 @@ class Extraction:
             said = {**said, **together(said, of_head(record.http_headers))}
         self._leave("kept", record.payload_bytes)
         self.books.created_bytes += num_bytes
-        tables.keep(record, text, num_bytes, language, score, said)
+        tables.keep(record, text, num_bytes, self._told(record, said), said)
+
+    def _told(self, record: Record, said: dict[str, Any]) -> Found | None:
+        """The language of a document and its score; None where its text is to be asked."""
+        if self._languages == "column":
+            language = language_code(record.language)
+            return language, None if language is None else 1.0  # the source is taken at its word
+        if self._languages == "off":
+            return None, None
+        return (said["language"], said["score"]) if "language" in said else None
 
     def _remove(self, record: Record, removal: Removal, tables: Tables) -> None:
         self._leave("removed", record.payload_bytes)

@@ -14,6 +14,7 @@ from gristmill.pipeline.extract.gates import Removal
 from gristmill.pipeline.sources.record import Failure, Origin, Record
 from gristmill.pipeline.sources.rows.values import as_bool, as_float64, as_int64, as_json, as_text
 from gristmill.pipeline.sources.settings import stored_name
+from gristmill.text.detection import Found, detect_batch
 from gristmill.text.digests import digest16_rows
 
 _FULL_ROWS = 2048
@@ -56,18 +57,21 @@ class Tables:
         record: Record,
         text: str,
         num_bytes: int,
-        language: str | None,
-        score: float | None,
+        told: Found | None,
         said: Mapping[str, Any],
     ) -> None:
+        """Add a document; where nothing is `told` of its language, its text is asked with all of its
+        table."""
+        if told is None:
+            self._untold.append(len(self._rows[0]))
         self._num_bytes += num_bytes
-        self._rows[0].append(self._document(record, text, language, score, said))
+        self._rows[0].append(self._document(record, text, told or (None, None), said))
         self._own_ids[0].append(record.own_id)
         self._are_own.append(record.has_own_key)
 
     def remove(self, record: Record, removal: Removal) -> None:
         self._own_ids[1].append(record.own_id)
-        row = self._document(record, None, None, None, {})
+        row = self._document(record, None, (None, None), {})
         self._rows[1].append(
             row
             | {
@@ -96,6 +100,7 @@ class Tables:
 
     def flush(self) -> Flushed:
         """Return the three tables with what goes beside them, and start anew."""
+        self._tell_languages()
         documents, removed, failed = (
             _table(rows, schema, self._source) for rows, schema in zip(self._rows, self._schemas, strict=True)
         )
@@ -108,14 +113,22 @@ class Tables:
         self._rows: tuple[list[dict[str, Any]], ...] = ([], [], [])
         self._own_ids: tuple[list[str | None], ...] = ([], [], [])
         self._are_own: list[bool] = []
+        self._untold: list[int] = []  # documents whose texts are to be asked for their languages
         self._num_bytes = 0
+
+    def _tell_languages(self) -> None:
+        if not self._untold:
+            return
+        rows = [self._rows[0][place] for place in self._untold]
+        codes, shares = detect_batch(pa.array([row["text"] for row in rows], pa.large_string()))
+        for row, code, share in zip(rows, codes, shares.tolist(), strict=True):
+            row["language"], row["language_score"] = code, None if code is None else share
 
     def _document(
         self,
         record: Record,
         text: str | None,
-        language: str | None,
-        score: float | None,
+        told: Found,
         said: Mapping[str, Any],
     ) -> dict[str, Any]:
         return {
@@ -124,8 +137,8 @@ class Tables:
             "source": self._source,
             "date": milliseconds(record.date),
             "text": text,
-            "language": language,
-            "language_score": score,
+            "language": told[0],
+            "language_score": told[1],
             "origin": _origin(record.origin),
         } | self._passed_through(record, said)
 

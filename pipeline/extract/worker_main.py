@@ -38,7 +38,7 @@ from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, 
 from gristmill.pipeline.extract.pdf import is_pdf, pdf_text
 from gristmill.pipeline.extract.statements import of_page
 from gristmill.pipeline.sources.wellformed import clean_text
-from gristmill.text.detection import detect, detect_markup
+from gristmill.text.detection import detect_markup
 
 _PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -149,7 +149,7 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     if is_signed or may_be_coded(page.payload):
         content = decode_content(page.payload, page.content_encoding, options["max_page_bytes"])
     if options["pdf"] == "text" and is_pdf(content.body):
-        return _of_pdf(content.body, options)
+        return _of_pdf(content.body)
     if page.content_type == "application/pdf":
         return REMOVED, {"rule": "extract.content_type"}, b""
     if is_signed or content.is_inflated:
@@ -171,9 +171,9 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     if not text and _was_near_limit():
         # Libraries turn a failed allocation into an empty tree.
         return _failed("memory", f"no text, and about {options['memory_bytes']} bytes taken")
-    is_asked = text and options["language"] == "detect"
-    language, score = (found.language or detect(text)) if is_asked else (None, None)
-    said: dict[str, Any] = {"language": language, "score": score, "charset": charset}
+    said: dict[str, Any] = {"charset": charset}
+    if found.language is not None:
+        said["language"], said["score"] = found.language
     if options["metadata"]:
         said |= {
             "title": found.title,
@@ -195,7 +195,7 @@ def _extract(page: Page, extract: Extractor, options: dict[str, Any]) -> Result:
     return TEXT, said, text.encode()
 
 
-def _of_pdf(body: bytes, options: dict[str, Any]) -> Result:
+def _of_pdf(body: bytes) -> Result:
     """Make a document of a PDF's text layer."""
     try:
         text = clean_text(pdf_text(body))
@@ -203,8 +203,7 @@ def _of_pdf(body: bytes, options: dict[str, Any]) -> Result:
         return _failed("damaged_pdf", str(error)[:300])
     if not text.strip():
         return REMOVED, {"rule": "pdf.no_text_layer"}, b""
-    language, score = detect(text) if options["language"] == "detect" else (None, None)
-    return TEXT, {"language": language, "score": score, "charset": None}, text.encode()
+    return TEXT, {"charset": None}, text.encode()
 
 
 def _failed(error: str, message: str) -> Result:

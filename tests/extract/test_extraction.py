@@ -319,7 +319,7 @@ def test_a_language_is_detected_taken_from_a_column_or_left_out(
     else:
         pq.write_table(pa.Table.from_pylist([row | {"id": str(row["id"])} for row in ROWS]), path)
     if how != "detect":
-        for module in ("extraction.detect", "by_columns.detect_batch"):
+        for module in ("tables.detect_batch", "by_columns.detect_batch"):
             monkeypatch.setattr(f"gristmill.pipeline.extract.{module}", None)  # nobody asks
     settings = ExtractSettings(language="off" if how == "off" else "detect")
     columns = {"language": "lang"} if how == "column" else {}
