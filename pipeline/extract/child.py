@@ -95,7 +95,12 @@ class Child:
             "extractor": settings.extractor,
             "favor": settings.favor,
             "form": Form(
-                settings.format, settings.links, settings.emphasis, settings.images, settings.comments
+                settings.format,
+                settings.links,
+                settings.emphasis,
+                settings.images,
+                settings.comments,
+                settings.headline,
             ),
             "html_languages": settings.html_languages,
             "pdf": settings.pdf,

@@ -9,13 +9,14 @@ from typing import Literal, NamedTuple
 
 class Form(NamedTuple):
     """How a text is written: `text` or `markdown`, of Markdown what is kept of phrases, and whether readers'
-    comments under an article are."""
+    comments under an article and the headline above it are."""
 
     format: Literal["text", "markdown"] = "text"
     links: bool = False
     emphasis: bool = False
     images: bool = False
     comments: bool = True
+    headline: bool = True
 
 
 @dataclass(frozen=True, slots=True)

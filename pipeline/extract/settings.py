@@ -40,6 +40,13 @@ class ExtractSettings(BaseModel):
             " trafilatura)."
         ),
     )
+    headline: bool = Field(
+        default=True,
+        description=(
+            "Keep the block above the text that repeats the page's title, and a lead behind it, where the"
+            " classifier of `blocks` leaves them out (`blocks`)."
+        ),
+    )
     statuses: list[int] = Field(
         default=[200], description="HTTP status codes kept; records without HTTP pass."
     )

@@ -5,8 +5,9 @@
     page.text, page.title, page.date, page.caps
 
 How a page goes: `tokenizer` cuts it into blocks of text, `features` measures each, `trees` gives each a
-probability, `cut` keeps those that maximise the expected F1, `main_text` writes them. All but the last are
-compiled, and all are bounded: linear in the page, with caps that are reported.
+probability, `cut` keeps those that maximise the expected F1, `strays` and `headline` mend that choice,
+`main_text` writes it. All but the last are compiled, and all are bounded: linear in the page, with caps that
+are reported.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from gristmill.pipeline.extract.blocks import layout as L
 from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.classifier import SHIPPED, BlockModel, load_model
 from gristmill.pipeline.extract.blocks.columns import IS_COPY
-from gristmill.pipeline.extract.blocks.cut import Choice, choose
+from gristmill.pipeline.extract.blocks.cut import Choice
 from gristmill.pipeline.extract.blocks.features import measure
+from gristmill.pipeline.extract.blocks.headline import keep_headline
 from gristmill.pipeline.extract.blocks.main_text import write
 from gristmill.pipeline.extract.blocks.metadata import describe
 from gristmill.pipeline.extract.blocks.settings import BlocksSettings
+from gristmill.pipeline.extract.blocks.strays import settle
 from gristmill.pipeline.extract.blocks.structure.fragment import Bounds
 from gristmill.pipeline.extract.blocks.surroundings import PROSE_LINKS, PROSE_WORDS
 from gristmill.pipeline.extract.blocks.tokenizer import Tokenized, tokenize
@@ -44,7 +47,9 @@ def extract(html: str | bytes, url: str | None = None, settings: BlocksSettings 
     page = np.frombuffer(data, dtype=np.uint8)
     mode = settings.mode()
     tokenized = tokenize(page, mode)
-    choice = choose_blocks(page, tokenized, model, settings.recall_weight, settings.comments)
+    choice = choose_blocks(
+        page, tokenized, model, settings.recall_weight, settings.comments, settings.headline
+    )
     is_markdown = settings.format == "markdown"
     bounds = Bounds.of(len(data), is_markdown)
     main = write(data, tokenized, choice, mode, is_markdown, bounds)
@@ -90,17 +95,21 @@ def choose_blocks(
     model: BlockModel,
     recall_weight: float = 1.0,
     with_comments: bool = True,
+    with_headline: bool = True,
 ) -> Choice:
-    """Choose the blocks of a tokenized page that are main text, readers' comments under it or not."""
-    blocks = tokenized.blocks
-    x = measure(
-        page, blocks, tokenized.elements, tokenized.tokens, tokenized.words, tokenized.marks, *model.tables
-    )
+    """Choose the blocks of a tokenized page that are main text, readers' comments under it and the headline
+    above it or not."""
+    blocks, elements = tokenized.blocks, tokenized.elements
+    x = measure(page, blocks, elements, tokenized.tokens, tokenized.words, tokenized.marks, *model.tables)
     probabilities, repeated = model.probabilities(x, len(blocks)), x[IS_COPY, : len(blocks)]
-    kept = choose(probabilities, blocks, repeated, float(recall_weight))
+    choice = Choice(
+        settle(probabilities, blocks, elements, repeated, float(recall_weight)), probabilities, repeated
+    )
     if not with_comments and (found := comments.find(tokenized)).any():
         others = np.where(found, np.float32(0), probabilities)
-        article = choose(others, blocks, repeated, float(recall_weight)) & ~found
+        article = settle(others, blocks, elements, repeated, float(recall_weight)) & ~found
         if blocks[article, L.WORDS].sum() >= comments.MIN_WORDS:
-            return Choice(article, others, repeated)
-    return Choice(kept, probabilities, repeated)
+            choice = Choice(article, others, repeated)
+    if with_headline:
+        keep_headline(page, tokenized.marks, blocks, tokenized.words, choice.probabilities, choice.kept)
+    return choice

@@ -25,6 +25,7 @@ class BlocksSettings(BaseModel):
     emphasis: bool = Field(default=False, description="In Markdown, keep bold and italics.")
     images: bool = Field(default=False, description="Keep images' alternative texts, in Markdown.")
     comments: bool = Field(default=True, description="Keep readers' comments under an article.")
+    headline: bool = Field(default=True, description="Keep the headline above an article, and its lead.")
     metadata: bool = Field(default=True, description="Read title, author, date, site name and canonical URL.")
     model: str | None = Field(
         default=None, description="Folder of another model; the shipped one by default."

@@ -117,21 +117,27 @@ def alike(blocks, elements, table, slots, siblings):
         siblings[(elements[e, L.SIGNATURE] * 31 + elements[e, L.PARENT]) & (ALIKE_SLOTS - 1)] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def title_words(data, marks):
     """Hash the words of the page's title."""
+    title = words_of(data, marks, L.MARK_OG_TITLE)
+    return title if title.size > 0 else words_of(data, marks, L.MARK_TITLE)
+
+
+@njit(cache=True, nogil=True)
+def words_of(data, marks, kind):
+    """Hash the words of the first mark of a kind that has some, as those of blocks are."""
     words = np.zeros(L.MAX_BLOCK_WORDS, dtype=np.int32)
-    for kind in (L.MARK_OG_TITLE, L.MARK_TITLE):
-        for m in range(marks.shape[0]):
-            if marks[m, 0] == kind and marks[m, 2] > marks[m, 1]:
-                state = np.zeros(L.NUM_STATE, dtype=np.int64)
-                state[L.WORD_HASH] = FNV_START
-                blocks = np.zeros((1, L.NUM_BLOCK_COLUMNS), dtype=np.int32)
-                text = np.empty(2 * (marks[m, 2] - marks[m, 1]) + 64, dtype=np.uint8)
-                write_run(data, marks[m, 1], marks[m, 2], kind < 0, np.int64(0), text, blocks, words, state)
-                end_word(np.int64(0), blocks, words, state)
-                if state[L.NUM_WORDS] > 0:
-                    return words[: state[L.NUM_WORDS]]
+    for m in range(marks.shape[0]):
+        if marks[m, 0] == kind and marks[m, 2] > marks[m, 1]:
+            state = np.zeros(L.NUM_STATE, dtype=np.int64)
+            state[L.WORD_HASH] = FNV_START
+            blocks = np.zeros((1, L.NUM_BLOCK_COLUMNS), dtype=np.int32)
+            text = np.empty(2 * (marks[m, 2] - marks[m, 1]) + 64, dtype=np.uint8)
+            write_run(data, marks[m, 1], marks[m, 2], False, np.int64(0), text, blocks, words, state)
+            end_word(np.int64(0), blocks, words, state)
+            if state[L.NUM_WORDS] > 0:
+                return words[: state[L.NUM_WORDS]]
     return words[:0]
 
 

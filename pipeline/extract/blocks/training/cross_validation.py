@@ -48,10 +48,11 @@ def judge(page: LabelledPage, text: str) -> PageScore:
 
 
 class Judgement(NamedTuple):
-    """What cross-validation found: a score for each page, the calibration, and the agreement on each silver
-    candidate."""
+    """What cross-validation found: a score for each page, that of each page with full gold without the
+    headline rule, the calibration, and the agreement on each silver candidate."""
 
     scores: list[PageScore]
+    without_headline: list[PageScore]
     calibration: Calibration
     agreements: list[Agreement]
 
@@ -65,6 +66,7 @@ def cross_validate(
     """Score every page by a model that saw no page of its registered domain; that of candidates, it may
     `learn` from silver."""
     scores: dict[int, PageScore] = {}
+    plain: dict[int, PageScore] = {}
     agreements: list[Agreement] = []
     sums = np.zeros((3, _CALIBRATION_BINS))
     for fold in range(NUM_FOLDS):
@@ -85,6 +87,7 @@ def cross_validate(
             text, probabilities = apply(page, model)
             scores[i] = judge(page, text)
             if page.kind == "full":
+                plain[i] = judge(page, apply(page, model, with_headline=False)[0])
                 bins = np.minimum((probabilities * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
                 words = page.blocks[:, L.WORDS].astype(np.float64)
                 for row, weights in enumerate((probabilities * words, page.labels * words, words)):
@@ -93,7 +96,8 @@ def cross_validate(
         say(f"fold {fold + 1} of {NUM_FOLDS}: F1 {np.mean(done):.4f} over {len(done)} pages so far")
     predicted, labelled = (sums[:2] / np.maximum(sums[2], 1)).round(4).tolist()
     calibration = Calibration(predicted, labelled, sums[2].astype(int).tolist())
-    return Judgement([scores[i] for i in range(len(pages))], calibration, agreements)
+    each = [scores[i] for i in range(len(pages))]
+    return Judgement(each, [plain[i] for i in sorted(plain)], calibration, agreements)
 
 
 def _fold(page: LabelledPage) -> int:

@@ -60,6 +60,8 @@ def summarise(judged: Judgement, peer: Sequence[PageScore] | None) -> dict[str, 
         if not rows:
             continue
         summary[kind] = _scores(rows, ours, peer)
+        if kind == "full":
+            summary[kind]["without_headline"] = _means(judged.without_headline)
         for key in ("source", "page_type", "language"):
             summary[kind][f"by_{key}"] = _split(rows, ours, peer, key)
     full = sorted((one for one in ours if one.page.kind == "full"), key=lambda one: (one.f1, one.page.url))
@@ -72,15 +74,20 @@ def _scores(
     rows: Sequence[int], ours: Sequence[PageScore], peer: Sequence[PageScore] | None
 ) -> dict[str, Any]:
     own = [ours[i] for i in rows]
-    found: dict[str, Any] = {"pages": len(rows), "f1": round(mean_score(own), 4)}
-    if own[0].page.kind == "full":
-        found["precision"] = round(float(np.mean([one.precision for one in own])), 4)
-        found["recall"] = round(float(np.mean([one.recall for one in own])), 4)
+    found: dict[str, Any] = {"pages": len(rows), **_means(own)}
     found["f1_interval"] = interval(own)
     if peer:
         theirs = [peer[i] for i in rows]
         found["trafilatura_f1"] = round(mean_score(theirs), 4)
         found["gain_interval"] = gain_interval(own, theirs)
+    return found
+
+
+def _means(scores: Sequence[PageScore]) -> dict[str, float]:
+    found = {"f1": round(mean_score(scores), 4)}
+    if scores[0].page.kind == "full":
+        found["precision"] = round(float(np.mean([one.precision for one in scores])), 4)
+        found["recall"] = round(float(np.mean([one.recall for one in scores])), 4)
     return found
 
 
@@ -153,6 +160,8 @@ def table(summary: dict[str, Any]) -> str:
         if kind not in summary:
             continue
         lines.append(_line(kind, summary[kind]))
+        if found := summary[kind].get("without_headline"):
+            lines.append(f"{'  without the headline rule':36} {'':12} F1 {found['f1']:.3f}")
         for key in ("by_source", "by_page_type", "by_language"):
             lines += [_line(f"  {key[3:]} {name}", scores) for name, scores in summary[kind][key].items()]
     for language, found in summary.get("silver", {}).items():
