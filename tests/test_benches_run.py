@@ -22,6 +22,7 @@ NEED_DATA = {
     "extract_structure.py",
     "keep_ends.py",
     "language.py",
+    "many_documents.py",
     "ngram.py",
     "stages.py",
     "statements.py",
