@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from gristmill.pipeline.run.engine import Engine, RayEngine, open_engine
+from gristmill.pipeline.run.engine import Engine, InlineEngine, RayEngine, open_engine
+from gristmill.pipeline.run.first_here import FirstHere, is_small
+from gristmill.pipeline.run.job import Phase, Task
 from gristmill.pipeline.run.settings import EngineSettings
 
 
@@ -20,6 +23,16 @@ class Engines:
         self._open: dict[str, Engine] = {}
         self._stack = ExitStack()
         self._lock = threading.Lock()
+
+    def for_phase(self, phase: Phase, tasks: Sequence[Task]) -> Engine:
+        """The engine for these tasks of a phase; with `auto` a small one does not start Ray."""
+        num_cpus = self.settings.workers or os.cpu_count() or 1
+        is_free = self.settings.kind == "auto" and not (
+            self.settings.address or os.environ.get("RAY_ADDRESS")
+        )
+        if is_free and min(num_cpus, len(tasks)) > 1 and "many" not in self._open and is_small(phase, tasks):
+            return FirstHere(InlineEngine(self.settings), lambda: self.for_tasks(len(tasks)), num_cpus)
+        return self.for_tasks(len(tasks))
 
     def for_tasks(self, num_tasks: int) -> Engine:
         with self._lock:

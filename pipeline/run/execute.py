@@ -164,7 +164,7 @@ def run_phase(
     if pending:
         watch.write()
         try:
-            new = engines.for_tasks(len(pending)).run(folder, phase, pending, watch)
+            new = engines.for_phase(phase, pending).run(folder, phase, pending, watch)
         finally:
             progress.end()
             watch.at_work([])

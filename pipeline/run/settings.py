@@ -34,7 +34,9 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["auto", "inline", "ray"] = Field(
-        "auto", description="auto: Ray when a step has more than one task and more than one CPU is there"
+        "auto",
+        description="auto: Ray when a phase has more than one task and more than one CPU is there, and reads"
+        " more than 16 MB or takes longer than Ray to start",
     )
     workers: int | None = Field(None, ge=1, description="CPUs to use; all of them when unset")
     address: str | None = Field(None, description="address of a running Ray cluster; RAY_ADDRESS when unset")
