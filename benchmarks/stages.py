@@ -1,15 +1,16 @@
 """Every stage of plain texts on one core: MB of text a CPU second, the share of it that is the kernels', and
 peers on a sample.
 
-    python benchmarks/stages.py texts.jsonl.gz ... [--datatrove PYTHON] [--megabytes 92] [--quick] [--json]
-        [--save]
+    python benchmarks/stages.py texts.jsonl.gz ... [--datatrove PYTHON] [--dolma PYTHON] [--megabytes 92]
+        [--quick] [--json] [--save]
     python benchmarks/stages.py --markdown
 
 Documents of about 1.5 kB are cut from the `text` of each row at line ends; one in 25 has the text of another.
 They are read from JSON lines and from Parquet, filtered by four presets, without and with PII, deduplicated
 (exact, fuzzy, lines), and made into tokens. Each stage reads and writes Parquet in one process; kernels are
 loaded by a small run before. `bare` is what the trained model's own SentencePieceProcessor takes for the same
-texts. Peers are given the first documents of the same file, from Parquet to Parquet.
+texts. datatrove is given the first documents of the same file, from Parquet to Parquet, dolma's compiled
+deduplication and mixer all of them, from JSON lines to JSON lines.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from gristmill.pipeline.run.narration.progress import Progress
 from gristmill.pipeline.run.settings import EngineSettings
 
 RESULT = Path(__file__).parent / "results" / "stages.json"
-PEER = Path(__file__).with_name("stages_peers.py")
+PEERS = {name: Path(__file__).with_name(f"stages_{name}.py") for name in ("peers", "dolma")}
 PRESETS = ["gopher", "gopher-repetition", "c4-code", "fineweb"]
 SAMPLE = 2000  # documents that peers are given
 # What the table has a row for: label, recipe beside the source, the step that is measured.
@@ -193,25 +194,29 @@ def whole_recipe(folder: Path) -> dict[str, float]:
     return {**found, "whole": round(whole, 2), "bare": round(bare, 2), "to_bare": round(whole / bare, 2)}
 
 
-def peers(folder: Path, interpreter: str | None) -> dict[str, dict[str, float]]:
-    if not interpreter:
-        return {}
-    done = subprocess.run(
-        [interpreter, str(PEER), str(folder)], stdout=subprocess.PIPE, check=True, text=True
-    )
-    found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])
+def peers(folder: Path, interpreters: dict[str, str | None]) -> dict[str, dict[str, float]]:
+    """MB a CPU second of each peer's stages, by the interpreters that have them."""
+    found: dict[str, dict[str, float]] = {}
+    for name, interpreter in interpreters.items():
+        if interpreter:
+            command = [interpreter, str(PEERS[name]), str(folder)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            found |= json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def as_markdown(result: dict[str, Any]) -> str:
     """The table of a result, as a page of documentation shows it."""
-    ((_, theirs),) = result["peers"].items() or [("", {})]
-    rows = ["| stage | MB/s a core | of it kernels | datatrove | ratio |", "|---|---|---|---|---|"]
+    names = [name.partition(",")[0] for name in result["peers"]]
+    head = ["stage", "MB/s a core", "of it kernels", *(part for name in names for part in (name, "ratio"))]
+    rows = [head, ["---"] * len(head)]
     for label, found in result["ours"].items():
-        speed = theirs.get(label)
-        peer = f"{speed:.1f} | {found['mb_per_s'] / speed:.1f} x" if speed else " | "
-        rows.append(f"| {label} | {found['mb_per_s']} | {100 * found['kernel_share']:.0f} % | {peer} |")
-    return "\n".join(rows)
+        row = [label, f"{found['mb_per_s']}", f"{100 * found['kernel_share']:.0f} %"]
+        for theirs in result["peers"].values():
+            speed = theirs.get(label)
+            row += [f"{speed:.1f}", f"{found['mb_per_s'] / speed:.1f} x"] if speed else ["", ""]
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:
@@ -221,6 +226,7 @@ def main() -> None:
     parser.add_argument("texts", nargs="*", type=Path)
     parser.add_argument("--markdown", action="store_true", help="print the table of the kept result")
     parser.add_argument("--datatrove", default=None, help="an interpreter that has datatrove")
+    parser.add_argument("--dolma", default=None, help="an interpreter that has dolma")
     parser.add_argument("--megabytes", type=float, default=92)
     parser.add_argument("--quick", action="store_true", help="four megabytes")
     parser.add_argument("--json", action="store_true")
@@ -236,7 +242,7 @@ def main() -> None:
         size = make_documents(options.texts, int(1e6 * (4 if options.quick else options.megabytes)), folder)
         ours = measure(folder)
         whole = whole_recipe(folder)
-        theirs = peers(folder, options.datatrove)
+        theirs = peers(folder, {"peers": options.datatrove, "dolma": options.dolma})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ratios = {
