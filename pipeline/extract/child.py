@@ -19,6 +19,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import mmap
 import os
 import select
 import signal
@@ -34,7 +35,15 @@ from typing import Any, Self
 import gristmill
 from gristmill.errors import GristmillError
 from gristmill.pipeline.extract.extracted import Form
-from gristmill.pipeline.extract.frames import FAILED, READY, RESULT, Page, write_batch
+from gristmill.pipeline.extract.frames import (
+    FAILED,
+    READY,
+    RESULT,
+    Page,
+    share,
+    shared_memory,
+    write_batch,
+)
 from gristmill.pipeline.extract.processes import activity, resident_bytes
 from gristmill.pipeline.extract.settings import ExtractSettings
 
@@ -65,6 +74,7 @@ class _Process:
 
     popen: subprocess.Popen[bytes]
     wake: int  # descriptor of a second pipe: a byte when results are worth reading; closes with the process
+    shared: mmap.mmap | None  # where payloads lie
     buffer: bytearray = field(default_factory=bytearray)
     num_pages: int = 0
     resident_bytes: int = 0  # when it was ready
@@ -144,7 +154,7 @@ class Child:
         with contextlib.suppress(
             BrokenPipeError
         ):  # it ended on an earlier page's doing or the kernel's; reading says which
-            write_batch(process.popen.stdin, pages)  # type: ignore[arg-type]
+            write_batch(process.popen.stdin, pages, process.shared)  # type: ignore[arg-type]
         for page in pages:
             was_fresh = process.num_pages == 0
             try:
@@ -240,19 +250,22 @@ class Child:
         root = str(Path(gristmill.__file__).resolve().parent.parent)
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         wake, wake_end = os.pipe()
-        options = json.dumps(self._options | {"parent": os.getpid(), "wake": wake_end})
+        shared = share()
+        options = json.dumps(self._options | {"parent": os.getpid(), "wake": wake_end, "shared": shared})
         popen = subprocess.Popen(
             [sys.executable, "-m", "gristmill.pipeline.extract.worker_main", options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            pass_fds=(wake_end,),
+            pass_fds=tuple(descriptor for descriptor in (wake_end, shared) if descriptor >= 0),
             process_group=0,
         )
         os.close(wake_end)
         os.set_blocking(popen.stdout.fileno(), False)  # type: ignore[union-attr]
-        process = _Process(popen, wake)
+        process = _Process(popen, wake, shared_memory(shared, writes=True))
+        if shared >= 0:
+            os.close(shared)
         self.num_started += 1
         hint = "run `python -m gristmill.pipeline.extract.worker_main` with its JSON argument to see why"
         try:
@@ -338,3 +351,5 @@ def _kill(process: _Process) -> None:
             with contextlib.suppress(BrokenPipeError):  # what was buffered for the dead
                 pipe.close()
     os.close(process.wake)
+    if process.shared is not None:
+        process.shared.close()

@@ -52,7 +52,7 @@ from gristmill.text.detection import Found
 from gristmill.text.languages import language_code
 
 _BATCH_PAGES = 64
-_BATCH_BYTES = 8 << 20
+_BATCH_BYTES = 4 << 20
 REPEATED = "input.repeated_record"
 
 

@@ -34,7 +34,17 @@ from gristmill.pipeline.extract.decoding.content import (
 from gristmill.pipeline.extract.decoding.sniffing import binary_type, looks_like_html
 from gristmill.pipeline.extract.extracted import Extracted, Form
 from gristmill.pipeline.extract.extractors import Extractor, load_extractor
-from gristmill.pipeline.extract.frames import FAILED, LANGUAGE, READY, REMOVED, RESULT, TEXT, Page, read_batch
+from gristmill.pipeline.extract.frames import (
+    FAILED,
+    LANGUAGE,
+    READY,
+    REMOVED,
+    RESULT,
+    TEXT,
+    Page,
+    read_batch,
+    shared_memory,
+)
 from gristmill.pipeline.extract.pdf import is_pdf, pdf_text
 from gristmill.pipeline.extract.statements import of_page
 from gristmill.pipeline.sources.wellformed import clean_text
@@ -64,6 +74,7 @@ def main() -> None:
     results = _Results(os.dup(1), options["wake"])
     os.dup2(2, 1)
     extract = _load(options)
+    shared = shared_memory(options["shared"], writes=False)
     statm = os.open("/proc/self/statm", os.O_RDONLY) if sys.platform == "linux" else -1
     problem = _probe(statm, extract, options)
     gc.collect()
@@ -74,7 +85,7 @@ def main() -> None:
     # The first page is waited for without a bound (its sender's end closes the pipe): a machine may be
     # paused between this process's start and it, and a fresh process that ends is that page's failure.
     patience: float | None = None
-    while select.select([0], [], [], patience)[0] and (pages := read_batch(sys.stdin.buffer)):
+    while select.select([0], [], [], patience)[0] and (pages := read_batch(sys.stdin.buffer, shared)):
         patience = options["idle_seconds"]
         for page in pages:
             _limit_memory(statm, options["memory_bytes"])
