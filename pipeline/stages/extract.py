@@ -50,7 +50,7 @@ EXTRACT = StageKind(
     "extract",
     ExtractSlice,
     "gristmill.pipeline.phases.extract:extract",
-    version=17,
+    version=18,
     libraries=(*KERNELS, *EXTRACTION),
     label="extracted",
     books="texts",

@@ -49,6 +49,11 @@ def test_the_title_said_to_other_sites_counts_and_words_may_be_marked_up() -> No
     assert kept("Valley News", above, [0.1], head) == [HEADLINE.upper()]
 
 
+def test_two_words_are_a_headline_where_they_are_half_of_the_title() -> None:
+    assert kept("The mill | News", "<h1>The mill</h1>", [0.1]) == ["The mill"]
+    assert kept("The mill | Weekly News of the Valley", "<h1>The mill</h1>", [0.1]) == []
+
+
 def test_of_several_the_headline_itself_is_kept_not_a_path_that_ends_in_it() -> None:
     above = f"<p>Home News Local {HEADLINE}</p><h1>{HEADLINE}</h1>"
     assert kept(HEADLINE, above, [0.3, 0.1]) == [HEADLINE]

@@ -134,6 +134,16 @@ PAGES: dict[str, tuple[Callable[[int], str], int]] = {
     "phrases within phrases": (lambda n: "<p>" + "<b>a" * n + "</b>" * n, 2500),
     "code of blank lines": (lambda n: "<pre>a\n" + "\n" * n + "b;\n#" + "<br>x" * 9 + "</pre>", 30_000),
     "scripts that close themselves": (lambda n: "<pre>" + "<script/>a\n" * n + "</pre>", 2500),
+    "rows of teasers": (
+        lambda n: (
+            "<ul>" + "<li><a href=/>Other news of today</a><p>What others saw on that very day.</p>" * n
+        ),
+        2000,
+    ),
+    "teasers in a deep stack": (
+        lambda n: "<div>" * 150 + "<a href=/>Other news of today</a><p>What others saw on that day.</p>" * n,
+        2000,
+    ),
     "state objects": (lambda n: "<script id=__NEXT_DATA__ " * n, 4000),
     "configurations": (lambda n: "MathJax delimiters['','',\"\\( a" * n, 4000),
     "images of base 64": (

@@ -29,9 +29,9 @@ def keep_headline(data, marks, blocks, words, probabilities, kept):
     """Keep, in place, the headline of what a page keeps, and a lead behind it.
 
     The headline is one block, kept or up to thirty blocks before the first kept one, that has a run of words
-    in common with the page's title: at least three, half of the block and .3 of the title. Of several, it is
-    the most probable of those with few words beside. A page that keeps nothing has none, and a block that
-    only names the site is none.
+    in common with the page's title: at least three, half of the block and .3 of the title, or two that are
+    all of the block and half of the title. Of several, it is the most probable of those with few words
+    beside. A page that keeps nothing has none, and a block that only names the site is none.
     """
     first = 0
     while first < kept.size and not kept[first]:
@@ -91,7 +91,8 @@ def _share(blocks, words, b, title, runs):
             runs[j + 1] = runs[j] + 1 if title[j] == words[k] else 0
             longest = max(longest, runs[j + 1])
     own = max(np.int64(blocks[b, L.WORDS]), 1)
-    if longest < _MIN_RUN or longest < _OF_TITLE * title.size:
+    is_short = longest == own == _MIN_RUN - 1 and 2 * longest >= title.size
+    if (longest < _MIN_RUN and not is_short) or longest < _OF_TITLE * title.size:
         return 0.0
     share = longest / min(own, L.MAX_BLOCK_WORDS)
     return share if share >= _OF_BLOCK else 0.0

@@ -13,8 +13,10 @@ import numpy as np
 from numba import njit
 
 from gristmill.pipeline.extract.blocks import layout as L
+from gristmill.pipeline.extract.blocks import tags as T
 from gristmill.pipeline.extract.blocks.compiled import njit_borrowing, wrapping_product
 from gristmill.pipeline.extract.blocks.cut import choose
+from gristmill.pipeline.extract.blocks.sureness import by_sureness, times_odds
 from gristmill.pipeline.extract.blocks.surroundings import PROSE_LINKS
 
 # All by cross-validation; of those tried beside them (.1 and .2 for teasers, .32 and .4, gaps of 4 and 8
@@ -33,21 +35,30 @@ _MAX_CLIMB, _MAX_ITEM_BLOCKS = 12, 24
 
 @njit(cache=True, nogil=True)
 def settle(probabilities, blocks, elements, repeated, recall_weight):
-    """Return which blocks of a page to keep, bool: what `cut.choose` chooses, without strays.
+    """Return which blocks of a page to keep, bool: what `cut.choose` chooses by the odds that `sureness`
+    sets, without strays.
 
     Teasers are items that look the same, at least three, of a link of three words or more and a text of six
-    or more. What lies apart is a run of kept blocks of at most 500 words, more than six blocks from the run
-    with the most words. Both lose three of their log-odds where they are less probable than the rest, by .15
-    and .35.
+    or more. What lies apart is a run of kept blocks of at most 500 words and no code, more than six blocks
+    from the run with the most words. Both lose three of their log-odds where they are less probable than the
+    rest, by .15 and .35. The block behind the last one stays if it was chosen by its own odds: texts end in
+    short lines.
     """
+    chosen = choose(probabilities, blocks, repeated, recall_weight)
+    probabilities = by_sureness(probabilities, blocks, chosen)
     kept = choose(probabilities, blocks, repeated, recall_weight)
     doubted = np.zeros(kept.size, dtype=np.bool_)
     if _teasers(blocks, elements, kept, doubted) and _less_sure(blocks, probabilities, kept, doubted):
         probabilities = _lower(probabilities, doubted)
         kept = choose(probabilities, blocks, repeated, recall_weight)
     doubted[:] = False
-    if _apart(blocks, probabilities, kept, doubted):
+    if _apart(blocks, elements, probabilities, kept, doubted):
         kept = choose(_lower(probabilities, doubted), blocks, repeated, recall_weight)
+    last = kept.size - 1
+    while last >= 0 and not kept[last]:
+        last -= 1
+    if 0 <= last < kept.size - 1:
+        kept[last + 1] = chosen[last + 1]
     return kept
 
 
@@ -58,7 +69,7 @@ def _lower(probabilities, doubted):
     factor = np.float32(np.exp(-_LOST_ODDS))
     for b in range(doubted.size):
         if doubted[b]:
-            lowered[b] = factor * lowered[b] / (1 - lowered[b] + factor * lowered[b])
+            lowered[b] = times_odds(lowered[b], factor)
     return lowered
 
 
@@ -165,7 +176,7 @@ def _less_sure(blocks, probabilities, kept, doubted):
 
 
 @njit_borrowing
-def _apart(blocks, probabilities, kept, doubted):
+def _apart(blocks, elements, probabilities, kept, doubted):
     """Mark the runs of kept blocks that lie apart from the one with the most words, where that has a third of
     all and is much surer; tell whether there are any."""
     num, total, most, most_mean, main = kept.size, 0, 0, 0.0, -1
@@ -182,12 +193,22 @@ def _apart(blocks, probabilities, kept, doubted):
     while start < num and most >= _MIN_MAIN * total:
         if kept[start]:
             end, words, mean = _run(blocks, probabilities, kept, start)
-            if start != main and words <= _MAX_APART_WORDS and most_mean - mean >= _LESS_SURE_APART:
+            is_apart = start != main and words <= _MAX_APART_WORDS and most_mean - mean >= _LESS_SURE_APART
+            if is_apart and not _holds_code(blocks, elements, kept, start, end):
                 some = True
                 for b in range(start, end + 1):
                     doubted[b] = kept[b]
             start = end
         start += 1
+    return some
+
+
+@njit_borrowing
+def _holds_code(blocks, elements, kept, start, end):
+    """Tell whether some of a run's kept blocks are code: examples lie far apart, and the trees doubt them."""
+    some = False
+    for b in range(start, end + 1):
+        some |= kept[b] and elements[blocks[b, L.ELEMENT], L.CONTEXT] & T.PRE > 0
     return some
 
 
