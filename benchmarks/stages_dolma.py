@@ -80,7 +80,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     scratch = Path(tempfile.mkdtemp(prefix="dolma-"))
     dolma, found = extension(), {}
-    twice = "$.attributes[?(@.duplicate && @.duplicate[0] && @.duplicate[0][2] >= 1.0)]"
+    twice = "$.attributes.duplicate[0]"
     try:
         size = write_documents(folder, scratch)
         whole = {"documents": {"attribute_name": "duplicate", "key": "$.text"}}
