@@ -4,7 +4,8 @@
         [--json] [--save]
 
 Documents are those of `benchmarks/stages.py`; when the texts run out they are taken again with the words of
-each line in another order, so that they are nobody's duplicates and read as before to filters and detectors.
+each line in another order, but for its last: so that they are nobody's duplicates, and filters keep as many
+(.604 of them for .608).
 They lie in files of 100 MB of JSON lines. The recipe is that of the bench, filter to mixed shards. Beside it
 stands what SentencePiece's own processor would take for the texts that came in, of which it is given a part,
 in the same run; the ratio counts every core for the whole time.
@@ -35,7 +36,7 @@ BARE_BYTES = 10_000_000
 
 
 def documents(paths: list[Path], count: int) -> Iterator[str]:
-    """So many texts, those of later rounds with the words of each line shuffled."""
+    """So many texts, those of later rounds with the words of each line but the last shuffled."""
     texts = list(pieces(paths, random.Random(7)))
     random.Random(11).shuffle(texts)
     for number in range(count):
@@ -46,9 +47,9 @@ def documents(paths: list[Path], count: int) -> Iterator[str]:
 def shuffled(text: str, draw: random.Random) -> str:
     lines = []
     for line in text.split("\n"):
-        words = line.split(" ")
+        *words, last = line.split(" ")  # ends of sentences are what filters look for
         draw.shuffle(words)
-        lines.append(" ".join(words))
+        lines.append(" ".join([*words, last]))
     return "\n".join(lines)
 
 
