@@ -129,7 +129,7 @@ def main() -> None:
         "documents": count,
         "text_bytes": size,
         "workers": options.workers,
-        "machine": machine(),
+        "machine": machine().replace("one core of ", f"{options.workers} cores of "),
         "versions": {name: version(name) for name in ("pyarrow", "numba", "ray", "sentencepiece")},
         "command": " ".join(["python benchmarks/many_documents.py", *map(plain_argument, sys.argv[1:])]),
     }
