@@ -18,6 +18,7 @@ from gristmill.files.remote import take_retries
 from gristmill.files.stores import store_of
 from gristmill.manifest import TaskRecord, put_record, record_path
 from gristmill.pins import check_named, check_pins, pins_held
+from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.cpu_profile import profiled
 from gristmill.pipeline.run.job import Attempt, Shared
 from gristmill.pipeline.run.onward import hand_through
@@ -68,6 +69,9 @@ def attempt(
             record.timing["profile"] = spent.seconds
         else:
             work()
+        # What reads strangers' bytes takes any exception for damage, that of a Ctrl-C, too: a task in which
+        # one came leaves no record.
+        signals.check()
         pins_held(shared.pins, stamps)
         if record.books:
             record.books.balance(f"{folder.name}, {phase} {key}")

@@ -1,19 +1,21 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from gristmill.errors import EngineError, InputError, StepFailed, UsageError
+from gristmill.errors import EngineError, InputError, Interrupted, StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.run import engines
+from gristmill.pipeline.run import engines, signals
 from gristmill.pipeline.run.cluster import starting
 from gristmill.pipeline.run.engine import RayEngine
 from gristmill.pipeline.run.folder import read_run
@@ -278,6 +280,27 @@ def test_ray_that_was_started_for_one_task_serves_many(
             assert same.for_tasks(5) is first
         assert held.for_tasks(1) is first
     assert starts == [1]
+
+
+def test_a_task_that_takes_a_signal_for_damage_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support import toy_stage as toy
+
+    whole = toy.square
+
+    def swallow(*arguments: object, **settings: object) -> None:
+        with suppress(Exception):  # as a reader does with whatever a codec raises
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        whole(*arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(toy, "square", swallow)
+    monkeypatch.setattr(swallow, "__qualname__", "square")
+    monkeypatch.setattr(swallow, "__module__", "tests.support.toy_stage")
+    with pytest.raises(Interrupted), signals.stopped_by_signals():
+        run_plan(plan(), tmp_path / "out", INLINE, QUIET)
+    assert not list((tmp_path / "out").glob("steps/*/records/*/*.json"))
 
 
 def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(
