@@ -120,21 +120,19 @@ def detect_batch(texts: pa.LargeStringArray) -> tuple[list[str | None], npt.NDAr
     asked = np.arange(bounds[-1]) + np.repeat(ends[left] - bounds[:-1], counts[left])
     firsts, lasts, data = firsts[asked], lasts[asked], whole.data
 
-    def pieces(first: int, last: int) -> list[str]:
-        places = zip(firsts[first:last].tolist(), lasts[first:last].tolist(), strict=True)
-        return [str(data[start:stop], "utf-8") for start, stop in places]
-
-    if eldc is None:
-        for row, (first, last) in zip(left.tolist(), pairwise(bounds.tolist()), strict=True):
-            found[row] = _of_pieces(pieces(first, last))
-    else:
-        told = _told_all(whole, firsts, lasts)
-        done = set(_decide(found, left, told, counts[left]).tolist())
-        for row, (first, last) in zip(left.tolist(), pairwise(bounds.tolist()), strict=True):
-            if row not in done:
-                each = zip(told.codes[first:last].tolist(), told.scores[first:last].tolist(), strict=True)
-                named = [(eldc.LANGUAGES[code], score) if code >= 0 else _NOT_TOLD for code, score in each]
-                found[row] = _of_pieces(pieces(first, last), named)
+    asked_all = None if eldc is None else _told_all(whole, firsts, lasts)
+    done = set() if asked_all is None else set(_decide(found, left, asked_all, counts[left]).tolist())
+    for row, (first, last) in zip(left.tolist(), pairwise(bounds.tolist()), strict=True):
+        if row in done:
+            continue
+        ends_of = zip(firsts[first:last].tolist(), lasts[first:last].tolist(), strict=True)
+        pieces = [str(data[start:stop], "utf-8") for start, stop in ends_of]
+        named: list[Told] = []
+        if asked_all is not None:
+            codes, scores = asked_all.codes[first:last].tolist(), asked_all.scores[first:last].tolist()
+            each = zip(codes, scores, strict=True)
+            named = [(eldc.LANGUAGES[code], score) if code >= 0 else _NOT_TOLD for code, score in each]
+        found[row] = _of_pieces(pieces, named)
     shares = np.array([np.nan if share is None else share for _, share in found], np.float64)
     return [code for code, _ in found], shares
 
