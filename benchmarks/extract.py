@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pictures
 import psutil
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
@@ -311,6 +312,7 @@ def main() -> None:
         found[part] = PARTS[part](options)
         if options.save:
             save(part, found[part])
+            pictures.draw()
     if options.json:
         print(json.dumps({**summary(found), **about()}))
 

@@ -30,6 +30,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pictures
 import pyarrow as pa
 from filters_c4 import compare_c4
 from filters_texts import documents, machine, plain_argument, read_texts
@@ -123,6 +124,7 @@ def main() -> None:
         kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         measured = {name: found for name, found in result.items() if found}  # what was not stays as it was
         RESULT.write_text(json.dumps({**kept, **measured}, indent=1) + "\n")
+        pictures.draw()
     if arguments.json:
         print(json.dumps(result))
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_part_joins_those_measured_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location("bench_extract", ROOT / "benchmarks" / "extract.py")
     assert spec and spec.loader
     bench = importlib.util.module_from_spec(spec)
