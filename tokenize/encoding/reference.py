@@ -85,7 +85,8 @@ class SentencePiece:
         return Ending(id_, pieces[id_][0], "the model itself")
 
     def encode_batch(self, texts: Sequence[str]) -> list[Sequence[int]]:
-        return list(self.processor.encode(list(texts), num_threads=1))
+        encode = self.processor.encode  # a list of one makes a pool of threads first: 50 us
+        return [encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.processor.decode([int(id) for id in ids]))

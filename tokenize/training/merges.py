@@ -33,8 +33,10 @@ _MOST_BASE = 1 << 14  # base symbols of one symbol: the bits that a key has left
 _PAIRS, _PLACES, _HEAP, _TOUCHED, _SYMBOLS, _LEAST = range(
     6
 )  # what `num` counts, and the least count in the heap
-# Of the row of a pair, and of a place of a symbol; rows fill a line of the cache, or half of one.
-_KEY, _COUNT, _FIRST, _LAST, _TOUCHED_IN, _ROW = 0, 1, 2, 3, 4, 8
+# Of the row of a pair, half a line of the cache: of eight bytes each, and, seen as `links`, of four.
+_KEY, _COUNT, _ROW = 0, 1, 4
+_FIRST, _LAST, _TOUCHED_IN = 4, 5, 6
+# Of a place of a symbol, as large.
 _SYMBOL, _FOLLOWING, _BEFORE, _PAIR, _TIMES, _CELL = 0, 1, 2, 3, 4, 8
 _MOST_TIMES = (1 << 31) - 1
 
@@ -52,10 +54,12 @@ class Merges:
 
 
 class _Pairs(NamedTuple):
-    """A row for each pair: its key, its count, its first and last place (a list), and the merge that last
-    added one; the pairs of the merge at work; the places, each with the next of its pair."""
+    """A row for each pair: its key, its count, and, in the same bytes, its first and last place (a list) and
+    the merge that last added one; the pairs of the merge at work; the places, each with the next of its
+    pair."""
 
     rows: I64
+    links: I32
     touched: I32
     places: I32
 
@@ -84,9 +88,10 @@ def learn(symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, l
     if num_base + num_new > _MASK or longest >= _MOST_BASE:
         raise ValueError(f"{num_base:,} symbols and {num_new:,} merges of at most {longest:,} are too many")
     most = 3 * len(symbols) + 1  # a merge takes one place and adds two at most
-    cells = np.full((len(symbols), _CELL), -1, np.int32)
+    cells = np.empty((len(symbols), _CELL), np.int32)
     _link(cells, np.array(symbols, np.int32), starts.astype("i8"), counts.astype("i8"))
-    pairs = _Pairs(np.empty((most, _ROW), np.int64), np.empty(most, np.int32), np.empty((most, 2), np.int32))
+    rows = np.empty((most, _ROW), np.int64)
+    pairs = _Pairs(rows, rows.view(np.int32), np.empty(most, np.int32), np.empty((most, 2), np.int32))
     heap = _Heap(np.empty(2 * most, np.int64), np.empty(2 * most, np.int64), np.empty(2 * most, np.int32))
     own = _Symbols(
         np.empty(num_base + num_new * longest, np.int32),
@@ -112,7 +117,8 @@ def _learn(
     took two thirds of the time.
     """
     cells, num = borrowed(cells), borrowed(num)
-    rows, touched, places = borrowed(pairs.rows), borrowed(pairs.touched), borrowed(pairs.places)
+    rows, links = borrowed(pairs.rows), borrowed(pairs.links)
+    touched, places = borrowed(pairs.touched), borrowed(pairs.places)
     heap = _Heap(borrowed(heap.counts), borrowed(heap.keys), borrowed(heap.pairs))
     own = _Symbols(borrowed(own.spelled), borrowed(own.ends), borrowed(own.names))
     ends = own.ends
@@ -120,22 +126,24 @@ def _learn(
         own.spelled[base], own.ends[base + 1] = base, base + 1
     num[_SYMBOLS] = num_base
     for at in range(len(cells)):
-        _add_pair(cells, rows, touched, places, table, ends, num, at, -1, longest)
+        _add_pair(cells, rows, links, touched, places, table, ends, num, at, -1, longest)
         if 2 * num[_PAIRS] + 4 >= len(table):
             table = _grown(table, rows, num[_PAIRS])
     merge = 0
     num[_TOUCHED], num[_LEAST] = 0, np.max(rows[: num[_PAIRS], _COUNT]) + 1 if num[_PAIRS] else 1
     while num[_SYMBOLS] < num_base + num_new:
-        pair = _most_frequent(cells, rows, places, heap, num)
+        pair = _most_frequent(cells, rows, links, places, heap, num)
         if pair < 0:
             break
         left, right = (rows[pair, _KEY] >> _BITS) & _MASK, rows[pair, _KEY] & _MASK
         made = _symbol_of(own, num, left, right)
         merged[merge, 0], merged[merge, 1], merged[merge, 2] = left, right, made
-        at, rows[pair, _COUNT], rows[pair, _FIRST] = rows[pair, _FIRST], 0, -1
+        at, rows[pair, _COUNT], links[pair, _FIRST] = links[pair, _FIRST], 0, -1
         while at >= 0:
             if cells[places[at, 0], _PAIR] == pair:  # else it stands there no longer
-                _merge_at(cells, rows, touched, places, table, ends, num, places[at, 0], made, merge, longest)
+                _merge_at(
+                    cells, rows, links, touched, places, table, ends, num, places[at, 0], made, merge, longest
+                )
             if 2 * num[_PAIRS] + 4 >= len(table):
                 table = _grown(table, rows, num[_PAIRS])
             at = places[at, 1]
@@ -155,12 +163,14 @@ def _link(cells: I32, symbols: I32, starts: I64, counts: I64) -> None:
             cells[at, _SYMBOL], cells[at, _TIMES] = symbols[at], min(counts[number], _MOST_TIMES)
             cells[at, _FOLLOWING] = at + 1 if at + 1 < starts[number + 1] else -1
             cells[at, _BEFORE] = at - 1 if at > starts[number] else -1
+            cells[at, _PAIR] = -1
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _merge_at(
     cells: I32,
     rows: I64,
+    links: I32,
     touched: I32,
     places: I32,
     table: I64,
@@ -182,14 +192,15 @@ def _merge_at(
         cells[following, _BEFORE] = at
     cells[at, _SYMBOL], cells[at, _FOLLOWING], cells[after, _PAIR] = made, following, -1
     if before >= 0:
-        _add_pair(cells, rows, touched, places, table, ends, num, before, merge, longest)
-    _add_pair(cells, rows, touched, places, table, ends, num, at, merge, longest)
+        _add_pair(cells, rows, links, touched, places, table, ends, num, before, merge, longest)
+    _add_pair(cells, rows, links, touched, places, table, ends, num, at, merge, longest)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _add_pair(
     cells: I32,
     rows: I64,
+    links: I32,
     touched: I32,
     places: I32,
     table: I64,
@@ -207,24 +218,24 @@ def _add_pair(
     key = _key(ends, cells[at, _SYMBOL], cells[following, _SYMBOL])
     if key >> _LENGTH_SHIFT > longest:
         return
-    pair = _pair_of(rows, table, num, key)
+    pair = _pair_of(rows, links, table, num, key)
     place = num[_PLACES]
     num[_PLACES] += 1
     cells[at, _PAIR], places[place, 0], places[place, 1] = pair, at, -1
-    if rows[pair, _FIRST] < 0:
-        rows[pair, _FIRST] = place
+    if links[pair, _FIRST] < 0:
+        links[pair, _FIRST] = place
     else:
-        places[rows[pair, _LAST], 1] = place
-    rows[pair, _LAST] = place
+        places[links[pair, _LAST], 1] = place
+    links[pair, _LAST] = place
     rows[pair, _COUNT] += cells[at, _TIMES]
-    if rows[pair, _TOUCHED_IN] != merge:
-        rows[pair, _TOUCHED_IN] = merge
+    if links[pair, _TOUCHED_IN] != merge:
+        links[pair, _TOUCHED_IN] = merge
         touched[num[_TOUCHED]] = pair
         num[_TOUCHED] += 1
 
 
 @njit(cache=True, nogil=True)
-def _most_frequent(cells: I32, rows: I64, places: I32, heap: _Heap, num: I64) -> np.int64:
+def _most_frequent(cells: I32, rows: I64, links: I32, places: I32, heap: _Heap, num: I64) -> np.int64:
     """Take the pair to be merged next out of the heap; -1 where none is left.
 
     The heap holds pairs from a count on, which is halved when it is empty, so that it stays small.
@@ -234,7 +245,7 @@ def _most_frequent(cells: I32, rows: I64, places: I32, heap: _Heap, num: I64) ->
             count, pair = heap.counts[0], heap.pairs[0]
             _pop(heap, num)
             left, right = (rows[pair, _KEY] >> _BITS) & _MASK, rows[pair, _KEY] & _MASK
-            now = _apart(cells, rows, places, pair) if left == right else rows[pair, _COUNT]
+            now = _apart(cells, links, places, pair) if left == right else rows[pair, _COUNT]
             if now == count:
                 return np.int64(pair)
             if now >= num[_LEAST]:
@@ -253,9 +264,9 @@ def _push_frequent(rows: I64, heap: _Heap, num: I64, pair: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _apart(cells: I32, rows: I64, places: I32, pair: int) -> np.int64:
+def _apart(cells: I32, links: I32, places: I32, pair: int) -> np.int64:
     """How often a pair of twice the same symbol occurs without overlap."""
-    total, taken, at = np.int64(0), np.int64(-1), rows[pair, _FIRST]
+    total, taken, at = np.int64(0), np.int64(-1), links[pair, _FIRST]
     while at >= 0:
         place = np.int64(places[at, 0])
         if cells[place, _PAIR] == pair and place != taken:
@@ -309,7 +320,7 @@ def _slot(key: int, mask: int) -> np.int64:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _pair_of(rows: I64, table: I64, num: I64, key: int) -> np.int64:
+def _pair_of(rows: I64, links: I32, table: I64, num: I64, key: int) -> np.int64:
     """The number of a pair, which is entered where it is new; the table holds keys and numbers from 1."""
     mask = len(table) - 1
     slot = _slot(key, mask)
@@ -321,7 +332,7 @@ def _pair_of(rows: I64, table: I64, num: I64, key: int) -> np.int64:
     num[_PAIRS] += 1
     table[slot, 0], table[slot, 1] = key, pair + 1
     rows[pair, _KEY], rows[pair, _COUNT] = key, 0
-    rows[pair, _FIRST], rows[pair, _TOUCHED_IN] = -1, -2
+    links[pair, _FIRST], links[pair, _TOUCHED_IN] = -1, -2
     return np.int64(pair)
 
 

@@ -22,9 +22,11 @@ from gristmill.text.lanes import address_of, load, lowest
 _LONGEST = 256  # bytes; longer runs without a blank are cut between characters
 _BLANK, _BREAK, _RETURN = 32, 10, 13
 _SLOTS, _POOL_BYTES = 1 << 18, 1 << 22  # at first; both double when they are full
-# A slot of the table, half a cache line: key, number from 1 (0: empty), count, unused. The key of a word of
-# up to 7 bytes is the word itself with its length, so that nothing else is looked at; else it is a hash.
-_KEY, _NUMBER, _COUNT, _WIDTH = 0, 1, 2, 4
+_LOAD = 0.7  # share of the slots at which a table is full
+# A slot of the table: key, number from 1 (0: empty). The key of a word of up to 7 bytes is the word itself
+# with its length, so that nothing else is looked at; else it is a hash. Counts lie apart, by number: frequent
+# words come early, so that their counts stay in the cache, and the table is half as large.
+_KEY, _NUMBER, _WIDTH = 0, 1, 2
 _LONG = 0xFF << 56
 _ONES, _LOWS = 0x0101010101010101, 0x7F7F7F7F7F7F7F7F  # in each of eight bytes
 # Words are found and counted by turns, so many at a time. A row of a batch: key, first byte, bytes, how often
@@ -55,28 +57,25 @@ def add_counts(counted: Iterable[pa.Table]) -> pa.Table:
 def _counted(arrays: Iterable[tuple[pa.Array, I64 | None]]) -> pa.Table:
     """Count the words of texts, or, where numbers stand beside an array, its rows so many times each."""
     table, pool = np.zeros((_SLOTS, _WIDTH), np.uint64), np.empty(_POOL_BYTES, np.uint8)
-    ends = np.zeros(_SLOTS // 2 + 1, np.int64)
+    ends, counts = np.zeros(int(_LOAD * _SLOTS) + 1, np.int64), np.zeros(int(_LOAD * _SLOTS), np.int64)
     batch = np.zeros((_BATCH, 4), np.uint64)
     state = np.zeros(5, np.int64)
     for array, times in arrays:
         offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
         data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
         state[_ROW:] = 0
-        while not _fill(data, offsets, times, batch, table, pool, ends, state):
+        while not _fill(data, offsets, times, batch, table, pool, ends, counts, state):
             if state[_USED] + 1 >= len(ends):
-                ends = np.append(ends, np.zeros(len(table), np.int64))
                 grown = np.zeros((2 * len(table), _WIDTH), np.uint64)
                 _enter(table, grown)
-                table = grown
+                table, more = grown, np.zeros(int(_LOAD * len(grown)) - len(counts), np.int64)
+                ends, counts = np.append(ends, more), np.append(counts, more)
             else:
                 pool = np.concatenate([pool, np.empty_like(pool)])
     used = int(state[_USED])
-    counts = np.zeros(used, np.int64)
-    there = table[:, _NUMBER] > 0
-    counts[table[there, _NUMBER].astype(np.int64) - 1] = table[there, _COUNT]
     buffers = [None, pa.py_buffer(ends[: used + 1].tobytes()), pa.py_buffer(pool)]
     words = pa.Array.from_buffers(pa.large_binary(), used, buffers)
-    return pa.table({"word": words, "count": counts})
+    return pa.table({"word": words, "count": counts[:used]})
 
 
 @njit(cache=True, nogil=True)
@@ -174,14 +173,23 @@ def _word_end(data: npt.NDArray[np.uint8], begin: int, stop: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _fill(
-    data: Bytes, offsets: I64, times: I64 | None, batch: U64, table: U64, pool: Bytes, ends: I64, state: I64
+    data: Bytes,
+    offsets: I64,
+    times: I64 | None,
+    batch: U64,
+    table: U64,
+    pool: Bytes,
+    ends: I64,
+    counts: I64,
+    state: I64,
 ) -> bool:
     """Count the words of these texts, or these rows so many times each; False when there is no room for more,
     after which it goes on from `state`."""
     data, offsets, batch = borrowed(data), borrowed(offsets), borrowed(batch)
-    table, pool, ends, state = borrowed(table), borrowed(pool), borrowed(ends), borrowed(state)
+    table, pool, state = borrowed(table), borrowed(pool), borrowed(state)
+    ends, counts = borrowed(ends), borrowed(counts)
     while True:
-        if not _tally(data, batch, table, pool, ends, state):
+        if not _tally(data, batch, table, pool, ends, counts, state):
             return False
         if times is None:
             _split(data, offsets, batch, state)
@@ -242,7 +250,7 @@ def _rows(data: Bytes, offsets: I64, times: I64, batch: U64, state: I64) -> None
 
 
 @njit(cache=True, nogil=True)
-def _tally(data: Bytes, batch: U64, table: U64, pool: Bytes, ends: I64, state: I64) -> bool:
+def _tally(data: Bytes, batch: U64, table: U64, pool: Bytes, ends: I64, counts: I64, state: I64) -> bool:
     """Count the words of a batch; False when there is no room for one, from which it goes on.
 
     Apart from finding words, so that the processor looks up several of them at once.
@@ -267,7 +275,7 @@ def _tally(data: Bytes, batch: U64, table: U64, pool: Bytes, ends: I64, state: I
             ends[used + 1] = ends[used] + length
             table[slot, _KEY], table[slot, _NUMBER] = key, np.uint64(used + 1)
             state[_USED] = used + 1
-        table[slot, _COUNT] += batch[i, _TIMES]
+        counts[np.int64(table[slot, _NUMBER]) - 1] += np.int64(batch[i, _TIMES])
     state[_DONE] = state[_FOUND]
     return True
 
