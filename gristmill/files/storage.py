@@ -48,11 +48,13 @@ class FileEntry:
 
 
 class RowGroups:
-    """Gather rows until exactly `ROW_GROUP_ROWS` are there, and hand them to `take` as one table of combined
-    chunks: what is made of them then depends on the rows alone, not on how they were batched."""
+    """Gather rows until exactly `size` are there, and hand them to `take` as one table of combined chunks:
+    what is made of them then depends on the rows alone, not on how they were batched."""
 
-    def __init__(self, schema: pa.Schema, take: Callable[[pa.Table], None]) -> None:
-        self.schema, self.num_rows, self._take = schema, 0, take
+    def __init__(
+        self, schema: pa.Schema, take: Callable[[pa.Table], None], size: int = ROW_GROUP_ROWS
+    ) -> None:
+        self.schema, self.size, self.num_rows, self._take = schema, size, 0, take
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
 
@@ -63,7 +65,7 @@ class RowGroups:
         self.num_rows += table.num_rows
         self._pending.append(table)
         self._pending_rows += table.num_rows
-        if self._pending_rows >= ROW_GROUP_ROWS:
+        if self._pending_rows >= self.size:
             self._flush(keep_rest=True)
 
     def close(self) -> None:
@@ -74,23 +76,24 @@ class RowGroups:
         if not self._pending_rows:
             return
         rows = pa.concat_tables(self._pending)
-        end = rows.num_rows - rows.num_rows % ROW_GROUP_ROWS if keep_rest else rows.num_rows
-        for start in range(0, end, ROW_GROUP_ROWS):
-            self._take(rows.slice(start, min(ROW_GROUP_ROWS, end - start)).combine_chunks())
+        end = rows.num_rows - rows.num_rows % self.size if keep_rest else rows.num_rows
+        for start in range(0, end, self.size):
+            self._take(rows.slice(start, min(self.size, end - start)).combine_chunks())
         rest = rows.slice(end)
         self._pending, self._pending_rows = ([rest] if rest.num_rows else []), rest.num_rows
 
 
 class ParquetWriter:
     """Write tables to one Parquet file whose bytes depend on the rows alone: one row group for each
-    `ROW_GROUP_ROWS`, since page and dictionary boundaries would otherwise follow the caller's batches.
+    `group_rows`, since page and dictionary boundaries would otherwise follow the caller's batches.
 
-    A file without rows is still a valid file.
+    A file without rows is still a valid file. A group costs a third of a millisecond beside its bytes: rows
+    of a few bytes want larger ones than documents.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, group_rows: int = ROW_GROUP_ROWS) -> None:
         self.path, self.schema = path, schema
-        self._groups = RowGroups(schema, self._write_group)
+        self._groups = RowGroups(schema, self._write_group, group_rows)
         columns = {name.split(".")[0] for name in _DICTIONARY_COLUMNS} & set(schema.names)
         dictionary = [name for name in _DICTIONARY_COLUMNS if name.split(".")[0] in columns]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +128,7 @@ class ParquetWriter:
 
     def _write_group(self, group: pa.Table) -> None:
         with named(self.path):
-            self._writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+            self._writer.write_table(group, row_group_size=self._groups.size)
 
     def __enter__(self) -> Self:
         return self

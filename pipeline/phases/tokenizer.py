@@ -23,6 +23,8 @@ from gristmill.tokenize.training import train as training
 from gristmill.tokenize.training.wordcount import add_counts
 from gristmill.tokenizer_files import FILE_NAMES
 
+_WORDS_AT_ONCE = 1 << 16  # rows of a group of counted words, of some ten bytes each
+
 
 @dataclass(frozen=True, slots=True)
 class TextBytes(Counts):
@@ -81,7 +83,7 @@ def sample_file(task: Attempt[TokenizerSlice], path: str, fraction: float, size:
     words, taken = training.sample_words(Path(path), fraction, size, task.seed, excluded)
     task.record.state(TextBytes(taken))
     if len(words):
-        with ParquetWriter(task.scratch / "words.parquet", training.WORDS) as writer:
+        with ParquetWriter(task.scratch / "words.parquet", training.WORDS, _WORDS_AT_ONCE) as writer:
             writer.write(words.cast(training.WORDS))
         task.publish(writer.path, "words", writer.num_rows)
 
