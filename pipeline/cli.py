@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gristmill.collecting import collect_seldom
 from gristmill.errors import GristmillError
 from gristmill.files.disk import space_hint
 from gristmill.no_code import NO_CODE
@@ -87,6 +88,7 @@ def command() -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    collect_seldom()
     given = list(sys.argv[1:] if arguments is None else arguments)
     before = given[: given.index("--")] if "--" in given else given
     if "--no-code" in before:  # anywhere: whoever adds it to a command means all of it

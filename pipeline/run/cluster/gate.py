@@ -95,6 +95,9 @@ def work_through_gate(expected: Mapping[str, Any], call: bytes, shared: bytes) -
     if reason:
         yield [("unfit", reason)]
         return
+    from gristmill.collecting import collect_seldom
+
+    collect_seldom()  # before this process imports all else
     from gristmill.pipeline.run.cluster.worker import work_off
 
     yield from work_off(call, shared)
