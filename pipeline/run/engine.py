@@ -77,6 +77,7 @@ class InlineEngine:
             except FATAL:
                 raise
             except Exception as error:
+                signals.check()  # own code's failure may be what a Ctrl-C in it became
                 spelled, hint = traceback.format_exc(), hint_of(error)
                 seconds = time.monotonic() - began
                 pending.attempts.append(

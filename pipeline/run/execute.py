@@ -24,6 +24,7 @@ from gristmill.manifest import (
     record_path,
 )
 from gristmill.pins import check_pins, share_files
+from gristmill.pipeline.run import signals
 from gristmill.pipeline.run.cluster.attempts import TaskFailure
 from gristmill.pipeline.run.engines import Engines
 from gristmill.pipeline.run.job import Job, Onward, Phase, records_at_work
@@ -64,7 +65,8 @@ def execute(
     is executed in its turn, by the records that are there then.
 
     Raises StepFailed when more than `allowed_failures` tasks failed on every attempt; what succeeded stays
-    done.
+    done. A signal that something swallowed on the way is raised again before a loss or the manifest is
+    booked.
     """
     began = time.perf_counter()
     store_of(job.folder).clear_scratch(job.folder)  # left by a killed run; its attempts are not resumed
@@ -121,6 +123,7 @@ def execute(
         put_summary(job.folder, totals, done, replaced),
     )
     check_pins(step.pins)
+    signals.check()
     put_manifest(manifest)
     if handed and not lost:
         job.left.discard_folder(job.folder / AHEAD)
@@ -165,6 +168,7 @@ def run_phase(
         watch.write()
         try:
             new = engines.for_phase(phase, pending).run(folder, phase, pending, watch)
+            signals.check()  # a task that failed for a signal is no loss
         finally:
             progress.end()
             watch.at_work([])

@@ -16,7 +16,7 @@ _received: list[BaseException] = []
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into Interrupted in the main thread, so that every `finally` on the way
-    runs."""
+    runs; one that something swallowed ends the block all the same."""
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not break the way out
@@ -31,6 +31,7 @@ def stopped_by_signals() -> Iterator[None]:
         old = {}
     try:
         yield
+        check()
     finally:
         _received.clear()
         for number, handler in old.items():

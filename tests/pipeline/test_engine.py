@@ -5,9 +5,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -15,11 +16,13 @@ from pydantic import ValidationError
 from gristmill.errors import EngineError, InputError, Interrupted, StepFailed, UsageError
 from gristmill.manifest import read_manifest
 from gristmill.pipeline.look.verify import verify
-from gristmill.pipeline.run import engines, signals
+from gristmill.pipeline.run import engine, engines, execute, signals
 from gristmill.pipeline.run.cluster import starting
+from gristmill.pipeline.run.cluster.attempts import Attempted, TaskFailure
 from gristmill.pipeline.run.engine import RayEngine
 from gristmill.pipeline.run.folder import read_run
-from gristmill.pipeline.run.job import Phase
+from gristmill.pipeline.run.job import Phase, Task
+from gristmill.pipeline.run.narration.watch import Watch
 from gristmill.pipeline.run.runner import Plan, run_plan, states
 from gristmill.pipeline.run.settings import EngineSettings
 from tests.support.toy_stage import INLINE, QUIET, plan
@@ -301,6 +304,77 @@ def test_a_task_that_takes_a_signal_for_damage_leaves_no_record(
     with pytest.raises(Interrupted), signals.stopped_by_signals():
         run_plan(plan(), tmp_path / "out", INLINE, QUIET)
     assert not list((tmp_path / "out").glob("steps/*/records/*/*.json"))
+
+
+def test_a_task_that_fails_for_a_signal_is_neither_tried_again_nor_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support import toy_stage as toy
+
+    tries = []
+
+    def fail(*arguments: object, **settings: object) -> None:
+        tries.append(1)
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except Exception as error:  # as for a recipe's own function
+            raise InputError("`rule.py:measure` failed on a text") from error
+
+    monkeypatch.setattr(toy, "square", fail)
+    monkeypatch.setattr(fail, "__qualname__", "square")
+    monkeypatch.setattr(fail, "__module__", "tests.support.toy_stage")
+    with pytest.raises(Interrupted), signals.stopped_by_signals():
+        run_plan(plan(3), tmp_path / "out", INLINE, QUIET)
+    assert len(tries) == 1
+    assert not list((tmp_path / "out").glob("steps/*/quarantine/*"))
+    assert not list((tmp_path / "out").glob("steps/*/manifest.json"))
+
+
+def test_no_loss_is_booked_of_an_engine_that_failed_for_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(self: object, folder: Path, phase: Phase, tasks: Sequence[Task], watch: Watch) -> list[object]:
+        with suppress(Exception):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        return [TaskFailure(task, (Attempted("cannot see the worker", "", None),)) for task in tasks]
+
+    monkeypatch.setattr(engine.InlineEngine, "run", run)
+    with pytest.raises(Interrupted), signals.stopped_by_signals():
+        run_plan(plan(3), tmp_path / "out", INLINE, QUIET)
+    assert not list((tmp_path / "out").glob("steps/*/quarantine/*"))
+
+
+def test_a_step_that_takes_a_signal_for_damage_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = execute.put_summary
+
+    def swallow(*arguments: Any) -> Any:
+        with suppress(Exception):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        return put(*arguments)
+
+    monkeypatch.setattr(execute, "put_summary", swallow)
+    with pytest.raises(Interrupted), signals.stopped_by_signals():
+        run_plan(plan(), tmp_path / "out", INLINE, QUIET)
+    assert not list((tmp_path / "out").glob("steps/*/manifest.json"))
+    monkeypatch.undo()
+    assert run_plan(plan(), tmp_path / "out", INLINE, QUIET).ran == ["toy/a"]
+
+
+def test_a_signal_that_was_swallowed_ends_the_run_at_the_latest() -> None:
+    def work() -> None:
+        with signals.stopped_by_signals(), suppress(Exception):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+    signals.check()  # and is forgotten behind it
 
 
 def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(
