@@ -19,20 +19,16 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
-import mmap
 import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import gristmill
 from gristmill.errors import GristmillError
 from gristmill.pipeline.extract.extracted import Form
 from gristmill.pipeline.extract.frames import (
@@ -40,11 +36,10 @@ from gristmill.pipeline.extract.frames import (
     READY,
     RESULT,
     Page,
-    share,
-    shared_memory,
     write_batch,
 )
 from gristmill.pipeline.extract.processes import activity, resident_bytes
+from gristmill.pipeline.extract.running import Process, kill, start_process
 from gristmill.pipeline.extract.settings import ExtractSettings
 
 _START_SECONDS = (
@@ -57,6 +52,7 @@ _POLL_SECONDS = 0.25
 _KEPT_SECONDS = 60.0  # how long a process waits for the next task once it has had pages
 _READ_BYTES = 1 << 18
 _WAKE_BYTES = 64
+_END_SECONDS = 10.0  # from the end of a pipe to that of the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +64,8 @@ class Result:
     text: str = ""
 
 
-@dataclass(slots=True)
-class _Process:
-    """A running extractor and what it has sent that is not a whole frame yet."""
-
-    popen: subprocess.Popen[bytes]
-    wake: int  # descriptor of a second pipe: a byte when results are worth reading; closes with the process
-    shared: mmap.mmap | None  # where payloads lie
-    buffer: bytearray = field(default_factory=bytearray)
-    num_pages: int = 0
-    resident_bytes: int = 0  # when it was ready
-
-
 class _Ended(Exception):
-    """The process closed its pipe."""
+    """The process closed its pipe, or ended while something that it has started holds it open."""
 
 
 class _Late(Exception):
@@ -100,7 +84,7 @@ class Child:
         statements: bool = False,
     ) -> None:
         self._settings = settings
-        self._process: _Process | None = None
+        self._process: Process | None = None
         self._options = {
             "extractor": settings.extractor,
             "favor": settings.favor,
@@ -134,7 +118,7 @@ class Child:
     def close(self) -> None:
         """End the process and everything it has started."""
         if self._process is not None:
-            _kill(self._process)
+            kill(self._process)
             self._process = None
 
     def extract(self, pages: Sequence[Page]) -> Iterator[Result]:
@@ -149,7 +133,7 @@ class Child:
             if process.num_pages >= self._settings.recycle_pages:
                 self.close()
 
-    def _run(self, process: _Process, pages: Sequence[Page]) -> Iterator[Result]:
+    def _run(self, process: Process, pages: Sequence[Page]) -> Iterator[Result]:
         """Yield results until a page ends the process, that page's included."""
         with contextlib.suppress(
             BrokenPipeError
@@ -175,7 +159,7 @@ class Child:
                 return
             yield result
 
-    def _next(self, process: _Process, cpu_seconds: float, idle_seconds: float) -> Result:
+    def _next(self, process: Process, cpu_seconds: float, idle_seconds: float) -> Result:
         """Return the next result; raises _Late where it takes more CPU time, or where the process sleeps for
         so long.
 
@@ -197,6 +181,10 @@ class Child:
                     return Result(kind, said, text)
             if self._receive(process):
                 continue
+            if process.popen.poll() is not None:  # what it has started may hold its pipe open
+                if not self._receive(process):
+                    raise _Ended
+                continue
             now, elapsed = activity(process.popen.pid), time.monotonic() - polled
             polled += elapsed
             if now is None:  # the system does not say: by the clock
@@ -215,7 +203,7 @@ class Child:
                 raise _Late(f"slept for more than {idle_seconds:g} s")
             before = now
 
-    def _receive(self, process: _Process) -> bool:
+    def _receive(self, process: Process) -> bool:
         """Read what has come, waiting a moment for it; False if nothing has.
 
         A second pipe wakes this process once per batch, and before a result that may not fit the first: to
@@ -234,7 +222,7 @@ class Child:
                 raise _Ended
         return len(process.buffer) > before
 
-    def _ready(self) -> _Process:
+    def _ready(self) -> Process:
         if self._process is not None and (
             self._process.popen.poll() is not None or self._has_grown(self._process)
         ):
@@ -243,35 +231,22 @@ class Child:
             self._process = self._start()
         return self._process
 
-    def _has_grown(self, process: _Process) -> bool:
+    def _has_grown(self, process: Process) -> bool:
         return resident_bytes(process.popen.pid) > process.resident_bytes + self._settings.memory_bytes // 2
 
-    def _start(self) -> _Process:
-        root = str(Path(gristmill.__file__).resolve().parent.parent)
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        wake, wake_end = os.pipe()
-        shared = share()
-        options = json.dumps(self._options | {"parent": os.getpid(), "wake": wake_end, "shared": shared})
-        popen = subprocess.Popen(
-            [sys.executable, "-m", "gristmill.pipeline.extract.worker_main", options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            pass_fds=tuple(descriptor for descriptor in (wake_end, shared) if descriptor >= 0),
-            process_group=0,
-        )
-        os.close(wake_end)
-        os.set_blocking(popen.stdout.fileno(), False)  # type: ignore[union-attr]
-        process = _Process(popen, wake, shared_memory(shared, writes=True))
-        if shared >= 0:
-            os.close(shared)
+    def _start(self) -> Process:
+        failed = f"the process of extractor `{self._settings.extractor}` does not start"
+        try:
+            process = start_process(self._options)
+        except OSError as error:
+            hint = "the system may allow no more processes, open files or memory: `ulimit -a` tells"
+            raise GristmillError(f"{failed}: {error}", hint=hint) from error
         self.num_started += 1
         hint = "run `python -m gristmill.pipeline.extract.worker_main` with its JSON argument to see why"
         try:
             first = self._next(process, _START_SECONDS, _START_SECONDS)
             if first.kind == READY:
-                process.resident_bytes = resident_bytes(popen.pid)
+                process.resident_bytes = resident_bytes(process.popen.pid)
                 return process
             cause, hint = first.said["message"], first.said.get("hint", hint)
         except _Late as late:
@@ -279,16 +254,17 @@ class Child:
         except _Ended:
             cause = self._cause_of_death(process).said["message"]
         except BaseException:
-            _kill(process)
+            kill(process)
             raise
-        _kill(process)
-        raise GristmillError(
-            f"the process of extractor `{self._settings.extractor}` does not start: {cause}", hint=hint
-        )
+        kill(process)
+        raise GristmillError(f"{failed}: {cause}", hint=hint)
 
-    def _cause_of_death(self, process: _Process) -> Result:
+    def _cause_of_death(self, process: Process) -> Result:
         """What a page did to the process; raises GristmillError where it was somebody else's doing."""
-        code = process.popen.wait(timeout=10)
+        try:
+            code = process.popen.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return _failed("crash", "the process closed its pipe and did not end")
         if code >= 0:
             return _failed("crash", f"the process exited with status {code}")
         if -code in _FAULTS:
@@ -339,17 +315,3 @@ os.register_at_fork(after_in_child=_kept.clear)  # a forked process must not tal
 
 def _failed(error: str, message: str) -> Result:
     return Result(FAILED, {"error": error, "message": message})
-
-
-def _kill(process: _Process) -> None:
-    popen = process.popen
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(popen.pid, signal.SIGKILL)
-    popen.wait()
-    for pipe in (popen.stdin, popen.stdout):
-        if pipe:
-            with contextlib.suppress(BrokenPipeError):  # what was buffered for the dead
-                pipe.close()
-    os.close(process.wake)
-    if process.shared is not None:
-        process.shared.close()

@@ -44,15 +44,22 @@ def share() -> int:
         descriptor = os.memfd_create("gristmill pages")
     except OSError:
         return -1
-    os.ftruncate(descriptor, SHARED_BYTES)
+    try:
+        os.ftruncate(descriptor, SHARED_BYTES)
+    except OSError:  # no file may be as large (`ulimit -f`)
+        os.close(descriptor)
+        return -1
     return descriptor
 
 
 def shared_memory(descriptor: int, *, writes: bool) -> mmap.mmap | None:
-    """Map the memory of a descriptor; None where there is none."""
+    """Map the memory of a descriptor; None where there is none, or no room for it."""
     if descriptor < 0:
         return None
-    return mmap.mmap(descriptor, SHARED_BYTES, access=mmap.ACCESS_WRITE if writes else mmap.ACCESS_READ)
+    try:
+        return mmap.mmap(descriptor, SHARED_BYTES, access=mmap.ACCESS_WRITE if writes else mmap.ACCESS_READ)
+    except OSError:
+        return None
 
 
 def write_batch(file: BinaryIO, pages: Sequence[Page], shared: mmap.mmap | None = None) -> None:

@@ -31,6 +31,7 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     settings = ExtractSettings(extractor="resiliparse", deadline_seconds=DEADLINE, memory_bytes=256 << 20)
     monkeypatch.setattr(child_module, "_IDLE_FACTOR", 2)
+    monkeypatch.setattr(child_module, "_END_SECONDS", 2.0)
     with Child(settings, loader="tests.support.hostile_extractors:hostile") as child:
         yield child
 
@@ -55,6 +56,8 @@ def page(number: int, act: str = "") -> Page:
         ("bloat", "memory"),
         ("segfault", "crash"),
         ("exit", "crash"),
+        ("orphan", "crash"),
+        ("close", "crash"),
         ("recurse", "too_deep"),
         ("raise", "extractor_error"),
     ],
@@ -132,6 +135,15 @@ def test_a_limit_on_address_space_fails_the_task_where_it_is_too_low_and_no_page
     else:
         assert "its address space is limited to 8,192,000,000 bytes" in done.stdout, done.stderr
         assert "ulimit -v" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts Linux's descriptors")
+def test_processes_that_are_replaced_leave_nothing_open(child: Child) -> None:
+    list(child.extract([page(0)]))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        assert [result.kind for result in child.extract([page(0), page(1, "exit"), page(2)])][1] == FAILED
+    assert len(list(Path("/proc/self/fd").iterdir())) == before and child.num_started > 5
 
 
 def test_hostile_pages_in_a_row_and_at_both_ends_are_one_result_each(child: Child) -> None:

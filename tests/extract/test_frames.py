@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from mmap import mmap
+from pathlib import Path
 
 import pytest
 
-from gristmill.pipeline.extract import child as children
+from gristmill.errors import GristmillError
+from gristmill.pipeline.extract import running
 from gristmill.pipeline.extract.child import Child
 from gristmill.pipeline.extract.frames import (
     SHARED_BYTES,
@@ -83,9 +86,33 @@ def test_a_process_reads_pages_either_way(monkeypatch: pytest.MonkeyPatch) -> No
     ]
     found = []
     for shares in (share, lambda: -1):
-        monkeypatch.setattr(children, "share", shares)
+        monkeypatch.setattr(running, "share", shares)
         with Child(ExtractSettings(extractor="resiliparse", max_page_bytes=4 * SHARED_BYTES)) as child:
             found.append(
                 [result.text for part in (sent[:1], sent[:2], sent) for result in child.extract(part)]
             )
     assert found[0] == found[1] and len(found[0]) == 6 and all("plain paragraph" in one for one in found[0])
+
+
+def test_a_process_that_is_not_started_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    before = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    for _ in range(3):
+        with Child(ExtractSettings(extractor="resiliparse")) as child:
+            with pytest.raises(GristmillError, match=r"`resiliparse` does not start: .*No such file") as told:
+                next(child.extract(pages(1)))
+            assert "ulimit -a" in str(told.value)
+    if sys.platform == "linux":
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_pages_go_by_the_pipe_where_no_file_may_be_as_large_as_the_memory() -> None:
+    if sys.platform != "linux":
+        pytest.skip("memory without a name is Linux's")
+    before, limits = len(list(Path("/proc/self/fd").iterdir())), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SHARED_BYTES // 2, limits[1]))
+    try:
+        assert share() == -1 and shared_memory(-1, writes=True) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

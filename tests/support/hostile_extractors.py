@@ -54,7 +54,20 @@ def _surrogate() -> None:
     raise ValueError("a lone \ud800 in a message")
 
 
+def _leave_an_orphan() -> None:
+    if os.fork() == 0:  # holds the pipes open
+        time.sleep(3600)
+    ctypes.string_at(1)
+
+
+def _close_and_sleep() -> None:
+    os.closerange(3, 64)
+    time.sleep(3600)
+
+
 _ACTS = {
+    "orphan": _leave_an_orphan,
+    "close": _close_and_sleep,
     "loop": _loop,
     "sleep": lambda: time.sleep(3600),
     "hold": _hold_the_lock,
