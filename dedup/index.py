@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 from gristmill.dedup.near.cluster import component_of
 from gristmill.dedup.near.fuzzy import MEMBER, describe, write_members
 from gristmill.dedup.near.minhash import band_keys, signatures
+from gristmill.dedup.near.old import open_members
 from gristmill.dedup.settings.near import FuzzySettings
 from gristmill.dedup.sorted.radix import sort_pairs
-from gristmill.dedup.sorted.runs import SortedRun, concat, write_run
+from gristmill.dedup.sorted.runs import concat, write_run
 from gristmill.dedup.sorted.shards import read_batches
 from gristmill.files.storage import ParquetWriter
 
@@ -70,11 +71,13 @@ def _write_names(documents: Path, places: npt.NDArray[np.int64], out: Path) -> N
             start += len(table)
 
 
-def gather_index(members: Path, first_row: int, components: Sequence[Path], out: Path) -> dict[str, int]:
-    """Write what verification needs of an index's documents that lie in a component; its rows begin at
-    `first_row`."""
-    index = SortedRun(members)
-    places, root = component_of(components, first_row, len(index))
+def gather_index(
+    members: Path, first_row: int, count: int, components: Sequence[Path], out: Path
+) -> dict[str, int]:
+    """Write what verification needs of an index's `count` documents that lie in a component; its rows begin
+    at `first_row`. Raises IntegrityError where the index is not whole."""
+    index = open_members(members, dict.fromkeys(MEMBER, "<u8"), count)
+    places, root = component_of(components, first_row, count)
     ends = index.columns["end"].astype(np.int64)
     starts = ends - index.columns["num_shingles"].astype(np.int64)
     sets = [index.columns["shingles"][starts[place] : ends[place]] for place in places.tolist()]

@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, types
 
+from gristmill.dedup.near.old import BANDS, check_keys, check_rows, open_old
 from gristmill.dedup.sorted.radix import U64, Numbers, sort_pairs
 from gristmill.dedup.sorted.runs import SortedRun, concat, num_parts, read_range, write_run
 
@@ -96,7 +97,7 @@ def cluster_bands(
     low: int,
     high: int,
     out: Path,
-    old: Sequence[tuple[Path, int]] = (),
+    old: Sequence[tuple[Path, int, int]] = (),
     most: int = 1 << 40,
 ) -> dict[str, int]:
     """Write spanning forests of all documents that share a band key in [low, high), as `out`.0 and so on.
@@ -106,12 +107,12 @@ def cluster_bands(
 
     Runs at `paths` hold (key, row - first_row) with their first row; the range is read, sorted and joined a
     slice at a time, a key that alone exceeds a slice as a stream. `old` are the runs of earlier indexes, with
-    first rows beyond all of `paths`; documents that only share a key with each other there are left alone.
+    first rows beyond all of `paths` and numbers of documents; those that only share a key with each other
+    there are left alone. Raises IntegrityError for a row of theirs that is no document.
     """
-    runs = [(run, int(run.columns["first_row"][0])) for run in map(SortedRun, paths)] + [
-        (SortedRun(path), row) for path, row in old
-    ]
-    old_row = min((row for _path, row in old), default=_NONE_OLD)
+    runs = [_Bands(run, int(run.columns["first_row"][0])) for run in map(SortedRun, paths)]
+    runs += [_Bands(open_old(path, BANDS), row, count) for path, row, count in old]
+    old_row = min((row for _path, row, _count in old), default=_NONE_OLD)
     forests = _Forests(out, most)
     num_edges = 0
     for start, stop in _slices(runs, low, high, forests.piece):
@@ -120,8 +121,32 @@ def cluster_bands(
             num_edges += len(child)
             forests.add(child, parent)
     forests.flush()
-    total = sum((span := run.span(low, high)).stop - span.start for run, _row in runs)
-    return {"band_keys": total, "edges": num_edges, "joined": forests.joined, "files": forests.files}
+    num_keys = _num_keys(runs, low, high)
+    return {"band_keys": num_keys, "edges": num_edges, "joined": forests.joined, "files": forests.files}
+
+
+class _Bands(NamedTuple):
+    """A run of (key, place of the document), the number of its first one, and how many an index has."""
+
+    run: SortedRun
+    first: int
+    documents: int | None = None
+
+    def keys(self, span: slice, low: int, high: int) -> Numbers:
+        found = self.run.read_key(span)
+        if self.documents is not None:
+            check_keys(self.run.path, found, low, high)
+        return found
+
+    def rows(self, span: slice) -> Numbers:
+        found = self.run.read("row", span)
+        if self.documents is not None:
+            check_rows(self.run.path, found, self.documents)
+        return found + np.uint64(self.first)
+
+
+def _num_keys(runs: Sequence[_Bands], low: int, high: int) -> int:
+    return sum((span := each.run.span(low, high)).stop - span.start for each in runs)
 
 
 class _Forests:
@@ -157,14 +182,12 @@ class _Forests:
         self.joined, self.files = self.joined + len(row), self.files + 1
 
 
-def _slices(
-    runs: Sequence[tuple[SortedRun, int]], low: int, high: int, most: int
-) -> Iterator[tuple[int, int]]:
+def _slices(runs: Sequence[_Bands], low: int, high: int, most: int) -> Iterator[tuple[int, int]]:
     """Cut a range of keys so that no piece of more than one key holds more than some `most` records."""
     waiting = [(low, high)]
     while waiting:
         start, stop = waiting.pop()
-        total = sum((span := run.span(start, stop)).stop - span.start for run, _row in runs)
+        total = _num_keys(runs, start, stop)
         if total <= most or stop - start == 1:
             if total:
                 yield start, stop
@@ -175,13 +198,11 @@ def _slices(
 
 
 def _slice_edges(
-    runs: Sequence[tuple[SortedRun, int]], low: int, high: int, old_row: int
+    runs: Sequence[_Bands], low: int, high: int, old_row: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
-    spans = [run.span(low, high) for run, _row in runs]
-    keys = concat([run.read_key(span) for (run, _row), span in zip(runs, spans, strict=True)])
-    rows = concat(
-        [run.read("row", span) + np.uint64(first) for (run, first), span in zip(runs, spans, strict=True)]
-    )
+    spans = [each.run.span(low, high) for each in runs]
+    keys = concat([each.keys(span, low, high) for each, span in zip(runs, spans, strict=True)])
+    rows = concat([each.rows(span) for each, span in zip(runs, spans, strict=True)])
     keys, rows = sort_pairs(keys, rows)
     child, parent = np.empty_like(rows), np.empty_like(rows)
     count = _star_edges(keys, rows, np.uint64(old_row), child, parent)
@@ -189,16 +210,15 @@ def _slice_edges(
 
 
 def _single_key(
-    runs: Sequence[tuple[SortedRun, int]], low: int, high: int, old_row: int
+    runs: Sequence[_Bands], low: int, high: int, old_row: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
     """Join all rows of one key to the smallest of them, as `_slice_edges` does, a part of a run at a time."""
-    spans = [(run, run.span(low, high), first) for run, first in runs]
+    spans = [(each, each.run.span(low, high)) for each in runs]
 
     def parts() -> Iterator[Numbers]:
-        for run, span, first in spans:
+        for each, span in spans:
             for start in range(span.start, span.stop, _SLICE_RECORDS):
-                piece = slice(start, min(start + _SLICE_RECORDS, span.stop))
-                yield run.read("row", piece) + np.uint64(first)
+                yield each.rows(slice(start, min(start + _SLICE_RECORDS, span.stop)))
 
     smallest = min((int(rows.min()) for rows in parts()), default=_NONE_OLD)
     for rows in parts() if smallest < old_row else ():

@@ -1,7 +1,7 @@
 """What of an earlier corpus a document duplicates, or is nearest to.
 
     for each group verified: write_nearest(found, old_row, nearest)
-    for each shard of an index: name_old(nearest of all, its names, first row, corpus, named)
+    for each shard of an index: name_old(nearest of all, its names, first row, count, corpus, named)
     for each shard of documents: tell(nearest of all, named of all, documents, decisions, first row, out)
 
 Of a document that stays the nearest old one is told among those that share a band key with it: pairs beyond
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.dedup.near.old import check_names
 from gristmill.dedup.near.verify import SIMILARITY_BINS, Verified
 from gristmill.dedup.sorted.runs import Columns, SortedRun, concat, read_range, sort_columns, write_run
 from gristmill.dedup.sorted.shards import num_rows, read_batches
@@ -82,9 +83,13 @@ def _best(columns: Columns) -> Columns:
     return {name: column[first] for name, column in columns.items()}
 
 
-def name_old(nearest: Sequence[Path], names: Path, first_row: int, corpus: str, out: Path) -> dict[str, int]:
-    """Write the id, URL and source of the old documents of one index shard that pairs name."""
-    last = first_row + num_rows(names)
+def name_old(
+    nearest: Sequence[Path], names: Path, first_row: int, count: int, corpus: str, out: Path
+) -> dict[str, int]:
+    """Write the id, URL and source of the old documents of one index shard that pairs name; raises
+    IntegrityError where it does not name all its `count` documents."""
+    check_names(names, num_rows(names), count)
+    last = first_row + count
     wanted = []
     for path in nearest:
         rows = SortedRun(path).columns["old_row"]

@@ -80,7 +80,7 @@ def fuzzy_stage(job: Job[FuzzySlice]) -> Stage:
     num_keys = total.band_keys + sum(shard.num_keys for shard in old)
     runs: dict[str, Any] = {
         "bands": by_range(job, signed, "bands"),
-        "old": [(shard.bands, shard.first_row) for shard in old],
+        "old": [(shard.bands, shard.first_row, shard.num_rows) for shard in old],
     }
     parts = num_parts(num_keys, settings.part_records)
     clustered = yield over_parts("cluster", cluster_part, parts, **runs)
@@ -136,11 +136,12 @@ def write_bands(task: Attempt[FuzzySlice], shard: DocumentFile) -> None:
 
 
 def cluster_part(
-    task: Attempt[FuzzySlice], part: int, parts: int, bands: list[ByRange], old: list[tuple[str, int]]
+    task: Attempt[FuzzySlice], part: int, parts: int, bands: list[ByRange], old: list[tuple[str, int, int]]
 ) -> None:
     out = task.scratch / "forest.run"
     low, high = key_range(part, parts)
-    runs, old_runs = runs_here(task, bands, low, high), [(Path(path), row) for path, row in old]
+    runs = runs_here(task, bands, low, high)
+    old_runs = [(Path(path), row, count) for path, row, count in old]
     most = task.settings.fuzzy.memory_bytes // EDGE_BYTES
     joined = Joined(**cluster.cluster_bands(runs, low, high, out, old_runs, most))
     task.record.state(joined)

@@ -174,7 +174,8 @@ def gather_phase(old: Sequence[OldShard], components: list[str]) -> Phase:
 def gather_old(task: Attempt[FuzzySlice], shard: OldShard, components: list[str]) -> None:
     out = task.scratch / "members.run"
     paths = [Path(path) for path in components]
-    members = Members(**index.gather_index(Path(shard.members), shard.first_row, paths, out))
+    found = index.gather_index(Path(shard.members), shard.first_row, shard.num_rows, paths, out)
+    members = Members(**found)
     task.record.state(members)
     task.publish(out, "members", members.members)
 

@@ -65,7 +65,8 @@ def name_old(task: Attempt[FuzzySlice], shard: OldShard, nearest: list[str]) -> 
 
     out = task.scratch / "named.parquet"
     pairs = [Path(path) for path in nearest]
-    named = Named(**name(pairs, Path(str(shard.names)), shard.first_row, shard.corpus, out))
+    names = Path(str(shard.names))
+    named = Named(**name(pairs, names, shard.first_row, shard.num_rows, shard.corpus, out))
     task.record.state(named)
     task.publish(out, "old-names", named.named)
 
