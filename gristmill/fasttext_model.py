@@ -19,8 +19,8 @@ _LABEL = re.compile(rf"{_BEFORE}__label__")
 
 
 def open_model(path: str) -> Any:
-    """Open a model; raises FileNotFoundError, or ValueError for a file that is none. The last few stay open
-    in this process, for as long as their files are as they were."""
+    """Open a classifier; raises FileNotFoundError, or ValueError for a file that is none, or not whole. The
+    last few stay open in this process, for as long as their files are as they were."""
     if not Path(path).is_file():
         raise FileNotFoundError(path)
     found = Path(path).stat()
@@ -31,6 +31,9 @@ def open_model(path: str) -> Any:
 def _open(path: str, size: int, mtime_ns: int, inode: int) -> Any:
     import fasttext
 
+    from gristmill.fasttext_file import check_fasttext  # compiled kernels, which few need
+
+    check_fasttext(Path(path))
     fasttext.FastText.eprint = lambda *_: None  # load_model prints a note on stderr
     return fasttext.load_model(path)
 

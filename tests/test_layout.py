@@ -19,7 +19,7 @@ FLOOR = {"errors", "hashing", "document", "files", "manifest", "ledger", "index"
 FLOOR |= {
     "overrides", "urls", "yaml12",
     "token_shards", "tokenizer_files", "literals", "pins",
-    "damage", "redact", "facts", "splitmix", "arrays", "entries",
+    "cards", "damage", "fasttext_file", "redact", "facts", "splitmix", "arrays", "entries",
 }  # fmt: skip
 
 

@@ -44,6 +44,7 @@ PART_RECORDS = (
 _RUN_RECORDS = 4_000_000  # counted before a run is written
 _BATCH_BYTES = 4 << 20  # of text, counted at once
 _LENGTH_BITS = 3
+MOST_WORDS = 1 << _LENGTH_BITS  # of an n-gram
 _CODES_PER_DOUBLING = 8  # a count is kept to within 4.5 %; 255 codes reach 2^31
 
 

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gristmill.cards import damaged_card, is_number, number, whole_number
 from gristmill.classifiers.ngram import kernel as ngram_kernel
-from gristmill.classifiers.ngram.counting import CARD, FORMAT, LINES, code_values
+from gristmill.classifiers.ngram.counting import CARD, FORMAT, LINES, MOST_WORDS, code_values
 from gristmill.classifiers.ngram.kenlm_model import KenlmModel
 from gristmill.classifiers.ngram.kneser_ney import BEGIN
 from gristmill.classifiers.ngram.table_lines import open_lines
@@ -50,21 +51,38 @@ class NgramModel:
                 f" this version reads {FORMAT}",
                 hint="count it again: `gristmill ngram train`",
             )
-        self.lines = open_lines(folder / LINES)
         self.is_kneser_ney = self.card.get("smoothing") == "kneser_ney"
-        self._block = ngram_kernel.Block.of(_BLOCK_WORDS, int(self.card["order"]))
+        order = whole_number(self.card, "order", folder / CARD, 1, MOST_WORDS)
+        num_lines = whole_number(self.card, "lines", folder / CARD, 1)
+        self._check_languages(folder / CARD)
+        self.lines = open_lines(folder / LINES, num_lines, self._num_codes)
+        self._block = ngram_kernel.Block.of(_BLOCK_WORDS, order)
         self._scratch = Scratch()
-        self._constants = self._of_kneser_ney() if self.is_kneser_ney else self._of_backoff()
+        self._constants = (self._of_kneser_ney if self.is_kneser_ney else self._of_backoff)(folder / CARD)
 
-    def _of_backoff(self) -> tuple[Any, ...]:
-        words = max(float(self.card["words"]), 1.0)
-        return float(np.log2(self.card["backoff"])), float(np.log2(words))
+    @property
+    def _num_codes(self) -> int:
+        return 3 if self.is_kneser_ney else 1
 
-    def _of_kneser_ney(self) -> tuple[Any, ...]:
+    def _check_languages(self, path: Path) -> None:
+        languages = self.card.get("languages")
+        counts = languages.values() if isinstance(languages, dict) else () if languages is None else [None]
+        if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in counts):
+            raise damaged_card(path, "`languages` must be numbers of words", languages)
+
+    def _of_backoff(self, path: Path) -> tuple[Any, ...]:
+        words = max(number(self.card, "words", path, 0), 1.0)
+        backoff = number(self.card, "backoff", path, 1e-30, 1)
+        return float(np.log2(backoff)), float(np.log2(words))
+
+    def _of_kneser_ney(self, path: Path) -> tuple[Any, ...]:
         """What the terms of the estimate are for each code of a count, so that scoring divides nothing."""
-        values = code_values()
-        discounts = np.array(self.card["discounts"])
-        total, num_types = max(float(self.card["total"]), 1.0), float(self.card["types"])
+        values, order, found = code_values(), int(self.card["order"]), self.card.get("discounts")
+        if not isinstance(found, list) or len(found) != order or not all(map(_is_discount, found)):
+            raise damaged_card(path, f"`discounts` must be {order} numbers from 0 to 1", found)
+        discounts = np.array(found, np.float64)
+        total, num_types = (number(self.card, name, path, 0) for name in ("total", "types"))
+        total = max(total, 1.0)
         # What the unigrams' discount leaves is shared by all words, and by one that was never seen.
         rest = float(discounts[0] * num_types / total / (num_types + 1.0))
         gains = np.zeros((len(discounts) + 1, len(values)))  # row L is of n-grams of L words
@@ -84,9 +102,8 @@ class NgramModel:
     def knows(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Whether each word was counted."""
         out = np.empty(len(hashes), np.bool_)
-        num_codes = 3 if self.is_kneser_ney else 1
         words = np.ascontiguousarray(hashes)
-        ngram_kernel.known_words(words, self.lines, int(self.card["lines"]), num_codes, out)
+        ngram_kernel.known_words(words, self.lines, int(self.card["lines"]), self._num_codes, out)
         return out
 
     def log2_scores(self, hashes: npt.NDArray[np.uint64], rows: npt.NDArray[np.int64]) -> Floats:
@@ -116,6 +133,10 @@ class NgramModel:
         """Perplexity per word, in float32; null for a document without words."""
         bits, words = self.score(documents)
         return pa.array(np.exp2(bits / np.maximum(words, 1)), pa.float32(), mask=words == 0)
+
+
+def _is_discount(value: object) -> bool:
+    return is_number(value) and 0 <= value <= 1  # type: ignore[operator]  # a number, as asked
 
 
 def open_scorer(

@@ -24,6 +24,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from gristmill.cards import damaged_model
 from gristmill.files.disk import named
 from gristmill.text.kernel import kernel, part
 from gristmill.text.lanes import load, lowest
@@ -146,6 +147,16 @@ class LineWriter:
         self._lines.flush()
 
 
-def open_lines(path: Path) -> npt.NDArray[np.uint8]:
-    """Map a table: its pages are shared between processes."""
-    return np.asarray(np.memmap(path, np.uint8, "r"))
+def open_lines(path: Path, num_lines: int, num_codes: int) -> npt.NDArray[np.uint8]:
+    """Map a table: its pages are shared between processes.
+
+    Raises IntegrityError for one that has not so many lines, or whose last one hands on what is behind it: a
+    look-up reads where these say, and nothing else ends it.
+    """
+    size, whole = path.stat().st_size, (num_lines + _SPARE) * LINE_BYTES
+    if size != whole:
+        raise damaged_model(path, f"it has {size:,} bytes, and {num_lines:,} lines make {whole:,}")
+    lines = np.asarray(np.memmap(path, np.uint8, "r"))
+    if (last := int(lines[-1])) >= 128 or last & 15 > ROOM[num_codes]:
+        raise damaged_model(path, "its last line says that n-grams lie behind it")
+    return lines

@@ -13,10 +13,13 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gristmill.cards import number, whole_number
+from gristmill.errors import IntegrityError
 from gristmill.files.disk import read_file
 from gristmill.files.inside import parsed
 
@@ -87,14 +90,30 @@ def _open(path: str, size: int, mtime_ns: int) -> HashingTF:
     start = len(MAGIC) + 8
     end = start + int.from_bytes(data[len(MAGIC) : start], "little")
     head = parsed(data[start:end])
-    num = head["features"]
+    num, bias, labels = _stated(head, Path(path))
+    if len(data) != end + 4 * num + -(-num // 8):
+        raise ValueError(f"it has {len(data):,} bytes, and {num:,} features make another number")
     weights = np.frombuffer(data, "<f4", num, end)
+    if not np.isfinite(weights).all():
+        raise ValueError("some of its weights are no numbers")
     seen = np.unpackbits(np.frombuffer(data, np.uint8, offset=end + 4 * num), count=num).astype(bool)
-    return HashingTF(weights, head["bias"], seen, head["labels"])
+    return HashingTF(weights, bias, seen, labels)
+
+
+def _stated(head: Any, path: Path) -> tuple[int, float, list[_Label]]:
+    """The features, bias and labels that a head states; raises ValueError for other than there can be."""
+    labels = head.get("labels") if isinstance(head, dict) else None
+    if not isinstance(labels, list) or len(labels) != 2 or not all(isinstance(one, str) for one in labels):
+        raise ValueError(f"its head must name two labels: {ascii(head)[:80]}")
+    try:
+        num = whole_number(head, "features", path, 1, 1 << 32)
+        return num, number(head, "bias", path, -1e30), labels
+    except IntegrityError as error:
+        raise ValueError(error.message) from None
 
 
 def open_hashing_tf(path: Path) -> HashingTF:
-    """Open a model; raises ValueError for a file that is cut short."""
+    """Open a model; raises ValueError for a file that is cut short or states what cannot be."""
     found = path.stat()
     return _open(str(path), found.st_size, found.st_mtime_ns)
 

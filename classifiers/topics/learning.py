@@ -13,7 +13,7 @@ documents. `choose` measures that, by halves of the sample.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from numba import types
 
 from gristmill.arrays import read_array, write_array
+from gristmill.cards import damaged_card, damaged_model, whole_number
 from gristmill.classifiers.quality.lines import prepare
 from gristmill.classifiers.topics.settings import TopicSettings
 from gristmill.classifiers.topics.telling_words import named, telling_words
@@ -271,13 +272,27 @@ class LearnedTopics:
     def __init__(self, folder: Path, settings: TopicSettings) -> None:
         card = read_object(folder / CARD)
         self.space = Space.load(folder / SPACE)
-        centres = read_array(folder / CENTRES, "<f4").reshape(-1, self.space.basis.shape[1])
-        self._centres = np.ascontiguousarray(centres)
-        self.names = [topic["name"] for topic in card["topics"]]
-        self._settings = settings.model_copy(update={"window_chars": card["window_chars"]})
+        self.names = _names(card, folder / CARD)
+        shape = len(self.names), self.space.basis.shape[1]
+        centres = read_array(folder / CENTRES, "<f4")
+        if centres.size != shape[0] * shape[1]:
+            raise damaged_model(
+                folder / CENTRES, f"it has {centres.size:,} numbers, and {shape[0]} topics {shape[1]:,} each"
+            )
+        self._centres = np.ascontiguousarray(centres.reshape(shape))
+        characters = whole_number(card, "window_chars", folder / CARD, 1)
+        self._settings = settings.model_copy(update={"window_chars": characters})
 
     def assign(self, texts: pa.ChunkedArray) -> tuple[Ints, Floats]:
         return _assign(self.space.embed(window(texts, self._settings)), self._centres)
+
+
+def _names(card: Mapping[str, Any], path: Path) -> list[str]:
+    topics = card.get("topics")
+    names = [one.get("name") if isinstance(one, dict) else None for one in topics or ()]
+    if not isinstance(topics, list) or not names or not all(isinstance(name, str) for name in names):
+        raise damaged_card(path, "`topics` must be a list of topics with their names", topics)
+    return [str(name) for name in names]
 
 
 class LabelledTopics:

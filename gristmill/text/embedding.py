@@ -24,8 +24,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import types
 
+from gristmill.cards import damaged_card, whole_number
 from gristmill.errors import IntegrityError
 from gristmill.files.disk import read_file
+from gristmill.files.inside import parsed
 from gristmill.text.cores import cores_of
 from gristmill.text.kernel import kernel
 from gristmill.text.words import Scratch
@@ -95,6 +97,9 @@ def _project(features, counts, rows, places, weights, basis, logs, points):  # t
 _LOGS = np.concatenate(([0.0], 1 + np.log(np.arange(1, 1 << 12)))).astype(np.float32)  # 1 + ln n
 
 
+_MOST_BITS = 26  # of a feature: a table of all is 256 MB
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """What was learned: known features in order, the weight of each, and its place in few dimensions.
@@ -136,8 +141,15 @@ class Space:
         if data[: len(MAGIC)] != MAGIC:
             raise IntegrityError(f"`{path}` is no space of texts: it does not begin with {MAGIC.decode()}")
         end = start + int.from_bytes(data[len(MAGIC) : start], "little")
-        head: dict[str, Any] = json.loads(data[start:end])
-        known, width = head["features"], head["dimensions"]
+        try:
+            head = parsed(data[start:end])
+        except ValueError as error:
+            raise IntegrityError(f"`{path}` has a head that is not JSON: {error}") from None
+        if not isinstance(head, dict):
+            raise damaged_card(path, "its head must be an object", head)
+        bits = whole_number(head, "bits", path, 1, _MOST_BITS)
+        known = whole_number(head, "features", path, 0, 1 << bits)
+        width = whole_number(head, "dimensions", path, 0, 1 << 20)
         if len(data) != end + 4 * known * (2 + width):
             raise IntegrityError(
                 f"`{path}` has {len(data):,} bytes, its head says {end + 4 * known * (2 + width):,}",
@@ -146,7 +158,9 @@ class Space:
         features = np.frombuffer(data, "<u4", known, end)
         weights = np.frombuffer(data, "<f4", known, end + 4 * known)
         basis = np.frombuffer(data, "<f4", known * width, end + 8 * known).reshape(known, width)
-        return cls(head["bits"], features, weights, basis)
+        if bool((features >> np.uint32(bits)).any()) or bool((features[1:] <= features[:-1]).any()):
+            raise damaged_card(path, f"its features must rise below 2^{bits}", features[:4].tolist())
+        return cls(bits, features, weights, basis)
 
 
 def fit(

@@ -105,3 +105,44 @@ def test_a_missing_model_and_one_for_other_features_are_refused(tmp_path: Path) 
     np.savez(tmp_path / "model.npz", format=np.array([1]), names=np.array(["words"]))
     with pytest.raises(InputError, match="other features"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"features": np.full(5400, 200, np.uint8)}, "a node asks for feature 200 of"),
+        ({"starts": np.array([0, 10, 5], np.int32)}, "its trees do not lie end to end"),
+        ({"starts": np.zeros(0, np.int32)}, "its trees do not lie end to end"),
+        ({"kept": np.zeros(3, np.uint32)}, "its trees do not lie end to end"),
+        ({"leaves": np.zeros((180, 31), np.float32)}, r"leaves of shape \(180, 31\)"),
+        ({"thresholds": np.zeros(5400, np.float64)}, "`thresholds` is float64 in 1 axes"),
+        ({"word_slots": np.array([4])}, "keys has 4 slots"),
+        ({"name_slots": np.array([1 << 40])}, "keys has 1,099,511,627,776 slots"),
+        ({"format": np.zeros(0, np.int64)}, "IndexError"),
+        ({"starts": None}, "KeyError"),
+    ],
+)
+def test_a_model_that_leads_kernels_out_of_its_arrays_is_refused(
+    tmp_path: Path, changed: dict[str, np.ndarray | None], said: str
+) -> None:
+    save_model(load_model(), {}, tmp_path)
+    with np.load(tmp_path / "model.npz") as file:
+        arrays = {name: file[name] for name in file}
+    arrays = {name: array for name, array in {**arrays, **changed}.items() if array is not None}
+    np.savez_compressed(tmp_path / "model.npz", **arrays)
+    with pytest.raises(InputError, match=said) as told:
+        load_model(tmp_path)
+    assert str(tmp_path) in str(told.value)
+
+
+def test_a_model_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    save_model(load_model(), {}, tmp_path)
+    data = (tmp_path / "model.npz").read_bytes()
+    for number, part in enumerate(
+        (b"", data[:100], data[: len(data) // 2], data[:-1], data[: 1 << 12] + data[5000:])
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "model.npz").write_bytes(part)
+        with pytest.raises(InputError, match="cannot be read"):
+            load_model(folder)

@@ -22,7 +22,7 @@ def _find_all(keys, lines, num_lines, num_codes, out):  # type: ignore[no-untype
 
 def look_up(path: Path, num_lines: int, keys: np.ndarray, num_codes: int) -> np.ndarray:
     out = np.empty(len(keys), np.uint32)
-    _find_all(np.ascontiguousarray(keys), open_lines(path), num_lines, num_codes, out)
+    _find_all(np.ascontiguousarray(keys), open_lines(path, num_lines, num_codes), num_lines, num_codes, out)
     return out
 
 
