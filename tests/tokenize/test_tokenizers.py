@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -130,3 +131,68 @@ def test_documents_laid_end_to_end_are_cut_by_their_ends(batch: list[list[int]])
     tokens, ends = flat(batch, 77)
     starts = [0, *ends.tolist()]
     assert [tokens[a:b].tolist() for a, b in pairwise(starts)] == [[*ids, 77] for ids in batch]
+
+
+def rank_lines(path: Path, *more: bytes) -> Path:
+    lines = [base64.b64encode(bytes([byte])) + b" %d" % byte for byte in range(256)]
+    path.write_bytes(b"\n".join([*lines, *more]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"enp6 5", r"the rank of b'zzz' is 5, and that of b'.x05'"),
+        (b"Bg== 999", "the rank of b'.x06' is 999, and the rank 6, too"),
+        (b"enp6 -1", "the id -1, ids are whole numbers from 0 to 16,777,215"),
+        (b"enp6 4294967296", "the id 4294967296"),
+        (b"enp6 1180591620717411303424", "the id 1180591620717411303424"),
+    ],
+)
+def test_a_rank_file_gives_each_token_a_rank_of_its_own_within_bounds(
+    tmp_path: Path, line: bytes, said: str
+) -> None:
+    file = rank_lines(tmp_path / "own.tiktoken", line)
+    with pytest.raises(InputError, match=said) as told:
+        open_tokenizer(file)
+    assert str(file) in str(told.value)
+
+
+def test_an_end_token_beyond_every_vocabulary_is_refused(tmp_path: Path) -> None:
+    file = rank_lines(tmp_path / "own.tiktoken")
+    with pytest.raises(InputError, match="the id 1000000000000"):
+        open_tokenizer(file, TokenizerSettings(eos=10**12))
+
+
+def test_a_pattern_that_is_none_is_told(tmp_path: Path) -> None:
+    file = rank_lines(tmp_path / "own.tiktoken")
+    with pytest.raises(InputError, match=r"own.tiktoken` cannot be read with the pattern '\(\('"):
+        open_tokenizer(file, TokenizerSettings(pattern="(("))
+
+
+def replaced(content: str, pattern: dict[str, str]) -> dict[str, object]:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+def test_a_tokenizer_json_that_would_take_all_memory_is_refused(tmp_path: Path) -> None:
+    """The library makes a table of the largest id, and ends the process where memory does not suffice."""
+    whole = json.loads(huggingface(tmp_path / "whole.json", "</s>").read_text())
+    steps = [replaced("x" * 10, {"String": "xy"}), replaced("y" * 20, {"Regex": "x"})]
+    bombs: list[tuple[dict[str, object], str]] = [
+        (
+            {"normalizer": {"type": "Sequence", "normalizers": steps}},
+            "text 100 times as long, more than 64",
+        ),
+        ({"normalizer": replaced("x" * 1000, {"String": "l"})}, "1,000 times"),
+        ({"model": {**whole["model"], "vocab": {**whole["model"]["vocab"], "zz": 1 << 31}}}, "id 2147483648"),
+        ({"added_tokens": [{**whole["added_tokens"][0], "id": 1 << 31}]}, "the id 2147483648"),
+        ({"added_tokens": [{**whole["added_tokens"][0], "id": "7"}]}, "the id '7'"),
+    ]
+    for number, (said, match) in enumerate(bombs):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps({**whole, **said}))
+        with pytest.raises(InputError, match=match) as told:
+            open_tokenizer(file)
+        assert str(file) in str(told.value)
+    file.write_text(json.dumps({**whole, "normalizer": replaced("x" * 60, {"String": "l"})}))
+    assert open_tokenizer(file).vocab_size

@@ -23,6 +23,7 @@ from gristmill.literals import (
     is_white_space,
     pieces_of,
 )
+from gristmill.tokenize.encoding.bounds import check_ids, check_json, check_ranks
 from gristmill.tokenize.encoding.ending import Ending, asked_for, from_configuration, no_end
 from gristmill.tokenize.encoding.published import (
     ENCODINGS,
@@ -105,6 +106,7 @@ class HuggingFace:
         try:
             self.config: dict[str, Any] = orjson.loads(read_file(file))
             self.closed = closed_json(self.config, settings.text_tokens)
+            check_json(file, self.config)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"`{file}` is not a tokenizer.json: {error!r}") from error
         self._closed: Any = _tokenizers(self.closed, file)
@@ -169,10 +171,11 @@ class Tiktoken:
             ) from None
         try:
             rows = (line.split() for line in read_file(file).splitlines() if line)
-            self.ranks = {base64.b64decode(token): int(rank) for token, rank in rows}
-            highest = max(self.ranks.values())
+            pairs = [(base64.b64decode(token), int(rank)) for token, rank in rows]
+            highest = max(rank for _, rank in pairs)
         except (OSError, ValueError) as error:
             raise InputError(f"`{file}` is not a tiktoken file: {error}") from error
+        self.ranks = check_ranks(file, pairs)
         self.file = file
         self.encoding, self.known_by = self._published(settings, highest)
         known = self.encoding.special if self.encoding else {}
@@ -185,9 +188,16 @@ class Tiktoken:
         named = PATTERNS.get(settings.pattern or "", settings.pattern)
         self.pattern = named or (self.encoding.pattern if self.encoding else GPT2_PATTERN)
         self.reading = Reading(pattern=self.pattern, special=self.special)
-        self.codec = tiktoken.Encoding(
-            file.stem, pat_str=self.pattern, mergeable_ranks=self.ranks, special_tokens=self.special
-        )
+        check_ids(file, self.special.values())
+        try:
+            self.codec = tiktoken.Encoding(
+                file.stem, pat_str=self.pattern, mergeable_ranks=self.ranks, special_tokens=self.special
+            )
+        except ValueError as error:
+            raise InputError(
+                f"`{file}` cannot be read with the pattern {self.pattern[:60]!r}: {error}",
+                hint="`tokenizer.pattern` is a regular expression, or the name of a published one",
+            ) from error
 
     def _published(self, settings: TokenizerSettings, highest: int) -> tuple[Encoding | None, str]:
         if settings.encoding is not None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gristmill.errors import InputError
 from gristmill.hashing import sha256_file
 from gristmill.token_shards import token_dtype
+from gristmill.tokenize.encoding.bounds import check_ids
 from gristmill.tokenize.encoding.ending import Ending
 from gristmill.tokenize.settings import TokenizerSettings
 from gristmill.tokenizer_files import Reading, kind_of
@@ -50,6 +51,7 @@ def open_tokenizer(file: Path, settings: TokenizerSettings | None = None) -> Tok
         "tiktoken": reference.Tiktoken,
     }
     tokenizer: Tokenizer = opened[kind_of(file)](file, settings or TokenizerSettings())
+    check_ids(file, [tokenizer.vocab_size - 1])  # that of the end token may come from the recipe
     if not tokenizer.ending.token.strip():
         raise InputError(
             f"white space cannot end a document: `tokenizer.eos` is {tokenizer.ending.token!r}",
