@@ -126,7 +126,7 @@ def _score_rank(scores: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Rank numbers, highest first, by the upper 48 bits of their order-preserving form; nothing and NaN come
     last."""
     number = (
-        pc.fill_null(scores.cast(pa.float64()), float("nan")).to_numpy() + 0.0
+        pc.fill_null(scores.cast(pa.float64(), safe=False), float("nan")).to_numpy() + 0.0
     )  # -0.0 + 0.0 = 0.0: one zero
     bits = number.view(np.uint64)
     ascending = np.where(bits >> np.uint64(63) == 1, ~bits, bits | np.uint64(1 << 63))

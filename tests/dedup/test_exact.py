@@ -83,6 +83,15 @@ def test_the_survivor_is_who_the_policy_names(tmp_path: Path, survivor: str, kep
     assert found.kept["id"].to_pylist() == [min(ids) if kept is None else ids[kept]]
 
 
+def test_the_best_by_a_number_above_two_to_the_53_stays(tmp_path: Path) -> None:
+    table = documents(["one  two", "one two", "one two"]).append_column(
+        "nanoseconds", pa.array([1_700_000_000_000_000_001, None, 1_800_000_000_000_000_001], pa.int64())
+    )
+    shards = write_shards(tmp_path / "in", table, [2])
+    found = run_exact(ExactSettings(survivor="best:nanoseconds"), shards, tmp_path / "s")
+    assert found.kept["nanoseconds"].to_pylist() == [1_800_000_000_000_000_001]
+
+
 def test_a_source_of_priority_wins_before_the_policy_is_asked(tmp_path: Path) -> None:
     table = documents(["a  b", "a b"], source=["crawl", "books"])
     found = run_exact(

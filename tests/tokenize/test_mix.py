@@ -15,10 +15,13 @@ import pytest
 from gristmill.errors import InputError
 from gristmill.heldout import is_heldout
 from gristmill.token_shards import read_documents, read_manifest
+from gristmill.tokenize.encoding.encode import encode
+from gristmill.tokenize.encoding.encoder import Encoder
 from gristmill.tokenize.encoding.tokenizers import Tokenizer
 from gristmill.tokenize.mixing.mix import levels
 from gristmill.tokenize.settings import MixSettings
 from tests.support.mixing_run import run_mix
+from tests.support.small_corpus import write_documents
 
 HELDOUT = 0.05
 
@@ -174,3 +177,14 @@ def test_a_weight_that_documents_do_not_carry_names_what_they_do(
         InputError, match=r"`mix\.weights` names `quality` for `web`, its documents carry worth"
     ):
         run_mix(encoded, settings(tokens=1000, weights={"web": "quality"}), tokenizer, tmp_path / "out")
+
+
+def test_whole_numbers_beyond_a_floats_digits_are_carried_rounded(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    plain = pq.read_table(write_documents(tmp_path / "plain.parquet", "web", ["one", "two", "three"]))
+    times = pa.array([1_700_000_000_000_000_001, None, -(2**63)], pa.int64())
+    pq.write_table(plain.append_column("nanoseconds", times), tmp_path / "timed.parquet")
+    index = tmp_path / "timed.index"
+    encode(Encoder(tokenizer), tmp_path / "timed.parquet", tmp_path / "timed.bin", index)
+    assert pq.read_table(index)["nanoseconds"].to_pylist() == [1.7e18, None, -(2.0**63)]

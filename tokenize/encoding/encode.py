@@ -154,7 +154,8 @@ def _encode_batch(
         "tokens": (found.lengths + 1).astype("u4"),
         "bytes": sizes,
     }
-    values |= {name: batch[name].cast(kind) for name, kind in layout.extra.items()}
+    # A whole number above 2^53, such as a time in nanoseconds, is rounded to the nearest float.
+    values |= {name: batch[name].cast(kind, safe=False) for name, kind in layout.extra.items()}
     if in_cells(layout.extra):
         done.cells.append(sum_cells(batch, tokens=pa.array(found.lengths + 1, pa.int64())))
     done.counts["documents"] += batch.num_rows
