@@ -40,8 +40,12 @@ def export(folder: Path, out: Path, format: str) -> list[Path]:
     llmc: 256 int32 of header, then the shard's tokens, EOS last; modded-nanogpt: the same, EOS first.
     mds: one sample per document, columns tokens (ndarray), id and source. npy: raw tokens, boundaries in
     .csv.gz. nanochat, datasets and webdataset: gristmill.tokenize.export_text.
+
+    Raises InputError where `out` holds such files already: trainers read all that have the name, so fewer
+    new ones would be read with the rest of the old.
     """
     manifest = read_manifest(folder, ("tokenizer", "vocab", "eos_id"))
+    _check_target(out, format, manifest["split"])
     out.mkdir(parents=True, exist_ok=True)
     writers: dict[str, Callable[[Path, Path, dict[str, Any]], Iterator[Path]]] = {
         "llmc": _llmc,
@@ -57,6 +61,31 @@ def export(folder: Path, out: Path, format: str) -> list[Path]:
     return written
 
 
+def _llmc_name(split: str) -> str:
+    return "train" if split == "train" else "val"
+
+
+# The files of an export; those with the split in their names may lie beside the other split's.
+_NAMES: dict[str, Callable[[str], str]] = {
+    "llmc": lambda split: f"{_llmc_name(split)}_*.bin",
+    "modded-nanogpt": lambda split: f"{_llmc_name(split)}_*.bin",
+    "mds": lambda split: "shard.*.mds",
+    "npy": lambda split: "*.npy",
+    "nanochat": lambda split: "shard_*.parquet",
+    "datasets": lambda split: f"{split}-*.parquet",
+    "webdataset": lambda split: f"{split}-*.tar",
+}
+
+
+def _check_target(out: Path, format: str, split: str) -> None:
+    if there := sorted(out.glob(_NAMES[format](split))):
+        raise InputError(
+            f"the folder holds `{there[0].name}` of an earlier export ({len(there):,} such files)",
+            where=str(out),
+            hint="name a new folder, or remove these: a trainer would read them with the new ones",
+        )
+
+
 def _llmc(folder: Path, out: Path, manifest: dict[str, Any], *, end_first: bool = False) -> Iterator[Path]:
     """llm.c's files; with `end_first` the end token stands before each document, as its scripts have it."""
     if end_first and manifest["dtype"] != "uint16":
@@ -66,7 +95,7 @@ def _llmc(folder: Path, out: Path, manifest: dict[str, Any], *, end_first: bool 
             hint="encode with a vocabulary of at most 65,536, or export `--format llmc`",
         )
     magic, version = _LLMC[manifest["dtype"]]
-    name = "train" if manifest["split"] == "train" else "val"
+    name = _llmc_name(manifest["split"])
     for number, shard in enumerate(manifest["shards"]):
         if shard["tokens"] >= 1 << 31:
             raise InputError(

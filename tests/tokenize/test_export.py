@@ -18,7 +18,7 @@ import pytest
 from gristmill.errors import InputError
 from gristmill.token_shards import read_documents, read_manifest
 from gristmill.tokenize.encoding.tokenizers import Tokenizer
-from gristmill.tokenize.export import export
+from gristmill.tokenize.export import FORMATS, export
 from gristmill.tokenize.settings import MixSettings
 from tests.support.mixing_run import run_mix
 from tests.support.write_token_shards import write_shards
@@ -141,3 +141,24 @@ def test_tar_files_hold_samples_under_one_key_and_repeat(folder: Path, tmp_path:
     for sample, document in zip(samples.values(), read_documents(folder), strict=True):
         assert np.load(io.BytesIO(sample["npy"])).tolist() == document.tokens.tolist()
         assert json.loads(sample["json"])["id"] == document.id.hex() and sample["txt"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_files_of_an_earlier_export_are_not_mixed_with_new_ones(
+    folder: Path, tmp_path: Path, format: str
+) -> None:
+    written = export(folder, tmp_path, format)
+    assert len(list(tmp_path.glob(f"*{written[0].suffix}"))) >= len(written)
+    before = [path.read_bytes() for path in written]
+    with pytest.raises(InputError, match="of an earlier export"):
+        export(folder, tmp_path, format)
+    assert [path.read_bytes() for path in written] == before
+
+
+def test_held_out_shards_do_not_take_the_place_of_training_shards(folder: Path, tmp_path: Path) -> None:
+    export(folder, tmp_path / "npy", "npy")
+    with pytest.raises(InputError, match=r"00000\.npy"):
+        export(folder.parent / "heldout", tmp_path / "npy", "npy")
+    train = export(folder, tmp_path / "llmc", "llmc")
+    heldout = export(folder.parent / "heldout", tmp_path / "llmc", "llmc")  # these have names of their own
+    assert not {*train} & {*heldout}
