@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from gristmill.manifest import Manifest
 from gristmill.pipeline.look.reading import RunView, StepView
+from gristmill.pipeline.run.records.final import lost_whole
 from gristmill.pipeline.run.stage import is_entry, kinds, label_of, stage_of
 from gristmill.pipeline.stages.mix import MixFacts
 from gristmill.pipeline.stages.tokenizer import EncodeFacts
@@ -75,6 +77,8 @@ def build_funnel(view: RunView) -> Funnel:
     text_bytes: dict[str, int] = {}
     funnel = Funnel(0, 0, [])
     named = Counter[str]()
+    lossy = any(step.manifest and step.manifest.lost for step in view.steps)
+    ended: dict[str, Manifest] = {}  # with which step each source ended so far, asked where tasks were lost
     for (label, enters, _), members in groupby(filter(_books_texts, view.steps), key=_level_of):
         group = list(members)
         name = label or label_of(group[0].stage)
@@ -83,6 +87,12 @@ def build_funnel(view: RunView) -> Funnel:
         for step in group:
             level.steps.append(step)
             _pass(step, level, documents, text_bytes)
+            if lossy and step.manifest:
+                gone = lost_whole(step.manifest, ended)
+                documents |= dict.fromkeys(gone, 0)
+                text_bytes |= dict.fromkeys(gone, 0)
+                level.by_source |= dict.fromkeys(gone, (0, 0, 0))
+                ended |= dict.fromkeys((*gone, *step.manifest.sources("documents")), step.manifest)
             if enters:
                 funnel.records += step.totals.books.items_in
                 funnel.record_bytes += step.totals.books.bytes_in
@@ -95,7 +105,8 @@ def build_funnel(view: RunView) -> Funnel:
 def _books_texts(step: StepView) -> bool:
     """Whether a step's books are of documents; a stage that this version does not know is taken to be one."""
     kind = kinds().get(step.stage)
-    return step.totals.has_books and (kind is None or kind.books == "texts")
+    lost = step.manifest is not None and step.manifest.lost  # all tasks, it may be: then it has no books
+    return bool(step.totals.has_books or lost) and (kind is None or kind.books == "texts")
 
 
 def _level_of(step: StepView) -> tuple[str, bool, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from gristmill.errors import IncompleteError
 from gristmill.files.location import location
 from gristmill.files.storage import read_tables
 from gristmill.filters.recut import recut, recut_filters
@@ -14,6 +16,7 @@ from gristmill.pipeline.phases.adopt import extra_fields
 from gristmill.pipeline.phases.filter import FilterOutcomes, described
 from gristmill.pipeline.run.folder import finished_steps, read_run
 from gristmill.pipeline.run.job import Attempt, Job, Phase, Stage, Task
+from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.runner import Plan
 from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.stages.filter import RECUT, FilterSlice, RecutSlice
@@ -28,11 +31,14 @@ def filters_of(run: Path) -> dict[str, FilterSlice]:
     }
 
 
-def recut_plan(run: Path, change: Callable[[FilterSettings], FilterSettings | None]) -> Plan:
+def recut_plan(
+    run: Path, change: Callable[[FilterSettings], FilterSettings | None], *, partial: bool = False
+) -> Plan:
     """Plan a recut of the filter steps of a finished run; `change` maps their filter settings to the new
     ones, and to None those of a step that is left as it is.
 
-    Raises UsageError where the new settings need more than stored signals.
+    Raises UsageError where the new settings need more than stored signals, and IncompleteError where a step,
+    or one that it reads, lost tasks, unless `partial`: their documents would be missing without a word.
     """
     manifests = finished_steps(run)
     facts = read_run(run)
@@ -44,6 +50,12 @@ def recut_plan(run: Path, change: Callable[[FilterSettings], FilterSettings | No
         if new is None:
             continue
         recut_filters(piece.filter, new, manifest.ingredients["seed"])
+        if lossy := _lossy(name, manifests):
+            said = f"the step `{lossy.step}` of `{run}` is {spell_lost(lossy)}"
+            if not partial:
+                hint = "run its recipe again, or decide anew on what is there with `--partial`"
+                raise IncompleteError(said, hint=hint)
+            print(f"partial: {said}", file=sys.stderr)
         external = {"filtered": manifest.content_digest, "documents": before.content_digest}
         own = RecutSlice(
             source=piece.source,
@@ -55,6 +67,14 @@ def recut_plan(run: Path, change: Callable[[FilterSettings], FilterSettings | No
         )
         steps.append(Step(name, RECUT, own, external=external))
     return Plan(f"recut-{facts['recipe_name']}", _seed(manifests), steps, {"recut": str(run)})
+
+
+def _lossy(name: str, manifests: Mapping[str, Manifest]) -> Manifest | None:
+    """The first step, of those that a step stands on and itself, that was published without some tasks."""
+    manifest = manifests[name]
+    below = [step for step in manifest.ingredients["inputs"] if step in manifests]
+    before = next((found for step in below if (found := _lossy(step, manifests))), None)
+    return before or (manifest if manifest.lost else None)
 
 
 def _seed(manifests: dict[str, Manifest]) -> int:

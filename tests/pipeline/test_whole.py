@@ -16,8 +16,11 @@ from gristmill.hashing import canonical_json, sha256_json
 from gristmill.manifest import Manifest, read_manifest
 from gristmill.pipeline.cli import main
 from gristmill.pipeline.look.export import export_jsonl
+from gristmill.pipeline.look.funnel import build_funnel
+from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.look.verify import verify
 from gristmill.pipeline.phases import filter as filter_stage
+from gristmill.pipeline.phases.recut import recut_plan
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.runner import Plan, run_plan, states
@@ -185,6 +188,35 @@ def test_a_failed_run_hands_nothing_on_unless_what_is_there_is_asked_for(
         plan_of(sources={"b": again})
     assert caught.value.hint and "`partial: true`" in caught.value.hint
     assert [step.name for step in plan_of(sources={"b": {**again, "partial": True}}).steps] == ["adopt/a"]
+
+
+def test_what_a_filter_lost_whole_is_not_taken_for_what_it_kept(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of `a` a file is lost, of `b` all there is: nothing decided on these, so nothing hands them on."""
+    Path("rules.py").write_text("def f(text): return int('poison' not in text) or int('no number')\n")
+    write_rows(here / "b.jsonl", "poison")
+    write_rows(here / "c.jsonl", "poison")
+    recipe = {
+        "sources": {"a": {"inputs": ["a.jsonl", "b.jsonl"]}, "b": {"inputs": "c.jsonl"}},
+        "filter": {"presets": [], "rules": [{"function": "rules.py:f", "min": 1}]},
+        "dedup": {"exact": {}},
+        "limits": {"quarantined_shards": 4},
+        "shard_bytes": Path("a.jsonl").stat().st_size,
+    }
+    run_plan(plan_of(**recipe), here / "out", INLINE, QUIET)
+    exported = io.BytesIO()
+    assert export_jsonl(here / "out", "documents", exported, partial=True) == len(TEXTS)
+    assert b"poison" not in exported.getvalue()
+    kept = [(level.name, level.documents) for level in build_funnel(read_view(here / "out")).levels]
+    assert kept == [("extracted", 3 * len(TEXTS)), ("filtered", len(TEXTS)), ("exact dedup", len(TEXTS))]
+    with pytest.raises(IncompleteError, match=r"the step `filter/a` of `.*` is incomplete: lost 1 task"):
+        recut_plan(here / "out", lambda piece: piece)
+    assert len(recut_plan(here / "out", lambda piece: piece, partial=True).steps) == 2
+    assert "partial: the step `filter/b`" in capfd.readouterr().err
+    again = plan_of(sources={"c": {"inputs": str(here / "out"), "partial": True}})
+    adopted = run_plan(again, here / "again", INLINE, QUIET).manifests
+    assert sum(manifest.rows("documents") for manifest in adopted.values()) == len(TEXTS)
 
 
 def test_a_run_with_more_failures_than_allowed_says_how_many_of_what(

@@ -21,8 +21,17 @@ class SourceFiles:
 
 def final_documents(manifests: Mapping[str, Manifest]) -> list[SourceFiles]:
     """Return, source by source, the kept documents that no later step has taken further; raises UsageError
-    where these were handed on, so that no file holds them."""
-    last = {source: name for name, manifest in manifests.items() for source in manifest.sources("documents")}
+    where these were handed on, so that no file holds them.
+
+    A source all of whose tasks a step has lost ends there, with no file: what the step before kept was never
+    decided on.
+    """
+    last: dict[str, str] = {}
+    ended: dict[str, Manifest] = {}
+    for name, manifest in manifests.items():
+        here = (*lost_whole(manifest, ended), *manifest.sources("documents"))
+        last |= dict.fromkeys(here, name)
+        ended |= dict.fromkeys(here, manifest)
     return [
         SourceFiles(
             source,
@@ -30,6 +39,21 @@ def final_documents(manifests: Mapping[str, Manifest]) -> list[SourceFiles]:
             tuple((manifests[name].folder / entry.path, entry) for entry in manifests[name].written(source)),
         )
         for source, name in last.items()
+    ]
+
+
+def lost_whole(manifest: Manifest, ended: Mapping[str, Manifest]) -> list[str]:
+    """The sources of which a step has lost what it read, and kept nothing; `ended` says with which step each
+    source ended so far."""
+    inputs = {name for fact in manifest.lost for name in fact.get("inputs", ())}
+    if not inputs:
+        return []
+    kept = manifest.sources("documents")
+    return [
+        source
+        for source, before in ended.items()
+        if source not in kept
+        and any(entry.source == source and Path(entry.path).name in inputs for entry in before.shards())
     ]
 
 

@@ -76,6 +76,9 @@ def recut(
         ),
     ],
     set_: options.Overrides = [],  # noqa: B006
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Of a run whose steps lost tasks, what is there.")
+    ] = False,
     engine: options.EngineKind = None,
     workers: options.Workers = None,
     quiet: options.Quiet = False,
@@ -102,7 +105,7 @@ def recut(
         own = [change for change in set_ if change in nowhere or _has(settings, change)]
         return _changed(settings, own) if own or not set_ else None
 
-    plan = recut_plan(run, changed)
+    plan = recut_plan(run, changed, partial=partial)
     said = {"kind": engine, "workers": workers}
     chosen = EngineSettings.model_validate({name: value for name, value in said.items() if value is not None})
     run_plan(plan, out, chosen, Progress(quiet=quiet))
