@@ -45,6 +45,19 @@ def must_be_file(path: Path) -> None:
         )
 
 
+def open_file(path: Path | str) -> int:
+    """Open a file for reading and return its descriptor; raises OSError for a pipe, socket, device or folder.
+
+    It may have come in the place of a file since that was looked at, and to open a pipe would wait for
+    somebody who writes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is a pipe, socket, device or folder, not a file", str(path))
+
+
 def read_file(path: Path) -> bytes:
     """Read a small file whole; raises IntegrityError for what is no file."""
     must_be_file(path)

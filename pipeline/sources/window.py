@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gristmill.errors import InputError
+from gristmill.files.disk import open_file
 from gristmill.pipeline.sources.record import InputRange
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def open_window(source: InputRange, settings: SourceSettings) -> Iterator[ByteWi
         check_unchanged(source, settings.access())
         return
     try:
-        descriptor = os.open(source.path, os.O_RDONLY)
+        descriptor = open_file(source.path)
     except OSError as error:
         raise InputError(f"cannot read an input: {error.strerror}", where=source.shown) from error
     try:

@@ -50,7 +50,7 @@ EXTRACT = StageKind(
     "extract",
     ExtractSlice,
     "gristmill.pipeline.phases.extract:extract",
-    version=18,
+    version=19,
     libraries=(*KERNELS, *EXTRACTION),
     label="extracted",
     books="texts",

@@ -109,3 +109,37 @@ def test_zeros_behind_compressed_rows_are_padding_and_anything_else_is_junk(tmp_
         items = read_all(tmp_path / "a.jsonl.gz", "jsonl")
         assert [record.text for record in records(items)] == [GOOD]
         assert [failure.error for failure in failures(items)] == errors
+
+
+def test_a_record_of_a_table_that_never_ends_is_one_failed_row_in_bounded_memory(tmp_path: Path) -> None:
+    """What is behind a quote that is open is no row, whether it ends or not; no record has a column for each
+    of its bytes."""
+    settings = {"max_record_bytes": 2000}
+    line = "a line, of it\n"
+    for text, kept, lost in (
+        ('text,b\n"' + line * 500, 0, 1),
+        ('text,b\n"' + line * 500 + 'end of it",2\nfine,1\n', 1, 1),
+        ('text,b\n"' + '\n","' * 5000 + "\n", 0, 1),
+        ("text,b\n" + "a" * 3000 + "\nfine,1\n", 1, 1),
+        ('text,b\nfine,1\n5" pipe,2\nfine,3\n', 3, 0),
+        ("text," + "b," * 1500 + "\nfine,1\n", 0, 1),
+    ):
+        (tmp_path / "a.csv").write_text(text)
+        items = read_all(tmp_path / "a.csv", "csv", **settings)
+        found = len(records(items)), [failure.error for failure in failures(items)]
+        assert found == (kept, ["too_large"] * lost), text[:40]
+
+
+def test_a_row_of_more_columns_than_there_can_be_is_one_failed_row(tmp_path: Path) -> None:
+    many = 131_073
+    for text, kept in (
+        ("text,b\n" + "," * many + "\nfine,1\n", ["fine"]),
+        ('text,b\n"' + "," * many + '",1\n', ["," * many]),
+        ('text,b\n"' + "so,\n" * many + '",1\nfine,1\n', ["so,\n" * many, "fine"]),
+        ("text" + ",a" * many + "\nfine,1\n", []),
+    ):
+        (tmp_path / "a.csv").write_text(text)
+        items = read_all(tmp_path / "a.csv", "csv")
+        lost = ["too_large"] if not kept or kept == ["fine"] else []
+        assert [item.text for item in records(items)] == kept
+        assert [failure.error for failure in failures(items)] == lost

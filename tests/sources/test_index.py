@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,3 +196,13 @@ def test_what_an_index_names_in_vain_is_a_failed_row(tmp_path: Path, server: str
         found = [failure.error for failure in failures(items)]
         assert [found[0], found[1], found[3]] == ["not_fetched", "truncated", "too_large"]
         assert len(found) == 4
+
+
+def test_a_row_that_names_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    rows = archive(tmp_path)[:3]
+    os.mkfifo(tmp_path / "crawl" / "pipe")
+    rows[1]["filename"], rows[2]["filename"] = "crawl/pipe", "crawl"
+    items = read_all(write_cdxj(tmp_path, rows), "cdx", prefix=str(tmp_path))
+    assert len(records(items)) == 1
+    assert [failure.error for failure in failures(items)] == ["not_fetched"] * 2
+    assert all("a pipe, socket, device or folder" in failure.message for failure in failures(items))

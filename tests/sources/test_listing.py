@@ -14,7 +14,9 @@ from gristmill.errors import GristmillError, InputError, UsageError
 from gristmill.pipeline.sources import listing
 from gristmill.pipeline.sources.path_list import place_from
 from gristmill.pipeline.sources.plan import list_inputs, plan_shards
-from tests.support.archives import source_of
+from gristmill.pipeline.sources.read import read_records
+from gristmill.pipeline.sources.record import InputShard
+from tests.support.archives import source_of, whole
 
 
 def names(pattern: Path | str, **settings: Any) -> list[str]:
@@ -165,3 +167,14 @@ def test_a_chain_of_places_with_a_local_one_in_it_is_local(line: str) -> None:
     with pytest.raises(ValueError, match="a place that a file of another machine may not name"):
         place_from("https://a.example/list.txt", "https://a.example/", line)
     assert place_from("s3://a/l", "s3://a/", "simplecache::s3://b/c") == "simplecache::s3://b/c"
+
+
+def test_a_pipe_in_the_place_of_an_input_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "some words"}\n')
+    planned = whole(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="it is a pipe, socket, device or folder") as told:
+        list(read_records(InputShard("jsonl", (planned,)), source_of(path)))
+    assert str(path) in str(told.value)

@@ -6,8 +6,11 @@ import codecs
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gristmill.pipeline.sources.archives.archive import unreadable
 from gristmill.pipeline.sources.archives.members import Damaged
@@ -20,6 +23,8 @@ from gristmill.pipeline.sources.window import ByteWindow
 
 if TYPE_CHECKING:
     from gristmill.pipeline.sources.settings import SourceSettings
+
+_MOST_COLUMNS = 1 << 17  # of a record: each takes some sixty bytes, and its mark in the file is one
 
 
 def read_csv(window: ByteWindow, source: InputRange, settings: SourceSettings) -> Iterator[Item]:
@@ -90,6 +95,48 @@ def _in_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
+class _Records:
+    """Lines as `csv.reader` takes them, which has no bound but that of a field: raises `csv.Error` for a
+    record of more bytes or columns than one may have."""
+
+    def __init__(self, lines: Iterator[str], delimiter: str, max_bytes: int) -> None:
+        self._lines, self._delimiter, self._max_bytes = lines, delimiter, max_bytes
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a record with the next line."""
+        self._quoted = False
+        self._num_bytes = self._num_marks = self._num_columns = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line, was_quoted = next(self._lines), self._quoted
+        self._quoted ^= bool(line.count('"') & 1)
+        self._num_bytes += len(line)
+        if self._num_bytes > self._max_bytes:
+            raise csv.Error(f"a record larger than {self._max_bytes:,} bytes")
+        self._num_marks += line.count(self._delimiter)
+        if self._num_marks > _MOST_COLUMNS:  # nearly never; they may be the commas of a long text
+            self._num_columns += _num_outside(line, self._delimiter, quoted=was_quoted)
+            if self._num_columns > _MOST_COLUMNS:
+                raise csv.Error(f"a record larger than {_MOST_COLUMNS:,} columns")
+        return line
+
+    def skip(self) -> None:
+        """Go on to the end of a quoted field that is open: what is left of it is no record."""
+        while self._quoted and (line := next(self._lines, "")):
+            self._quoted ^= bool(line.count('"') & 1)
+
+
+def _num_outside(line: str, mark: str, *, quoted: bool) -> int:
+    """How often a mark stands outside of quotes in a line that begins inside of them, or not."""
+    data = np.frombuffer(line.encode("utf-8", "surrogateescape"), np.uint8)
+    inside = np.logical_xor.accumulate(data == ord('"')) ^ quoted
+    return int(np.count_nonzero((data == ord(mark)) & ~inside))
+
+
 def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
     name = plain_name(path)
     for suffix in COMPRESSIONS:
@@ -98,21 +145,23 @@ def _rows(lines: _Lines, path: str, settings: SourceSettings) -> Iterator[Item]:
     given = iter(lines)
     first = next(given, "")
     delimiter = "\t" if name.endswith(".tsv") else _delimiter(first, settings)
-    rows = csv.reader(chain([first], given), delimiter=delimiter)
+    records = _Records(chain([first], given), delimiter, settings.max_record_bytes)
+    rows = csv.reader(records, delimiter=delimiter)
     reader = RowReader(settings)
     header: list[str] | None = None
     while True:
         start = lines.offset if header else 0
+        records.begin()
         try:
             fields = next(rows, None)
         except csv.Error as error:
-            too_large = "field larger" in str(error)
-            yield Failure(
-                "too_large" if too_large else "not_csv",
-                str(error),
-                Origin(path, start, lines.offset - start),
-                0,
-            )
+            is_large = "larger than" in str(error)
+            if is_large:
+                records.skip()
+            kind = "too_large" if is_large else "not_csv"
+            if header is None:  # the next row is none
+                raise Damaged(kind, f"its header: {error}") from error
+            yield Failure(kind, str(error), Origin(path, start, lines.offset - start), 0)
             continue
         if fields is None:
             return
@@ -135,8 +184,9 @@ def _delimiter(line: str, settings: SourceSettings) -> str:
     it names the column of texts."""
     wanted = settings.columns.html or settings.columns.text
     for mark in ",;\t|":
-        if wanted in next(csv.reader([line], delimiter=mark), []):
-            return mark
+        with suppress(csv.Error):  # of too many columns under this mark
+            if wanted in next(csv.reader(_Records(iter([line]), mark, len(line)), delimiter=mark), []):
+                return mark
     return ","
 
 

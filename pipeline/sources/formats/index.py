@@ -6,6 +6,7 @@ plain `url`, `filename`, `offset`, `length`). What `select` leaves out is counte
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import orjson
 import pyarrow as pa
 
 from gristmill.errors import InputError
+from gristmill.files.disk import open_file
 from gristmill.pipeline.sources.archives.archive import read_archive, unreadable
 from gristmill.pipeline.sources.archives.members import Damaged
 from gristmill.pipeline.sources.format import InputFormat
@@ -158,7 +160,7 @@ def _fetcher(
 
                 data = read_part(place, row.offset, row.offset + row.length, access)
             else:
-                with open(place, "rb") as file:  # noqa: PTH123
+                with os.fdopen(open_file(place), "rb") as file:
                     file.seek(row.offset)
                     data = file.read(row.length)
         except (InputError, OSError) as error:
