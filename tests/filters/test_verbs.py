@@ -77,6 +77,18 @@ def test_a_recut_that_needs_the_text_is_refused_before_anything_is_written(
     assert not (tmp_path / "no").exists()
 
 
+def test_what_was_only_measured_is_decided_by_a_recut(
+    filtered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ("--preset", "length", "--set", "filter.set.length.words.min=10", "--engine", "inline", "-q")
+    for name, annotate in (("measured", "true"), ("run", "false")):
+        arguments = (*said, "--set", f"filter.annotate={annotate}", "--out", str(tmp_path / name))
+        assert call("filter", str(filtered / "in.jsonl"), *arguments) == 0
+    decided = (str(tmp_path / "measured"), "--set", "filter.annotate=false", "--out", str(tmp_path / "recut"))
+    assert call("recut", *decided, "--engine", "inline", "-q") == 0
+    assert documents(tmp_path / "recut") == documents(tmp_path / "run") != documents(tmp_path / "measured")
+
+
 def test_options_beside_a_recipe_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "web.yaml").write_text("name: web\n")
     assert call("filter", str(tmp_path / "web.yaml"), "--preset", "gopher") == UsageError.exit_code

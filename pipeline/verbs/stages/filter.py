@@ -142,6 +142,8 @@ def _changed(settings: FilterSettings, overrides: list[str]) -> FilterSettings:
         value = parse_value(text, f"--set {override}")
         if isinstance(body.get(owner), dict) and owner != "set":
             body[owner][field] = value
+        elif key in body and key != "set":  # such as `annotate=false`
+            body[key] = value
         else:
             body["set"][key.removeprefix("set.")] = value
     try:
