@@ -3,8 +3,10 @@ them."""
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +16,8 @@ from typer.testing import CliRunner
 from gristmill.errors import RecipeError
 from gristmill.pipeline import cli
 from gristmill.pipeline.look.document.life import look_up
+from gristmill.pipeline.look.export import export_jsonl
+from gristmill.pipeline.phases import encode as encode_phase
 from gristmill.pipeline.run.folder import finished_steps
 from gristmill.token_shards import read_documents
 from gristmill.tokenize.encoding.encode import REFUSED
@@ -216,5 +220,41 @@ def test_a_document_that_no_encoder_takes_is_booked_and_found(
     assert encoded.books.by_error == {REFUSED: 1} and len(encoded.named("failed-index")) == 1
     (row,) = pq.read_table(encoded.folder / encoded.named("failed")[0].path).to_pylist()
     assert row["message"] == "no library takes it"
-    last = look_up(Path("out"), row["id"].hex()).events[-1]
-    assert last.step == "encode/a" and last.outcome == "not encoded"
+    assert look_up(Path("out"), row["id"].hex()).verdict == (
+        "failed at encode/a: not_encoded (no library takes it)"
+    )
+    behind = look_up(Path("out"), "And another plain")  # its row of the index is one before its own
+    encoded_at = next(event for event in behind.events if event.step == "encode/a")
+    assert encoded_at.outcome == "encoded" and encoded_at.facts["row"] == 1
+
+
+def test_a_document_whose_encoding_was_lost_is_not_said_to_be_beyond_the_budget(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = encode_phase.encode_file
+
+    def failing(encoder: Encoder, documents: Path, *out: Path) -> Any:
+        if b"quagga" in "".join(pq.read_table(documents)["text"].to_pylist()).encode():
+            raise OSError("no such disk")
+        return whole(encoder, documents, *out)
+
+    monkeypatch.setattr(encode_phase, "encode_file", failing)
+    for name, text in (("a", "One plain text."), ("b", "A quagga was here."), ("c", "Another source.")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"id": name, "text": text}) + "\n")
+    (tmp_path / "recipe.yaml").write_text(
+        "name: one\nshard_bytes: 32\nsources:\n"
+        "  a: {inputs: [a.jsonl, b.jsonl], dedup: false}\n  c: {inputs: [c.jsonl], dedup: false}\n"
+        f"tokenizer: {{path: {model}}}\nmix: {{proportions: {{a: 1}}, heldout_fraction: 0}}\n"
+        "limits: {quarantined_shards: 1}\nengine: {retries: 0}\n"
+    )
+    gristmill("mix", "recipe.yaml", "--out", "out", "--engine", "inline", "--quiet")
+    verdicts = [look_up(Path("out"), name).verdict for name in ("One plain", "quagga")]
+    assert verdicts == [
+        "in the train shards, 1 time",
+        "lost at encode/a, the last step that handled it",
+    ]
+    assert "incomplete: lost 1 task" in look_up(Path("out"), "quagga").events[-1].facts["note"]
+    assert export_jsonl(Path("out"), "documents", io.BytesIO(), partial=True) == 3  # decided on, all of them
+    unmixed = look_up(Path("out"), "Another source").events[-1]
+    assert unmixed.facts["note"] == "the mixture takes nothing of its source"

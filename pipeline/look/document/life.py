@@ -15,7 +15,7 @@ import pyarrow as pa
 from gristmill.cells import BUCKET, TOPIC
 from gristmill.classifiers.quality.draw import draw
 from gristmill.errors import UsageError
-from gristmill.files.parquet import parquet_schema
+from gristmill.files.parquet import parquet_schema, read_parquet
 from gristmill.files.storage import read_tables
 from gristmill.manifest import Manifest
 from gristmill.pipeline.look.document.copies import copies_in_shards
@@ -34,6 +34,8 @@ from gristmill.pipeline.look.printing.figures import bound as spell_bound
 from gristmill.pipeline.look.printing.figures import measured
 from gristmill.pipeline.look.search import holding
 from gristmill.pipeline.run.folder import finished_steps
+from gristmill.pipeline.run.losses import spell_lost
+from gristmill.pipeline.run.records.final import lost_whole
 from gristmill.pipeline.run.stage import is_entry
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.pipeline.stages.generate import GENERATE
@@ -194,17 +196,22 @@ def _events(manifests: Mapping[str, Manifest], start: FoundRow, row: Mapping[str
     for manifest in later:
         if at.outlet != "documents":
             return
-        if manifest.ingredients["stage"] == "encode" and at.source in manifest.sources("token-index"):
-            yield _encoded(manifest, at, row["id"])
+        if (
+            manifest.ingredients["stage"] == "encode"
+            and at.source == manifest.ingredients["settings"]["source"]
+        ):
+            event = _encoded(manifest, at, row["id"])
+            yield event
+            if event.outcome != "encoded":
+                return
         if at.source not in manifest.sources("documents"):
+            if lost_whole(manifest, {at.source: manifests[at.step]}):
+                yield _lost(manifest)
+                return
             continue
         found = find_id(manifest, row["id"], at.position, at.source)
         if found is None:
-            yield Event(
-                manifest.step,
-                "lost",
-                {"note": "the step read this source and has no row of the document: run `gristmill verify`"},
-            )
+            yield _lost(manifest)
             return
         event = _passed(manifest, at, found, row["id"])
         _name_survivor(event, manifest, row["id"])
@@ -212,6 +219,15 @@ def _events(manifests: Mapping[str, Manifest], start: FoundRow, row: Mapping[str
         at = found
     if at.outlet == "documents":
         yield from _in_mixtures(manifests, at, row["id"])
+
+
+def _lost(manifest: Manifest) -> Event:
+    """Of a step that read the document's source and has no row of it."""
+    if manifest.lost:
+        note = f"the step is {spell_lost(manifest)}; the same run tries them again"
+    else:
+        note = "the step read this source and has no row of the document: run `gristmill verify`"
+    return Event(manifest.step, "lost", {"note": note})
 
 
 def _entered(found: FoundRow, row: Mapping[str, Any]) -> Event:
@@ -291,10 +307,22 @@ def _fails(bound: Mapping[str, Any], value: float) -> bool:
 
 
 def _encoded(manifest: Manifest, at: FoundRow, id_: bytes) -> Event:
+    """What came of a document's encoding; documents that no encoder takes have no row in the index, so that
+    those behind them stand nearer to its beginning than in their file."""
     row = find_side(manifest, "token-index", id_, at.source, at.position, at.row)
-    if row is None:
-        return Event(manifest.step, "not encoded")
-    return Event(manifest.step, "encoded", {"tokens": row["tokens"], "bytes": row["bytes"], "row": at.row})
+    if row is not None:
+        facts = {"tokens": row["tokens"], "bytes": row["bytes"], "row": at.row}
+        return Event(manifest.step, "encoded", facts)
+    if (failed := find_id(manifest, id_, at.position, at.source)) is not None:
+        reason = _reason(read_row(failed.path, failed.row, ("error", "message")))
+        return Event(manifest.step, "failed", reason)
+    for entry in manifest.named("token-index"):
+        table = read_parquet(manifest.folder / entry.path, ["id", "tokens", "bytes"])
+        if id_ in (ids := table["id"].to_pylist()):
+            number = ids.index(id_)
+            facts = {name: table[name][number].as_py() for name in ("tokens", "bytes")}
+            return Event(manifest.step, "encoded", {**facts, "row": number})
+    return _lost(manifest)
 
 
 def _in_mixtures(manifests: Mapping[str, Manifest], at: FoundRow, id_: bytes) -> Iterator[Event]:
@@ -306,10 +334,13 @@ def _in_mixtures(manifests: Mapping[str, Manifest], at: FoundRow, id_: bytes) ->
             cell = _cell(manifest, at)
             if not copies:
                 never = cell and not cell["weight of its cell"]
+                taken = any(at.source in places for places in manifest.stated(MixFacts).places.values())
                 why = (
                     "its curve takes its cell never"
                     if never
                     else "its source's epochs or the budget left it out"
+                    if taken
+                    else "the mixture takes nothing of its source"
                 )
                 yield Event(manifest.step, "not drawn", {**cell, "note": why})
             for copy in copies:

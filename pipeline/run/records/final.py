@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gristmill.files.storage import FileEntry
 from gristmill.manifest import Manifest
+from gristmill.pipeline.run.folder import decides_on_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,10 @@ def final_documents(manifests: Mapping[str, Manifest]) -> list[SourceFiles]:
 
 
 def lost_whole(manifest: Manifest, ended: Mapping[str, Manifest]) -> list[str]:
-    """The sources of which a step has lost what it read, and kept nothing; `ended` says with which step each
-    source ended so far."""
+    """The sources of which a step over documents has lost what it read, and kept nothing; `ended` says with
+    which step each source ended so far."""
     inputs = {name for fact in manifest.lost for name in fact.get("inputs", ())}
-    if not inputs:
+    if not inputs or not decides_on_documents(manifest.step):
         return []
     kept = manifest.sources("documents")
     return [
