@@ -398,6 +398,23 @@ def test_a_damaged_download_and_a_cache_too_small_are_refused(corpus: Corpus, tm
         remote(folder, tmp_path / "cache", 100)
 
 
+@pytest.mark.parametrize("suffix", [".bin.index", ".bytes", ".source", ".ids"])
+def test_a_sidecar_of_another_shard_set_is_refused(corpus: Corpus, tmp_path: Path, suffix: str) -> None:
+    """Of the same size, as one that was copied before its manifest: boundaries would be another set's."""
+    folder = corpus("far")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    name = f"{manifest['shards'][0]['name']}{suffix}"
+    sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    manifest["shards"][0]["sidecars"] = {suffix: sha256}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    remote(folder, tmp_path / "well", 1 << 20).doc_ids(0)
+    data = bytearray((folder / name).read_bytes())
+    data[0] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(IntegrityError, match="digest"):
+        remote(folder, tmp_path / "cache", 1 << 20).doc_ids(0)
+
+
 def test_ranks_that_share_a_cache_fetch_a_shard_once_and_never_take_each_others(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

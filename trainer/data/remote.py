@@ -56,7 +56,7 @@ class RemoteShardSet(ShardSet):
     def tokenizer(self) -> Path | None:
         for name in filter(None, (self.tokenizer_name, *TOKENIZER_FILES)):
             if not (self.folder / name).is_file() and self.files.exists(f"{self.root}/{name}"):
-                self._fetch(name)
+                self._fetch(name, self.tokenizer_sha256 if name == self.tokenizer_name else "")
         return super().tokenizer()
 
     def _map(self, shard: int, file: ShardFile) -> npt.NDArray[Any]:
@@ -64,7 +64,7 @@ class RemoteShardSet(ShardSet):
             self._hold(shard)
         self._held.move_to_end(shard)
         if file not in TRAINING_FILES and not self._path(shard, file).is_file():
-            self._fetch(self._path(shard, file).name)
+            self._fetch(self._path(shard, file).name, self.shards[shard].digest(file))
         return super()._map(shard, file)
 
     def _hold(self, shard: int) -> None:
@@ -77,8 +77,7 @@ class RemoteShardSet(ShardSet):
                 if not self._is_there(shard):  # else another rank has fetched it meanwhile
                     self._make_room(shard)
                     for file in TRAINING_FILES:
-                        digest = self.shards[shard].sha256 if file is TOKENS else ""
-                        self._fetch(self._path(shard, file).name, digest)
+                        self._fetch(self._path(shard, file).name, self.shards[shard].digest(file))
         while sum(map(self._size, self._held)) > self.cache_bytes:
             self._drop(next(iter(self._held)))
 
@@ -151,7 +150,7 @@ class RemoteShardSet(ShardSet):
             raise IntegrityError("a shard file is missing", where=f"{self.url}/{name}") from error
         if sha256 and hashlib.sha256(data).hexdigest() != sha256:
             raise IntegrityError(
-                "a fetched shard does not have the digest the manifest promises",
+                "a fetched file does not have the digest the manifest promises",
                 where=f"{self.url}/{name}",
                 hint="fetch it again; if it stays so, write the shards again",
             )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -61,6 +61,11 @@ class TokenShard:
     docs: int
     bytes: int = 0
     sha256: str = ""
+    sidecars: Mapping[str, str] = field(default_factory=dict)  # sha256 by suffix, where the writer says
+
+    def digest(self, file: ShardFile) -> str:
+        """The sha256 that the manifest promises of one of the shard's files, or nothing."""
+        return self.sha256 if file is TOKENS else str(self.sidecars.get(file.suffix, ""))
 
 
 @dataclass(frozen=True)
