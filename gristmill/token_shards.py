@@ -180,3 +180,25 @@ def inconsistencies(folder: Path, manifest: Mapping[str, Any], shard: Mapping[st
         yield f"{shard['name']}: a document does not end with EOS"
     elif tokens.size and int(tokens.max()) >= manifest["vocab"]:
         yield f"{shard['name']}: a token is beyond the vocabulary"
+    elif (np.diff(ends.astype(np.int64), prepend=0) < 1).any():
+        yield f"{shard['name']}: a document ends before it begins"
+    else:
+        sizes, numbers = BYTES.read(stem), SOURCES.read(stem)
+        if not len(sizes) == len(numbers) == len(ends) or int(sizes.sum(dtype=np.int64)) != shard["bytes"]:
+            yield f"{shard['name']}: its documents have not the bytes that the manifest says"
+        elif len(numbers) and int(numbers.max()) >= len(manifest["sources"]):
+            yield f"{shard['name']}: a document is of a source beyond the manifest's"
+
+
+def sums_by_source(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, int]]:
+    """Tokens, bytes and documents that the shards of a set hold of each of the manifest's sources."""
+    count = len(manifest["sources"])
+    sums = {name: np.zeros(count, np.int64) for name in ("tokens", "bytes", "docs")}
+    for shard in manifest["shards"]:
+        stem = folder / shard["name"]
+        numbers = SOURCES.read(stem)
+        lengths = np.diff(ENDS.read(stem).astype(np.int64), prepend=0)
+        for name, values in (("tokens", lengths), ("bytes", BYTES.read(stem))):
+            np.add.at(sums[name], numbers, values.astype(np.int64))
+        sums["docs"] += np.bincount(numbers, minlength=count)
+    return [{name: int(column[number]) for name, column in sums.items()} for number in range(count)]

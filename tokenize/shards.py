@@ -11,7 +11,15 @@ import numpy as np
 
 from gristmill.arrays import write_array
 from gristmill.hashing import sha256_file
-from gristmill.token_shards import FILES, FORMAT_VERSION, TOKENS, ShardRows, inconsistencies, read_manifest
+from gristmill.token_shards import (
+    FILES,
+    FORMAT_VERSION,
+    TOKENS,
+    ShardRows,
+    inconsistencies,
+    read_manifest,
+    sums_by_source,
+)
 
 
 def write_files(out: Path, rows: ShardRows) -> None:
@@ -78,6 +86,12 @@ def verify(folder: Path) -> list[str]:
             problems.append(f"{name} is missing")
         elif sha256_file(path) != digest:
             problems.append(f"{name} is not what the manifest says: its bytes have changed")
-    return problems or [
+    problems = problems or [
         problem for shard in manifest["shards"] for problem in inconsistencies(folder, manifest, shard)
+    ]
+    return problems or [
+        f"the shards hold {found[name]:,} {name} of `{source['name']}`, the manifest says {source[name]:,}"
+        for source, found in zip(manifest["sources"], sums_by_source(folder, manifest), strict=True)
+        for name in found
+        if found[name] != source.get(name, found[name])
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -135,6 +136,28 @@ def test_a_flipped_bit_is_found_and_its_file_named(folder: Path, suffix: str) ->
     path.write_bytes(raw)
     assert verify(folder) == [f"{path.name} is not what the manifest says: its bytes have changed"]
     path.write_bytes(old)
+
+
+def test_a_manifest_that_says_other_numbers_than_its_shards_hold_is_found(folder: Path) -> None:
+    path = folder / "manifest.json"
+    old = path.read_bytes()
+    try:
+        for place in ("tokens", "bytes", "docs"):
+            changed = json.loads(old)
+            changed["sources"][1][place] += 1
+            path.write_text(json.dumps(changed))
+            (problem,) = verify(folder)
+            assert f"{place} of `books`, the manifest says {changed['sources'][1][place]:,}" in problem
+        changed = json.loads(old)
+        changed["shards"][0]["bytes"] -= 1
+        path.write_text(json.dumps(changed))
+        assert verify(folder) == ["00000: its documents have not the bytes that the manifest says"]
+        changed = json.loads(old)
+        del changed["sources"][1]
+        path.write_text(json.dumps(changed))
+        assert "a document is of a source beyond the manifest's" in verify(folder)[0]
+    finally:
+        path.write_bytes(old)
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
