@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from gristmill.pipeline.cli import main
+from gristmill.pipeline.look.publishing.card import limits
+from gristmill.pipeline.look.publishing.corpus_statistics import statistics
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.pipeline.run.folder import finished_steps
@@ -112,6 +114,22 @@ def test_the_croissant_is_valid(corpus: Path) -> None:
     assert not dataset.metadata.ctx.issues.errors
     names = [record.name for record in dataset.metadata.record_sets]
     assert len(list(dataset.records(names[0]))) > 0
+
+
+@pytest.mark.parametrize(
+    ("licences", "said"),
+    [
+        ({}, ["Documents carry no licence"]),
+        ({"a": "odc-by"}, ["Documents of `b` carry no licence"]),
+        ({"a": "odc-by", "b": "cc0-1.0"}, []),
+    ],
+)
+def test_a_card_says_no_source_is_without_the_licence_that_its_table_names(
+    out: Path, licences: dict[str, str], said: list[str]
+) -> None:
+    sources = {name: {"licence": licences.get(name)} for name in "ab"}
+    found = {**statistics(out), "licences": {}, "sources": sources}
+    assert [line.partition(":")[0] for line in limits(found) if "licence" in line] == said
 
 
 def test_a_card_alone_describes_a_run(out: Path, tmp_path: Path) -> None:

@@ -79,8 +79,10 @@ def limits(found: Mapping[str, Any]) -> list[str]:
         )
     if not found["contamination"]:
         said.append("No benchmark was looked for: evaluation on public test sets may be contaminated.")
-    if not found["licences"]:
-        said.append("Documents carry no licence: rights remain with their authors.")
+    bare = [f"`{name}`" for name, source in found["sources"].items() if not source.get("licence")]
+    if not found["licences"] and (bare or not found["sources"]):
+        of = f" of {', '.join(bare)}" if len(bare) < len(found["sources"]) else ""
+        said.append(f"Documents{of} carry no licence: rights remain with their authors.")
     said.append("Languages are told by a detector, and near duplicates by MinHash: both err.")
     return said
 
