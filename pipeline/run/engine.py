@@ -76,7 +76,9 @@ class InlineEngine:
                 return None
             except FATAL:
                 raise
-            except Exception as error:
+            except BaseException as error:
+                if not is_of_task(error):
+                    raise
                 signals.check()  # own code's failure may be what a Ctrl-C in it became
                 spelled, hint = traceback.format_exc(), hint_of(error)
                 seconds = time.monotonic() - began
@@ -92,6 +94,12 @@ class InlineEngine:
 
     def close(self) -> None:
         pass
+
+
+def is_of_task(error: BaseException) -> bool:
+    """Whether an exception is a task's failure. So is `sys.exit` of its own code, which would end this
+    process as if all were done, and a panic of Rust code; on Ray both end a worker, which is one, too."""
+    return isinstance(error, Exception | SystemExit) or type(error).__name__ == "PanicException"
 
 
 @contextlib.contextmanager

@@ -7,8 +7,10 @@ while nothing says that they are long; the rest goes to Ray, which later phases 
 from __future__ import annotations
 
 import dataclasses
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +72,10 @@ def _sizes(value: Any) -> Iterator[int | None]:
         text = str(value)
         if "://" in text:
             yield None
-        elif "/" in text and (path := Path(text)).exists():
-            yield path.stat().st_size if path.is_file() else None
+        elif "/" in text:
+            with suppress(OSError, ValueError):  # a text that names no file: too long for a name, or absent
+                status = Path(text).stat()
+                yield status.st_size if stat.S_ISREG(status.st_mode) else None
     elif isinstance(value, Mapping):
         yield from _sizes(list(value.values()))
     elif isinstance(value, list | tuple):

@@ -377,6 +377,26 @@ def test_a_signal_that_was_swallowed_ends_the_run_at_the_latest() -> None:
     signals.check()  # and is forgotten behind it
 
 
+class PanicException(BaseException):
+    """As pyo3 names what it raises where Rust code panics."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), PanicException("index out of bounds")])
+def test_a_task_that_would_end_this_process_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    from tests.support import toy_stage as toy
+
+    def leave(*arguments: object, **settings: object) -> None:
+        raise error
+
+    monkeypatch.setattr(toy, "square", leave)
+    monkeypatch.setattr(leave, "__qualname__", "square")
+    monkeypatch.setattr(leave, "__module__", "tests.support.toy_stage")
+    with pytest.raises(StepFailed, match=f"shard 00000: {type(error).__name__}: "):
+        run_plan(plan(), tmp_path / "out", INLINE, QUIET)
+
+
 def test_what_a_task_said_to_do_is_said_again_when_its_step_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

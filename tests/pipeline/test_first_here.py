@@ -51,6 +51,9 @@ def test_what_a_phase_reads_tells_whether_it_is_small(tmp_path: Path) -> None:
     assert not small(2, number=5)
     assert small(2, {"words": [str(file)]}, number=5)
     assert not small(65, path=str(file))
+    for text in ("a/" + "b" * 5000, "a/\0b", "a/\ud800"):  # a prompt, say: no name of a file can be so
+        assert small(2, path=str(file), prompt=text)
+        assert not small(2, prompt=text)
     some = tasks(2, path=str(file))
     assert not is_small(phase_of(some, num_gpus=1), some)
     assert not is_small(phase_of(some, saves=True), some)

@@ -142,7 +142,7 @@ def _trouble(error: Exception, task: Named, shared: Shared) -> Trouble:
     return Trouble(first_line(error), spelled, hint_of(error), fatal, unseen, is_in_vain(error))
 
 
-def is_in_vain(error: Exception) -> bool:
+def is_in_vain(error: BaseException) -> bool:
     """Whether another attempt at a task would end as this one."""
     return isinstance(error, RefusedError)
 
