@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from gristmill.errors import IntegrityError
 from gristmill.files.inside import below
-from gristmill.files.sealed import open_sealed, seal_json
+from gristmill.files.sealed import open_sealed, seal_json, understood, whole
 from gristmill.files.storage import put_if_absent
 from gristmill.files.stores import store_of
 
@@ -77,14 +77,15 @@ class Entries(Sequence[Entry], Generic[Entry]):
 
     def _rows(self, part: Mapping[str, Any], path: Path, raw: bytes) -> Iterator[tuple[int, Entry]]:
         body, _, digest = open_sealed(path, raw)
-        columns = body["columns"]
-        if digest != part["sha256"] or len(columns["at"]) != part["num"]:
-            raise IntegrityError(f"`{path}` is not the list that its manifest names")
-        names = [name for name in columns if name != "at"]
-        for at, *values in zip(columns["at"], *(columns[name] for name in names), strict=True):
-            row = dict(zip(names, values, strict=True))
-            below(self.folder, row["path"])
-            yield at, self._make(**row)
+        with understood(path):
+            columns = body["columns"]
+            if digest != part["sha256"] or len(columns["at"]) != part["num"]:
+                raise IntegrityError(f"`{path}` is not the list that its manifest names")
+            names = [name for name in columns if name != "at"]
+            for at, *values in zip(columns["at"], *(columns[name] for name in names), strict=True):
+                row = dict(zip(names, values, strict=True))
+                below(self.folder, row["path"])
+                yield whole(at, "at"), self._make(**row)
 
 
 def put_parts(folder: Path, what: str, key: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

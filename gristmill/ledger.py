@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from gristmill.errors import BooksError
+from gristmill.files.sealed import whole
 
 
 @dataclass(slots=True)
@@ -68,14 +69,13 @@ class Books:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        books = cls(
-            data["items_in"],
-            data["bytes_in"],
-            inserted_bytes=data["inserted_bytes"],
-            created_bytes=data["created_bytes"],
-        )
+        """Read them back; raises KeyError, TypeError or AttributeError for what are no books."""
+        books = cls()
+        for name in ("items_in", "bytes_in", "inserted_bytes", "created_bytes"):
+            setattr(books, name, whole(data[name], name))
         for name in ("items_out", "bytes_out", "by_rule_first", "by_rule_any", "by_error"):
-            getattr(books, name).update(data[name])
+            for key, value in data[name].items():
+                getattr(books, name)[key] = whole(value, key)
         return books
 
     def add(self, part: Books) -> None:

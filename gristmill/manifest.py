@@ -21,7 +21,7 @@ from gristmill.facts import Counts, Facts
 from gristmill.files.disk import read_file
 from gristmill.files.inside import below
 from gristmill.files.location import remember_output
-from gristmill.files.sealed import open_sealed, seal_json
+from gristmill.files.sealed import open_sealed, seal_json, understood, whole
 from gristmill.files.storage import FileEntry, put_if_absent
 from gristmill.files.stores import store_of
 from gristmill.hashing import sha256_json
@@ -143,20 +143,38 @@ def _record(path: Path, raw: bytes) -> TaskRecord:
             f"the record `{path.parent.name}/{path.name}` has format {body.get('format')!r}, not"
             f" {FORMAT_VERSION}"
         )
-    for entry in body["files"]:
-        below(path.parent.parent.parent, entry["path"])
-    return TaskRecord(
-        body["phase"],
-        body["task"],
-        [FileEntry(**entry) for entry in body["files"]],
-        Books.from_json(body["books"]) if body["books"] else None,
-        body["counts"],
-        body["histograms"],
-        body["samples"],
-        body["extra"],
-        timing,
-        digest,
-    )
+    with understood(path):
+        for entry in body["files"]:
+            below(path.parent.parent.parent, entry["path"])
+        return TaskRecord(
+            _of(str, body, "phase"),
+            _of(str, body, "task"),
+            [_entry(**entry) for entry in body["files"]],
+            Books.from_json(body["books"]) if body["books"] else None,
+            _of(dict, body, "counts"),
+            _of(dict, body, "histograms"),
+            _of(dict, body, "samples"),
+            _of(dict, body, "extra"),
+            timing,
+            digest,
+        )
+
+
+def _entry(**said: Any) -> FileEntry:
+    """A file as a record or manifest names it; raises TypeError for what is none."""
+    entry = FileEntry(**said)
+    whole(entry.bytes, "bytes"), whole(entry.rows, "rows")
+    texts = (entry.kind, entry.path, entry.sha256, *([] if entry.source is None else [entry.source]))
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"a file is named by other than texts: {ascii(texts)[:80]}")
+    return entry
+
+
+def _of(kind: type[Any], body: Mapping[str, Any], name: str) -> Any:
+    """A value of a body in its type; raises TypeError for one of another."""
+    if not isinstance(body[name], kind):
+        raise TypeError(f"`{name}` is no {kind.__name__} but {ascii(body[name])[:40]}")
+    return body[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,30 +341,40 @@ def read_manifests(folders: Sequence[Path]) -> Iterator[Manifest]:
 def _manifest(folder: Path, raw: bytes) -> Manifest:
     path = folder / MANIFEST
     body, timing, _ = open_sealed(path, raw)
-    if body["format"] not in (FORMAT_VERSION, PARTED_FORMAT):
+    if body.get("format") not in (FORMAT_VERSION, PARTED_FORMAT):
         raise IntegrityError(
-            f"`{path}` has format {body['format']}, this version reads formats {FORMAT_VERSION} and"
-            f" {PARTED_FORMAT}"
+            f"`{path}` has format {ascii(body.get('format'))[:40]}, this version reads formats"
+            f" {FORMAT_VERSION} and {PARTED_FORMAT}"
         )
+    with understood(path):
+        return _read_body(folder, body, timing)
+
+
+def _read_body(folder: Path, body: Mapping[str, Any], timing: Mapping[str, Any]) -> Manifest:
     summary = body.get("summary")
     for entry in (*body["files"], *body["records"], *([summary] if summary else [])):
         below(folder, entry["path"])
+    for entry in (*body["records"], *([summary] if summary else [])):
+        _of(str, entry, "sha256")
+    inputs = body["ingredients"].get("inputs", {})
+    for name in inputs:
+        _of(str, inputs, name)
     files: Sequence[FileEntry]
     records: Sequence[Mapping[str, str]]
     if body["format"] == PARTED_FORMAT:
-        files = Entries(folder, body["files"], FileEntry)
+        files = Entries(folder, body["files"], _entry)
         records = Entries[Mapping[str, str]](folder, body["records"], dict)
     else:
-        files, records = [FileEntry(**entry) for entry in body["files"]], body["records"]
+        files, records = [_entry(**entry) for entry in body["files"]], body["records"]
     return Manifest(
         folder,
-        body["step"],
-        body["identity"],
-        body["ingredients"],
+        _of(str, body, "step"),
+        _of(str, body, "identity"),
+        _of(dict, body, "ingredients"),
         files,
         records,
         Books.from_json(body["books"]) if body["books"] else None,
-        body["extra"],
+        _of(dict, body, "extra"),
         timing,
         summary,
         body.get("content", ""),

@@ -6,6 +6,8 @@ The timing has a digest of its own, which nothing else depends on: seconds and m
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,28 @@ def seal_json(body: dict[str, Any], timing: dict[str, Any]) -> tuple[str, bytes]
     return digest, b"".join((_HEAD, spelled, _middle(digest), times, _tail(_sha256(times))))
 
 
+@contextmanager
+def understood(path: Path | str) -> Iterator[None]:
+    """Read what a sealed file says; raises IntegrityError, with its name, where that is not what is said
+    there: a seal only tells that it is as somebody wrote it."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
+        raise IntegrityError(
+            f"`{path}` does not say what is said there:"
+            f" {type(error).__name__}: {ascii(str(error))[1:-1][:200]}",
+            hint="it was written by another release, or not by gristmill: do not use its folder",
+        ) from error
+
+
+def whole(value: Any, what: str) -> int:
+    """A whole number of JSON in 64 bits; raises TypeError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool) or not -_LIMIT <= value < _LIMIT:
+        raise TypeError(f"{what} is no whole number in 64 bits: {ascii(value)[:40]}")
+    return value
+
+
+_LIMIT = 1 << 63
 _HEAD = b'{"body":'
 
 
@@ -42,6 +66,8 @@ def open_sealed(path: Path, raw: bytes) -> tuple[dict[str, Any], dict[str, Any],
     try:
         data = orjson.loads(raw)
         body, digest, timing = data["body"], str(data["sha256"]), data["timing"]
+        if not (isinstance(body, dict) and isinstance(timing, dict)):
+            raise TypeError("its body and timing must be objects")
         sealed = str(data["timing_sha256"]) if len(data) > 3 else None  # absent in earlier releases' files
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise IntegrityError(

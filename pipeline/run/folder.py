@@ -27,6 +27,10 @@ def read_run(out: Path) -> dict[str, Any]:
             below(out, entry["folder"])
             if not isinstance(entry["name"], str):
                 raise TypeError("a step's name is no text")
+        if not isinstance(run["recipe_name"], str) or not isinstance(run.get("recipe", {}), dict):
+            raise TypeError("its recipe is no object with a name")
+        if not all(isinstance(name, str) for name in [*run.get("plan", ())]):
+            raise TypeError("its plan is no list of steps")
         return run
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"`{out}` {_what_is_there(out)}: it holds no {RUN_FILE}", hint=_meant(out)) from None

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Self
 
+from gristmill.files.sealed import whole
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.narration.stragglers import straggles
 
@@ -32,11 +33,11 @@ class TaskTime:
         return cls(
             record.phase,
             record.task,
-            timing.get("seconds", 0.0),
-            timing.get("peak_bytes", 0.0),
+            float(timing.get("seconds", 0.0)),
+            float(timing.get("peak_bytes", 0.0)),
             books.items_in if books else 0,
             books.bytes_in if books else 0,
-            timing.get("profile", {}),
+            {kind: float(seconds) for kind, seconds in timing.get("profile", {}).items()},
         )
 
 
@@ -96,7 +97,8 @@ class PhaseTimes:
     @classmethod
     def of(cls, phase: str, told: Mapping[str, Any]) -> Self:
         longest = [TaskTime(**one) for one in told["longest"]]
-        profile = dict(told.get("profile", {}))
-        times = cls(phase, told["num"], told["work_seconds"], told["peak_bytes"], longest, profile)
-        times._told = told["median_seconds"], told["stragglers"]
+        profile = {kind: float(seconds) for kind, seconds in told.get("profile", {}).items()}
+        work, peak = float(told["work_seconds"]), float(told["peak_bytes"])
+        times = cls(phase, whole(told["num"], "num"), work, peak, longest, profile)
+        times._told = float(told["median_seconds"]), whole(told["stragglers"], "stragglers")
         return times

@@ -13,7 +13,7 @@ from typing import Any
 
 from gristmill.errors import IntegrityError
 from gristmill.files.disk import read_file
-from gristmill.files.sealed import open_sealed, seal_json
+from gristmill.files.sealed import open_sealed, seal_json, understood, whole
 from gristmill.files.storage import put_if_absent
 from gristmill.ledger import Books
 from gristmill.manifest import TaskRecord, read_records, record_path
@@ -65,22 +65,29 @@ def read_summary(folder: Path, named: Mapping[str, str]) -> Totals:
         raise IntegrityError(f"`{path.name}` is not the summary that the manifest names")
     if body.get("format") != SUMMARY_FORMAT:
         raise IntegrityError(f"`{path.name}` has format {body.get('format')!r}, not {SUMMARY_FORMAT}")
+    with understood(path):
+        return _read_body(body, timing)
+
+
+def _read_body(body: Mapping[str, Any], timing: Mapping[str, Any]) -> Totals:
+    """Totals as `body_of` spells them, added to none: what is not of their shape raises."""
     totals = Totals(
-        body["records"],
+        whole(body["records"], "records"),
         Books.from_json(body["books"]),
         {source: Books.from_json(books) for source, books in body["by_source"].items()},
-        Counter(body["counts"]),
+        Counter({name: whole(value, name) for name, value in body["counts"].items()}),
         {source: _counters(tallies) for source, tallies in body["tallies"].items()},
-        body["lengths"],
-        body["histograms"],
-        body["samples"],
-        body["clusters"],
-        body["pairs"],
-        body["bounded"],
-        {phase: PhaseTimes.of(phase, told) for phase, told in timing.items()},
-        body["left_out"],
-        body["has_books"],
+        times={phase: PhaseTimes.of(phase, told) for phase, told in timing.items()},
+        bounded=[str(id_) for id_ in body["bounded"]],
+        left_out=body["left_out"],
+        has_books=bool(body["has_books"]),
     )
+    lengths, histograms = {**body["lengths"]}, {**body["histograms"]}
+    samples, pairs, clusters = {**body["samples"]}, {**body["pairs"]}, [*body["clusters"]]
+    shown = Totals(lengths=lengths, histograms=histograms, samples=samples, pairs=pairs, clusters=clusters)
+    Totals().merge(shown)  # what adds them up reads all of them
+    totals.lengths, totals.histograms = lengths, histograms
+    totals.samples, totals.pairs, totals.clusters = samples, pairs, clusters
     return totals
 
 
@@ -114,4 +121,7 @@ def body_of(totals: Totals) -> dict[str, Any]:
 
 
 def _counters(tallies: Mapping[str, Mapping[str, int]]) -> dict[str, Counter[str]]:
-    return {name: Counter(tally) for name, tally in tallies.items()}
+    return {
+        name: Counter({key: whole(value, key) for key, value in tally.items()})
+        for name, tally in tallies.items()
+    }

@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gristmill.files.sealed import understood
 from gristmill.ledger import Books
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.narration.times import PhaseTimes, TaskTime
@@ -44,7 +45,11 @@ class Totals:
 
     def add(self, record: TaskRecord, *, rewritten: bool = False) -> None:
         """Add one record. `rewritten`: a later phase wrote its documents anew and observed them anew, so that
-        what it saw as kept is left out."""
+        what it saw as kept is left out. Raises IntegrityError for one that does not say what is added up."""
+        with understood(f"{record.phase}/{record.task}.json"):
+            self._add(record, rewritten=rewritten)
+
+    def _add(self, record: TaskRecord, *, rewritten: bool) -> None:
         self.num_records += 1
         source = _source(record)
         if record.books:
