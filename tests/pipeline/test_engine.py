@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -193,7 +194,8 @@ class Slow:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment that says nothing of Ray, put back as it was."""
-    for name in (*starting._WAITS, "RAY_ADDRESS", "PYTHONPATH"):
+    monkeypatch.setattr(starting, "_must_listen", lambda address: None)
+    for name in (*starting._WAITS, *starting._JOINS, "RAY_ADDRESS", "PYTHONPATH"):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
     return monkeypatch
@@ -241,6 +243,18 @@ def test_a_node_of_ones_own_is_waited_for_longer_than_ray_does_and_what_is_waite
     said.clear()
     starting.start(Late(), EngineSettings(address="10.0.0.1:6379"), say)
     assert re.fullmatch(r"  waiting for Ray to answer at `10\.0\.0\.1:6379`: \d+ s", said[0])
+
+
+def test_a_port_where_nothing_listens_is_told_at_once() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(EngineError, match=f"Ray did not answer at `{address}`: .*refused"):
+            starting.start(None, EngineSettings(address=address), print)
+        held.listen()
+        starting._must_listen(address)
+    for other in ("auto", "local", "ray://127.0.0.1:1"):  # Ray's to find
+        starting._must_listen(other)
 
 
 def test_processes_of_a_try_that_failed_are_ended_before_the_next(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -26,11 +27,15 @@ SAY_SECONDS = 30.0
 # over: so several tries are worth more than a long one.
 TRIES = 5
 _WAITS = {"RAY_gcs_server_port_wait_time_s": "120", "RAY_raylet_start_wait_time_s": "60"}
+# Of a cluster that is there: each look takes Ray ten seconds, in which no signal is heard, and it takes 20.
+_JOINS = {"RAY_NUM_REDIS_GET_RETRIES": "3"}
+_CONNECT_SECONDS = 20.0
 _OBJECT_STORE_BYTES = (
     100 << 20
 )  # tasks return a path: the default of 30 % of memory would be taken for nothing
 
 _REFUSALS = ("InvalidAuthToken", "Unauthenticated", "AuthenticationError")
+_NO_CLUSTER = "is a cluster up there? Without `--address` one starts here"
 TOKEN_HINT = (
     "say RAY_AUTH_MODE=token on both sides, with the head's ~/.ray/auth_token in RAY_AUTH_TOKEN; or start"
     " every node with RAY_AUTH_MODE=disabled where only you reach its ports"
@@ -55,8 +60,7 @@ def _standard_error(heard: bytearray) -> Iterator[None]:
 def set_environment(settings: EngineSettings) -> None:
     """Say what Ray reads when it is imported; what is set already stands."""
     said = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    if _address(settings) is None:
-        said |= _WAITS
+    said |= _WAITS if _address(settings) is None else _JOINS
     for name, value in said.items():
         os.environ.setdefault(name, value)
 
@@ -70,6 +74,7 @@ def start(ray: Any, settings: EngineSettings, say: Callable[[str], None]) -> Non
     arguments = _init_arguments(settings)
     address = str(arguments["address"])
     tries = TRIES if address == "local" else 1
+    _must_listen(address)
     began = time.monotonic()
     with _own_signal_handlers(), _quiet_raylets(ray):
         for number in range(1, tries + 1):
@@ -84,12 +89,34 @@ def start(ray: Any, settings: EngineSettings, say: Callable[[str], None]) -> Non
     assert failed is not None
     seconds = time.monotonic() - began
     said = f"start on this machine in {seconds:.0f} s and {tries} tries" if tries > 1 else what
-    hint = (
-        "run without it: `--engine inline`"
-        if tries > 1
-        else "is a cluster up there? Without `--address` one starts here"
-    )
+    hint = "run without it: `--engine inline`" if tries > 1 else _NO_CLUSTER
     raise EngineError(f"Ray did not {said}: {first_line(failed)}", hint=hint) from failed
+
+
+def _must_listen(address: str) -> None:
+    """Raise EngineError where nothing takes connections at host:port: Ray would look for minutes, and take a
+    Ctrl-C for one more look that failed."""
+    host, _, port = address.rpartition(":")
+    if "/" in address or not (host and port.isdecimal()):
+        return
+    failed: Exception | None = None
+    for each in _hosts(host.strip("[]")):
+        try:
+            socket.create_connection((each, int(port)), _CONNECT_SECONDS).close()
+            return
+        except (OSError, OverflowError) as error:
+            failed = failed or error
+    raise EngineError(f"Ray did not answer at `{address}`: {failed}", hint=_NO_CLUSTER) from failed
+
+
+def _hosts(host: str) -> list[str]:
+    """A host, and for the loopback the address by which Ray would go on: this machine's own."""
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        return [host]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, contextlib.suppress(OSError):
+        asked.connect(("192.0.2.1", 9))  # sends nothing
+        return [host, asked.getsockname()[0]]
+    return [host]
 
 
 @contextlib.contextmanager
