@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gristmill.document import FIELDS
 from gristmill.errors import RecipeError
+from gristmill.heldout import UNIT_COLUMN
 from gristmill.pins import collect_pins
 from gristmill.pipeline.recipe.model import Recipe
 from gristmill.pipeline.run.stage import Slice, StageKind, sections
@@ -119,6 +120,27 @@ class Making:
                 hint=(f"documents get it by a section `{given[0]}` that stands before; " if given else "")
                 + f"of rows it comes along with `{passed}`",
             )
+
+    def check_passed(self) -> None:
+        """Raise RecipeError for a pass-through column that has the name of one that a step of its source
+        makes: it would be lost for the step's, or be of another type than the step writes."""
+        by_name = {step.name: step for step in self.steps}
+        for source, own in self.recipe.sources.items():
+            passed = {stored_name(name): name for name in own.passthrough}
+            held, at = [], self.last.get(source)
+            while at:
+                held, at = [*held, at], by_name[at].holders.get(source)
+            makers = {column: name for name in held for column in by_name[name].kind.carries}
+            if (encoding := f"encode/{source}") in by_name:
+                makers |= {UNIT_COLUMN: encoding}  # what is held out as one goes by it
+            for column in sorted({*passed} & {*makers}):
+                raise RecipeError(
+                    f"`passthrough` of `{source}` names `{passed[column]}`, and the step `{makers[column]}`"
+                    f" has a column `{column}` of its own",
+                    where=self.recipe.place_of("sources", source, "passthrough"),
+                    hint="leave it out, and the step's stands there; to keep both, give that of the rows"
+                    " another name",
+                )
 
     @property
     def mixed_sources(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ def build_plan(recipe: Recipe, until: str | None = None, samples: Samples | None
     for turn in turns[:num]:
         making.spelled = turn.spelled
         turn.section.plan(making, turn.settings)
+    making.check_passed()
     later = [
         kind.name
         for turn in turns[num:]

@@ -10,6 +10,7 @@ from gristmill.errors import RecipeError, UsageError
 from gristmill.overrides import nested, parse_scalar, parse_value
 from gristmill.pipeline.recipe.file import make_recipe, read_recipe
 from gristmill.pipeline.recipe.model import Recipe
+from gristmill.pipeline.recipe.plan import build_plan
 from gristmill.trainer.command import with_settings
 
 BASE = "name: x\nsources: {a: {inputs: a.jsonl}}\n"
@@ -161,3 +162,27 @@ def test_every_code_that_a_detector_tells_is_taken(tmp_path: Path) -> None:
 
 def test_what_a_section_with_nothing_behind_its_colon_lacks_is_named(tmp_path: Path) -> None:
     assert "`filter.language.keep` is required" in refused(tmp_path, "filter:\n  language:\n")
+
+
+@pytest.mark.parametrize(
+    ("column", "sections", "step"),
+    [
+        ("cluster_size", {"dedup": {"exact": {}}}, "dedup-exact"),
+        ("cluster_id", {"tokenizer": {"vocab_size": 300}}, "encode/a"),
+        ("quality_score", {"classify": {"positives": ["b"], "negatives": ["a"]}}, "classify"),
+        ("licence", {"rights": {}}, "rights/a"),
+    ],
+)
+def test_a_column_of_rows_is_not_lost_for_one_that_a_step_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str, sections: dict[str, object], step: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        Path(f"{name}.jsonl").write_text('{"text": "some words"}\n')
+    sources: dict[str, dict[str, object]] = {name: {"inputs": [f"{name}.jsonl"]} for name in "ab"}
+    sources["a"]["passthrough"] = {column: "string"}
+    with pytest.raises(RecipeError) as refused:
+        build_plan(make_recipe({"name": "taken", "sources": sources, **sections}))
+    assert f"`passthrough` of `a` names `{column}`, and the step `{step}" in str(refused.value)
+    del sources["a"]["passthrough"]
+    assert build_plan(make_recipe({"name": "taken", "sources": sources, **sections})).steps
