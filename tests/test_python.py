@@ -103,3 +103,25 @@ def test_in_a_notebook_one_line_is_redrawn(monkeypatch: pytest.MonkeyPatch, caps
     progress.note("done")
     assert any("extract/web: 1/2" in line for line in shown) and shown[-1] == ""
     assert capsys.readouterr().out == "done\n"
+
+
+def test_columns_with_names_of_documents_own_are_kept_beside_them() -> None:
+    """None is lost for the column that takes its name, however often documents go through."""
+    names = ("id", "source", "origin", "rule", "cluster_id", "cluster_size")
+    given = [{"text": text, **{name: f"{name} {n}" for name in names}} for n, text in enumerate("aba")]
+    found = gristmill.deduplicate(given, exact={})
+    for rows, numbers in ((found.kept, (1, 2)), (found.removed, (0,))):
+        assert sorted(row["input.id"] for row in rows) == [f"id {number}" for number in numbers]
+        for row in rows:
+            number = row["input.id"].removeprefix("id ")
+            assert [row[f"input.{name}"] for name in names] == [f"{name} {number}" for name in names]
+    again = gristmill.filter_documents(found.kept, presets=["length"]).kept
+    assert [row["input.id"] for row in again] == ["id 1", "id 2"]
+    assert {row["source"] for row in again} == {"given"} and "input.input.id" not in again.schema.names
+
+
+@pytest.mark.parametrize("row", [{"text": "\ud800"}, {"text": 5}, {"text": "a", "date": "yesterday"}])
+def test_what_cannot_be_read_as_documents_is_told_with_its_value(row: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="cannot be read as documents") as refused:
+        gristmill.filter_documents([{"text": "a", "date": None}, row])
+    assert refused.value.hint

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.document import DOCUMENT, FIELDS, document_id, document_schema, text_key
+from gristmill.document import FIELDS, REMOVAL_FIELDS, document_id, document_schema, text_key
 from gristmill.errors import UsageError
 from gristmill.pipeline.door.rows import Rows
 
@@ -122,12 +122,25 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return joined.take(pc.sort_indices(pc.struct_field(joined["origin"], "offset")))
 
 
+_MADE = ("id", "source", "origin")  # of the contract's columns these are not read of what is given
+
+
 def documents_of(given: Any, source: str = "given") -> pa.Table:
     """Return what was given as documents: ids and origins are made where there are none.
 
-    Raises UsageError where there is no text.
+    Raises UsageError where there is no text, or a value that is none of its column's type.
     """
-    table = _table_of(given)
+    try:
+        return _as_documents(_table_of(given), source)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
+        raise UsageError(
+            f"what was given cannot be read as documents: {error}",
+            hint="`text` and `url` are strings without lone surrogates, `date` a time with its zone, and the"
+            " values of a column of one type",
+        ) from None
+
+
+def _as_documents(table: pa.Table, source: str) -> pa.Table:
     if "text" not in table.column_names:
         raise UsageError(
             f"documents need a column `text`, these have {', '.join(table.column_names) or 'none'}"
@@ -148,10 +161,31 @@ def documents_of(given: Any, source: str = "given") -> pa.Table:
             continue
         has = field.name in table.column_names
         own[field.name] = table[field.name].cast(field.type) if has else pa.nulls(table.num_rows, field.type)
-    names = set(DOCUMENT.names)
-    others = [field for field in table.schema if field.name not in names]
-    columns = [own[field.name] for field in FIELDS] + [table[field.name] for field in others]
-    return pa.table(columns, schema=document_schema(others)).combine_chunks()
+    further = _further(table)
+    columns = [own[field.name] for field in FIELDS] + [table[name] for name in further]
+    return pa.table(columns, schema=document_schema(list(further.values()))).combine_chunks()
+
+
+def _further(table: pa.Table) -> dict[str, pa.Field]:
+    """The columns that travel along, by the name they were given under: what documents have under it, or
+    removed ones, takes the name, and the column goes by `input.<name>`."""
+    read = {field.name for field in FIELDS if field.name not in _MADE}
+    taken = {*_MADE, *(field.name for field in REMOVAL_FIELDS)}
+    # Of documents that an earlier call returned the ids are made anew; the first call's input stands beside.
+    again = {"id", "origin"} <= {*table.column_names} and table.schema.field("id").type == pa.binary(16)
+    return {
+        field.name: field.with_name(f"input.{field.name}")
+        if field.name in taken or _is_other(field)
+        else field
+        for field in table.schema
+        if field.name not in read and not (again and field.name in taken)
+    }
+
+
+def _is_other(field: pa.Field) -> bool:
+    """Whether a column has the name of one that deduplication makes, but is none of those."""
+    made = {"cluster_id": pa.binary(16), "cluster_size": pa.uint32()}
+    return bool(field.type != made.get(field.name, field.type))
 
 
 def _table_of(given: Any) -> pa.Table:

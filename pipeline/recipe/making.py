@@ -127,7 +127,8 @@ class Making:
         by_name = {step.name: step for step in self.steps}
         for source, own in self.recipe.sources.items():
             passed = {stored_name(name): name for name in own.passthrough}
-            held, at = [], self.last.get(source)
+            held: list[str] = []
+            at = self.last.get(source)
             while at:
                 held, at = [*held, at], by_name[at].holders.get(source)
             makers = {column: name for name in held for column in by_name[name].kind.carries}
