@@ -6,6 +6,7 @@ of sharded files, written by as many tasks as there are CPUs. All of them may li
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import tempfile
@@ -40,6 +41,7 @@ from gristmill.pipeline.run.step import Step
 from gristmill.pipeline.sources.settings import stored_name
 
 Kind = Literal["documents", "removed", "failed"]
+_WRITTEN = re.compile(r"(train|heldout|test)-\d{5,}(-\d{3,})?\.(jsonl(\.gz|\.zst)?|parquet|arrow)")
 RECORDS = ".export"  # below a folder that is being exported to, until it is whole
 
 
@@ -109,7 +111,8 @@ def export_folder(
 ) -> tuple[int, list[str]]:
     """Write a folder of files of a size on an engine; return the number of rows and the files' names.
 
-    A stopped export goes on where it was. Raises UsageError for a folder that holds something else.
+    A stopped export goes on where it was; of one with other options the files go. Raises UsageError for a
+    folder that holds something else.
     """
     records = target / RECORDS
     _check_target(target, records)
@@ -132,6 +135,9 @@ def export_folder(
     plan = Plan(f"export-{read_name(out)}", seed, [step], {"export": str(out)})
     manifest = run_plan(plan, records, engine, progress).manifests["export"]
     facts = ExportFacts.of(manifest.extra)
+    here = {path.name: path for path in target.iterdir() if _WRITTEN.fullmatch(path.name)}
+    # Those of an export that was stopped, and was of another size or layout, go.
+    store_of(target).remove_files([here[name] for name in sorted(here.keys() - {*facts.files})])
     _remove(records)
     return facts.rows, facts.files
 

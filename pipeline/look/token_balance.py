@@ -17,7 +17,9 @@ def token_balance(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
 
     Per source: bytes of text that came to be encoded, tokens made of it (end tokens counted), of those held
     out, in training shards without repetition, and in none (`unused`: the budget had no room). `shards` is
-    what the training shards hold, repetitions counted. `difference` is 0 when nothing is missing.
+    what the training shards hold, repetitions counted. `difference` is 0 when nothing is missing; documents
+    that no encoder takes (`failed_documents`) and those of tasks that were given up (`lost_documents`) came
+    to no tokens.
     """
     mixed = manifests.get("mix")
     facts = mixed.stated(MixFacts) if mixed else MixFacts()
@@ -27,13 +29,15 @@ def token_balance(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
     rows = []
     for row in facts.table:
         name = row["name"]
-        encoded = manifests[f"encode/{name}"].stated(EncodeFacts)
+        encoding = manifests[f"encode/{name}"]
+        encoded = encoding.stated(EncodeFacts)
         distinct, size = facts.distinct_tokens[name], facts.sizes[name]
         rows.append(
             {
                 "source": name,
                 "text_bytes": encoded.bytes,
                 "failed_documents": encoded.failed,
+                "lost_documents": sum(fact["documents"] or 0 for fact in encoding.lost),
                 "encoded": encoded.tokens,
                 "heldout": heldout.get(name, 0),
                 "distinct": distinct,

@@ -256,5 +256,6 @@ def test_a_document_whose_encoding_was_lost_is_not_said_to_be_beyond_the_budget(
     ]
     assert "incomplete: lost 1 task" in look_up(Path("out"), "quagga").events[-1].facts["note"]
     assert export_jsonl(Path("out"), "documents", io.BytesIO(), partial=True) == 3  # decided on, all of them
+    assert "1 documents have no tokens: the tasks" in gristmill("shards", "balance", "out").stdout
     unmixed = look_up(Path("out"), "Another source").events[-1]
     assert unmixed.facts["note"] == "the mixture takes nothing of its source"

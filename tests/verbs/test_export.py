@@ -126,6 +126,21 @@ def test_duckdb_and_polars_read_a_folder_of_both_splits(out: Path, tmp_path: Pat
     assert polars.read_parquet(f"{folder}/*.parquet").schema["id"] == polars.String
 
 
+def test_nothing_of_a_stopped_export_of_another_size_is_left(out: Path, tmp_path: Path) -> None:
+    given = ["--to", tmp_path / "x", "--engine", "inline", "-q"]
+    assert call("export", out, *given, "--size", "2k", "--split", "both") == 0
+    small = {path.name for path in (tmp_path / "x").iterdir()}
+    (tmp_path / "x" / ".export").mkdir()  # as a killed one leaves it
+    (tmp_path / "x" / "README.md").write_text("of a person")
+    assert call("export", out, *given, "--size", "1G") == 0
+    left = {path.name for path in (tmp_path / "x").iterdir()}
+    assert len(left) < len(small) and "README.md" in left and not any("heldout" in name for name in left)
+    ids = [
+        row for path in (tmp_path / "x").glob("*.parquet") for row in pq.read_table(path)["id"].to_pylist()
+    ]
+    assert len(ids) == len({*ids}) == NUM + 20
+
+
 @pytest.mark.filterwarnings("ignore:The default formatting of datetime")  # of pandas, within datasets
 def test_datasets_loads_both_splits_and_writes_json(out: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")

@@ -31,6 +31,9 @@ def balance_section(view: RunView) -> PageSection | None:
         body.append(tag("p", f"{count(off)} tokens are not accounted for: this is a defect."))
     if failed := sum(row["failed_documents"] for row in found["sources"]):
         body.append(note(f"{count(failed)} documents that no encoder takes have no tokens."))
+    if lost := sum(row["lost_documents"] for row in found["sources"]):
+        said = f"{count(lost)} documents have no tokens: the tasks that were to encode them were lost."
+        body.append(note(said))
     if trained := found.get("training"):
         body += _training(trained)
     lead = "Every token, from the text it is made of to the training step that reads it."

@@ -111,6 +111,8 @@ def balance(
         print("training: it was done by a version that did not count its tokens")
     if failed := sum(row["failed_documents"] for row in found["sources"]):
         print(f"{failed:,} documents that no encoder takes have no tokens")
+    if lost := sum(row["lost_documents"] for row in found["sources"]):
+        print(f"{lost:,} documents have no tokens: the tasks that were to encode them were lost")
 
 
 def verify(folder: Folder) -> None:
