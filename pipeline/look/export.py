@@ -201,13 +201,12 @@ def _files(out: Path, wanted: Wanted) -> Iterator[tuple[SourceFiles, HandedFile]
 
 
 def _token_indexes(manifests: Mapping[str, Manifest], part: SourceFiles) -> list[str]:
-    """The token indexes of a source's files, one for one; none where it was not encoded as it is now."""
+    """The token indexes of a source's files, one for one; none where it was not encoded, or in part."""
     manifest = manifests.get(f"encode/{part.source}")
     if manifest is None:
         return []
     entries = [entry for entry in manifest.named("token-index") if entry.source == part.source]
-    same = [entry.rows for entry in entries] == [entry.rows for _, entry in part.files]
-    return [str(manifest.folder / entry.path) for entry in entries] if same else []
+    return [str(manifest.folder / entry.path) for entry in entries] if len(entries) == len(part.files) else []
 
 
 def _json_columns(out: Path) -> dict[str, list[str]]:

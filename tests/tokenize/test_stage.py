@@ -22,6 +22,7 @@ from gristmill.pipeline.run.folder import finished_steps
 from gristmill.token_shards import read_documents
 from gristmill.tokenize.encoding.encode import REFUSED
 from gristmill.tokenize.encoding.encoder import Encoder, Ids, _Refused
+from gristmill.tokenize.encoding.tokenizers import open_tokenizer
 from gristmill.trainer.data.shards import ShardSet, Stream
 from tests.support.small_corpus import TEXTS
 
@@ -226,6 +227,12 @@ def test_a_document_that_no_encoder_takes_is_booked_and_found(
     behind = look_up(Path("out"), "And another plain")  # its row of the index is one before its own
     encoded_at = next(event for event in behind.events if event.step == "encode/a")
     assert encoded_at.outcome == "encoded" and encoded_at.facts["row"] == 1
+    gristmill("export", "out", "--to", "rows.parquet", "--layout", "fineweb")
+    counted = {row["text"]: row["token_count"] for row in pq.read_table("rows.parquet").to_pylist()}
+    tokenizer = open_tokenizer(model)
+    assert counted == {
+        text: None if "quagga" in text else len(tokenizer.encode_batch([text])[0]) for text in texts
+    }
 
 
 def test_a_document_whose_encoding_was_lost_is_not_said_to_be_beyond_the_budget(

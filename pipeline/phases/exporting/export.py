@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gristmill.facts import StepFacts
 from gristmill.files.location import location
@@ -39,7 +40,7 @@ class ExportSlice(Slice):
     fields: str = ""
 
 
-EXPORT = StageKind("export", ExportSlice, "gristmill.pipeline.phases.exporting.export:export", version=1)
+EXPORT = StageKind("export", ExportSlice, "gristmill.pipeline.phases.exporting.export:export", version=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +126,19 @@ def export_files(task: Attempt[ExportSlice], files: Sequence[HandedFile]) -> Non
 
 
 def handed_tables(file: HandedFile, layout: str) -> Iterator[pa.Table]:
-    """The tables of a file; for FineWeb's layout with the tokens of each document, where these are known."""
-    tokens = None
+    """The tables of a file; for FineWeb's layout with the tokens of each document, where these are known.
+
+    As datatrove counts them for FineWeb, without the end token. Documents that no encoder takes are not in
+    the index, so rows are found by id.
+    """
+    index = None
     if layout == "fineweb" and file.tokens is not None:
-        tokens = read_parquet(location(file.tokens), ["tokens"])["tokens"].cast(pa.int64())
-    at = 0
+        index = read_parquet(location(file.tokens), ["id", "tokens"]).combine_chunks()
     for table in read_tables(location(file.path)):
-        if tokens is not None:
-            table = table.append_column("token_count", tokens.slice(at, table.num_rows))
-        at += table.num_rows
+        if index is not None:
+            rows = pc.index_in(table["id"], value_set=index["id"].combine_chunks())
+            tokens = index["tokens"].cast(pa.int64()).take(rows)
+            table = table.append_column("token_count", pc.subtract(tokens, 1))
         yield table
 
 
