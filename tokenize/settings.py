@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from gristmill.tokenize.mixing.size_weights import MOST_COPIES, TABLES, TableName, checked_table
 
 SUM_TOLERANCE = 1e-6
+# The columns that the index of encoded documents has of each, so that none of the rows' goes by these names.
+_INDEXED = ("id", "unit", "tokens", "bytes")
 
 
 class _Settings(BaseModel):
@@ -236,6 +238,13 @@ class MixSettings(_Settings):
             if not (math.isfinite(cap) and cap > 0):
                 raise ValueError(
                     f"`max_epochs`{f' of `{name}`' if name else ''} must be a number above 0, got {cap:g}"
+                )
+        for name in self.weights:
+            weight = self.weight_of(name)
+            if isinstance(weight, SizeWeight) and weight.column in _INDEXED:
+                raise ValueError(
+                    f"`weights.{name}` names `{weight.column}`, which the index of encoded documents has of"
+                    " its own: a column of the rows needs another name to weigh them"
                 )
         curved = [name for name in self.weights if isinstance(self.weight_of(name), CellWeight)]
         if curved and self.kind == "sources":

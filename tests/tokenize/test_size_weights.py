@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from gristmill.errors import InputError
 from gristmill.hashing import digest16
+from gristmill.tokenize.encoding.encode import INDEX
 from gristmill.tokenize.mixing.plan import Size, make_plan
 from gristmill.tokenize.mixing.size_weights import TABLES
 from gristmill.tokenize.mixing.weights import by_size
@@ -98,3 +99,11 @@ def test_the_tables_stand_in_the_page_of_the_mixture() -> None:
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         taken = row.rstrip(" |").rpartition("|")[2].removesuffix("times").split(";")
         assert [int(weight) for weight in taken] == list(table.values())
+
+
+@pytest.mark.parametrize("column", INDEX.names)
+def test_a_column_that_the_index_has_of_its_own_is_no_weight(column: str) -> None:
+    """`tokens` of the rows would be taken for the tokens that were encoded."""
+    for weight in (column, {"column": column, "table": "linear"}):
+        with pytest.raises(ValidationError, match=f"`weights.a` names `{column}`"):
+            MixSettings(weights={"a": weight})
