@@ -38,7 +38,9 @@ def test_a_name_that_leads_out_of_its_folder_is_refused_and_spelled_out(tmp_path
     (tmp_path / "manifest.json").write_bytes(raw)
     with pytest.raises(IntegrityError, match="no path inside it"):
         read_manifest(tmp_path)
-    (tmp_path / "run.json").write_text(json.dumps({"steps": [{"name": "a", "folder": name}]}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"recipe_name": "one", "steps": [{"name": "a", "folder": name}]})
+    )
     with pytest.raises(IntegrityError, match="no path inside it"):
         read_run(tmp_path)
     for shards, tokenizer in (([{"name": name}], "tokenizer.model"), ([], name)):
@@ -51,7 +53,7 @@ def test_a_name_that_leads_out_of_its_folder_is_refused_and_spelled_out(tmp_path
 
 def test_verbs_spell_out_what_lies_in_an_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "steps" / "x\x1b[2Jy-0000").mkdir(parents=True)
-    (tmp_path / "run.json").write_text(json.dumps({"steps": [], "complete": True}))
+    (tmp_path / "run.json").write_text(json.dumps({"recipe_name": "one", "steps": [], "complete": True}))
     for verb in (["gc", "--dry-run"], ["verify"], ["status"]):
         with pytest.raises(SystemExit):
             main([verb[0], str(tmp_path), *verb[1:]])

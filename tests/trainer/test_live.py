@@ -62,7 +62,9 @@ def test_a_step_that_trains_is_told_by_the_run_and_by_status(tmp_path: Path) -> 
     progress._tick()
     progress.end()
     assert "step 120/2,000, loss 4.2100" in stream.getvalue()
-    (tmp_path / "run.json").write_text(json.dumps({"steps": [], "plan": ["train"], "complete": False}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"recipe_name": "one", "steps": [], "plan": ["train"], "complete": False})
+    )
     (row,) = read_status(tmp_path)["steps"]
     assert row["training"]["step"] == 120 and row["eta_seconds"] == 7500.0
 

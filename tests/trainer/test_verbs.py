@@ -43,7 +43,7 @@ def write_run(out: Path, *steps: str) -> None:
         if not (out / "steps" / f"{step}-0" / "manifest.json").exists():
             put_manifest(Manifest(out / "steps" / f"{step}-0", step, "0", {"stage": step}, [], [], None, {}))
     finished = [{"name": step, "folder": f"steps/{step}-0"} for step in steps]
-    (out / "run.json").write_text(json.dumps({"steps": finished}))
+    (out / "run.json").write_text(json.dumps({"recipe_name": "one", "steps": finished}))
 
 
 def test_shards_are_trained_and_exported_from_the_command_line(
