@@ -213,16 +213,16 @@ def peers(folder: Path, interpreters: dict[str, str | None]) -> dict[str, dict[s
 
 
 def as_markdown(result: dict[str, Any]) -> str:
-    """The table of a result, as a page of documentation shows it."""
-    names = [name.partition(",")[0] for name in result["peers"]]
-    head = ["stage", "MB/s a core", "of it kernels", *(part for name in names for part in (name, "ratio"))]
-    rows = [head, ["---"] * len(head)]
-    for label, found in result["ours"].items():
-        row = [label, f"{found['mb_per_s']}", f"{100 * found['kernel_share']:.0f} %"]
-        for theirs in result["peers"].values():
-            speed = theirs.get(label)
-            row += [f"{speed:.1f}", f"{found['mb_per_s'] / speed:.1f} x"] if speed else ["", ""]
-        rows.append(row)
+    """The table of a result, as README and documentation show it: a row for ours and for each peer."""
+    labels = list(result["ours"])
+    head = ["MB of text/s, one core", *labels]
+    ours = [result["ours"][label] for label in labels]
+    rows = [head, ["---"] * len(head), ["gristmill", *(f"{found['mb_per_s']:.1f}" for found in ours)]]
+    rows.append(["of its time, kernels", *(f"{100 * found['kernel_share']:.0f} %" for found in ours)])
+    for name, theirs in result["peers"].items():
+        ratios = {label: result["ratio"][name].get(label) for label in labels}
+        cells = [f"{theirs[at]:.1f} ({ratio:.1f} x)" if ratio else "" for at, ratio in ratios.items()]
+        rows.append([name.partition(",")[0], *cells])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -275,7 +275,10 @@ def main() -> None:
         return
     print(f"{'stage':26} {'MB/s':>7} {'kernels':>8}  " + "  ".join(theirs))
     for label, found in ours.items():
-        beside = "  ".join(f"{speeds.get(label, 0):.2f}" for speeds in theirs.values())
+        beside = "  ".join(
+            f"{speeds[label]:.2f}".rjust(len(name)) if label in speeds else " " * len(name)
+            for name, speeds in theirs.items()
+        )
         print(f"{label:26} {found['mb_per_s']:7.1f} {100 * found['kernel_share']:6.0f} %  {beside}")
     print(f"whole recipe: {whole['whole']} s, {whole['to_bare']} x bare encoding of the same texts")
 
