@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RATIO = re.compile(r"(?<![\w.])(\.?\d[\d,]*(?:\.\d+)?) ?(?:x|×|times)(?![\w-])")
 # What multiplies and claims no speed beside a peer: the words around it, and what they are.
 NO_CLAIM = {
-    r"80 x \(22": "arithmetic of hours",
+    r"80 x \(8": "arithmetic of hours",
     r"14 x 8": "bands and rows",
     r"ln 2 x": "a formula",
     r"4 x (?:128|512) tokens": "a batch",
