@@ -23,8 +23,9 @@ from gristmill.filters.presets import PRESETS
 from gristmill.index import url_key, write_index
 from gristmill.manifest import Manifest, put_manifest
 from gristmill.pipeline.cli import main
+from gristmill.pipeline.look.document.event import Event
 from gristmill.pipeline.look.document.inplace import cut
-from gristmill.pipeline.look.document.life import Event, look_up
+from gristmill.pipeline.look.document.life import look_up
 from gristmill.pipeline.look.document.telling import as_json, tell
 from gristmill.pipeline.look.documents import Query, count_documents, find_documents
 from gristmill.pipeline.look.printing.terminal import Paper

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gristmill.cells import BUCKET, TOPIC
 from gristmill.classifiers.quality.draw import draw
 from gristmill.errors import UsageError
-from gristmill.files.parquet import parquet_schema, read_parquet
+from gristmill.files.parquet import parquet_schema
 from gristmill.files.storage import read_tables
 from gristmill.manifest import Manifest
-from gristmill.pipeline.look.document.copies import copies_in_shards
+from gristmill.pipeline.look.document.event import Event, lost, reason
 from gristmill.pipeline.look.document.inplace import named_edits
 from gristmill.pipeline.look.document.lookup import (
     OUTLETS,
@@ -30,31 +29,18 @@ from gristmill.pipeline.look.document.lookup import (
     read_found,
     read_row,
 )
+from gristmill.pipeline.look.document.tokens import encoded, in_mixtures
 from gristmill.pipeline.look.printing.figures import bound as spell_bound
 from gristmill.pipeline.look.printing.figures import measured
 from gristmill.pipeline.look.search import holding
 from gristmill.pipeline.run.folder import finished_steps
-from gristmill.pipeline.run.losses import spell_lost
 from gristmill.pipeline.run.records.final import lost_whole
 from gristmill.pipeline.run.stage import is_entry
 from gristmill.pipeline.stages.filter import FilterFacts
 from gristmill.pipeline.stages.generate import GENERATE
-from gristmill.pipeline.stages.mix import MixFacts
 
 _WRITTEN = ("seed", "seed_url", "template", "model", "parameters", "request")
 _SIDES = ("min", "above", "max", "below")
-
-
-@dataclass(slots=True)
-class Event:
-    """What one step did with the document; `facts` are plain values, `rules` and `edits` rows of their
-    own."""
-
-    step: str
-    outcome: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    rules: list[dict[str, Any]] = field(default_factory=list)
-    edits: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -200,34 +186,25 @@ def _events(manifests: Mapping[str, Manifest], start: FoundRow, row: Mapping[str
             manifest.ingredients["stage"] == "encode"
             and at.source == manifest.ingredients["settings"]["source"]
         ):
-            event = _encoded(manifest, at, row["id"])
+            event = encoded(manifest, at, row["id"])
             yield event
             if event.outcome != "encoded":
                 return
         if at.source not in manifest.sources("documents"):
             if lost_whole(manifest, {at.source: manifests[at.step]}):
-                yield _lost(manifest)
+                yield lost(manifest)
                 return
             continue
         found = find_id(manifest, row["id"], at.position, at.source)
         if found is None:
-            yield _lost(manifest)
+            yield lost(manifest)
             return
         event = _passed(manifest, at, found, row["id"])
         _name_survivor(event, manifest, row["id"])
         yield event
         at = found
     if at.outlet == "documents":
-        yield from _in_mixtures(manifests, at, row["id"])
-
-
-def _lost(manifest: Manifest) -> Event:
-    """Of a step that read the document's source and has no row of it."""
-    if manifest.lost:
-        note = f"the step is {spell_lost(manifest)}; the same run tries them again"
-    else:
-        note = "the step read this source and has no row of the document: run `gristmill verify`"
-    return Event(manifest.step, "lost", {"note": note})
+        yield from in_mixtures(manifests, at, row["id"])
 
 
 def _entered(found: FoundRow, row: Mapping[str, Any]) -> Event:
@@ -242,7 +219,7 @@ def _entered(found: FoundRow, row: Mapping[str, Any]) -> Event:
     if row.get("language"):
         facts |= {"language": row["language"], "language score": row["language_score"]}
     return Event(
-        found.step, _outcome(found), facts | _reason(row) | {"shard": found.path.name, "row": found.row}
+        found.step, _outcome(found), facts | reason(row) | {"shard": found.path.name, "row": found.row}
     )
 
 
@@ -255,9 +232,7 @@ def _passed(manifest: Manifest, before: FoundRow, found: FoundRow, id_: bytes) -
         name: _spelled(value) for name, value in decision.items() if name not in skipped and value is not None
     }
     if found.outlet != "documents":
-        event.facts |= _reason(
-            read_row(found.path, found.row, ("rule", "value", "bound", "error", "message"))
-        )
+        event.facts |= reason(read_row(found.path, found.row, ("rule", "value", "bound", "error", "message")))
     if bounds := manifest.stated(FilterFacts).bounds:
         signals = find_side(manifest, "signals", id_, before.source, before.position, before.row) or {}
         event.rules = list(judge(bounds, signals))
@@ -304,66 +279,6 @@ def _fails(bound: Mapping[str, Any], value: float) -> bool:
     tests = {"min": value < (bound["min"] or 0), "max": value > (bound["max"] or 0)}
     tests |= {"above": value <= (bound["above"] or 0), "below": value >= (bound["below"] or 0)}
     return any(bound[side] is not None and tests[side] for side in _SIDES)
-
-
-def _encoded(manifest: Manifest, at: FoundRow, id_: bytes) -> Event:
-    """What came of a document's encoding; documents that no encoder takes have no row in the index, so that
-    those behind them stand nearer to its beginning than in their file."""
-    row = find_side(manifest, "token-index", id_, at.source, at.position, at.row)
-    if row is not None:
-        facts = {"tokens": row["tokens"], "bytes": row["bytes"], "row": at.row}
-        return Event(manifest.step, "encoded", facts)
-    if (failed := find_id(manifest, id_, at.position, at.source)) is not None:
-        reason = _reason(read_row(failed.path, failed.row, ("error", "message")))
-        return Event(manifest.step, "failed", reason)
-    for entry in manifest.named("token-index"):
-        table = read_parquet(manifest.folder / entry.path, ["id", "tokens", "bytes"])
-        if id_ in (ids := table["id"].to_pylist()):
-            number = ids.index(id_)
-            facts = {name: table[name][number].as_py() for name in ("tokens", "bytes")}
-            return Event(manifest.step, "encoded", {**facts, "row": number})
-    return _lost(manifest)
-
-
-def _in_mixtures(manifests: Mapping[str, Manifest], at: FoundRow, id_: bytes) -> Iterator[Event]:
-    """Where a document's tokens lie in the mixed shards, copy by copy; with the weight of its cell, where a
-    curve weighs cells."""
-    for manifest in manifests.values():
-        if manifest.ingredients["stage"] == "mix":
-            copies = list(copies_in_shards(manifest, at.source, id_))
-            cell = _cell(manifest, at)
-            if not copies:
-                never = cell and not cell["weight of its cell"]
-                taken = any(at.source in places for places in manifest.stated(MixFacts).places.values())
-                why = (
-                    "its curve takes its cell never"
-                    if never
-                    else "its source's epochs or the budget left it out"
-                    if taken
-                    else "the mixture takes nothing of its source"
-                )
-                yield Event(manifest.step, "not drawn", {**cell, "note": why})
-            for copy in copies:
-                yield Event(manifest.step, "in shard", {**copy, **cell})
-
-
-def _cell(manifest: Manifest, at: FoundRow) -> dict[str, Any]:
-    """A document's topic and bucket, and how often the mixture takes their documents."""
-    cells = manifest.stated(MixFacts).cells.get(at.source)
-    if cells is None:
-        return {}
-    row = read_row(at.path, at.row, (TOPIC, BUCKET))
-    topic, bucket = row.get(TOPIC) or "", row.get(BUCKET) or 0
-    weight = cells.get(topic, {}).get(str(bucket), {}).get("weight", 0.0)
-    return {"cell": f"{topic or 'all topics'}, bucket {bucket}", "weight of its cell": weight}
-
-
-def _reason(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: row[name]
-        for name in ("rule", "value", "bound", "error", "message")
-        if row.get(name) is not None
-    }
 
 
 def _spelled(value: Any) -> Any:

@@ -9,7 +9,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from gristmill.pipeline.look.document.life import Event, Life
+from gristmill.pipeline.look.document.event import Event
+from gristmill.pipeline.look.document.life import Life
 from gristmill.pipeline.look.printing.figures import measured, one_line
 from gristmill.pipeline.look.printing.terminal import Paper, facts, rows
 
