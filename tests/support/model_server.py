@@ -18,6 +18,7 @@ import random
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -154,7 +155,16 @@ class Running:
             self.process = None
 
     def paid(self) -> Counter[str]:
-        """How often each request was answered with a text."""
+        """How often each request was answered with a text.
+
+        An answer is noted in the step of the loop that sent it: whoever is answered after it finds the note.
+        """
+        if self.process:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.url}/models", timeout=10) as said,
+            ):
+                said.read()
         lines = Path(self.options["book"]).read_text().splitlines()
         return Counter(line.split()[1] for line in lines if line.startswith("paid"))
 
