@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.benches import load_bench
 
 
 def test_a_part_joins_those_measured_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location("bench_extract", ROOT / "benchmarks" / "extract.py")
-    assert spec and spec.loader
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
+    bench = load_bench("extract", monkeypatch)
     monkeypatch.setattr(bench, "RESULT", tmp_path / "extract.json")
     peers = dict.fromkeys(bench.PEERS, 10.0)
     timed = {"pages": 2, "pages_per_cpu_second": {"blocks": 100.0, **peers}, "ratio": {"trafilatura": 10.0}}
