@@ -21,6 +21,7 @@ from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
 from gristmill.text.borrowing import borrowed
+from gristmill.tokenize.training.rare_pairs import Words, without_rare_pairs
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -38,7 +39,6 @@ _KEY, _COUNT, _ROW = 0, 1, 4
 _FIRST, _LAST, _TOUCHED_IN = 4, 5, 6
 # Of a place of a symbol, as large.
 _SYMBOL, _FOLLOWING, _BEFORE, _PAIR, _TIMES, _CELL = 0, 1, 2, 3, 4, 8
-_MOST_TIMES = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,16 @@ def learn(symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, l
 
     `symbols` holds words end to end, of values below `num_base`; `starts` where each begins and the last
     ends; `counts` how often each occurs. No symbol is made of more than `longest` base symbols. Counts above
-    2^31 - 1 are taken as that. Memory: some 150 bytes for each of `symbols`.
+    2^31 - 1 are taken as that. Memory: some 30 bytes for each of `symbols`, and 110 for each that is left
+    where words are cut at pairs too rare to be merged.
     """
     if num_base + num_new > _MASK or longest >= _MOST_BASE:
         raise ValueError(f"{num_base:,} symbols and {num_new:,} merges of at most {longest:,} are too many")
-    most = 3 * len(symbols) + 1  # a merge takes one place and adds two at most
-    cells = np.empty((len(symbols), _CELL), np.int32)
-    _link(cells, np.array(symbols, np.int32), starts.astype("i8"), counts.astype("i8"))
+    words = without_rare_pairs(Words(symbols, starts, counts), num_new, longest)
+    size = len(words.symbols)
+    most = 3 * size + 1  # a merge takes one place and adds two at most
+    cells = np.empty((size, _CELL), np.int32)
+    _link(cells, *words)
     rows = np.empty((most, _ROW), np.int64)
     pairs = _Pairs(rows, rows.view(np.int32), np.empty(most, np.int32), np.empty((most, 2), np.int32))
     heap = _Heap(np.empty(2 * most, np.int64), np.empty(2 * most, np.int64), np.empty(2 * most, np.int32))
@@ -98,8 +101,8 @@ def learn(symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, l
         np.zeros(num_base + num_new + 2, np.int64),
         np.zeros(_power(2 * (num_base + num_new)), np.int32),
     )
-    table, num = np.zeros((_power(len(symbols) // 4), 2), np.int64), np.zeros(6, np.int64)
-    merged = np.empty((len(symbols) + 1, 3), np.int32)  # every merge takes a place at least
+    table, num = np.zeros((_power(size // 4), 2), np.int64), np.zeros(6, np.int64)
+    merged = np.empty((size + 1, 3), np.int32)  # every merge takes a place at least
     num_merges = _learn(cells, pairs, heap, own, table, num, merged, num_base, num_new, longest)
     left, right, made = (merged[:num_merges, column].copy() for column in range(3))
     used = int(num[_SYMBOLS])
@@ -160,7 +163,7 @@ def _link(cells: I32, symbols: I32, starts: I64, counts: I64) -> None:
     none), and how often its word occurs."""
     for number in range(len(starts) - 1):
         for at in range(starts[number], starts[number + 1]):
-            cells[at, _SYMBOL], cells[at, _TIMES] = symbols[at], min(counts[number], _MOST_TIMES)
+            cells[at, _SYMBOL], cells[at, _TIMES] = symbols[at], counts[number]
             cells[at, _FOLLOWING] = at + 1 if at + 1 < starts[number + 1] else -1
             cells[at, _BEFORE] = at - 1 if at > starts[number] else -1
             cells[at, _PAIR] = -1
