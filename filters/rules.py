@@ -76,6 +76,10 @@ class Rule:
         denominator = signals[self.per].astype(np.float64)
         return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)
 
+    def bins_of(self, values: Floats) -> npt.NDArray[np.int64]:
+        """The bin of each value: 0 below the first edge, 1 from it to the second, and so on."""
+        return np.searchsorted(np.array(self.bins, np.float64), values, side="right")
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -113,9 +117,3 @@ def decide_again(rules: Sequence[Rule], verdict: Verdict, among: Mask, bounds: M
             failed, sides = bounds[rule.name].violated(verdict.values[index])
             verdict.sides[index] = np.where(among, sides, verdict.sides[index])
             verdict.failed[index] = np.where(among, failed & verdict.applies[index], verdict.failed[index])
-
-
-def histogram(rule: Rule, values: Floats) -> npt.NDArray[np.int64]:
-    """Count values per bin: below the first edge, between edges, from the last edge on."""
-    edges = np.array(rule.bins, np.float64)
-    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gristmill.filters.passes import FilterOutcome, Filters
-from gristmill.filters.rules import Bound, Rule, histogram
+from gristmill.filters.rules import Bound, Rule
 from gristmill.hashing import keyed_hash
 from gristmill.manifest import TaskRecord
 
@@ -66,7 +66,8 @@ class CutObserver:
         kept: npt.NDArray[np.bool_],
         removed: npt.NDArray[np.bool_],
     ) -> None:
-        counts = np.array([histogram(rule, values[mask]) for mask in (kept, removed)])
+        bins = rule.bins_of(values)
+        counts = np.array([np.bincount(bins[mask], minlength=len(rule.bins) + 1) for mask in (kept, removed)])
         _, before = self._counts.get(rule.name, (rule, np.zeros_like(counts)))
         self._counts[rule.name] = (rule, before + counts)
 
@@ -81,17 +82,16 @@ class CutObserver:
         hashes: npt.NDArray[np.uint64],
     ) -> None:
         before = self._nearest.get((rule.name, side), [])
-        # No row that lies farther away than the last of enough comes in any more.
-        farthest = before[-1][0] if len(before) == NEAREST else np.inf
-        is_near = np.isfinite(distances) if farthest == np.inf else distances <= farthest
-        rows = np.flatnonzero(mask & is_near)
+        if len(before) == NEAREST:  # no row behind the last of enough comes in any more
+            farthest, largest = before[-1][:2]
+            near = distances < farthest
+            near |= (distances == farthest) & (hashes <= np.uint64(largest))
+        else:
+            near = np.isfinite(distances)
+        rows = np.flatnonzero(mask & near)
         if not len(rows):
             return
         order = rows[np.lexsort((hashes[rows], distances[rows]))][:NEAREST]
-        if len(before) == NEAREST:
-            last = before[-1][:2]
-            near = [(float(distances[row]), int(hashes[row])) <= last for row in order]
-            order = order[np.array(near, bool)]
         fresh = [
             (
                 float(distances[row]),

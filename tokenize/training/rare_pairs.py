@@ -1,11 +1,10 @@
-"""Cut words where no merge can reach: at pairs of base symbols that occur too seldom ever to be merged.
+"""Cut words where no merge can reach: at pairs of base symbols that occur too seldom to be merged.
 
-Every word that occurs `least` times or more, and is no longer than a symbol may be, holds a pair that occurs
-as often until it is a symbol itself. Where as many such words are distinct as symbols are to be made, the last
-of them is therefore made of a pair that occurs `least` times or more, and so are all before it. A symbol that
-reaches over a rarer pair of base symbols occurs no more often than that pair: no merge spans it. Words are cut
-there, and parts that are equal become one, which occurs as often as they do together; that again raises
-`least`. Words of many languages, of which half occur once, come to a third of their symbols.
+A word that occurs `least` times, and is no longer than a symbol may be, holds a pair that occurs as often
+until it is a symbol itself. If there are as many such words as symbols are to be made, no pair that occurs
+less often is merged before the last of these symbols. A symbol that reaches over a rarer pair of base symbols
+occurs no more often than that pair does, so that no merge spans it: words are cut there, and equal parts are
+counted together. Parts occur more often than words, which raises `least` once more.
 """
 
 from __future__ import annotations
@@ -213,7 +212,7 @@ def _distinct(
 def _is(symbols: I32, begin: int, size: int, kept: I32, ends: I64, other: int) -> bool:
     if ends[other + 1] - ends[other] != size:
         return False
-    for k in range(size):
-        if kept[ends[other] + k] != symbols[begin + k]:
-            return False
-    return True
+    k = 0
+    while k < size and kept[ends[other] + k] == symbols[begin + k]:
+        k += 1
+    return bool(k == size)

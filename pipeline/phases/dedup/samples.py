@@ -144,11 +144,11 @@ class ClusterObserver:
         known = {cluster["hash"] for cluster in self._clusters.values()}
         chosen = set(heapq.nsmallest(CLUSTERS, known | set(hashes)))
         rows = [row for row, hashed in enumerate(hashes) if hashed in chosen]
-        places: dict[bytes, int] = {}
-        if rows:
-            places = {id_: row for row, id_ in enumerate(documents["id"].to_pylist())}
-        for row in rows:
-            decision = decisions.slice(row, 1).to_pylist()[0]
+        if not rows:
+            return
+        shown = decisions.take(pa.array(rows))
+        places = pc.index_in(shown["id"], documents["id"]).to_pylist()
+        for row, decision, place in zip(rows, shown.to_pylist(), places, strict=True):
             cluster = self._clusters.setdefault(
                 decision["cluster_id"].hex(),
                 {
@@ -158,7 +158,7 @@ class ClusterObserver:
                     "members": [],
                 },
             )
-            cluster["members"].append(_member(decision, documents, places[decision["id"]]))
+            cluster["members"].append(_member(decision, documents, place))
             cluster["members"] = heapq.nsmallest(
                 MEMBERS, cluster["members"], key=lambda member: (member["removed"], member["id"])
             )

@@ -5,19 +5,30 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.hashing import keyed_hash
+from gristmill.hashing import id_halves, keyed_hash
 from gristmill.manifest import TaskRecord
 from gristmill.pipeline.run.records.observed import SAMPLES, TOP_DOMAINS, Tallies
 
 SNIPPET_CHARACTERS = 1200
+_OUTCOME = ("rule", "value", "bound", "error", "message")
+_SHOWN = ("id", "url", *_OUTCOME, "origin", "text")
 _DOMAINS_HELD = 1 << 18  # counted domains that are held before equal ones are added up
 LENGTH_BINS = [0, *(2**power for power in range(4, 27))]  # bytes of UTF-8
+
+
+@dataclass(slots=True)
+class _Place:
+    """A row that a sample holds, in a table of such rows alone."""
+
+    row: int
+    rows: pa.Table | None = None
 
 
 class Observer:
@@ -31,7 +42,7 @@ class Observer:
         self.tallies: dict[str, Counter[str]] = {}
         self._domains: dict[str, list[pa.StructArray]] = {}  # counts of each table, by tally
         self.lengths: dict[str, np.ndarray] = {}
-        self._samples: dict[str, list[tuple[int, bytes, int, dict[str, Any]]]] = {}
+        self._samples: dict[str, list[tuple[int, bytes, int, _Place]]] = {}
         self._seen = 0  # tells two rows with the same id apart where the heap compares them
 
     def see(self, outlet: str, table: pa.Table) -> None:
@@ -68,7 +79,7 @@ class Observer:
         }
         for label, heap in sorted(self._samples.items()):
             rows = sorted(heap, reverse=True)
-            record.samples[label] = [{"hash": -negated, **sample} for negated, _, _, sample in rows]
+            record.samples[label] = [{"hash": -negated, **_described(place)} for negated, _, _, place in rows]
 
     def _count(self, name: str, column: pa.ChunkedArray) -> None:
         counts = column.value_counts()
@@ -92,10 +103,12 @@ class Observer:
 
     def _sample(self, labels: pa.Array | pa.ChunkedArray, table: pa.Table) -> None:
         """Take note of the rows that may be among the smallest hashes of their label."""
-        hashes = keyed_hash(self.seed, "sample", table.column("id").combine_chunks())
+        ids = table.column("id").combine_chunks()
+        hashes, halves = keyed_hash(self.seed, "sample", ids), id_halves(ids)
         coded = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
         coded = coded.dictionary_encode()
         numbers = np.asarray(coded.indices)
+        places: list[_Place] = []
         for number, label in enumerate(coded.dictionary.to_pylist()):
             heap = self._samples.setdefault(label, [])
             rows = np.flatnonzero(numbers == number)
@@ -104,33 +117,36 @@ class Observer:
             if len(rows) > SAMPLES:
                 rows = rows[hashes[rows] <= np.partition(hashes[rows], SAMPLES - 1)[SAMPLES - 1]]
             for row, hashed in zip(rows.tolist(), hashes[rows].tolist(), strict=True):
-                self._keep(heap, hashed, table, row)
+                if len(heap) < SAMPLES or -hashed > heap[0][0]:
+                    self._seen += 1
+                    places.append(_Place(row))
+                    push = heapq.heappush if len(heap) < SAMPLES else heapq.heapreplace
+                    push(heap, (-hashed, halves[row].tobytes(), self._seen, places[-1]))
+        _hold(places, table)
 
-    def _keep(
-        self, heap: list[tuple[int, bytes, int, dict[str, Any]]], hashed: int, table: pa.Table, row: int
-    ) -> None:
-        if len(heap) < SAMPLES or -hashed > heap[0][0]:
-            self._seen += 1
-            entry = (-hashed, table.column("id")[row].as_py(), self._seen, self._describe(table, row))
-            if len(heap) < SAMPLES:
-                heapq.heappush(heap, entry)
-            else:
-                heapq.heapreplace(heap, entry)
 
-    def _describe(self, table: pa.Table, row: int) -> dict[str, Any]:
-        sample: dict[str, Any] = {
-            "id": table.column("id")[row].as_py().hex(),
-            "url": table.column("url")[row].as_py(),
-        }
-        for name in ("rule", "value", "bound", "error", "message"):
-            if name in table.column_names:
-                sample[name] = _finite(table.column(name)[row].as_py())
-        if "error" in sample:
-            sample["origin"] = table.column("origin")[row].as_py()
-        if "text" in table.column_names:
-            text = table.column("text")[row].as_py()
-            sample["text"] = None if text is None else text[:SNIPPET_CHARACTERS]
-        return sample
+def _hold(places: list[_Place], table: pa.Table) -> None:
+    """Take rows, with the beginning of their texts, out of a table, so that it is not kept for them."""
+    if places:
+        rows = table.select([name for name in _SHOWN if name in table.column_names])
+        rows = rows.take(pa.array([place.row for place in places]))
+        if "text" in rows.column_names:
+            text = pc.utf8_slice_codeunits(rows["text"], 0, SNIPPET_CHARACTERS)
+            rows = rows.set_column(rows.column_names.index("text"), "text", text)
+        for number, place in enumerate(places):
+            place.row, place.rows = number, rows
+
+
+def _described(place: _Place) -> dict[str, Any]:
+    assert place.rows is not None
+    (row,) = place.rows.slice(place.row, 1).to_pylist()
+    sample = {"id": row["id"].hex(), "url": row["url"]}
+    sample |= {name: _finite(row[name]) for name in _OUTCOME if name in row}
+    if "error" in sample:
+        sample["origin"] = row["origin"]
+    if "text" in row:
+        sample["text"] = row["text"]
+    return sample
 
 
 def _together(counts: list[pa.StructArray]) -> pa.StructArray:
