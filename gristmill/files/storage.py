@@ -24,7 +24,7 @@ from gristmill.files.stores import fsync_file, store_of
 from gristmill.hashing import sha256_file
 
 ROW_GROUP_ROWS = 2048
-FILE_FORMAT = 3  # of Parquet files, whoever writes them: part of every step's identity
+FILE_FORMAT = 4  # of Parquet files, whoever writes them: part of every step's identity
 # Every stage writes its documents anew, and compressing them takes most of that: level 3 makes files of texts
 # a seventh smaller in twice the time, dictionaries of URLs or ids neither.
 _COMPRESSION_LEVEL = 1

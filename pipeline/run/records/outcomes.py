@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 
 from gristmill import index
 from gristmill.document import FAILED, document_schema, removed_schema, text_bytes
-from gristmill.files.storage import ParquetWriter
+from gristmill.files.storage import ROW_GROUP_ROWS, ParquetWriter
 from gristmill.hashing import uniform
 from gristmill.ledger import Books
 from gristmill.pipeline.run.job import Attempt, RowsTaker
 from gristmill.pipeline.run.records.tallies import Observer
 
 SAMPLED_FRACTION = 0.01
+_SIDE_ROWS = 8192  # of a group of a side's: its rows are a tenth of a document's, and of dozens of columns
 
 
 class Outcomes:
@@ -56,7 +57,7 @@ class Outcomes:
         schemas = {"documents": self.schema, "removed": removed_schema(self.schema), "failed": FAILED}
         schemas = {kind: schemas[kind] for kind in kinds}
         self._writers = {kind: self._writer(kind, schema) for kind, schema in schemas.items()}
-        self._sides = {kind: self._open(kind, schema) for kind, schema in (sides or {}).items()}
+        self._sides = {kind: self._open(kind, schema, _SIDE_ROWS) for kind, schema in (sides or {}).items()}
         self._keys: dict[str, list[pa.ChunkedArray]] = {kind: [] for kind in schemas}
         self._urls: dict[str, list[pa.ChunkedArray]] = {kind: [] for kind in schemas}
         self._own_keys: dict[str, list[pa.Array]] = {kind: [] for kind in schemas}
@@ -115,7 +116,7 @@ class Outcomes:
     def note(self, kind: str, table: pa.Table) -> None:
         """Write rows of a table beside the documents, such as decisions or signals."""
         if kind not in self._sides:
-            self._sides[kind] = self._open(kind, table.schema)
+            self._sides[kind] = self._open(kind, table.schema, _SIDE_ROWS)
         self._sides[kind].write(table)
 
     def publish(self) -> None:
@@ -143,8 +144,8 @@ class Outcomes:
             return self.task.hands_on(schema)
         return self._open(kind, schema)
 
-    def _open(self, kind: str, schema: pa.Schema) -> ParquetWriter:
-        return ParquetWriter(self.task.scratch / f"{kind}.parquet", schema)
+    def _open(self, kind: str, schema: pa.Schema, group_rows: int = ROW_GROUP_ROWS) -> ParquetWriter:
+        return ParquetWriter(self.task.scratch / f"{kind}.parquet", schema, group_rows)
 
     def _write(self, kind: str, table: pa.Table, own_keys: pa.Array | None = None) -> None:
         if not table.num_rows:
