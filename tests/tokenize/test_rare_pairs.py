@@ -67,6 +67,7 @@ def test_words_are_cut_at_pairs_that_are_too_rare() -> None:
     whole = dict(listing(without_rare_pairs(arrays(listed), 40, 16)))
     assert whole == {word: times for word, times in listed if len(word) > 1}
     assert listing(without_rare_pairs(arrays([]), 2, 16)) == []
+    assert dict(listing(without_rare_pairs(arrays(listed), 0, 16))) == {(0, 1): 11}, "as for one symbol"
 
 
 def test_a_word_that_is_longer_than_a_symbol_says_nothing_of_the_rarest_pair() -> None:

@@ -13,14 +13,16 @@ from the left. Two pairs that spell the same are one symbol.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+from gristmill.text.ahead import fetch_ahead
 from gristmill.text.borrowing import borrowed
+from gristmill.text.lanes import address_of
 from gristmill.tokenize.training.rare_pairs import Words, without_rare_pairs
 
 I32 = npt.NDArray[np.int32]
@@ -143,18 +145,45 @@ def _learn(
         merged[merge, 0], merged[merge, 1], merged[merge, 2] = left, right, made
         at, rows[pair, _COUNT], links[pair, _FIRST] = links[pair, _FIRST], 0, -1
         while at >= 0:
+            following = places[at, 1]
+            if following >= 0:
+                _fetch_next(cells, rows, places, table, ends, following, pair, made)
             if cells[places[at, 0], _PAIR] == pair:  # else it stands there no longer
                 _merge_at(
                     cells, rows, links, touched, places, table, ends, num, places[at, 0], made, merge, longest
                 )
             if 2 * num[_PAIRS] + 4 >= len(table):
                 table = _grown(table, rows, num[_PAIRS])
-            at = places[at, 1]
+            at = following
         merge += 1
         for k in range(num[_TOUCHED]):
             _push_frequent(rows, heap, num, touched[k])
         num[_TOUCHED] = 0
     return merge
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fetch_next(
+    cells: I32, rows: I64, places: I32, table: I64, ends: I64, at: int, pair: int, made: int
+) -> None:
+    """Ask for the memory that merging at the next place of a pair reads, and for the cell behind that."""
+    if places[at, 1] >= 0:
+        _fetch_row(cells, 4 * _CELL, places[places[at, 1], 0])
+    place = places[at, 0]
+    if cells[place, _PAIR] != pair:
+        return
+    before, after, mask = cells[place, _BEFORE], cells[place, _FOLLOWING], len(table) - 1
+    if before >= 0 and cells[before, _PAIR] >= 0:
+        _fetch_row(rows, 8 * _ROW, cells[before, _PAIR])
+        _fetch_row(table, 16, _slot(_key(ends, cells[before, _SYMBOL], made), mask))
+    if cells[after, _FOLLOWING] >= 0 and cells[after, _PAIR] >= 0:
+        _fetch_row(rows, 8 * _ROW, cells[after, _PAIR])
+        _fetch_row(table, 16, _slot(_key(ends, made, cells[cells[after, _FOLLOWING], _SYMBOL]), mask))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fetch_row(array: npt.NDArray[Any], num_bytes: int, row: int) -> None:
+    fetch_ahead(address_of(array) + np.uint64(num_bytes) * np.uint64(row))
 
 
 @njit(cache=True, nogil=True)

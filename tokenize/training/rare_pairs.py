@@ -51,6 +51,7 @@ def without_rare_pairs(words: Words, num_new: int, longest: int) -> Words:
     Memory: some 30 bytes for each of the symbols.
     """
     symbols, starts = words.symbols.astype(np.int32, copy=False), words.starts.astype(np.int64, copy=False)
+    num_new = max(num_new, 1)
     times = np.minimum(words.counts, MOST_TIMES).astype(np.int64)
     pairs, totals = _pairs_of(symbols, starts, times)
     parts = _Parts(Words(symbols, starts, times), pairs, 0)

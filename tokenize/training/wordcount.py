@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+from gristmill.text.ahead import fetch_ahead
 from gristmill.text.borrowing import borrowed
 from gristmill.text.lanes import address_of, load, lowest
 
@@ -33,6 +34,7 @@ _ONES, _LOWS = 0x0101010101010101, 0x7F7F7F7F7F7F7F7F  # in each of eight bytes
 # it counts. `state`: words so far; the row and byte to go on from; words in the batch, and how many of them
 # are counted.
 _BATCH = 4096
+_AHEAD = 16  # words between asking for a slot and reading it
 _WORD_KEY, _BEGIN, _LENGTH, _TIMES = 0, 1, 2, 3
 _USED, _ROW, _BYTE, _FOUND, _DONE = 0, 1, 2, 3, 4
 
@@ -256,7 +258,11 @@ def _tally(data: Bytes, batch: U64, table: U64, pool: Bytes, ends: I64, counts: 
     Apart from finding words, so that the processor looks up several of them at once.
     """
     mask = np.uint64(len(table) - 1)
+    rows = address_of(table)
     for i in range(state[_DONE], state[_FOUND]):
+        if i + _AHEAD < state[_FOUND]:
+            slot = _first_slot(batch[i + _AHEAD, _WORD_KEY], mask)
+            fetch_ahead(rows + slot * np.uint64(8 * _WIDTH))
         key, length = batch[i, _WORD_KEY], np.int64(batch[i, _LENGTH])
         slot = _first_slot(key, mask)
         while table[slot, _NUMBER]:
