@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import unicodedata
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ _WIDE_ENDS = "。！？｡．"
 _EXTRA_CLOSE = "\"'»”’)]}"
 
 
+@cache
 def _ranges(text: str) -> set[int]:
     found: set[int] = set()
     for part in text.split():
@@ -76,18 +78,15 @@ def point_class(point: int) -> int:
         (char.isspace(), SPACE),
         (char.isalpha(), LETTER),
         (core, CORE),
-        (core and point in _UNITS, UNIT),
+        (core and point in _ranges(_UNIT_SCRIPTS), UNIT),
         (len(f"a{char}b".splitlines()) > 1, BREAK),
-        (point in _ENDS, END),
+        (point in _ranges(_SENTENCE_TERMINAL), END),
         (char in _WIDE_ENDS, WIDE_END),
         (closes, CLOSE),
         (category == "Nd", DIGIT),
         (char.isupper(), UPPER),
     )
     return sum(bit for holds, bit in bits if holds)
-
-
-_UNITS, _ENDS = _ranges(_UNIT_SCRIPTS), _ranges(_SENTENCE_TERMINAL)
 
 
 def lower_delta(point: int) -> int:

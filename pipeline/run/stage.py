@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gristmill.collecting import importing
 from gristmill.facts import StepFacts
 
 if TYPE_CHECKING:
@@ -185,4 +187,7 @@ def declared(sections: Sequence[Section] = (), kinds: Sequence[StageKind] = ()) 
 def resolve(name: str) -> Any:
     """Import what `module:function` names."""
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    if module not in sys.modules:
+        with importing():
+            importlib.import_module(module)
+    return getattr(sys.modules[module], attribute)

@@ -1,4 +1,5 @@
-"""A program of ours looks for cycles seldom; whoever set it otherwise is left alone."""
+"""A program of ours looks for cycles seldom, and for none while it imports; whoever set it otherwise is left
+alone."""
 
 from __future__ import annotations
 
@@ -7,13 +8,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from gristmill.collecting import collect_seldom
+from gristmill import collecting
+from gristmill.collecting import collect_seldom, importing
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(collecting, "_ours", False)
     before = gc.get_threshold()
     yield
+    gc.unfreeze()
+    gc.enable()
     gc.set_threshold(*before)
 
 
@@ -22,6 +27,25 @@ def test_only_a_lower_threshold_is_raised(before: int, after: int) -> None:
     gc.set_threshold(before, 10, 10)
     collect_seldom()
     assert gc.get_threshold()[:2] == (after, 10)
+
+
+def test_what_is_imported_is_not_looked_at() -> None:
+    with importing():
+        assert gc.isenabled(), "another's program is left alone"
+    assert not gc.get_freeze_count()
+    collect_seldom()
+    with pytest.raises(ImportError), importing():
+        assert not gc.isenabled()
+        raise ImportError("no such module")
+    assert gc.isenabled() and gc.get_freeze_count()
+
+
+def test_who_looks_for_no_cycles_is_left_alone() -> None:
+    collect_seldom()
+    gc.disable()
+    with importing():
+        pass
+    assert not gc.isenabled() and not gc.get_freeze_count()
 
 
 def test_the_command_line_begins_with_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,10 +95,11 @@ def work_through_gate(expected: Mapping[str, Any], call: bytes, shared: bytes) -
     if reason:
         yield [("unfit", reason)]
         return
-    from gristmill.collecting import collect_seldom
+    from gristmill.collecting import collect_seldom, importing
 
-    collect_seldom()  # before this process imports all else
-    from gristmill.pipeline.run.cluster.worker import work_off
+    collect_seldom()
+    with importing():
+        from gristmill.pipeline.run.cluster.worker import work_off
 
     yield from work_off(call, shared)
 

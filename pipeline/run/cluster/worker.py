@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gristmill.collecting import importing
 from gristmill.errors import Interrupted, RefusedError, StaleError, StorageRefused, UsageError
 from gristmill.files.location import Roots, use_storage
 from gristmill.files.storage import write_atomic
@@ -74,8 +75,9 @@ class Trouble:
 
 def work_off(packed: bytes, packed_shared: bytes) -> Iterator[list[Any]]:
     """Attempt tasks one after another; one that fails does not keep the next from its turn."""
-    call: Call = pickle.loads(packed)
-    shared: Shared = pickle.loads(packed_shared)
+    with importing():  # the modules of the stage's settings
+        call: Call = pickle.loads(packed)
+        shared: Shared = pickle.loads(packed_shared)
     for root, settings in call.storage:
         use_storage(root, settings)
     reason = _blind(call)
