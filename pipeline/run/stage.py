@@ -17,7 +17,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -187,7 +187,6 @@ def declared(sections: Sequence[Section] = (), kinds: Sequence[StageKind] = ()) 
 def resolve(name: str) -> Any:
     """Import what `module:function` names."""
     module, _, attribute = name.partition(":")
-    if module not in sys.modules:
-        with importing():
-            importlib.import_module(module)
-    return getattr(sys.modules[module], attribute)
+    with nullcontext() if module in sys.modules else importing():
+        loaded = importlib.import_module(module)  # it may be there and half made, by another thread
+    return getattr(loaded, attribute)
