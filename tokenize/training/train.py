@@ -83,11 +83,14 @@ def sample(path: Path, fraction: float, seed: int, excluded_fraction: float) -> 
     its share. Somewhat more than `fraction` is taken; `sample_words` stops at the bytes that are wanted.
     """
     for table in _for_training(path, seed, excluded_fraction):
-        texts, ids = table["text"].combine_chunks(), table["id"].combine_chunks()
-        lengths = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
-        generous = min(1.0, fraction * _GENEROUS + _MARGIN_CHARS / max(1, int(lengths.sum())))
         if not fraction:
             continue
+        if fraction * _GENEROUS >= 1.0:
+            yield table
+            continue
+        texts, ids = table["text"].combine_chunks(), table["id"].combine_chunks()
+        lengths = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
+        generous = fraction * _GENEROUS + _MARGIN_CHARS / max(1, int(lengths.sum()))
         if generous >= 1.0:
             yield table
             continue
