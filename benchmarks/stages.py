@@ -36,6 +36,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filters_texts import machine, plain_argument
 
+from gristmill.collecting import collect_seldom
 from gristmill.pipeline.look.reading import read_view
 from gristmill.pipeline.recipe.file import make_recipe
 from gristmill.pipeline.recipe.plan import build_plan
@@ -245,6 +246,7 @@ def main() -> None:
     if not options.texts:
         parser.error("name files of JSON lines with a `text`")
     folder = Path(tempfile.mkdtemp(prefix="stages-"))
+    collect_seldom()  # as `gristmill run` does
     try:
         size = make_documents(options.texts, int(1e6 * (4 if options.quick else options.megabytes)), folder)
         ours = measure(folder)

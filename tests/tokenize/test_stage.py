@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -200,14 +201,17 @@ def test_a_document_that_no_encoder_takes_is_booked_and_found(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    whole = Encoder._one
+    whole = Encoder._quickest
 
-    def refusing(encoder: Encoder, text: bytes) -> Ids:
-        if b"quagga" in text:
-            raise _Refused("no library takes it")
-        return whole(encoder, text)
+    def refusing(encoder: Encoder) -> Callable[[bytes], Ids]:
+        def encode(text: bytes) -> Ids:
+            if b"quagga" in text:
+                raise _Refused("no library takes it")
+            return whole(encoder)(text)
 
-    monkeypatch.setattr(Encoder, "_one", refusing)
+        return encode
+
+    monkeypatch.setattr(Encoder, "_quickest", refusing)
     texts = ["One plain text about animals.", "A quagga was here.", "And another plain text."]
     lines = [json.dumps({"id": str(n), "text": text}) for n, text in enumerate(texts)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -51,6 +51,8 @@ class Encoder:
         own = [id for id in tokenizer.special.values() if id != tokenizer.unknown_id]
         self._special[own] = True
         self._special[tokenizer.ending.id] = True
+        ids = np.flatnonzero(self._special)
+        self._special_range = int(ids[0]), int(ids[-1])
         if fast:
             try:
                 self._fast = Fast(tokenizer)
@@ -91,17 +93,28 @@ class Encoder:
         refused: dict[int, str] = {}
         offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
         data = memoryview(texts.buffers()[2] or b"")
-        for row, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+        one = self._quickest()
+        for row, (start, stop) in enumerate(pairwise(offsets.tolist())):
+            text = data[start:stop].tobytes()
             try:
-                parts.append(self._one(data[start:stop].tobytes()))
-            except _Refused as error:
-                refused[row] = str(error)
-                parts.append(np.empty(0, np.uint32))
+                parts.append(one(text))
+            except BaseException as error:
+                try:
+                    parts.append(self._instead(error, text))
+                except _Refused as refusal:
+                    refused[row] = str(refusal)
+                    parts.append(np.empty(0, np.uint32))
         if self._fast:
             self._fast.bound()
         lengths = np.fromiter(map(len, parts), np.int64, len(parts))
         tokens = np.concatenate(parts) if parts else np.empty(0, np.uint32)
         return self._without_special(EncodedTexts(tokens, lengths, refused), parts, data, offsets)
+
+    def _quickest(self) -> Callable[[bytes], Ids]:
+        """What encodes a text: gigatoken's own function where it may be given any text."""
+        if self._fast and not self.why and self.tokenizer.kind == "sentencepiece":
+            return self._fast.encode
+        return self._one
 
     def _one(self, text: bytes) -> Ids:
         newer = self.tokenizer.kind != "sentencepiece" and holds_newer(text)
@@ -109,11 +122,20 @@ class Encoder:
         if self._fast and not self.why and not newer:
             try:
                 return self._fast.encode(text)
-            except BaseException as error:  # a panic of Rust code is no Exception
-                if not isinstance(error, Exception) and not is_panic(error):
-                    raise
-                self._fast.renew()  # what panicked may have been left half done
-                self.num_by_reference += 1
+            except BaseException as error:
+                return self._instead(error, text)
+        return self._by_reference(text)
+
+    def _instead(self, error: BaseException, text: bytes) -> Ids:
+        """Encode by the reference what gigatoken failed on; raise again what is another's failure."""
+        if isinstance(error, _Refused) or not (isinstance(error, Exception) or is_panic(error)):
+            raise error
+        assert self._fast is not None
+        self._fast.renew()  # what panicked may have been left half done
+        self.num_by_reference += 1
+        return self._by_reference(text)
+
+    def _by_reference(self, text: bytes) -> Ids:
         found = self._reference(text.decode())
         if found is None:
             raise _Refused(self.refusal)
@@ -157,7 +179,7 @@ class Encoder:
                 where=str(self.tokenizer.file),
                 hint="the file declares fewer tokens than it uses",
             )
-        hits = np.flatnonzero(self._special[found.tokens])
+        hits = self._hits(found.tokens)
         if not len(hits):
             return found
         rows = np.unique(np.searchsorted(np.cumsum(found.lengths), hits, side="right")).tolist()
@@ -172,6 +194,13 @@ class Encoder:
         found.lengths = np.fromiter(map(len, parts), np.int64, len(parts))
         found.tokens = np.concatenate(parts)
         return found
+
+    def _hits(self, tokens: Ids) -> npt.NDArray[np.int64]:
+        """Where special tokens stand; most lie beside each other at an end of the vocabulary, so that a range
+        tells most others apart."""
+        low, high = self._special_range
+        near = np.flatnonzero((tokens - np.uint32(low)) <= np.uint32(high - low))
+        return near[self._special[tokens[near]]]
 
     def _apart(self, text: str) -> Ids:
         """Encode a text cut after the first character of every special token that it spells."""
