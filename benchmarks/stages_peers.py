@@ -2,7 +2,8 @@
 second}}.
 
 Each goes from Parquet (or JSON lines) to Parquet in this process, with words split at blanks and sentences at
-end marks, which is several times as fast as datatrove's default tokenizer.
+end marks, which is several times as fast as datatrove's default tokenizer. Each is run three times; the
+fastest counts.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.writers import ParquetWriter
 from datatrove.utils.hashes import xxhash as hashes
 
+ROUNDS = 3
+
 
 class Blanks:
     """Words as blanks part them, in place of spaCy's."""
@@ -61,13 +64,14 @@ def main() -> None:
     fast()
     size = sum(len(text.encode()) for text in pq.read_table(folder / "sample.parquet")["text"].to_pylist())
     scratch = Path(tempfile.mkdtemp(prefix="peers-"))
-    found = {}
+    found: dict[str, float] = {}
     try:
-        for name, stage in stages(folder, scratch).items():
-            try:
-                found[name] = round(size / 1e6 / seconds(*stage()), 3)
-            except Exception as error:  # a peer's own trouble is no result, and costs no other stage its own
-                print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+        for number in range(ROUNDS):
+            for name, stage in stages(folder, scratch / str(number)).items():
+                try:
+                    found[name] = max(found.get(name, 0), round(size / 1e6 / seconds(*stage()), 3))
+                except Exception as error:  # a peer's own trouble is no result
+                    print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print(json.dumps({"datatrove, words split at blanks": found}))
