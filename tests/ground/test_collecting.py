@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -29,13 +30,15 @@ def test_only_a_lower_threshold_is_raised(before: int, after: int) -> None:
     assert gc.get_threshold()[:2] == (after, 10)
 
 
-def test_what_is_imported_is_not_looked_at() -> None:
+def test_what_is_imported_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     with importing():
         assert gc.isenabled(), "another's program is left alone"
-    assert not gc.get_freeze_count()
     collect_seldom()
-    with pytest.raises(ImportError), importing():
+    with importing():
         assert not gc.isenabled()
+    assert gc.isenabled() and not gc.get_freeze_count(), "no module came"
+    with pytest.raises(ImportError), importing():
+        monkeypatch.setitem(sys.modules, "came_and_failed", gc)
         raise ImportError("no such module")
     assert gc.isenabled() and gc.get_freeze_count()
 

@@ -128,9 +128,9 @@ class Encoder:
 
     def _instead(self, error: BaseException, text: bytes) -> Ids:
         """Encode by the reference what gigatoken failed on; raise again what is another's failure."""
-        if isinstance(error, _Refused) or not (isinstance(error, Exception) or is_panic(error)):
+        ours = isinstance(error, _Refused) or not (isinstance(error, Exception) or is_panic(error))
+        if ours or self._fast is None:
             raise error
-        assert self._fast is not None
         self._fast.renew()  # what panicked may have been left half done
         self.num_by_reference += 1
         return self._by_reference(text)
