@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gristmill.errors import IntegrityError
 
@@ -18,9 +18,14 @@ _MOST = 1 << 62
 def whole_number(card: Mapping[str, Any], name: str, where: Path, low: int, high: int = _MOST) -> int:
     """A whole number of a card in [low, high]; raises IntegrityError for anything else."""
     value = card.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+    if not is_whole(value, low, high):
         raise damaged_card(where, f"`{name}` must be a whole number from {low:,} to {high:,}", value)
     return value
+
+
+def is_whole(value: object, low: int, high: int = _MOST) -> TypeGuard[int]:
+    """Whether a value of JSON is a whole number in [low, high]; `true` is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def number(card: Mapping[str, Any], name: str, where: Path, low: float, high: float = math.inf) -> float:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gristmill.cards import damaged_card, is_number, number, whole_number
+from gristmill.cards import damaged_card, is_number, is_whole, number, whole_number
 from gristmill.classifiers.ngram import kernel as ngram_kernel
 from gristmill.classifiers.ngram.counting import CARD, FORMAT, LINES, MOST_WORDS, code_values
 from gristmill.classifiers.ngram.kenlm_model import KenlmModel
@@ -67,7 +67,7 @@ class NgramModel:
     def _check_languages(self, path: Path) -> None:
         languages = self.card.get("languages")
         counts = languages.values() if isinstance(languages, dict) else () if languages is None else [None]
-        if not all(isinstance(count, int) and 0 <= count < 1 << 62 for count in counts):
+        if not all(is_whole(count, 0) for count in counts):
             raise damaged_card(path, "`languages` must be numbers of words", languages)
 
     def _of_backoff(self, path: Path) -> tuple[Any, ...]:

@@ -51,6 +51,7 @@ def test_a_table_of_ngrams_is_read_and_scores(table: Path) -> None:
         ({"backoff": 0}, "`backoff` must be a number from 1e-30 to 1, it is 0"),
         ({"backoff": float("nan")}, "`backoff` must be"),
         ({"languages": {"en": "many"}}, "`languages` must be numbers of words"),
+        ({"languages": {"en": True}}, "`languages` must be numbers of words"),
         ({"languages": [1]}, "`languages` must be"),
         ({"smoothing": "kneser_ney", "discounts": [0.5]}, "`discounts` must be 2 numbers from 0 to 1"),
         ({"smoothing": "kneser_ney", "discounts": [0.5, 10**400]}, "`discounts` must be 2 numbers"),
