@@ -10,9 +10,8 @@ They are read from JSON lines and from Parquet, filtered by four presets, withou
 (exact, fuzzy, lines), and made into tokens. Each stage reads and writes Parquet in one process; kernels are
 loaded by a small run before. `bare` is what the trained model's own SentencePieceProcessor takes for the same
 texts; it and the whole recipe, with `keep: steps` and `keep: ends`, are run by turns, five times, and the
-least of each counts. datatrove is
-given the first documents of the same file, from Parquet to Parquet, dolma's compiled deduplication and mixer
-all of them, from JSON lines to JSON lines.
+least of each counts. datatrove is given the first documents of the same file, from Parquet to Parquet,
+dolma's compiled deduplication and mixer all of them, from JSON lines to JSON lines.
 """
 
 from __future__ import annotations
@@ -189,8 +188,9 @@ def whole_recipe(folder: Path) -> dict[str, Any]:
         for keep, found in runs.items():
             out = folder / f"{keep}{number}"
             found.append(run(recipe(folder / "docs.jsonl", {**WHOLE, "keep": keep}), out))
-            processor = sentencepiece.SentencePieceProcessor(model_file=str(model_of(out)))
+            model = model_of(out).read_bytes()
             shutil.rmtree(out)
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         begun = time.process_time()
         for text in texts:
             processor.encode(text)

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -187,6 +186,6 @@ def declared(sections: Sequence[Section] = (), kinds: Sequence[StageKind] = ()) 
 def resolve(name: str) -> Any:
     """Import what `module:function` names."""
     module, _, attribute = name.partition(":")
-    with nullcontext() if module in sys.modules else importing():
-        loaded = importlib.import_module(module)  # it may be there and half made, by another thread
+    with importing():
+        loaded = importlib.import_module(module)  # waits for another thread that imports it
     return getattr(loaded, attribute)

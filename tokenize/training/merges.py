@@ -24,6 +24,7 @@ from gristmill.text.ahead import fetch_ahead
 from gristmill.text.borrowing import borrowed
 from gristmill.text.lanes import address_of
 from gristmill.tokenize.training.rare_pairs import Words, without_rare_pairs
+from gristmill.tokenize.training.slots import GOLDEN, first_slot, power_of_two
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -31,7 +32,6 @@ I64 = npt.NDArray[np.int64]
 _BITS = 24  # of a symbol in a pair's key: Unicode has 1.1 million characters, a vocabulary at most as many
 _MASK = (1 << _BITS) - 1
 _LENGTH_SHIFT = 2 * _BITS
-_GOLDEN = 0x9E3779B97F4A7C15
 _MOST_BASE = 1 << 14  # base symbols of one symbol: the bits that a key has left
 _PAIRS, _PLACES, _HEAP, _TOUCHED, _SYMBOLS, _LEAST = range(
     6
@@ -101,9 +101,9 @@ def learn(symbols: I32, starts: I64, counts: I64, num_base: int, num_new: int, l
     own = _Symbols(
         np.empty(num_base + num_new * longest, np.int32),
         np.zeros(num_base + num_new + 2, np.int64),
-        np.zeros(_power(2 * (num_base + num_new)), np.int32),
+        np.zeros(power_of_two(2 * (num_base + num_new)), np.int32),
     )
-    table, num = np.zeros((_power(size // 4), 2), np.int64), np.zeros(6, np.int64)
+    table, num = np.zeros((power_of_two(size // 4), 2), np.int64), np.zeros(6, np.int64)
     merged = np.empty((size + 1, 3), np.int32)  # every merge takes a place at least
     num_merges = _learn(cells, pairs, heap, own, table, num, merged, num_base, num_new, longest)
     left, right, made = (merged[:num_merges, column].copy() for column in range(3))
@@ -172,13 +172,14 @@ def _fetch_next(
     place = places[at, 0]
     if cells[place, _PAIR] != pair:
         return
-    before, after, mask = cells[place, _BEFORE], cells[place, _FOLLOWING], len(table) - 1
+    before, after = cells[place, _BEFORE], cells[place, _FOLLOWING]
     if before >= 0 and cells[before, _PAIR] >= 0:
         _fetch_row(rows, 8 * _ROW, cells[before, _PAIR])
-        _fetch_row(table, 16, _slot(_key(ends, cells[before, _SYMBOL], made), mask))
+        _fetch_row(table, 16, first_slot(_key(ends, cells[before, _SYMBOL], made), len(table)))
     if cells[after, _FOLLOWING] >= 0 and cells[after, _PAIR] >= 0:
         _fetch_row(rows, 8 * _ROW, cells[after, _PAIR])
-        _fetch_row(table, 16, _slot(_key(ends, made, cells[cells[after, _FOLLOWING], _SYMBOL]), mask))
+        key = _key(ends, made, cells[cells[after, _FOLLOWING], _SYMBOL])
+        _fetch_row(table, 16, first_slot(key, len(table)))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -317,7 +318,7 @@ def _symbol_of(own: _Symbols, num: I64, left: int, right: int) -> np.int64:
     for part in (left, right):
         for k in range(own.ends[part], own.ends[part + 1]):
             own.spelled[at] = own.spelled[k]
-            value = (value ^ np.uint64(own.spelled[k])) * np.uint64(_GOLDEN)
+            value = (value ^ np.uint64(own.spelled[k])) * np.uint64(GOLDEN)
             value ^= value >> np.uint64(29)
             at += 1
     size, mask = at - begin, len(own.names) - 1
@@ -346,16 +347,10 @@ def _key(ends: I64, left: int, right: int) -> np.int64:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _slot(key: int, mask: int) -> np.int64:
-    value = np.uint64(key) * np.uint64(_GOLDEN)
-    return np.int64((value ^ (value >> np.uint64(31))) & np.uint64(mask))
-
-
-@njit(cache=True, nogil=True, inline="always")
 def _pair_of(rows: I64, links: I32, table: I64, num: I64, key: int) -> np.int64:
     """The number of a pair, which is entered where it is new; the table holds keys and numbers from 1."""
     mask = len(table) - 1
-    slot = _slot(key, mask)
+    slot = first_slot(key, len(table))
     while table[slot, 1]:
         if table[slot, 0] == key:
             return np.int64(table[slot, 1] - 1)
@@ -374,19 +369,11 @@ def _grown(table: I64, rows: I64, num_pairs: int) -> I64:
     grown = np.zeros((4 * len(table), 2), np.int64)
     mask = len(grown) - 1
     for pair in range(num_pairs):
-        slot = _slot(rows[pair, _KEY], mask)
+        slot = first_slot(rows[pair, _KEY], len(grown))
         while grown[slot, 1]:
             slot = (slot + 1) & mask
         grown[slot, 0], grown[slot, 1] = rows[pair, _KEY], pair + 1
     return grown
-
-
-@njit(cache=True, nogil=True)
-def _power(least: int) -> int:
-    power = 16
-    while power < least:
-        power *= 2
-    return power
 
 
 @njit(cache=True, nogil=True)

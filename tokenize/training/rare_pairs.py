@@ -16,12 +16,12 @@ import numpy.typing as npt
 from numba import njit
 
 from gristmill.text import kernel  # noqa: F401  sets the cache folder before any kernel is made
+from gristmill.tokenize.training.slots import GOLDEN, first_slot, power_of_two
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 MOST_TIMES = (1 << 31) - 1  # of one word; what occurs more often stays in several
-_GOLDEN = 0x9E3779B97F4A7C15
 _FREQUENT = 2  # times as many words as symbols are to be made: those that `least` is first told by
 _WORTHWHILE = 1.2  # cut again where `least` has risen by so much
 
@@ -81,17 +81,9 @@ def _cut(parts: _Parts, totals: I64, least: int, rows: I64 | None = None) -> _Pa
     """Cut words, or these of them, at pairs that occur less often than `least`, and add up equal parts."""
     rows = np.arange(len(parts.words.counts)) if rows is None else rows
     num = _num_parts(parts.words.starts, rows, parts.pairs, totals, least)
-    slots = np.zeros(_power(2 * num), np.int32)
+    slots = np.zeros(power_of_two(2 * num), np.int32)
     words, pairs, copies = _distinct(*parts.words, rows, parts.pairs, totals, least, num, slots)
     return _Parts(Words(*words), pairs, copies)
-
-
-@njit(cache=True, nogil=True)
-def _power(least: int) -> int:
-    power = 16
-    while power < least:
-        power *= 2
-    return power
 
 
 @njit(cache=True, nogil=True)
@@ -118,15 +110,9 @@ def _pairs_of(symbols: I32, starts: I64, counts: I64) -> tuple[I32, I64]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _first_slot(key: int, num_slots: int) -> np.int64:
-    value = np.uint64(key) * np.uint64(_GOLDEN)
-    return np.int64((value ^ (value >> np.uint64(31))) & np.uint64(num_slots - 1))
-
-
-@njit(cache=True, nogil=True, inline="always")
 def _slot_of(key: int, keys: I64, slots: I32) -> np.int64:
     """The slot that holds a key's number from 1, or is free for it."""
-    slot = _first_slot(key, len(slots))
+    slot = first_slot(key, len(slots))
     while slots[slot] and keys[slots[slot] - 1] != key:
         slot = (slot + 1) & (len(slots) - 1)
     return np.int64(slot)
@@ -179,9 +165,9 @@ def _distinct(
             if size > 1:
                 value = np.uint64(size)
                 for k in range(begin, at + 1):
-                    value = (value ^ np.uint64(symbols[k])) * np.uint64(_GOLDEN)
+                    value = (value ^ np.uint64(symbols[k])) * np.uint64(GOLDEN)
                     value ^= value >> np.uint64(29)
-                slot = _first_slot(np.int64(value >> np.uint64(1)), len(slots))
+                slot = first_slot(np.int64(value >> np.uint64(1)), len(slots))
                 full = False
                 while slots[slot]:
                     other = slots[slot] - 1

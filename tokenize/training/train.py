@@ -82,12 +82,12 @@ def sample(path: Path, fraction: float, seed: int, excluded_fraction: float) -> 
     Long documents are cut into stretches of some 4,096 characters: a source of few documents would else miss
     its share. Somewhat more than `fraction` is taken; `sample_words` stops at the bytes that are wanted.
     """
+    if not fraction:
+        return
+    if fraction * _GENEROUS >= 1.0:
+        yield from _for_training(path, seed, excluded_fraction)
+        return
     for table in _for_training(path, seed, excluded_fraction):
-        if not fraction:
-            continue
-        if fraction * _GENEROUS >= 1.0:
-            yield table
-            continue
         texts, ids = table["text"].combine_chunks(), table["id"].combine_chunks()
         lengths = pc.fill_null(pc.utf8_length(texts), 0).to_numpy(zero_copy_only=False)
         generous = fraction * _GENEROUS + _MARGIN_CHARS / max(1, int(lengths.sum()))
